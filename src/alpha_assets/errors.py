@@ -1,0 +1,65 @@
+"""Everything that this package raises on purpose.
+
+    AlphaAssetsError
+    ├── BadInput (ValueError)        what the user gave cannot be right; the CLI exits with 2
+    │   ├── SpecError                a market, a recipe or an override
+    │   ├── FeedError                raw rows, or a folder that holds them
+    │   ├── RangeError               dates, sessions, months
+    │   ├── SourceMismatch           raw rows of another source are already stored there
+    │   ├── MissingOutput            a stage that has not been made yet
+    │   └── StaleOutput              a stage made from other inputs or another recipe
+    ├── StorageError (OSError)       the disk: full, read-only, truncated
+    │   └── LockHeld                 another run is writing the same output
+    ├── DegenerateModel              the guard stopped a month of training
+    └── CheckFailed                  a check ran and its answer is no; the CLI exits with 1
+
+A message names the thing, its value, the rule, and the way out.
+"""
+
+
+class AlphaAssetsError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class BadInput(AlphaAssetsError, ValueError):
+    """Something that the user gave cannot be right."""
+
+
+class SpecError(BadInput):
+    """A market, a recipe or an override that does not say what it must."""
+
+
+class FeedError(BadInput):
+    """Raw rows that cannot be right, or a folder of them that cannot be read."""
+
+
+class RangeError(BadInput):
+    """A date, session or month that does not exist or lies outside what is known."""
+
+
+class SourceMismatch(BadInput):
+    """Raw rows of one source would be mixed with those of another."""
+
+
+class MissingOutput(BadInput):
+    """A stage was asked for that nobody has made yet."""
+
+
+class StaleOutput(BadInput):
+    """A stage is there, but made from other inputs or by another recipe."""
+
+
+class StorageError(AlphaAssetsError, OSError):
+    """The storage refused: full, read-only, truncated, gone."""
+
+
+class LockHeld(StorageError):
+    """Another living process is writing the same output."""
+
+
+class DegenerateModel(AlphaAssetsError):
+    """Training was stopped because its result could not have meant anything."""
+
+
+class CheckFailed(AlphaAssetsError):
+    """A check ran to its end and its answer is no."""

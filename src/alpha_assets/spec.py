@@ -1,0 +1,130 @@
+"""Typed, frozen declarations read from TOML, and the digest that names them.
+
+Every component declares its own `Spec` beside its code; `road.market` and `road.recipe`
+only compose them.  Two specs with the same digest must give the same numbers.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alpha_assets.errors import SpecError
+
+DIGEST_LENGTH = 12  # hexadecimal digits
+
+
+class Spec(BaseModel):
+    """Base of all declarations: frozen, strict about types, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises:
+        SpecError: the file is missing or is not TOML; the message names line and column.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: there is no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not a TOML file: {error}") from None
+
+
+def parse_spec(tables: Mapping[str, Any], model: type[SpecT], origin: str) -> SpecT:
+    """Return `tables` as a `model`.
+
+    Args:
+        tables: what a TOML file holds.
+        model: the declaration wanted.
+        origin: where the tables came from; every line of an error starts with it.
+
+    Raises:
+        SpecError: with one line per problem: file, key, what it got, what it wants.
+    """
+    try:
+        # Through JSON, because strict JSON mode reads a list as a tuple and text as a date.
+        return model.model_validate_json(json.dumps(tables, default=_as_text))
+    except ValidationError as error:
+        lines = [_problem(origin, problem) for problem in error.errors(include_url=False)]
+        raise SpecError("\n".join(lines)) from None
+
+
+def read_spec(path: Path, model: type[SpecT]) -> SpecT:
+    """Return the declaration that a TOML file holds; see `parse_spec`."""
+    return parse_spec(read_toml(path), model, origin=str(path))
+
+
+def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of `tables` with each `section.key=value` applied, values read as TOML.
+
+    A value that is not TOML is taken as text, so that `loss.kind=ic` needs no quotes.
+
+    Raises:
+        SpecError: an assignment without `=`, or a path through something that is no table.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(tables, default=_as_text))
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise SpecError(f"--set {assignment}: want section.key=value")
+        table = changed
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise SpecError(f"--set {assignment}: {key!r} is a value, not a section")
+        table[keys[-1]] = _toml_value(text.strip())
+    return changed
+
+
+def canonical_json(value: object) -> str:
+    """Return one text for one value: sorted keys, no spaces, specs as their fields."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_text)
+
+
+def digest(*parts: object) -> str:
+    """Return 12 hexadecimal digits that name `parts`: specs, mappings, text, numbers."""
+    text = canonical_json(parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _as_text(value: object) -> object:
+    """Return what JSON has no word for: specs as their fields, dates and paths as text."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a digest cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _toml_value(text: str) -> object:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return json.loads(json.dumps(value, default=_as_text))
+
+
+def _problem(origin: str, problem: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+    if problem["type"] == "extra_forbidden":
+        return f"{origin}: unknown key {key!r} (it holds {problem['input']!r}); remove or rename it"
+    if problem["type"] == "missing":
+        return f"{origin}: key {key!r} is missing"
+    return f"{origin}: {key} = {problem['input']!r}: {problem['msg']}"
