@@ -1,0 +1,56 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+export DAGSTER_HOME := $(CURDIR)
+export ALPHA_STORAGE ?= $(CURDIR)/storage
+export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Dagster reads .env from the folder it starts in, so that plain `dagster dev` finds its home.
+.env:
+	@printf 'DAGSTER_HOME=%s\nALPHA_STORAGE=%s\nALPHA_DAGSTER_DIR=%s\n' \
+	  '$(DAGSTER_HOME)' '$(ALPHA_STORAGE)' '$(ALPHA_DAGSTER_DIR)' > $@
+
+.PHONY: help setup demo ui test lint format proofs bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.installed .env  ## make .venv from the pinned versions, and .env
+
+demo: setup  ## the whole road on the simulated market, through Dagster, to a tear sheet
+	@$(BIN)/alpha-assets demo
+
+ui: setup  ## open the Dagster web UI on http://127.0.0.1:3000
+	@mkdir -p $(ALPHA_DAGSTER_DIR)
+	@$(BIN)/dagster instance info > /dev/null  # once, alone: see docs/decisions
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+lint: setup  ## formatter, linter, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: lint  ## everything that must hold: lint and all tests
+	$(BIN)/python -m pytest
+
+proofs: setup  ## the slow proofs, minutes each
+	$(BIN)/python -m pytest -m slow
+
+bench: setup  ## measured figures, printed as tables
+	$(BIN)/python -m benchmarks
+
+format: setup  ## format and fix what can be fixed by a machine
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove .venv and caches; storage stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
