@@ -1,0 +1,33 @@
+"""What a run was worth: signal and portfolio statistics, each with its error bar."""
+
+from alpha_assets.evaluation.inference import overlapping_mean
+from alpha_assets.evaluation.metrics import (
+    DataFacts,
+    Evaluation,
+    EvaluationInputs,
+    evaluate,
+    metrics,
+    metrics_json,
+    plain,
+)
+from alpha_assets.evaluation.portfolio import costs, performance, portfolio
+from alpha_assets.evaluation.regimes import volatility_regimes
+from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
+
+__all__ = [
+    "Breakdowns",
+    "DataFacts",
+    "Evaluation",
+    "EvaluationInputs",
+    "Signal",
+    "costs",
+    "evaluate",
+    "metrics",
+    "metrics_json",
+    "overlapping_mean",
+    "performance",
+    "plain",
+    "portfolio",
+    "signal",
+    "volatility_regimes",
+]

@@ -1,0 +1,206 @@
+"""All figures of a run as one JSON document: `backtest/metrics.json`.
+
+Keys are those of the design: `signal.h<h>.*`, `portfolio.{net,gross}.*`, `costs.*`, `span.*`,
+`data.*`; break-downs are lists of records.  A figure that cannot be had is null and the
+`reasons` (or `reason`) beside it says why.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.evaluation.portfolio import costs, portfolio, source_end_exits
+from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the figures were made of; written under `data` and shown by the report.
+
+    Attributes:
+        market: name of the market.
+        recipe: name of the recipe.
+        digest: of the resolved recipe.
+        data_hash: of the raw rows that were read.
+        code_version: of this package.
+        seed: of the recipe.
+        source: kind of source, such as sim or files.
+        simulated: whether the prices were made up.
+        basis: price or total_return.
+        price_level: raw or split_adjusted.
+        currency: of the books, such as JPY.
+        feeds: that were on.
+        feeds_off: feed -> why it is off.
+        features_lost: feed -> features that its absence costs.
+        sectors_static: whether sectors are undated.
+        notes: further sentences that a reader must know.
+    """
+
+    market: str
+    recipe: str
+    digest: str
+    data_hash: str
+    code_version: str
+    seed: int
+    source: str
+    simulated: bool
+    basis: str
+    price_level: str
+    currency: str
+    feeds: tuple[str, ...] = ()
+    feeds_off: Mapping[str, str] = field(default_factory=dict)
+    features_lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sectors_static: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """The tables of one run, and what is known about them.
+
+    Attributes:
+        predictions: `session symbol horizon score`.
+        labels: `session symbol horizon label`: raw forward returns, also of horizons that were
+            not predicted (for the decay).
+        daily: the backtest's daily table.
+        trades: the backtest's trades.
+        positions: the backtest's positions.
+        facts: where all this comes from.
+        sessions_per_year: of the market's calendar.
+        rates: `session`, `cash_rate_annual`, or None for a rate of 0 (said in the report).
+        breakdowns: sectors, sizes and regimes.
+        oracle: mean rank IC of the planted signal by horizon, for simulated data.
+    """
+
+    predictions: pl.DataFrame
+    labels: pl.DataFrame
+    daily: pl.DataFrame
+    trades: pl.DataFrame
+    positions: pl.DataFrame
+    facts: DataFacts
+    sessions_per_year: float
+    rates: pl.DataFrame | None = None
+    breakdowns: Breakdowns = field(default_factory=Breakdowns)
+    oracle: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`metrics` as it is written, and the coefficients session by session for charts."""
+
+    metrics: dict[str, object]
+    ic: pl.DataFrame
+
+
+def evaluate(inputs: EvaluationInputs) -> Evaluation:
+    """Return every figure of a run and the series behind the signal's."""
+    found = signal(
+        inputs.predictions,
+        inputs.labels,
+        breakdowns=inputs.breakdowns,
+        oracle=inputs.oracle,
+        seed=inputs.facts.seed,
+    )
+    horizons = inputs.predictions["horizon"].unique().to_list()
+    books = portfolio(
+        inputs.daily,
+        inputs.positions,
+        sessions_per_year=inputs.sessions_per_year,
+        rates=inputs.rates,
+        hac_lag=max(horizons, default=0),
+    )
+    bill = costs(inputs.daily, inputs.trades, inputs.sessions_per_year)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "signal": found.statistics,
+        "portfolio": books,
+        "costs": bill,
+        "span": _span(inputs, found),
+        "data": _data(inputs, bill),
+    }
+    return Evaluation(plain(document), found.ic)
+
+
+def metrics(inputs: EvaluationInputs) -> dict[str, object]:
+    """Return the content of `metrics.json`: plain JSON values, null where there is no figure."""
+    return evaluate(inputs).metrics
+
+
+def metrics_json(document: Mapping[str, object]) -> bytes:
+    """Return the bytes of `metrics.json`; the same document gives the same bytes."""
+    text = json.dumps(plain(document), indent=1, allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def plain(document: Mapping[str, object]) -> dict[str, object]:
+    """Return a mapping as plain JSON values: NaN and infinities are null, dates are ISO text."""
+    return {str(name): _plain(value) for name, value in document.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return plain(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, date):
+        return value.isoformat()
+    assert value is None or isinstance(value, bool | int | str), f"{value!r} is not JSON"
+    return value
+
+
+def _span(inputs: EvaluationInputs, found: Signal) -> dict[str, object]:
+    """Return first and last sessions and counts; null where a table is empty."""
+    daily, predictions = inputs.daily["session"], inputs.predictions["session"]
+    labelled = found.ic.drop_nans("rank_ic")["session"]
+    return {
+        "first_session": daily.min(),
+        "last_session": daily.max(),
+        "n_sessions": len(daily),
+        "years": len(daily) / inputs.sessions_per_year,
+        "sessions_per_year": inputs.sessions_per_year,
+        "first_predicted": predictions.min(),
+        "last_predicted": predictions.max(),
+        "last_labelled": labelled.max(),
+        "n_predictions": len(predictions),
+        "n_symbols": inputs.predictions["symbol"].n_unique(),
+        "n_months": predictions.dt.truncate("1mo").n_unique(),
+    }
+
+
+def _data(inputs: EvaluationInputs, bill: Mapping[str, object]) -> dict[str, object]:
+    facts = inputs.facts
+    by_reason = bill["trades_by_reason"]
+    assert isinstance(by_reason, list)
+    return {
+        "market": facts.market,
+        "recipe": facts.recipe,
+        "digest": facts.digest,
+        "data_hash": facts.data_hash,
+        "code_version": facts.code_version,
+        "seed": facts.seed,
+        "source": facts.source,
+        "simulated": facts.simulated,
+        "basis": facts.basis,
+        "price_level": facts.price_level,
+        "currency": facts.currency,
+        "feeds": list(facts.feeds),
+        "feeds_off": [
+            {"feed": feed, "why": why, "features_lost": list(facts.features_lost.get(feed, ()))}
+            for feed, why in facts.feeds_off.items()
+        ],
+        "sectors_static": facts.sectors_static,
+        "source_end_exits": source_end_exits(by_reason),
+        "cash_rate_given": inputs.rates is not None,
+        "notes": list(facts.notes),
+    }
