@@ -192,7 +192,7 @@ def month_start(month: str) -> np.datetime64:
 
 def month_of(day: date | np.datetime64) -> str:
     """Return the month `YYYY-MM` of a date."""
-    return str(np.datetime64(day, "M"))
+    return str(np.asarray(day, dtype="datetime64[M]"))
 
 
 def next_month(month: str, n: int = 1) -> str:
@@ -213,9 +213,9 @@ def month_range(first: str, last: str) -> tuple[str, ...]:
     return tuple(str(month) for month in np.arange(start, stop + np.timedelta64(1, "M")))
 
 
-def as_date(session: np.datetime64) -> date:
+def as_date(session: object) -> date:
     """Return a session as a `datetime.date`, the form that frames and JSON take."""
-    day = np.datetime64(session, "D").item()
+    day = np.asarray(session, dtype="datetime64[D]").item()
     assert isinstance(day, date)
     return day
 

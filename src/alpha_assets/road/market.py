@@ -1,0 +1,183 @@
+"""A market: where its rows come from, when they are public, who may be held, what it costs.
+
+Composes the specs that the rooms below declare; `pipelines/markets/<name>.toml` holds one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.backtest import CostsSpec
+from alpha_assets.calendar import Calendar, CalendarSpec, month_start
+from alpha_assets.errors import SpecError
+from alpha_assets.feeds import FEEDS, Feed, Source
+from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
+from alpha_assets.feeds.sim import SimSource, SimSpec
+from alpha_assets.panel.universe import UniverseSpec, check_universe
+from alpha_assets.road.pipelines import named_file
+from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+
+# Folders that stand beside recipes in `storage/<market>/`.
+RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
+
+PriceLevel = Literal["raw", "split_adjusted"]
+
+
+class SimSourceSpec(Spec):
+    """`[source]` of a market that is generated; `[sim]` says how."""
+
+    kind: Literal["sim"] = "sim"
+
+
+class FeedSetting(Spec):
+    """Declared under `[feeds.<name>]` in a market; what is left out is the feed's own."""
+
+    on: bool = True
+    publication_time: time | None = None
+
+
+class MarketSpec(Spec):
+    """Everything that a market's file declares."""
+
+    about: str
+    currency: str
+    first_month: str
+    source: SimSourceSpec | FilesSourceSpec = Field(discriminator="kind")
+    calendar: CalendarSpec
+    price_level: PriceLevel | None = None  # None: as the source says
+    max_stale: int = Field(default=20, ge=1, le=60)
+    feeds: dict[str, FeedSetting] = Field(default_factory=dict)
+    universes: dict[str, UniverseSpec]
+    costs: CostsSpec = CostsSpec()
+    sim: SimSpec = SimSpec()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        month_start(self.first_month)
+        if "all" not in self.universes:
+            raise ValueError("every market declares [universes.all]")
+        for name in self.feeds:
+            if name not in FEEDS:
+                raise ValueError(f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Market:
+    """A market that is ready to be read."""
+
+    name: str
+    spec: MarketSpec
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The sessions of the market's exchange."""
+        return Calendar.load(self.spec.calendar)
+
+    @cached_property
+    def source(self) -> Source:
+        """Where raw rows come from."""
+        if isinstance(self.spec.source, FilesSourceSpec):
+            return FilesSource(self.spec.source, self.calendar)
+        return SimSource(self.spec.sim, self.calendar)
+
+    @cached_property
+    def feeds(self) -> dict[str, Feed]:
+        """The feeds that are on and that the source has, with this market's publication times."""
+        offered = self.source.feeds()
+        return {
+            name: _published_at(FEEDS[name], self._setting(name))
+            for name in FEEDS
+            if name in offered and self._setting(name).on
+        }
+
+    @cached_property
+    def feeds_off(self) -> dict[str, str]:
+        """Every other feed, and why it is off."""
+        reasons = dict(self.source.off())
+        for name in FEEDS:
+            if name not in self.feeds and name not in reasons:
+                reasons[name] = "switched off in the market's file"
+        return reasons
+
+    @property
+    def price_level(self) -> PriceLevel:
+        """Whether stored prices are those that were traded, or carry later splits."""
+        return self.spec.price_level or self.source.price_level
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the data is made up."""
+        return self.spec.source.kind == "sim"
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Name of all that can change raw rows, panel and features."""
+        spec = self.spec
+        return digest(
+            self.name,
+            dict(self.source.identity),
+            spec.calendar,
+            {name: setting.model_dump(mode="json") for name, setting in spec.feeds.items()},
+            self.price_level,
+            spec.max_stale,
+        )
+
+    def universe(self, name: str) -> UniverseSpec:
+        """Return a universe of this market.
+
+        Raises:
+            SpecError: there is none of that name, or its rules need what the market lacks.
+        """
+        if name not in self.spec.universes:
+            raise SpecError(
+                f"market {self.name!r} has no universe {name!r}; "
+                f"want one of {', '.join(self.spec.universes)}"
+            )
+        universe = self.spec.universes[name]
+        check_universe(universe, self.price_level, tuple(self.feeds))
+        return universe
+
+    def _setting(self, feed: str) -> FeedSetting:
+        return self.spec.feeds.get(feed, FeedSetting())
+
+
+def load_market(name: str, *, overrides: Sequence[str] = (), data: Path | None = None) -> Market:
+    """Return a market by name.
+
+    Args:
+        name: of a file in `pipelines/markets/`.
+        overrides: `section.key=value`; `signal=…` is short for `sim.signal=…`.
+        data: a folder; the market then reads `files` from there, with its other settings.
+
+    Raises:
+        SpecError: unknown name, or a file that does not say what it must.
+    """
+    path = named_file("markets", name)
+    tables = override(
+        read_toml(path), [re.sub(r"^signal(?==)", "sim.signal", o) for o in overrides]
+    )
+    if data is not None:
+        tables = _reading_files(tables, data)
+    return Market(name=name, spec=parse_spec(tables, MarketSpec, origin=str(path.name)))
+
+
+def _reading_files(tables: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    if not data.is_dir():
+        raise SpecError(f"--data {data}: there is no such folder")
+    source = tables.get("source", {})
+    kept = source if source.get("kind") == "files" else {"kind": "files"}
+    return {**tables, "source": {**kept, "path": str(data)}}
+
+
+def _published_at(feed: Feed, setting: FeedSetting) -> Feed:
+    if setting.publication_time is None:
+        return feed
+    publication = replace(feed.publication, at=setting.publication_time)
+    return replace(feed, publication=publication)

@@ -1,0 +1,116 @@
+"""A recipe: everything of an experiment that may change a number.
+
+Composes the specs that the rooms below declare; `pipelines/recipes/<name>.toml` holds one.
+Adding a recipe needs no Python.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.dataset import SplitSpec
+from alpha_assets.errors import SpecError
+from alpha_assets.features import CATALOG, Feature
+from alpha_assets.features.selection import FeaturesSpec, select
+from alpha_assets.labels import LabelSpec
+from alpha_assets.models import LossSpec, ModelSpec
+from alpha_assets.road.market import RESERVED_NAMES, Market
+from alpha_assets.road.pipelines import named_file
+from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+from alpha_assets.training import GatesSpec, TrainingSpec
+
+
+class UniverseChoice(Spec):
+    """Declared under `[universe]` in a recipe: the name of one of the market's universes."""
+
+    name: str = "all"
+
+
+class RecipeSpec(Spec):
+    """Everything that a recipe's file declares."""
+
+    about: str
+    markets: tuple[str, ...] = Field(min_length=1)
+    universe: UniverseChoice = UniverseChoice()
+    features: FeaturesSpec = FeaturesSpec()
+    label: LabelSpec
+    split: SplitSpec = SplitSpec()
+    model: ModelSpec
+    loss: LossSpec
+    training: TrainingSpec = TrainingSpec()
+    portfolio: PortfolioSpec
+    costs: CostsSpec | None = None  # None: the market's
+    gates: GatesSpec = GatesSpec()
+
+    @model_validator(mode="after")
+    def _portfolio_trades_a_predicted_horizon(self) -> Self:
+        if self.portfolio.horizon not in self.label.horizons:
+            raise ValueError(
+                f"portfolio.horizon = {self.portfolio.horizon} is not predicted; "
+                f"want one of label.horizons = {list(self.label.horizons)}"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe on one market, checked against what that market has."""
+
+    name: str
+    spec: RecipeSpec
+    market: Market
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """The catalogued features that the recipe reads, in catalogue order."""
+        return select(CATALOG, self.spec.features, self.market.missing_features)
+
+    @property
+    def costs(self) -> CostsSpec:
+        """The recipe's costs, else the market's."""
+        return self.spec.costs or self.market.spec.costs
+
+    @property
+    def horizon(self) -> int:
+        """The longest horizon in sessions: what purging goes by."""
+        return max(self.spec.label.horizons)
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of all that can change a number of this recipe on this market."""
+        return digest(
+            self.market.data_digest,
+            self.name,
+            self.spec,
+            self.market.spec.universes[self.spec.universe.name],
+            [feature.name for feature in self.features],
+            self.costs,
+        )
+
+
+def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe by name, on a market.
+
+    Raises:
+        SpecError: unknown name, a file that does not say what it must, or a market that
+            lacks what the recipe names.
+    """
+    if name.startswith("_") or name in RESERVED_NAMES:
+        raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
+    path = named_file("recipes", name)
+    spec = parse_spec(override(read_toml(path), overrides), RecipeSpec, origin=path.name)
+    market.universe(spec.universe.name)
+    return Recipe(name=name, spec=spec, market=market)
+
+
+def home_market(name: str) -> str:
+    """Return the first market that a recipe lists: where it runs unless told otherwise."""
+    path = named_file("recipes", name)
+    listed = read_toml(path).get("markets")
+    if not isinstance(listed, list) or not listed:
+        raise SpecError(f"{path.name}: markets = {listed!r}; want a list of market names")
+    return str(listed[0])

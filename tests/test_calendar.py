@@ -1,0 +1,158 @@
+"""The clock: sessions, decision instants, and when a row becomes effective."""
+
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpha_assets.calendar import (
+    Calendar,
+    CalendarSpec,
+    as_date,
+    month_of,
+    month_range,
+    month_start,
+    next_month,
+)
+from alpha_assets.errors import RangeError, SpecError
+
+TOKYO_SPEC = CalendarSpec(
+    exchange="XTKS", zone="Asia/Tokyo", decision_time=time(8, 30), sessions_per_year=245
+)
+NEW_YORK_SPEC = CalendarSpec(
+    exchange="XNYS", zone="America/New_York", decision_time=time(9), sessions_per_year=252
+)
+TOKYO = Calendar.load(TOKYO_SPEC)
+NEW_YORK = Calendar.load(NEW_YORK_SPEC)
+
+
+def utc(text: str) -> np.datetime64:
+    return np.datetime64(text, "us")
+
+
+def effective_session(calendar: Calendar, instant: np.datetime64) -> date:
+    return as_date(calendar.sessions[calendar.effective(instant)])
+
+
+@pytest.mark.parametrize(
+    ("published", "session"),
+    [
+        # feeds.md 2.3: bars of a Friday, of the session before the halt, of the year's last day;
+        # options of Friday published on Saturday before a holiday Monday; weekly margin
+        # over Silver Week; the same for an investor-types correction.
+        (("2026-10-02", time(16, 30), 0), date(2026, 10, 5)),
+        (("2020-09-30", time(16, 30), 0), date(2020, 10, 2)),
+        (("2026-12-30", time(16, 30), 0), date(2027, 1, 4)),
+        (("2026-10-09", time(3, 0), 1), date(2026, 10, 13)),
+        (("2026-09-25", time(16, 30), 0), date(2026, 9, 28)),
+        (("2026-10-16", time(18, 0), 0), date(2026, 10, 19)),
+    ],
+)
+def test_a_row_is_effective_at_the_next_decision_after_its_publication(
+    published: tuple[str, time, int], session: date
+) -> None:
+    day, at, days = published
+    assert effective_session(TOKYO, TOKYO.instant(day, at, days=days)) == session
+
+
+def test_a_row_readable_at_the_decision_instant_itself_is_effective_that_session() -> None:
+    decided = TOKYO.decision("2026-10-05")
+    one = np.timedelta64(1, "us")
+
+    assert effective_session(TOKYO, decided) == date(2026, 10, 5)
+    assert effective_session(TOKYO, decided + one) == date(2026, 10, 6)
+
+
+def test_decision_instants_follow_daylight_saving() -> None:
+    assert NEW_YORK.decision("2020-03-06") == utc("2020-03-06T14:00")  # winter, UTC-5
+    assert NEW_YORK.decision("2020-03-09") == utc("2020-03-09T13:00")  # summer, UTC-4
+    assert TOKYO.decision("2020-03-09") == utc("2020-03-08T23:30")
+
+
+def test_a_row_after_the_last_known_session_is_never_effective() -> None:
+    assert TOKYO.effective(utc("2100-01-01")) == len(TOKYO.sessions)
+
+
+@settings(max_examples=50)
+@given(
+    st.datetimes(
+        min_value=datetime(2000, 1, 1),  # noqa: DTZ001
+        max_value=datetime(2026, 1, 1),  # noqa: DTZ001
+    )
+)
+def test_effective_is_the_first_session_decided_at_or_after(instant: object) -> None:
+    number = int(TOKYO.effective(np.datetime64(instant, "us")))  # type: ignore[call-overload]
+
+    assert TOKYO.decisions[number] >= np.datetime64(instant, "us")  # type: ignore[call-overload]
+    assert TOKYO.decisions[number - 1] < np.datetime64(instant, "us")  # type: ignore[call-overload]
+
+
+def test_the_tokyo_halt_of_2020_is_no_session() -> None:
+    assert not TOKYO.is_session("2020-10-01")
+    assert as_date(TOKYO.after("2020-09-30")) == date(2020, 10, 2)
+    with pytest.raises(
+        RangeError, match="2020-10-01 is no session of XTKS; the next one is 2020-10-02"
+    ):
+        TOKYO.index_of(["2020-10-01"])
+
+
+def test_steps_count_sessions_not_days() -> None:
+    assert as_date(TOKYO.after("2026-09-18", n=2)) == date(2026, 9, 25)  # Silver Week between
+    assert as_date(TOKYO.before("2026-09-25", n=2)) == date(2026, 9, 18)
+    assert as_date(TOKYO.on_or_after("2026-09-19")) == date(2026, 9, 24)
+
+
+def test_nights_span_weekends_and_holidays() -> None:
+    nights = dict(zip(TOKYO.sessions.tolist(), TOKYO.nights().tolist(), strict=True))
+    assert nights[date(2026, 9, 17)] == 1
+    assert nights[date(2026, 9, 18)] == 6
+    assert nights[date(2026, 10, 2)] == 3
+
+
+def test_weekly_rebalances_on_the_first_session_of_the_iso_week() -> None:
+    sessions = TOKYO.between("2026-09-14", "2026-10-02")
+    weekly = sessions[TOKYO.rebalances(sessions, "weekly")]
+    assert [as_date(s).isoformat() for s in weekly] == ["2026-09-14", "2026-09-24", "2026-09-28"]
+    # A slice that starts midweek does not make its own first session a rebalance.
+    assert not TOKYO.rebalances(TOKYO.between("2026-09-15", "2026-09-17"), "weekly").any()
+
+
+def test_weekly_rebalances_agree_with_iso_weeks_over_all_history() -> None:
+    sessions = TOKYO.sessions
+    weeks = [as_date(s).isocalendar()[:2] for s in sessions]
+    first = [True] + [a != b for a, b in zip(weeks[1:], weeks[:-1], strict=True)]
+    assert TOKYO.rebalances(sessions, "weekly").tolist() == first
+
+
+def test_monthly_rebalances_on_the_first_session_of_the_month() -> None:
+    sessions = TOKYO.between("2026-09-14", "2026-11-02")
+    monthly = sessions[TOKYO.rebalances(sessions, "monthly")]
+    assert [as_date(s).isoformat() for s in monthly] == ["2026-10-01", "2026-11-02"]
+
+
+def test_months_are_counted_and_refused_by_name() -> None:
+    assert month_range("2019-11", "2020-02") == ("2019-11", "2019-12", "2020-01", "2020-02")
+    assert next_month("2020-01", -1) == "2019-12"
+    assert month_of(date(2020, 2, 29)) == "2020-02"
+    with pytest.raises(RangeError, match="'2020-13' is not a month; want YYYY-MM"):
+        month_start("2020-13")
+    with pytest.raises(RangeError, match="last month 2019-12 is before first month 2020-02; swap"):
+        month_range("2020-02", "2019-12")
+    with pytest.raises(RangeError, match="1850-01 has no sessions of XTKS"):
+        TOKYO.month_sessions("1850-01")
+
+
+def test_an_unknown_exchange_or_zone_is_named() -> None:
+    with pytest.raises(SpecError, match=r"calendar\.exchange = 'XXXX' is not known"):
+        Calendar.load(TOKYO_SPEC.model_copy(update={"exchange": "XXXX"}))
+    with pytest.raises(SpecError, match=r"calendar\.zone = 'Tokyo' is not a time zone"):
+        Calendar.load(TOKYO_SPEC.model_copy(update={"zone": "Tokyo"}))
+
+
+def test_the_calendar_does_not_depend_on_the_day_it_is_loaded() -> None:
+    assert TOKYO.sessions[0] == np.datetime64("1997-01-06")
+    assert NEW_YORK.sessions[0] == np.datetime64("1990-01-02")
+    assert TOKYO.zone == ZoneInfo("Asia/Tokyo")

@@ -1,0 +1,96 @@
+"""Declarations: what a TOML file may say, and the digest that names it."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from alpha_assets.errors import SpecError
+from alpha_assets.spec import Spec, digest, override, parse_spec, read_spec
+
+
+class Inner(Spec):
+    size: int = Field(default=3, gt=0)
+    names: tuple[str, ...] = ()
+
+
+class Outer(Spec):
+    about: str
+    start: date
+    rate: float = 0.1
+    inner: Inner = Inner()
+
+
+GOOD = 'about = "x"\nstart = 2020-01-06\nrate = 1\n[inner]\nsize = 4\nnames = ["a", "b"]\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_read_with_its_types(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, GOOD), Outer)
+
+    assert spec == Outer(
+        about="x", start=date(2020, 1, 6), rate=1.0, inner=Inner(size=4, names=("a", "b"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "sizes = 3\n", r"recipe\.toml: unknown key 'inner\.sizes' \(it holds 3\)"),
+        (GOOD.replace("4", '"4"'), r"recipe\.toml: inner\.size = '4': .*valid integer"),
+        (GOOD.replace("4", "0"), r"recipe\.toml: inner\.size = 0: .*greater than 0"),
+        (GOOD.replace("2020-01-06", '"soon"'), r"recipe\.toml: start = 'soon': .*date"),
+        (GOOD.replace('about = "x"', ""), r"recipe\.toml: key 'about' is missing"),
+        (GOOD.replace("2020-01-06", "2020-02-30"), r"recipe\.toml: not a TOML file"),
+        ("about = 1 2\n", r"recipe\.toml: not a TOML file: .*line 1"),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_rule(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        read_spec(write(tmp_path, text), Outer)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("4", "0").replace("rate = 1", 'rate = "high"')
+    with pytest.raises(SpecError) as caught:
+        read_spec(write(tmp_path, text), Outer)
+    assert "rate" in str(caught.value)
+    assert "inner.size" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"nowhere\.toml: there is no such file"):
+        read_spec(tmp_path / "nowhere.toml", Outer)
+
+
+def test_an_override_is_read_as_toml_or_else_as_text() -> None:
+    tables = override({"about": "x"}, ["inner.size=7", "about=two words", "start=2020-01-06"])
+    assert tables == {"about": "two words", "inner": {"size": 7}, "start": "2020-01-06"}
+    assert parse_spec(tables, Outer, "here").inner.size == 7
+
+
+@pytest.mark.parametrize("wrong", ["inner.size", "=3", "inner..size=3", "about.more=3"])
+def test_an_override_that_names_nothing_is_refused(wrong: str) -> None:
+    with pytest.raises(SpecError, match="--set"):
+        override({"about": "x"}, [wrong])
+
+
+def test_the_digest_sees_every_value_and_no_order() -> None:
+    one = Outer(about="x", start=date(2020, 1, 6))
+
+    assert len(digest(one)) == 12
+    assert digest(one) == digest(Outer(start=date(2020, 1, 6), about="x"))
+    assert digest(one) != digest(one.model_copy(update={"rate": 0.2}))
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest("a", "b") != digest("ab")
+
+
+def test_a_digest_refuses_what_has_no_text() -> None:
+    with pytest.raises(TypeError, match="a digest cannot hold a object"):
+        digest(object())
