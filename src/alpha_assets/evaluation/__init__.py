@@ -10,7 +10,8 @@ from alpha_assets.evaluation.metrics import (
     metrics_json,
     plain,
 )
-from alpha_assets.evaluation.portfolio import costs, performance, portfolio
+from alpha_assets.evaluation.performance import performance
+from alpha_assets.evaluation.portfolio import costs, portfolio
 from alpha_assets.evaluation.regimes import volatility_regimes
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
 

@@ -22,6 +22,14 @@ BPS = 1e-4
 DAYS_A_YEAR = 365  # interest accrues by calendar night
 COST_PARTS = ("commission", "spread_cost", "impact_cost", "borrow_cost")
 TRADING_COSTS = COST_PARTS[:3]
+COST_FIGURES = (
+    *("total", "total_annual_return", "trading_bps", "break_even_bps"),
+    *("traded_notional", "earned_before_costs"),
+)
+EXPOSURES = (
+    *("gross_mean", "gross_max", "net_mean", "net_min", "net_max"),
+    *("longs_mean", "shorts_mean"),
+)
 
 
 def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
@@ -39,11 +47,10 @@ def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
     if rates is None or daily.is_empty():
         return np.zeros(len(daily))
     known = daily.select("session").join_asof(rates.sort("session"), on="session")
-    first_known = known["cash_rate_annual"].is_not_null().arg_max()
     if known["cash_rate_annual"].null_count():
         raise BadInput(
-            f"cash rates start after the backtest's first session {daily['session'][0]} "
-            f"(first with a rate: row {first_known}); give rates from there on, or none at all"
+            f"cash rates start on {rates['session'].min()!s}, after the backtest's first session "
+            f"{daily['session'][0]}; give rates from there on, or none at all"
         )
     rate_D = known["cash_rate_annual"].to_numpy()
     nights_D = np.diff(known["session"].to_numpy()).astype(np.float64)
@@ -80,8 +87,8 @@ def turnover(daily: pl.DataFrame, sessions_per_year: float) -> Record:
     return {
         "per_session": mean,
         "annual": mean * sessions_per_year,
-        # Half the trades are exits; a book of gross exposure g lives g / (2 x turnover).
-        "holding_sessions": gross / (2 * mean) if mean > 0 else math.nan,
+        # Half of all trades are exits, so a share `mean` of equity leaves each session.
+        "holding_sessions": gross / mean if mean > 0 else math.nan,
         "gross_exposure_mean": gross,
         "reasons": {} if mean > 0 else {"holding_sessions": "nothing was traded"},
     }
@@ -90,11 +97,9 @@ def turnover(daily: pl.DataFrame, sessions_per_year: float) -> Record:
 def exposure(daily: pl.DataFrame, positions: pl.DataFrame) -> Record:
     """Return how much was held: exposures as shares of equity, names per session held."""
     if daily.is_empty():
-        names = ("gross_mean", "gross_max", "net_mean", "net_min", "net_max")
-        names = (*names, "longs_mean", "shorts_mean")
         return {
-            **dict.fromkeys(names),
-            "reasons": dict.fromkeys(names, "the backtest has no session"),
+            **dict.fromkeys(EXPOSURES),
+            "reasons": dict.fromkeys(EXPOSURES, "the backtest has no session"),
         }
     gross_D, net_D = daily["gross_exposure"].to_numpy(), daily["net_exposure"].to_numpy()
     return {
@@ -115,49 +120,49 @@ def costs(daily: pl.DataFrame, trades: pl.DataFrame, sessions_per_year: float) -
     Break-even: the cost in bps of traded notional, after borrow, at which nothing would be
     left of what the book earned before costs; below `trading_bps` the book lost money.
     """
-    money = {part: float(daily[part].sum()) for part in COST_PARTS}
-    money["trading"] = sum(money[part] for part in TRADING_COSTS)
-    money["total"] = money["trading"] + money["borrow_cost"]
-    traded = float(trades["notional"].abs().sum())
-    net_D, gross_D = daily["net_return"].to_numpy(), daily["gross_return"].to_numpy()
-    before_D = daily["equity"].to_numpy() / (1 + net_D)
-    earned = float((gross_D * before_D).sum())
     years = len(daily) / sessions_per_year
-    reasons: dict[str, str] = {}
-    parts: list[Record] = []
-    for part, amount in money.items():
-        share_D = np.zeros(len(daily))
-        if part in COST_PARTS:
-            share_D = daily[part].to_numpy() / before_D
-        elif len(daily):
-            of = TRADING_COSTS if part == "trading" else COST_PARTS
-            share_D = daily.select(pl.sum_horizontal(of)).to_series().to_numpy() / before_D
-        parts.append(
-            {
-                "part": part,
-                "money": amount,
-                "bps_of_traded": amount / traded / BPS if traded > 0 else math.nan,
-                "annual_return": float(share_D.sum()) / years if years > 0 else math.nan,
-            }
-        )
-    if traded == 0:
-        reasons["break_even_bps"] = "nothing was traded"
-    if years == 0:
-        reasons["annual_return"] = "the backtest has no session"
-    break_even = (earned - money["borrow_cost"]) / traded / BPS if traded > 0 else math.nan
-    by_part = {str(row["part"]): row for row in parts}
+    traded = float(trades["notional"].abs().sum())
+    before_D = _equity_before(daily)
+    spent_DC = daily.select(
+        *COST_PARTS, trading=pl.sum_horizontal(TRADING_COSTS), total=pl.sum_horizontal(COST_PARTS)
+    )
+    parts: dict[str, Record] = {}
+    for part in spent_DC.columns if len(daily) else ():
+        spent_D = spent_DC[part].to_numpy()
+        parts[part] = {
+            "part": part,
+            "money": float(spent_D.sum()),
+            "bps_of_traded": float(spent_D.sum()) / traded / BPS if traded > 0 else math.nan,
+            "annual_return": float((spent_D / before_D).sum()) / years,
+        }
+    bill: Record = dict.fromkeys(COST_FIGURES)
+    reasons = dict.fromkeys(COST_FIGURES, "the backtest has no session")
+    if parts:
+        earned = float((daily["gross_return"].to_numpy() * before_D).sum())
+        kept = earned - float(spent_DC["borrow_cost"].sum())
+        bill = {
+            "total": parts["total"]["money"],
+            "total_annual_return": parts["total"]["annual_return"],
+            "trading_bps": parts["trading"]["bps_of_traded"],
+            "break_even_bps": kept / traded / BPS if traded > 0 else math.nan,
+            "traded_notional": traded,
+            "earned_before_costs": earned,
+        }
+        bps_figures = ("trading_bps", "break_even_bps")
+        reasons = {} if traded > 0 else dict.fromkeys(bps_figures, "nothing was traded")
     return {
-        "parts": parts,
-        "total": by_part["total"]["money"] if len(daily) else None,
-        "total_annual_return": by_part["total"]["annual_return"],
-        "trading_bps": by_part["trading"]["bps_of_traded"],
-        "traded_notional": traded if len(daily) else None,
-        "earned_before_costs": earned if len(daily) else None,
-        "break_even_bps": break_even,
+        "parts": list(parts.values()),
+        **bill,
         "n_trades": len(trades),
         "trades_by_reason": _by_reason(trades),
         "reasons": reasons,
     }
+
+
+def _equity_before(daily: pl.DataFrame) -> Array:
+    """Return equity at the close before each session."""
+    equity_D = daily["equity"].to_numpy()
+    return np.concatenate([equity_D[:1] / (1 + daily["net_return"].to_numpy()[:1]), equity_D[:-1]])
 
 
 def _by_reason(trades: pl.DataFrame) -> list[Record]:

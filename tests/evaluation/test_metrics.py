@@ -1,0 +1,122 @@
+"""The document that others may rely on."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alpha_assets.evaluation import (
+    DataFacts,
+    EvaluationInputs,
+    evaluate,
+    metrics,
+    metrics_json,
+)
+
+FACTS = DataFacts(
+    market="sim",
+    recipe="rolling_transformer",
+    digest="0123456789ab",
+    data_hash="feedfacecafe",
+    code_version="0.1.0",
+    seed=0,
+    source="sim",
+    simulated=True,
+    basis="price",
+    price_level="raw",
+    currency="JPY",
+    feeds=("daily_bars", "listings"),
+    feeds_off={"borrow": "not in the folder"},
+    features_lost={"borrow": ["borrow_fee"]},
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(world: Any, make_books: Any, make_trades: Any, no_positions: Any) -> EvaluationInputs:
+    r = np.random.default_rng(5).normal(0.0005, 0.01, 130)
+    return EvaluationInputs(
+        predictions=world.predictions,
+        labels=world.labels,
+        daily=make_books(r.tolist()),
+        trades=make_trades([100.0, -50.0]),
+        positions=no_positions,
+        facts=FACTS,
+        sessions_per_year=245.0,
+        oracle={1: 0.19},
+    )
+
+
+def test_keys_are_those_of_the_design(inputs: EvaluationInputs) -> None:
+    found: Any = metrics(inputs)
+    assert set(found) == {"schema_version", "signal", "portfolio", "costs", "span", "data"}
+    wanted = {"mean", "sd", "t", "t_nw", "t_vif", "t_nonoverlap", "low", "high", "n_sessions"}
+    assert wanted <= set(found["signal"]["h1"]["rank_ic"])
+    assert wanted <= set(found["signal"]["h1"]["ic"])
+    for side in ("net", "gross"):
+        assert {"sharpe", "sharpe_se"} <= set(found["portfolio"][side])
+    assert found["data"]["simulated"] is True
+    assert found["data"]["basis"] == "price"
+    assert found["data"]["feeds_off"] == [
+        {"feed": "borrow", "why": "not in the folder", "features_lost": ["borrow_fee"]}
+    ]
+    assert found["span"]["n_sessions"] == 130
+    assert found["span"]["n_symbols"] == 60
+    assert found["span"]["first_session"] == "2021-01-04"
+
+
+def test_break_downs_are_lists_of_records(inputs: EvaluationInputs) -> None:
+    found: Any = metrics(inputs)
+    for name in ("by_year", "by_month", "by_sector", "by_size", "by_regime", "decay"):
+        rows = found["signal"]["h1"][name]
+        assert isinstance(rows, list)
+        assert all(isinstance(row, dict) for row in rows)
+
+
+def test_document_is_strict_json_and_the_same_every_time(inputs: EvaluationInputs) -> None:
+    written = metrics_json(metrics(inputs))
+    assert metrics_json(metrics(inputs)) == written
+    assert json.loads(written, parse_constant=lambda word: pytest.fail(word)) == metrics(inputs)
+
+
+def test_interval_and_t_are_those_of_the_series_beside_it(inputs: EvaluationInputs) -> None:
+    found = evaluate(inputs)
+    document: Any = found.metrics
+    assert found.ic["rank_ic"].mean() == pytest.approx(document["signal"]["h1"]["rank_ic"]["mean"])
+
+
+def test_empty_run_is_null_throughout_and_says_why(inputs: EvaluationInputs) -> None:
+    empty = EvaluationInputs(
+        predictions=inputs.predictions.clear(),
+        labels=inputs.labels.clear(),
+        daily=inputs.daily.clear(),
+        trades=inputs.trades.clear(),
+        positions=inputs.positions,
+        facts=FACTS,
+        sessions_per_year=245.0,
+    )
+    found: Any = metrics(empty)
+    assert found["signal"] == {}
+    assert found["portfolio"]["net"]["sharpe"] is None
+    assert found["portfolio"]["net"]["reasons"]["sharpe"] == "the backtest has no session"
+    assert found["portfolio"]["turnover"]["annual"] is None
+    assert found["costs"]["total"] is None
+    assert found["span"]["first_session"] is None
+
+
+def test_every_null_has_its_reason_beside_it(inputs: EvaluationInputs) -> None:
+    short = EvaluationInputs(
+        predictions=inputs.predictions.head(60 * 2),
+        labels=inputs.labels,
+        daily=inputs.daily.head(2),
+        trades=inputs.trades.clear(),
+        positions=inputs.positions,
+        facts=FACTS,
+        sessions_per_year=245.0,
+    )
+    found: Any = metrics(short)
+    groups = [found["signal"]["h1"]["rank_ic"], found["portfolio"]["net"], found["costs"]]
+    dates = {"drawdown_peak", "drawdown_trough", "drawdown_recovered", "drawdown_sessions"}
+    for group in groups:
+        nulls = {name for name, value in group.items() if value is None} - dates
+        assert nulls <= set(group["reasons"])
