@@ -39,7 +39,7 @@ def inputs(world: Any, make_books: Any, make_trades: Any, no_positions: Any) -> 
         predictions=world.predictions,
         labels=world.labels,
         daily=make_books(r.tolist()),
-        trades=make_trades([100.0, -50.0]),
+        trades=make_trades([100.0, -50.0], ["rebalance", "source_end"]),
         positions=no_positions,
         facts=FACTS,
         sessions_per_year=245.0,
@@ -57,6 +57,7 @@ def test_keys_are_those_of_the_design(inputs: EvaluationInputs) -> None:
         assert {"sharpe", "sharpe_se"} <= set(found["portfolio"][side])
     assert found["data"]["simulated"] is True
     assert found["data"]["basis"] == "price"
+    assert found["data"]["source_end_exits"] == 1
     assert found["data"]["feeds_off"] == [
         {"feed": "borrow", "why": "not in the folder", "features_lost": ["borrow_fee"]}
     ]

@@ -92,6 +92,13 @@ def test_bucket_means_of_ten_names_by_hand() -> None:
     assert bucket_returns(score_DN, label_DN, 5)[0].tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
 
 
+def test_turning_the_scores_round_turns_the_buckets_round() -> None:
+    rng = np.random.default_rng(1)
+    score_DN, label_DN = rng.random((4, 11)), rng.random((4, 11))  # 11 names: 4, 3 and 4
+    upright_DQ = bucket_returns(score_DN, label_DN, 3)
+    np.testing.assert_allclose(bucket_returns(-score_DN, label_DN, 3), upright_DQ[:, ::-1])
+
+
 def test_bucket_means_agree_with_pandas_qcut(world: Any) -> None:
     mean_DQ = bucket_returns(world.score_DN, world.label_DN, 10)
     for d in (0, 50, 129):

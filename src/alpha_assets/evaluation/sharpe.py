@@ -36,7 +36,9 @@ def moments(excess_D: Array) -> tuple[float, float]:
 
 def _shape(sharpe: float, skew: float, kurtosis: float) -> float:
     """Return the variance of a Sharpe estimate times n: 1 for a normal with Sharpe 0."""
-    return 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    # Never below 0, since kurtosis >= 1 + skew^2; rounding may think otherwise.
+    shape = 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    return 0.0 if shape < 0 else shape
 
 
 def sharpe_error_lo(sharpe: float, n: int) -> float:
