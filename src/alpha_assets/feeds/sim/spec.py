@@ -1,0 +1,50 @@
+"""What a simulated exchange is asked to be."""
+
+from datetime import date
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.spec import Spec
+
+MIN_SYMBOLS = 20
+MAX_SYMBOLS = 4_300  # what the code numbers 1301, 1303, ... hold
+
+
+class SimSpec(Spec):
+    """Declared under `[sim]` in a market.
+
+    Everything but `last` decides the rows; a later `last` only adds rows that became public
+    later, so it is not part of the source's identity.
+    """
+
+    kind: Literal["sim"] = "sim"
+    seed: int = Field(default=7, ge=0, lt=2**63)
+    n_symbols: int = Field(default=300, ge=MIN_SYMBOLS, le=MAX_SYMBOLS)
+    first: date = date(2020, 1, 6)
+    last: date = date(2023, 12, 29)
+
+    signal: float = Field(default=1.0, ge=0, le=5)  # scale of the planted signal; 0 = null market
+    signal_variation: float = Field(default=0.6, ge=0, le=3)  # sd of its strength in time / mean
+    price_share: float = Field(default=0.7, ge=0, le=1)  # of the signal's variance, seen in prices
+
+    market_vol: float = Field(default=0.18, gt=0, le=1)  # a year
+    sector_vol: float = Field(default=0.09, ge=0, le=1)  # a year
+    idio_vol: float = Field(default=0.31, gt=0, le=2)  # a year, median symbol
+
+    ticks: bool = True  # round prices to the exchange's tick table
+    late_share: float = Field(default=0.25, ge=0, le=1)  # of symbols, listed after `first`
+    late_within_sessions: int = Field(default=900, ge=1)  # after `first`, the last late listing
+    delistings_annual: float = Field(default=0.0135, ge=0, le=1)  # per symbol
+    halts_annual: float = Field(default=0.15, ge=0, le=20)  # per symbol, 1 to 20 sessions each
+    missing_share: float = Field(default=2e-4, ge=0, le=0.2)  # of bars, one at a time
+    corrected_share: float = Field(default=2e-4, ge=0, le=0.2)  # of bars, first delivered wrong
+    splits_annual: float = Field(default=0.05, ge=0, le=5)  # per symbol
+    payer_share: float = Field(default=0.7, ge=0, le=1)  # of symbols that pay dividends
+    jumps_annual: float = Field(default=0.25, ge=0, le=20)  # per symbol, overnight
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.last < self.first:
+            raise ValueError(f"last = {self.last} is before first = {self.first}; swap them")
+        return self

@@ -1,0 +1,135 @@
+"""Rules of the Tokyo exchange that the simulated one follows: limits, ticks, sectors, codes.
+
+Source: `feeds.md` 7.4 (ticks, the table of names outside TOPIX 500), 7.5 (daily price
+limits), 3.2 (the 33 sectors).
+"""
+
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SEGMENT_CHANGE = date(2022, 4, 4)  # First, Second, Mothers became Prime, Standard, Growth
+FULL_DAY_HALT = date(2020, 10, 1)  # announced as a session, never held
+LOT = 100  # shares
+
+# Base price below which a width holds, JPY (exclusive); a price of 50 million and up has the last.
+_LIMIT_BELOW = np.array(
+    "100 200 500 700 1e3 1.5e3 2e3 3e3 5e3 7e3 1e4 1.5e4 2e4 3e4 5e4 7e4 1e5 1.5e5 2e5 3e5 5e5 "
+    "7e5 1e6 1.5e6 2e6 3e6 5e6 7e6 1e7 1.5e7 2e7 3e7 5e7".split(),
+    dtype=np.float64,
+)
+_LIMIT_WIDTH = np.array(
+    "30 50 80 100 150 300 400 500 700 1e3 1.5e3 3e3 4e3 5e3 7e3 1e4 1.5e4 3e4 4e4 5e4 7e4 1e5 "
+    "1.5e5 3e5 4e5 5e5 7e5 1e6 1.5e6 3e6 4e6 5e6 7e6 1e7".split(),
+    dtype=np.float64,
+)
+
+# Price up to which a tick holds, JPY (inclusive).
+_TICK_UP_TO = np.array(
+    "3e3 5e3 3e4 5e4 3e5 5e5 3e6 5e6 3e7 5e7".split(),
+    dtype=np.float64,
+)
+_TICK = np.array("1 5 10 50 100 500 1e3 5e3 1e4 5e4 1e5".split(), dtype=np.float64)
+
+
+def limit_width(base_price: Array) -> Array:
+    """Return how far a price may move from its base in one session, JPY."""
+    return _LIMIT_WIDTH[np.searchsorted(_LIMIT_BELOW, base_price, side="right")]
+
+
+def tick_size(price: Array) -> Array:
+    """Return the smallest step of a price, JPY."""
+    return _TICK[np.searchsorted(_TICK_UP_TO, price, side="left")]
+
+
+def price_limits(base_price: Array, ticks: bool) -> tuple[Array, Array]:
+    """Return the least and the greatest price of a session, JPY; on ticks, rounded inwards.
+
+    Args:
+        base_price: the previous close, restated for a split on this session.
+        ticks: whether prices lie on the tick table.
+    """
+    width = limit_width(base_price)
+    low = np.maximum(base_price - width, 1.0)
+    high = base_price + width
+    if not ticks:
+        return low, high
+    # Inwards by less than one tick: a limit between two ticks could not be traded at.
+    tick_low, tick_high = tick_size(low), tick_size(high)
+    return np.ceil(low / tick_low) * tick_low, np.floor(high / tick_high) * tick_high
+
+
+def on_tick(price: Array) -> Array:
+    """Return each price rounded to its tick; never below one yen."""
+    tick = tick_size(price)
+    return np.maximum(np.rint(price / tick) * tick, 1.0)
+
+
+class Sector(NamedTuple):
+    """A sector of the exchange."""
+
+    name: str
+    code33: str  # of the 33-sector table; semiconductors are part of Electric Appliances
+    share: float  # of all symbols outside Semiconductors
+
+
+SEMICONDUCTORS = Sector("Semiconductors", "3650", 0.0)
+SECTORS = (
+    SEMICONDUCTORS,
+    Sector("Construction", "2050", 0.045),
+    Sector("Foods", "3050", 0.04),
+    Sector("Textiles & Apparels", "3100", 0.03),
+    Sector("Chemicals", "3200", 0.065),
+    Sector("Pharmaceutical", "3250", 0.04),
+    Sector("Glass & Ceramics Products", "3400", 0.03),
+    Sector("Iron & Steel", "3450", 0.03),
+    Sector("Nonferrous Metals", "3500", 0.03),
+    Sector("Metal Products", "3550", 0.035),
+    Sector("Machinery", "3600", 0.065),
+    Sector("Electric Appliances", "3650", 0.065),
+    Sector("Transportation Equipment", "3700", 0.04),
+    Sector("Precision Instruments", "3750", 0.03),
+    Sector("Other Products", "3800", 0.04),
+    Sector("Electric Power & Gas", "4050", 0.03),
+    Sector("Land Transportation", "5050", 0.035),
+    Sector("Information & Communication", "5250", 0.085),
+    Sector("Wholesale Trade", "6050", 0.06),
+    Sector("Retail Trade", "6100", 0.065),
+    Sector("Banks", "7050", 0.04),
+    Sector("Securities & Commodity Futures", "7100", 0.03),
+    Sector("Real Estate", "8050", 0.04),
+    Sector("Services", "9050", 0.075),
+)
+
+N_SEMIS = 14
+SEMIS_EVERY = 4  # symbol 1, 5, 9, ... until there are enough: known without drawing anything
+LETTER_EVERY = 25  # every 25th symbol has a code of the newer form, such as 130A0
+_LETTERS = "ACDFGHJKLMNPRSTUWXY"
+
+
+def code(number: int) -> str:
+    """Return the five-character code of the symbol with this number, counted from 0."""
+    nth, rest = divmod(number, LETTER_EVERY)
+    if rest == LETTER_EVERY - 1:
+        return f"{130 + nth // len(_LETTERS)}{_LETTERS[nth % len(_LETTERS)]}0"
+    return f"{1301 + 2 * number}0"
+
+
+def sector_of(n_symbols: int) -> NDArray[np.int64]:
+    """Return the place in `SECTORS` of each symbol; the same for every seed."""
+    number = np.arange(n_symbols)
+    edges = np.cumsum([sector.share for sector in SECTORS])
+    # Multiples of the golden ratio fill the unit interval evenly at every length.
+    spread = (number * 0.6180339887498949) % 1.0 * edges[-1]
+    sector = np.searchsorted(edges, spread, side="right").clip(1, len(SECTORS) - 1)
+    sector[1 : SEMIS_EVERY * N_SEMIS : SEMIS_EVERY] = 0
+    return np.asarray(sector, dtype=np.int64)
+
+
+def semis(n_symbols: int) -> tuple[str, ...]:
+    """Return the codes of all symbols in Semiconductors: 14 if the exchange has 54 or more."""
+    return tuple(code(i) for i in np.flatnonzero(sector_of(n_symbols) == 0).tolist())
