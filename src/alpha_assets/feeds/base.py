@@ -1,0 +1,139 @@
+"""What a feed is: its columns, its key, and the moment at which a row becomes public.
+
+Raw rows of every feed carry the same clock: `event_date` (the day or period end that they
+describe), `available_at` (UTC instant at which a subscriber could first read them),
+`ingested_at` (UTC) and `revision` (0 first).  A feed's publication rule stands beside its
+columns and nowhere else; it is used for rows that come without a stamp of their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import time
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.calendar import Calendar, Dates
+
+Scope = Literal["symbol", "sector", "section", "market"]
+PriceLevel = Literal["raw", "split_adjusted"]
+Basis = Literal["price", "total_return"]
+DataType = pl.DataType | type[pl.DataType]
+
+INSTANT = pl.Datetime("us", "UTC")
+CLOCK: Mapping[str, DataType] = {
+    "available_at": INSTANT,
+    "ingested_at": INSTANT,
+    "revision": pl.Int16,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value of a raw row."""
+
+    name: str
+    dtype: DataType
+    unit: str
+    meaning: str
+    required: bool = False  # the delivery is refused without it
+    default: float | str | bool | None = None  # what an absent value is known to mean
+
+
+@dataclass(frozen=True)
+class Publication:
+    """When a row without a stamp of its own is taken to have become public.
+
+    The instant is a local wall time in the market's zone, on the anchor's date moved by
+    `sessions` of the calendar and then by `days` of the week.
+    """
+
+    anchor: str = "event_date"
+    sessions: int = 0  # sessions strictly after the anchor's date
+    days: int = 0  # calendar days on top
+    at: time = time(16, 30)
+
+    def stamp(self, frame: pl.DataFrame, calendar: Calendar) -> pl.Series:
+        """Return `available_at` of each row, UTC; null where the anchor is null."""
+        anchor = frame[self.anchor]
+        known = anchor.drop_nulls()
+        dates = self.dates(known.to_numpy().astype("datetime64[D]"), calendar)
+        instants = instants_of(calendar, dates, self.at, self.days)
+        if len(known) == len(anchor):
+            return instants
+        stamps = pl.Series("available_at", [None], dtype=INSTANT).new_from_index(0, len(anchor))
+        return stamps.scatter(anchor.is_not_null().arg_true(), instants)
+
+    def dates(self, dates: Dates, calendar: Calendar) -> Dates:
+        """Return the date of publication before `days` is added."""
+        return calendar.after(dates, self.sessions) if self.sessions else dates
+
+
+def instants_of(calendar: Calendar, dates: Dates, at: time, days: int = 0) -> pl.Series:
+    """Return the UTC instants of a local wall time, as a series named `available_at`."""
+    instants = np.asarray(calendar.instant(dates, at, days), dtype="datetime64[us]")
+    return pl.Series("available_at", instants, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A named table of raw rows."""
+
+    name: str
+    key: tuple[str, ...]  # what identifies a row, `event_date` first, without `revision`
+    scope: Scope
+    columns: tuple[Column, ...]
+    publication: Publication
+    max_stale: int | None  # sessions after which a joined value is missing; None: never
+    about: str
+    tolerance: float = 0.0  # relative; a later delivery within it is the same number
+    known_ahead: bool = False  # rows are public before the day that they describe
+
+    @cached_property
+    def schema(self) -> dict[str, DataType]:
+        """Names and types of a raw row, in contract order: key, values, clock."""
+        declared = {column.name: column.dtype for column in self.columns}
+        key = {name: declared.get(name, pl.String) for name in self.key}
+        return {**key, "event_date": pl.Date, **declared, **CLOCK}
+
+    @cached_property
+    def values(self) -> tuple[Column, ...]:
+        """The columns that are not part of the key."""
+        return tuple(column for column in self.columns if column.name not in self.key)
+
+
+class Source(Protocol):
+    """Where raw rows come from."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Kind, and what tells this source from another of its kind."""
+        ...
+
+    @property
+    def price_level(self) -> PriceLevel:
+        """Whether prices are those that were traded, or carry later splits."""
+        ...
+
+    @property
+    def basis(self) -> Basis:
+        """`total_return` where `adjustment_factor` holds dividends too."""
+        ...
+
+    def feeds(self) -> tuple[str, ...]:
+        """Return the names of the feeds that it has."""
+        ...
+
+    def off(self) -> Mapping[str, str]:
+        """Return the feeds that it does not have, each with the reason."""
+        ...
+
+    def fingerprint(self, feed: str) -> str:
+        """Return a cheap name of what it delivers now; the same name, nothing to ingest."""
+        ...
+
+    def rows(self, feed: str) -> pl.DataFrame:
+        """Return what it delivers now: key and values, perhaps `available_at` and `revision`."""
+        ...
