@@ -1,0 +1,145 @@
+"""What a feature is: a documented function of named inputs with a declared look-back.
+
+    @feature(rows=YEAR + 1, unit="fraction")
+    def mom_12_1(last_close: Array) -> Array:
+
+Its parameters are its inputs, its file is its family, the last paragraph of its docstring
+is its source.  `windowed` makes one feature per window of a function with a keyword `n`.
+Decorating registers nothing: `CATALOG` in `features/__init__.py` lists what exists.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from alpha_assets.features.inputs import INPUTS, parameters
+from alpha_assets.features.kernels import Array
+
+SESSIONS_PER_YEAR = 245  # Tokyo, mean of 2016-2026: what every annualised feature is scaled by
+
+
+# What a market must offer for a feature that declares it, and why another market lacks it.
+REQUIREMENTS = {
+    "raw_price_level": "needs prices as they were traded, and this market's carry later splits",
+    "tse_ticks": "needs the Tokyo exchange's table of ticks, and this market has another",
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One number per session and symbol that looks only backwards.
+
+    Attributes:
+        name: its column in the table `features`.
+        family: the file it stands in; missing shares are counted per family.
+        inputs: names in `INPUTS`, in the order of the function's parameters.
+        lookback: panel rows behind one value, the row itself and its inputs' rows included.
+        unit: of the value, in words.
+        about: what it means in the market.
+        source: who described it.
+        requires: keys of `REQUIREMENTS` that a market must offer.
+        fn: from the inputs' arrays [D, N] to the feature's.
+    """
+
+    name: str
+    family: str
+    inputs: tuple[str, ...]
+    lookback: int
+    unit: str
+    about: str
+    source: str
+    requires: tuple[str, ...]
+    fn: Callable[..., Array]
+
+    def __call__(self, *inputs_DN: Array) -> Array:
+        """Return the feature; NaN where it is unknown, and where it has no finite value."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # Adding zero makes -0.0 the 0.0 that it means.
+            value_DN = self.fn(*inputs_DN) + 0.0
+            value_DN[~np.isfinite(value_DN)] = np.nan
+        return value_DN
+
+
+def feature(
+    *, rows: int, unit: str, requires: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Array]], Feature]:
+    """Return a decorator that makes a function a feature.
+
+    Args:
+        rows: rows of its inputs behind one value, the row itself included.
+        unit: of the value, in words.
+        requires: keys of `REQUIREMENTS`.
+    """
+
+    def declare(fn: Callable[..., Array]) -> Feature:
+        return _declared(fn, fn, fn.__name__, rows, unit, requires, inspect.getdoc(fn) or "")
+
+    return declare
+
+
+def windowed(
+    *,
+    windows: tuple[int, ...],
+    rows: Callable[[int], int],
+    unit: str,
+    requires: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Array]], tuple[Feature, ...]]:
+    """Return a decorator that makes a function of a keyword `n` one feature per window.
+
+    The feature for n = 20 of `ret` is called `ret_20`; `{n}` in the docstring becomes 20.
+
+    Args:
+        windows: the values of n.
+        rows: from n to the rows of its inputs behind one value.
+        unit: of the value, in words.
+        requires: keys of `REQUIREMENTS`.
+    """
+
+    def declare(fn: Callable[..., Array]) -> tuple[Feature, ...]:
+        doc = inspect.getdoc(fn) or ""
+        return tuple(
+            _declared(
+                fn,
+                partial(fn, n=n),
+                f"{fn.__name__}_{n}",
+                rows(n),
+                unit,
+                requires,
+                doc.replace("{n}", str(n)),
+            )
+            for n in windows
+        )
+
+    return declare
+
+
+def _declared(
+    declared: Callable[..., Array],
+    fn: Callable[..., Array],
+    name: str,
+    rows: int,
+    unit: str,
+    requires: tuple[str, ...],
+    doc: str,
+) -> Feature:
+    inputs = parameters(declared)
+    for item in inputs:
+        assert item in INPUTS, f"feature {name}: {item!r} is no input; want one of {list(INPUTS)}"
+    for item in requires:
+        assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
+    about, marked, source = doc.partition("Source: ")
+    assert marked, f"feature {name}: its docstring names no source"
+    return Feature(
+        name=name,
+        family=declared.__module__.rpartition(".")[2],
+        inputs=inputs,
+        lookback=rows + max(INPUTS[item].lookback for item in inputs) - 1,
+        unit=unit,
+        about=" ".join(about.split()),
+        source=" ".join(source.split()),
+        requires=requires,
+        fn=fn,
+    )

@@ -1,0 +1,189 @@
+"""What a feature may read: columns of the panel, and series that several features share.
+
+A feature names its inputs as parameters; every name stands in `INPUTS` with the number of
+panel rows behind one value.  Row D of an array holds the bar of the session before D: what
+is known when D is decided.  Shape letters: D sessions, N symbols.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpha_assets.features.estimators import yang_zhang
+from alpha_assets.features.kernels import MAX_STALE, Array, fill_forward, shift
+
+# Panel columns that every market has, and those that may be absent (then null throughout).
+REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume", "cum_factor", "stale")
+OPTIONAL_COLUMNS = ("turnover_value", "upper_limit", "lower_limit")
+
+MARKET_RETURN = "market_return"
+CARRIED = MAX_STALE + 1  # rows behind a close that may be carried
+
+
+@dataclass(frozen=True)
+class Input:
+    """A named array that features read.
+
+    Attributes:
+        name: as parameters spell it.
+        columns: panel columns that it is made of; empty where it is made of other inputs.
+        inputs: other inputs that it is made of.
+        lookback: panel rows behind one value, the row itself included.
+        about: what it means, with its unit.
+        fn: from the arrays of `columns` or `inputs` to this array.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    inputs: tuple[str, ...]
+    lookback: int
+    about: str
+    fn: Callable[..., Array]
+
+    def __call__(self, *arrays_DN: Array) -> Array:
+        """Return the array; a division by zero is unknown, not an accident."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self.fn(*arrays_DN)
+
+
+def parameters(fn: Callable[..., Array]) -> tuple[str, ...]:
+    """Return the names of a function's positional parameters: its inputs."""
+    return tuple(
+        parameter.name
+        for parameter in inspect.signature(fn).parameters.values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    )
+
+
+def _column(name: str, about: str, columns: tuple[str, ...], fn: Callable[..., Array]) -> Input:
+    return Input(name, columns, (), 1, about, fn)
+
+
+def _series(lookback: int, fn: Callable[..., Array]) -> Input:
+    return Input(fn.__name__, (), parameters(fn), lookback, inspect.getdoc(fn) or "", fn)
+
+
+def _as_is(x_DN: Array) -> Array:
+    return x_DN
+
+
+def _forward_adjusted(price_DN: Array, cum_factor_DN: Array) -> Array:
+    return price_DN / cum_factor_DN
+
+
+def _adjusted_volume(volume_DN: Array, cum_factor_DN: Array) -> Array:
+    return volume_DN * cum_factor_DN
+
+
+def _traded_value(turnover_value_DN: Array, close_DN: Array, volume_DN: Array) -> Array:
+    return np.where(np.isnan(turnover_value_DN), close_DN * volume_DN, turnover_value_DN)
+
+
+def last_close(close: Array) -> Array:
+    """Last adjusted close, at most 20 sessions old."""
+    return fill_forward(close)
+
+
+def close_before(last_close: Array) -> Array:
+    """Last adjusted close before the session, at most 20 sessions older."""
+    return shift(last_close, 1)
+
+
+def session_return(close: Array, close_before: Array) -> Array:
+    """Return of one session, a fraction; null without a bar."""
+    return close / close_before - 1
+
+
+def log_return(close: Array, close_before: Array) -> Array:
+    """Logarithm of the session's close over the close before it."""
+    return np.log(close / close_before)
+
+
+def price_change(close: Array, close_before: Array) -> Array:
+    """Adjusted close less the close before it, in adjusted currency."""
+    return close - close_before
+
+
+def overnight(open: Array, close_before: Array) -> Array:
+    """Logarithm of the session's open over the close before it."""
+    return np.log(open / close_before)
+
+
+def intraday(open: Array, close: Array) -> Array:
+    """Logarithm of the session's close over its open."""
+    return np.log(close / open)
+
+
+def log_range(high: Array, low: Array) -> Array:
+    """Logarithm of the session's high over its low."""
+    return np.log(high / low)
+
+
+def log_dollar_volume(dollar_volume: Array) -> Array:
+    """Logarithm of one plus the traded value."""
+    return np.log(1 + dollar_volume)
+
+
+def yang_zhang_20(open: Array, high: Array, low: Array, close: Array, overnight: Array) -> Array:
+    """Yang-Zhang volatility of one session over 20, not annualised."""
+    return yang_zhang(open, high, low, close, overnight, 20)
+
+
+def market_return(session_return: Array) -> Array:
+    """Mean `session_return` of all symbols in the panel, a fraction; the same for every symbol."""
+    total_D, count_D = np.zeros(len(session_return)), np.zeros(len(session_return))
+    add_returns(session_return, total_D, count_D)
+    return as_column(total_D, count_D, session_return.shape[1])
+
+
+def add_returns(returns_DN: Array, total_D: Array, count_D: Array) -> None:
+    """Add one block of symbols to the market's running sum and count of returns.
+
+    One symbol after the other, in the order given: a symbol without a return adds an exact
+    zero, so that symbols which are absent change no bit, and neither do the blocks.
+    """
+    known_DN = ~np.isnan(returns_DN)
+    returns_DN = np.where(known_DN, returns_DN, 0.0)
+    for n in range(returns_DN.shape[1]):
+        total_D += returns_DN[:, n]
+        count_D += known_DN[:, n]
+
+
+def as_column(total_D: Array, count_D: Array, n_symbols: int) -> Array:
+    """Return the mean as a [D, N] array; NaN where no symbol has a return."""
+    with np.errstate(invalid="ignore"):
+        mean_D1 = (total_D / count_D)[:, None]
+    return np.ascontiguousarray(np.broadcast_to(mean_D1, (len(total_D), n_symbols)))
+
+
+_COLUMNS = (
+    _column("open", "adjusted open", ("open", "cum_factor"), _forward_adjusted),
+    _column("high", "adjusted high", ("high", "cum_factor"), _forward_adjusted),
+    _column("low", "adjusted low", ("low", "cum_factor"), _forward_adjusted),
+    _column("close", "adjusted close", ("close", "cum_factor"), _forward_adjusted),
+    _column("volume", "adjusted shares", ("volume", "cum_factor"), _adjusted_volume),
+    _column("dollar_volume", "traded value", ("turnover_value", "close", "volume"), _traded_value),
+    _column("raw_close", "close as traded", ("close",), _as_is),
+    _column("cum_factor", "product of the factors known", ("cum_factor",), _as_is),
+    _column("stale", "sessions since the last bar", ("stale",), _as_is),
+    _column("upper_limit", "1 where the upper limit was touched", ("upper_limit",), _as_is),
+    _column("lower_limit", "1 where the lower limit was touched", ("lower_limit",), _as_is),
+)
+
+_SERIES = (
+    _series(CARRIED, last_close),
+    _series(CARRIED + 1, close_before),
+    _series(CARRIED + 1, session_return),
+    _series(CARRIED + 1, log_return),
+    _series(CARRIED + 1, price_change),
+    _series(CARRIED + 1, overnight),
+    _series(1, intraday),
+    _series(1, log_range),
+    _series(1, log_dollar_volume),
+    _series(CARRIED + 20, yang_zhang_20),
+    _series(CARRIED + 1, market_return),
+)
+
+INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES)}

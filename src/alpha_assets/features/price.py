@@ -1,0 +1,98 @@
+"""Returns over several spans, and how a session's move splits into night and day."""
+
+from alpha_assets.features.base import feature, windowed
+from alpha_assets.features.kernels import Array, shift, window_sum
+
+WEEK = 5  # sessions
+MONTH = 21  # sessions
+HALF_YEAR = 126  # sessions
+YEAR = 252  # sessions
+
+
+@windowed(windows=(1, 2, 3, 5, 10, 20, 60, 120), rows=lambda n: n + 1, unit="fraction")
+def ret(close: Array, last_close: Array, *, n: int) -> Array:
+    """Return over {n} sessions, from the last close known then; null without a bar now.
+
+    C / C[-{n}] - 1
+
+    Source: feeds.md 8.1; short spans reverse (Jegadeesh 1990), long ones persist
+    (Jegadeesh & Titman 1993).
+    """
+    return close / shift(last_close, n) - 1
+
+
+@feature(rows=WEEK + 1, unit="fraction")
+def rev_5(close: Array, last_close: Array) -> Array:
+    """Return over a week with its sign turned: what a buyer of losers looks for.
+
+    -ret_5
+
+    Source: Jegadeesh (1990), J. Finance 45.
+    """
+    return 1 - close / shift(last_close, WEEK)
+
+
+@feature(rows=YEAR + 1, unit="fraction")
+def mom_12_1(last_close: Array) -> Array:
+    """Return over the past year, leaving out the last month, which tends to reverse.
+
+    C[-21] / C[-252] - 1
+
+    Source: Jegadeesh & Titman (1993), J. Finance 48.
+    """
+    return shift(last_close, MONTH) / shift(last_close, YEAR) - 1
+
+
+@feature(rows=HALF_YEAR + 1, unit="fraction")
+def mom_6_1(last_close: Array) -> Array:
+    """Return over the past half year, leaving out the last month.
+
+    C[-21] / C[-126] - 1
+
+    Source: Jegadeesh & Titman (1993), J. Finance 48.
+    """
+    return shift(last_close, MONTH) / shift(last_close, HALF_YEAR) - 1
+
+
+@feature(rows=1, unit="log return")
+def gap_on(overnight: Array) -> Array:
+    """Move from the close before to the open: what came in overnight.
+
+    ln(O / C[-1])
+
+    Source: Lou, Polk & Skouras (2019), J. Financ. Econ. 134.
+    """
+    return overnight
+
+
+@feature(rows=1, unit="log return")
+def intraday(intraday: Array) -> Array:
+    """Move from open to close: what the session itself did.
+
+    ln(C / O)
+
+    Source: Lou, Polk & Skouras (2019), J. Financ. Econ. 134.
+    """
+    return intraday
+
+
+@feature(rows=20, unit="log return")
+def gap_on_20(overnight: Array) -> Array:
+    """Sum of the overnight moves of 20 sessions.
+
+    sum of ln(O / C[-1])
+
+    Source: Lou, Polk & Skouras (2019), J. Financ. Econ. 134.
+    """
+    return window_sum(overnight, 20)
+
+
+@feature(rows=20, unit="log return")
+def intraday_20(intraday: Array) -> Array:
+    """Sum of the open-to-close moves of 20 sessions.
+
+    sum of ln(C / O)
+
+    Source: Lou, Polk & Skouras (2019), J. Financ. Econ. 134.
+    """
+    return window_sum(intraday, 20)

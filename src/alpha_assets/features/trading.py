@@ -1,0 +1,64 @@
+"""Whether and how the symbol could be traded: missing bars, price limits, ticks."""
+
+import numpy as np
+
+from alpha_assets.features.base import feature
+from alpha_assets.features.kernels import Array, window_sum
+
+# Tokyo's ticks for issues outside the TOPIX 500, in yen: prices up to the bound, the tick.
+# Source: feeds.md 7.4.
+TSE_TICKS = (
+    (3e3, 1), (5e3, 5), (3e4, 10), (5e4, 50), (3e5, 100), (5e5, 500), (3e6, 1e3),
+    (5e6, 5e3), (3e7, 1e4), (5e7, 5e4), (np.inf, 1e5),
+)  # fmt: skip
+
+
+@feature(rows=1, unit="sessions")
+def stale(stale: Array) -> Array:
+    """Sessions since the last bar; 0 where the last session has one.
+
+    Source: feeds.md 3.3.
+    """
+    return stale
+
+
+@feature(rows=20, unit="sessions")
+def n_stale_20(stale: Array) -> Array:
+    """Sessions without a bar among the last 20 in which the symbol was listed.
+
+    Source: feeds.md 8.1.
+    """
+    return window_sum(np.where(np.isnan(stale), np.nan, np.minimum(stale, 1.0)), 20)
+
+
+@feature(rows=20, unit="sessions")
+def limit_up_20(upper_limit: Array) -> Array:
+    """Sessions of the last 20 in which the upper price limit was touched; null without limits.
+
+    Source: feeds.md 8.1.
+    """
+    return window_sum(upper_limit, 20)
+
+
+@feature(rows=20, unit="sessions")
+def limit_dn_20(lower_limit: Array) -> Array:
+    """Sessions of the last 20 in which the lower price limit was touched; null without limits.
+
+    Source: feeds.md 8.1.
+    """
+    return window_sum(lower_limit, 20)
+
+
+@feature(rows=1, unit="fraction of the price", requires=("raw_price_level", "tse_ticks"))
+def tick_rel(raw_close: Array) -> Array:
+    """Smallest price step against the price: twice the least half-spread.
+
+    tick(C) / C with the ticks of issues outside the TOPIX 500
+
+    Source: feeds.md 7.4.
+    """
+    bounds = np.array([bound for bound, _ in TSE_TICKS])
+    ticks = np.array([tick for _, tick in TSE_TICKS], dtype=np.float64)
+    place_DN = np.searchsorted(bounds, raw_close).clip(max=len(bounds) - 1)  # NaN sorts last
+    share_DN: Array = ticks[place_DN] / raw_close
+    return share_DN

@@ -1,0 +1,67 @@
+"""Where the close stands against its own past: averages, highs, lows, strength."""
+
+from alpha_assets.features.base import feature, windowed
+from alpha_assets.features.estimators import WILDER, WILDER_MEMORY, wilder_share
+from alpha_assets.features.kernels import (
+    MAX_STALE,
+    Array,
+    window_max,
+    window_mean,
+    window_min,
+)
+
+
+@windowed(windows=(5, 7, 14, 20, 50, 60, 200), rows=lambda n: n, unit="fraction")
+def sma_ratio(close: Array, *, n: int) -> Array:
+    """Distance of the close from its average over {n} sessions.
+
+    C / MA_{n}(C) - 1
+
+    Source: Brock, Lakonishok & LeBaron (1992), J. Finance 47.
+    """
+    return close / window_mean(close, n) - 1
+
+
+@feature(rows=20, unit="fraction")
+def sma_cross_5_20(close: Array) -> Array:
+    """Distance of the average close of a week from that of a month.
+
+    MA_5(C) / MA_20(C) - 1
+
+    Source: Brock, Lakonishok & LeBaron (1992), J. Finance 47.
+    """
+    return window_mean(close, 5) / window_mean(close, 20) - 1
+
+
+@windowed(windows=(5, 20, 252), rows=lambda n: n, unit="fraction, never above 0")
+def dist_high(close: Array, high: Array, *, n: int) -> Array:
+    """Distance of the close from the highest price of {n} sessions.
+
+    C / max_{n}(H) - 1
+
+    Source: George & Hwang (2004), J. Finance 59.
+    """
+    return close / window_max(high, n) - 1
+
+
+@windowed(windows=(5, 20, 252), rows=lambda n: n, unit="fraction, never below 0")
+def dist_low(close: Array, low: Array, *, n: int) -> Array:
+    """Distance of the close from the lowest price of {n} sessions.
+
+    C / min_{n}(L) - 1
+
+    Source: George & Hwang (2004), J. Finance 59.
+    """
+    return close / window_min(low, n) - 1
+
+
+@feature(rows=WILDER_MEMORY + WILDER - 1 + MAX_STALE, unit="in [-0.5, 0.5]")
+def rsi_14(price_change: Array) -> Array:
+    """Strength of the gains of late against the losses; 0 where they balance.
+
+    RSI / 100 - 0.5, on Wilder's averages of 14 that start afresh 128 sessions ago; null
+    where no price moved at all.
+
+    Source: Wilder (1978), New Concepts in Technical Trading Systems.
+    """
+    return wilder_share(price_change) - 0.5
