@@ -1,0 +1,298 @@
+"""Cross-sections and labels as one tensor that lives where the model does.
+
+Time-major: the windows of one decision session are T contiguous slabs, gathered by index.
+No loader, no workers, no host copy, nothing read back in the training step.
+Shape letters: D sessions, N symbols, T steps, F features, H horizons, M market-wide series,
+B sessions of a batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.errors import BadInput, MissingOutput, RangeError
+
+Dates = NDArray[np.datetime64]  # datetime64[D]
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+# Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
+# what the loss should fit out, NaN where it should fit nothing.
+TargetTransform = Callable[[Floats, Codes], Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """What the places of a dataset's axes mean.
+
+    Attributes:
+        sessions: of the first axis, sorted, without gaps on the market's calendar.
+        symbols: of the second axis, sorted.
+        features: names of the third axis.
+        market_features: names of the market-wide series; may be empty.
+        horizons: of the labels, in sessions.
+        known_symbols: the month's list, which static ids index from 1.
+        known_sectors: the month's list, which sector ids index from 1.
+    """
+
+    sessions: Dates
+    symbols: tuple[str, ...]
+    features: tuple[str, ...]
+    market_features: tuple[str, ...]
+    horizons: tuple[int, ...]
+    known_symbols: tuple[str, ...]
+    known_sectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All sessions that one month's model may look at, resident on its device.
+
+    Attributes:
+        axes: what the places mean.
+        x_DNF: features; 0 where there is no universe row.
+        valid_DN: there is a universe row.
+        mask_DN: to be trained on and scored: a universe row, and a bar at D-1.
+        target_DNH: what the loss fits; NaN where unknown.
+        return_DNH: forward returns, Float64 on the host, what evaluation reads; NaN where unknown.
+        symbol_id_N: see `Batch`.
+        sector_id_DN: see `Batch`.
+        market_DM: market-wide series, 0 on sessions without rows.
+    """
+
+    axes: Axes
+    x_DNF: Tensor
+    valid_DN: Tensor
+    mask_DN: Tensor
+    target_DNH: Tensor
+    return_DNH: NDArray[np.float64]
+    symbol_id_N: Tensor
+    sector_id_DN: Tensor
+    market_DM: Tensor
+
+    @classmethod
+    def build(
+        cls,
+        cross_section: pl.DataFrame,
+        axes: Axes,
+        *,
+        tradable: pl.DataFrame,
+        labels: pl.DataFrame | None = None,
+        transform: TargetTransform | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Dataset":
+        """Return the resident tensors of `axes`.
+
+        Args:
+            cross_section: `session`, `symbol`, the features and market-wide series, `sector`;
+                rows outside the axes are left out.
+            axes: the sessions, symbols and columns wanted.
+            tradable: `session`, `symbol` of every panel row with a bar at D-1 (`stale` = 0).
+            labels: `session`, `symbol`, `horizon`, `label` (forward return, a fraction, null
+                where unknown); None where nothing is fitted.
+            transform: what the loss fits, from the returns of the tradable names of each
+                session; None: the returns themselves.
+            device: where the tensors live.
+            dtype: of the features; Float16 on CUDA only.
+
+        Raises:
+            BadInput: duplicate rows, or a feature that is null or not finite: missing must
+                have become 0 in the cross-section.
+        """
+        if dtype == torch.float16 and torch.device(device).type != "cuda":
+            raise BadInput(
+                f"a resident copy of {dtype} on {device}: half precision is for CUDA only; "
+                'set training.resident = "float32"'
+            )
+        d, n, rows = _places(cross_section, axes, "cross_section")
+        _refuse_duplicates(d * len(axes.symbols) + n, rows, "cross_section")
+        shape_DN = (len(axes.sessions), len(axes.symbols))
+        valid_DN = np.zeros(shape_DN, dtype=bool)
+        valid_DN[d, n] = True
+        tradable_DN = np.zeros(shape_DN, dtype=bool)
+        tradable_DN[_places(tradable, axes, "tradable")[:2]] = True
+        sector_DN = np.zeros(shape_DN, dtype=np.int64)
+        sector_DN[d, n] = _codes(rows["sector"], axes.known_sectors) + 1
+        market_DM = np.zeros((shape_DN[0], len(axes.market_features)), dtype=np.float32)
+        for m, name in enumerate(axes.market_features):
+            market_DM[d, m] = _finite(rows, name)
+        return_DNH = _returns(labels, axes)
+        return cls(
+            axes=axes,
+            x_DNF=_features(rows, axes, d, n).to(device=device, dtype=dtype),
+            valid_DN=torch.from_numpy(valid_DN).to(device),
+            mask_DN=torch.from_numpy(valid_DN & tradable_DN).to(device),
+            target_DNH=torch.from_numpy(
+                _targets(return_DNH, valid_DN & tradable_DN, sector_DN, transform)
+            ).to(device),
+            return_DNH=return_DNH,
+            symbol_id_N=torch.from_numpy(
+                _codes(pl.Series(axes.symbols, dtype=pl.String), axes.known_symbols) + 1
+            ).to(device),
+            sector_id_DN=torch.from_numpy(sector_DN).to(device),
+            market_DM=torch.from_numpy(market_DM).to(device),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.x_DNF.device
+
+    def places(self, sessions: Dates, steps: int) -> Codes:
+        """Return the places of decision sessions whose windows of `steps` lie on the axis.
+
+        Raises:
+            RangeError: a session off the axis, or one whose window starts before it.
+        """
+        wanted = np.asarray(sessions, dtype="datetime64[D]")
+        place = np.searchsorted(self.axes.sessions, wanted).clip(max=len(self.axes.sessions) - 1)
+        off = (self.axes.sessions[place] != wanted) | (place < steps - 1)
+        if off.any():
+            raise RangeError(
+                f"the window of {steps} sessions that ends at {wanted[off][0]} is not in a dataset "
+                f"of {self.axes.sessions[0]} to {self.axes.sessions[-1]}; build it from "
+                f"{steps - 1} sessions before the first decision"
+            )
+        return np.asarray(place, dtype=np.int64)
+
+    def windows(self, place_B: Tensor, steps: int) -> Batch:
+        """Return the windows of `steps` sessions that end at each place of the session axis.
+
+        Args:
+            place_B: on the dataset's device, each at least `steps - 1`.
+            steps: T.
+        """
+        window_BT = place_B[:, None] + torch.arange(1 - steps, 1, device=place_B.device)
+        return Batch(
+            x_BNTF=self.x_DNF[window_BT].transpose(1, 2),
+            valid_BNT=self.valid_DN[window_BT].transpose(1, 2),
+            mask_BN=self.mask_DN[place_B],
+            symbol_id_N=self.symbol_id_N,
+            sector_id_BN=self.sector_id_DN[place_B],
+            market_BTM=self.market_DM[window_BT],
+        )
+
+    def cross_section(self, session: np.datetime64, steps: int) -> tuple[Batch, tuple[str, ...]]:
+        """Return the windows of exactly one session's universe rows, and their symbols, sorted.
+
+        The batch does not depend on which other sessions or symbols the dataset holds, so that
+        a score has the same bits wherever it is made.
+        """
+        place = int(self.places(np.array([session]), steps)[0])
+        row_N = torch.nonzero(self.valid_DN[place])[:, 0]
+        span = slice(place - steps + 1, place + 1)
+        batch = Batch(
+            x_BNTF=self.x_DNF[span].index_select(1, row_N)[None].transpose(1, 2),
+            valid_BNT=self.valid_DN[span].index_select(1, row_N)[None].transpose(1, 2),
+            mask_BN=self.mask_DN[place, row_N][None],
+            symbol_id_N=self.symbol_id_N[row_N],
+            sector_id_BN=self.sector_id_DN[place, row_N][None],
+            market_BTM=self.market_DM[span].clone()[None],
+        )
+        return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
+
+
+def symbol_axis(cross_section: pl.DataFrame, sessions: Dates) -> tuple[str, ...]:
+    """Return the symbols with at least one universe row on the given sessions, sorted."""
+    wanted = pl.Series(np.asarray(sessions, dtype="datetime64[D]"), dtype=pl.Date)
+    rows = cross_section.lazy().filter(pl.col("session").is_in(wanted.implode()))
+    found = rows.select(pl.col("symbol").cast(pl.String).unique().sort()).collect()
+    return tuple(found.to_series().to_list())
+
+
+def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Codes, Codes, pl.DataFrame]:
+    """Return session place, symbol place and the rows themselves, of the rows on the axes."""
+    missing = [name for name in ("session", "symbol") if name not in frame.columns]
+    if missing:
+        raise MissingOutput(f"{table} has no column {missing[0]!r}; it has {frame.columns}")
+    session = frame["session"].cast(pl.Date).to_numpy().astype("datetime64[D]")
+    d = np.searchsorted(axes.sessions, session).clip(max=len(axes.sessions) - 1)
+    n = _codes(frame["symbol"], axes.symbols)
+    on_axes = (axes.sessions[d] == session) & (n >= 0)
+    if on_axes.all():
+        return d, n, frame
+    return d[on_axes], n[on_axes], frame.filter(pl.Series(on_axes))
+
+
+def _codes(values: pl.Series, known: Sequence[str]) -> Codes:
+    """Return the place of each value in `known`, -1 where it is not."""
+    words = values.cast(pl.Enum(known), strict=False)
+    return np.asarray(words.to_physical().cast(pl.Int64).fill_null(-1).to_numpy())
+
+
+def _refuse_duplicates(cell: Codes, rows: pl.DataFrame, table: str) -> None:
+    order = np.sort(cell, kind="stable")
+    twice = order[1:][order[1:] == order[:-1]]
+    if len(twice):
+        key = rows.select("session", "symbol").row(int(np.flatnonzero(cell == twice[0])[0]))
+        raise BadInput(
+            f"{len(twice)} rows of {table} share (session, symbol), first {key}; "
+            "each is unique: rebuild the stage"
+        )
+
+
+def _finite(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
+    """Return a column as Float32, refusing what is not a finite number."""
+    if name not in rows.columns:
+        raise MissingOutput(f"cross_section has no column {name!r}; rebuild it with that feature")
+    column = rows[name].cast(pl.Float32)
+    bad = column.is_null() | ~column.is_finite()
+    if bad.any():
+        key = rows.filter(bad).select("session", "symbol").row(0)
+        raise BadInput(
+            f"cross_section.{name} is null or not finite in {bad.sum()} rows, first {key}; "
+            "the cross-section stage writes 0 where a value is missing"
+        )
+    return column.to_numpy()
+
+
+def _features(rows: pl.DataFrame, axes: Axes, d: Codes, n: Codes) -> Tensor:
+    """Return [D, N, F], 0 where there is no row; written once, one column at a time."""
+    x_DNF = torch.zeros(len(axes.sessions), len(axes.symbols), len(axes.features))
+    flat = x_DNF.view(-1, len(axes.features)).numpy()
+    block = np.empty((rows.height, len(axes.features)), dtype=np.float32)
+    for f, name in enumerate(axes.features):
+        block[:, f] = _finite(rows, name)
+    flat[d * len(axes.symbols) + n] = block
+    return x_DNF
+
+
+def _returns(labels: pl.DataFrame | None, axes: Axes) -> Floats:
+    """Return forward returns [D, N, H], NaN where unknown."""
+    shape = (len(axes.sessions), len(axes.symbols), len(axes.horizons))
+    return_DNH = np.full(shape, np.nan)
+    if labels is None:
+        return return_DNH
+    for h, horizon in enumerate(axes.horizons):
+        of_horizon = labels.filter(pl.col("horizon") == horizon)
+        if not of_horizon.height:
+            raise MissingOutput(f"labels have no rows of horizon {horizon}; build them")
+        d, n, rows = _places(of_horizon, axes, "labels")
+        _refuse_duplicates(d * shape[1] + n, rows, f"labels of horizon {horizon}")
+        label = rows["label"].cast(pl.Float64)
+        if label.is_infinite().any():
+            key = rows.filter(label.is_infinite()).select("session", "symbol").row(0)
+            raise BadInput(f"the label of {key} at horizon {horizon} is infinite; check its open")
+        return_DNH[d, n, h] = label.fill_null(np.nan).to_numpy()
+    return return_DNH
+
+
+def _targets(
+    return_DNH: Floats,
+    mask_DN: NDArray[np.bool_],
+    sector_DN: Codes,
+    transform: TargetTransform | None,
+) -> NDArray[np.float32]:
+    """Return what the loss fits: per session, from the names that may be traded alone."""
+    target_DNH = np.where(mask_DN[..., None], return_DNH, np.nan)
+    if transform is not None:
+        for h in range(target_DNH.shape[-1]):
+            target_DNH[..., h] = transform(np.ascontiguousarray(target_DNH[..., h]), sector_DN)
+    return target_DNH.astype(np.float32)

@@ -1,0 +1,37 @@
+"""The one loop that makes weights, the guard that stops it, and what is kept of it."""
+
+from alpha_assets.training.checkpoint import (
+    Card,
+    Checkpoint,
+    checkpoint_files,
+    load_checkpoint,
+    make_card,
+)
+from alpha_assets.training.fit import Epoch, TrainingSpec, fit
+from alpha_assets.training.guard import GatesSpec
+from alpha_assets.training.month import (
+    Learner,
+    TrainedMonth,
+    model_month,
+    parent_month,
+    train_month,
+)
+from alpha_assets.training.predict import score_session
+
+__all__ = [
+    "Card",
+    "Checkpoint",
+    "Epoch",
+    "GatesSpec",
+    "Learner",
+    "TrainedMonth",
+    "TrainingSpec",
+    "checkpoint_files",
+    "fit",
+    "load_checkpoint",
+    "make_card",
+    "model_month",
+    "parent_month",
+    "score_session",
+    "train_month",
+]

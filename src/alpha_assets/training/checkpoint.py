@@ -1,0 +1,236 @@
+"""What is kept of a trained month: weights as safetensors, and a card that says all about them.
+
+Nothing here is pickled.  The card is the same text for the same weights: it holds no clock time.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import numpy as np
+import polars as pl
+import safetensors
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load, save
+
+from alpha_assets.dataset import Axes, Split
+from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
+from alpha_assets.models import Ranker, Sizes, build_model
+from alpha_assets.spec import Spec
+from alpha_assets.training.month import Learner, TrainedMonth
+
+SCHEMA_VERSION = 1
+CARD = "card.json"
+
+
+class SeedCard(Spec):
+    """One seed's training, epoch by epoch."""
+
+    seed: int
+    weights_hash: str
+    best_epoch: int
+    valid_rank_ic: float
+    losses: tuple[float, ...]
+    rank_ics: tuple[tuple[float, ...], ...]  # per epoch and horizon
+    warnings: tuple[str, ...]
+
+
+class Card(Spec):
+    """Everything that the weights of a month depend on, and what they can be fed with."""
+
+    schema_version: int
+    market: str
+    recipe: str
+    month: str
+    digest: str
+    data_hash: str
+    resolved_recipe: dict[str, Any]
+    learner: Learner
+    features: tuple[str, ...]
+    market_features: tuple[str, ...]
+    horizons: tuple[int, ...]
+    symbols: tuple[str, ...]
+    sectors: tuple[str, ...]
+    train_sessions: tuple[str, ...]
+    valid_sessions: tuple[str, ...]
+    purge_sessions: int
+    embargo_sessions: int
+    seeds: tuple[SeedCard, ...]
+    precision: str
+    threads: int
+    device: str
+    instruction_set: str
+    libraries: dict[str, str]
+    parent: str | None  # the month of the weights that a warm start began with
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the model was made for."""
+        return Sizes(
+            n_features=len(self.features),
+            n_market=len(self.market_features),
+            steps=self.learner.training.sequence,
+            n_horizons=len(self.horizons),
+            n_symbols=len(self.symbols),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A month's models, ready to score."""
+
+    card: Card
+    models: tuple[Ranker, ...]
+
+    def weights(self) -> dict[int, dict[str, torch.Tensor]]:
+        """Return the weights by seed: what a warm start of a later month begins with."""
+        return {
+            seed.seed: dict(model.state_dict())
+            for seed, model in zip(self.card.seeds, self.models, strict=True)
+        }
+
+
+def make_card(
+    trained: TrainedMonth,
+    axes: Axes,
+    split: Split,
+    *,
+    market: str,
+    recipe: str,
+    digest: str,
+    data_hash: str,
+    resolved_recipe: Mapping[str, Any],
+    embargo_sessions: int,
+    parent: str | None = None,
+) -> Card:
+    """Return the card of a trained month.
+
+    Args:
+        trained: its weights and histories.
+        axes: of the dataset that it was trained on.
+        split: its sessions.
+        market: by name.
+        recipe: by name.
+        digest: of market and recipe.
+        data_hash: of the stages that it was trained on.
+        resolved_recipe: the recipe as read, overrides included; plain JSON values.
+        embargo_sessions: on top of the purge.
+        parent: the month that a warm start began with.
+    """
+    spec, device = trained.learner.training, trained.device
+    return Card(
+        schema_version=SCHEMA_VERSION,
+        market=market,
+        recipe=recipe,
+        month=trained.month,
+        digest=digest,
+        data_hash=data_hash,
+        resolved_recipe=dict(resolved_recipe),
+        learner=trained.learner,
+        features=axes.features,
+        market_features=axes.market_features,
+        horizons=axes.horizons,
+        symbols=axes.known_symbols,
+        sectors=axes.known_sectors,
+        train_sessions=tuple(str(session) for session in split.train),
+        valid_sessions=tuple(str(session) for session in split.valid),
+        purge_sessions=max(axes.horizons),
+        embargo_sessions=embargo_sessions,
+        seeds=tuple(
+            SeedCard(
+                seed=seed.seed,
+                weights_hash=_hash(save(seed.weights)),
+                best_epoch=seed.best,
+                valid_rank_ic=seed.valid_rank_ic,
+                losses=tuple(epoch.loss for epoch in seed.epochs),
+                rank_ics=tuple(epoch.rank_ic for epoch in seed.epochs),
+                warnings=tuple(line for epoch in seed.epochs for line in epoch.warnings),
+            )
+            for seed in trained.seeds
+        ),
+        precision="bf16" if spec.autocasts(device) else "float32",
+        threads=spec.threads,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        libraries={
+            "python": python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "polars": pl.__version__,
+            "safetensors": safetensors.__version__,
+        },
+        parent=parent,
+    )
+
+
+def checkpoint_files(trained: TrainedMonth, card: Card) -> dict[str, bytes]:
+    """Return the files of a checkpoint's folder by relative path."""
+    files = {_weights_file(seed.seed): save(seed.weights) for seed in trained.seeds}
+    text = json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True)
+    return {**files, CARD: text.encode()}
+
+
+def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Return the models of a checkpoint's folder.
+
+    Raises:
+        MissingOutput: the card or the weights of a seed are not there.
+        StaleOutput: a card of another form, or weights that are not those the card names.
+        StorageError: weights that cannot be read.
+    """
+    card = _read_card(folder / CARD)
+    models = []
+    for seed in card.seeds:
+        path = folder / _weights_file(seed.seed)
+        content = _read(path)
+        if _hash(content) != seed.weights_hash:
+            raise StaleOutput(
+                f"{path}: its hash is {_hash(content)}, the card says {seed.weights_hash}; "
+                "train the month again"
+            )
+        model = build_model(card.learner.model, card.sizes)
+        try:
+            model.load_state_dict(load(content))
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            raise StaleOutput(
+                f"{path}: not the weights of the model on the card ({error}); train the month again"
+            ) from error
+        models.append(model.to(device).eval())
+    return Checkpoint(card, tuple(models))
+
+
+def _read_card(path: Path) -> Card:
+    content = _read(path)
+    try:
+        version = json.loads(content).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise StaleOutput(
+                f"{path}: schema_version = {version}, want {SCHEMA_VERSION}; train the month again"
+            )
+        return Card.model_validate_json(content)
+    except (ValidationError, ValueError, AttributeError) as error:
+        if isinstance(error, StaleOutput):
+            raise
+        raise StaleOutput(f"{path}: not a card ({error}); train the month again") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MissingOutput(f"{path}: there is no such file; train the month") from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _weights_file(seed: int) -> str:
+    return f"seed={seed}/model.safetensors"
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

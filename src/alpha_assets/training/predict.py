@@ -1,0 +1,94 @@
+"""Scores of one decision session: one forward pass over exactly its universe rows.
+
+Shape letters: N symbols of the session, H horizons, S seeds.
+"""
+
+import numpy as np
+import polars as pl
+import torch
+
+from alpha_assets.calendar import as_date
+from alpha_assets.dataset import Dataset
+from alpha_assets.errors import DegenerateModel, StaleOutput
+from alpha_assets.training.checkpoint import Card, Checkpoint
+from alpha_assets.training.fit import reproducible
+
+SCHEMA = {
+    "session": pl.Date,
+    "symbol": pl.String,
+    "horizon": pl.Int16,
+    "score": pl.Float32,
+    "model_month": pl.String,
+}
+
+
+@torch.no_grad()
+def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64) -> pl.DataFrame:
+    """Return the mean score over seeds of every symbol that may be scored at a session.
+
+    The pass sees that session's universe rows and nothing else of the dataset, so that a score
+    has the same bits in a backtest and on the day.
+
+    Args:
+        checkpoint: of the session's month.
+        data: holds the session and the `sequence` - 1 before it, on the checkpoint's columns.
+        session: to be decided.
+
+    Returns:
+        `session`, `symbol`, `horizon`, `score`, `model_month`, in key order; universe rows
+        without a bar at D-1 are not scored and have no row. Empty if there is none to score.
+
+    Raises:
+        StaleOutput: the dataset has other columns or ids than the checkpoint.
+        DegenerateModel: a score that is not finite.
+    """
+    card = checkpoint.card
+    _refuse_mismatch(card, data)
+    spec = card.learner.training
+    batch, symbols = data.cross_section(session, spec.sequence)
+    scored_N = batch.mask_BN[0].cpu().numpy()
+    if not scored_N.any():
+        return pl.DataFrame(schema=SCHEMA)
+    autocasts = card.precision == "bf16"
+    with (
+        reproducible(spec.threads, data.device),
+        torch.autocast(data.device.type, torch.bfloat16, enabled=autocasts),
+    ):
+        score_SNH = torch.stack([model(batch)[0] for model in checkpoint.models])
+    score_NH = score_SNH.double().mean(0).float().cpu().numpy()[scored_N]
+    if not np.isfinite(score_NH).all():
+        raise DegenerateModel(
+            f"{int((~np.isfinite(score_NH)).sum())} scores of {session} by the model of "
+            f"{card.month} are not finite, want all; look at the features of that session"
+        )
+    kept = [symbol for symbol, is_in in zip(symbols, scored_N, strict=True) if is_in]
+    n_horizons = len(card.horizons)
+    frame = pl.DataFrame(
+        {
+            "session": [as_date(session)] * (len(kept) * n_horizons),
+            "symbol": np.repeat(np.array(kept, dtype=object), n_horizons).tolist(),
+            "horizon": list(card.horizons) * len(kept),
+            "score": score_NH.ravel(),
+            "model_month": [card.month] * (len(kept) * n_horizons),
+        },
+        schema=SCHEMA,
+    )
+    return frame.sort("session", "symbol", "horizon")
+
+
+def _refuse_mismatch(card: Card, data: Dataset) -> None:
+    axes = data.axes
+    for name, trained, given in (
+        ("features", card.features, axes.features),
+        ("market_features", card.market_features, axes.market_features),
+        ("symbols", card.symbols, axes.known_symbols),
+        ("sectors", card.sectors, axes.known_sectors),
+        ("horizons", card.horizons, axes.horizons),
+    ):
+        if trained != given:
+            odd = sorted(set(trained).symmetric_difference(given), key=str)[:3]
+            raise StaleOutput(
+                f"the model of {card.month} was trained with {len(trained)} {name}, the dataset "
+                f"has {len(given)} (first difference: {odd or 'their order'}); build the dataset "
+                "on the card's columns, or train the month again"
+            )

@@ -1,0 +1,130 @@
+"""An interrupted fit, put down after every epoch so that at most one is lost.
+
+One file per seed, replaced at once: tensors and their JSON cannot belong to different epochs.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from alpha_assets.errors import StorageError
+from alpha_assets.training.fit import Epoch, Fitting
+
+Weights = dict[str, Tensor]
+
+LOG = logging.getLogger(__name__)
+
+
+def save_state(
+    path: Path, identity: str, fitting: Fitting, best: Mapping[str, Tensor], epochs: list[Epoch]
+) -> None:
+    """Write a fit and its best weights so far, atomically.
+
+    Args:
+        path: of the file; its folder is made.
+        identity: names all that may change the result; another one's state is not taken up.
+        fitting: as its last epoch left it.
+        best: weights of the best epoch.
+        epochs: all so far.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    tensors = {f"model.{name}": value for name, value in fitting.model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for number, slots in fitting.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
+    tensors |= {f"randomness.{i}": value for i, value in enumerate(fitting.randomness)}
+    tensors["shuffle"] = fitting.shuffle.get_state()
+    told = {
+        "identity": identity,
+        "epochs": [asdict(epoch) for epoch in epochs],
+        "steps": fitting.steps,
+        "norms": fitting.watch.norms,
+        "dead_looks": fitting.watch.dead_looks,
+        "watched": fitting.watch.steps,
+    }
+    host = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    content = save(host, metadata={"state": json.dumps(told)})
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: the state of training could not be written ({error.strerror}); make room "
+            "or choose another --storage, then run again"
+        ) from error
+
+
+def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, list[Epoch]] | None:
+    """Put a fresh fit where an earlier run left it; return the best weights and all epochs.
+
+    Returns:
+        None if nothing was put down there, or by another recipe or data.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            told = json.loads(file.metadata()["state"])
+        tensors = load_file(path)
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{path}: the state of training cannot be read ({error}); delete it to train the "
+            "month from its start"
+        ) from error
+    if told["identity"] != identity:
+        LOG.info("%s belongs to another recipe or other data; training starts afresh", path)
+        return None
+    fitting.model.load_state_dict(_part(tensors, "model."))
+    fitting.optimizer.load_state_dict(_optimizer_state(fitting, _part(tensors, "optimizer.")))
+    fitting.randomness = list(_part(tensors, "randomness.").values())
+    fitting.shuffle.set_state(tensors["shuffle"])
+    fitting.epochs, fitting.steps = len(told["epochs"]), told["steps"]
+    fitting.watch.norms, fitting.watch.dead_looks = told["norms"], told["dead_looks"]
+    fitting.watch.steps = told["watched"]
+    return _part(tensors, "best."), [_epoch(fields) for fields in told["epochs"]]
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> Weights:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in sorted(tensors.items())
+        if name.startswith(prefix)
+    }
+
+
+def _optimizer_state(fitting: Fitting, slots: Mapping[str, Tensor]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in slots.items():
+        number, slot = name.split(".")
+        state.setdefault(int(number), {})[slot] = value
+    return {"state": state, "param_groups": fitting.optimizer.state_dict()["param_groups"]}
+
+
+def _epoch(fields: Mapping[str, Any]) -> Epoch:
+    """Return an epoch from its JSON, lists as tuples again."""
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Epoch(**{**fields, **lists})
+
+
+def host_copy(model: torch.nn.Module) -> Weights:
+    """Return a copy of a model's weights on the host."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
