@@ -9,6 +9,9 @@ Source: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3, SC'11
 import enum
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 
 class Purpose(enum.IntEnum):
@@ -39,6 +42,6 @@ def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def standard_t(generator: np.random.Generator, freedom: float, size: tuple[int, ...]) -> np.ndarray:
+def standard_t(generator: np.random.Generator, freedom: float, size: tuple[int, ...]) -> Array:
     """Return Student t draws scaled to variance 1."""
-    return generator.standard_t(freedom, size) * np.sqrt((freedom - 2) / freedom)
+    return np.asarray(generator.standard_t(freedom, size) * np.sqrt((freedom - 2) / freedom))

@@ -12,6 +12,7 @@ from alpha_assets.feeds.sim.roster import REPORT_EVERY, SEGMENTS_AFTER, Roster
 from alpha_assets.feeds.sim.tokyo import SECTORS
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 BETA_SPREAD = 0.3
 PER_SYMBOL = ("short_positions", "margin", "statements", "news")
@@ -33,7 +34,7 @@ class Latents:
             zip(PER_SYMBOL, draws.standard_normal((len(PER_SYMBOL), len(roster))), strict=True)
         )
 
-    def step(self, number: int, day: int, listed_N: NDArray[np.bool_]) -> Array:
+    def step(self, number: int, day: int, listed_N: Flags) -> Array:
         """Return g_CN of a session, centred across the listed symbols.
 
         Args:
@@ -54,8 +55,8 @@ class Latents:
         shocks = draws.standard_normal((len(PER_SYMBOL), len(self.roster)))
         chance_N = draws.random(len(self.roster))
         for name, shock_N in zip(PER_SYMBOL, shocks, strict=True):
-            arrives = {
-                "statements": number % REPORT_EVERY == self.roster.report_phase,
+            arrives: Flags | None = {
+                "statements": np.asarray(number % REPORT_EVERY == self.roster.report_phase),
                 "news": chance_N < signal.NEWS_RATE,
             }.get(name)
             self.symbol[name] = (
@@ -71,12 +72,12 @@ class Latents:
         }
         return np.stack([signal.centred(values[c.name], listed_N) for c in signal.LATENT])
 
-    def _decayed(self, name: str, arrives_N: NDArray[np.bool_], shock_N: Array) -> Array:
+    def _decayed(self, name: str, arrives_N: Flags, shock_N: Array) -> Array:
         """Return a state that fades and now and then takes a shock; its mean square is 1."""
         keep = self.keep[name]
         rate = 1 / REPORT_EVERY if name == "statements" else signal.NEWS_RATE
         size = np.sqrt((1 - keep**2) / rate)
-        return keep * self.symbol[name] + np.where(arrives_N, size * shock_N, 0.0)
+        return np.asarray(keep * self.symbol[name] + np.where(arrives_N, size * shock_N, 0.0))
 
 
 def _ar(state: Array | float, keep: float, shock: Array | float) -> Array:

@@ -132,7 +132,9 @@ class _Walk:
             upper_limit=self.upper_limit,
             lower_limit=self.lower_limit,
             dividend=self.dividend,
-            corrections=Corrections(*(np.concatenate(part) for part in zip(*self.wrong, strict=True))),
+            corrections=Corrections(
+                *(np.concatenate(part) for part in zip(*self.wrong, strict=True))
+            ),
             f=self.f,
             f_price=self.f_price,
             components=self.components,
@@ -168,9 +170,7 @@ class _Walk:
 
         first_N = number == symbols.start
         row = signal.LONG + number
-        self.past.overnight[row] = np.where(
-            has_bar_N & ~first_N, np.log(made.open / base_N), 0.0
-        )
+        self.past.overnight[row] = np.where(has_bar_N & ~first_N, np.log(made.open / base_N), 0.0)
         self.past.intraday[row] = np.where(has_bar_N, np.log(made.close / made.open), 0.0)
         self.past.turnover[row] = np.where(has_bar_N, volume_N / self.shares_N, 0.0)
 
@@ -210,7 +210,14 @@ class _Walk:
         volume = np.maximum(np.rint(self.bar["volume"][number, wrong] * scale / tokyo.LOT), 1.0)
         value = volume * tokyo.LOT * (low + high) / 2
         self.wrong.append(
-            (np.full(len(wrong), number), wrong, events.lag[wrong], close, volume * tokyo.LOT, value)
+            (
+                np.full(len(wrong), number),
+                wrong,
+                events.lag[wrong],
+                close,
+                volume * tokyo.LOT,
+                value,
+            )
         )
 
 

@@ -96,7 +96,7 @@ def roster(spec: SimSpec, segment_change: int) -> Roster:
         start=start,
         end=end,
         acquired=acquired,
-        exit_return=np.round(exit_return, 4),
+        exit_return=np.asarray(np.round(exit_return, 4), dtype=np.float64),
         price=tokyo.on_tick(price),
         shares=np.maximum(np.round(capital / price, -5), 1e6),
         turnover=np.exp(np.log(0.003) + 0.5 * normal(9)),

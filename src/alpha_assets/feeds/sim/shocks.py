@@ -70,7 +70,10 @@ class Shocks:
         split_2 = np.sqrt(np.array([MARKET_OVERNIGHT, 1 - MARKET_OVERNIGHT]))
         common_2N = (
             split_2[:, None] * market_sd * factors_2S[:, :1] * roster.beta
-            + split_2[:, None] * sector_sd * factors_2S[:, 1:][:, roster.sector] * roster.sector_load
+            + split_2[:, None]
+            * sector_sd
+            * factors_2S[:, 1:][:, roster.sector]
+            * roster.sector_load
         )
 
         idio_sd_N = roster.idio_vol * np.sqrt(self.variance_N) * self.market_variance**0.2
@@ -104,9 +107,7 @@ class Shocks:
         chance_N, size_N = draws.random((2, len(self.roster)))
         rate = self.spec.jumps_annual / SESSIONS_A_YEAR
         up_N = np.where(chance_N < rate / 2, 1.0, -1.0)
-        return np.where(
-            chance_N < rate, up_N * (JUMP_FLOOR - JUMP_SPREAD * np.log1p(-size_N)), 0.0
-        )
+        return np.where(chance_N < rate, up_N * (JUMP_FLOOR - JUMP_SPREAD * np.log1p(-size_N)), 0.0)
 
     def _turnover(self, day: int, shock_N: Array, event_N: NDArray[np.bool_]) -> Array:
         noise_N = stream(self.spec.seed, Purpose.VOLUME, day).standard_normal(len(self.roster))

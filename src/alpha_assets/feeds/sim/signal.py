@@ -12,11 +12,11 @@ nothing is planted in the gap before it, which nobody could earn.
 
     component        formula, through the close of T                     w   revealed by
     ---------------  --------------------------------------------------  --  ------------------
-    reversal         −z(5-session return)                                .8  prices
+    reversal         −z(5-session return)                                .6  prices
     momentum         z(60-session return leaving out the last 5)         1   prices
     tug              z(20-session sum of overnight − intraday returns)   1   prices
     lottery          −z(greatest session return of the last 20)          .8  prices
-    volume_reversal  z(−z(5-session return) · z(ln volume 5 / 60))       .8  prices and volumes
+    volume_reversal  z(−z(5-session return) · z(ln volume 5 / 60))       .6  prices and volumes
     sector_short     AR(1) .95 per sector                                1   sector short selling
     short_positions  AR(1) .97 per symbol                                1   reported positions
     margin           AR(1) .97 per symbol                                1   margin balances
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RHO = 0.042  # drift of a session per unit of f, in idiosyncratic standard deviations, at signal 1
+RHO = 0.055  # drift of a session per unit of f, in idiosyncratic standard deviations, at signal 1
 STRENGTH_AR = 0.8  # a session, of the strength of the signal
 Z_CLIP = 3.0
 
@@ -58,11 +58,11 @@ class Component(NamedTuple):
 
 
 COMPONENTS = (
-    Component("reversal", 0.8, "prices", needs=SHORT),
+    Component("reversal", 0.6, "prices", needs=SHORT),
     Component("momentum", 1.0, "prices", needs=LONG),
     Component("tug", 1.0, "prices", needs=MIDDLE),
     Component("lottery", 0.8, "prices", needs=MIDDLE),
-    Component("volume_reversal", 0.8, "prices", needs=LONG),
+    Component("volume_reversal", 0.6, "prices", needs=LONG),
     Component("sector_short", 1.0, "sector_short_selling", 0.95),
     Component("short_positions", 1.0, "short_positions", 0.97),
     Component("margin", 1.0, "margin", 0.97),
@@ -94,7 +94,7 @@ def z_score(x_N: Array, listed_N: NDArray[np.bool_]) -> Array:
     deviation = np.sqrt((centred_N * centred_N).sum() / n)
     if deviation == 0:
         return np.zeros_like(x_N)
-    return np.clip(centred_N / deviation, -Z_CLIP, Z_CLIP)
+    return np.asarray(np.clip(centred_N / deviation, -Z_CLIP, Z_CLIP))
 
 
 class Past(NamedTuple):

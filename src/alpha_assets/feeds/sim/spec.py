@@ -26,7 +26,7 @@ class SimSpec(Spec):
 
     signal: float = Field(default=1.0, ge=0, le=5)  # scale of the planted signal; 0 = null market
     signal_variation: float = Field(default=0.6, ge=0, le=3)  # sd of its strength in time / mean
-    price_share: float = Field(default=0.7, ge=0, le=1)  # of the signal's variance, seen in prices
+    price_share: float = Field(default=0.8, ge=0, le=1)  # of the signal's variance, seen in prices
 
     market_vol: float = Field(default=0.18, gt=0, le=1)  # a year
     sector_vol: float = Field(default=0.09, ge=0, le=1)  # a year

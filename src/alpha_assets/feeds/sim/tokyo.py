@@ -16,24 +16,41 @@ SEGMENT_CHANGE = date(2022, 4, 4)  # First, Second, Mothers became Prime, Standa
 FULL_DAY_HALT = date(2020, 10, 1)  # announced as a session, never held
 LOT = 100  # shares
 
-# Base price below which a width holds, JPY (exclusive); a price of 50 million and up has the last.
+# fmt: off
+# Base price below which a width holds, JPY (exclusive); from 50 million on, the last width.
 _LIMIT_BELOW = np.array(
-    "100 200 500 700 1e3 1.5e3 2e3 3e3 5e3 7e3 1e4 1.5e4 2e4 3e4 5e4 7e4 1e5 1.5e5 2e5 3e5 5e5 "
-    "7e5 1e6 1.5e6 2e6 3e6 5e6 7e6 1e7 1.5e7 2e7 3e7 5e7".split(),
+    [
+        100, 200, 500, 700, 1_000, 1_500, 2_000, 3_000, 5_000, 7_000, 10_000, 15_000, 20_000,
+        30_000, 50_000, 70_000, 100_000, 150_000, 200_000, 300_000, 500_000, 700_000,
+        1_000_000, 1_500_000, 2_000_000, 3_000_000, 5_000_000, 7_000_000, 10_000_000,
+        15_000_000, 20_000_000, 30_000_000, 50_000_000,
+    ],
     dtype=np.float64,
 )
 _LIMIT_WIDTH = np.array(
-    "30 50 80 100 150 300 400 500 700 1e3 1.5e3 3e3 4e3 5e3 7e3 1e4 1.5e4 3e4 4e4 5e4 7e4 1e5 "
-    "1.5e5 3e5 4e5 5e5 7e5 1e6 1.5e6 3e6 4e6 5e6 7e6 1e7".split(),
+    [
+        30, 50, 80, 100, 150, 300, 400, 500, 700, 1_000, 1_500, 3_000, 4_000, 5_000, 7_000,
+        10_000, 15_000, 30_000, 40_000, 50_000, 70_000, 100_000, 150_000, 300_000, 400_000,
+        500_000, 700_000, 1_000_000, 1_500_000, 3_000_000, 4_000_000, 5_000_000, 7_000_000,
+        10_000_000,
+    ],
     dtype=np.float64,
 )
-
 # Price up to which a tick holds, JPY (inclusive).
 _TICK_UP_TO = np.array(
-    "3e3 5e3 3e4 5e4 3e5 5e5 3e6 5e6 3e7 5e7".split(),
+    [
+        3_000, 5_000, 30_000, 50_000, 300_000, 500_000, 3_000_000, 5_000_000, 30_000_000,
+        50_000_000,
+    ],
     dtype=np.float64,
 )
-_TICK = np.array("1 5 10 50 100 500 1e3 5e3 1e4 5e4 1e5".split(), dtype=np.float64)
+_TICK = np.array(
+    [
+        1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000,
+    ],
+    dtype=np.float64,
+)
+# fmt: on
 
 
 def limit_width(base_price: Array) -> Array:

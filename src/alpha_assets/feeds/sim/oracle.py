@@ -1,0 +1,140 @@
+"""What a model that knew the planted signal would reach: measured on the prices, not assumed.
+
+Shape letters: D sessions, N symbols.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds.sim import signal
+from alpha_assets.feeds.sim.market import SimMarket, generate
+from alpha_assets.feeds.sim.spec import SimSpec
+from alpha_assets.ranks import rank_ic
+
+Array = NDArray[np.float64]
+
+HORIZONS = (1, 2, 5, 10, 20)  # sessions
+COMPONENT_HORIZONS = (1, 10)
+MAX_PAIRS = 2_000_000  # name-sessions; a larger market is measured on every k-th session
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """The truth about a simulated market; to be kept where no feature can read it.
+
+    Attributes:
+        summary: plain values for JSON: `rank_ic.<score>.h<h>.{mean,sd,se,n_sessions}` with
+            the scores `f`, `f_price` (the part that prices reveal) and each component,
+            `planted_share.<component>`, `sessions_apart`, `name_sessions`.
+        truth: `session` (the decision session that the values are known at), `symbol`, `f`,
+            `f_price`, `strength` (drift of the session per unit of f and of volatility),
+            one Float32 per component.
+    """
+
+    summary: dict[str, Any]
+    truth: pl.DataFrame
+
+
+@lru_cache(maxsize=1)
+def oracle(spec: SimSpec, calendar: Calendar) -> Oracle:
+    """Return the measured oracle of a market and the truth behind it."""
+    market = generate(spec, calendar)
+    return Oracle(summary=measured(market), truth=truth(market, calendar))
+
+
+def measured(market: SimMarket) -> dict[str, Any]:
+    """Return rank ICs of what was planted, against adjusted open-to-open returns.
+
+    A score known after the close of T is held from the open of T+1 to the open of T+1+h;
+    symbols without a bar at T are left out, as they are when a model predicts.
+    """
+    has_bar_DN = ~np.isnan(market.bar["close"])
+    listed_DN = market.listed() & has_bar_DN
+    open_DN = market.adjusted("open")
+    stride = -(-has_bar_DN.size // MAX_PAIRS)
+    scores = {"f": market.f, "f_price": market.f_price}
+    parts = {c.name: market.components[k] for k, c in enumerate(signal.COMPONENTS)}
+    result: dict[str, Any] = {}
+    for name, score_DN in {**scores, **parts}.items():
+        result[name] = {
+            f"h{h}": _rank_ic(score_DN, listed_DN, open_DN, h, stride)
+            for h in (HORIZONS if name in scores else COMPONENT_HORIZONS)
+        }
+    return {
+        "rank_ic": result,
+        "planted_share": signal.planted_shares(market.spec.price_share),
+        "signal": market.spec.signal,
+        "sessions_apart": stride,
+        "name_sessions": int(listed_DN[::stride].sum()),
+    }
+
+
+def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
+    """Return what was planted, one row per decision session and symbol listed the session before.
+
+    The last decision session lies one after the market's last: its returns are still to come.
+    """
+    order_N = np.argsort(np.array(market.roster.code), kind="stable")
+    listed_DN = market.listed()[:, order_N]
+    session_K, place_K = np.nonzero(listed_DN)
+    symbol_K = order_N[place_K]
+    decided_D = calendar.after(market.sessions)
+    codes = pl.Series(list(market.roster.code), dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "session": decided_D[session_K],
+            "symbol": codes.gather(symbol_K),
+            "f": market.f[session_K, symbol_K],
+            "f_price": market.f_price[session_K, symbol_K],
+            "strength": market.strength[session_K],
+            **{
+                c.name: market.components[k][session_K, symbol_K]
+                for k, c in enumerate(signal.COMPONENTS)
+            },
+        }
+    )
+
+
+def _rank_ic(
+    score_DN: NDArray[np.float32],
+    listed_DN: NDArray[np.bool_],
+    open_DN: Array,
+    horizon: int,
+    stride: int,
+) -> dict[str, float | int | None]:
+    """Return mean, spread and standard error of the rank IC at one horizon."""
+    n = len(open_DN) - 1 - horizon
+    rows = np.arange(0, max(n, 0), stride)
+    if not len(rows):
+        return {"mean": None, "sd": None, "se": None, "n_sessions": 0}
+    label_DN = open_DN[rows + 1 + horizon] / open_DN[rows + 1] - 1
+    known_DN = np.where(listed_DN[rows], score_DN[rows].astype(np.float64), np.nan)
+    ic_D = rank_ic(known_DN, label_DN)
+    ic_D = ic_D[~np.isnan(ic_D)]
+    if len(ic_D) < 2:
+        return {"mean": None, "sd": None, "se": None, "n_sessions": len(ic_D)}
+    return {
+        "mean": float(ic_D.mean()),
+        "sd": float(ic_D.std(ddof=1)),
+        "se": _standard_error(ic_D, lags=-(-2 * horizon // stride)),
+        "n_sessions": len(ic_D),
+    }
+
+
+def _standard_error(ic_D: Array, lags: int) -> float:
+    """Return the standard error of a mean whose terms overlap; Bartlett weights.
+
+    Source: Newey & West (1987), Econometrica 55(3).
+    """
+    n = len(ic_D)
+    centred_D = ic_D - ic_D.mean()
+    total = float(centred_D @ centred_D)
+    for lag in range(1, min(lags, n - 1) + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float(centred_D[lag:] @ centred_D[:-lag])
+    return float(np.sqrt(max(total, 0.0)) / n)
