@@ -18,8 +18,6 @@ from alpha_assets.feeds.sim.roster import SEGMENTS_AFTER, SEGMENTS_BEFORE
 
 Ints = NDArray[np.int64]
 
-MIDNIGHT = time(0, 0)
-EXIT_KNOWN = time(23, 0)  # of the last session, so that an exit counts from the next one
 CORRECTION_TIME = time(16, 30)
 BENCHMARK = "SIM EW"
 BENCHMARK_BASE = 1_000.0
@@ -86,9 +84,6 @@ def listings(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     code = np.array(roster.code)[symbol_K]
     sector = np.array([s.name for s in tokyo.SECTORS])[roster.sector[symbol_K]]
     word_K = np.where(roster.acquired[symbol_K], "acquired", "delisted")
-    stamp_K = np.where(
-        leaves_K, calendar.instant(event_K, EXIT_KNOWN), calendar.instant(event_K, MIDNIGHT)
-    )
     return pl.DataFrame(
         {
             "event_date": event_K,
@@ -103,7 +98,6 @@ def listings(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             "exit": np.where(leaves_K, word_K, "active"),
             "exit_return": pl.Series(roster.exit_return[symbol_K]).set(pl.Series(~leaves_K), None),
             "sector_is_static": np.zeros(len(symbol_K), dtype=bool),
-            "available_at": _instants(stamp_K),
         }
     ).sort("event_date", "symbol")
 
@@ -127,15 +121,10 @@ def trading_calendar(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     new_year_K = np.array([text[5:] in ("12-31", "01-01", "01-02", "01-03") for text in text_K])
     weekday_K = np.is_busday(day_K)
     derivatives_K = ~trades_K & weekday_K & ~new_year_K & (day_K >= HOLIDAY_TRADING_FROM)
-    year_K = day_K.astype("datetime64[Y]") - 1
-    published_K = np.array(
-        [f"{year}-{month:02d}-{day:02d}" for year in year_K], dtype="datetime64[D]"
-    )
     return pl.DataFrame(
         {
             "event_date": day_K,
             "division": np.where(trades_K, "1", np.where(derivatives_K, "3", "0")),
-            "available_at": _instants(calendar.instant(published_K, MIDNIGHT)),
         }
     )
 
@@ -155,13 +144,13 @@ def dividends(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
 
 
 def borrow(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
-    """Return the lender's fee and stock of each loanable symbol, monthly and at its listing."""
+    """Return the lender's fee and stock of each loanable symbol, weekly and at its listing."""
     roster = market.roster
     rates = draws.stream(market.spec.seed, draws.Purpose.BORROW, 0)
     usual_N = np.where(rates.random(len(roster)) < 0.1, 600.0, 60.0)
-    monthly_D = calendar.rebalances(market.sessions, "monthly")
+    weekly_D = calendar.rebalances(market.sessions, "weekly")
     number_D1 = np.arange(len(market.sessions))[:, None]
-    lent_DN = (monthly_D[:, None] | (number_D1 == roster.start)) & market.listed()
+    lent_DN = (weekly_D[:, None] | (number_D1 == roster.start)) & market.listed()
     lent_DN &= roster.shortable
     shares_DN = roster.shares / np.cumprod(market.factor, axis=0)
     order_N = _by_code(market)

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RHO = 0.055  # drift of a session per unit of f, in idiosyncratic standard deviations, at signal 1
+RHO = 0.05  # drift of a session per unit of f, in idiosyncratic standard deviations, at signal 1
 STRENGTH_AR = 0.8  # a session, of the strength of the signal
 Z_CLIP = 3.0
 
