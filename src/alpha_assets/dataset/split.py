@@ -99,6 +99,9 @@ def split_month(
     train = calendar.sessions[max(train_from, 0) : max(train_to + 1, 0)]
     valid = calendar.sessions[max(valid_from, usable, 0) : max(known + 1, 0)]
     is_ready = len(train) >= spec.needed_sessions and len(valid) == spec.valid_sessions
+    # M0 must lie behind the needed sessions, the validation, and a purge after each.
+    gaps = 2 * horizon + spec.embargo_sessions
+    enough = usable + spec.needed_sessions + spec.valid_sessions + gaps
     return Split(
         month=month,
         first_session=calendar.sessions[first],
@@ -107,17 +110,7 @@ def split_month(
         valid=valid,
         status="ready" if is_ready else "not_enough_history",
         # M0 must lie behind the needed sessions, the validation and both purges.
-        first_month=_first_month_from(
-            calendar,
-            usable
-            + spec.needed_sessions
-            + spec.valid_sessions
-            + 2 * horizon
-            + spec.embargo_sessions
-            + 1,
-        )
-        if not is_ready
-        else month,
+        first_month=month if is_ready else _first_month_from(calendar, enough),
     )
 
 
