@@ -122,19 +122,23 @@ def _rank_ic(
     return {
         "mean": float(ic_D.mean()),
         "sd": float(ic_D.std(ddof=1)),
-        "se": _standard_error(ic_D, lags=-(-2 * horizon // stride)),
+        "se": _standard_error(ic_D, overlap=-(-horizon // stride)),
         "n_sessions": len(ic_D),
     }
 
 
-def _standard_error(ic_D: Array, lags: int) -> float:
-    """Return the standard error of a mean whose terms overlap; Bartlett weights.
+def _standard_error(ic_D: Array, overlap: int) -> float:
+    """Return the standard error of a mean whose terms overlap: the larger of two.
+
+    Newey-West with Bartlett weights and 2 · overlap lags comes out too small when the score
+    hardly changes; sd · sqrt(overlap / n), as if only every overlap-th session counted, does not.
 
     Source: Newey & West (1987), Econometrica 55(3).
     """
     n = len(ic_D)
     centred_D = ic_D - ic_D.mean()
-    total = float(centred_D @ centred_D)
+    squares = float(centred_D @ centred_D)
+    total, lags = squares, 2 * overlap
     for lag in range(1, min(lags, n - 1) + 1):
         total += 2 * (1 - lag / (lags + 1)) * float(centred_D[lag:] @ centred_D[:-lag])
-    return float(np.sqrt(max(total, 0.0)) / n)
+    return float(np.sqrt(max(total, squares * overlap)) / n)
