@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from alpha_assets.report.figure import (
+    NARROW,
     Figure,
     Row,
     inline,
@@ -19,11 +20,11 @@ from alpha_assets.report.figure import (
 from alpha_assets.report.inputs import ReportInputs, number, records
 
 BPS = 1e-4
-PERCENT, PERCENT_1 = ".0%", ".1%"
+PERCENT, PERCENT_1, SHORT_PERCENT = ".0%", ".1%", ".2~%"
 HEIGHT = 230
 COST_WORDS = {
     "commission": "commission",
-    "spread_cost": "half-spread",
+    "spread_cost": "spread",
     "impact_cost": "impact",
     "borrow_cost": "borrow",
 }
@@ -44,7 +45,7 @@ def equity(inputs: ReportInputs) -> Figure:
             .mark_line()
             .encode(
                 x=time_axis(),
-                y=alt.Y("growth:Q", title="growth of 1", scale=alt.Scale(zero=False)),
+                y=alt.Y("growth:Q", title=None, scale=alt.Scale(zero=False)),
                 color=alt.Color("series:N", scale=alt.Scale(domain=["net", "gross"])),
             )
         )
@@ -68,7 +69,7 @@ def drawdown(inputs: ReportInputs) -> Figure:
             .mark_area(style="fall", opacity=0.75)
             .encode(
                 x=time_axis(),
-                y=alt.Y("drawdown:Q", title="below the peak", axis=alt.Axis(format=PERCENT)),
+                y=alt.Y("drawdown:Q", title=None, axis=alt.Axis(format=SHORT_PERCENT)),
             )
         )
         tips = [tip("drawdown", PERCENT_1)]
@@ -79,7 +80,7 @@ def drawdown(inputs: ReportInputs) -> Figure:
 def monthly_returns(inputs: ReportInputs) -> Figure:
     """Net return of every month."""
     rows = records(inputs.metrics, "portfolio", "by_month")
-    chart = month_map(rows, "net_return", "net return", 100, ".1f") if rows else None
+    chart = month_map(rows, "net_return", "net return", 100, ".1f")
     return Figure("monthly_returns", "Net return by month", "In percent, after all costs.", chart)
 
 
@@ -101,13 +102,15 @@ def waterfall(inputs: ReportInputs) -> Figure:
             assert isinstance(row, dict)
             row["change"] = row["to"] - row["from"]
         order = [str(row["step"]) for row in rows]
+        shorter = f"width < {NARROW} ? replace(datum.label, 'ission', '.') : datum.label"
+        steps = alt.Axis(labelAngle=0, labelOverlap=False, labelExpr=shorter)
         base = alt.Chart(inline(rows)).encode(
-            x=alt.X("step:N", sort=order, title=None, axis=alt.Axis(labelAngle=0)),
+            x=alt.X("step:N", sort=order, title=None, axis=steps),
             tooltip=[tip("step", "", "part"), tip("change", "+.2%", "a year")],
         )
-        axis = alt.Axis(format=PERCENT)
+        axis = alt.Axis(format=SHORT_PERCENT)
         bars = base.mark_bar(cornerRadius=1).encode(
-            y=alt.Y("from:Q", title="return a year", axis=axis),
+            y=alt.Y("from:Q", title=None, axis=axis),
             y2="to:Q",
             color=alt.Color(
                 "kind:N",
@@ -143,7 +146,7 @@ def monthly_costs(inputs: ReportInputs) -> Figure:
             .mark_bar()
             .encode(
                 x=month_axis(),
-                y=alt.Y("bps:Q", title="bps of equity"),
+                y=alt.Y("bps:Q", title=None),
                 color=alt.Color("part:N", scale=alt.Scale(domain=words)),
                 tooltip=[tip("month"), tip("part", ""), tip("bps", ".1f")],
             )
@@ -166,7 +169,7 @@ def turnover(inputs: ReportInputs) -> Figure:
             .mark_bar(style="quiet")
             .encode(
                 x=month_axis(),
-                y=alt.Y("turnover:Q", title="of equity", axis=alt.Axis(format=PERCENT)),
+                y=alt.Y("turnover:Q", title=None, axis=alt.Axis(format=PERCENT)),
                 tooltip=[tip("month"), tip("turnover", PERCENT)],
             )
             .properties(height=170, width="container")
@@ -188,7 +191,7 @@ def exposure(inputs: ReportInputs) -> Figure:
             .mark_line()
             .encode(
                 x=time_axis(),
-                y=alt.Y("exposure:Q", title="of equity", axis=alt.Axis(format=PERCENT)),
+                y=alt.Y("exposure:Q", title=None, axis=alt.Axis(format=PERCENT)),
                 color=alt.Color("side:N", scale=alt.Scale(domain=series)),
             )
         )

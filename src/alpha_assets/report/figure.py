@@ -60,8 +60,14 @@ def time_axis() -> alt.X:
 
 
 def month_axis() -> alt.X:
-    """Return the axis of months."""
-    return alt.X("month:T", timeUnit="utcyearmonth", title=None, axis=alt.Axis(format="%b %y"))
+    """Return the axis of months, which come as YYYY-MM."""
+    axis = alt.Axis(
+        labelAngle=0,
+        labelOverlap="greedy",
+        labelSeparation=10,
+        labelExpr="utcFormat(toDate(datum.value), '%b %y')",
+    )
+    return alt.X("month:O", title=None, axis=axis)
 
 
 def month_of_session() -> pl.Expr:
@@ -115,17 +121,22 @@ def interval(row: Row) -> dict[str, object]:
 
 def month_map(
     rows: list[Row], field: str, words: str, scale: float, form: str
-) -> alt.TopLevelMixin:
-    """Return a heat map of years by months, with the numbers in the cells."""
+) -> alt.TopLevelMixin | None:
+    """Return a heat map of years by months, with the numbers in the cells; None without any."""
+    known = [(row, value * scale) for row in rows if (value := number(row, field)) is not None]
+    values = [value for _, value in known]
     cells = [
         {
             "year": str(row["month"])[:4],
             "month": MONTHS[int(str(row["month"])[5:]) - 1],
-            "value": value * scale,
+            "value": value,
         }
-        for row in rows
-        if (value := number(row, field)) is not None
+        for row, value in known
     ]
+    if not cells:
+        return None
+    most = max(abs(value) for value in values) or 1.0
+    shades = alt.Scale(domain=[-most, most], domainMid=0, range="diverging", interpolate="rgb")
     base = alt.Chart(inline(cells)).encode(
         x=alt.X(
             "month:O",
@@ -143,7 +154,8 @@ def month_map(
     )
     tips = [tip("year"), tip("month"), tip("value", "+.2f", words)]
     boxes = base.mark_rect(cornerRadius=2).encode(
-        color=alt.Color("value:Q", legend=None, scale=alt.Scale(domainMid=0)), tooltip=tips
+        color=alt.Color("value:Q", legend=None, scale=shades),
+        tooltip=tips,
     )
     numbers = base.mark_text(fontSize=alt.ExprRef(f"width < {NARROW} ? 9 : 11")).encode(
         text=alt.Text("value:Q", format=form), tooltip=tips

@@ -37,11 +37,11 @@ def rolling_ic(inputs: ReportInputs) -> Figure:
         levels: list[Row] = [{"level": 0.0, "word": "zero"}]
         mean = number(inputs.metrics, "signal", f"h{horizon}", "rank_ic", "mean")
         planted = number(inputs.metrics, "signal", f"h{horizon}", "planted", "oracle_rank_ic")
-        axis = alt.Axis(format="+.2f")
+        axis = alt.Axis(format=".2f")
         line = (
             alt.Chart(table(smooth))
             .mark_line()
-            .encode(x=time_axis(), y=alt.Y("rolling:Q", title="rank IC", axis=axis))
+            .encode(x=time_axis(), y=alt.Y("rolling:Q", title=None, axis=axis))
         )
         layers = [level_line(levels, "zero"), line]
         if mean is not None:
@@ -84,14 +84,12 @@ def buckets(inputs: ReportInputs) -> Figure:
         )
         tips = [tip("bucket", "d"), tip("mean", "+.1f", "mean, bps"), tip("low", "+.1f")]
         tips.append(tip("high", "+.1f"))
-        bars = base.mark_bar(cornerRadius=1).encode(
-            y=alt.Y("mean:Q", title="bps over the mean"), tooltip=tips
-        )
+        bars = base.mark_bar(cornerRadius=1).encode(y=alt.Y("mean:Q", title=None), tooltip=tips)
         whiskers = base.mark_rule(style="whisker").encode(y="low:Q", y2="high:Q", tooltip=tips)
         chart = alt.layer(bars, whiskers).properties(height=HEIGHT, width="container")
     caption = (
-        f"Mean {horizon}-session return of each bucket over the cross-section's; whiskers: 95 %, "
-        "allowing for overlap (Newey-West)."
+        f"Mean {horizon}-session return of each bucket over the cross-section's, in bps; "
+        "whiskers: 95 % (Newey-West)."
     )
     return Figure("buckets", "Return by score bucket", caption, chart)
 
@@ -100,7 +98,7 @@ def monthly_ic(inputs: ReportInputs) -> Figure:
     """Mean rank IC of every month."""
     horizon = main_horizon(inputs.metrics)
     rows = records(inputs.metrics, "signal", f"h{horizon}", "by_month")
-    chart = month_map(rows, "mean", "mean rank IC", 100, ".1f") if rows else None
+    chart = month_map(rows, "mean", "mean rank IC", 100, ".1f")
     caption = f"Mean of the month's sessions times 100, horizon {horizon}, by decision session."
     return Figure("monthly_ic", "Rank IC by month", caption, chart)
 
@@ -128,14 +126,12 @@ def decay(inputs: ReportInputs) -> Figure:
             tip("low", "+.4f"),
             tip("high", "+.4f"),
         ]
-        axis = alt.Axis(format="+.2f")
-        points = base.mark_point().encode(
-            y=alt.Y("mean:Q", title="rank IC", axis=axis), tooltip=tips
-        )
+        axis = alt.Axis(format=".2f")
+        points = base.mark_point().encode(y=alt.Y("mean:Q", title=None, axis=axis), tooltip=tips)
         whiskers = base.mark_rule().encode(y="low:Q", y2="high:Q", tooltip=tips)
         chart = alt.layer(level_line([{"level": 0.0}], "zero"), whiskers, points)
         chart = chart.properties(height=HEIGHT, width="container")
-    caption = "Mean rank IC with returns over other horizons; whiskers: 95 % (Newey-West)."
+    caption = "Mean rank IC with returns over other holding times; whiskers: 95 % (Newey-West)."
     return Figure("decay", "Decay", caption, chart)
 
 
@@ -157,7 +153,7 @@ def groups(inputs: ReportInputs) -> Figure:
         )
         tips = [tip("label", "", "group"), tip("mean", "+.4f"), tip("low", "+.4f")]
         tips += [tip("high", "+.4f"), tip("n", "d", "sessions")]
-        axis = alt.Axis(format="+.2f", grid=True)
+        axis = alt.Axis(format=".2f", grid=True, tickCount=5)
         points = base.mark_point().encode(
             x=alt.X("mean:Q", title="rank IC", axis=axis), tooltip=tips
         )
@@ -188,7 +184,7 @@ def planted(inputs: ReportInputs) -> Figure:
         )
         tips = [tip("word", "", "rank IC"), tip("mean", "+.4f"), tip("low", "+.4f")]
         tips.append(tip("high", "+.4f"))
-        axis = alt.Axis(format="+.2f", grid=True)
+        axis = alt.Axis(format=".2f", grid=True, tickCount=5)
         domain = ["recovered", "planted"]
         bars = base.mark_bar(cornerRadius=1).encode(
             x=alt.X("mean:Q", title="rank IC", axis=axis),
@@ -207,13 +203,13 @@ def training(inputs: ReportInputs) -> Figure:
     cards = inputs.checkpoints
     if cards is not None and cards["valid_rank_ic"].drop_nulls().len():
         trained = cards.drop_nulls("valid_rank_ic").select("month", "epochs", "valid_rank_ic")
-        axis = alt.Axis(format="+.2f")
+        axis = alt.Axis(format=".2f")
         points = (
             alt.Chart(table(trained))
             .mark_point()
             .encode(
                 x=month_axis(),
-                y=alt.Y("valid_rank_ic:Q", title="rank IC", axis=axis),
+                y=alt.Y("valid_rank_ic:Q", title=None, axis=axis),
                 tooltip=[tip("month"), tip("valid_rank_ic", "+.3f"), tip("epochs", "d")],
             )
         )

@@ -1,10 +1,11 @@
 """The tables of the page: every figure that the charts draw, and those that they do not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from alpha_assets.report.inputs import ReportInputs, at, horizons, main_horizon, number, records
-from alpha_assets.report.words import money, percent, plain, whole
+from alpha_assets.report.words import MISSING, money, percent, plain, whole
 
 Metrics = Mapping[str, object]
 
@@ -32,7 +33,8 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
     metrics = inputs.metrics
     made = {
         "signal": signal_table(metrics),
-        "books": book_table(metrics),
+        "returns": return_table(metrics),
+        "risks": risk_table(metrics),
         "costs": cost_table(metrics),
         "years": year_table(metrics),
         "holdings": holding_table(metrics),
@@ -48,73 +50,91 @@ def _cell(text: str, group: object = None, figure: str = "") -> Cell:
 
 
 def signal_table(metrics: Metrics) -> Table:
-    """Return both coefficients of every horizon with their t-statistics and interval."""
-    figures = (
-        ("mean", 4, "mean"),
-        ("sd", 3, "sd"),
-        ("icir", 2, "ICIR"),
-        ("t", 2, "t"),
-        ("t_nw", 2, "t Newey-West"),
-        ("t_vif", 2, "t inflation"),
-        ("t_nonoverlap", 2, "t apart"),
-        ("low", 4, "low"),
-        ("high", 4, "high"),
-        ("n_sessions", 0, "sessions"),
-    )
-    rows = []
+    """Return both coefficients and the bucket spread of every horizon, a column each."""
+    groups: list[tuple[str, object]] = []
     for h in horizons(metrics):
-        for name, words in (("rank_ic", "rank IC"), ("ic", "IC")):
-            group = at(metrics, "signal", f"h{h}", name)
-            cells = [_cell(plain(number(group, f), d), group, f) for f, d, _ in figures]
-            rows.append((Cell(f"{words}, {h} sessions"), *cells))
-        spread = at(metrics, "signal", f"h{h}", "buckets", "spread")
-        if spread is not None:
-            cells = [_cell(plain(number(spread, f), d), spread, f) for f, d, _ in figures]
-            rows.append((Cell(f"top less bottom, {h} sessions"), *cells))
-    return Table("Signal", ("", *(words for _, _, words in figures)), tuple(rows))
-
-
-def book_table(metrics: Metrics) -> Table:
-    """Return net and gross performance side by side."""
-    net, gross = at(metrics, "portfolio", "net"), at(metrics, "portfolio", "gross")
-    if not number(net, "n_sessions"):
-        return Table("Performance", ("", "net", "gross"), ())
-
-    def row(words: str, figure: str, show: object) -> tuple[Cell, ...]:
-        assert callable(show)
-        sides = (_cell(show(number(side, figure)), side, figure) for side in (net, gross))
-        return (Cell(words), *sides)
-
-    def dates(side: object) -> Cell:
-        peak = at(side, "drawdown_peak") or "start"
-        trough = at(side, "drawdown_trough")
-        back = at(side, "drawdown_recovered") or "not yet"
-        return Cell(f"{peak} → {trough} → {back}" if trough else "none")
-
-    rows = (
-        row("return a year", "annual_return", percent),
-        row("return in all", "total_return", percent),
-        row("volatility a year", "volatility", percent),
-        row("Sharpe", "sharpe", plain),
-        row("± standard error (Mertens)", "sharpe_se", plain),
-        row("± standard error (autocorrelation too)", "sharpe_se_hac", plain),
-        row("95 % interval, low", "sharpe_low", plain),
-        row("95 % interval, high", "sharpe_high", plain),
-        row("probability that Sharpe > 0", "psr", percent),
-        row("years needed to show it", "min_track_record_years", plain),
-        row("Sortino", "sortino", plain),
-        row("Calmar", "calmar", plain),
-        row("deepest drawdown", "max_drawdown", percent),
-        (Cell("peak → trough → recovered"), dates(net), dates(gross)),
-        row("VaR 95 %, a session", "var_95", _percent_2),
-        row("CVaR 95 %", "cvar_95", _percent_2),
-        row("VaR 99 %", "var_99", _percent_2),
-        row("CVaR 99 %", "cvar_99", _percent_2),
-        row("share of sessions won", "win_rate", percent),
-        row("skew", "skew", plain),
-        row("kurtosis (normal: 3)", "kurtosis", plain),
+        of_horizon = at(metrics, "signal", f"h{h}")
+        groups.append((f"rank IC, {h}", at(of_horizon, "rank_ic")))
+        groups.append((f"IC, {h}", at(of_horizon, "ic")))
+        if at(of_horizon, "buckets", "spread") is not None:
+            groups.append((f"top − bottom, {h}", at(of_horizon, "buckets", "spread")))
+    figures = (
+        ("mean", "mean", 4),
+        ("standard deviation", "sd", 4),
+        ("ICIR", "icir", 2),
+        ("honest t", "t", 2),
+        ("t, Newey-West", "t_nw", 2),
+        ("t, variance inflation", "t_vif", 2),
+        ("t, a horizon apart", "t_nonoverlap", 2),
+        ("95 % interval, low", "low", 4),
+        ("95 % interval, high", "high", 4),
+        ("sessions", "n_sessions", 0),
     )
-    return Table("Performance", ("", "net", "gross"), rows)
+    rows = tuple(
+        (
+            Cell(words),
+            *(_cell(plain(number(group, name), digits), group, name) for _, group in groups),
+        )
+        for words, name, digits in figures
+    )
+    return Table("Signal", ("", *(words for words, _ in groups)), rows if groups else ())
+
+
+def return_table(metrics: Metrics) -> Table:
+    """Return net and gross return, Sharpe and their error bars side by side."""
+    rows = (
+        ("return a year", "annual_return", percent),
+        ("return in all", "total_return", percent),
+        ("volatility a year", "volatility", percent),
+        ("Sharpe", "sharpe", plain),
+        ("± standard error (Mertens)", "sharpe_se", plain),
+        ("± if autocorrelated (Lo)", "sharpe_se_hac", plain),
+        ("95 % interval, low", "sharpe_low", plain),
+        ("95 % interval, high", "sharpe_high", plain),
+        ("probability that it is above 0", "psr", percent),
+        ("years needed to show it", "min_track_record_years", plain),
+        ("skew (normal: 0)", "skew", plain),
+        ("kurtosis (normal: 3)", "kurtosis", plain),
+    )
+    return _two_sides("Return and its certainty", metrics, rows)
+
+
+def risk_table(metrics: Metrics) -> Table:
+    """Return net and gross falls and tails side by side."""
+    rows = (
+        ("deepest drawdown", "max_drawdown", percent),
+        ("from", "drawdown_peak", _day),
+        ("lowest on", "drawdown_trough", _day),
+        ("recovered on", "drawdown_recovered", _day),
+        ("VaR 95 % of a session", "var_95", _percent_2),
+        ("CVaR 95 %", "cvar_95", _percent_2),
+        ("VaR 99 %", "var_99", _percent_2),
+        ("CVaR 99 %", "cvar_99", _percent_2),
+        ("Sortino", "sortino", plain),
+        ("Calmar", "calmar", plain),
+        ("share of sessions won", "win_rate", percent),
+    )
+    return _two_sides("Falls and tails", metrics, rows)
+
+
+def _two_sides(
+    title: str, metrics: Metrics, rows: Sequence[tuple[str, str, Callable[[Any], str]]]
+) -> Table:
+    sides = [at(metrics, "portfolio", side) for side in ("net", "gross")]
+    if not number(sides[0], "n_sessions"):
+        return Table(title, ("", "net", "gross"), ())
+
+    def cell(side: object, name: str, show: Callable[[Any], str]) -> Cell:
+        return _cell(show(at(side, name)), side, name)
+
+    body = tuple(
+        (Cell(words), *(cell(side, name, show) for side in sides)) for words, name, show in rows
+    )
+    return Table(title, ("", "net", "gross"), body)
+
+
+def _day(value: str | None) -> str:
+    return value or MISSING
 
 
 def _percent_2(value: float | None) -> str:

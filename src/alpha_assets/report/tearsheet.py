@@ -64,10 +64,12 @@ def chart_images(inputs: ReportInputs, form: Literal["png", "svg"] = "png") -> d
     """Return the charts as pictures by name, light, for places without a browser."""
     pictures: dict[str, bytes] = {}
     config = vega_config(LIGHT, font=PICTURE_FONT) | {"background": "white"}
+    marks = ["SIMULATED DATA"] if at(inputs.metrics, "data", "simulated") is True else []
     for name, figure in figures(inputs).items():
         if figure.chart is None:
             continue
-        spec = figure.specification() | {"width": PICTURE_WIDTH, "padding": 12}
+        spec = figure.specification() | {"width": PICTURE_WIDTH, "padding": 14}
+        spec["title"] = {"text": figure.title, "subtitle": [*marks, figure.caption]}
         if form == "svg":
             pictures[name] = vl_convert.vegalite_to_svg(
                 spec, vl_version=VEGA_LITE, config=config
@@ -85,7 +87,7 @@ def headlines(metrics: Mapping[str, object]) -> list[Headline]:
     rank_ic = at(metrics, "signal", f"h{horizon}", "rank_ic")
     net, gross = at(metrics, "portfolio", "net"), at(metrics, "portfolio", "gross")
     traded, costs = at(metrics, "portfolio", "turnover"), at(metrics, "costs")
-    fall = [at(net, f"drawdown_{end}") or "start" for end in ("peak", "trough")]
+    fall = (at(net, "drawdown_peak") or "start", at(net, "drawdown_trough") or "none")
     held = plain(number(traded, "holding_sessions"), 0)
     return [
         Headline(
@@ -107,7 +109,7 @@ def headlines(metrics: Mapping[str, object]) -> list[Headline]:
         Headline(
             "Deepest drawdown",
             percent(number(net, "max_drawdown")),
-            f"{fall[0]} → {fall[1]}" if number(net, "max_drawdown") else MISSING,
+            f"{fall[0]} → {fall[1]}".replace("-", "\u2011"),  # a date does not break
         ),
         Headline(
             "Turnover a year",

@@ -75,7 +75,7 @@ def vega_config(palette: Palette, *, font: str = FONT) -> dict[str, object]:
             "labelOverlap": True,
         },
         "axisX": {"grid": False, "tickCount": {"expr": "max(3, min(10, width / 80))"}},
-        "axisY": {"tickCount": 5, "titleAnchor": "end", "titleAngle": 0, "titleAlign": "left"},
+        "axisY": {"tickCount": 5},
         "legend": {
             "orient": "top",
             "direction": "horizontal",
@@ -85,6 +85,16 @@ def vega_config(palette: Palette, *, font: str = FONT) -> dict[str, object]:
             "symbolStrokeWidth": 2.5,
             "symbolSize": 90,
             "offset": 8,
+        },
+        "title": {
+            "anchor": "start",
+            "frame": "group",
+            "offset": 10,
+            "fontSize": 14,
+            "color": palette.ink,
+            "subtitleColor": palette.muted,
+            "subtitleFontSize": 11,
+            "subtitlePadding": 4,
         },
         "range": {
             "category": list(palette.categories),
@@ -97,11 +107,11 @@ def vega_config(palette: Palette, *, font: str = FONT) -> dict[str, object]:
         "rule": {"color": palette.muted},
         "text": text | {"color": palette.ink},
         "style": {
-            "quiet": {"stroke": second, "fill": second},
-            "accent": {"stroke": third, "fill": third},
-            "zero": {"stroke": palette.muted, "strokeWidth": 1},
-            "fall": {"fill": palette.below, "stroke": palette.below},
-            "whisker": {"stroke": palette.ink, "strokeWidth": 1.2},
-            "pointer": {"stroke": palette.muted, "strokeWidth": 1},
+            "quiet": {"color": second},
+            "accent": {"color": third},
+            "zero": {"color": palette.muted, "strokeWidth": 1},
+            "fall": {"color": palette.below},
+            "whisker": {"color": palette.ink, "strokeWidth": 1.5},
+            "pointer": {"color": palette.muted, "strokeWidth": 1},
         },
     }
