@@ -150,14 +150,10 @@ def correlation(sections: Sections) -> Tensor:
 
     ic = Σ c(p) c(y) / (n √(s(p)² + s₀²) s(y))
     """
-    return _correlation(sections.score_SN, sections.target_SN, sections, SPREAD_FLOOR)
-
-
-def _correlation(p_SN: Tensor, y_SN: Tensor, sections: Sections, floor: float) -> Tensor:
-    y_SN = _centred(y_SN, sections)
-    y_SN = y_SN / spread(y_SN, sections, floor=LEAST_VARIANCE**0.5)
-    p_SN = _centred(p_SN, sections) / spread(p_SN, sections, floor)
-    return (p_SN * y_SN).sum(-1) / sections.n_S1[:, 0]
+    target_SN = _centred(sections.target_SN, sections)
+    target_SN = target_SN / spread(target_SN, sections, floor=LEAST_VARIANCE**0.5)
+    score_SN = _centred(sections.score_SN, sections) / spread(sections.score_SN, sections)
+    return (score_SN * target_SN).sum(-1) / sections.n_S1[:, 0]
 
 
 def squared_error(sections: Sections) -> Tensor:
@@ -180,8 +176,12 @@ def soft_spearman(sections: Sections, ramp: float) -> Tensor:
     in_SN = sections.mask_SN > 0
     soft_SN = ramp_rank(z_SN, in_SN, ramp)
     hard_SN = ramp_rank(sections.target_SN, in_SN, 0.0)
-    # Ranks of n names spread by about n/√12; in shares of n the floor means the same as for z.
-    return _correlation(soft_SN / sections.n_S1, hard_SN / sections.n_S1, sections, SPREAD_FLOOR)
+    # The spread of n untied ranks is known; measured, it would be a second small denominator.
+    spread_S1 = ((sections.n_S1**2 - 1).clamp(min=1) / 12).sqrt()
+    hard_SN = _centred(hard_SN, sections)
+    hard_SN = hard_SN / spread(hard_SN, sections)
+    product_SN = _centred(soft_SN, sections) / spread_S1 * hard_SN
+    return product_SN.sum(-1) / sections.n_S1[:, 0]
 
 
 def ramp_rank(z_SN: Tensor, in_SN: Tensor, ramp: float) -> Tensor:

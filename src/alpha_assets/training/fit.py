@@ -45,7 +45,7 @@ class TrainingSpec(Spec):
     batch_sessions: int = Field(default=4, gt=0)
     max_epochs: int = Field(default=8, gt=0)
     patience: int = Field(default=2, gt=0)  # epochs without a better validation rank IC
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     warmup_share: float = Field(default=0.05, ge=0, lt=1)  # of all steps
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)  # of the norm of all gradients

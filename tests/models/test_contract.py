@@ -1,0 +1,230 @@
+"""The contract that every ranker keeps, whatever it computes: models.md 1.0 (a) to (e)."""
+
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+import torch
+from torch import Tensor
+
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.models import LinearSpec, Ranker, Sizes, TransformerSpec, build_loss, build_model
+from alpha_assets.models.losses import ICSpec
+
+SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7)
+SPECS = [
+    LinearSpec(),
+    TransformerSpec(d_model=8, layers=1, heads=2, dropout=0.0),
+    TransformerSpec(d_model=8, layers=3, heads=2, dropout=0.0),
+]
+
+every_model = pytest.mark.parametrize(
+    "spec", SPECS, ids=lambda s: f"{s.kind}{getattr(s, 'layers', '')}"
+)
+
+
+def made(spec: LinearSpec | TransformerSpec) -> Ranker:
+    torch.manual_seed(3)
+    return build_model(spec, SIZES).eval()
+
+
+def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
+    """Random cross-sections with holes: steps without a row, and names that may not be scored."""
+    draw = torch.Generator().manual_seed(seed)
+    valid_BNT = torch.rand(n_sessions, n_symbols, SIZES.steps, generator=draw) > 0.2
+    mask_BN = valid_BNT[..., -1] & (torch.rand(n_sessions, n_symbols, generator=draw) > 0.2)
+    return Batch(
+        x_BNTF=torch.randn(n_sessions, n_symbols, SIZES.steps, SIZES.n_features, generator=draw),
+        valid_BNT=valid_BNT,
+        mask_BN=mask_BN,
+        symbol_id_N=torch.arange(n_symbols) + 1,
+        sector_id_BN=torch.ones(n_sessions, n_symbols, dtype=torch.long),
+        market_BTM=torch.randn(n_sessions, SIZES.steps, SIZES.n_market, generator=draw),
+    )
+
+
+def filled(batch: Batch, value: float) -> Batch:
+    """Return the batch with every unknown value replaced."""
+    x_BNTF = torch.where(batch.valid_BNT[..., None], batch.x_BNTF, value)
+    return replace(batch, x_BNTF=x_BNTF)
+
+
+@every_model
+def test_scores_have_the_promised_shape_and_type(spec: TransformerSpec) -> None:
+    score_BNH = made(spec)(noise())
+
+    assert score_BNH.shape == (3, 7, 2)
+    assert score_BNH.dtype == torch.float32
+
+
+@every_model
+def test_scores_and_gradients_ignore_values_that_are_not_known(spec: TransformerSpec) -> None:
+    def gradients(batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        model = made(spec)
+        score_BNH = model(batch)
+        score_BNH.square().sum().backward()
+        return score_BNH, [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain, plain_gradients = gradients(filled(noise(), 0.0))
+    for value in (float("nan"), float("inf"), 1e30):
+        odd, odd_gradients = gradients(filled(noise(), value))
+        assert torch.equal(plain, odd)
+        assert all(torch.equal(a, b) for a, b in zip(plain_gradients, odd_gradients, strict=True))
+
+
+@every_model
+def test_a_symbol_without_any_known_step_does_not_poison_the_rest(spec: TransformerSpec) -> None:
+    batch = noise()
+    valid_BNT = batch.valid_BNT.clone()
+    valid_BNT[:, 2] = False
+    mask_BN = batch.mask_BN & valid_BNT[..., -1]
+    model = made(spec)
+
+    score_BNH = model(replace(batch, valid_BNT=valid_BNT, mask_BN=mask_BN))
+    score_BNH.sum().backward()
+
+    assert torch.isfinite(score_BNH).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@every_model
+def test_masked_symbols_score_zero_and_touch_no_other(spec: TransformerSpec) -> None:
+    batch = noise()
+    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF[~batch.mask_BN] = 1e6
+    model = made(spec)
+
+    plain, moved = model(batch), model(replace(batch, x_BNTF=x_BNTF))
+
+    assert (plain[~batch.mask_BN] == 0).all()
+    assert (plain[batch.mask_BN] != 0).all()
+    assert torch.equal(plain, moved)
+
+
+@every_model
+def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
+    batch, model = noise(), made(spec)
+    order_N = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    permuted = Batch(
+        x_BNTF=batch.x_BNTF[:, order_N],
+        valid_BNT=batch.valid_BNT[:, order_N],
+        mask_BN=batch.mask_BN[:, order_N],
+        symbol_id_N=batch.symbol_id_N[order_N],
+        sector_id_BN=batch.sector_id_BN[:, order_N],
+        market_BTM=batch.market_BTM,
+    )
+
+    torch.testing.assert_close(model(permuted), model(batch)[:, order_N], rtol=1e-5, atol=1e-6)
+
+
+@every_model
+def test_the_last_step_is_seen(spec: TransformerSpec) -> None:
+    batch = replace(noise(), valid_BNT=torch.ones(3, 7, 4, dtype=torch.bool))
+    batch = replace(batch, mask_BN=torch.ones(3, 7, dtype=torch.bool))
+    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF[:, 4, -1, 0] += 1.0
+    model = made(spec)
+
+    apart = (model(replace(batch, x_BNTF=x_BNTF)) - model(batch)).abs().amax(-1)
+
+    assert (apart[:, 4] > 1e-3).all()
+    assert apart[:, [0, 1, 2, 3, 5, 6]].max() < 1e-5
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_later_step_changes_nothing_earlier(step: int) -> None:
+    model = made(SPECS[2])
+    assert hasattr(model, "encode")
+    batch = noise()
+    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF[:, :, step:] = 99.0
+
+    plain = model.encode(batch)[:, :step]
+    moved = model.encode(replace(batch, x_BNTF=x_BNTF))[:, :step]
+
+    assert torch.equal(plain, moved)
+    assert not torch.equal(model.encode(batch), model.encode(replace(batch, x_BNTF=x_BNTF)))
+
+
+def test_an_earlier_step_is_seen_by_the_transformer() -> None:
+    batch = noise()
+    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF[:, :, 0] += 1.0
+    model = made(SPECS[1])
+
+    assert not torch.equal(model(batch), model(replace(batch, x_BNTF=x_BNTF)))
+
+
+def test_the_last_block_computes_what_all_queries_would_have() -> None:
+    model, batch = made(SPECS[2]), noise()
+    last = model.blocks[-1]  # type: ignore[union-attr, index]
+    h_BTNE = model.encode(batch)  # type: ignore[operator]
+
+    whole, short = last(h_BTNE, last_only=False), last(h_BTNE, last_only=True)
+
+    torch.testing.assert_close(whole[:, -1:], short, rtol=1e-5, atol=1e-6)
+
+
+@every_model
+def test_the_first_stage_is_the_input_and_the_last_the_head(spec: TransformerSpec) -> None:
+    batch, model = noise(), made(spec)
+
+    stages = model.stages(batch)
+
+    assert next(iter(stages)) == "input"
+    assert list(stages)[-1] == "head"
+    assert all(stage.shape[:2] == (3, 7) for stage in stages.values())
+
+
+def test_the_parameter_count_is_that_of_the_formula() -> None:
+    # models.md 1.5: Fd + d + Td + L (4 (d² + d) + 2 d ff + ff + d + 4d) + head; ours adds the
+    # missing vector and the last norm, and has no head bias: F 20, T 5, d 64, L 2, ff 256.
+    sizes = Sizes(n_features=20, n_market=0, steps=5, n_horizons=1, n_symbols=0)
+    model = build_model(TransformerSpec(d_model=64, layers=2, heads=4), sizes)
+
+    count = sum(p.numel() for p in model.parameters())
+
+    assert count == 101_697 + 64 + 2 * 64 - 1
+
+
+@every_model
+def test_fresh_scores_have_a_spread_near_one(spec: TransformerSpec) -> None:
+    spec_wide = spec.model_copy(update={"d_model": 32}) if spec.kind == "transformer" else spec
+    torch.manual_seed(0)
+    model = build_model(spec_wide, SIZES).eval()
+    batch = noise(n_sessions=4, n_symbols=200)
+
+    spread = model(batch).detach()[batch.mask_BN].std(0).mean()
+
+    assert 1 / 3 < float(spread) < 3
+
+
+@every_model
+def test_one_session_can_be_learned_by_heart(spec: TransformerSpec) -> None:
+    batch = noise(n_sessions=1, n_symbols=24)
+    batch = replace(batch, mask_BN=batch.valid_BNT[..., -1])
+    target_BNH = torch.randn(1, 24, 2, generator=torch.Generator().manual_seed(5))
+    if spec.kind == "linear":  # a line cannot learn noise: give it one to find
+        target_BNH = batch.x_BNTF[:, :, -1, :2] - batch.x_BNTF[:, :, -1, 2:4]
+    model, loss = made(spec).train(), build_loss(ICSpec())
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
+
+    for _ in range(200):
+        value = loss(model(batch), target_BNH, batch.mask_BN)
+        optimizer.zero_grad()
+        value.total.backward()
+        optimizer.step()
+
+    assert float(value.parts["ic"]) < -0.8
+
+
+def test_width_must_be_a_multiple_of_heads() -> None:
+    with pytest.raises(ValueError, match="d_model = 10 is not a multiple of heads = 4"):
+        TransformerSpec(d_model=10, heads=4)
+
+
+def test_head_weights_start_at_one_over_root_width() -> None:
+    torch.manual_seed(0)
+    model = build_model(TransformerSpec(d_model=256, heads=4), SIZES)
+
+    assert float(model.head.weight_HE.detach().std()) == pytest.approx(1 / sqrt(256), rel=0.1)  # type: ignore[union-attr, arg-type]
