@@ -7,6 +7,7 @@ from alpha_assets.features import liquidity, price, risk, trading, trend, volati
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
 from alpha_assets.features.compute import compute_features, max_lookback
 from alpha_assets.features.cross_section import CrossSection, cross_section, trailing_z
+from alpha_assets.features.selection import FeaturesSpec, missing_features, select
 
 CATALOG: tuple[Feature, ...] = (
     *price.ret,
@@ -57,8 +58,11 @@ __all__ = [
     "SESSIONS_PER_YEAR",
     "CrossSection",
     "Feature",
+    "FeaturesSpec",
     "compute_features",
     "cross_section",
     "max_lookback",
+    "missing_features",
+    "select",
     "trailing_z",
 ]

@@ -81,7 +81,7 @@ def cross_section(
     missing = [name for name in names if name not in features.columns]
     if missing:
         raise BadInput(f"features lacks {', '.join(missing)}; rebuild it with this catalogue")
-    keys = _sorted_keys(universe, features, panel)
+    keys = _placed(universe, features, panel)
     row_R = keys["row"].to_numpy()
     z = {name: np.zeros(len(row_R), dtype=np.float32) for name in names}
     families = {item.family: np.zeros(len(row_R), dtype=np.float32) for item in catalog}
@@ -102,14 +102,14 @@ def cross_section(
         unknown_FR = np.isnan(x_FR)
         thin_F = np.zeros(len(names), dtype=np.int64)
         constant_F = np.zeros(len(names), dtype=np.int64)
-        z_FR = np.empty_like(x_FR)
+        z_RF = np.empty(x_FR.T.shape, dtype=np.float32)
         for start, stop in zip(cuts[:-1] - cuts[0], cuts[1:] - cuts[0], strict=True):
             section = section_z(x_FR[:, start:stop], rules)
-            z_FR[:, start:stop] = section.z_FN
+            z_RF[start:stop] = section.z_NF
             thin_F += section.is_thin_F
             constant_F += section.is_constant_F
         for f, name in enumerate(names):
-            z[name][rows] = z_FR[f]
+            z[name][rows] = z_RF[:, f]
         for family, of_family in members.items():
             share_R = unknown_FR[of_family].sum(axis=0) / len(of_family)
             families[family][rows] = share_R
@@ -143,29 +143,35 @@ def cross_section(
 class SectionZ(NamedTuple):
     """One session's z-scores, and which features were left at 0 and why."""
 
-    z_FN: Array
+    z_NF: Array
     is_thin_F: NDArray[np.bool_]
     is_constant_F: NDArray[np.bool_]
 
 
 def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
     """Return each feature winsorised, z-scored and clipped over the names of one session."""
-    unknown_FN = np.isnan(x_FN)
-    count_F = x_FN.shape[1] - unknown_FN.sum(axis=1)
-    low_F, high_F = _quantiles(x_FN, count_F, rules.winsorise)
+    sorted_FN = np.sort(x_FN, axis=1)  # NaN last
+    count_F = sorted_FN.shape[1] - np.isnan(sorted_FN).sum(axis=1)
+    low_F = _quantile(sorted_FN, count_F, rules.winsorise)
+    high_F = _quantile(sorted_FN, count_F, 1 - rules.winsorise)
     is_thin_F = count_F < max(rules.min_names, 1)
     is_constant_F = ~is_thin_F & ~(low_F < high_F)
-    usable_F = ~is_thin_F & ~is_constant_F
-    count_F1 = np.maximum(count_F, 1)[:, None]
-    w_FN = np.clip(x_FN.astype(np.float64), low_F[:, None], high_F[:, None])
-    w_FN[unknown_FN] = 0.0
-    w_FN -= _sum_in_order(w_FN) / count_F1
-    w_FN[unknown_FN] = 0.0
-    sd_F1 = np.sqrt(_sum_in_order(w_FN * w_FN) / count_F1)
-    z_FN = np.zeros_like(w_FN)
-    np.divide(w_FN, sd_F1, out=z_FN, where=usable_F[:, None])
-    z_FN += 0.0  # -0.0 becomes 0.0
-    return SectionZ(np.clip(z_FN, -rules.clip, rules.clip), is_thin_F, is_constant_F)
+    x_NF = np.ascontiguousarray(x_FN.T, dtype=np.float64)
+    unknown_NF = np.isnan(x_NF)
+    np.maximum(x_NF, low_F, out=x_NF)
+    np.minimum(x_NF, high_F, out=x_NF)
+    x_NF[unknown_NF] = 0.0
+    share_F = 1.0 / np.maximum(count_F, 1)
+    x_NF -= _sum_in_order(x_NF) * share_F
+    x_NF[unknown_NF] = 0.0
+    sd_F = np.sqrt(_sum_in_order(x_NF * x_NF) * share_F)
+    is_usable_F = ~is_thin_F & ~is_constant_F & (sd_F > 0)
+    x_NF[:, ~is_usable_F] = 0.0
+    x_NF /= np.where(is_usable_F, sd_F, 1.0)
+    np.minimum(x_NF, rules.clip, out=x_NF)
+    np.maximum(x_NF, -rules.clip, out=x_NF)
+    x_NF += 0.0  # -0.0 becomes 0.0
+    return SectionZ(x_NF, is_thin_F, is_constant_F)
 
 
 def trailing_z(x_DN: Array, n: int = TRAILING) -> Array:
@@ -185,27 +191,42 @@ def trailing_z(x_DN: Array, n: int = TRAILING) -> Array:
         return (x_DN - moments.mean_DN) / np.maximum(np.sqrt(moments.variance_DN), LEAST_SPREAD)
 
 
-def _sorted_keys(
-    universe: pl.DataFrame, features: pl.DataFrame, panel: pl.DataFrame
-) -> pl.DataFrame:
-    """Return the universe's keys with their row in `features` and their sector, sorted."""
-    rows = features.select(KEYS).with_row_index("row")
-    keys = (
-        universe.select(KEYS)
-        .sort(KEYS)
-        .join(rows, on=KEYS, how="left", maintain_order="left", validate="1:1")
-        .join(
-            panel.select(*KEYS, "sector"),
-            on=KEYS, how="left", maintain_order="left", validate="1:1",
-        )
-    )  # fmt: skip
-    lost = keys.filter(pl.col("row").is_null())
-    if len(lost):
+def _placed(universe: pl.DataFrame, features: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
+    """Return the universe's keys, sorted, with their row in `features` and their sector."""
+    keys = universe.select(KEYS).sort(KEYS)
+    symbols = pl.Enum(pl.concat([keys["symbol"], features["symbol"]]).unique().sort())
+    row_R = _rows_of(keys, features, symbols, "features")
+    listed_R = _rows_of(keys, panel, symbols, "panel")
+    return keys.with_columns(pl.Series("row", row_R), panel["sector"].gather(listed_R))
+
+
+def _rows_of(
+    keys: pl.DataFrame, table: pl.DataFrame, symbols: pl.Enum, name: str
+) -> NDArray[np.int64]:
+    """Return where each key lies in a table that is sorted by the same keys."""
+    wanted_R, held = _as_numbers(keys, symbols), _as_numbers(table, symbols)
+    if len(held) == len(wanted_R) and (held == wanted_R).all():
+        return np.arange(len(wanted_R))
+    if not (held[1:] >= held[:-1]).all():
+        raise BadInput(f"{name} is not sorted by session, symbol; sort it first")
+    place_R = np.searchsorted(held, wanted_R)
+    lost_R = held[np.minimum(place_R, len(held) - 1)] != wanted_R if len(held) else place_R == 0
+    if lost_R.any():
+        first = keys.row(int(np.flatnonzero(lost_R)[0]))
         raise BadInput(
-            f"{len(lost)} universe rows have no features, first {lost.select(KEYS).row(0)}; "
-            "both are made from the panel of the same sessions"
+            f"{int(lost_R.sum())} universe rows are not in {name}, first {first}; "
+            "universe, panel and features are made of the same sessions"
         )
-    return keys
+    return place_R
+
+
+def _as_numbers(frame: pl.DataFrame, symbols: pl.Enum) -> NDArray[np.int64]:
+    """Return one number per row, in the order of session and symbol; unlisted symbols lowest."""
+    day = frame["session"].to_physical().to_numpy().astype(np.int64)
+    symbol = frame["symbol"].cast(symbols, strict=False).to_physical()
+    code = symbol.cast(pl.Int64).fill_null(-1).to_numpy()
+    place_R: NDArray[np.int64] = day * (len(symbols.categories) + 1) + code
+    return place_R
 
 
 def _session_edges(session: pl.Series) -> NDArray[np.int64]:
@@ -217,7 +238,7 @@ def _session_edges(session: pl.Series) -> NDArray[np.int64]:
 
 
 def _values(
-    features: pl.DataFrame, names: Sequence[str], row_R: NDArray[np.uint32]
+    features: pl.DataFrame, names: Sequence[str], row_R: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the features at some rows as [F, R]; NaN for null."""
     low, high = int(row_R[0]), int(row_R[-1]) + 1
@@ -229,21 +250,10 @@ def _values(
     return x_FR
 
 
-def _quantiles(
-    x_FN: NDArray[np.float32], count_F: NDArray[np.int64], share: float
-) -> tuple[Array, Array]:
-    """Return the quantiles `share` and 1 - `share` of the known values, interpolated."""
-    sorted_FN = np.sort(x_FN, axis=1)  # NaN last
+def _quantile(sorted_FN: NDArray[np.float32], count_F: NDArray[np.int64], share: float) -> Array:
+    """Return a quantile of the known values, interpolated between its neighbours."""
     last_F = np.maximum(count_F - 1, 0)
-    return (
-        _interpolated(sorted_FN, share * last_F, last_F),
-        _interpolated(sorted_FN, (1 - share) * last_F, last_F),
-    )
-
-
-def _interpolated(
-    sorted_FN: NDArray[np.float32], place_F: Array, last_F: NDArray[np.int64]
-) -> Array:
+    place_F = share * last_F
     below_F = place_F.astype(np.int64)
     above_F = np.minimum(below_F + 1, last_F)
     row_F = np.arange(len(sorted_FN))
@@ -252,6 +262,14 @@ def _interpolated(
     return a_F + (b_F - a_F) * (place_F - below_F)
 
 
-def _sum_in_order(x_FN: Array) -> Array:
-    """Return the sums over names as [F, 1], added one name after the other."""
-    return np.add.accumulate(x_FN, axis=1)[:, -1:]
+def _sum_in_order(x_NF: Array) -> Array:
+    """Return the sums over names, added one name after the other.
+
+    numpy adds row to row when it sums the slow axis, and pairwise only along the fast one,
+    which a single feature would make of the names.
+    """
+    if x_NF.shape[1] == 1:
+        sum_F: Array = np.add.accumulate(x_NF, axis=0)[-1]
+    else:
+        sum_F = np.add.reduce(x_NF, axis=0)
+    return sum_F

@@ -138,7 +138,9 @@ def wilder_share(change_DN: Array) -> Array:
     change_DN = np.where(known_DN, change_DN, 0.0)
     gain_DN = _wilder_total(np.maximum(change_DN, 0.0), is_seeded_DN, is_running_DN)
     loss_DN = _wilder_total(np.maximum(-change_DN, 0.0), is_seeded_DN, is_running_DN)
-    share_DN = gain_DN / (gain_DN + loss_DN)
+    moved_DN = gain_DN + loss_DN
+    moved_DN[moved_DN == 0] = np.nan
+    share_DN = gain_DN / moved_DN
     share_DN[window_count(known_DN, WILDER) < needed(WILDER)] = np.nan
     return share_DN
 

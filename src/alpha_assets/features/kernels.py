@@ -81,7 +81,7 @@ def window_mean(x_DN: Array, n: int) -> Array:
     known_DN = _known(x_DN)
     total_DN = window_total(_zero_where_unknown(x_DN, known_DN), n)
     count_DN = window_count(known_DN, n)
-    return _nan_where_few(total_DN / count_DN, count_DN, n)
+    return _nan_where_few(total_DN / _freedom(count_DN), count_DN, n)
 
 
 class Moments(NamedTuple):
@@ -98,11 +98,11 @@ def window_moments(x_DN: Array, n: int) -> Moments:
     count_DN = window_count(known_DN, n)
     total_DN = window_total(x_DN, n)
     squares_DN = window_total(x_DN * x_DN, n)
-    mean_DN = total_DN / count_DN
+    mean_DN = total_DN / _freedom(count_DN)
     spread_DN = _spread(squares_DN, total_DN * mean_DN)
     return Moments(
         _nan_where_few(mean_DN, count_DN, n),
-        _nan_where_few(spread_DN / (count_DN - 1.0), count_DN, n),
+        _nan_where_few(spread_DN / _freedom(count_DN, 1), count_DN, n, 1),
     )
 
 
@@ -161,16 +161,17 @@ def window_line(y_DN: Array, x_DN: Array, n: int) -> Line:
     count_DN = window_count(known_DN, n)
     sum_x_DN = window_total(x_DN, n)
     sum_y_DN = window_total(y_DN, n)
-    mean_x_DN = sum_x_DN / count_DN
+    n_DN = _freedom(count_DN)
+    mean_x_DN = sum_x_DN / n_DN
     xx_DN = _spread(window_total(x_DN * x_DN, n), sum_x_DN * mean_x_DN)
     xy_DN = window_total(x_DN * y_DN, n) - sum_y_DN * mean_x_DN
-    yy_DN = _spread(window_total(y_DN * y_DN, n), sum_y_DN * (sum_y_DN / count_DN))
+    yy_DN = _spread(window_total(y_DN * y_DN, n), sum_y_DN * (sum_y_DN / n_DN))
     xx_DN[xx_DN == 0] = np.nan
     slope_DN = xy_DN / xx_DN
     residual_DN = np.maximum(yy_DN - slope_DN * xy_DN, 0.0)
     return Line(
         _nan_where_few(slope_DN, count_DN, n),
-        _nan_where_few(residual_DN / (count_DN - 2.0), count_DN, n),
+        _nan_where_few(residual_DN / _freedom(count_DN, 2), count_DN, n, 2),
     )
 
 
@@ -183,8 +184,13 @@ def _zero_where_unknown(x_DN: Array, known_DN: Mask) -> Array:
     return np.where(known_DN, x_DN, 0.0)
 
 
-def _nan_where_few(x_DN: Array, count_DN: Counts, n: int) -> Array:
-    x_DN[count_DN < needed(n)] = np.nan
+def _freedom(count_DN: Counts, lost: int = 0) -> Array:
+    """Return the count less `lost`, and 1 where nothing is left: such rows have no value."""
+    return np.maximum(count_DN - lost, 1).astype(np.float64)
+
+
+def _nan_where_few(x_DN: Array, count_DN: Counts, n: int, lost: int = 0) -> Array:
+    x_DN[count_DN < max(needed(n), lost + 1)] = np.nan
     return x_DN
 
 

@@ -1,0 +1,58 @@
+"""Which features a recipe gets, and how it hears of those that it cannot have."""
+
+import pytest
+
+from alpha_assets.errors import SpecError
+from alpha_assets.features import CATALOG, FeaturesSpec, missing_features, select
+
+EVERYTHING = ("raw_price_level", "tse_ticks")
+
+
+def names(spec: FeaturesSpec, missing: dict[str, str] | None = None) -> list[str]:
+    return [feature.name for feature in select(CATALOG, spec, missing or {})]
+
+
+def test_a_market_that_offers_everything_misses_nothing() -> None:
+    assert missing_features(CATALOG, EVERYTHING) == {}
+    assert names(FeaturesSpec()) == [feature.name for feature in CATALOG]
+
+
+def test_a_split_adjusted_market_loses_level_features_by_name() -> None:
+    missing = missing_features(CATALOG, ())
+    assert set(missing) == {"tick_rel", "adv_sh_20"}
+    assert "as they were traded" in missing["tick_rel"]
+    left = names(FeaturesSpec(), missing)
+    assert len(left) == len(CATALOG) - 2
+    assert "tick_rel" not in left
+
+
+def test_families_and_single_names_add_up_in_the_catalogues_order() -> None:
+    got = names(FeaturesSpec(families=("trading",), names=("ret_1",), without=("stale",)))
+    assert got == ["ret_1", "n_stale_20", "limit_up_20", "limit_dn_20", "tick_rel"]
+    assert names(FeaturesSpec(names=("beta_60", "ret_5"))) == ["ret_5", "beta_60"]
+
+
+def test_a_feature_that_the_market_cannot_have_is_refused_by_name() -> None:
+    missing = missing_features(CATALOG, ())
+    with pytest.raises(SpecError, match="'tick_rel' needs prices"):
+        names(FeaturesSpec(names=("tick_rel",)), missing)
+
+
+def test_a_family_that_the_market_cannot_have_is_refused_by_name() -> None:
+    missing = {f.name: "needs a feed that is off" for f in CATALOG if f.family == "risk"}
+    with pytest.raises(SpecError, match="all of 'risk' needs a feed that is off"):
+        names(FeaturesSpec(families=("risk",)), missing)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (FeaturesSpec(names=("ret_4",)), "features.names: there is no 'ret_4'"),
+        (FeaturesSpec(families=("prices",)), "features.families: there is no 'prices'"),
+        (FeaturesSpec(without=("x",)), "features.without: there is no 'x'"),
+        (FeaturesSpec(names=("ret_1",), without=("ret_1",)), "leaves no feature"),
+    ],
+)
+def test_what_does_not_exist_is_refused(spec: FeaturesSpec, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        names(spec)
