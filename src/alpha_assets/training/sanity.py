@@ -36,7 +36,7 @@ def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
         return_C = data.return_DNH[place_D.cpu().numpy()][..., h][mask_DN]
         known_C = np.isfinite(return_C)
         label_C = return_C[known_C]
-        if len(label_C) < 2 or label_C.std() == 0:
+        if len(label_C) < 2 or np.ptp(label_C) == 0:
             raise DegenerateModel(
                 f"{where}: {len(label_C)} labels with no spread on the training sessions; "
                 "look at the prices behind them"
