@@ -124,9 +124,10 @@ def made_up_run(
     names = predictions.select(
         "session",
         "symbol",
-        sector=pl.col("symbol").cast(pl.Int32).mod(len(SECTORS)).replace_strict(
-            dict(enumerate(SECTORS)), return_dtype=pl.String
-        ),
+        sector=pl.col("symbol")
+        .cast(pl.Int32)
+        .mod(len(SECTORS))
+        .replace_strict(dict(enumerate(SECTORS)), return_dtype=pl.String),
         size=pl.col("symbol").cast(pl.Float64),
     )
     market = pl.DataFrame({"session": sessions, "market_return": market_D[:n_sessions]})
@@ -164,3 +165,35 @@ def make_run() -> Callable[..., ReportInputs]:
 @pytest.fixture(scope="session")
 def run() -> ReportInputs:
     return made_up_run()
+
+
+@pytest.fixture(scope="session")
+def empty_run(run: ReportInputs) -> ReportInputs:
+    """A run that decided nothing."""
+    nothing = run.daily.clear()
+    found = evaluate(
+        EvaluationInputs(
+            predictions=pl.DataFrame(
+                schema={
+                    "session": pl.Date,
+                    "symbol": pl.String,
+                    "horizon": pl.Int16,
+                    "score": pl.Float32,
+                }
+            ),
+            labels=pl.DataFrame(
+                schema={
+                    "session": pl.Date,
+                    "symbol": pl.String,
+                    "horizon": pl.Int16,
+                    "label": pl.Float64,
+                }
+            ),
+            daily=nothing,
+            trades=pl.DataFrame(schema={"notional": pl.Float64, "reason": pl.String}),
+            positions=pl.DataFrame(schema={"session": pl.Date, "shares": pl.Float64}),
+            facts=facts(True, "rolling_transformer"),
+            sessions_per_year=250.0,
+        )
+    )
+    return ReportInputs(found.metrics, nothing, found.ic)

@@ -23,7 +23,7 @@
     const specification = specifications[name];
     if (views.has(name)) views.get(name).finalize();
     const result = await window.vegaEmbed(place, logs.has(name) ? withLog(specification) : specification, {
-      mode: "vega-lite", actions: false, config: themes[theme], tooltip: { theme },
+      mode: "vega-lite", renderer: "canvas", actions: false, config: themes[theme], tooltip: { theme },
     });
     views.set(name, result);
   };

@@ -27,7 +27,9 @@ HEIGHT = 230
 def rolling_ic(inputs: ReportInputs) -> Figure:
     """Rolling mean of the rank IC, with the mean of the span."""
     horizon = main_horizon(inputs.metrics)
-    series = inputs.ic.filter(pl.col("horizon") == horizon).drop_nans("rank_ic").sort("session")
+    series = (
+        inputs.ic.filter(pl.col("horizon") == pl.lit(horizon)).drop_nans("rank_ic").sort("session")
+    )
     window = QUARTER if len(series) >= 2 * QUARTER else MONTH
     smooth = series.select(
         "session", "rank_ic", rolling=pl.col("rank_ic").rolling_mean(window)
