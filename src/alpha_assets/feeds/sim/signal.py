@@ -23,7 +23,7 @@ nothing is planted in the gap before it, which nobody could earn.
     flows            AR(1) .95 per segment                               1   investor types
     options          AR(1) .95 of the market × (beta − 1) / .3           1   option surface
     statements       surprise at each report, decays by .97 a session    1   statements
-    news             shock in 3 % of sessions, decays by .80 a session   1   news
+    news             shock in 5 % of sessions, decays by .90 a session   1   news
 
 z is across the symbols listed at T, clipped at ±3; returns are log returns of adjusted bars,
 as corrected, a session without a bar counting as zero; a symbol with too short a history has
@@ -44,7 +44,7 @@ STRENGTH_AR = 0.8  # a session, of the strength of the signal
 Z_CLIP = 3.0
 
 SHORT, MIDDLE, LONG = 5, 20, 60  # sessions
-NEWS_RATE = 0.03  # of sessions
+NEWS_RATE = 0.05  # of sessions
 
 
 class Component(NamedTuple):
@@ -69,7 +69,7 @@ COMPONENTS = (
     Component("flows", 1.0, "investor_types", 0.95),
     Component("options", 1.0, "options", 0.95),
     Component("statements", 1.0, "statements", 0.97),
-    Component("news", 1.0, "news", 0.80),
+    Component("news", 1.0, "news", 0.90),
 )
 PRICE = tuple(c for c in COMPONENTS if c.revealed_by == "prices")
 LATENT = tuple(c for c in COMPONENTS if c.revealed_by != "prices")
