@@ -1,0 +1,238 @@
+"""What a model is asked to foresee: returns after the decision, and forms of them to train on.
+
+The label of D with horizon h is read from bars up to D + h, counted on the market's sessions.
+It is known at D + h; whoever trains on it at M0 asks for D + h < M0.
+Shape letters: D sessions, N symbols, H horizons, R rows.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from scipy.special import ndtri
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import BadInput, RangeError
+from alpha_assets.panel.bars import Bars, first_effective
+from alpha_assets.ranks import average_rank
+from alpha_assets.spec import Spec
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+LabelKind = Literal["return", "rank_normal", "excess", "sector", "vol_scaled"]
+Entry = Literal["open", "close"]
+
+LABEL_SCHEMA = {
+    "session": pl.Date,
+    "symbol": pl.String,
+    "horizon": pl.Int16,
+    "label": pl.Float64,
+}
+
+
+class LabelSpec(Spec):
+    """Declared under `[label]` in a recipe: what is predicted, how far ahead, from which price.
+
+    Attributes:
+        kind: what training fits; evaluation is always on returns.
+        horizons: sessions from entry to exit, ascending.
+        entry: the auction of D at which a position is taken.
+    """
+
+    kind: LabelKind = "rank_normal"
+    horizons: tuple[int, ...] = Field(min_length=1)
+    entry: Entry = "open"
+
+    @field_validator("horizons")
+    @classmethod
+    def _ascend_from_one(cls, horizons: tuple[int, ...]) -> tuple[int, ...]:
+        if horizons[0] < 1 or list(horizons) != sorted(set(horizons)):
+            raise ValueError(
+                f"horizons = {list(horizons)}; want sessions of at least 1, ascending, each once: "
+                "a label that ends at its decision or before would be known already"
+            )
+        return horizons
+
+
+def known_at(session: object, h: int, calendar: Calendar) -> np.datetime64:
+    """Return the session D + h, whose bar completes the label of D.
+
+    Raises:
+        RangeError: h is below 1, or the calendar does not reach so far.
+    """
+    _refuse_looking_back(h)
+    number = int(calendar.index_of(session)) + h
+    if number >= len(calendar.sessions):
+        raise RangeError(
+            f"{h} sessions after {session} lie beyond {calendar.sessions[-1]}, the last that "
+            f"{calendar.exchange} has announced"
+        )
+    return np.datetime64(calendar.sessions[number])
+
+
+def forward_returns(
+    bars: pl.DataFrame | pl.LazyFrame,
+    calendar: Calendar,
+    horizons: Sequence[int],
+    entry: Entry,
+    first: date,
+    last: date,
+    *,
+    known_by: date | None = None,
+) -> pl.DataFrame:
+    """Return what a position entered at D and left h sessions later would have earned.
+
+    price[D + h] / (price[D] · product of the factors with ex-dates in (D, D + h]) - 1
+
+    Args:
+        bars: raw rows of `daily_bars`, revisions included; each counts as it stood when it
+            first became effective.
+        calendar: of the market.
+        horizons: sessions, each at least 1.
+        entry: `open` of D to `open` of D + h, or `close` to `close`.
+        first: first decision session wanted.
+        last: last one.
+        known_by: only bars effective by this session exist: who trains at M0 says M0, so that
+            a bar that arrives later than it should cannot change what was trained.
+            None: all the bars given.
+
+    Returns:
+        `session`, `symbol`, `horizon`, `label` (a fraction, null if the price of D + h is
+        missing), sorted; without rows where the price of D itself is missing.
+
+    Raises:
+        RangeError: a horizon below 1.
+    """
+    wanted = sorted(set(horizons))
+    if not wanted:
+        raise RangeError("no horizon was asked for; want at least one, such as 10")
+    _refuse_looking_back(wanted[0])
+    sessions = calendar.between(first, last)
+    if not len(sessions):
+        return pl.DataFrame(schema=LABEL_SCHEMA)
+    until = len(calendar.sessions) - 1
+    if known_by is not None:
+        until = int(calendar.index_of(known_by))
+    start = int(calendar.index_of(sessions[0]))
+    reach = range(start, start + len(sessions) + wanted[-1])
+    price_DN, factor_DN, symbols = _grids(bars, calendar, until, reach, entry)
+
+    n = len(sessions)
+    now_DN = price_DN[:n]
+    label_DNH = np.empty((*now_DN.shape, len(wanted)))
+    moved_DN = np.ones_like(now_DN)
+    done = 0
+    for place, h in enumerate(wanted):
+        for step in range(done + 1, h + 1):
+            moved_DN *= factor_DN[step : step + n]
+        done = h
+        label_DNH[..., place] = price_DN[h : h + n] / (now_DN * moved_DN) - 1
+    at_R, symbol_R = np.nonzero(~np.isnan(now_DN))
+    n_horizons = len(wanted)
+    return pl.DataFrame(
+        {
+            "session": np.repeat(sessions[at_R], n_horizons),
+            "symbol": symbols.gather(np.repeat(symbol_R, n_horizons)),
+            "horizon": np.tile(np.array(wanted, dtype=np.int16), len(at_R)),
+            "label": pl.Series(label_DNH[at_R, symbol_R].ravel()).fill_nan(None),
+        },
+        schema=LABEL_SCHEMA,
+    )
+
+
+def transform(
+    return_DN: Array,
+    kind: LabelKind,
+    *,
+    sector_DN: Codes | None = None,
+    volatility_DN: Array | None = None,
+) -> Array:
+    """Return what training fits, session by session, from the forward returns of one horizon.
+
+    - `return`: as it is.
+    - `rank_normal`: inverse normal of (rank - 0.5) / n, average ranks.
+    - `excess`: less the mean of the session's known returns.
+    - `sector`: less the mean of the known returns of the symbol's sector.
+    - `vol_scaled`: over the symbol's trailing volatility.
+
+    Sums run in symbol order, so that symbols without a return change no bit.
+
+    Args:
+        return_DN: forward returns of the names that may be traded; NaN elsewhere.
+        kind: one of the above.
+        sector_DN: sector numbers from 0 as known at D, for `sector`; those of unknown
+            sector share a number.
+        volatility_DN: of the symbol as known at D, a positive fraction, for `vol_scaled`.
+
+    Returns:
+        An array of the same shape; NaN where the return is, and where a volatility is not a
+        positive number.
+
+    Raises:
+        BadInput: the kind needs something that was not given.
+    """
+    if kind == "return":
+        return return_DN.copy()
+    if kind == "rank_normal":
+        n_D1 = (~np.isnan(return_DN)).sum(axis=1, keepdims=True)
+        share_DN = (average_rank(return_DN) - 0.5) / np.maximum(n_D1, 1)
+        return np.asarray(ndtri(share_DN))
+    if kind == "excess":
+        everyone_DN = np.zeros(return_DN.shape, dtype=np.int64)
+        return return_DN - _mean_of_group(return_DN, everyone_DN)
+    if kind == "sector":
+        if sector_DN is None:
+            raise BadInput('label.kind = "sector" needs sectors, and none were given')
+        return return_DN - _mean_of_group(return_DN, sector_DN)
+    if volatility_DN is None:
+        raise BadInput('label.kind = "vol_scaled" needs a trailing volatility; none was given')
+    usable_DN = np.where(volatility_DN > 0, volatility_DN, np.nan)
+    return np.asarray(return_DN / usable_DN)
+
+
+def _refuse_looking_back(h: int) -> None:
+    if h < 1:
+        raise RangeError(
+            f"horizon {h}: a label that ends at its decision or before would be known already; "
+            "want at least 1 session"
+        )
+
+
+def _grids(
+    rows: pl.DataFrame | pl.LazyFrame,
+    calendar: Calendar,
+    until: int,
+    reach: range,
+    entry: Entry,
+) -> tuple[Array, Array, pl.Series]:
+    """Return prices and factors on the sessions of `reach`, and the symbols."""
+    stop = calendar.sessions[min(reach.stop, len(calendar.sessions)) - 1]
+    inside = pl.col("event_date").is_between(calendar.sessions[reach.start], stop)
+    columns = ("event_date", "symbol", "close", entry, "adjustment_factor")
+    lazy = rows.lazy().filter(inside).select(*dict.fromkeys(columns), "available_at", "revision")
+    bars: Bars = first_effective(lazy, calendar, until)
+    at = (bars.session_R - reach.start, bars.code_R)
+    shape = (len(reach), len(bars.symbols))
+    price_DN, factor_DN = np.full(shape, np.nan), np.ones(shape)
+    price_DN[at] = bars.frame[entry].fill_null(np.nan).to_numpy()
+    factor_DN[at] = bars.frame["adjustment_factor"].fill_null(1.0).to_numpy()
+    return price_DN, factor_DN, bars.symbols
+
+
+def _mean_of_group(x_DN: Array, group_DN: Codes) -> Array:
+    """Return the mean of the known values of each cell's group in its session, added in order."""
+    n_sessions, n_groups = len(x_DN), int(group_DN.max(initial=0)) + 1
+    row_D = np.arange(n_sessions)
+    known_DN = ~np.isnan(x_DN)
+    value_DN = np.where(known_DN, x_DN, 0.0)
+    total_DG, count_DG = np.zeros((n_sessions, n_groups)), np.zeros((n_sessions, n_groups))
+    for n in range(x_DN.shape[1]):
+        total_DG[row_D, group_DN[:, n]] += value_DN[:, n]
+        count_DG[row_D, group_DN[:, n]] += known_DN[:, n]
+    mean_DG = np.divide(total_DG, count_DG, out=np.full_like(total_DG, np.nan), where=count_DG > 0)
+    return np.asarray(np.take_along_axis(mean_DG, group_DN, axis=1))

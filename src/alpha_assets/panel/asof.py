@@ -1,0 +1,196 @@
+"""What was known at each decision: a feed's rows joined backwards in time, by its clock.
+
+A row is known at session D if it is effective by D.  Among several the one with the greatest
+(`event_date`, `available_at`, `revision`) counts, so that a late row about an old period never
+hides a newer one.  The same join serves feeds keyed by symbol, sector, section or market.
+Shape letters: R rows of the feed, L rows to be filled, D sessions, K keys.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import BadInput
+from alpha_assets.feeds.base import Feed, Scope
+from alpha_assets.panel.bars import codes, known_rows, session_numbers
+
+Index = NDArray[np.int64]
+Places = NDArray[np.int32]
+
+# For each scope the panel column that names the key; a feed has it under the second name.
+SCOPE_COLUMNS: Mapping[Scope, tuple[str, str] | None] = {
+    "symbol": ("symbol", "symbol"),
+    "sector": ("sector", "sector"),
+    "section": ("market_segment", "section"),
+    "market": None,
+}
+
+
+def latest_rows(effective_R: Index, code_R: Index, span: range, n_keys: int) -> Places:
+    """Return which row is known of each key at each session: the last of those effective.
+
+    Args:
+        effective_R: number of the session from which each row is known; rows stand in the
+            order in which they take precedence, the strongest of a key last.
+        code_R: number of the row's key; rows of keys below 0 belong to nobody.
+        span: session numbers wanted; rows effective before count from its start.
+        n_keys: how many keys there are.
+
+    Returns:
+        row_DK: place of the row, -1 while nothing is known.
+    """
+    row_DK = np.full((len(span), n_keys), -1, dtype=np.int32)
+    wanted_R = (effective_R < span.stop) & (code_R >= 0)
+    place_R = np.arange(len(effective_R), dtype=np.int32)
+    if not wanted_R.all():
+        place_R, code_R, effective_R = place_R[wanted_R], code_R[wanted_R], effective_R[wanted_R]
+    # Of several rows in one cell the last one written stays: the one of greatest precedence.
+    row_DK.ravel()[np.maximum(effective_R - span.start, 0) * n_keys + code_R] = place_R
+    np.maximum.accumulate(row_DK, axis=0, out=row_DK)
+    return row_DK
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A feed's rows in order of precedence, and the session from which each is known."""
+
+    frame: pl.DataFrame
+    effective_R: Index
+
+    @classmethod
+    def of(
+        cls,
+        rows: pl.DataFrame | pl.LazyFrame,
+        calendar: Calendar,
+        until: int,
+        *,
+        feed: str,
+        by: str | None,
+    ) -> "History":
+        """Return the rows that are effective at session `until` or before."""
+        frame = known_rows(rows, calendar, until, feed)
+        within = [by] if by is not None else []
+        order = ["event_date", *within, "available_at", "revision"]
+        if not _is_sorted(frame, order):
+            frame = frame.sort(order, maintain_order=True)
+        frame = frame.rechunk()
+        return cls(frame, calendar.effective(frame["available_at"].to_numpy()))
+
+
+def as_of(
+    left: pl.DataFrame,
+    rows: pl.DataFrame | pl.LazyFrame,
+    calendar: Calendar,
+    *,
+    feed: str,
+    values: Sequence[str],
+    by: tuple[str, str] | None,
+    max_stale: int | None = None,
+) -> pl.DataFrame:
+    """Return what the feed said of each row of `left`, as known at that row's session.
+
+    Args:
+        left: rows with a `session` and the key; in any order.
+        rows: the feed's raw rows; those that no session of `left` can know change nothing.
+        calendar: of the market.
+        feed: its name, for the age column and for errors.
+        values: the feed's columns wanted.
+        by: names of the key in `left` and in `rows`; None where the feed holds for all.
+        max_stale: sessions since the row became effective after which its values are
+            missing; None: never.
+
+    Returns:
+        Row for row beside `left`: `values` (null where nothing is known, or it is too old)
+        and `<feed>_age`, Int16 sessions since the row became effective; it stays where the
+        values are too old, and says why they are missing.
+    """
+    if not left.height:
+        schema = rows.lazy().collect_schema()
+        return pl.DataFrame(schema={**{v: schema[v] for v in values}, f"{feed}_age": pl.Int16})
+    session_L = session_numbers(left["session"], calendar)
+    span = range(int(session_L.min()), int(session_L.max()) + 1)
+    past = History.of(rows, calendar, span.stop - 1, feed=feed, by=by[1] if by else None)
+    if by is None:
+        code_L, code_R, n_keys = np.zeros_like(session_L), np.zeros_like(past.effective_R), 1
+    else:
+        keys = left[by[0]].cast(pl.String).unique().drop_nulls().sort()
+        code_L, code_R = codes(left[by[0]], keys), codes(past.frame[by[1]], keys)
+        n_keys = max(len(keys), 1)
+    row_DK = latest_rows(past.effective_R, code_R, span, n_keys)
+    row_L = row_DK.ravel()[(session_L - span.start) * n_keys + code_L]
+    if by is not None and (code_L < 0).any():
+        row_L = np.where(code_L < 0, np.int32(-1), row_L)
+    return taken(past, row_L, session_L, feed=feed, values=values, max_stale=max_stale)
+
+
+def taken(
+    past: History,
+    row_L: Places,
+    session_L: Index,
+    *,
+    feed: str,
+    values: Sequence[str],
+    max_stale: int | None,
+) -> pl.DataFrame:
+    """Return the values of chosen rows and their age; null where there is no row (-1)."""
+    if not past.frame.height:
+        nothing = pl.DataFrame(schema={v: past.frame.schema[v] for v in values})
+        ages = pl.Series(f"{feed}_age", [], dtype=pl.Int16)
+        return nothing.with_columns(ages).clear(len(row_L))
+    known_L = row_L >= 0
+    age_L = session_L - past.effective_R[row_L]  # -1 reads some row, then erased
+    age = nullable(f"{feed}_age", age_L.astype(np.int16), known_L)
+    if max_stale is not None:
+        known_L = known_L & (age_L <= max_stale)
+    place = nullable("", row_L, known_L)
+    return pl.DataFrame([*[past.frame[name].gather(place) for name in values], age])
+
+
+def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]) -> pl.Series:
+    """Return values as a series, null where they are not known."""
+    series = pl.Series(name, value_L)
+    return series if known_L.all() else series.set(pl.Series(~known_L), None)
+
+
+def join_feed(
+    panel: pl.DataFrame, rows: pl.DataFrame | pl.LazyFrame, feed: Feed, calendar: Calendar
+) -> pl.DataFrame:
+    """Return the panel with a side feed's values as `<feed>_<column>`, and `<feed>_age`.
+
+    Args:
+        panel: `session`, `symbol`, and `sector` or `market_segment` where the feed's scope
+            needs it: each is what was known at the session, too.
+        rows: the feed's raw rows.
+        feed: its declaration: scope, values and staleness limit.
+        calendar: of the market.
+
+    Raises:
+        BadInput: the feed has several rows per key and day, or describes days ahead; which of
+            them the panel should hold is for a feature to say.
+    """
+    by = SCOPE_COLUMNS[feed.scope]
+    extra = [name for name in feed.key if name not in ("event_date", *(by or ())[1:])]
+    if extra or feed.known_ahead:
+        why = "is published ahead of its days" if feed.known_ahead else f"is keyed by {extra} too"
+        raise BadInput(
+            f"feed {feed.name!r} {why}, so no single row of it is the latest; "
+            "join what a feature makes of it instead"
+        )
+    values = [column.name for column in feed.values]
+    found = as_of(
+        panel, rows, calendar, feed=feed.name, values=values, by=by, max_stale=feed.max_stale
+    )
+    return panel.hstack(found.rename({name: f"{feed.name}_{name}" for name in values}))
+
+
+def _is_sorted(frame: pl.DataFrame, names: Sequence[str]) -> bool:
+    """Return whether rows ascend by the columns, the first one weighing most."""
+    ascends = pl.lit(True)
+    for name in reversed(names):
+        value, before = pl.col(name), pl.col(name).shift(1)
+        ascends = (value > before) | ((value == before) & ascends)
+    return bool(frame.select(ascends.slice(1).fill_null(False).all()).item())

@@ -1,0 +1,43 @@
+"""The columns of the panel: what was known of each symbol when a session was decided."""
+
+import polars as pl
+
+from alpha_assets.feeds.base import DataType
+
+KEYS = ("session", "symbol")
+MAX_STALE = 20  # sessions without a bar after which a symbol's rows end
+
+# Values of the bar of the session before, null without one; as in the feed `daily_bars`.
+BAR_VALUES: dict[str, DataType] = {
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Float64,
+    "turnover_value": pl.Float64,
+    "upper_limit": pl.Boolean,
+    "lower_limit": pl.Boolean,
+}
+# What the latest known row of `listings` says.
+LISTING_VALUES: dict[str, DataType] = {
+    "ticker": pl.String,
+    "sector": pl.String,
+    "market_segment": pl.String,
+    "shortable": pl.Boolean,
+}
+
+PANEL_SCHEMA: dict[str, DataType] = {
+    "session": pl.Date,
+    "symbol": pl.String,
+    **BAR_VALUES,
+    # Product of the factors of the bars that became effective at this very session.
+    "adjustment_factor": pl.Float64,
+    # The same of shares; null where no such bar states it (then 1 / adjustment_factor).
+    "share_factor": pl.Float64,
+    # Product of all factors effective so far; price / cum_factor is adjusted forwards.
+    "cum_factor": pl.Float64,
+    "n_bars": pl.Int32,  # bars effective so far
+    "stale": pl.Int16,  # sessions without a bar before this one; 0 = the session before has one
+    **LISTING_VALUES,
+    "in_membership": pl.Boolean,  # null where the market has no such feed
+}

@@ -1,0 +1,210 @@
+"""Who may be held: every rule decided as of the session, from what was known by then.
+
+Shape letters: D decision sessions, N symbols, C cells, W sessions of a window.
+"""
+
+from collections.abc import Collection
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from alpha_assets.errors import BadInput, SpecError
+from alpha_assets.panel.bars import codes
+from alpha_assets.panel.dense import dense
+from alpha_assets.panel.schema import KEYS, MAX_STALE
+from alpha_assets.spec import Spec
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
+
+
+class UniverseSpec(Spec):
+    """Declared under `[universes.<name>]` in a market; a symbol must pass all rules together.
+
+    Attributes:
+        membership: only members of the index, as the feed `membership` says.
+        symbols: only these, by the store's id.
+        sectors: only these, as `listings` says.
+        min_history: bars that must have become known.
+        min_dollar_volume: money a session, compared with the median of the window's bars.
+        dollar_volume_window: sessions; four fifths of them must have a bar.
+        min_price: money a share as traded; of the last close, at most 20 sessions old.
+        min_names: see the cross-section: fewer known names leave a feature at 0.
+        winsorise: share of names drawn in at either end of a cross-section.
+        clip: largest z-score kept.
+    """
+
+    membership: bool = False
+    symbols: tuple[str, ...] | None = Field(default=None, min_length=1)
+    sectors: tuple[str, ...] | None = Field(default=None, min_length=1)
+    min_history: int = Field(default=0, ge=0)
+    min_dollar_volume: float | None = Field(default=None, gt=0)
+    dollar_volume_window: int = Field(default=20, ge=1, le=252)
+    min_price: float | None = Field(default=None, gt=0)
+    min_names: int = Field(default=10, ge=2)
+    winsorise: float = Field(default=0.01, ge=0, lt=0.5)
+    clip: float = Field(default=5.0, gt=0)
+
+    @field_validator("symbols", "sectors")
+    @classmethod
+    def _names_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        twice = sorted({name for name in names or () if (names or ()).count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands there twice; name each once")
+        return names
+
+    @property
+    def lookback(self) -> int:
+        """Panel sessions before the first one that the rules reach back to."""
+        window = self.dollar_volume_window - 1 if self.min_dollar_volume is not None else 0
+        return max(window, MAX_STALE if self.min_price is not None else 0)
+
+
+def check_universe(
+    spec: UniverseSpec, price_level: Literal["raw", "split_adjusted"], feeds: Collection[str]
+) -> None:
+    """Refuse rules that the market cannot answer.
+
+    Args:
+        spec: the universe.
+        price_level: of the market's stored prices.
+        feeds: names of the feeds that the market has.
+
+    Raises:
+        SpecError: naming the rule, what the market lacks and the way out.
+    """
+    if spec.min_price is not None and price_level != "raw":
+        raise SpecError(
+            f"min_price = {spec.min_price:g} needs prices as they were traded, and this market's "
+            f"price level is {price_level}: such a level carries later splits, so the rule would "
+            "know the future; take it out, or use min_dollar_volume"
+        )
+    needs = {"membership": spec.membership, "listings": spec.sectors is not None}
+    for feed, is_needed in needs.items():
+        if is_needed and feed not in feeds:
+            rule = "membership = true" if feed == "membership" else "sectors"
+            raise SpecError(
+                f"{rule} needs the feed {feed!r}, which this market does not have "
+                f"(it has {', '.join(sorted(feeds))}); take the rule out, or deliver the feed"
+            )
+
+
+def unknown_symbols(panel: pl.DataFrame, spec: UniverseSpec) -> tuple[str, ...]:
+    """Return the named symbols without a row in `panel`: to be reported, not to be hushed."""
+    there = set(panel["symbol"].unique().to_list())
+    return tuple(symbol for symbol in spec.symbols or () if symbol not in there)
+
+
+def universe(
+    panel: pl.DataFrame,
+    spec: UniverseSpec,
+    first: date,
+    last: date,
+    *,
+    sessions: NDArray[np.datetime64] | None = None,
+) -> pl.DataFrame:
+    """Return `session`, `symbol` of the panel rows that pass every rule, sorted.
+
+    Args:
+        panel: rows from `spec.lookback` sessions before `first` (or from the market's first
+            session, where that is later) to `last` or beyond.
+        spec: the rules.
+        first: first session wanted.
+        last: last session wanted.
+        sessions: the market's sessions, where the panel may lack one for all symbols.
+    """
+    wanted = panel.filter(pl.col("session").is_between(first, last))
+    passes = pl.col("n_bars") >= spec.min_history
+    if spec.membership:
+        passes &= pl.col("in_membership").fill_null(False)
+    if spec.symbols is not None:
+        passes &= pl.col("symbol").is_in(spec.symbols)
+    if spec.sectors is not None:
+        passes &= pl.col("sector").is_in(spec.sectors).fill_null(False)
+    members = wanted.filter(passes)
+    if (spec.min_dollar_volume is not None or spec.min_price is not None) and members.height:
+        members = members.filter(pl.Series(_trades_enough(panel, members, spec, sessions)))
+    return members.select(KEYS)
+
+
+def _trades_enough(
+    panel: pl.DataFrame,
+    members: pl.DataFrame,
+    spec: UniverseSpec,
+    sessions: NDArray[np.datetime64] | None,
+) -> Mask:
+    """Return which of `members` pass the rules on traded value and price."""
+    past = panel.filter(pl.col("session") <= members["session"].max())
+    if sessions is None:
+        sessions = past["session"].unique().sort().to_numpy()
+    symbols = members["symbol"].unique().sort().to_list()
+    past = past.filter(pl.col("symbol").is_in(symbols))
+    names = ["close", "volume", "turnover_value", "cum_factor"]
+    value = dense(past, names, sessions, symbols)
+    passes_DN = np.ones((len(sessions), len(symbols)), dtype=bool)
+    if spec.min_dollar_volume is not None:
+        traded_DN = value["turnover_value"]
+        computed_DN = value["close"] * value["volume"]
+        traded_DN = np.where(np.isnan(traded_DN), computed_DN, traded_DN)
+        passes_DN &= median_at_least(traded_DN, spec.min_dollar_volume, spec.dollar_volume_window)
+    if spec.min_price is not None:
+        passes_DN &= last_price(value["close"], value["cum_factor"]) >= spec.min_price
+    d = np.searchsorted(sessions, members["session"].to_numpy())
+    if not (sessions[np.minimum(d, len(sessions) - 1)] == members["session"].to_numpy()).all():
+        raise BadInput("the panel has rows on dates that are none of the market's sessions")
+    n = codes(members["symbol"], pl.Series(symbols, dtype=pl.String))
+    return np.asarray(passes_DN[d, n])
+
+
+def median_at_least(x_DN: Array, limit: float, n: int) -> Mask:
+    """Return where the median of the known values among the last n rows reaches `limit`.
+
+    False where fewer than four fifths of them are known.  Decided by counting, which is
+    exact: the middle value is at or above the limit if more than half of the values are.
+    Only where exactly half are, the two middle ones are looked at.
+    """
+    known_DN = ~np.isnan(x_DN)
+    count_DN = _window_count(known_DN, n)
+    above_DN = _window_count(known_DN & (x_DN >= limit), n)
+    enough_DN = count_DN * NEEDED_SHARE[1] >= n * NEEDED_SHARE[0]
+    out_DN: Mask = enough_DN & (2 * above_DN > count_DN)
+    row_C, symbol_C = np.nonzero(enough_DN & (2 * above_DN == count_DN))
+    padded_DN = np.concatenate([np.full((n - 1, x_DN.shape[1]), np.nan), x_DN])
+    # Windows of few cells at a time: a large market has many, each of n values.
+    for start in range(0, len(row_C), 1 << 16):
+        cut = slice(start, start + (1 << 16))
+        window_CW = padded_DN[row_C[cut, None] + np.arange(n), symbol_C[cut, None]]
+        below_C = np.where(window_CW < limit, window_CW, -np.inf).max(axis=1)
+        above_C = np.where(window_CW >= limit, window_CW, np.inf).min(axis=1)
+        out_DN[row_C[cut], symbol_C[cut]] = (below_C + above_C) / 2 >= limit
+    return out_DN
+
+
+def last_price(close_DN: Array, cum_factor_DN: Array, limit: int = MAX_STALE) -> Array:
+    """Return the last close as it would be quoted now, at most `limit` sessions old; or NaN.
+
+    A split since then moves it: close · cum_factor now / cum_factor then.
+    """
+    n_sessions, n_symbols = close_DN.shape
+    row_D1 = np.arange(n_sessions)[:, None]
+    last_DN = np.where(np.isnan(close_DN), -1, row_D1)
+    np.maximum.accumulate(last_DN, axis=0, out=last_DN)
+    is_there_DN = (last_DN >= 0) & (row_D1 - last_DN <= limit)
+    last_DN[~is_there_DN] = 0
+    at = (last_DN, np.arange(n_symbols))
+    price_DN = close_DN[at] * (cum_factor_DN / cum_factor_DN[at])
+    return np.where(is_there_DN, price_DN, np.nan)
+
+
+def _window_count(mask_DN: Mask, n: int) -> NDArray[np.int32]:
+    """Return how many of the last n rows are true; whole numbers, so a running sum is exact."""
+    total_DN = np.cumsum(mask_DN, axis=0, dtype=np.int32)
+    out_DN = total_DN.copy()
+    out_DN[n:] -= total_DN[:-n]
+    return out_DN
