@@ -129,6 +129,14 @@ const seen = setInterval(() => {
   clearInterval(seen);
   root.setAttribute("data-charts", document.querySelectorAll(".chart canvas").length);
   root.setAttribute("data-overflow", root.scrollWidth > root.clientWidth ? "yes" : "no");
+  document.querySelector("button[data-log]").click();
+  setTimeout(() => {
+    const canvas = document.querySelector("#chart-equity canvas");
+    const { left, top } = canvas.getBoundingClientRect();
+    const at = { clientX: left + 200, clientY: top + 120, bubbles: true };
+    canvas.dispatchEvent(new PointerEvent("pointerover", at));
+    canvas.dispatchEvent(new PointerEvent("pointermove", at));
+  }, 300);
 }, 50);
 </script>"""
 
@@ -136,7 +144,7 @@ const seen = setInterval(() => {
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_browser_draws_every_chart_without_sideways_scrolling(
+def test_browser_draws_all_charts_that_answer_and_do_not_scroll_sideways(
     page: str, tmp_path: Path, width: int
 ) -> None:
     assert CHROMIUM is not None
@@ -155,3 +163,7 @@ def test_browser_draws_every_chart_without_sideways_scrolling(
     root = found[: found.index("<head>")]
     assert 'data-charts="14"' in root
     assert 'data-overflow="no"' in root
+    assert 'data-log="equity" aria-pressed="true"' in found
+    tooltip = found[found.index('id="vg-tooltip-element"') :]
+    assert re.search(r'session</td><td class="value">2021-\d\d-\d\d<', tooltip)
+    assert re.search(r'net</td><td class="value">1\.\d{3}<', tooltip)

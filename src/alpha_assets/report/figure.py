@@ -88,13 +88,16 @@ def pointer(frame: pl.DataFrame, tips: list[alt.Tooltip]) -> alt.Chart:
     nearest = alt.selection_point(
         name="at", fields=["session"], nearest=True, on="pointerover", empty=False
     )
+    day = alt.Tooltip(
+        "session", type="temporal", timeUnit="utcyearmonthdate", format="%Y-%m-%d", title="session"
+    )
     chart: alt.Chart = (
         alt.Chart(table(frame))
         .mark_rule(style="pointer")
         .encode(
             x=time_axis(),
             opacity=alt.condition(nearest, alt.value(0.6), alt.value(0)),
-            tooltip=[tip("session"), *tips],
+            tooltip=[day, *tips],
         )
         .add_params(nearest)
     )

@@ -12,7 +12,7 @@
     const copy = JSON.parse(JSON.stringify(specification));
     for (const layer of copy.layer || [copy]) {
       const y = layer.encoding && layer.encoding.y;
-      if (y && y.field && y.type === "quantitative") y.scale = { ...y.scale, type: "log" };
+      if (y && y.field && y.type === "quantitative") y.scale = { ...y.scale, type: "log", nice: false };
     }
     return copy;
   };
