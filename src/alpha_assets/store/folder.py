@@ -1,0 +1,292 @@
+"""One output folder: tables and files with their manifest, read and replaced as one thing."""
+
+import io
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import polars as pl
+
+from alpha_assets.errors import MissingOutput, SpecError, StorageError
+from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
+from alpha_assets.store.location import TMP, check_parts
+from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS, folder_lock
+from alpha_assets.store.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Manifest,
+    ManifestInput,
+    StoredFile,
+    parse_manifest,
+)
+from alpha_assets.store.reading import Snapshot, check_frame, read_snapshot
+from alpha_assets.store.swap import (
+    Entry,
+    finish_interrupted,
+    publish,
+    settle,
+    stage,
+    sweep,
+    sync_directory,
+)
+from alpha_assets.store.trouble import disk_errors
+
+T = TypeVar("T")
+
+ROWS = "rows"  # the table of a folder that holds one
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+_MOVES_AWAITED = 1000
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder below the storage root.  Readers need no lock; a writer holds it alone."""
+
+    root: Path
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse names that lead out of the root."""
+        check_parts(self.parts)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.root.joinpath(*self.parts)
+
+    @property
+    def name(self) -> str:
+        """What it is called below the root: `market/panel/month=2023-07`."""
+        return "/".join(self.parts)
+
+    def exists(self) -> bool:
+        """Whether it was ever finished."""
+        return self.manifest() is not None
+
+    def manifest(self) -> Manifest | None:
+        """Return what the folder says about itself; None where it was never finished.
+
+        Raises:
+            StorageError: a manifest that cannot be read.
+        """
+        try:
+            return self._read(lambda snapshot: snapshot.manifest)
+        except MissingOutput:
+            return None
+
+    def read(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return a table of the folder, in key order.
+
+        Raises:
+            MissingOutput: the folder or the table was never made.
+            StorageError: truncated, corrupt, or not to be read.
+        """
+
+        def rows(snapshot: Snapshot) -> pl.DataFrame:
+            wanted = snapshot.columns(f"{name}.parquet", columns)
+            with snapshot.open(f"{name}.parquet") as file:
+                return check_frame(
+                    lambda: pl.read_parquet(file, columns=wanted, hive_partitioning=False),
+                    self.path / f"{name}.parquet",
+                ).select(wanted)
+
+        return self._read(rows)
+
+    def scan(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Return a table of the folder to be read later, as it is now.
+
+        The file stays open, so that a later replacement does not change what is read.
+
+        Raises:
+            MissingOutput: the folder or the table was never made.
+            StorageError: truncated, corrupt, or not to be read.
+        """
+
+        def rows(snapshot: Snapshot) -> pl.LazyFrame:
+            wanted = snapshot.columns(f"{name}.parquet", columns)
+            with snapshot.open(f"{name}.parquet") as file:
+                return check_frame(
+                    lambda: pl.scan_parquet(file, hive_partitioning=False, glob=False),
+                    self.path / f"{name}.parquet",
+                ).select(wanted)
+
+        return self._read(rows)
+
+    def contents(self, *names: str) -> dict[str, bytes]:
+        """Return files of the folder, all of one version; default: all that are no tables.
+
+        Raises:
+            MissingOutput: the folder or a file was never made.
+            StorageError: truncated, corrupt, or not to be read.
+        """
+
+        def files(snapshot: Snapshot) -> dict[str, bytes]:
+            stored = snapshot.manifest.files
+            found: dict[str, bytes] = {}
+            for name in names or [name for name in stored if stored[name].columns is None]:
+                with snapshot.open(name) as file:
+                    found[name] = file.read()
+            return found
+
+        return self._read(files)
+
+    def lock(
+        self, wait_seconds: float = DEFAULT_WAIT_SECONDS
+    ) -> AbstractContextManager[None]:
+        """Return the right to write this folder, to be held with `with`.
+
+        `write` takes it by itself; hold it around reading and writing back.
+
+        Raises:
+            LockHeld: another living process has it; the message names it.
+        """
+        return folder_lock(self.root / TMP / "locks", self.name, wait_seconds)
+
+    def write(
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        manifest: ManifestInput,
+        files: Mapping[str, bytes | Path] | None = None,
+        *,
+        wait_seconds: float = DEFAULT_WAIT_SECONDS,
+    ) -> Manifest:
+        """Replace the whole folder by these tables and files, in one step.
+
+        Args:
+            frames: tables by name; each becomes `<name>.parquet`, its rows in key order.
+            manifest: what they were made from; its `keys` name what identifies a row.
+            files: other files by their path inside the folder.
+            wait_seconds: how long to wait for another writer of this folder.
+
+        Returns:
+            The manifest as written.
+
+        Raises:
+            BadInput: two rows share a key.
+            LockHeld: another living process writes this folder.
+            StorageError: the disk refused; what was there before is untouched.
+        """
+        contents: dict[str, bytes] = {}
+        stored: dict[str, StoredFile] = {}
+        for name, frame in frames.items():
+            file = f"{name}.parquet"
+            key = manifest.keys.get(name, ())
+            ordered = in_key_order(frame, key, f"{self.name}/{name}") if key else frame
+            contents[file] = parquet(ordered)
+            stored[file] = _stored(contents[file], ordered)
+        for file, source in (files or {}).items():
+            _check_file_name(file, taken=contents)
+            with disk_errors(self.path, "read"):
+                contents[file] = source.read_bytes() if isinstance(source, Path) else source
+            stored[file] = _stored(contents[file], None)
+        whole = self._manifest(manifest, stored)
+        with disk_errors(self.path, "write"), self.lock(wait_seconds):
+            sweep(self.root)
+            self._check_replaceable()
+            entry = stage(self.root, self.name)
+            try:
+                _fill(entry, contents, whole)
+                publish(entry, self.path)
+            finally:
+                settle(entry, self.path)
+        return whole
+
+    def _manifest(self, given: ManifestInput, stored: Mapping[str, StoredFile]) -> Manifest:
+        hashes = {
+            name: file.content_hash for name, file in stored.items() if name not in given.unhashed
+        }
+        single = len(hashes) == 1 and next(iter(hashes)) == f"{ROWS}.parquet"
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            table=given.table or self.parts[-1],
+            content_hash=next(iter(hashes.values())) if single else combined_hash(hashes),
+            rows=sum(file.rows or 0 for file in stored.values()),
+            inputs=given.inputs,
+            digest=given.digest,
+            code_version=given.code_version,
+            created_at=datetime.now(UTC),
+            status=given.status,
+            extra=given.extra,
+            files=dict(stored),
+        )
+
+    def _check_replaceable(self) -> None:
+        """Refuse to replace what holds finished folders, or is no folder at all."""
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
+            raise StorageError(f"{self.path} is not a folder of this store; move it away")
+        inner = next((m for m in self.path.rglob(MANIFEST) if m.parent != self.path), None)
+        if inner is not None:
+            raise StorageError(
+                f"{self.path} holds other finished outputs, first {inner.parent}; it cannot be "
+                "replaced as one folder: move it away or choose another name"
+            )
+
+    def _read(self, use: Callable[[Snapshot], T]) -> T:
+        """Return what `use` reads, waiting where the folder is on its way to its place."""
+        for _ in range(_MOVES_AWAITED):
+            try:
+                with disk_errors(self.path, "read", passing=_ABSENT):
+                    return read_snapshot(self.path, use, self._way_out)
+            except _ABSENT:
+                if not finish_interrupted(self.root) and not (self.path / MANIFEST).exists():
+                    break
+        raise MissingOutput(
+            f"{self.name} has not been made in {self.root}; run the stage that makes it, or "
+            "choose the --storage that has it"
+        )
+
+    @property
+    def _way_out(self) -> str:
+        if self.parts[1:2] == ("raw",):
+            return (
+                f"restore {self.path} from a backup; or delete it and run again, which fetches "
+                "it anew (revisions that the source no longer delivers are then lost)"
+            )
+        return f"delete {self.path} and run again"
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _stored(content: bytes, frame: pl.DataFrame | None) -> StoredFile:
+    return StoredFile(
+        size=len(content),
+        crc32=zlib.crc32(content),
+        content_hash=bytes_hash(content) if frame is None else content_hash(frame),
+        rows=None if frame is None else frame.height,
+        columns=None if frame is None else {n: str(t) for n, t in frame.schema.items()},
+    )
+
+
+def _fill(entry: Entry, contents: Mapping[str, bytes], manifest: Manifest) -> None:
+    """Write everything into the entry, the manifest last, and onto the disk."""
+    text = manifest.model_dump_json(indent=2).encode() + b"\n"
+    parse_manifest(text, entry.new / MANIFEST)
+    folders = {entry.new}
+    for name, content in {**contents, MANIFEST: text}.items():
+        path = entry.new / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.add(path.parent)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for folder in folders:
+        sync_directory(folder)
+
+
+def _check_file_name(name: str, taken: Mapping[str, bytes]) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or str(path) != name or name in ("", "."):
+        raise SpecError(f"{name!r} cannot name a file of an output folder; want a relative path")
+    if name in taken or path.name == MANIFEST:
+        raise SpecError(f"{name!r} cannot be a file of an output folder: the name is taken")

@@ -1,0 +1,65 @@
+"""Where outputs lie: the storage root, from a URL.
+
+Only folders of this machine work today.  Everything above this room names outputs by parts
+(`"sim", "panel", "month=2023-07"`) and never by path, so that another kind of storage can
+be added here without moving a wall.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from alpha_assets.errors import SpecError
+
+STORAGE_VARIABLE = "ALPHA_STORAGE"  # read by the callers, never in this room
+DEFAULT_STORAGE = "storage"
+TMP = "_tmp"  # unfinished outputs and locks
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=\-]*")
+
+
+def storage_root(url: str) -> Path:
+    """Return the folder that a storage URL names: a path, or `file:///absolute/path`.
+
+    The folder need not exist yet.
+
+    Raises:
+        SpecError: nothing, another scheme, or a `file:` URL of another host.
+    """
+    if not url.strip():
+        raise SpecError(f"storage = {url!r}: want a folder, such as {DEFAULT_STORAGE!r}")
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return Path(url).expanduser().absolute()
+    if scheme.group().lower() != "file":
+        raise SpecError(
+            f"storage = {url!r}: {scheme.group()!r} storage is not supported, only a local folder "
+            "or file:///absolute/path; write to a local folder and copy it there, or mount it"
+        )
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise SpecError(
+            f"storage = {url!r}: a file URL names no other machine and an absolute path; "
+            "want three slashes, file:///absolute/path, or just the path"
+        )
+    return Path(unquote(parts.path))
+
+
+def check_parts(parts: Sequence[str]) -> None:
+    """Refuse names that could lead out of the storage root, or into its own corner.
+
+    Raises:
+        SpecError: no part, an odd character, or a first part that is `_tmp`.
+    """
+    if not parts:
+        raise SpecError("an output folder needs a name below the storage root")
+    for part in parts:
+        if not _PART.fullmatch(part):
+            raise SpecError(
+                f"{part!r} cannot name an output folder; want letters, digits and _ . = - "
+                "and no leading dot or dash"
+            )
+    if parts[0] == TMP:
+        raise SpecError(f"{'/'.join(parts)}: {TMP} is where unfinished outputs lie; rename it")

@@ -1,0 +1,164 @@
+"""Files of one folder as they lay together, while others may be replacing the folder.
+
+A reader opens the directory once and every file through it, so that it never pairs the
+manifest of one version with the rows of another.  Bytes are checked against the manifest
+before anything reads meaning into them.
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import polars as pl
+
+from alpha_assets.errors import BadInput, MissingOutput, StorageError
+from alpha_assets.store.manifest import MANIFEST, Manifest, StoredFile, parse_manifest
+from alpha_assets.store.trouble import disk_errors
+
+T = TypeVar("T")
+
+_TRIES = 1000  # each is lost only to a writer that replaced the folder meanwhile
+_CHUNK = 1 << 20  # bytes
+
+# (device, inode, time of change, size, checksum) of files found whole: read once a process.
+_found_whole: set[tuple[int, int, int, int, int]] = set()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a folder, held open."""
+
+    path: Path
+    handle: int
+    manifest: Manifest
+
+    def stored(self, name: str) -> StoredFile:
+        """Return what the manifest says of a file.
+
+        Raises:
+            MissingOutput: the folder was made without it.
+        """
+        if name not in self.manifest.files:
+            raise MissingOutput(
+                f"{self.path} holds no {name}; it has {', '.join(sorted(self.manifest.files))} "
+                f"and its status is {self.manifest.status!r}"
+            )
+        return self.manifest.files[name]
+
+    def open(self, name: str) -> IO[bytes]:
+        """Return a file, open, its bytes found to be those that were written.
+
+        Raises:
+            StorageError: truncated or changed since.
+        """
+        stored = self.stored(name)
+        file = _open(self.handle, name)
+        try:
+            _check(file, stored, self.path / name)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def columns(self, name: str, wanted: Sequence[str] | None) -> list[str]:
+        """Return the columns to read of a table.
+
+        Raises:
+            BadInput: one that the table does not have.
+        """
+        known = list(self.stored(name).columns or ())
+        unknown = [column for column in wanted or () if column not in known]
+        if unknown:
+            raise BadInput(
+                f"{self.path / name} has no column {unknown[0]!r}; it has {', '.join(known)}"
+            )
+        return known if wanted is None else list(wanted)
+
+
+def read_snapshot(path: Path, use: Callable[[Snapshot], T], way_out: str) -> T:
+    """Return what `use` reads from one version of a folder.
+
+    Args:
+        path: the folder.
+        use: reads through the snapshot; it is called again if the folder was replaced
+            under its hands, and must not keep the snapshot.
+        way_out: what to do about a folder that is not whole.
+
+    Raises:
+        FileNotFoundError: no folder, or one without a manifest.
+        StorageError: a file is gone, truncated, changed, or cannot be read.
+    """
+    for _ in range(_TRIES):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with _open(handle, MANIFEST) as file:
+                manifest = parse_manifest(file.read(), path / MANIFEST)
+        except FileNotFoundError:
+            replaced = _was_replaced(path, handle)
+            os.close(handle)
+            if replaced:
+                continue
+            raise
+        except BaseException:
+            os.close(handle)
+            raise
+        try:
+            return use(Snapshot(path, handle, manifest))
+        except FileNotFoundError as error:
+            if not _was_replaced(path, handle):
+                raise StorageError(f"{path / str(error.filename)} is gone; {way_out}") from None
+        except DamagedFile as error:
+            raise StorageError(f"{error}; {way_out}") from None
+        finally:
+            os.close(handle)
+    raise StorageError(f"{path} was replaced {_TRIES} times while it was read; stop its writers")
+
+
+class DamagedFile(Exception):
+    """A file is not what its manifest says; becomes a `StorageError` with the way out."""
+
+
+def check_frame(read: Callable[[], T], path: Path) -> T:
+    """Return what `read` gives, its complaints about the Parquet file naming that file."""
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DamagedFile(f"{path} is not a Parquet file that can be read: {error}") from None
+
+
+def _open(handle: int, name: str) -> IO[bytes]:
+    return os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle), "rb")
+
+
+def _was_replaced(path: Path, handle: int) -> bool:
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return True
+    return not os.path.samestat(now, os.fstat(handle))
+
+
+def _check(file: IO[bytes], stored: StoredFile, path: Path) -> None:
+    with disk_errors(path, "read"):
+        stat = os.fstat(file.fileno())
+        if stat.st_size != stored.size:
+            raise DamagedFile(
+                f"{path} has {stat.st_size:,} bytes and its manifest says {stored.size:,}: "
+                "it was truncated or changed"
+            )
+        seen = (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, stored.crc32)
+        if seen in _found_whole:
+            return
+        checksum = 0
+        while chunk := file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+        if checksum != stored.crc32:
+            raise DamagedFile(
+                f"{path} has other bytes than were written (CRC-32 {checksum:08x}, its manifest "
+                f"says {stored.crc32:08x}): it is corrupt"
+            )
+        file.seek(0)
+        _found_whole.add(seen)

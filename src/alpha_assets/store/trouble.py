@@ -1,0 +1,51 @@
+"""What the disk refuses, said in words: the path, the reason, the way out."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alpha_assets.errors import AlphaAssetsError, StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def disk_errors(
+    path: Path, doing: str, passing: tuple[type[OSError], ...] = ()
+) -> Iterator[None]:
+    """Turn what the operating system raises into a `StorageError` about `path`.
+
+    Args:
+        path: what was being read or written, for the message.
+        doing: `"read"` or `"write"`.
+        passing: errors that mean something to the caller and go through as they are.
+    """
+    try:
+        yield
+    except (AlphaAssetsError, *passing):
+        raise
+    except OSError as error:
+        raise StorageError(f"{path}: {_words(error, doing)}") from error
+
+
+def _words(error: OSError, doing: str) -> str:
+    reason = error.strerror or str(error)
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in _FULL:
+        return (
+            f"cannot {doing}: {reason}{where}; free some space or choose another --storage, "
+            "then run again: what was finished before is untouched"
+        )
+    if error.errno in _FORBIDDEN:
+        return (
+            f"cannot {doing}: {reason}{where}; give this user the right to {doing} there or "
+            "choose another --storage, then run again"
+        )
+    if error.errno == errno.EXDEV:
+        return (
+            f"cannot {doing}: {reason}{where}; the whole storage root must lie on one file "
+            "system, so that finished folders can be moved into place"
+        )
+    return f"cannot {doing}: {reason}{where}"
