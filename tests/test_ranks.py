@@ -55,3 +55,22 @@ def test_absent_symbols_change_nothing() -> None:
     padding = np.full((5, 7), NAN)
     wide = rank_ic(np.hstack([score, padding]), np.hstack([label, rng.normal(size=(5, 7))]))
     np.testing.assert_allclose(wide, rank_ic(score, label), atol=1e-15)
+
+
+def test_values_that_differ_in_their_last_bit_are_told_apart() -> None:
+    close = 1.0 + np.array([3.0, 1.0, 0.0, 2.0, 1.0]) * np.finfo(float).eps
+    x = np.vstack([close, -close, [np.inf, -np.inf, 0.0, -0.0, NAN]])
+    expected = [[5.0, 2.5, 1.0, 4.0, 2.5], [1.0, 3.5, 5.0, 2.0, 3.5], [4.0, 1.0, 2.5, 2.5, NAN]]
+    np.testing.assert_array_equal(average_rank(x), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(0, 16))
+def test_ranks_agree_with_scipy_whatever_the_precision(seed: int, n: int, digits: int) -> None:
+    x = np.round(np.random.default_rng(seed).normal(size=(4, n)), digits)
+    np.testing.assert_array_equal(average_rank(x), stats.rankdata(x, axis=-1))
+
+
+def test_nothing_to_rank_gives_nothing() -> None:
+    assert average_rank(np.empty((2, 0))).shape == (2, 0)
+    assert rank_ic(np.empty((0, 5)), np.empty((0, 5))).shape == (0,)
