@@ -1,11 +1,15 @@
 """The resident tensors: every cell where it belongs, and windows that see only their own past."""
 
+from datetime import time
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from alpha_assets.dataset import Axes, Dataset, symbol_axis
+from alpha_assets.calendar import Calendar
+from alpha_assets.dataset import Axes, Dataset, Split, symbol_axis, training_axes
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 SESSIONS = np.arange("2020-01-06", "2020-01-12", dtype="datetime64[D]")
@@ -156,6 +160,42 @@ def test_the_symbol_axis_is_who_had_a_row_in_the_given_sessions() -> None:
 
     assert symbol_axis(late, SESSIONS[:5]) == ("B", "C")
     assert symbol_axis(late, SESSIONS) == ("A", "B", "C")
+
+
+def test_the_axes_of_training_are_decided_by_training_and_validation_alone() -> None:
+    rows, _, _ = frames()
+    at_last = pl.col("session") == SESSIONS[5].item()
+    rows = pl.concat(
+        [
+            rows.filter((pl.col("symbol") != "A") | at_last),
+            rows.filter(at_last & (pl.col("symbol") == "A")).with_columns(
+                symbol=pl.lit("Z"), sector=pl.lit("later")
+            ),
+        ]
+    )
+    calendar = Calendar(
+        exchange="TEST",
+        zone=ZoneInfo("UTC"),
+        decision_time=time(8),
+        sessions=SESSIONS,
+        decisions=SESSIONS.astype("datetime64[us]"),
+        sessions_per_year=365.0,
+    )
+    split = Split(
+        month="2020-02",
+        first_session=SESSIONS[5],
+        last_known=SESSIONS[4],
+        train=SESSIONS[2:3],
+        valid=SESSIONS[4:5],
+        status="ready",
+        first_month="2020-02",
+    )
+
+    axes = training_axes(rows, calendar, split, steps=2, features=["f_cs_z"], horizons=[1])
+
+    assert axes.sessions.tolist() == SESSIONS[1:5].tolist()
+    assert axes.symbols == axes.known_symbols == ("B", "C")
+    assert axes.known_sectors == ("mine", "new")
 
 
 def test_a_window_that_starts_before_the_axis_is_refused() -> None:

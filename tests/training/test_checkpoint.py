@@ -18,6 +18,7 @@ from alpha_assets.training import (
     checkpoint_files,
     load_checkpoint,
     make_card,
+    prediction_axes,
     score_session,
     train_month,
 )
@@ -189,6 +190,26 @@ def test_a_score_of_the_day_has_the_bits_of_the_backtest(folder: Path, data: Dat
 
     assert backtest.height == 11
     assert backtest.equals(today)
+
+
+def test_a_symbol_that_is_new_to_the_month_is_scored_as_unknown(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    sessions = np.datetime64("2020-04-01") + np.arange(3)
+    keys = {
+        "session": np.repeat(sessions, 3),
+        "symbol": ["S03", "S07", "X9"] * 3,
+        "sector": ["bank", None, "new"] * 3,
+    }
+    values = {name: np.linspace(-1, 1, 9) for name in checkpoint.card.features}
+    rows = pl.DataFrame({**keys, **values})
+
+    axes = prediction_axes(checkpoint.card, rows, sessions)
+    data = Dataset.build(rows, axes, tradable=rows.select("session", "symbol"))
+    scores = score_session(checkpoint, data, sessions[-1])
+
+    assert scores["symbol"].to_list() == ["S03", "S07", "X9"]
+    assert data.symbol_id_N.tolist() == [4, 8, 0]
+    assert data.sector_id_DN[0].tolist() == [1, 0, 0]
 
 
 def test_names_without_a_bar_are_not_scored_and_do_not_count(folder: Path, data: Dataset) -> None:

@@ -15,39 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alpha_assets.dataset.axes import Axes, Dates
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
-Dates = NDArray[np.datetime64]  # datetime64[D]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
 # what the loss should fit out, NaN where it should fit nothing.
 TargetTransform = Callable[[Floats, Codes], Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """What the places of a dataset's axes mean.
-
-    Attributes:
-        sessions: of the first axis, sorted, without gaps on the market's calendar.
-        symbols: of the second axis, sorted.
-        features: names of the third axis.
-        market_features: names of the market-wide series; may be empty.
-        horizons: of the labels, in sessions.
-        known_symbols: the month's list, which static ids index from 1.
-        known_sectors: the month's list, which sector ids index from 1.
-    """
-
-    sessions: Dates
-    symbols: tuple[str, ...]
-    features: tuple[str, ...]
-    market_features: tuple[str, ...]
-    horizons: tuple[int, ...]
-    known_symbols: tuple[str, ...]
-    known_sectors: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,14 +174,6 @@ class Dataset:
             market_BTM=self.market_DM[span].clone()[None],
         )
         return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
-
-
-def symbol_axis(cross_section: pl.DataFrame, sessions: Dates) -> tuple[str, ...]:
-    """Return the symbols with at least one universe row on the given sessions, sorted."""
-    wanted = pl.Series(np.asarray(sessions, dtype="datetime64[D]"), dtype=pl.Date)
-    rows = cross_section.lazy().filter(pl.col("session").is_in(wanted.implode()))
-    found = rows.select(pl.col("symbol").cast(pl.String).unique().sort()).collect()
-    return tuple(found.to_series().to_list())
 
 
 def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Codes, Codes, pl.DataFrame]:

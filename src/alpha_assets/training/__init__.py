@@ -16,7 +16,7 @@ from alpha_assets.training.month import (
     parent_month,
     train_month,
 )
-from alpha_assets.training.predict import score_session
+from alpha_assets.training.predict import prediction_axes, score_session
 
 __all__ = [
     "Card",
@@ -32,6 +32,7 @@ __all__ = [
     "make_card",
     "model_month",
     "parent_month",
+    "prediction_axes",
     "score_session",
     "train_month",
 ]

@@ -61,6 +61,11 @@ class TrainingSpec(Spec):
         """Return whether the forward pass runs in bf16 on a device."""
         return self.precision == "bf16" or (self.precision == "auto" and device.type == "cuda")
 
+    @property
+    def resident_dtype(self) -> torch.dtype:
+        """Return what features are held in: what `Dataset.build` takes."""
+        return torch.float16 if self.resident == "float16" else torch.float32
+
 
 @dataclass(frozen=True)
 class Epoch:

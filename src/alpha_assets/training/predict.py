@@ -6,12 +6,15 @@ Shape letters: N symbols of the session, H horizons, S seeds.
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from alpha_assets.calendar import as_date
-from alpha_assets.dataset import Dataset
+from alpha_assets.dataset import Axes, Dataset, symbol_axis
 from alpha_assets.errors import DegenerateModel, StaleOutput
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
+
+Dates = NDArray[np.datetime64]  # datetime64[D]
 
 SCHEMA = {
     "session": pl.Date,
@@ -20,6 +23,25 @@ SCHEMA = {
     "score": pl.Float32,
     "model_month": pl.String,
 }
+
+
+def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) -> Axes:
+    """Return the axes of a dataset that a checkpoint can score.
+
+    Args:
+        card: of the checkpoint; it names the columns, and the lists that static ids index.
+        cross_section: rows of those sessions.
+        sessions: consecutive, from `sequence` - 1 before the first decision to the last.
+    """
+    return Axes(
+        sessions=np.asarray(sessions, dtype="datetime64[D]"),
+        symbols=symbol_axis(cross_section, sessions),
+        features=card.features,
+        market_features=card.market_features,
+        horizons=card.horizons,
+        known_symbols=card.symbols,
+        known_sectors=card.sectors,
+    )
 
 
 @torch.no_grad()

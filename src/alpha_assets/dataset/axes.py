@@ -1,0 +1,88 @@
+"""What the places of a dataset's axes mean, and who decides their length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.dataset.split import Split
+
+Dates = NDArray[np.datetime64]  # datetime64[D]
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """What the places of a dataset's axes mean.
+
+    Attributes:
+        sessions: of the first axis, sorted, without gaps on the market's calendar.
+        symbols: of the second axis, sorted.
+        features: names of the third axis.
+        market_features: names of the market-wide series; may be empty.
+        horizons: of the labels, in sessions.
+        known_symbols: the month's list, which static ids index from 1.
+        known_sectors: the month's list, which sector ids index from 1.
+    """
+
+    sessions: Dates
+    symbols: tuple[str, ...]
+    features: tuple[str, ...]
+    market_features: tuple[str, ...]
+    horizons: tuple[int, ...]
+    known_symbols: tuple[str, ...]
+    known_sectors: tuple[str, ...]
+
+
+def training_axes(
+    cross_section: pl.DataFrame,
+    calendar: Calendar,
+    split: Split,
+    *,
+    steps: int,
+    features: Sequence[str],
+    market_features: Sequence[str] = (),
+    horizons: Sequence[int],
+) -> Axes:
+    """Return the axes of a month's training.
+
+    The symbols are those with at least one universe row in the training and validation
+    sessions, sorted; nothing later decides their number, and static ids index them.
+
+    Args:
+        cross_section: at least the sessions of the split and `steps` - 1 before.
+        calendar: of the market.
+        split: of the month.
+        steps: sessions of a window.
+        features: columns of the cross-section.
+        market_features: columns of the cross-section that are equal on all rows of a session.
+        horizons: of the labels, sessions.
+    """
+    decisions = np.concatenate([split.train, split.valid])
+    symbols = symbol_axis(cross_section, decisions)
+    first = calendar.before(split.train[0], steps - 1)
+    sectors = _on(cross_section, decisions, "sector")
+    return Axes(
+        sessions=calendar.between(first, split.valid[-1]),
+        symbols=symbols,
+        features=tuple(features),
+        market_features=tuple(market_features),
+        horizons=tuple(horizons),
+        known_symbols=symbols,
+        known_sectors=sectors,
+    )
+
+
+def symbol_axis(cross_section: pl.DataFrame, sessions: Dates) -> tuple[str, ...]:
+    """Return the symbols with at least one universe row on the given sessions, sorted."""
+    return _on(cross_section, sessions, "symbol")
+
+
+def _on(cross_section: pl.DataFrame, sessions: Dates, column: str) -> tuple[str, ...]:
+    """Return the distinct words of a column on the given sessions, sorted, unknown left out."""
+    wanted = pl.Series(np.asarray(sessions, dtype="datetime64[D]"), dtype=pl.Date)
+    rows = cross_section.lazy().filter(pl.col("session").is_in(wanted.implode()))
+    found = rows.select(pl.col(column).cast(pl.String).drop_nulls().unique().sort()).collect()
+    return tuple(found.to_series().to_list())
