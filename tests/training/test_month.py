@@ -12,17 +12,19 @@ import torch
 
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError, StorageError
-from alpha_assets.models import LinearSpec
+from alpha_assets.models import LinearSpec, Sizes, build_loss, build_model
+from alpha_assets.ranks import rank_ic
 from alpha_assets.training import (
     Epoch,
     Learner,
     TrainedMonth,
     TrainingSpec,
+    fit,
     model_month,
     parent_month,
     train_month,
 )
-from alpha_assets.training.fit import learning_rate
+from alpha_assets.training.fit import Fitting, learning_rate, score_places
 
 
 def changed(learner: Learner, **training: object) -> Learner:
@@ -67,9 +69,37 @@ def test_the_linear_ranker_finds_it_too(data: Dataset, split: Split, learner: Le
     assert train_month(data, split, linear).seeds[0].valid_rank_ic > 0.6
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(trained: TrainedMonth) -> None:
-    for seed in trained.seeds:
-        assert seed.valid_rank_ic == max(epoch.valid_rank_ic for epoch in seed.epochs)
+def test_the_kept_weights_are_those_of_the_best_epoch(
+    split: Split, learner: Learner, build: object
+) -> None:
+    draw = np.random.default_rng(0)
+    x_DNF = draw.standard_normal((68, 30, 5)).astype(np.float32)
+    data = build(x_DNF, draw.standard_normal((68, 30)) * 0.02)  # type: ignore[operator]
+    wild = changed(learner, learning_rate=0.02, max_epochs=8, patience=3, seeds=(0,))
+
+    month = train_month(data, split, wild)  # on noise, hence soon too long
+
+    (seed,) = month.seeds
+    assert seed.best < len(seed.epochs)
+    assert seed.valid_rank_ic == max(epoch.valid_rank_ic for epoch in seed.epochs)
+    model = build_model(learner.model, month.sizes)
+    model.load_state_dict(seed.weights)
+    place_D = torch.from_numpy(data.places(split.valid, 3))
+    score_DN = score_places(model, data, place_D, wild.training)[..., 0]
+    again = rank_ic(score_DN, data.return_DNH[place_D, :, 0]).mean()
+    assert again == pytest.approx(seed.valid_rank_ic, abs=1e-12)
+
+
+def test_every_epoch_draws_afresh(data: Dataset, split: Split, learner: Learner) -> None:
+    model = build_model(learner.model, Sizes(5, 0, 3, 1, 30))
+    fitting = Fitting.start(model, data, learner.training, learner.gates, seed=0)
+    places = (torch.from_numpy(data.places(s, 3)) for s in (split.train, split.valid))
+
+    drawn = [fitting.randomness[0]]
+    for _ in fit(fitting, data, *places, build_loss(learner.loss), learner.training):
+        drawn.append(fitting.randomness[0])
+
+    assert len({state.numpy().tobytes() for state in drawn}) == len(drawn)
 
 
 def test_training_stops_when_patience_is_over(
