@@ -2,13 +2,14 @@
 
 import io
 import os
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import polars as pl
 
@@ -24,7 +25,7 @@ from alpha_assets.store.manifest import (
     StoredFile,
     parse_manifest,
 )
-from alpha_assets.store.reading import Snapshot, check_frame, read_snapshot
+from alpha_assets.store.reading import Snapshot, checked_columns, read_snapshot
 from alpha_assets.store.swap import (
     Entry,
     finish_interrupted,
@@ -40,7 +41,8 @@ T = TypeVar("T")
 
 ROWS = "rows"  # the table of a folder that holds one
 _ABSENT = (FileNotFoundError, NotADirectoryError)
-_MOVES_AWAITED = 1000
+_MOVES_AWAITED = 1000  # a move takes microseconds
+_PAUSE_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,10 @@ class Folder:
             MissingOutput: the folder or the table was never made.
             StorageError: truncated, corrupt, or not to be read.
         """
-
-        def rows(snapshot: Snapshot) -> pl.DataFrame:
-            wanted = snapshot.columns(f"{name}.parquet", columns)
-            with snapshot.open(f"{name}.parquet") as file:
-                return check_frame(
-                    lambda: pl.read_parquet(file, columns=wanted, hive_partitioning=False),
-                    self.path / f"{name}.parquet",
-                ).select(wanted)
-
-        return self._read(rows)
+        manifest, file = self.opened(name)
+        wanted = self._columns(manifest, name, columns)
+        with file, disk_errors(self.path, "read"):
+            return pl.read_parquet(file, columns=wanted, hive_partitioning=False).select(wanted)
 
     def scan(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return a table of the folder to be read later, as it is now.
@@ -106,16 +102,19 @@ class Folder:
             MissingOutput: the folder or the table was never made.
             StorageError: truncated, corrupt, or not to be read.
         """
+        manifest, file = self.opened(name)
+        wanted = self._columns(manifest, name, columns)
+        with file, disk_errors(self.path, "read"):
+            return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(wanted)
 
-        def rows(snapshot: Snapshot) -> pl.LazyFrame:
-            wanted = snapshot.columns(f"{name}.parquet", columns)
-            with snapshot.open(f"{name}.parquet") as file:
-                return check_frame(
-                    lambda: pl.scan_parquet(file, hive_partitioning=False, glob=False),
-                    self.path / f"{name}.parquet",
-                ).select(wanted)
+    def opened(self, name: str = ROWS) -> tuple[Manifest, IO[bytes]]:
+        """Return the manifest and the open Parquet file of a table, both of one version.
 
-        return self._read(rows)
+        Raises:
+            MissingOutput: the folder or the table was never made.
+            StorageError: truncated, corrupt, or not to be read.
+        """
+        return self._read(lambda snapshot: (snapshot.manifest, snapshot.open(f"{name}.parquet")))
 
     def contents(self, *names: str) -> dict[str, bytes]:
         """Return files of the folder, all of one version; default: all that are no tables.
@@ -135,9 +134,7 @@ class Folder:
 
         return self._read(files)
 
-    def lock(
-        self, wait_seconds: float = DEFAULT_WAIT_SECONDS
-    ) -> AbstractContextManager[None]:
+    def lock(self, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> AbstractContextManager[None]:
         """Return the right to write this folder, to be held with `with`.
 
         `write` takes it by itself; hold it around reading and writing back.
@@ -226,6 +223,10 @@ class Folder:
                 "replaced as one folder: move it away or choose another name"
             )
 
+    def _columns(self, manifest: Manifest, name: str, wanted: Sequence[str] | None) -> list[str]:
+        known = list(manifest.files[f"{name}.parquet"].columns or ())
+        return checked_columns(known, wanted, f"{self.name}/{name}")
+
     def _read(self, use: Callable[[Snapshot], T]) -> T:
         """Return what `use` reads, waiting where the folder is on its way to its place."""
         for _ in range(_MOVES_AWAITED):
@@ -235,6 +236,7 @@ class Folder:
             except _ABSENT:
                 if not finish_interrupted(self.root) and not (self.path / MANIFEST).exists():
                     break
+                time.sleep(_PAUSE_SECONDS)
         raise MissingOutput(
             f"{self.name} has not been made in {self.root}; run the stage that makes it, or "
             "choose the --storage that has it"

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alpha_assets import __version__
 from alpha_assets.errors import StorageError
 
 MANIFEST = "manifest.json"
@@ -19,7 +20,7 @@ class ManifestInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: str  # of everything that may change the content: specs, sources
-    code_version: str
+    code_version: str = __version__
     table: str = ""  # default: the folder's name
     inputs: dict[str, str] = Field(default_factory=dict)  # name -> content hash it was made from
     keys: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # frame -> what names a row
@@ -81,6 +82,7 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
     if manifest.schema_version != SCHEMA_VERSION:
         raise StorageError(
             f"{path}: schema_version = {manifest.schema_version}, this version reads "
-            f"{SCHEMA_VERSION}: use the version that wrote it, or delete {path.parent} and run again"
+            f"{SCHEMA_VERSION}: use the version that wrote it, or delete {path.parent} and "
+            "run again"
         )
     return manifest

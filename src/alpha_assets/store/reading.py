@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-import polars as pl
-
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.store.manifest import MANIFEST, Manifest, StoredFile, parse_manifest
 from alpha_assets.store.trouble import disk_errors
@@ -63,20 +61,6 @@ class Snapshot:
             raise
         return file
 
-    def columns(self, name: str, wanted: Sequence[str] | None) -> list[str]:
-        """Return the columns to read of a table.
-
-        Raises:
-            BadInput: one that the table does not have.
-        """
-        known = list(self.stored(name).columns or ())
-        unknown = [column for column in wanted or () if column not in known]
-        if unknown:
-            raise BadInput(
-                f"{self.path / name} has no column {unknown[0]!r}; it has {', '.join(known)}"
-            )
-        return known if wanted is None else list(wanted)
-
 
 def read_snapshot(path: Path, use: Callable[[Snapshot], T], way_out: str) -> T:
     """Return what `use` reads from one version of a folder.
@@ -121,12 +105,16 @@ class DamagedFile(Exception):
     """A file is not what its manifest says; becomes a `StorageError` with the way out."""
 
 
-def check_frame(read: Callable[[], T], path: Path) -> T:
-    """Return what `read` gives, its complaints about the Parquet file naming that file."""
-    try:
-        return read()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DamagedFile(f"{path} is not a Parquet file that can be read: {error}") from None
+def checked_columns(known: Sequence[str], wanted: Sequence[str] | None, name: str) -> list[str]:
+    """Return the columns to read of a table; default: all that it has.
+
+    Raises:
+        BadInput: one that it does not have.
+    """
+    unknown = [column for column in wanted or () if column not in known]
+    if unknown:
+        raise BadInput(f"{name} has no column {unknown[0]!r}; it has {', '.join(known)}")
+    return list(known if wanted is None else wanted)
 
 
 def _open(handle: int, name: str) -> IO[bytes]:

@@ -1,11 +1,14 @@
 """The storage root: where every output folder is found by its parts."""
 
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from alpha_assets.errors import StorageError
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.location import DEFAULT_STORAGE, TMP, storage_root
+from alpha_assets.store.trouble import disk_errors
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,15 @@ class Store:
     def folder(self, *parts: str) -> Folder:
         """Return the output folder `<root>/<part>/<part>/…`, whether or not it was made."""
         return Folder(self.root, parts)
+
+    def remove(self, path: Path) -> None:
+        """Remove a folder of `tmp` that its owner is done with; absent is as good as removed.
+
+        Raises:
+            StorageError: it does not lie in `tmp`, or the disk refuses.
+        """
+        if not path.resolve().is_relative_to(self.tmp.resolve()) or path == self.tmp:
+            raise StorageError(f"{path} does not lie in {self.tmp}; only what does is removed")
+        with disk_errors(path, "write"):
+            if path.exists():
+                shutil.rmtree(path)

@@ -12,9 +12,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def disk_errors(
-    path: Path, doing: str, passing: tuple[type[OSError], ...] = ()
-) -> Iterator[None]:
+def disk_errors(path: Path, doing: str, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
     """Turn what the operating system raises into a `StorageError` about `path`.
 
     Args:
@@ -24,9 +22,11 @@ def disk_errors(
     """
     try:
         yield
-    except (AlphaAssetsError, *passing):
+    except AlphaAssetsError:
         raise
     except OSError as error:
+        if isinstance(error, passing):
+            raise
         raise StorageError(f"{path}: {_words(error, doing)}") from error
 
 

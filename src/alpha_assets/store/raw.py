@@ -1,0 +1,291 @@
+"""Raw rows of a feed: appended, never overwritten, read as they were known at an instant.
+
+A row is named by the feed's key and its `revision`; several rows of one key are one fact as
+it was published and later corrected.  Rows lie in the month of their `available_at` in the
+market's zone, so a correction lies in the month in which it came out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch, StorageError
+from alpha_assets.store.folder import ROWS
+from alpha_assets.store.hashing import UNHASHED, in_key_order
+from alpha_assets.store.manifest import Manifest, ManifestInput
+from alpha_assets.store.store import Store
+from alpha_assets.store.table import MonthTable
+
+_CLOCK = ("available_at", "revision")  # of one key, the greatest is what is known
+
+
+class RawFeed(Protocol):
+    """What this room needs to know of a feed; `feeds.Feed` is one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that identify a row, without `revision`."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
+        """Names and types of a row, in order, with `available_at` and `revision`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an append changed."""
+
+    rows: int  # that were not there before
+    months: tuple[str, ...]  # whose files were rewritten
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The stored rows of one feed of one market."""
+
+    store: Store
+    market: str
+    feed: RawFeed
+    zone: ZoneInfo
+
+    @property
+    def table(self) -> MonthTable:
+        """The months as they lie on the disk."""
+        return MonthTable(
+            self.store, (self.market, "raw", self.feed.name), (*self.feed.key, "revision")
+        )
+
+    @property
+    def name(self) -> str:
+        """What it is called below the root: `market/raw/daily_bars`."""
+        return self.table.name
+
+    def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
+        """Return the stored months of publication from `first` to `last`, ends included."""
+        return self.table.months(first, last)
+
+    def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
+        """Return the content hash of each stored month of a span."""
+        return self.table.hashes(first, last)
+
+    def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
+        """Return one hash for all stored months of a span."""
+        return self.table.combined_hash(first, last)
+
+    def last_available(self) -> datetime | None:
+        """Return the greatest `available_at` that is stored; None where nothing is."""
+        months = self.months()
+        if not months:
+            return None
+        rows = self.table.folder(months[-1]).read(columns=["available_at"])
+        latest = rows["available_at"].max()
+        assert isinstance(latest, datetime), "a stored month has rows"
+        return latest
+
+    def append(self, rows: pl.DataFrame, manifest: ManifestInput) -> Appended:
+        """Add rows that are not stored yet; a month's file changes only if it gets some.
+
+        A row whose key and revision are stored with the same values is left out, whenever
+        it was ingested; so the same rows can be appended again.
+
+        Args:
+            rows: raw rows with all columns of the feed.
+            manifest: its `digest` names the source; `extra["source"]` says it in words.
+
+        Raises:
+            FeedError: columns or types are not the feed's, a key, `available_at` or `revision`
+                is null, two rows share key and revision, or one differs from what is stored.
+            SourceMismatch: another source's rows are stored.
+        """
+        rows = self._checked(rows)
+        self._check_source(manifest)
+        local = pl.col("available_at").dt.convert_time_zone(self.zone.key)
+        parted = rows.with_columns(local.dt.strftime("%Y-%m").alias("month of publication"))
+        added = 0
+        touched: list[str] = []
+        for (month,), part in parted.sort("month of publication").group_by(
+            "month of publication", maintain_order=True
+        ):
+            count = self._append_month(str(month), part.select(rows.columns), manifest)
+            if count:
+                added += count
+                touched.append(str(month))
+        return Appended(added, tuple(touched))
+
+    def read(
+        self,
+        until: datetime | None = None,
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the rows that a subscriber could have read at an instant, revisions and all.
+
+        A feed without stored rows has none to read: that is no error, as a feed may have
+        nothing to say.  Nor is a month without rows between others.
+
+        Args:
+            until: instant with a zone; rows with `available_at` at or before it.  Default: all.
+            first: first month of publication.
+            last: last month of publication.
+            columns: which, and in which order; default: all.
+        """
+        columns = list(self.feed.schema) if columns is None else list(columns)
+        if until is not None:
+            last = min(last or "9999-12", self._month_of(until))
+        months = self.months(first, last)
+        if not months:
+            return pl.LazyFrame(schema=dict(self.feed.schema)).select(columns)
+        self._check_stored(months[0])
+        rows = self.table.scan(months)
+        if until is not None:
+            rows = rows.filter(pl.col("available_at") <= until)
+        return rows.select(columns)
+
+    def latest(self) -> pl.LazyFrame:
+        """Return for each key its row with the greatest (available_at, revision), by key."""
+        return self._one_per_key(self.read(), keep="last")
+
+    def as_known_at(self, instant: datetime) -> pl.LazyFrame:
+        """Return for each key the row that was known at an instant, by key.
+
+        Args:
+            instant: with a zone; later rows do not exist.
+        """
+        return self._one_per_key(self.read(until=instant), keep="last")
+
+    def first_effective(self, until: datetime | None = None) -> pl.LazyFrame:
+        """Return for each key its row as it first became available, by key.
+
+        Args:
+            until: instant with a zone; later rows do not exist.
+        """
+        return self._one_per_key(self.read(until=until), keep="first")
+
+    def _one_per_key(self, rows: pl.LazyFrame, keep: str) -> pl.LazyFrame:
+        key = list(self.feed.key)
+        ordered = rows.sort([*key, *_CLOCK])
+        return ordered.unique(
+            subset=key, keep="first" if keep == "first" else "last", maintain_order=True
+        )
+
+    def _append_month(self, month: str, part: pl.DataFrame, manifest: ManifestInput) -> int:
+        folder = self.table.folder(month)
+        with folder.lock():
+            if not folder.exists():
+                whole = part
+                count = part.height
+            else:
+                self._check_stored(month)
+                stored = folder.read()
+                fresh = self._not_stored(part, stored, month)
+                count = fresh.height
+                whole = pl.concat([stored, fresh])
+            if count:
+                self.table.write(month, whole, manifest)
+        return count
+
+    def _not_stored(self, part: pl.DataFrame, stored: pl.DataFrame, month: str) -> pl.DataFrame:
+        """Return the rows of `part` whose key and revision are not stored.
+
+        Raises:
+            FeedError: one of the others says something else than what is stored.
+        """
+        key = list(self.table.key)
+        values = [column for column in part.columns if column not in (*key, *UNHASHED)]
+        both = part.join(stored, on=key, how="inner", suffix=" stored")
+        differs = [pl.col(value).ne_missing(pl.col(f"{value} stored")) for value in values]
+        changed = both.filter(pl.any_horizontal(differs)) if differs else both.clear()
+        if changed.height:
+            row = changed.row(0, named=True)
+            value = next(v for v in values if not _same(row[v], row[f"{v} stored"]))
+            raise FeedError(
+                f"{changed.height} rows of {self.name} month {month} are stored with other values, "
+                f"first {_named(row, key)}: {value} = {row[f'{value} stored']!r} is stored, "
+                f"{row[value]!r} was given; stored rows do not change: append a correction with "
+                "a higher revision"
+            )
+        return part.join(stored.select(key), on=key, how="anti")
+
+    def _checked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows with the feed's columns in its order, found to be whole."""
+        schema = dict(self.feed.schema)
+        missing = [column for column in schema if column not in rows.columns]
+        strange = [column for column in rows.columns if column not in schema]
+        if missing or strange:
+            raise FeedError(
+                f"rows for {self.name} lack columns {missing} and have unknown columns {strange}; "
+                f"want {', '.join(schema)}"
+            )
+        for column, dtype in schema.items():
+            if rows.schema[column] != dtype:
+                raise FeedError(
+                    f"rows for {self.name}: {column} is {rows.schema[column]}; want {dtype}"
+                )
+        for column in (*self.table.key, "available_at"):
+            if rows[column].null_count():
+                raise FeedError(
+                    f"{rows[column].null_count()} rows for {self.name} have no {column}, first "
+                    f"{rows.filter(pl.col(column).is_null()).row(0, named=True)}; every raw row "
+                    "has its key, available_at and revision"
+                )
+        try:
+            return in_key_order(rows.select(list(schema)), self.table.key, f"rows for {self.name}")
+        except BadInput as error:
+            raise FeedError(str(error)) from None
+
+    def _check_source(self, manifest: ManifestInput) -> None:
+        months = self.months()
+        stored = self.table.folder(months[0]).manifest() if months else None
+        if stored is not None and stored.digest != manifest.digest:
+            raise SourceMismatch(
+                f"{self.name} in {self.store.root} holds rows of {_source(stored)}, these are of "
+                f"{_source(manifest)}; raw rows of two sources are not mixed: choose another "
+                "--storage"
+            )
+
+    def _check_stored(self, month: str) -> None:
+        """Refuse a stored month whose columns are not the feed's."""
+        folder = self.table.folder(month)
+        manifest = folder.manifest()
+        wanted = {name: str(_instance(dtype)) for name, dtype in self.feed.schema.items()}
+        stored = manifest.files[f"{ROWS}.parquet"].columns if manifest else wanted
+        if list((stored or {}).items()) != list(wanted.items()):
+            raise StorageError(
+                f"{folder.path} has the columns {stored}; feed {self.feed.name} now wants "
+                f"{wanted}: use the version that wrote it, or choose another --storage"
+            )
+
+    def _month_of(self, instant: datetime) -> str:
+        if instant.tzinfo is None:
+            raise RangeError(f"instant {instant} has no time zone; want one, such as UTC")
+        return instant.astimezone(self.zone).strftime("%Y-%m")
+
+
+def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other or (one != one and other != other)
+
+
+def _named(row: Mapping[str, object], key: Sequence[str]) -> str:
+    return "(" + ", ".join(f"{column}={row[column]}" for column in key) + ")"
+
+
+def _source(manifest: Manifest | ManifestInput) -> str:
+    words = manifest.extra.get("source")
+    return f"source {words!r} (digest {manifest.digest})" if words else f"digest {manifest.digest}"

@@ -1,0 +1,180 @@
+"""A table kept in one folder a month."""
+
+import re
+import resource
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from alpha_assets.calendar import month_range, month_start
+from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.hashing import combined_hash
+from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
+from alpha_assets.store.manifest import MANIFEST, Manifest, ManifestInput
+from alpha_assets.store.reading import checked_columns
+from alpha_assets.store.store import Store
+from alpha_assets.store.swap import finish_interrupted
+from alpha_assets.store.trouble import disk_errors
+
+_MONTH = re.compile(r"month=(\d{4}-\d{2})")
+_OPEN_FILES = 8192  # several tables of thirty years, each month a file held open
+
+
+@dataclass(frozen=True)
+class MonthTable:
+    """The months of one table; nothing is made on the disk until one is written."""
+
+    store: Store
+    parts: tuple[str, ...]
+    key: tuple[str, ...]  # columns that identify a row, in the order of the rows
+
+    @property
+    def name(self) -> str:
+        """What the table is called below the root: `market/panel`."""
+        return "/".join(self.parts)
+
+    def folder(self, month: str) -> Folder:
+        """Return the folder of a month, whether or not it was made.
+
+        Raises:
+            RangeError: not a month `YYYY-MM`.
+        """
+        month_start(month)
+        return self.store.folder(*self.parts, f"month={month}")
+
+    def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
+        """Return the finished months from `first` to `last`, ends included, sorted."""
+        path = self.store.root.joinpath(*self.parts)
+        found = _listed(path)
+        if finish_interrupted(self.store.root):
+            found |= _listed(path)
+        return tuple(
+            month
+            for month in sorted(found)
+            if (first is None or month >= first) and (last is None or month <= last)
+        )
+
+    def write(
+        self,
+        month: str,
+        frame: pl.DataFrame,
+        manifest: ManifestInput,
+        *,
+        wait_seconds: float = DEFAULT_WAIT_SECONDS,
+    ) -> Manifest:
+        """Replace a month by these rows; see `Folder.write`.
+
+        Raises:
+            BadInput: two rows share a key, or one has none.
+        """
+        named = manifest.model_copy(
+            update={"table": manifest.table or self.parts[-1], "keys": {ROWS: self.key}}
+        )
+        return self.folder(month).write({ROWS: frame}, named, wait_seconds=wait_seconds)
+
+    def read(
+        self,
+        first: str | None = None,
+        last: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return the rows of a span of months, in month order, each month in key order.
+
+        What is read is what is stored now: a month that is replaced before the frame is
+        collected is still read as it was.
+
+        Args:
+            first: first month; default, or where the table starts later: its first month.
+            last: last month; default: the table's last.
+            columns: which, and in which order; default: all.
+
+        Raises:
+            MissingOutput: nothing stored in the span, or a month between two others, or the
+                last one asked for, was never made.
+            StorageError: a month is truncated or corrupt, or has other columns than the rest.
+        """
+        stored = self.months(last=last)
+        wanted = [month for month in stored if first is None or month >= first]
+        if not wanted:
+            raise MissingOutput(
+                f"{self.name} has no month from {first or 'the start'} to {last or 'the end'} in "
+                f"{self.store.root}; run the stage that makes it"
+            )
+        start = max(first or stored[0], stored[0])
+        gaps = sorted(set(month_range(start, last or wanted[-1])) - set(wanted))
+        if gaps:
+            raise MissingOutput(
+                f"{self.name} lacks {len(gaps)} of the months {start} to {last or wanted[-1]}, "
+                f"first {gaps[0]}; run the stage that makes it for them"
+            )
+        return self.scan(wanted, columns)
+
+    def scan(self, months: Sequence[str], columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Return the rows of just these stored months; see `read`."""
+        _allow_open_files()
+        files: list[IO[bytes]] = []
+        schemas: dict[str, dict[str, str]] = {}
+        with ExitStack() as stack:
+            for month in months:
+                manifest, file = self.folder(month).opened(ROWS)
+                files.append(stack.enter_context(file))
+                schemas[month] = manifest.files[f"{ROWS}.parquet"].columns or {}
+            self._check_alike(schemas)
+            wanted = checked_columns(list(schemas[months[0]]), columns, self.name)
+            with disk_errors(self.store.root.joinpath(*self.parts), "read"):
+                rows = pl.scan_parquet(list(files), hive_partitioning=False, glob=False)
+        return rows.select(wanted)
+
+    def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
+        """Return the content hash of each finished month of a span."""
+        found: dict[str, str] = {}
+        for month in self.months(first, last):
+            manifest = self.folder(month).manifest()
+            if manifest is not None:
+                found[month] = manifest.content_hash
+        return found
+
+    def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
+        """Return one hash for all finished months of a span: which they are, what they say."""
+        return combined_hash(self.hashes(first, last))
+
+    def _check_alike(self, schemas: dict[str, dict[str, str]]) -> None:
+        """Refuse months that differ in their columns, naming the first and the last."""
+        last = max(schemas)
+        newest = list(schemas[last].items())
+        for month, schema in schemas.items():
+            if list(schema.items()) != newest:
+                odd = sorted(dict(set(schema.items()) ^ set(newest))) or ["their order"]
+                raise StorageError(
+                    f"{self.name}: months {month} and {last} differ in their columns (first: "
+                    f"{odd[0]}); another version wrote one of them: delete "
+                    f"{self.folder(month).path} and run again"
+                )
+
+
+def _listed(path: Path) -> set[str]:
+    """Return the months of a table's folder that have a manifest."""
+    if not path.exists():
+        return set()
+    with disk_errors(path, "read"):
+        names = {child: _MONTH.fullmatch(child.name) for child in path.iterdir()}
+        return {
+            match.group(1)
+            for child, match in names.items()
+            if match and (child / MANIFEST).exists()
+        }
+
+
+@cache
+def _allow_open_files() -> None:
+    """Let this process hold as many files open as long tables have months."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
