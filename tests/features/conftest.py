@@ -81,6 +81,7 @@ def panel() -> pl.DataFrame:
     apply_factor(bars, at("split"), 320, 1 / 3)
     bars["close"][:, at("quiet")] = bars["open"][:, at("quiet")] = 100.0
     bars["high"][:, at("quiet")] = bars["low"][:, at("quiet")] = 100.0
+    bars["volume"][300:303, at("late")] = 0.0
     bars["turnover_value"][:, at("plain")] = bars["volume"][:, at("plain")] * 480
     return make_panel(bars, SYMBOLS)
 

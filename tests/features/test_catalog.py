@@ -1,6 +1,7 @@
 """Promises every catalogued feature must keep, whatever it computes.
 
-They are checked on the bits of raw values: a tolerance, a rank or a z-score can hide a leak.
+They are checked on the bits of raw Float64 values: a tolerance, a rank, a z-score or the
+rounding to Float32 can hide a leak.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,9 @@ KEYS = ["session", "symbol"]
 
 
 def computed(panel: pl.DataFrame, catalog: Sequence[Feature] = CATALOG, **how: int) -> pl.DataFrame:
-    return compute_features(panel, catalog, date(2000, 1, 1), date(2100, 1, 1), **how)
+    return compute_features(
+        panel, catalog, date(2000, 1, 1), date(2100, 1, 1), dtype=np.float64, **how
+    )
 
 
 def assert_same_bits(left: pl.DataFrame, right: pl.DataFrame) -> None:
@@ -33,9 +36,9 @@ def assert_same_bits(left: pl.DataFrame, right: pl.DataFrame) -> None:
 
 
 def _bits(column: pl.Series) -> pl.Series:
-    if column.dtype != pl.Float32:
+    if column.dtype != pl.Float64:
         return column
-    bits = pl.Series(column.fill_null(0.0).to_numpy().view(np.int32))
+    bits = pl.Series(column.fill_null(0.0).to_numpy().view(np.int64))
     return bits.to_frame("b").select(pl.when(column.is_not_null()).then(pl.col("b")))["b"]
 
 
@@ -144,6 +147,18 @@ def test_the_lookback_is_all_the_history_needed(
         assert_same_bits(expected, computed(recent, [feature]).filter(here))
 
 
+@every_feature
+def test_the_row_before_the_lookback_is_not_felt(
+    feature: Feature, edge_panel: Callable[[int], pl.DataFrame]
+) -> None:
+    panel = edge_panel(feature.lookback + 1)
+    sessions = panel["session"].unique().sort()
+    here = pl.col("session") == sessions[-1]
+    more = computed(panel, [feature]).filter(here)
+    enough = computed(panel.filter(pl.col("session") > sessions[0]), [feature]).filter(here)
+    assert_same_bits(more, enough)
+
+
 @pytest.mark.parametrize("feature", [f for f in CATALOG if f.lookback > 1], ids=lambda f: f.name)
 def test_a_row_less_than_the_lookback_is_felt(
     feature: Feature, edge_panel: Callable[[int], pl.DataFrame]
@@ -239,7 +254,7 @@ def test_daily_updates_give_the_bits_of_one_build(panel: pl.DataFrame, full: pl.
         recent = panel.filter(
             pl.col("session").is_between(sessions[end - reach + 1], sessions[end])
         )
-        daily = compute_features(recent, CATALOG, sessions[end], sessions[end])
+        daily = compute_features(recent, CATALOG, sessions[end], sessions[end], dtype=np.float64)
         assert_same_bits(full.filter(session=sessions[end]), daily)
 
 
@@ -300,8 +315,10 @@ def test_a_symbol_back_after_more_than_20_sessions_starts_afresh(full: pl.DataFr
     assert back["ret_1"].null_count() == 1
 
 
-def test_a_lookback_declared_too_short_is_seen(panel: pl.DataFrame, full: pl.DataFrame) -> None:
+def test_a_lookback_declared_too_short_is_seen(
+    edge_panel: Callable[[int], pl.DataFrame],
+) -> None:
     honest = next(f for f in CATALOG if f.name == "vol_c2c_60")
-    short = replace(honest, lookback=40)
+    short = replace(honest, lookback=80)
     with pytest.raises(AssertionError):
-        test_the_lookback_is_all_the_history_needed(short, panel, full)
+        test_the_row_before_the_lookback_is_not_felt(short, edge_panel)

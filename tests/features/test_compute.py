@@ -110,7 +110,7 @@ PANDAS: dict[str, Rolling] = {
     "range_20": lambda b: mean(log(b.high / b.low), 20),
     "max_ret_20": lambda b: b.ret.rolling(20, min_periods=16).max(),
     "min_ret_20": lambda b: b.ret.rolling(20, min_periods=16).min(),
-    "amihud_20": lambda b: np.log1p(1e9 * mean(b.ret.abs() / b.value, 20)),
+    "amihud_20": lambda b: np.log1p(1e9 * mean(b.ret.abs() / b.value.where(b.value > 0), 20)),
     "adv_60": lambda b: mean(b.value.fillna(0), 60),
     "ln_adv20": lambda b: log(mean(b.value.fillna(0), 20).where(lambda adv: adv > 0)),
     "turn_z": lambda b: (

@@ -36,7 +36,8 @@ class Feature:
         name: its column in the table `features`.
         family: the file it stands in; missing shares are counted per family.
         inputs: names in `INPUTS`, in the order of the function's parameters.
-        lookback: panel rows behind one value, the row itself and its inputs' rows included.
+        rows: rows of its inputs behind one value, the row itself included.
+        lookback: rows of the panel behind one value, those behind its inputs included.
         unit: of the value, in words.
         about: what it means in the market.
         source: who described it.
@@ -47,6 +48,7 @@ class Feature:
     name: str
     family: str
     inputs: tuple[str, ...]
+    rows: int
     lookback: int
     unit: str
     about: str
@@ -136,6 +138,7 @@ def _declared(
         name=name,
         family=declared.__module__.rpartition(".")[2],
         inputs=inputs,
+        rows=rows,
         lookback=rows + max(INPUTS[item].lookback for item in inputs) - 1,
         unit=unit,
         about=" ".join(about.split()),

@@ -46,6 +46,7 @@ def compute_features(
     sessions: NDArray[np.datetime64] | None = None,
     threads: int = 1,
     block_symbols: int = BLOCK_SYMBOLS,
+    dtype: type[np.floating] = np.float32,
 ) -> pl.DataFrame:
     """Return every feature of `catalog` on the panel rows of `first` to `last`.
 
@@ -58,6 +59,7 @@ def compute_features(
         sessions: the market's sessions, where the panel may lack one for all symbols.
         threads: how many work at once; changes no bit.
         block_symbols: symbols worked on together; changes no bit.
+        dtype: of the columns; float64 shows what rounding to Float32 would hide.
 
     Returns:
         `session`, `symbol` and one Float32 per feature, null where unknown; the rows are
@@ -66,11 +68,13 @@ def compute_features(
     Raises:
         BadInput: a column is missing, or rows are not unique and sorted by session and symbol.
     """
-    grid = _Grid.of(panel.filter(pl.col("session") <= last), sessions)
+    if (panel["session"] > last).any():
+        panel = panel.filter(pl.col("session") <= last)
+    grid = _Grid.of(panel, sessions)
     wanted = (grid.sessions >= np.datetime64(first)) & (grid.sessions <= np.datetime64(last))
     start, stop = _span(wanted)
     kept_DN = grid.row_DN[start:stop] >= 0
-    out = {item.name: np.empty(kept_DN.shape, dtype=np.float32) for item in catalog}
+    out = {item.name: np.empty(kept_DN.shape, dtype=dtype) for item in catalog}
     n_symbols = grid.row_DN.shape[1]
     cuts = [slice(n, min(n + block_symbols, n_symbols)) for n in range(0, n_symbols, block_symbols)]
     section = _market_return(grid, cuts) if _reads_market(catalog) else None
@@ -78,8 +82,10 @@ def compute_features(
     def work(cut: slice) -> None:
         block = _Block(grid, cut, section)
         for item in catalog:
-            value_DN = item(*[block[name] for name in item.inputs])
-            out[item.name][:, cut] = value_DN[start:stop]
+            # No more rows than declared: a day costs less, and a short look-back would show.
+            since = max(start - item.rows + 1, 0)
+            value_DN = item(*[block[name][since:stop] for name in item.inputs])
+            out[item.name][:, cut] = value_DN[start - since :]
 
     if threads == 1:
         for cut in cuts:
@@ -87,7 +93,7 @@ def compute_features(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, cuts))
-    keys = panel.select(KEYS).filter(pl.col("session").is_between(first, last))
+    keys = panel.select(KEYS).tail(int(kept_DN.sum()))
     is_full = bool(kept_DN.all())
     columns = []
     for name in [item.name for item in catalog]:
@@ -198,10 +204,12 @@ def _span(wanted_D: NDArray[np.bool_]) -> tuple[int, int]:
     return (int(place[0]), int(place[-1]) + 1) if len(place) else (0, 0)
 
 
-def _nullable(name: str, value_R: NDArray[np.float32]) -> pl.Series:
+def _nullable(name: str, value_R: NDArray[np.floating]) -> pl.Series:
     """Return a column with null for NaN, without a second copy of the values."""
     known_R = np.isfinite(value_R)
     bits = pa.py_buffer(np.packbits(known_R, bitorder="little"))
     value_R[~known_R] = 0.0  # one bit pattern under every null
-    array = pa.Array.from_buffers(pa.float32(), len(value_R), [bits, pa.py_buffer(value_R)])
+    array = pa.Array.from_buffers(
+        pa.from_numpy_dtype(value_R.dtype), len(value_R), [bits, pa.py_buffer(value_R)]
+    )
     return pl.Series(name, array)
