@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.errors import SpecError
+from alpha_assets.features import CATALOG, missing_features
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.feeds.sim import SimSource, SimSpec
@@ -115,6 +116,16 @@ class Market:
     def is_simulated(self) -> bool:
         """Whether the data is made up."""
         return self.spec.source.kind == "sim"
+
+    @cached_property
+    def missing_features(self) -> dict[str, str]:
+        """Catalogued features that this market cannot have, and why."""
+        offered = []
+        if self.price_level == "raw":
+            offered.append("raw_price_level")
+        if self.spec.calendar.exchange == "XTKS":
+            offered.append("tse_ticks")
+        return missing_features(CATALOG, offered)
 
     @cached_property
     def data_digest(self) -> str:

@@ -7,15 +7,14 @@ Adding a recipe needs no Python.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from alpha_assets.backtest import CostsSpec, PortfolioSpec
 from alpha_assets.dataset import SplitSpec
 from alpha_assets.errors import SpecError
-from alpha_assets.features import CATALOG, Feature
-from alpha_assets.features.selection import FeaturesSpec, select
+from alpha_assets.features import CATALOG, Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec, ModelSpec
 from alpha_assets.road.market import RESERVED_NAMES, Market
@@ -45,6 +44,15 @@ class RecipeSpec(Spec):
     portfolio: PortfolioSpec
     costs: CostsSpec | None = None  # None: the market's
     gates: GatesSpec = GatesSpec()
+
+    @model_validator(mode="after")
+    def _label_can_be_made(self) -> Self:
+        if self.label.kind == "vol_scaled":
+            raise ValueError(
+                'label.kind = "vol_scaled" needs a volatility that no stage hands to training yet; '
+                "want return, rank_normal, excess or sector"
+            )
+        return self
 
     @model_validator(mode="after")
     def _portfolio_trades_a_predicted_horizon(self) -> Self:
@@ -79,6 +87,11 @@ class Recipe:
         """The longest horizon in sessions: what purging goes by."""
         return max(self.spec.label.horizons)
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default filled in, as plain values."""
+        return {**self.spec.model_dump(mode="json"), "costs": self.costs.model_dump(mode="json")}
+
     @cached_property
     def digest(self) -> str:
         """Name of all that can change a number of this recipe on this market."""
@@ -107,10 +120,10 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
     return Recipe(name=name, spec=spec, market=market)
 
 
-def home_market(name: str) -> str:
-    """Return the first market that a recipe lists: where it runs unless told otherwise."""
+def markets_of(name: str) -> tuple[str, ...]:
+    """Return the markets that a recipe lists; the first is its home."""
     path = named_file("recipes", name)
     listed = read_toml(path).get("markets")
     if not isinstance(listed, list) or not listed:
         raise SpecError(f"{path.name}: markets = {listed!r}; want a list of market names")
-    return str(listed[0])
+    return tuple(str(market) for market in listed)

@@ -1,0 +1,241 @@
+"""The command line: every verb of the project, without a daemon.
+
+Exit codes: 0 ok, 1 a check that failed or a month that the guard stopped, 2 bad input.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from alpha_assets import __version__, verbs
+from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Verbs(click.Group):
+    """A group whose verbs turn this package's errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own signature
+        """Run a verb; an error that the user can mend is a message, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except AlphaAssetsError as error:
+            click.echo(f"error: {error}", err=True)
+            failed = isinstance(error, CheckFailed | DegenerateModel)
+            ctx.exit(EXIT_FAILED if failed else EXIT_BAD_INPUT)
+
+
+def options(*names: str) -> Callable[[Command], Command]:
+    """Give a verb the shared options it names."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            command = SHARED[name](command)
+        return command
+
+    return decorate
+
+
+SHARED: Mapping[str, Callable[[Any], Any]] = {
+    "recipe": click.option(
+        "--recipe",
+        default="rolling_transformer",
+        show_default=True,
+        help="A file of pipelines/recipes, without its ending.",
+    ),
+    "market": click.option(
+        "--market", help="A file of pipelines/markets; default: the recipe's home."
+    ),
+    "data": click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="Read raw rows from this folder, with the market's other settings.",
+    ),
+    "storage": click.option(
+        "--storage",
+        envvar="ALPHA_STORAGE",
+        default="storage",
+        show_default=True,
+        help="Where outputs lie: a folder or a URL.",
+    ),
+    "months": lambda command: click.option(
+        "--first-month", metavar="YYYY-MM", help="First month to decide."
+    )(click.option("--last-month", metavar="YYYY-MM", help="Last month to decide.")(command)),
+    "set": click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Override a value of the recipe, or with market.… of the market.",
+    ),
+    "device": click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="cpu, cuda, or auto: CUDA where there is one.",
+    ),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
+}
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="alpha-assets")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
+def main(verbose: bool) -> None:
+    """From raw market feeds to a cost-aware backtest that cannot see the future."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@main.command()
+@options("json")
+def markets(as_json: bool) -> None:
+    """List the markets."""
+    show(verbs.markets(), as_json, render=table)
+
+
+@main.command()
+@options("json")
+def recipes(as_json: bool) -> None:
+    """List the recipes."""
+    show(verbs.recipes(), as_json, render=table)
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "months", "set", "device", "json")
+def run(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Walk the whole road in one process, doing only what is stale."""
+    show(verbs.run(progress=progress, **asked), as_json, render=results)
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "set", "device", "json")
+@click.option("--asof", metavar="YYYY-MM-DD", help="Session to decide; default: the next one.")
+@click.option("--train", is_flag=True, help="Make the month's checkpoint if it is missing.")
+def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Score one session from its month's checkpoint, and say what to hold."""
+    show(verbs.predict(progress=progress, **asked), as_json, render=prediction)
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "set", "json")
+def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """List what is there, what is missing, and what is stale and why."""
+    show(verbs.status(**asked), as_json, render=table)
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "set", "json")
+def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Make the tear sheet again from the stored backtest."""
+    show(verbs.report(**asked), as_json, render=results)
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "months", "set", "device", "json")
+@click.option(
+    "--cuts",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Random cut sessions beside the first and last of each decided month.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the cuts and the noise.")
+@click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
+def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Prove that nothing decided at a session changes with what came after it."""
+    certificate = verbs.audit(progress=progress, **asked)
+    show(certificate, as_json, render=lambda shown: str(shown["text"]))
+    if not certificate["passed"]:
+        sys.exit(EXIT_FAILED)
+
+
+@main.command("import-check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@options("market", "json")
+def import_check(folder: Path, market: str | None, as_json: bool) -> None:
+    """Read a folder of feeds and report every problem at once."""
+    found = verbs.import_check(folder, market=market or "us")
+    show(found, as_json, render=lambda shown: str(shown["text"]))
+    if found["errors"]:
+        sys.exit(EXIT_BAD_INPUT)
+
+
+@main.command()
+@click.argument("query")
+@options("market", "storage", "json")
+def sql(query: str, market: str | None, storage: str, as_json: bool) -> None:
+    """Ask the stored tables a question in SQL: panel, features, raw_daily_bars, …"""
+    show(verbs.sql(query, market=market or "sim", storage=storage), as_json, render=table)
+
+
+@main.command()
+@options("storage")
+def demo(storage: str) -> None:
+    """Materialise the whole road on the simulated market through Dagster: six months decided."""
+    environment = demo_environment(storage)
+    for arguments in verbs.demo_launches():
+        command = [sys.executable, "-m", "dagster", "asset", "materialize", *arguments]
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        if done.returncode:
+            click.echo(done.stdout + done.stderr, err=True)
+            raise CheckFailed("a stage of the demo failed; Dagster's log is above")
+        click.echo(f"done: {arguments[arguments.index('--select') + 1]}", err=True)
+    show(verbs.results("rolling_transformer", storage=storage), False, render=results)
+
+
+def demo_environment(storage: str) -> dict[str, str]:
+    """Return the environment of the Dagster processes: a home of their own unless one is set."""
+    root = Path(storage.removeprefix("file://")).resolve()
+    home = root / "_dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {"DAGSTER_HOME": str(home), "ALPHA_DAGSTER_DIR": str(home), **os.environ}
+    return {**environment, "ALPHA_STORAGE": str(root)}
+
+
+def progress(stage: str, what: str) -> None:
+    """Write a line of progress where it does not mix with the result."""
+    click.echo(f"{stage:>14}  {what}", err=True)
+
+
+def show(value: Any, as_json: bool, render: Callable[[Any], str]) -> None:  # noqa: ANN401
+    """Print a result, for a program or for a person."""
+    click.echo(json.dumps(value, indent=2, default=str) if as_json else render(value))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as an aligned table."""
+    if not rows:
+        return "(nothing)"
+    names = list(rows[0])
+    cells = [names, *[["" if row[n] is None else str(row[n]) for n in names] for row in rows]]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def results(shown: Mapping[str, Any]) -> str:
+    """Return the short table of a run."""
+    figures = "\n".join(f"{name:<34}{value:>22}" for name, value in shown["figures"].items())
+    return f"{shown['title']}\n\n{figures}\n\ntear sheet: {shown['report']}"
+
+
+def prediction(shown: Mapping[str, Any]) -> str:
+    """Return the scores and targets of one session."""
+    return f"{shown['title']}\n\n{table(shown['rows'])}"

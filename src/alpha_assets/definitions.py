@@ -1,0 +1,41 @@
+"""The code location: every market and recipe of `pipelines/` as Dagster assets."""
+
+import dagster as dg
+
+from alpha_assets.defs.automation import automation, run_failed
+from alpha_assets.defs.checks import market_checks, recipe_checks
+from alpha_assets.defs.market import market_assets
+from alpha_assets.defs.recipe import recipe_assets
+from alpha_assets.defs.resources import Storage
+from alpha_assets.road.market import load_market
+from alpha_assets.road.pipelines import names
+from alpha_assets.road.recipe import load_recipe, markets_of
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return assets, checks, jobs, schedules, sensors and resources."""
+    markets = {name: load_market(name) for name in names("markets")}
+    assets: list[dg.AssetsDefinition] = []
+    checks: list[dg.AssetChecksDefinition] = []
+    automatic: list[object] = []
+    for market in markets.values():
+        assets += market_assets(market)
+        checks += market_checks(market)
+    for name in names("recipes"):
+        for market_name in markets_of(name):
+            recipe = load_recipe(name, markets[market_name])
+            assets += recipe_assets(recipe, markets[market_name])
+            checks += recipe_checks(recipe, markets[market_name])
+            automatic += automation(recipe, markets[market_name])
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=[one for one in automatic if isinstance(one, dg.UnresolvedAssetJobDefinition)],
+        schedules=[one for one in automatic if isinstance(one, dg.ScheduleDefinition)],
+        sensors=[run_failed],
+        resources={
+            "storage": Storage(url=dg.EnvVar("ALPHA_STORAGE"), device="auto"),
+        },
+        executor=dg.in_process_executor,
+    )

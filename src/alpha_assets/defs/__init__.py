@@ -1,0 +1,1 @@
+"""The Dagster edge: thin assets, checks, jobs, schedules and sensors over `road`."""

@@ -1,0 +1,106 @@
+"""The assets of one market: raw feeds, panel, features, and a cross-section per universe."""
+
+
+import dagster as dg
+
+from alpha_assets.defs.metadata import add_months
+from alpha_assets.defs.partitions import all_before, month_keys, months, since
+from alpha_assets.defs.resources import Storage
+from alpha_assets.feeds import FEEDS
+from alpha_assets.road import stages
+from alpha_assets.road.market import Market
+
+FEATURE_MONTHS = 15  # a year and a month of sessions, and the longest holidays
+UNIVERSE_MONTHS = 4
+
+NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def market_assets(market: Market) -> list[dg.AssetsDefinition]:
+    """Return every asset of a market that no recipe is needed for."""
+    return [
+        *[raw_asset(market, feed) for feed in FEEDS],
+        panel_asset(market),
+        features_asset(market),
+        *[cross_section_asset(market, name) for name in market.spec.universes],
+    ]
+
+
+def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
+    """Return the asset of one feed's raw rows."""
+
+    @dg.asset(
+        key=[market.name, "raw", feed],
+        description=FEEDS[feed].about,
+        group_name=f"{market.name}_raw",
+        kinds={"parquet"},
+        partitions_def=months(market),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=NETWORK_RETRIES,
+    )
+    def raw(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        road = storage.road(market, None, context)
+        add_months(context, stages.ingest(road, feed, month_keys(context)))
+
+    return raw
+
+
+def panel_asset(market: Market) -> dg.AssetsDefinition:
+    """Return the asset of what was known at each decision."""
+
+    @dg.asset(
+        key=[market.name, "panel"],
+        group_name=f"{market.name}_market",
+        kinds={"polars", "parquet"},
+        partitions_def=months(market),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[all_before(dg.AssetKey([market.name, "raw", feed])) for feed in FEEDS],
+    )
+    def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        """What was known at each decision: one row per (session, symbol)."""
+        add_months(
+            context, stages.make_panel(storage.road(market, None, context), month_keys(context))
+        )
+
+    return panel
+
+
+def features_asset(market: Market) -> dg.AssetsDefinition:
+    """Return the asset of the catalogue on the panel."""
+
+    @dg.asset(
+        key=[market.name, "features"],
+        group_name=f"{market.name}_market",
+        kinds={"numpy", "parquet"},
+        partitions_def=months(market),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[since(dg.AssetKey([market.name, "panel"]), FEATURE_MONTHS)],
+    )
+    def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        """Every catalogued feature, raw values, one row per (session, symbol)."""
+        road = storage.road(market, None, context)
+        add_months(context, stages.make_features(road, month_keys(context)))
+
+    return features
+
+
+def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
+    """Return the asset of z-scored features inside one universe."""
+
+    @dg.asset(
+        key=[market.name, "cross_section", universe],
+        group_name=f"{market.name}_market",
+        kinds={"numpy", "parquet"},
+        partitions_def=months(market),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[
+            dg.AssetDep(dg.AssetKey([market.name, "features"])),
+            since(dg.AssetKey([market.name, "panel"]), UNIVERSE_MONTHS),
+        ],
+    )
+    def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        """Winsorised z-scores of every feature, session by session, inside a universe."""
+        road = storage.road(market, None, context)
+        add_months(context, stages.make_cross_section(road, universe, month_keys(context)))
+
+    return cross_section

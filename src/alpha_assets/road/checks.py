@@ -1,0 +1,121 @@
+"""Questions asked of stored outputs: are they sound enough for the next stage to read?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.road.frames import offered_features
+from alpha_assets.road.road import Road
+
+MIN_COVERAGE = 0.5  # of the rows with enough history, per feature and month
+MIN_DISTINCT = 0.5  # of the scores of a session
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a check found; `blocks` says whether a no stops the stages that follow."""
+
+    passed: bool
+    facts: Mapping[str, Any]
+    blocks: bool = True
+
+
+def bars_are_sound(road: Road) -> Answer:
+    """Ask whether bars are unique, positive, ordered high to low, and on sessions."""
+    bars = road.raw["daily_bars"].read().collect()
+    schema = road.market.feeds["daily_bars"].schema
+    wrong_types = [name for name, dtype in schema.items() if bars.schema.get(name) != dtype]
+    key = ["event_date", "symbol", "revision"]
+    price = pl.min_horizontal("open", "high", "low", "close")
+    top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    slack = 1 + 1e-6  # vendors round
+    off_calendar = ~road.market.calendar.is_session(bars["event_date"].to_numpy())
+    counts = {
+        "columns_of_wrong_type": len(wrong_types),
+        "duplicate_rows": bars.height - bars.select(key).n_unique(),
+        "prices_not_positive": bars.filter(price <= 0).height,
+        "high_below_low": bars.filter(pl.col("high") < pl.col("low")).height,
+        "outside_high_and_low": bars.filter(
+            (top > pl.col("high") * slack) | (bottom * slack < pl.col("low"))
+        ).height,
+        "readable_before_their_day": bars.filter(
+            pl.col("available_at").dt.convert_time_zone(str(road.market.calendar.zone)).dt.date()
+            < pl.col("event_date")
+        ).height,
+        "off_the_calendar": int(off_calendar.sum()),
+    }
+    return Answer(not any(counts.values()), {"rows": bars.height, **counts})
+
+
+def sessions_have_bars(road: Road) -> Answer:
+    """Ask whether every session between the first and the last bar has bars; odd, not wrong."""
+    found = road.raw["daily_bars"].read().select(pl.col("event_date").unique().sort()).collect()
+    days = found["event_date"].to_numpy().astype("datetime64[D]")
+    sessions = road.market.calendar.between(days[0], days[-1]) if len(days) else days
+    missing = np.setdiff1d(sessions, days)
+    facts = {
+        "sessions": len(sessions),
+        "missing": len(missing),
+        "first_missing": [str(day) for day in missing[:10]],
+    }
+    return Answer(not len(missing), facts, blocks=False)
+
+
+def features_are_filled(road: Road) -> Answer:
+    """Ask whether each feature is known for most rows that have its history, in every month."""
+    offered = offered_features(road.market)
+    features = road.features.read()
+    history = road.panel.read().select("session", "symbol", "n_bars")
+    joined = features.join(history, on=["session", "symbol"])
+    enough = {f.name: pl.col("n_bars") >= f.lookback for f in offered}
+    shares = (
+        joined.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month"))
+        .agg(
+            pl.col(name).filter(known).is_not_null().mean().alias(name)
+            for name, known in enough.items()
+        )
+        .sort("month")
+        .collect()
+    )
+    lowest = {
+        name: share
+        for name in enough
+        if (share := shares[name].min()) is not None and float(str(share)) < MIN_COVERAGE
+    }
+    latest = shares.tail(1).drop("month").to_dicts()
+    return Answer(
+        not lowest,
+        {
+            "limit": MIN_COVERAGE,
+            "below": {name: float(str(share)) for name, share in lowest.items()},
+            "latest_month": latest[0] if latest else {},
+            "off": dict(road.market.missing_features),
+        },
+    )
+
+
+def scores_spread(road: Road) -> Answer:
+    """Ask whether every session's scores tell its symbols apart."""
+    of_session = (
+        road.predictions.read()
+        .group_by("session", "horizon")
+        .agg(
+            pl.col("score").cast(pl.Float64).std().alias("spread"),
+            (pl.col("score").n_unique() / pl.len()).alias("distinct"),
+        )
+        .sort("session")
+        .collect()
+    )
+    flat = of_session.filter(
+        (pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT)
+    )
+    facts = {
+        "sessions": of_session.height,
+        "flat_sessions": flat.height,
+        "first_flat": [str(day) for day in flat["session"].head(5)],
+        "limit_distinct": MIN_DISTINCT,
+    }
+    return Answer(not flat.height, facts)

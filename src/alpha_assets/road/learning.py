@@ -1,0 +1,281 @@
+"""The recipe's stages: a model per month, its scores, and what to hold.
+
+A month's checkpoint reads nothing at or after the month's first session; predictions and
+targets of a session read nothing that was not known at its decision.
+"""
+
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.calendar import as_date, month_of, next_month
+from alpha_assets.dataset import Axes, Dataset, Split, split_month, symbol_axis
+from alpha_assets.dataset.tensor import TargetTransform
+from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.labels import Array, Codes, LabelSpec, forward_returns, transform
+from alpha_assets.road.frames import sessions_back, tradable_rows
+from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
+from alpha_assets.road.stages import RUN_AGAIN
+from alpha_assets.spec import digest
+from alpha_assets.training import (
+    Learner,
+    checkpoint_files,
+    load_checkpoint,
+    make_card,
+    model_month,
+    parent_month,
+    train_month,
+)
+
+SKIPPED = "not_enough_history"
+POINTER = "pointer"
+
+
+def first_usable(road: Road) -> date:
+    """Return the first session that the recipe's universe has rows for.
+
+    Raises:
+        MissingOutput: no month of the cross-section has been made.
+    """
+    for month in road.section.months():
+        rows = road.section.read(month, month).select(pl.col("session").min()).collect()
+        found = rows.item()
+        if found is not None:
+            return as_date(found)
+    raise MissingOutput(f"{road.section.name} has no rows; {RUN_AGAIN}")
+
+
+def split_of(road: Road, month: str, usable: date) -> Split:
+    """Return the training and validation sessions of a month."""
+    recipe = road.the_recipe
+    return split_month(road.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
+
+
+def window_months(road: Road, split: Split) -> tuple[str, str]:
+    """Return the first and last month whose cross-sections a month's model reads."""
+    first = split.train[0] if len(split.train) else split.first_session
+    steps = road.the_recipe.spec.training.sequence
+    start = sessions_back(road.market.calendar, first, steps - 1)
+    return month_of(start), next_month(split.month, -1)
+
+
+def checkpoint_inputs(road: Road, split: Split, parent: str | None) -> dict[str, str]:
+    """Return what a month's model is made from; nothing of the month itself is."""
+    first, last = window_months(road, split)
+    inputs = {
+        f"cross_section/{road.the_recipe.spec.universe.name}": road.section.combined_hash(
+            first, last
+        ),
+        "panel": road.panel.combined_hash(first, last),
+        "raw/daily_bars": road.raw["daily_bars"].combined_hash(first, last),
+    }
+    if parent is not None:
+        manifest = road.checkpoint(parent).manifest()
+        inputs[f"checkpoint/{parent}"] = manifest.content_hash if manifest else "missing"
+    return inputs
+
+
+def labels_between(road: Road, first: date, last: date, known_by: date | None) -> pl.DataFrame:
+    """Return the forward returns of decisions from `first` to `last`.
+
+    Args:
+        road: whose recipe says which horizons.
+        first: first decision session.
+        last: last decision session.
+        known_by: only bars effective by this session exist; None: all that are stored.
+    """
+    spec, calendar = road.the_recipe.spec.label, road.market.calendar
+    reach = int(calendar.index_of(last)) + max(spec.horizons)
+    end = as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
+    bars = (
+        road.raw["daily_bars"]
+        .read(first=month_of(first))
+        .filter(pl.col("event_date").is_between(first, end))
+    )
+    return forward_returns(
+        bars, calendar, spec.horizons, spec.entry, first, last, known_by=known_by
+    )
+
+
+def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
+    """Train the model of each of `months` that is missing or stale, in order."""
+    usable = first_usable(road)
+    return [_make_checkpoint(road, month, usable) for month in sorted(months)]
+
+
+def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
+    recipe, folder = road.the_recipe, road.checkpoint(month)
+    split = split_of(road, month, usable)
+    parent = None
+    if split.is_ready:
+        first_month = first_trained_month(road, usable)
+        trained_in = model_month(month, first_month, recipe.spec.training.retrain_every)
+        if trained_in != month:
+            return _point_to(road, month, trained_in)
+        parent = parent_month(month, first_month, recipe.spec.training)
+    inputs = checkpoint_inputs(road, split, parent)
+    if staleness(folder, recipe.digest, inputs) is None:
+        return Made.found("checkpoint", month, folder)
+    if not split.is_ready:
+        facts = {"first_month": split.first_month, "train_sessions": len(split.train)}
+        road.progress(
+            "checkpoint",
+            f"{month} skipped: {len(split.train)} training sessions, too few; the first month "
+            f"with enough is {split.first_month}",
+        )
+        manifest = folder.write(
+            {},
+            manifest_of(recipe.digest, inputs, status=SKIPPED, facts=facts),
+        )
+        return Made.of("checkpoint", month, folder, manifest)
+    data = training_data(road, split)
+    learner = learner_of(road)
+    state = road.store.tmp / "resume" / road.market.name / recipe.name / month
+    road.progress("checkpoint", f"{month}: {len(split.train)} + {len(split.valid)} sessions")
+    trained = train_month(
+        data,
+        split,
+        learner,
+        state=state,
+        identity=digest(recipe.digest, inputs),
+        parent=load_checkpoint(road.checkpoint(parent).path).weights() if parent else None,
+        on_epoch=lambda seed, epoch: road.progress(
+            "checkpoint",
+            f"{month} seed {seed} epoch {epoch.number}: "
+            f"loss {epoch.loss:.4f}, validation rank IC {epoch.valid_rank_ic:.4f}",
+        ),
+    )
+    card = make_card(
+        trained,
+        data.axes,
+        split,
+        market=road.market.name,
+        recipe=recipe.name,
+        digest=recipe.digest,
+        data_hash=digest(inputs),
+        resolved_recipe=recipe.resolved,
+        embargo_sessions=recipe.spec.split.embargo_sessions,
+        parent=parent,
+    )
+    facts = {
+        "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
+        "epochs": max(len(seed.epochs) for seed in trained.seeds),
+        "best_epoch": max(seed.best for seed in trained.seeds),
+        "train_sessions": len(split.train),
+        "symbols": len(data.axes.symbols),
+    }
+    manifest = folder.write(
+        {},
+        manifest_of(recipe.digest, inputs, facts=facts),
+        files=checkpoint_files(trained, card),
+    )
+    shutil.rmtree(state, ignore_errors=True)
+    return Made.of("checkpoint", month, folder, manifest)
+
+
+def _point_to(road: Road, month: str, trained_in: str) -> Made:
+    """Write that `month` is decided by the model of an earlier month."""
+    source = require(
+        road.checkpoint(trained_in), road.the_recipe.digest, f"make the checkpoint of {trained_in}"
+    )
+    folder = road.checkpoint(month)
+    inputs = {f"checkpoint/{trained_in}": source.content_hash}
+    if staleness(folder, road.the_recipe.digest, inputs) is None:
+        return Made.found("checkpoint", month, folder)
+    manifest = folder.write(
+        {},
+        manifest_of(
+            road.the_recipe.digest, inputs, status=POINTER, facts={"model_month": trained_in}
+        ),
+    )
+    return Made.of("checkpoint", month, folder, manifest)
+
+
+def first_trained_month(road: Road, usable: date) -> str:
+    """Return the first month with a full training window.
+
+    Raises:
+        RangeError: no month of the calendar has one.
+    """
+    found = split_of(road, month_of(usable), usable).first_month
+    if found is None:
+        raise RangeError(
+            f"no month has {road.the_recipe.spec.split.lookback_sessions} training sessions "
+            f"after {usable}; shorten split.lookback_sessions or bring more history"
+        )
+    return found
+
+
+def learner_of(road: Road) -> Learner:
+    """Return the sections of the recipe that training reads."""
+    spec = road.the_recipe.spec
+    return Learner(model=spec.model, loss=spec.loss, training=spec.training, gates=spec.gates)
+
+
+def training_data(road: Road, split: Split) -> Dataset:
+    """Return the resident tensors that a month's model is trained on."""
+    recipe, calendar = road.the_recipe, road.market.calendar
+    first_month, last_month = window_months(road, split)
+    start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
+    sessions = calendar.between(start, split.valid[-1])
+    within = pl.col("session").is_between(start, as_date(split.valid[-1]))
+    section = road.section.read(first_month, last_month).filter(within).collect()
+    panel = (
+        road.panel.read(first_month, last_month)
+        .filter(within)
+        .select("session", "symbol", "stale")
+        .collect()
+    )
+    decided = np.concatenate([split.train, split.valid])
+    symbols = symbol_axis(section, decided)
+    sectors = tuple(section["sector"].drop_nulls().unique().sort().to_list())
+    axes = Axes(
+        sessions=sessions,
+        symbols=symbols,
+        features=section_columns(section, recipe.features),
+        market_features=market_columns(section),
+        horizons=recipe.spec.label.horizons,
+        known_symbols=symbols,
+        known_sectors=sectors,
+    )
+    labels = labels_between(
+        road,
+        as_date(split.train[0]),
+        as_date(split.valid[-1]),
+        known_by=as_date(split.first_session),
+    )
+    return Dataset.build(
+        section,
+        axes,
+        tradable=tradable_rows(panel),
+        labels=labels,
+        transform=target_transform(recipe.spec.label),
+        device=road.device,
+    )
+
+
+def target_transform(spec: LabelSpec) -> TargetTransform:
+    """Return what training fits, made of the returns of one horizon and sector codes."""
+
+    def fitted(return_DN: Array, sector_DN: Codes) -> Array:
+        return transform(return_DN, spec.kind, sector_DN=sector_DN)
+
+    return fitted
+
+
+def section_columns(section: pl.DataFrame, features: Sequence[Any]) -> tuple[str, ...]:
+    """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
+    families = dict.fromkeys(feature.family for feature in features)
+    return (
+        *[f"{feature.name}_cs_z" for feature in features],
+        *[f"{family}_missing" for family in families],
+    )
+
+
+def market_columns(section: pl.DataFrame) -> tuple[str, ...]:
+    """Return the market-wide series of a cross-section."""
+    return tuple(name for name in section.columns if name.endswith("_ts_z"))

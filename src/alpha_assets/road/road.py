@@ -1,0 +1,198 @@
+"""One market, one store, perhaps one recipe: where outputs lie and what each was made from.
+
+A manifest names the digest of what may change its folder and the hashes of its inputs.  An
+output whose digest or inputs differ from today's is stale: it is rebuilt by `run`, listed by
+`status`, and refused by name by whoever would read it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from alpha_assets import __version__
+from alpha_assets.calendar import month_range
+from alpha_assets.errors import MissingOutput, StaleOutput
+from alpha_assets.road.market import Market
+from alpha_assets.road.recipe import Recipe
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.manifest import Manifest, ManifestInput
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.store import Store
+from alpha_assets.store.table import MonthTable
+
+Progress = Callable[[str, str], None]  # (stage, what is being done)
+
+KEYS = ("session", "symbol")
+
+
+def silent(stage: str, what: str) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output that a stage wrote, or found fresh."""
+
+    stage: str
+    month: str | None
+    path: str
+    status: str
+    rows: int
+    content_hash: str
+    digest: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stage: str, month: str | None, folder: Folder, manifest: Manifest) -> "Made":
+        """Return what a manifest says of an output."""
+        return cls(
+            stage=stage,
+            month=month,
+            path=str(folder.path),
+            status=manifest.status,
+            rows=manifest.rows,
+            content_hash=manifest.content_hash,
+            digest=manifest.digest,
+            facts=manifest.extra,
+        )
+
+    @classmethod
+    def found(cls, stage: str, month: str | None, folder: Folder) -> "Made":
+        """Return what is said of an output that was found fresh."""
+        manifest = folder.manifest()
+        assert manifest is not None, f"{folder.name} was found fresh, so it is there"
+        return cls.of(stage, month, folder, manifest)
+
+
+@dataclass
+class Road:
+    """What every stage needs to know."""
+
+    market: Market
+    store: Store
+    recipe: Recipe | None = None
+    device: str = "cpu"
+    progress: Progress = silent
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    @property
+    def the_recipe(self) -> Recipe:
+        """The recipe; asking for it where there is none is our own slip."""
+        assert self.recipe is not None, "this stage needs a recipe"
+        return self.recipe
+
+    @cached_property
+    def raw(self) -> dict[str, RawTable]:
+        """The stored rows of every feed that is on."""
+        return {
+            name: RawTable(self.store, self.market.name, feed, self.market.calendar.zone)
+            for name, feed in self.market.feeds.items()
+        }
+
+    @cached_property
+    def panel(self) -> MonthTable:
+        """What was known at each decision."""
+        return MonthTable(self.store, (self.market.name, "panel"), KEYS)
+
+    @cached_property
+    def features(self) -> MonthTable:
+        """The catalogue on the panel."""
+        return MonthTable(self.store, (self.market.name, "features"), KEYS)
+
+    def cross_section(self, universe: str) -> MonthTable:
+        """Return the z-scored features inside a universe."""
+        return MonthTable(self.store, (self.market.name, "cross_section", universe), KEYS)
+
+    @cached_property
+    def section(self) -> MonthTable:
+        """The cross-section that the recipe reads."""
+        return self.cross_section(self.the_recipe.spec.universe.name)
+
+    @cached_property
+    def predictions(self) -> MonthTable:
+        """Scores per decision session, symbol and horizon."""
+        parts = (self.market.name, self.the_recipe.name, "predictions")
+        return MonthTable(self.store, parts, (*KEYS, "horizon"))
+
+    @cached_property
+    def targets(self) -> MonthTable:
+        """What to hold."""
+        return MonthTable(self.store, (self.market.name, self.the_recipe.name, "targets"), KEYS)
+
+    def checkpoint(self, month: str) -> Folder:
+        """Return the folder of one month's model."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "checkpoint", month)
+
+    @cached_property
+    def backtest(self) -> Folder:
+        """The folder of positions, trades, daily books and metrics."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "backtest")
+
+    @cached_property
+    def report(self) -> Folder:
+        """The folder of the tear sheet."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "report")
+
+
+def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | None:
+    """Return why an output is not fresh, or None if it is."""
+    manifest = folder.manifest()
+    if manifest is None:
+        return "missing"
+    if manifest.digest != digest:
+        return f"made by digest {manifest.digest}, now {digest}"
+    changed = sorted(
+        name
+        for name in {*manifest.inputs, *inputs}
+        if manifest.inputs.get(name) != inputs.get(name)
+    )
+    if changed:
+        return f"its input {changed[0]} has changed since"
+    return None
+
+
+def require(folder: Folder, digest: str, way_out: str) -> Manifest:
+    """Return the manifest of an output that is about to be read.
+
+    Raises:
+        MissingOutput: it has not been made.
+        StaleOutput: another digest made it.
+    """
+    manifest = folder.manifest()
+    if manifest is None:
+        raise MissingOutput(f"{folder.path} has not been made; {way_out}")
+    if manifest.digest != digest:
+        raise StaleOutput(
+            f"{folder.path} was made by digest {manifest.digest}, this is {digest}; {way_out}"
+        )
+    return manifest
+
+
+def require_months(table: MonthTable, first: str, last: str, digest: str, way_out: str) -> None:
+    """Refuse to read months that were not made, or by another digest.
+
+    Raises:
+        MissingOutput: naming the first month that is not there.
+        StaleOutput: naming the first month that is stale.
+    """
+    for month in month_range(first, last):
+        require(table.folder(month), digest, way_out)
+
+
+def manifest_of(
+    digest: str,
+    inputs: Mapping[str, str],
+    *,
+    status: str = "complete",
+    facts: Mapping[str, Any] | None = None,
+) -> ManifestInput:
+    """Return what a stage knows about the folder that it is about to write."""
+    return ManifestInput(
+        digest=digest,
+        code_version=__version__,
+        inputs=dict(inputs),
+        status=status,
+        extra=dict(facts or {}),
+    )

@@ -1,0 +1,127 @@
+"""The whole road in one process, doing only what is stale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from alpha_assets.calendar import month_of, month_range
+from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.road import deciding, judging, learning, stages
+from alpha_assets.road.road import Made, Road
+
+
+@dataclass(frozen=True)
+class Span:
+    """Months with data, and the months to decide."""
+
+    history: tuple[str, ...]
+    decided: tuple[str, ...]
+
+
+def run(road: Road, first_month: str | None = None, last_month: str | None = None) -> Made:
+    """Walk from raw rows to the tear sheet.
+
+    Args:
+        road: with a recipe.
+        first_month: first to decide; default: the first with a full training window.
+        last_month: last to decide; default: the last with bars.
+
+    Returns:
+        The report.
+
+    Raises:
+        RangeError: months without data or without enough history.
+    """
+    ingest_all(road)
+    stored = months_of_data(road)
+    last = last_month or stored[-1]
+    check_months(road, stored, first_month, last)
+    make_market_stages(road, month_range(stored[0], last))
+    decided = months_to_decide(road, first_month, last)
+    for month in decided:
+        learning.make_checkpoints(road, [month])
+        deciding.make_predictions(road, [month])
+        deciding.make_targets(road, [month])
+    judging.make_backtest(road, decided[0], decided[-1])
+    return judging.make_report(road)
+
+
+def ingest_all(road: Road) -> None:
+    """Store what the source delivers of every feed that is on."""
+    for feed in road.market.feeds:
+        stages.ingest_feed(road, feed)
+
+
+def months_of_data(road: Road) -> tuple[str, ...]:
+    """Return the months from the first stored bar's to the last one's.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = road.raw["daily_bars"]
+    if not bars.months():
+        raise MissingOutput(f"market {road.market.name!r} has no bars in this storage")
+    ends = (
+        bars.read()
+        .select(pl.col("event_date").min().alias("first"), pl.col("event_date").max().alias("last"))
+        .collect()
+        .row(0)
+    )
+    return month_range(month_of(ends[0]), month_of(ends[1]))
+
+
+def check_months(road: Road, stored: Sequence[str], first: str | None, last: str) -> None:
+    """Refuse months that end before they start or lie outside the data.
+
+    Raises:
+        RangeError: naming the months that there are.
+    """
+    month_range(first or last, last)
+    for month in (first, last):
+        if month is not None and not stored[0] <= month <= stored[-1]:
+            raise RangeError(
+                f"month {month} has no bars of market {road.market.name!r}; "
+                f"they reach from {stored[0]} to {stored[-1]}"
+            )
+
+
+def make_market_stages(road: Road, months: Sequence[str]) -> None:
+    """Make panel, features and the recipe's cross-section where they are missing or stale."""
+    universe = road.the_recipe.spec.universe.name
+    data_digest = road.market.data_digest
+    stale = stages.stale_months(
+        road.panel, months, data_digest, lambda month: stages.panel_inputs(road, month)
+    )
+    stages.make_panel(road, list(stale))
+    stale = stages.stale_months(
+        road.features, months, data_digest, lambda month: stages.features_inputs(road, month)
+    )
+    stages.make_features(road, list(stale))
+    stale = stages.stale_months(
+        road.cross_section(universe),
+        months,
+        stages.cross_section_digest(road, universe),
+        lambda month: stages.cross_section_inputs(road, universe, month),
+    )
+    stages.make_cross_section(road, universe, list(stale))
+
+
+def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[str, ...]:
+    """Return the months to decide; those asked for, or all with a full training window.
+
+    Raises:
+        RangeError: no month up to `last` has enough history.
+    """
+    usable = learning.first_usable(road)
+    first_full = learning.first_trained_month(road, usable)
+    if first_month is None and first_full > last:
+        raise RangeError(
+            f"no month up to {last} has a full training window; the first one is {first_full}"
+        )
+    if last < first_full:
+        raise RangeError(
+            f"month {last} has too little history: {road.the_recipe.spec.split.lookback_sessions} "
+            f"training sessions are there from {first_full} on"
+        )
+    return month_range(first_month or first_full, last)

@@ -1,0 +1,194 @@
+"""The market's stages, each from the stored rows of the one before to its own months.
+
+Every function takes the months to make, reads what their look-back needs, and writes one
+folder a month with the hashes of all that it read.  Making a month again, alone or with
+others, gives the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.calendar import month_of, next_month
+from alpha_assets.errors import MissingOutput
+from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.road.frames import (
+    feature_rows,
+    panel_rows,
+    panel_start,
+    section_rows,
+    span_of,
+    universe_start,
+)
+from alpha_assets.road.road import Made, Road, manifest_of, require_months, staleness
+from alpha_assets.spec import digest
+from alpha_assets.store.table import MonthTable
+
+RUN_AGAIN = "alpha-assets run makes it"
+MONTHS_AT_ONCE = 36
+
+
+def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> Ingested:
+    """Store what the source delivers of a feed and the store does not have yet.
+
+    Raises:
+        SourceMismatch: the store holds rows of another source.
+        FeedError: rows that cannot be right.
+    """
+    road.progress("raw", feed)
+    return ingest(
+        road.raw[feed],
+        road.market.feeds[feed],
+        road.market.source,
+        road.market.calendar,
+        now=road.clock(),
+        months=months,
+    )
+
+
+def raw_until(road: Road, month: str) -> dict[str, pl.LazyFrame]:
+    """Return every stored row of every feed that was readable by the end of `month`."""
+    return {name: table.read(last=month) for name, table in road.raw.items() if table.months()}
+
+
+def raw_hashes(road: Road, month: str) -> dict[str, str]:
+    """Return one hash per feed over its months up to `month`: what a panel is made from."""
+    return {
+        f"raw/{name}": table.combined_hash(None, month)
+        for name, table in road.raw.items()
+        if table.months()
+    }
+
+
+def panel_inputs(road: Road, month: str) -> dict[str, str]:
+    """Return what a month of the panel is made from."""
+    return raw_hashes(road, month)
+
+
+def features_inputs(road: Road, month: str) -> dict[str, str]:
+    """Return what a month of features is made from."""
+    first = road.market.calendar.month_sessions(month)[0]
+    start = month_of(panel_start(road.market, first))
+    return {"panel": road.panel.combined_hash(start, month)}
+
+
+def cross_section_inputs(road: Road, universe: str, month: str) -> dict[str, str]:
+    """Return what a month of a cross-section is made from."""
+    first = road.market.calendar.month_sessions(month)[0]
+    start = month_of(universe_start(road.market, road.market.universe(universe), first))
+    return {
+        "features": road.features.combined_hash(month, month),
+        "panel": road.panel.combined_hash(start, month),
+    }
+
+
+def cross_section_digest(road: Road, universe: str) -> str:
+    """Return the name of what can change a cross-section: the market's data and its rules."""
+    return digest(road.market.data_digest, universe, road.market.universe(universe))
+
+
+def make_panel(road: Road, months: Sequence[str]) -> list[Made]:
+    """Write what was known at each decision of `months`."""
+    if not any(table.months() for table in road.raw.values()):
+        raise MissingOutput(f"no raw rows of market {road.market.name!r} are stored; {RUN_AGAIN}")
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        return panel_rows(road.market, raw_until(road, month_of(last)), first, last)
+
+    return _make_months(
+        road, "panel", road.panel, months, road.market.data_digest, panel_inputs, rows
+    )
+
+
+def make_features(road: Road, months: Sequence[str]) -> list[Made]:
+    """Write the catalogue on the panel for `months`."""
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        start = panel_start(road.market, first)
+        data_digest = road.market.data_digest
+        require_months(road.panel, month_of(first), month_of(last), data_digest, RUN_AGAIN)
+        panel = road.panel.read(month_of(start), month_of(last)).filter(
+            pl.col("session").is_between(start, last)
+        )
+        return feature_rows(road.market, panel.collect(), first, last)
+
+    return _make_months(
+        road, "features", road.features, months, road.market.data_digest, features_inputs, rows
+    )
+
+
+def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
+    """Write the z-scored features inside a universe for `months`."""
+    rules = road.market.universe(universe)
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        start = universe_start(road.market, rules, first)
+        data_digest = road.market.data_digest
+        require_months(road.features, month_of(first), month_of(last), data_digest, RUN_AGAIN)
+        panel = road.panel.read(month_of(start), month_of(last)).filter(
+            pl.col("session").is_between(start, last)
+        )
+        features = road.features.read(month_of(first), month_of(last))
+        made = section_rows(road.market, rules, features.collect(), panel.collect(), first, last)
+        return made.frame
+
+    return _make_months(
+        road,
+        f"cross_section/{universe}",
+        road.cross_section(universe),
+        months,
+        cross_section_digest(road, universe),
+        lambda road, month: cross_section_inputs(road, universe, month),
+        rows,
+    )
+
+
+def stale_months(
+    table: MonthTable,
+    months: Sequence[str],
+    made_by: str,
+    inputs: Callable[[str], dict[str, str]],
+) -> dict[str, str]:
+    """Return the months that are missing or stale, and why."""
+    found = {}
+    for month in months:
+        reason = staleness(table.folder(month), made_by, inputs(month))
+        if reason:
+            found[month] = reason
+    return found
+
+
+def _make_months(
+    road: Road,
+    stage: str,
+    table: MonthTable,
+    months: Sequence[str],
+    made_by: str,
+    inputs: Callable[[Road, str], dict[str, str]],
+    rows: Callable[[date, date], pl.DataFrame],
+) -> list[Made]:
+    """Make a stage's months, neighbours in one go, and write each with what it was made from."""
+    made = []
+    for run in neighbours(months):
+        road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
+        first, _ = span_of(road.market.calendar.month_sessions(run[0]))
+        _, last = span_of(road.market.calendar.month_sessions(run[-1]))
+        frame = rows(first, last)
+        for month in run:
+            start, stop = span_of(road.market.calendar.month_sessions(month))
+            of_month = frame.filter(pl.col("session").is_between(start, stop))
+            manifest = table.write(month, of_month, manifest_of(made_by, inputs(road, month)))
+            made.append(Made.of(stage, month, table.folder(month), manifest))
+    return made
+
+
+def neighbours(months: Sequence[str]) -> list[list[str]]:
+    """Return the months in runs of consecutive ones, none so long that memory would matter."""
+    runs: list[list[str]] = []
+    for month in sorted(months):
+        if runs and next_month(runs[-1][-1]) == month and len(runs[-1]) < MONTHS_AT_ONCE:
+            runs[-1].append(month)
+        else:
+            runs.append([month])
+    return runs
