@@ -1,6 +1,7 @@
 """The charts say what the figures say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from alpha_assets.report import ReportInputs, chart_images
 from alpha_assets.report.charts import figures
+from alpha_assets.report.figure import interval
 
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),
@@ -138,3 +140,19 @@ def test_values_in_the_page_have_six_digits(drawn: dict[str, Any]) -> None:
     net = [row["net"] for row in with_field(drawn["equity"], "gross")]
     assert net == [float(f"{value:.6g}") for value in net]
     assert np.isfinite(net).all()
+
+
+def test_group_whiskers_are_two_standard_errors_and_missing_without_one() -> None:
+    assert interval({"mean": 0.1, "error": 0.02}) == {
+        "mean": 0.1,
+        "low": pytest.approx(0.1 - 1.96 * 0.02),
+        "high": pytest.approx(0.1 + 1.96 * 0.02),
+    }
+    assert interval({"mean": 0.1, "error": None}) == {"mean": 0.1, "low": None, "high": None}
+
+
+def test_loss_in_the_first_session_is_already_a_drawdown(run: ReportInputs) -> None:
+    lost = run.daily.head(3).with_columns(net_return=pl.Series([-0.1, 0.0, 0.05]))
+    chart = figures(replace(run, daily=lost))["drawdown"].specification()
+    fallen = [row["drawdown"] for row in with_field(chart, "drawdown")]
+    assert fallen == pytest.approx([-0.1, -0.1, 0.9 * 1.05 - 1])
