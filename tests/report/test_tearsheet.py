@@ -74,7 +74,7 @@ def test_feeds_that_are_off_are_named_with_what_they_cost(page: str) -> None:
 def test_notes_name_basis_static_sectors_and_vanished_names(page: str) -> None:
     assert "Prices as quoted" in page
     assert "Sectors are static" in page
-    assert "1 positions left because the source stopped" in page
+    assert "because the source stopped delivering the name: 1 (source_end)" in page
     assert "No cash rates were given" in page
     assert "Exit returns are those of the generator." in page
 
@@ -115,6 +115,14 @@ def test_empty_run_gives_a_page_that_says_so(empty_run: ReportInputs) -> None:
 def test_missing_figure_says_why_where_it_stands(make_run: Callable[..., ReportInputs]) -> None:
     page = tear_sheet(make_run(30, 12))
     assert re.search(r'<td title="30 sessions are fewer than 100">–</td>', page)
+
+
+def test_book_that_loses_before_costs_has_no_break_even_in_its_headline(
+    make_run: Callable[..., ReportInputs],
+) -> None:
+    page = tear_sheet(make_run(400, 40, simulated=False, skill=0.0))
+    assert "loses before costs" in page
+    assert "dotted amber" not in page
 
 
 def test_command_to_make_it_again_is_on_the_page(page: str) -> None:

@@ -34,11 +34,11 @@ def rolling_ic(inputs: ReportInputs) -> Figure:
     smooth = series.select(
         "session", "rank_ic", rolling=pl.col("rank_ic").rolling_mean(window)
     ).drop_nulls("rolling")
+    planted = number(inputs.metrics, "signal", f"h{horizon}", "planted", "oracle_rank_ic")
     chart = None
     if len(smooth):
         levels: list[Row] = [{"level": 0.0, "word": "zero"}]
         mean = number(inputs.metrics, "signal", f"h{horizon}", "rank_ic", "mean")
-        planted = number(inputs.metrics, "signal", f"h{horizon}", "planted", "oracle_rank_ic")
         axis = alt.Axis(format=".2f")
         line = (
             alt.Chart(table(smooth))
@@ -57,8 +57,8 @@ def rolling_ic(inputs: ReportInputs) -> Figure:
         layers.append(pointer(smooth, tips))
         chart = alt.layer(*layers).properties(height=HEIGHT, width="container")
     caption = (
-        f"Mean of the last {window} sessions, horizon {horizon}. Dashed grey: mean of the span; "
-        "dotted amber: what was planted, on simulated data."
+        f"Mean of the last {window} sessions, horizon {horizon}. Dashed grey: mean of the span"
+        + ("." if planted is None else "; dotted amber: what was planted.")
     )
     return Figure("rolling_ic", "Rolling rank IC", caption, chart)
 

@@ -88,6 +88,9 @@ def headlines(metrics: Mapping[str, object]) -> list[Headline]:
     net, gross = at(metrics, "portfolio", "net"), at(metrics, "portfolio", "gross")
     traded, costs = at(metrics, "portfolio", "turnover"), at(metrics, "costs")
     fall = (at(net, "drawdown_peak") or "start", at(net, "drawdown_trough") or "none")
+    break_even = number(costs, "break_even_bps")
+    loses = break_even is not None and break_even <= 0
+    spare = "loses before costs" if loses else f"breaks even at {bps(break_even)}"
     held = plain(number(traded, "holding_sessions"), 0)
     return [
         Headline(
@@ -119,8 +122,7 @@ def headlines(metrics: Mapping[str, object]) -> list[Headline]:
         Headline(
             "Costs a year",
             percent(number(costs, "total_annual_return")),
-            f"trading {bps(number(costs, 'trading_bps'))}, "
-            f"breaks even at {bps(number(costs, 'break_even_bps'))}",
+            f"trading {bps(number(costs, 'trading_bps'))}, {spare}",
         ),
     ]
 
@@ -166,7 +168,7 @@ def notes(inputs: ReportInputs) -> list[str]:
     exits = number(data, "source_end_exits") or 0
     if exits:
         said.append(
-            f"{whole(exits)} positions left because the source stopped delivering the name "
+            f"Positions that left because the source stopped delivering the name: {whole(exits)} "
             "(source_end), at the last close: not a true delisting return."
         )
     horizon = main_horizon(inputs.metrics)
