@@ -5,6 +5,7 @@ Shape letter: R bars.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -85,9 +86,15 @@ def known_rows(
     Raises:
         FeedError: a row does not say when it became readable.
     """
-    decided = pl.lit(calendar.decisions[until]).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    decided = datetime.fromisoformat(str(calendar.decisions[until])).replace(tzinfo=UTC)
     stamp = pl.col("available_at")
-    frame = rows.lazy().filter(stamp.is_null() | (stamp <= decided)).collect()
+    is_known = stamp.is_null() | (stamp <= decided)
+    if isinstance(rows, pl.LazyFrame):
+        frame = rows.filter(is_known).collect()
+    elif rows.select(is_known.all()).item():
+        frame = rows  # a copy of everything would only cost
+    else:
+        frame = rows.filter(is_known)
     unstamped = frame["available_at"].null_count()
     if unstamped:
         first = frame.filter(stamp.is_null()).row(0)
@@ -124,6 +131,8 @@ def _first_of_each(key_R: Index, effective_R: Index, frame: pl.DataFrame) -> Ind
     order = np.argsort(key_R, kind="stable") if (step_R < 0).any() else np.arange(len(key_R))
     sorted_R = key_R[order]
     same_R = sorted_R[1:] == sorted_R[:-1]
+    if not same_R.any():
+        return order
     shared_R = np.append(False, same_R) | np.append(same_R, False)
     single, several = order[~shared_R], order[shared_R]
     stamp = frame["available_at"].to_physical().to_numpy()[several]

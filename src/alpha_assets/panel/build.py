@@ -109,12 +109,11 @@ def _span(calendar: Calendar, first: date, last: date) -> range:
     return range(start, start + len(sessions))
 
 
-def _bar_columns(rows: Frame) -> pl.LazyFrame:
+def _bar_columns(rows: Frame) -> Frame:
     """Return the bars with every column that the panel reads, null where a feed lacks it."""
     wanted = {**BAR_VALUES, "adjustment_factor": pl.Float64, "share_factor": pl.Float64}
-    lazy = rows.lazy()
-    present = lazy.collect_schema().names()
-    return lazy.select(
+    present = rows.lazy().collect_schema().names()
+    return rows.select(
         "event_date",
         "symbol",
         *[
