@@ -101,7 +101,7 @@ def edge_panel() -> Callable[[int], pl.DataFrame]:
         for n in (2, 3, 4):
             silence(bars, n, 1, min(20, n_sessions - 2))
         if n_sessions > 60:
-            silence(bars, 4, 22, 40)
+            silence(bars, 4, 22, 41)  # the change before is the last that a seed may know of
         silence(bars, 5, 0, 0)
         return make_panel(bars, symbols)
 

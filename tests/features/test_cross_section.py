@@ -117,7 +117,7 @@ def test_a_constant_feature_is_zero_and_counted() -> None:
 
 def test_only_the_universe_is_compared() -> None:
     features = table(4, 30)
-    inside = features.filter(pl.col("symbol") >= "0010")
+    inside = features.filter(~pl.col("symbol").is_in(["0000", "0012", "0013", "0029"]))
     got = section(features, inside).frame
     assert got.select(KEYS).equals(inside.select(KEYS))
     assert got.equals(section(inside).frame)

@@ -124,3 +124,10 @@ def test_annualised_features_are_scaled_by_245_sessions(panel: pl.DataFrame) -> 
     squares = (bars["high"] / bars["low"]).log() ** 2
     expected = np.sqrt(245 * squares.mean() / (4 * np.log(2)))
     assert values["vol_park_20"][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_tick_of_a_price_is_that_of_the_table() -> None:
+    tick_rel = next(feature for feature in CATALOG if feature.name == "tick_rel")
+    prices = column(900, 3000, 3001, 30_000, 30_001, 60e6, np.nan)
+    ticks = column(1, 1, 5, 10, 50, 100_000, np.nan)
+    np.testing.assert_array_equal(tick_rel(prices), ticks / prices)
