@@ -89,8 +89,8 @@ class Folder:
             StorageError: truncated, corrupt, or not to be read.
         """
         manifest, file = self.opened(name)
-        wanted = self._columns(manifest, name, columns)
         with file, disk_errors(self.path, "read"):
+            wanted = self._columns(manifest, name, columns)
             return pl.read_parquet(file, columns=wanted, hive_partitioning=False).select(wanted)
 
     def scan(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -103,8 +103,8 @@ class Folder:
             StorageError: truncated, corrupt, or not to be read.
         """
         manifest, file = self.opened(name)
-        wanted = self._columns(manifest, name, columns)
         with file, disk_errors(self.path, "read"):
+            wanted = self._columns(manifest, name, columns)
             return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(wanted)
 
     def opened(self, name: str = ROWS) -> tuple[Manifest, IO[bytes]]:

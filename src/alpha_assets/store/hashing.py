@@ -127,7 +127,7 @@ def _feed(into: Any, series: pl.Series) -> None:  # noqa: ANN401 (hashlib's type
     elif isinstance(dtype, pl.Struct):
         for field in series.struct.fields:
             _feed(into, series.struct.field(field).rechunk())
-    else:
+    elif dtype != pl.Null:
         raise BadInput(
             f"column {series.name!r} is {dtype}, which has no content hash; store it as numbers, "
             "text, dates, instants, or lists of them"

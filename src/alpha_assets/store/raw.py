@@ -17,6 +17,7 @@ from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch,
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.hashing import UNHASHED, in_key_order
 from alpha_assets.store.manifest import Manifest, ManifestInput
+from alpha_assets.store.reading import checked_columns
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 
@@ -142,7 +143,7 @@ class RawTable:
             last: last month of publication.
             columns: which, and in which order; default: all.
         """
-        columns = list(self.feed.schema) if columns is None else list(columns)
+        columns = checked_columns(list(self.feed.schema), columns, self.name)
         if until is not None:
             last = min(last or "9999-12", self._month_of(until))
         months = self.months(first, last)

@@ -121,7 +121,7 @@ def discard(entry: Entry) -> None:
 
 def entries(root: Path) -> Iterator[Entry]:
     """Yield what lies in `storage/_tmp/`, whoever put it there."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted((root / TMP).iterdir()):
             owner = Owner.parse(path.name.partition(",")[2].rpartition(",")[0])
             if owner is not None:

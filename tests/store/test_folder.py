@@ -1,0 +1,321 @@
+"""A folder is read and replaced as one thing, and what is wrong with it is named."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
+from alpha_assets.store import Folder, ManifestInput, Store, content_hash
+from alpha_assets.store import folder as folder_module
+
+TABLE = pl.DataFrame({"symbol": ["b", "a"], "x": [2.0, 1.0]})
+
+
+@pytest.fixture
+def folder(store: Store) -> Folder:
+    """A folder that was never written."""
+    return store.folder("sim", "baseline", "backtest")
+
+
+def test_what_is_written_is_read_back(folder: Folder, made: ManifestInput, tmp_path: Path) -> None:
+    picture = tmp_path / "curve.svg"
+    picture.write_bytes(b"<svg/>")
+    keyed = made.model_copy(update={"keys": {"trades": ("symbol",)}, "extra": {"sharpe": 1.5}})
+
+    folder.write({"trades": TABLE}, keyed, {"metrics.json": b"{}", "seed=0/curve.svg": picture})
+
+    assert folder.read("trades").rows() == [("a", 1.0), ("b", 2.0)]
+    assert folder.read("trades", ["x"]).columns == ["x"]
+    assert folder.scan("trades", ["x", "symbol"]).collect().row(0) == (1.0, "a")
+    assert folder.contents() == {"metrics.json": b"{}", "seed=0/curve.svg": b"<svg/>"}
+    assert folder.contents("metrics.json") == {"metrics.json": b"{}"}
+
+
+def test_the_manifest_says_what_lies_there(folder: Folder, made: ManifestInput) -> None:
+    given = made.model_copy(update={"extra": {"sharpe": 1.5}, "status": "pointer"})
+
+    returned = folder.write({"rows": TABLE}, given)
+    manifest = folder.manifest()
+
+    assert manifest == returned
+    assert manifest is not None
+    assert json.loads((folder.path / "manifest.json").read_text())["schema_version"] == 1
+    assert (manifest.table, manifest.rows, manifest.digest) == ("backtest", 2, "0123456789ab")
+    assert manifest.content_hash == content_hash(TABLE)
+    assert manifest.inputs == {"panel": "abc"}
+    assert (manifest.status, manifest.is_complete) == ("pointer", False)
+    assert manifest.extra == {"sharpe": 1.5}
+    assert manifest.created_at.utcoffset() is not None
+    assert manifest.files["rows.parquet"].columns == {"symbol": "String", "x": "Float64"}
+
+
+def test_the_hash_of_a_folder_sees_every_file_but_those_left_out(
+    folder: Folder, made: ManifestInput
+) -> None:
+    made = made.model_copy(update={"unhashed": ("log.txt",)})
+
+    first = folder.write({"trades": TABLE}, made, {"a.json": b"1", "log.txt": b"took 3 s"})
+    again = folder.write({"trades": TABLE}, made, {"a.json": b"1", "log.txt": b"took 4 s"})
+    other = folder.write({"trades": TABLE}, made, {"a.json": b"2", "log.txt": b"took 4 s"})
+    fewer = folder.write({"trades": TABLE[:1]}, made, {"a.json": b"1", "log.txt": b""})
+
+    assert first.content_hash == again.content_hash
+    assert len({m.content_hash for m in (first, other, fewer)}) == 3
+
+
+def test_writing_replaces_the_whole_folder_and_leaves_nothing_behind(
+    store: Store, folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({"rows": TABLE}, made, {"old.txt": b"old"})
+    folder.write({"rows": TABLE[:1]}, made)
+
+    assert sorted(path.name for path in folder.path.iterdir()) == ["manifest.json", "rows.parquet"]
+    assert folder.read().height == 1
+    assert [path.name for path in store.tmp.iterdir()] == ["locks"]
+    assert list((store.tmp / "locks").glob("*.lock")) == []
+
+
+def test_a_scan_reads_what_was_there_when_it_was_made(folder: Folder, made: ManifestInput) -> None:
+    folder.write({"rows": TABLE}, made)
+    scanned = folder.scan()
+    folder.write({"rows": TABLE[:0]}, made)
+
+    assert scanned.collect().height == 2
+    assert scanned.filter(pl.col("x") > 1).collect().height == 1
+
+
+def test_a_folder_may_hold_no_table(folder: Folder, made: ManifestInput) -> None:
+    skipped = made.model_copy(update={"status": "not_enough_history"})
+
+    manifest = folder.write({}, skipped)
+
+    assert folder.exists()
+    assert (manifest.rows, manifest.files) == (0, {})
+    with pytest.raises(MissingOutput, match=r"no rows.parquet; .* status is 'not_enough_history'"):
+        folder.read()
+
+
+def test_what_was_never_made_is_missing(folder: Folder) -> None:
+    for read in (folder.read, folder.scan, folder.contents):
+        with pytest.raises(MissingOutput, match="sim/baseline/backtest has not been made in "):
+            read()
+
+
+def test_a_folder_without_a_manifest_was_never_finished(
+    folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    (folder.path / "manifest.json").unlink()
+
+    assert not folder.exists()
+    with pytest.raises(MissingOutput):
+        folder.read()
+    folder.write({"rows": TABLE}, made)
+    assert folder.read().height == 2
+
+
+def test_an_unknown_column_is_refused(folder: Folder, made: ManifestInput) -> None:
+    folder.write({"rows": TABLE}, made)
+
+    for read in (folder.read, folder.scan):
+        with pytest.raises(BadInput, match=r"backtest/rows has no column 'y'; it has symbol, x"):
+            read(columns=["x", "y"])
+
+
+def test_two_rows_of_one_key_are_refused_and_change_nothing(
+    folder: Folder, made: ManifestInput
+) -> None:
+    keyed = made.model_copy(update={"keys": {"rows": ("symbol",)}})
+    folder.write({"rows": TABLE}, keyed)
+
+    with pytest.raises(BadInput, match=r"2 rows of sim/baseline/backtest/rows share \(symbol\)"):
+        folder.write({"rows": pl.concat([TABLE[:1], TABLE[:1]])}, keyed)
+    assert folder.read().height == 2
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../x", "manifest.json", "rows.parquet", ""])
+def test_a_file_that_cannot_lie_there_is_refused(
+    folder: Folder, made: ManifestInput, name: str
+) -> None:
+    with pytest.raises(SpecError, match="file of an output folder"):
+        folder.write({"rows": TABLE}, made, {name: b""})
+    assert not folder.exists()
+
+
+def test_a_folder_of_other_outputs_is_not_replaced(store: Store, made: ManifestInput) -> None:
+    store.folder("sim", "panel", "month=2023-07").write({"rows": TABLE}, made)
+
+    with pytest.raises(StorageError, match=r"holds other finished outputs, first .*month=2023-07"):
+        store.folder("sim").write({"rows": TABLE}, made)
+    assert store.folder("sim", "panel", "month=2023-07").read().height == 2
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_replaced(
+    folder: Folder, made: ManifestInput
+) -> None:
+    folder.path.parent.mkdir(parents=True)
+    folder.path.write_text("mine")
+
+    with pytest.raises(StorageError, match="is not a folder of this store; move it away"):
+        folder.write({"rows": TABLE}, made)
+    assert folder.path.read_text() == "mine"
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 7)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncate, r"rows.parquet has .* bytes and its manifest says .*: it was truncated"),
+        (empty, r"rows.parquet has 0 bytes and its manifest says"),
+        (flip_a_bit, r"rows.parquet has other bytes than were written .*: it is corrupt"),
+        (delete, r"rows.parquet is gone"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_way_out(
+    folder: Folder, made: ManifestInput, damage: Callable[[Path], None], words: str
+) -> None:
+    folder.write({"rows": pl.DataFrame({"x": list(range(1000))})}, made)
+    damage(folder.path / "rows.parquet")
+
+    for read in (folder.read, folder.scan):
+        with pytest.raises(StorageError, match=f"{words}.*; delete .*backtest and run again"):
+            read()
+    folder.write({"rows": TABLE}, made)
+    assert folder.read().height == 2
+
+
+def test_a_file_that_rots_after_it_was_read_is_noticed(folder: Folder, made: ManifestInput) -> None:
+    folder.write({"rows": pl.DataFrame({"x": list(range(1000))})}, made)
+    assert folder.read().height == 1000
+    flip_a_bit(folder.path / "rows.parquet")
+
+    with pytest.raises(StorageError, match="it is corrupt"):
+        folder.read()
+
+
+def test_damaged_raw_rows_are_not_lightly_deleted(store: Store, made: ManifestInput) -> None:
+    folder = store.folder("sim", "raw", "daily_bars", "month=2023-07")
+    folder.write({"rows": TABLE}, made)
+    truncate(folder.path / "rows.parquet")
+
+    with pytest.raises(StorageError, match=r"restore .* from a backup; or delete .* then lost"):
+        folder.read()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a manifest"),
+        (b'{"schema_version": 1', "not a manifest"),
+        (b'{"schema_version": 1}', "not a manifest: table: Field required"),
+    ],
+)
+def test_a_damaged_manifest_is_named_with_the_way_out(
+    folder: Folder, made: ManifestInput, content: bytes, words: str
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    (folder.path / "manifest.json").write_bytes(content)
+
+    for read in (folder.read, folder.manifest, folder.exists):
+        with pytest.raises(StorageError, match=rf"manifest.json: {words}.*delete .* and run again"):
+            read()
+
+
+def test_a_manifest_of_another_version_is_refused(folder: Folder, made: ManifestInput) -> None:
+    folder.write({"rows": TABLE}, made)
+    path = folder.path / "manifest.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+
+    with pytest.raises(StorageError, match="schema_version = 2, this version reads 1"):
+        folder.read()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device.*free some space .* is untouched"),
+        (errno.EDQUOT, "Disk quota.*free some space"),
+        (errno.EACCES, "Permission denied.*give this user the right to write there"),
+        (errno.EROFS, "Read-only file system.*choose another --storage"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_disk_that_refuses_is_named_and_what_was_there_stays(
+    store: Store,
+    folder: Folder,
+    made: ManifestInput,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    words: str,
+) -> None:
+    folder.write({"rows": TABLE}, made)
+
+    def refuse(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_module.os, "fsync", refuse)
+        with pytest.raises(StorageError, match=f"{folder.path}: cannot write: (?i:{words})"):
+            folder.write({"rows": TABLE[:1]}, made)
+
+    assert folder.read().height == 2
+    assert [path.name for path in store.tmp.iterdir()] == ["locks"]
+    folder.write({"rows": TABLE[:1]}, made)
+    assert folder.read().height == 1
+
+
+def test_a_root_that_cannot_be_written_is_named(
+    folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    with pytest.raises(StorageError, match=r"write: Permission denied \(.*_tmp/locks\); give"):
+        folder.write({"rows": TABLE}, made)
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write({"rows": TABLE}, made)
+
+    def refuse(*args: object, **kwargs: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder.path))
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    with pytest.raises(StorageError, match=r"read: Permission denied .* right to read there"):
+        folder.read()
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path: Path, made: ManifestInput) -> None:
+    (tmp_path / "storage").write_text("")
+    folder = Store(str(tmp_path / "storage")).folder("sim", "panel")
+
+    assert folder.manifest() is None
+    with pytest.raises(StorageError, match=r"cannot write: (Not a directory|File exists)"):
+        folder.write({"rows": TABLE}, made)

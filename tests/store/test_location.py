@@ -1,0 +1,74 @@
+"""Storage is named by a URL; only this machine's folders work today."""
+
+from pathlib import Path
+
+import pytest
+
+from alpha_assets.errors import SpecError, StorageError
+from alpha_assets.store import Store, storage_root
+
+
+def test_a_path_and_a_file_url_name_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / "my storage"
+
+    assert storage_root("my storage") == there
+    assert storage_root(str(there)) == there
+    assert storage_root(f"file://{tmp_path}/my%20storage") == there
+    assert storage_root(f"file://localhost{there}") == there
+
+
+def test_naming_a_store_makes_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "storage"))
+    folder = store.folder("sim", "panel", "month=2023-07")
+
+    assert folder.manifest() is None
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket", "memory://x", "https://a/b"])
+def test_other_storage_is_refused_by_name_with_the_way_out(url: str) -> None:
+    scheme = url.partition(":")[0]
+    with pytest.raises(SpecError, match=f"'{scheme}' storage is not supported, only a"):
+        Store(url).root  # noqa: B018
+
+
+@pytest.mark.parametrize("url", ["file://server/share", "file://storage", "file:storage"])
+def test_a_file_url_of_elsewhere_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match="want three slashes"):
+        storage_root(url)
+
+
+def test_no_storage_is_refused() -> None:
+    with pytest.raises(SpecError, match="want a folder, such as 'storage'"):
+        storage_root(" ")
+
+
+@pytest.mark.parametrize("part", ["..", ".", "", "a/b", ".hidden", "-x", "a b", "a\0"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, part: str) -> None:
+    with pytest.raises(SpecError, match="cannot name an output folder"):
+        Store(str(tmp_path)).folder("sim", part)
+
+
+def test_the_corner_of_unfinished_outputs_is_not_an_output(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="_tmp is where unfinished outputs lie"):
+        Store(str(tmp_path)).folder("_tmp", "locks")
+    with pytest.raises(SpecError, match="needs a name"):
+        Store(str(tmp_path)).folder()
+
+
+def test_only_what_lies_in_tmp_is_removed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    state = store.tmp / "resume" / "sim"
+    state.mkdir(parents=True)
+
+    store.remove(state)
+    store.remove(state)
+
+    assert not state.exists()
+    for outside in (tmp_path / "sim", store.tmp, store.tmp / ".." / "sim"):
+        with pytest.raises(StorageError, match="only what does is removed"):
+            store.remove(outside)
