@@ -142,12 +142,18 @@ def taken(
         ages = pl.Series(f"{feed}_age", [], dtype=pl.Int16)
         return nothing.with_columns(ages).clear(len(row_L))
     known_L = row_L >= 0
-    age_L = session_L - past.effective_R[row_L]  # -1 reads some row, then erased
-    age = nullable(f"{feed}_age", age_L.astype(np.int16), known_L)
+    # -1 reads some row, then erased; an age needs no more than 16 bits.
+    age_L = session_L.astype(np.int16) - past.effective_R.astype(np.int16).take(row_L)
+    age = nullable(f"{feed}_age", age_L, known_L)
     if max_stale is not None:
         known_L = known_L & (age_L <= max_stale)
-    place = nullable("", row_L, known_L)
+    place = places(row_L, known_L)
     return pl.DataFrame([*[past.frame[name].gather(place) for name in values], age])
+
+
+def places(row_L: Places, known_L: NDArray[np.bool_]) -> pl.Series:
+    """Return rows to gather, null where there is none; polars would cast them once a column."""
+    return nullable("", row_L, known_L).cast(pl.UInt32)
 
 
 def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]) -> pl.Series:
