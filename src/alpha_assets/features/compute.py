@@ -27,7 +27,7 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.features.kernels import Array
 
-BLOCK_SYMBOLS = 16  # 2,520 sessions of 16 symbols are a third of a megabyte per array
+BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
 
 KEYS = ("session", "symbol")
 
@@ -45,7 +45,7 @@ def compute_features(
     *,
     sessions: NDArray[np.datetime64] | None = None,
     threads: int = 1,
-    block_symbols: int = BLOCK_SYMBOLS,
+    block_symbols: int | None = None,
     dtype: type[np.floating] = np.float32,
 ) -> pl.DataFrame:
     """Return every feature of `catalog` on the panel rows of `first` to `last`.
@@ -58,7 +58,7 @@ def compute_features(
         last: last session to return.
         sessions: the market's sessions, where the panel may lack one for all symbols.
         threads: how many work at once; changes no bit.
-        block_symbols: symbols worked on together; changes no bit.
+        block_symbols: symbols worked on together, by default what a cache holds; changes no bit.
         dtype: of the columns; float64 shows what rounding to Float32 would hide.
 
     Returns:
@@ -75,7 +75,8 @@ def compute_features(
     start, stop = _span(wanted)
     kept_DN = grid.row_DN[start:stop] >= 0
     out = {item.name: np.empty(kept_DN.shape, dtype=dtype) for item in catalog}
-    n_symbols = grid.row_DN.shape[1]
+    n_sessions, n_symbols = grid.row_DN.shape
+    block_symbols = block_symbols or 1 + BLOCK_CELLS // max(n_sessions, 1)
     cuts = [slice(n, min(n + block_symbols, n_symbols)) for n in range(0, n_symbols, block_symbols)]
     section = _market_return(grid, cuts) if _reads_market(catalog) else None
 
