@@ -28,6 +28,7 @@ VALUES = tuple(f"x{k}" for k in range(6))
 CALENDAR = CalendarSpec(
     exchange="XTKS", zone="Asia/Tokyo", decision_time=wall_time(8, 30), sessions_per_year=245
 )
+AS_FOUND = "pandas merge_asof, as found"
 MIN_AGAINST_PANDAS, MAX_AGAINST_POLARS = 10.0, 1.1
 
 
@@ -173,7 +174,7 @@ def main() -> None:
         "polars join_asof, by symbol": in_polars(case, True),
         "polars join_asof, by session": in_polars(case, False),
         "pandas merge_asof, sorted": in_pandas_sorted(case),
-        "pandas merge_asof, as found": in_pandas(case),
+        AS_FOUND: in_pandas(case),
     }
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for join in engines.values():
@@ -193,9 +194,7 @@ def main() -> None:
         key=lambda n: median(seconds[n]),
     )
     against_polars = median(a / b for a, b in zip(mine, seconds[best], strict=True))
-    against_pandas = median(
-        b / a for a, b in zip(mine, seconds["pandas merge_asof, as found"], strict=True)
-    )
+    against_pandas = median(b / a for a, b in zip(mine, seconds[AS_FOUND], strict=True))
     print(
         f"\nbar 8: {against_polars:.2f} x the time of the better polars form "
         f"(at most {MAX_AGAINST_POLARS}); {against_pandas:.1f} x as fast as pandas "

@@ -147,13 +147,14 @@ def taken(
     age = nullable(f"{feed}_age", age_L, known_L)
     if max_stale is not None:
         known_L = known_L & (age_L <= max_stale)
-    place = places(row_L, known_L)
-    return pl.DataFrame([*[past.frame[name].gather(place) for name in values], age])
+    return rows_at(past.frame, values, row_L, known_L).with_columns(age)
 
 
-def places(row_L: Places, known_L: NDArray[np.bool_]) -> pl.Series:
-    """Return rows to gather, null where there is none; polars would cast them once a column."""
-    return nullable("", row_L, known_L).cast(pl.UInt32)
+def rows_at(
+    frame: pl.DataFrame, columns: Sequence[str], row_L: Places, known_L: NDArray[np.bool_]
+) -> pl.DataFrame:
+    """Return the rows at some places, all columns at once; null where there is none."""
+    return frame.select(columns)[nullable("", row_L, known_L).cast(pl.UInt32)]
 
 
 def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]) -> pl.Series:

@@ -19,7 +19,7 @@ from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.panel.adjustment import factors, share_factors
-from alpha_assets.panel.asof import History, join_feed, latest_rows, places, taken
+from alpha_assets.panel.asof import History, join_feed, latest_rows, rows_at, taken
 from alpha_assets.panel.bars import Bars, codes, first_effective
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
 
@@ -146,8 +146,7 @@ def _bar_values(bars: Bars, span: range, cell_L: NDArray[np.int64]) -> list[pl.S
     row_DN = np.full(len(span) * n_symbols, -1, dtype=np.int32)
     row_DN[(bars.usable_R[rows] - span.start) * n_symbols + bars.code_R[rows]] = rows
     row_L = row_DN[cell_L]
-    place = places(row_L, row_L >= 0)
-    return [bars.frame[name].gather(place) for name in BAR_VALUES]
+    return rows_at(bars.frame, list(BAR_VALUES), row_L, row_L >= 0).get_columns()
 
 
 def _factors(bars: Bars, span: range) -> tuple[tuple[Array, Array], Array]:
