@@ -83,13 +83,19 @@ def test_the_columns_are_those_of_the_contract() -> None:
     ]  # fmt: skip
 
 
-def test_winsorised_at_the_quantiles_that_numpy_finds() -> None:
-    x = np.random.default_rng(0).standard_t(2, 500).astype(np.float32)
-    low, high = np.quantile(x.astype(float), [0.01, 0.99])
-    w = np.clip(x.astype(float), low, high)
-    expected = np.clip((w - w.mean()) / w.std(), -5, 5)
-    got = section_z(np.stack([x, x]), Rules()).z_NF[:, 0]
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("n_names", [10, 500, 513, 1700])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2])
+def test_winsorised_at_the_quantiles_that_numpy_finds(n_names: int, share: float) -> None:
+    x = np.random.default_rng(n_names).standard_t(2, (3, n_names)).astype(np.float32)
+    x[1, ::3] = np.nan
+    x[2, 7:] = np.nan
+    got = section_z(x, Rules(winsorise=share)).z_NF
+    for f in range(3):
+        known = x[f, ~np.isnan(x[f])].astype(float)
+        w = np.clip(known, *np.quantile(known, [share, 1 - share]))
+        expected = np.clip((w - w.mean()) / w.std(), -5, 5)
+        np.testing.assert_allclose(got[~np.isnan(x[f]), f], expected, rtol=1e-12, atol=1e-12)
+        assert (got[np.isnan(x[f]), f] == 0).all()
 
 
 def test_z_scores_are_clipped() -> None:

@@ -3,9 +3,10 @@
 Per session and feature, over the universe rows: winsorise, z-score, clip, and 0 for what is
 missing; the share that was missing is kept beside it.  Sums run in symbol order, one after
 the other, so that symbols without a value change no bit.
-Shape letters: F features, N symbols of one session, R rows.
+Shape letters: F features, N symbols of one session, R rows, B runs, E ends of an order.
 """
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
@@ -20,6 +21,7 @@ from alpha_assets.features.kernels import Array, window_moments
 
 KEYS = ("session", "symbol")
 SESSIONS_AT_ONCE = 16
+SORT_RUN = 512  # values; longer rows leave numpy's fast path
 TRAILING = 252  # sessions of a z-score in time
 LEAST_SPREAD = 1e-9  # standard deviations in time below this count as this
 
@@ -102,17 +104,17 @@ def cross_section(
         unknown_FR = np.isnan(x_FR)
         thin_F = np.zeros(len(names), dtype=np.int64)
         constant_F = np.zeros(len(names), dtype=np.int64)
-        z_RF = np.empty(x_FR.T.shape, dtype=np.float32)
-        for start, stop in zip(cuts[:-1] - cuts[0], cuts[1:] - cuts[0], strict=True):
-            section = section_z(x_FR[:, start:stop], rules)
-            z_RF[start:stop] = section.z_NF
+        for start, stop in itertools.pairwise(cuts):
+            section = section_z(x_FR[:, start - cuts[0] : stop - cuts[0]], rules)
+            z_FN = np.ascontiguousarray(section.z_NF.T, dtype=np.float32)
+            for f, name in enumerate(names):
+                z[name][start:stop] = z_FN[f]
             thin_F += section.is_thin_F
             constant_F += section.is_constant_F
-        for f, name in enumerate(names):
-            z[name][rows] = z_RF[:, f]
         for family, of_family in members.items():
-            share_R = unknown_FR[of_family].sum(axis=0) / len(of_family)
-            families[family][rows] = share_R
+            for f in of_family:
+                families[family][rows] += unknown_FR[f]
+            families[family][rows] /= len(of_family)
         return unknown_FR.sum(axis=1), thin_F, constant_F
 
     starts = range(0, len(edges) - 1, SESSIONS_AT_ONCE)
@@ -150,10 +152,7 @@ class SectionZ(NamedTuple):
 
 def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
     """Return each feature winsorised, z-scored and clipped over the names of one session."""
-    sorted_FN = np.sort(x_FN, axis=1)  # NaN last
-    count_F = sorted_FN.shape[1] - np.isnan(sorted_FN).sum(axis=1)
-    low_F = _quantile(sorted_FN, count_F, rules.winsorise)
-    high_F = _quantile(sorted_FN, count_F, 1 - rules.winsorise)
+    low_F, high_F, count_F = _quantiles(x_FN, rules.winsorise)
     is_thin_F = count_F < max(rules.min_names, 1)
     is_constant_F = ~is_thin_F & ~(low_F < high_F)
     x_NF = np.ascontiguousarray(x_FN.T, dtype=np.float64)
@@ -250,16 +249,49 @@ def _values(
     return x_FR
 
 
-def _quantile(sorted_FN: NDArray[np.float32], count_F: NDArray[np.int64], share: float) -> Array:
-    """Return a quantile of the known values, interpolated between its neighbours."""
+def _quantiles(x_FN: NDArray[np.float32], share: float) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Return the quantiles `share` and 1 - `share` of the known values, and how many those are.
+
+    Interpolated between neighbours, as numpy does.  Only the ends of the order are wanted, and
+    they are the ends of the ends of short runs, which numpy sorts six times as fast.
+    """
+    n_names = x_FN.shape[1]
+    n_ends = int(share * n_names) + 3
+    run = SORT_RUN if n_ends <= SORT_RUN // 8 else n_names
+    n_runs = -(-n_names // run)
+    x_FBR = np.full((len(x_FN), n_runs * run), np.nan, dtype=np.float32)
+    x_FBR[:, :n_names] = x_FN
+    x_FBR = np.sort(x_FBR.reshape(len(x_FN), n_runs, run), axis=2)  # NaN last
+    count_FB = run - np.isnan(x_FBR).sum(axis=2)
+    count_F = count_FB.sum(axis=1)
+    ends = np.arange(min(n_ends, run))
+    low_FE = np.sort(x_FBR[:, :, ends].reshape(len(x_FN), -1), axis=1)
+    place_FBE = count_FB[:, :, None] - 1 - ends
+    high_FBE = np.take_along_axis(x_FBR, np.maximum(place_FBE, 0), axis=2)
+    high_FBE[place_FBE < 0] = np.nan
+    high_FE = -np.sort(-high_FBE.reshape(len(x_FN), -1), axis=1)  # the greatest first
     last_F = np.maximum(count_F - 1, 0)
-    place_F = share * last_F
-    below_F = place_F.astype(np.int64)
-    above_F = np.minimum(below_F + 1, last_F)
-    row_F = np.arange(len(sorted_FN))
-    a_F = sorted_FN[row_F, below_F].astype(np.float64)
-    b_F = sorted_FN[row_F, above_F].astype(np.float64)
-    return a_F + (b_F - a_F) * (place_F - below_F)
+    low_place_F, high_place_F = share * last_F, (1 - share) * last_F
+    below_F = high_place_F.astype(np.int64)
+    return (
+        _between(low_FE, low_place_F.astype(np.int64), 1, last_F, low_place_F % 1),
+        _between(high_FE, last_F - below_F, -1, last_F, high_place_F - below_F),
+        count_F,
+    )
+
+
+def _between(
+    x_FE: NDArray[np.float32],
+    at_F: NDArray[np.int64],
+    step: int,
+    last_F: NDArray[np.int64],
+    weight_F: Array,
+) -> Array:
+    """Return x at a place and at the next one in the direction of `step`, interpolated."""
+    row_F = np.arange(len(x_FE))
+    a_F = x_FE[row_F, at_F].astype(np.float64)
+    b_F = x_FE[row_F, np.clip(at_F + step, 0, last_F)].astype(np.float64)
+    return a_F + (b_F - a_F) * weight_F
 
 
 def _sum_in_order(x_NF: Array) -> Array:
