@@ -12,6 +12,7 @@ import pytest
 from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
 from alpha_assets.store import Folder, ManifestInput, Store, content_hash
 from alpha_assets.store import folder as folder_module
+from alpha_assets.store.reading import Snapshot, read_snapshot
 
 TABLE = pl.DataFrame({"symbol": ["b", "a"], "x": [2.0, 1.0]})
 
@@ -87,6 +88,45 @@ def test_a_scan_reads_what_was_there_when_it_was_made(folder: Folder, made: Mani
 
     assert scanned.collect().height == 2
     assert scanned.filter(pl.col("x") > 1).collect().height == 1
+
+
+def test_a_reader_whose_folder_is_replaced_starts_again_with_the_new_one(
+    folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({}, made, {"a.txt": b"old"})
+    seen: list[str] = []
+
+    def slowly(snapshot: Snapshot) -> bytes:
+        seen.append(snapshot.manifest.status)
+        if len(seen) == 1:
+            folder.write({}, made.model_copy(update={"status": "pointer"}), {"a.txt": b"new"})
+        with snapshot.open("a.txt") as file:
+            return file.read()
+
+    assert read_snapshot(folder.path, slowly, "run again") == b"new"
+    assert seen == ["complete", "pointer"]
+
+
+def test_every_file_is_on_the_disk_before_it_is_shown(
+    folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    shown: list[bool] = []
+    fsync = os.fsync
+
+    def remember(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        shown.append(folder.path.exists())
+        fsync(handle)
+
+    monkeypatch.setattr(folder_module.os, "fsync", remember)
+    folder.write({"rows": TABLE}, made, {"a/b.txt": b"b"})
+
+    lying = [folder.path, *folder.path.rglob("*")]
+    assert len(lying) == 5
+    assert {path.stat().st_ino for path in lying} <= synced
+    # Afterwards only the name of the folder itself is brought to the disk.
+    assert shown == [False] * len(lying) + [True]
 
 
 def test_a_folder_may_hold_no_table(folder: Folder, made: ManifestInput) -> None:
