@@ -142,8 +142,9 @@ def taken(
         ages = pl.Series(f"{feed}_age", [], dtype=pl.Int16)
         return nothing.with_columns(ages).clear(len(row_L))
     known_L = row_L >= 0
-    # -1 reads some row, then erased; an age needs no more than 16 bits.
-    age_L = session_L.astype(np.int16) - past.effective_R.astype(np.int16).take(row_L)
+    # -1 reads some row, then erased.  An age needs no more than 16 bits, and fresh memory costs.
+    age_L = past.effective_R.astype(np.int16).take(row_L)
+    np.subtract(session_L, age_L, out=age_L, casting="unsafe")
     age = nullable(f"{feed}_age", age_L, known_L)
     if max_stale is not None:
         known_L = known_L & (age_L <= max_stale)
@@ -154,7 +155,7 @@ def rows_at(
     frame: pl.DataFrame, columns: Sequence[str], row_L: Places, known_L: NDArray[np.bool_]
 ) -> pl.DataFrame:
     """Return the rows at some places, all columns at once; null where there is none."""
-    return frame.select(columns)[nullable("", row_L, known_L).cast(pl.UInt32)]
+    return frame.select(columns)[nullable("", row_L.view(np.uint32), known_L)]
 
 
 def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]) -> pl.Series:
