@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from alpha_assets.defs.automation import automation, run_failed
+from alpha_assets.defs.automation import Automation, automation, run_failed
 from alpha_assets.defs.checks import market_checks, recipe_checks
 from alpha_assets.defs.market import market_assets
 from alpha_assets.defs.recipe import recipe_assets
@@ -18,7 +18,7 @@ def defs() -> dg.Definitions:
     markets = {name: load_market(name) for name in names("markets")}
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
-    automatic: list[object] = []
+    automated: list[Automation] = []
     for market in markets.values():
         assets += market_assets(market)
         checks += market_checks(market)
@@ -27,12 +27,12 @@ def defs() -> dg.Definitions:
             recipe = load_recipe(name, markets[market_name])
             assets += recipe_assets(recipe, markets[market_name])
             checks += recipe_checks(recipe, markets[market_name])
-            automatic += automation(recipe, markets[market_name])
+            automated.append(automation(recipe, markets[market_name]))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=[one for one in automatic if isinstance(one, dg.UnresolvedAssetJobDefinition)],
-        schedules=[one for one in automatic if isinstance(one, dg.ScheduleDefinition)],
+        jobs=[job for one in automated for job in one.jobs],
+        schedules=[schedule for one in automated for schedule in one.schedules],
         sensors=[run_failed],
         resources={
             "storage": Storage(url=dg.EnvVar("ALPHA_STORAGE"), device="auto"),

@@ -1,7 +1,8 @@
 """Jobs for the whole road and for a day, their schedules, and word of runs that failed."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -11,13 +12,23 @@ from alpha_assets.defs.partitions import months
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
+Job = Any  # Dagster does not export the type of an asset job that is not resolved yet
+
 # Local time: after the last publication, before the decision.
 SCHEDULE_TIMES = {"Asia/Tokyo": "5 8 * * *", "America/New_York": "0 6 * * *"}
 MINUTES_BEFORE = 25  # of the decision, for any other market
 
 
-def automation(recipe: Recipe, market: Market) -> Iterator[object]:
-    """Yield the jobs and the two schedules of a recipe on a market."""
+@dataclass(frozen=True)
+class Automation:
+    """What runs by itself, once it is switched on."""
+
+    jobs: list[Job]
+    schedules: list[dg.ScheduleDefinition]
+
+
+def automation(recipe: Recipe, market: Market) -> Automation:
+    """Return the jobs and the two schedules of a recipe on a market."""
     of_market = dg.AssetSelection.groups(f"{market.name}_raw") | dg.AssetSelection.assets(
         [market.name, "panel"],
         [market.name, "features"],
@@ -41,42 +52,35 @@ def automation(recipe: Recipe, market: Market) -> Iterator[object]:
         description="Raw rows to targets, from the month's checkpoint.",
         partitions_def=months(market),
     )
-    yield month_job
-    yield day_job
-    yield retrain_schedule(market, month_job)
-    yield update_schedule(market, day_job)
+    return Automation(
+        jobs=[month_job, day_job],
+        schedules=[
+            schedule(market, f"{name}_month", month_job, on_first=True),
+            schedule(market, f"{name}_day", day_job, on_first=False),
+        ],
+    )
 
 
-def retrain_schedule(market: Market, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """Return the schedule that walks the whole road on the first session of each month."""
+def schedule(
+    market: Market, job_name: str, job: Job, *, on_first: bool
+) -> dg.ScheduleDefinition:
+    """Return the schedule of a job: on the first session of each month, or on all others."""
 
     @dg.schedule(
-        name=f"{job.name}ly_retrain",
+        name=job_name,
         job=job,
         cron_schedule=cron(market),
         execution_timezone=market.spec.calendar.zone,
-        description="On the first session of a month: the road for that month.",
+        description=(
+            "On the first session of a month: the whole road, its retraining included."
+            if on_first
+            else "On every other session: what to hold today, from the month's checkpoint."
+        ),
     )
-    def retrain(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return request(market, job.name, context.scheduled_execution_time, on_first=True)
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return request(market, job_name, context.scheduled_execution_time, on_first=on_first)
 
-    return retrain
-
-
-def update_schedule(market: Market, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """Return the schedule that updates raw rows to targets on every other session."""
-
-    @dg.schedule(
-        name=f"{job.name}ly_update",
-        job=job,
-        cron_schedule=cron(market),
-        execution_timezone=market.spec.calendar.zone,
-        description="On every other session: what to hold today.",
-    )
-    def update(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return request(market, job.name, context.scheduled_execution_time, on_first=False)
-
-    return update
+    return tick
 
 
 def request(

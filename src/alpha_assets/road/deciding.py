@@ -2,18 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date
 
 import numpy as np
 import polars as pl
 
+from alpha_assets.backtest import TARGETS, target_weights
 from alpha_assets.calendar import Dates, as_date, month_of
-from alpha_assets.dataset import Axes, Dataset
-from alpha_assets.road.frames import sessions_back, tradable_rows
+from alpha_assets.dataset import Dataset
+from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.road import learning, stages
+from alpha_assets.road.frames import (
+    feature_rows,
+    panel_rows,
+    panel_start,
+    section_rows,
+    sessions_back,
+    tradable_rows,
+    universe_start,
+)
 from alpha_assets.road.learning import POINTER, SKIPPED
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
 from alpha_assets.store.manifest import Manifest
 from alpha_assets.training import Checkpoint, load_checkpoint, score_session
 from alpha_assets.training.predict import SCHEMA as PREDICTIONS
+from alpha_assets.training.predict import prediction_axes
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,7 @@ def scores(
     start = sessions_back(road.market.calendar, decided[0], steps - 1)
     within = pl.col("session").is_between(start, as_date(decided[-1]))
     section = section.filter(within)
-    axes = Axes(
-        sessions=road.market.calendar.between(start, decided[-1]),
-        symbols=tuple(section["symbol"].unique().sort().to_list()),
-        features=card.features,
-        market_features=card.market_features,
-        horizons=card.horizons,
-        known_symbols=card.symbols,
-        known_sectors=card.sectors,
-    )
+    axes = prediction_axes(card, section, road.market.calendar.between(start, decided[-1]))
     data = Dataset.build(
         section, axes, tradable=tradable_rows(panel.filter(within)), device=road.device
     )
@@ -148,3 +153,127 @@ def targets_inputs(road: Road, month: str) -> dict[str, str]:
         "predictions": road.predictions.combined_hash(month, month),
         "panel": road.panel.combined_hash(month, month),
     }
+
+
+def make_targets(road: Road, months: Sequence[str]) -> list[Made]:
+    """Write what to hold from every rebalance session of `months`."""
+    return [_make_targets(road, month) for month in sorted(months)]
+
+
+def _make_targets(road: Road, month: str) -> Made:
+    recipe, folder = road.the_recipe, road.targets.folder(month)
+    way_out = f"make the predictions of {month}"
+    source = require(road.predictions.folder(month), recipe.digest, way_out)
+    inputs = targets_inputs(road, month)
+    if staleness(folder, recipe.digest, inputs) is None:
+        return Made.found("targets", month, folder)
+    road.progress("targets", month)
+    predictions = road.predictions.read(month, month).collect()
+    panel = road.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
+    frame = targets_of(road, predictions, panel)
+    facts = {
+        "rebalances": frame["session"].n_unique(),
+        "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
+    }
+    manifest = road.targets.write(
+        month, frame, manifest_of(recipe.digest, inputs, status=source.status, facts=facts)
+    )
+    return Made.of("targets", month, folder, manifest)
+
+
+def targets_of(road: Road, predictions: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
+    """Return what to hold from each rebalance session among the predicted ones.
+
+    Args:
+        road: whose recipe has the rule, and whose calendar says what a rebalance session is.
+        predictions: of any sessions.
+        panel: `session`, `symbol`, `shortable` of the same sessions.
+    """
+    spec, calendar = road.the_recipe.spec.portfolio, road.market.calendar
+    sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    frames = [pl.DataFrame(schema=TARGETS)]
+    for session in sessions[calendar.rebalances(sessions, spec.rebalance)]:
+        today = pl.col("session") == as_date(session)
+        barred = panel.filter(today & ~pl.col("shortable").fill_null(True))["symbol"]
+        frames.append(target_weights(predictions.filter(today), frozenset(barred.to_list()), spec))
+    return pl.concat(frames)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One session's scores and targets."""
+
+    session: date
+    model_month: str
+    scores: pl.DataFrame
+    targets: pl.DataFrame
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Scores with the weight to hold beside them, best first."""
+        weights = self.targets.select("symbol", "target_weight", "reason")
+        return self.scores.join(weights, on="symbol", how="left").sort(
+            ["horizon", "score", "symbol"], descending=[False, True, False]
+        )
+
+
+def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decision:
+    """Return what the month's model says of one session, and what to hold.
+
+    Everything is built here and now from the raw rows that were effective by the session, and
+    from nothing else that the store may hold but the checkpoint.
+
+    Args:
+        road: with a recipe.
+        asof: the session; default: the next one to decide.
+        train: make the month's checkpoint if it is missing or stale.
+
+    Raises:
+        RangeError: not a session, or one that stored bars do not reach.
+        MissingOutput: the month's checkpoint has not been made.
+    """
+    calendar = road.market.calendar
+    session = as_date(calendar.sessions[calendar.index_of(parsed_date(asof))]) if asof else None
+    edge = stages.frontier(road)
+    session = session or edge
+    if session > edge:
+        raise RangeError(
+            f"session {session} cannot be decided yet: stored bars reach the decision of {edge}"
+        )
+    month = month_of(session)
+    if train:
+        learning.make_checkpoints(road, [month])
+    model = month_model(road, month)
+    if model.checkpoint is None:
+        raise MissingOutput(
+            f"month {month} was skipped: too little history; the first month with enough is "
+            f"{model.manifest.extra.get('first_month')}"
+        )
+    steps = road.the_recipe.spec.training.sequence
+    first = sessions_back(calendar, session, steps - 1)
+    rules = road.market.universe(road.the_recipe.spec.universe.name)
+    start = min(panel_start(road.market, first), universe_start(road.market, rules, first))
+    instant = calendar.decision(session)[()].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    known = {name: table.read(until=instant) for name, table in road.raw.items() if table.months()}
+    panel = panel_rows(road.market, known, start, session)
+    features = feature_rows(road.market, panel, first, session)
+    section = section_rows(road.market, rules, features, panel, first, session).frame
+    found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
+    return Decision(
+        session=session,
+        model_month=model.checkpoint.card.month,
+        scores=found,
+        targets=targets_of(road, found, panel),
+    )
+
+
+def parsed_date(text: str) -> date:
+    """Return a date `YYYY-MM-DD`.
+
+    Raises:
+        RangeError: the text is not a date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RangeError(f"{text!r} is not a date; want YYYY-MM-DD, such as 2023-07-03") from None

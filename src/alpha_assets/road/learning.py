@@ -7,15 +7,15 @@ targets of a session read nothing that was not known at its decision.
 import shutil
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import as_date, month_of, next_month
-from alpha_assets.dataset import Axes, Dataset, Split, split_month, symbol_axis
+from alpha_assets.dataset import Dataset, Split, split_month, training_axes
 from alpha_assets.dataset.tensor import TargetTransform
 from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.features import Feature
 from alpha_assets.labels import Array, Codes, LabelSpec, forward_returns, transform
 from alpha_assets.road.frames import sessions_back, tradable_rows
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
@@ -221,7 +221,6 @@ def training_data(road: Road, split: Split) -> Dataset:
     recipe, calendar = road.the_recipe, road.market.calendar
     first_month, last_month = window_months(road, split)
     start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
-    sessions = calendar.between(start, split.valid[-1])
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
     section = road.section.read(first_month, last_month).filter(within).collect()
     panel = (
@@ -230,17 +229,14 @@ def training_data(road: Road, split: Split) -> Dataset:
         .select("session", "symbol", "stale")
         .collect()
     )
-    decided = np.concatenate([split.train, split.valid])
-    symbols = symbol_axis(section, decided)
-    sectors = tuple(section["sector"].drop_nulls().unique().sort().to_list())
-    axes = Axes(
-        sessions=sessions,
-        symbols=symbols,
-        features=section_columns(section, recipe.features),
+    axes = training_axes(
+        section,
+        calendar,
+        split,
+        steps=recipe.spec.training.sequence,
+        features=section_columns(recipe.features),
         market_features=market_columns(section),
         horizons=recipe.spec.label.horizons,
-        known_symbols=symbols,
-        known_sectors=sectors,
     )
     labels = labels_between(
         road,
@@ -255,6 +251,7 @@ def training_data(road: Road, split: Split) -> Dataset:
         labels=labels,
         transform=target_transform(recipe.spec.label),
         device=road.device,
+        dtype=recipe.spec.training.resident_dtype,
     )
 
 
@@ -267,7 +264,7 @@ def target_transform(spec: LabelSpec) -> TargetTransform:
     return fitted
 
 
-def section_columns(section: pl.DataFrame, features: Sequence[Any]) -> tuple[str, ...]:
+def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
     """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
     families = dict.fromkeys(feature.family for feature in features)
     return (

@@ -10,7 +10,7 @@ from datetime import date
 
 import polars as pl
 
-from alpha_assets.calendar import month_of, next_month
+from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.road.frames import (
@@ -159,6 +159,22 @@ def stale_months(
     return found
 
 
+def frontier(road: Road) -> date:
+    """Return the last session that can be decided: the one after the last stored bar's.
+
+    Later sessions have no rows yet: what they will know is still to be published.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = road.raw["daily_bars"]
+    months = bars.months()
+    if not months:
+        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {RUN_AGAIN}")
+    last = bars.read(first=months[-1], columns=["event_date"]).max().collect().item()
+    return as_date(road.market.calendar.after(last))
+
+
 def _make_months(
     road: Road,
     stage: str,
@@ -169,12 +185,20 @@ def _make_months(
     rows: Callable[[date, date], pl.DataFrame],
 ) -> list[Made]:
     """Make a stage's months, neighbours in one go, and write each with what it was made from."""
-    made = []
+    made: list[Made] = []
+    if not months:
+        return made
+    edge = frontier(road)
     for run in neighbours(months):
         road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
         first, _ = span_of(road.market.calendar.month_sessions(run[0]))
         _, last = span_of(road.market.calendar.month_sessions(run[-1]))
-        frame = rows(first, last)
+        if edge < first:
+            raise MissingOutput(
+                f"{stage} of {run[0]} cannot be made: the last session that stored bars let "
+                f"anyone decide is {edge}; ingest later bars"
+            )
+        frame = rows(first, min(last, edge))
         for month in run:
             start, stop = span_of(road.market.calendar.month_sessions(month))
             of_month = frame.filter(pl.col("session").is_between(start, stop))

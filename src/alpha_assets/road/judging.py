@@ -1,0 +1,361 @@
+"""What holding the targets would have earned after costs, its figures, and the tear sheet."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from alpha_assets import __version__
+from alpha_assets.backtest import Books, backtest
+from alpha_assets.calendar import as_date, month_range
+from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.evaluation import (
+    Breakdowns,
+    DataFacts,
+    EvaluationInputs,
+    evaluate,
+    metrics_json,
+    volatility_regimes,
+)
+from alpha_assets.feeds.sim import oracle
+from alpha_assets.labels import forward_returns
+from alpha_assets.report import ReportInputs, chart_images, tear_sheet
+from alpha_assets.road.frames import span_of
+from alpha_assets.road.learning import SKIPPED
+from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
+from alpha_assets.spec import digest
+
+PAGE = "tear_sheet.html"
+METRICS = "metrics.json"
+ORACLE = "_oracle"
+DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
+
+
+def decided_months(road: Road) -> tuple[str, ...]:
+    """Return the latest run of consecutive months whose targets the recipe has now.
+
+    Raises:
+        MissingOutput: there are none.
+    """
+    found = [
+        month
+        for month in road.targets.months()
+        if (manifest := road.targets.folder(month).manifest()) is not None
+        and manifest.digest == road.the_recipe.digest
+        and manifest.status != SKIPPED
+    ]
+    if not found:
+        raise MissingOutput(
+            f"recipe {road.the_recipe.name!r} has no targets on market {road.market.name!r}; "
+            f"alpha-assets run --recipe {road.the_recipe.name} --market {road.market.name}"
+        )
+    first = len(found) - 1
+    while first > 0 and month_range(found[first - 1], found[first])[1:] == (found[first],):
+        first -= 1
+    return tuple(found[first:])
+
+
+def make_backtest(road: Road, first: str | None = None, last: str | None = None) -> Made:
+    """Write positions, trades, daily books, marks and metrics of the decided months.
+
+    Args:
+        road: with a recipe.
+        first: first month; default: of the latest months decided without a gap.
+        last: last month.
+    """
+    months = month_range(first, last) if first and last else decided_months(road)
+    inputs = backtest_inputs(road, months)
+    if staleness(road.backtest, road.the_recipe.digest, inputs) is None:
+        return Made.found("backtest", None, road.backtest)
+    road.progress("backtest", f"{months[0]} to {months[-1]}")
+    for month in months:
+        require(road.targets.folder(month), road.the_recipe.digest, "alpha-assets run makes it")
+    books = simulated(road, months)
+    evaluation = evaluate(evaluation_inputs(road, months, books, digest(inputs)))
+    frames = {
+        "positions": books.positions,
+        "trades": books.trades,
+        "daily": books.daily,
+        "marks": books.marks,
+        "ic": evaluation.ic,
+    }
+    manifest = road.backtest.write(
+        frames,
+        manifest_of(
+            road.the_recipe.digest,
+            inputs,
+            facts={"first_month": months[0], "last_month": months[-1]},
+        ),
+        files={METRICS: metrics_json(evaluation.metrics)},
+    )
+    return Made.of("backtest", None, road.backtest, manifest)
+
+
+def backtest_inputs(road: Road, months: Sequence[str]) -> dict[str, str]:
+    """Return what the backtest of `months` is made from."""
+    # Labels of the last decisions are read from bars of later months, where they are stored.
+    raw = {
+        f"raw/{name}": table.combined_hash() for name, table in road.raw.items() if table.months()
+    }
+    return {
+        "targets": road.targets.combined_hash(months[0], months[-1]),
+        "predictions": road.predictions.combined_hash(months[0], months[-1]),
+        **raw,
+    }
+
+
+def simulated(road: Road, months: Sequence[str]) -> Books:
+    """Return the books of holding the stored targets from the first to the last session."""
+    calendar = road.market.calendar
+    first, _ = span_of(calendar.month_sessions(months[0]))
+    _, last = span_of(calendar.month_sessions(months[-1]))
+    targets = road.targets.read(months[0], months[-1]).collect()
+    return backtest(
+        targets,
+        {name: table.read().collect() for name, table in road.raw.items() if table.months()},
+        calendar,
+        first=first,
+        last=min(last, last_bar(road)),
+        portfolio=road.the_recipe.spec.portfolio,
+        costs=road.the_recipe.costs,
+        basis=road.market.source.basis,
+    )
+
+
+def last_bar(road: Road) -> date:
+    """Return the session of the last stored bar."""
+    bars = road.raw["daily_bars"]
+    return as_date(
+        bars.read(first=bars.months()[-1], columns=["event_date"]).max().collect().item()
+    )
+
+
+def evaluation_inputs(
+    road: Road, months: Sequence[str], books: Books, data_hash: str
+) -> EvaluationInputs:
+    """Return everything that the figures are made of."""
+    predictions = road.predictions.read(months[0], months[-1]).collect()
+    if not predictions.height:
+        raise RangeError(
+            f"months {months[0]} to {months[-1]} have no predictions: too little history"
+        )
+    first, last = span_of(predictions["session"].unique().to_numpy().astype("datetime64[D]"))
+    spec = road.the_recipe.spec
+    horizons = sorted({*DECAY_HORIZONS, *spec.label.horizons})
+    labels = forward_returns(
+        road.raw["daily_bars"].read(), road.market.calendar, horizons, spec.label.entry, first, last
+    )
+    panel = (
+        road.panel.read(months[0], months[-1])
+        .select("session", "symbol", "sector", (pl.col("close") * pl.col("volume")).alias("size"))
+        .collect()
+    )
+    return EvaluationInputs(
+        predictions=predictions,
+        labels=labels,
+        daily=books.daily,
+        trades=books.trades,
+        positions=books.positions,
+        facts=facts(road, data_hash),
+        sessions_per_year=road.market.calendar.sessions_per_year,
+        rates=cash_rates(road, books.daily),
+        breakdowns=Breakdowns(names=panel, regimes=regimes(road, months)),
+        oracle=oracle_ic(road),
+    )
+
+
+def facts(road: Road, data_hash: str) -> DataFacts:
+    """Return where the figures come from, for the report's header and notes."""
+    market, recipe = road.market, road.the_recipe
+    notes = [f"{name} {why}" for name, why in market.missing_features.items()]
+    return DataFacts(
+        market=market.name,
+        recipe=recipe.name,
+        digest=recipe.digest,
+        data_hash=data_hash,
+        code_version=__version__,
+        seed=recipe.spec.training.seeds[0],
+        source=market.spec.source.kind,
+        simulated=market.is_simulated,
+        basis=market.source.basis,
+        price_level=market.price_level,
+        currency=market.spec.currency,
+        feeds=tuple(market.feeds),
+        feeds_off=market.feeds_off,
+        sectors_static=sectors_are_static(road),
+        notes=tuple(f"Feature {note}." for note in notes),
+    )
+
+
+def sectors_are_static(road: Road) -> bool:
+    """Return whether the market's sectors carry no dates."""
+    table = road.raw.get("listings")
+    if table is None or not table.months():
+        return False
+    return bool(table.read(columns=["sector_is_static"]).collect()["sector_is_static"].any())
+
+
+def cash_rates(road: Road, daily: pl.DataFrame) -> pl.DataFrame | None:
+    """Return the cash rate as known at each session of the books; None without that feed."""
+    table = road.raw.get("rates")
+    if table is None or not table.months() or not daily.height:
+        return None
+    calendar = road.market.calendar
+    rows = table.read().sort("event_date", "available_at", "revision").collect()
+    effective = calendar.effective(rows["available_at"].dt.replace_time_zone(None).to_numpy())
+    known = rows.with_columns(
+        session=calendar.sessions[effective.clip(max=len(calendar.sessions) - 1)]
+    )
+    known = (
+        known.select("session", "cash_rate_annual").unique("session", keep="last").sort("session")
+    )
+    return (
+        daily.select("session")
+        .sort("session")
+        .join_asof(known, on="session", strategy="backward")
+        .drop_nulls()
+    )
+
+
+def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
+    """Return each session's volatility regime, from the equal-weighted market's daily returns."""
+    returns = (
+        road.features.read(months[0], months[-1], columns=["session", "symbol", "ret_1"])
+        .group_by("session")
+        .agg(pl.col("ret_1").cast(pl.Float64).mean().alias("market_return"))
+        .drop_nulls()
+        .collect()
+    )
+    return volatility_regimes(returns) if returns.height else None
+
+
+def oracle_ic(road: Road) -> dict[int, float] | None:
+    """Return the planted signal's rank IC by horizon, as prices reveal it; None on real data."""
+    if not road.market.is_simulated:
+        return None
+    summary = stored_oracle(road)["rank_ic"]["f_price"]
+    return {
+        int(name.removeprefix("h")): figures["mean"]
+        for name, figures in summary.items()
+        if figures["mean"] is not None
+    }
+
+
+def stored_oracle(road: Road) -> dict[str, Any]:
+    """Return what was planted and how much of it can be had, stored where no feature reads."""
+    folder = road.store.folder(road.market.name, ORACLE)
+    name = digest(road.market.source.identity, road.market.spec.sim)
+    if staleness(folder, name, {}) is not None:
+        road.progress("oracle", "measure what was planted")
+        found = oracle(road.market.spec.sim, road.market.calendar)
+        folder.write(
+            {"truth": found.truth},
+            manifest_of(name, {}),
+            files={"oracle.json": json.dumps(found.summary, indent=1).encode()},
+        )
+    content: dict[str, Any] = json.loads(folder.contents("oracle.json")["oracle.json"])
+    return content
+
+
+def stored_metrics(road: Road) -> dict[str, Any]:
+    """Return the figures of the stored backtest.
+
+    Raises:
+        MissingOutput: there is none.
+        StaleOutput: another digest made it.
+    """
+    way_out = f"alpha-assets run --recipe {road.the_recipe.name} --market {road.market.name}"
+    require(road.backtest, road.the_recipe.digest, way_out)
+    content: dict[str, Any] = json.loads(road.backtest.contents(METRICS)[METRICS])
+    return content
+
+
+def report_inputs(road: Road) -> ReportInputs:
+    """Return what the tear sheet is made from."""
+    metrics = stored_metrics(road)
+    manifest = road.backtest.manifest()
+    assert manifest is not None, "stored_metrics has just read it"
+    months = month_range(manifest.extra["first_month"], manifest.extra["last_month"])
+    return ReportInputs(
+        metrics=metrics,
+        daily=road.backtest.read("daily"),
+        ic=road.backtest.read("ic"),
+        about=road.the_recipe.spec.about,
+        checkpoints=checkpoints(road, months),
+    )
+
+
+def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
+    """Return one row per month's model."""
+    rows = []
+    for month in months:
+        manifest = road.checkpoint(month).manifest()
+        extra: Mapping[str, Any] = manifest.extra if manifest else {}
+        rows.append(
+            {
+                "month": month,
+                "status": manifest.status if manifest else "missing",
+                "epochs": extra.get("epochs"),
+                "valid_rank_ic": extra.get("valid_rank_ic"),
+            }
+        )
+    schema = {
+        "month": pl.String,
+        "status": pl.String,
+        "epochs": pl.Int64,
+        "valid_rank_ic": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema)
+
+
+def make_report(road: Road) -> Made:
+    """Write the tear sheet of the stored backtest."""
+    manifest = require(road.backtest, road.the_recipe.digest, "alpha-assets run makes the backtest")
+    inputs = {"backtest": manifest.content_hash}
+    road.progress("report", str(road.report.path / PAGE))
+    page = tear_sheet(report_inputs(road))
+    made = road.report.write(
+        {}, manifest_of(road.the_recipe.digest, inputs), files={PAGE: page.encode()}
+    )
+    return Made.of("report", None, road.report, made)
+
+
+def report_pictures(road: Road) -> dict[str, bytes]:
+    """Return the key charts as small PNGs, for the Dagster UI."""
+    return chart_images(report_inputs(road))
+
+
+def title(road: Road, metrics: Mapping[str, Any]) -> str:
+    """Return one line that says whose figures these are."""
+    span = metrics["span"]
+    simulated = ", SIMULATED DATA" if road.market.is_simulated else ""
+    return (
+        f"{road.the_recipe.name} on {road.market.name}{simulated}: {span['first_session']} to "
+        f"{span['last_session']}, digest {road.the_recipe.digest}"
+    )
+
+
+def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return the figures that a run prints, formatted."""
+    shown: dict[str, str] = {}
+    for name, horizon in metrics["signal"].items():
+        ic = horizon["rank_ic"]
+        shown[f"rank IC {name}"] = (
+            f"{_number(ic['mean'], 4)} [{_number(ic['low'], 4)}, {_number(ic['high'], 4)}]"
+        )
+        shown[f"  t (smallest of three) {name}"] = _number(ic["t"], 2)
+        planted = horizon.get("planted")
+        if planted and planted.get("share") is not None:
+            shown[f"  share of planted IC {name}"] = f"{100 * planted['share']:.0f} %"
+    for side in ("net", "gross"):
+        figures = metrics["portfolio"][side]
+        shown[f"Sharpe, {side}"] = (
+            f"{_number(figures['sharpe'], 2)} ± {_number(figures['sharpe_se'], 2)}"
+        )
+    return shown
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

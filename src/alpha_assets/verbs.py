@@ -1,0 +1,249 @@
+"""The verbs of the project as functions: what the command line and notebooks share.
+
+    import alpha_assets as aa
+    aa.run("rolling_transformer", market="sim", first_month="2023-07")
+
+Each returns plain values: dicts, lists, numbers and text.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from alpha_assets.audit import audit as certify
+from alpha_assets.audit import choose_cuts
+from alpha_assets.calendar import Calendar, as_date, month_of, month_range
+from alpha_assets.errors import BadInput, MissingOutput, SpecError
+from alpha_assets.feeds.check import import_check as check_folder
+from alpha_assets.report import at
+from alpha_assets.road import deciding, judging, learning, stages
+from alpha_assets.road import run as walking
+from alpha_assets.road.devices import device_named
+from alpha_assets.road.market import Market, load_market
+from alpha_assets.road.pipelines import names
+from alpha_assets.road.recipe import Recipe, load_recipe, markets_of
+from alpha_assets.road.road import Progress, Road, silent, staleness
+from alpha_assets.store.store import Store
+
+OF_MARKET = "market."
+
+
+def markets() -> list[dict[str, Any]]:
+    """Return every market: where it reads, its exchange, its universes."""
+    rows = []
+    for name in names("markets"):
+        spec = load_market(name).spec
+        rows.append(
+            {
+                "market": name,
+                "source": spec.source.kind,
+                "exchange": spec.calendar.exchange,
+                "universes": ", ".join(spec.universes),
+                "about": spec.about,
+            }
+        )
+    return rows
+
+
+def recipes() -> list[dict[str, Any]]:
+    """Return every recipe: its model, loss, horizons and markets."""
+    rows = []
+    for name in names("recipes"):
+        recipe = load_recipe(name, load_market(markets_of(name)[0]))
+        rows.append(
+            {
+                "recipe": name,
+                "model": recipe.spec.model.kind,
+                "loss": recipe.spec.loss.kind,
+                "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
+                "markets": ", ".join(recipe.spec.markets),
+                "digest": recipe.digest,
+                "about": recipe.spec.about,
+            }
+        )
+    return rows
+
+
+def open_road(
+    recipe: str,
+    *,
+    market: str | None = None,
+    data: Path | None = None,
+    storage: str | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Road:
+    """Return the road of a recipe on a market.
+
+    Args:
+        recipe: a name in `pipelines/recipes`.
+        market: a name in `pipelines/markets`; default: the recipe's home.
+        data: a folder of files to read instead of the market's source.
+        storage: where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
+        overrides: `section.key=value` of the recipe; with `market.` in front, of the market.
+        device: `cpu`, `cuda`, or `auto`.
+        progress: told what is being done.
+    """
+    of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
+    of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
+    home = markets_of(recipe)[0]
+    loaded = load_market(market or home, overrides=of_market, data=data)
+    return Road(
+        loaded,
+        Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),
+        load_recipe(recipe, loaded, overrides=of_recipe),
+        device=device_named(device),
+        progress=progress,
+    )
+
+
+def run(
+    recipe: str = "rolling_transformer",
+    *,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    **where: Any,  # noqa: ANN401 -- the keywords of `open_road`
+) -> dict[str, Any]:
+    """Walk the whole road in one process, doing only what is stale; return its figures."""
+    road = open_road(recipe, **where)
+    walking.run(road, first_month, last_month)
+    return figures(road)
+
+
+def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the figures of the stored backtest."""
+    return figures(open_road(recipe, **where))
+
+
+def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Make the tear sheet again from the stored backtest; return its figures."""
+    road = open_road(recipe, **where)
+    judging.make_report(road)
+    return figures(road)
+
+
+def predict(
+    recipe: str = "rolling_transformer",
+    *,
+    asof: str | None = None,
+    train: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return the scores and targets of one session, from rows effective by it alone."""
+    road = open_road(recipe, **where)
+    decided = deciding.decide(road, asof, train=train)
+    return {
+        "title": f"{recipe} on {road.market.name}, decided {decided.session}",
+        "session": decided.session.isoformat(),
+        "model_month": decided.model_month,
+        "rows": decided.rows.to_dicts(),
+    }
+
+
+def status(recipe: str = "rolling_transformer", **where: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Return every stage: months there, months stale, and why the first one is."""
+    road = open_road(recipe, **where)
+    return walking.status(road)
+
+
+def audit(
+    recipe: str = "rolling_transformer",
+    *,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    cuts: int = 2,
+    seed: int = 0,
+    vintage: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return the causality certificate of a recipe; the last decidable month by default."""
+    road = open_road(recipe, **where)
+    walking.ingest_all(road)
+    stored = walking.months_of_data(road)
+    last = last_month or stored[-1]
+    months = month_range(first_month or last, last)
+    walking.check_months(road, stored, months[0], last)
+    chosen = choose_cuts(road, months, cuts, seed)
+    return certify(road, chosen, seed=seed, vintage=vintage).as_json()
+
+
+def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:
+    """Return every problem of a folder of feeds, read with a market's calendar."""
+    spec = load_market(market).spec
+    found = check_folder(Path(folder), Calendar.load(spec.calendar))
+    return {"folder": str(folder), "text": found.text(), **found.as_json()}
+
+
+def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a query over a market's stored tables.
+
+    Every folder of months is a view: `panel`, `features`, `cross_section_all`,
+    `raw_daily_bars`, `<recipe>_predictions`; a backtest's tables are `<recipe>_positions` ….
+    """
+    store = Store(storage or os.environ.get("ALPHA_STORAGE", "storage"))
+    root = store.root / market
+    if not root.is_dir():
+        raise MissingOutput(f"{root} does not exist; alpha-assets run --market {market} makes it")
+    with duckdb.connect(":memory:") as connection:
+        for name, pattern in views(root).items():
+            quoted = str(pattern).replace("'", "''")
+            connection.execute(
+                f'create view "{name}" as select * from read_parquet(\'{quoted}\', '
+                "hive_partitioning = false)"
+            )
+        try:
+            return connection.sql(query).pl().to_dicts()
+        except duckdb.Error as error:
+            raise BadInput(f"{error}\ntables: {', '.join(sorted(views(root)))}") from None
+
+
+def views(root: Path) -> dict[str, Path]:
+    """Return the tables below a market's folder: name to Parquet files."""
+    found: dict[str, Path] = {}
+    for file in root.rglob("*.parquet"):
+        parts = list(file.relative_to(root).parts[:-1])
+        if any(part.startswith("_") for part in parts):
+            continue
+        if parts[-1].startswith("month="):
+            found["_".join(parts[:-1])] = root.joinpath(*parts[:-1], "*", "rows.parquet")
+        else:
+            found["_".join([*parts[:-1], file.stem])] = file
+    return found
+
+
+def figures(road: Road) -> dict[str, Any]:
+    """Return the short table of a stored backtest and where its tear sheet lies."""
+    metrics = judging.stored_metrics(road)
+    return {
+        "title": judging.title(road, metrics),
+        "figures": judging.headline_figures(metrics),
+        "metrics": metrics,
+        "report": str(road.report.path / judging.PAGE),
+    }
+
+
+def demo_launches() -> list[list[str]]:
+    """Return the arguments of the Dagster runs that make the demo, in order."""
+    market = load_market("sim")
+    last = month_of(market.spec.sim.last)
+    months = month_range(market.spec.first_month, last)
+    group, recipe = f"group:{market.name}_raw", "rolling_transformer"
+    universe = load_recipe(recipe, market).spec.universe.name
+    section = f'key:"{market.name}/cross_section/{universe}"'
+    history = f'{group} or key:"{market.name}/panel" or key:"{market.name}/features" or {section}'
+    module = ["-m", "alpha_assets.definitions"]
+
+    def launch(selection: str, *span: str) -> list[str]:
+        partitions = ["--partition-range", f"{span[0]}-01...{span[-1]}-01"] if span else []
+        return [*module, "--select", selection, *partitions]
+
+    learned = " or ".join(
+        f'key:"{market.name}/{recipe}/{stage}"' for stage in ("checkpoint", "predictions", "targets")
+    )
+    judged = " or ".join(f'key:"{market.name}/{recipe}/{stage}"' for stage in ("backtest", "report"))
+    return [launch(history, *months), launch(learned, *months[-6:]), launch(judged)]
