@@ -7,26 +7,23 @@ Each returns plain values: dicts, lists, numbers and text.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit import choose_cuts
-from alpha_assets.calendar import Calendar, as_date, month_of, month_range
-from alpha_assets.errors import BadInput, MissingOutput, SpecError
-from alpha_assets.feeds.check import import_check as check_folder
-from alpha_assets.report import at
-from alpha_assets.road import deciding, judging, learning, stages
+from alpha_assets.calendar import Calendar, month_of, month_range
+from alpha_assets.errors import BadInput, MissingOutput
+from alpha_assets.road import deciding, judging
 from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
 from alpha_assets.road.market import Market, load_market
 from alpha_assets.road.pipelines import names
 from alpha_assets.road.recipe import Recipe, load_recipe, markets_of
-from alpha_assets.road.road import Progress, Road, silent, staleness
+from alpha_assets.road.road import Progress, Road, silent
 from alpha_assets.store.store import Store
 
 OF_MARKET = "market."
@@ -174,6 +171,8 @@ def audit(
 
 def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
+    from alpha_assets.feeds.check import import_check as check_folder
+
     spec = load_market(market).spec
     found = check_folder(Path(folder), Calendar.load(spec.calendar))
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
@@ -193,7 +192,7 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
         for name, pattern in views(root).items():
             quoted = str(pattern).replace("'", "''")
             connection.execute(
-                f'create view "{name}" as select * from read_parquet(\'{quoted}\', '
+                f"create view \"{name}\" as select * from read_parquet('{quoted}', "
                 "hive_partitioning = false)"
             )
         try:
@@ -243,7 +242,10 @@ def demo_launches() -> list[list[str]]:
         return [*module, "--select", selection, *partitions]
 
     learned = " or ".join(
-        f'key:"{market.name}/{recipe}/{stage}"' for stage in ("checkpoint", "predictions", "targets")
+        f'key:"{market.name}/{recipe}/{stage}"'
+        for stage in ("checkpoint", "predictions", "targets")
     )
-    judged = " or ".join(f'key:"{market.name}/{recipe}/{stage}"' for stage in ("backtest", "report"))
+    judged = " or ".join(
+        f'key:"{market.name}/{recipe}/{stage}"' for stage in ("backtest", "report")
+    )
     return [launch(history, *months), launch(learned, *months[-6:]), launch(judged)]

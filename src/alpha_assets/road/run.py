@@ -1,7 +1,7 @@
 """The whole road in one process, doing only what is stale."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -9,14 +9,7 @@ from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.road import deciding, judging, learning, stages
 from alpha_assets.road.road import Made, Road
-
-
-@dataclass(frozen=True)
-class Span:
-    """Months with data, and the months to decide."""
-
-    history: tuple[str, ...]
-    decided: tuple[str, ...]
+from alpha_assets.store.table import MonthTable
 
 
 def run(road: Road, first_month: str | None = None, last_month: str | None = None) -> Made:
@@ -125,3 +118,70 @@ def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[st
             f"training sessions are there from {first_full} on"
         )
     return month_range(first_month or first_full, last)
+
+
+def status(road: Road) -> list[dict[str, Any]]:
+    """Return one row per stage: months there, months stale or missing, and the first reason."""
+    rows = [
+        {
+            "stage": f"raw/{name}",
+            "made": len(table.months()),
+            "to do": None,
+            "why": "",
+            **_ends(table.months()),
+        }
+        for name, table in road.raw.items()
+    ]
+    rows += [
+        {"stage": f"raw/{name}", "made": 0, "to do": None, "why": f"off: {why}", **_ends(())}
+        for name, why in road.market.feeds_off.items()
+    ]
+    if not road.raw["daily_bars"].months():
+        return rows
+    months = months_of_data(road)
+    universe = road.the_recipe.spec.universe.name
+    data_digest, recipe_digest = road.market.data_digest, road.the_recipe.digest
+    market_stages: list[tuple[str, MonthTable, str, Callable[[str], dict[str, str]]]] = [
+        ("panel", road.panel, data_digest, lambda m: stages.panel_inputs(road, m)),
+        ("features", road.features, data_digest, lambda m: stages.features_inputs(road, m)),
+        (
+            f"cross_section/{universe}",
+            road.section,
+            stages.cross_section_digest(road, universe),
+            lambda m: stages.cross_section_inputs(road, universe, m),
+        ),
+    ]
+    for name, table, made_by, inputs in market_stages:
+        stale = stages.stale_months(table, months, made_by, inputs)
+        rows.append(_row(name, table.months(), stale))
+    for table in (road.predictions, road.targets):
+        made = table.months()
+        stale = {
+            month: f"made by digest {manifest.digest}, now {recipe_digest}"
+            for month in made
+            if (manifest := table.folder(month).manifest()) and manifest.digest != recipe_digest
+        }
+        rows.append(_row(f"{road.the_recipe.name}/{table.parts[-1]}", made, stale))
+    for folder in (road.backtest, road.report):
+        manifest = folder.manifest()
+        is_stale = manifest is not None and manifest.digest != recipe_digest
+        rows.append(
+            {
+                "stage": f"{road.the_recipe.name}/{folder.parts[-1]}",
+                "made": int(manifest is not None),
+                "to do": int(is_stale or manifest is None),
+                "why": f"made by digest {manifest.digest}" if manifest and is_stale else "",
+                "first": manifest.extra.get("first_month", "") if manifest else "",
+                "last": manifest.extra.get("last_month", "") if manifest else "",
+            }
+        )
+    return rows
+
+
+def _row(stage: str, made: Sequence[str], stale: dict[str, str]) -> dict[str, Any]:
+    why = next((f"{month}: {reason}" for month, reason in stale.items()), "")
+    return {"stage": stage, "made": len(made), "to do": len(stale), "why": why, **_ends(made)}
+
+
+def _ends(months: Sequence[str]) -> dict[str, str]:
+    return {"first": months[0] if months else "", "last": months[-1] if months else ""}
