@@ -93,6 +93,27 @@ def test_several_factors_that_become_known_together_multiply() -> None:
     assert list(column(found, "cum_factor").values()) == [1.0, 1.0, 0.1]
 
 
+def test_factors_that_become_known_together_multiply_in_the_order_of_their_sessions() -> None:
+    # (1/3 · 3.1) · 0.2 and (0.2 · 3.1) · 1/3 differ in the last bit.
+    sizes = (1 / 3, 3.1, 0.2)
+    rows = [
+        bar("A", n, 1.0, adjustment_factor=factor, available_at=evening(3))
+        for n, factor in enumerate(sizes)
+    ]
+    for delivered in (rows, rows[::-1]):
+        assert column(panel(delivered, last=4), "cum_factor")[day(4)] == (1 / 3 * 3.1) * 0.2
+    assert (1 / 3 * 3.1) * 0.2 != (0.2 * 3.1) * (1 / 3)
+
+
+def test_a_bar_is_not_used_before_its_own_session_is_over_whatever_its_stamp() -> None:
+    early = bar("A", 2, 50.0, adjustment_factor=0.5, available_at=evening(2, time(7)))
+    found = panel([bar("A", 1, 100.0), early], last=3)
+
+    assert column(found, "close") == {day(2): 100.0, day(3): 50.0}
+    assert column(found, "stale") == {day(2): 0, day(3): 0}
+    assert column(found, "cum_factor") == {day(2): 1.0, day(3): 0.5}
+
+
 def test_a_share_factor_is_kept_where_it_is_given() -> None:
     rights = bar("A", 1, 90.0, adjustment_factor=0.9, share_factor=1.0)
     found = panel([bar("A", 0, 100.0), rights, bar("A", 2, 91.0)], last=3)
@@ -161,7 +182,7 @@ def test_an_exit_that_is_corrected_away_ends_no_row_after_the_correction() -> No
 
 def test_sector_and_membership_are_those_known_at_the_session() -> None:
     events = listings([listing("A", 0), listing("A", 2, sector="Toys", shortable=False)])
-    spells = membership([("A", 1, True), ("A", 3, False)])
+    spells = membership([("A", 1, True), ("A", 3, False), ("Z", 4, True)])
     rows = [bar(symbol, n, 100.0) for symbol in "AB" for n in range(4)]
     found = panel(rows, last=4, listings=events, membership=spells)
 

@@ -121,9 +121,11 @@ def test_a_row_counts_at_the_decision_instant_and_not_a_microsecond_later(
             [bar("A", 3, 1.0, available_at=evening(3)), bar("A", 4, 2.0, available_at=stamp)]
         )
     }
-    row = whole(raw).row(by_predicate=pl.col("session") == day(5), named=True)
-
-    assert row["close"] == (2.0 if microseconds == 0 else None)
+    # Once as the last session of the span, which is where rows are cut off, and once inside.
+    for last in (5, 9):
+        panel = build_panel(raw, TOKYO, day(0), day(last))
+        row = panel.row(by_predicate=pl.col("session") == day(5), named=True)
+        assert row["close"] == (2.0 if microseconds == 0 else None)
 
 
 def by_the_book(raw: Raw, max_stale: int = 20) -> pl.DataFrame:

@@ -135,6 +135,27 @@ def test_a_span_with_its_look_back_gives_the_rows_of_the_whole(
     assert universe(needed, RULES, *asked).equals(universe(whole, RULES, *asked))
 
 
+@pytest.mark.parametrize(
+    ("sessions_with_bar", "asked", "rules"),
+    [
+        # Four bars of five, the oldest of them in the first row of the window.
+        ((5, 7, 8, 9), 10, {"min_dollar_volume": 1.0, "dollar_volume_window": 5}),
+        ((0,), 21, {"min_price": 1.0}),  # a close 20 sessions old
+    ],
+)
+def test_the_look_back_declared_is_just_enough(
+    sessions_with_bar: tuple[int, ...], asked: int, rules: dict[str, Any]
+) -> None:
+    spec = UniverseSpec(**rules)
+    raw = {"daily_bars": bars([bar("A", n, 10.0) for n in sessions_with_bar])}
+
+    def height(lookback: int) -> int:
+        panel = build_panel(raw, TOKYO, day(asked - lookback), day(asked))
+        return universe(panel, spec, day(asked), day(asked)).height
+
+    assert (height(spec.lookback), height(spec.lookback - 1)) == (1, 0)
+
+
 def test_every_rule_decides_in_the_random_markets() -> None:
     panels = [build_panel(random_market(s), TOKYO, day(0), day(LAST)) for s in range(4)]
     heights = []

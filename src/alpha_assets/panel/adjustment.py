@@ -27,7 +27,7 @@ class Factors(NamedTuple):
 
 
 def factors(
-    usable_R: Index, session_R: Index, code_R: Index, factor_R: Array, span: range, n_symbols: int
+    usable_R: Index, code_R: Index, factor_R: Array, span: range, n_symbols: int
 ) -> Factors:
     """Return the factors of every session of `span`.
 
@@ -35,15 +35,14 @@ def factors(
     multiplying by 1 is exact, so neither the span nor other symbols change a bit.
 
     Args:
-        usable_R: number of the session at which each row becomes effective.
-        session_R: number of the session that it describes; the order within one `usable`.
+        usable_R: number of the session at which each row becomes effective; rows stand in the
+            order of the sessions that they describe, which is the order of multiplication.
         code_R: its symbol's number.
         factor_R: price multiplier of its ex-date; NaN where not given, which means 1.
         span: session numbers wanted.
         n_symbols: how many symbols there are.
     """
     moves = np.flatnonzero((factor_R != 1.0) & ~np.isnan(factor_R) & (usable_R < span.stop))
-    moves = moves[np.argsort(session_R[moves], kind="stable")]
     steps, step = np.unique(usable_R[moves], return_inverse=True)
     product_SN = np.ones((len(steps) + 1, n_symbols))  # row 0: before anything moved
     np.multiply.at(product_SN, (step + 1, code_R[moves]), factor_R[moves])

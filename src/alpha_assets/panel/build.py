@@ -154,7 +154,7 @@ def _factors(bars: Bars, span: range) -> tuple[tuple[Array, Array], Array]:
     factor_R = bars.frame["adjustment_factor"].fill_null(np.nan).to_numpy()
     share_R = bars.frame["share_factor"].fill_null(np.nan).to_numpy()
     n_symbols = len(bars.symbols)
-    price = factors(bars.usable_R, bars.session_R, bars.code_R, factor_R, span, n_symbols)
+    price = factors(bars.usable_R, bars.code_R, factor_R, span, n_symbols)
     share = share_factors(bars.usable_R, bars.code_R, share_R, factor_R, span, n_symbols)
     return price, share
 
