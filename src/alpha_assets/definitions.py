@@ -1,5 +1,7 @@
 """The code location: every market and recipe of `pipelines/` as Dagster assets."""
 
+import os
+
 import dagster as dg
 
 from alpha_assets.defs.automation import Automation, automation, run_failed
@@ -35,7 +37,7 @@ def defs() -> dg.Definitions:
         schedules=[schedule for one in automated for schedule in one.schedules],
         sensors=[run_failed],
         resources={
-            "storage": Storage(url=dg.EnvVar("ALPHA_STORAGE"), device="auto"),
+            "storage": Storage(url=os.environ.get("ALPHA_STORAGE", "storage")),
         },
         executor=dg.in_process_executor,
     )

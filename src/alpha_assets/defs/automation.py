@@ -61,9 +61,7 @@ def automation(recipe: Recipe, market: Market) -> Automation:
     )
 
 
-def schedule(
-    market: Market, job_name: str, job: Job, *, on_first: bool
-) -> dg.ScheduleDefinition:
+def schedule(market: Market, job_name: str, job: Job, *, on_first: bool) -> dg.ScheduleDefinition:
     """Return the schedule of a job: on the first session of each month, or on all others."""
 
     @dg.schedule(

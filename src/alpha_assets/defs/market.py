@@ -1,6 +1,5 @@
 """The assets of one market: raw feeds, panel, features, and a cross-section per universe."""
 
-
 import dagster as dg
 
 from alpha_assets.defs.metadata import add_months
@@ -39,8 +38,16 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
         retry_policy=NETWORK_RETRIES,
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        if feed in market.feeds_off:
+            context.add_asset_metadata({"off": market.feeds_off[feed]})
+            context.log.warning(f"{feed} is off: {market.feeds_off[feed]}")
+            return
         road = storage.road(market, None, context)
-        add_months(context, stages.ingest(road, feed, month_keys(context)))
+        found = stages.ingest_feed(road, feed, month_keys(context))
+        context.log.info(
+            f"{feed}: {found.new} new rows, {found.revised} corrections, {found.unchanged} known"
+        )
+        add_months(context, stages.stored_months(road, feed, month_keys(context)))
 
     return raw
 

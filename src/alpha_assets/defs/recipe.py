@@ -74,10 +74,10 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """Positions, trades, daily books and metrics of every decided month, after costs."""
-        from alpha_assets.road import testing
+        from alpha_assets.road import judging
 
         road = storage.road(market, recipe, context)
-        return dg.MaterializeResult(metadata=made_metadata(testing.make_backtest(road)))
+        return dg.MaterializeResult(metadata=made_metadata(judging.make_backtest(road)))
 
     @dg.asset(
         key=[*prefix, "report"],
@@ -87,12 +87,12 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """The tear sheet: one offline page."""
-        from alpha_assets.road import testing
+        from alpha_assets.road import judging
 
         road = storage.road(market, recipe, context)
-        made = testing.make_report(road)
+        made = judging.make_report(road)
         charts = {
-            f"chart/{name}": picture(png) for name, png in testing.report_pictures(road).items()
+            f"chart/{name}": picture(png) for name, png in judging.report_pictures(road).items()
         }
         return dg.MaterializeResult(metadata={**made_metadata(made), **charts})
 

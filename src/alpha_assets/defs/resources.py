@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from alpha_assets.road.devices import device_named
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
@@ -22,4 +23,4 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
         def log(stage: str, what: str) -> None:
             context.log.info(f"{stage}: {what}")
 
-        return Road(market, Store(self.url), recipe, device=self.device, progress=log)
+        return Road(market, Store(self.url), recipe, device=device_named(self.device), progress=log)

@@ -47,6 +47,17 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
     )
 
 
+def stored_months(road: Road, feed: str, months: Sequence[str]) -> list[Made]:
+    """Return what is stored of a feed in `months`; a month without rows is not among them."""
+    table = road.raw[feed].table
+    found = []
+    for month in months:
+        folder = table.folder(month)
+        if folder.exists():
+            found.append(Made.found(f"raw/{feed}", month, folder))
+    return found
+
+
 def raw_until(road: Road, month: str) -> dict[str, pl.LazyFrame]:
     """Return every stored row of every feed that was readable by the end of `month`."""
     return {name: table.read(last=month) for name, table in road.raw.items() if table.months()}
