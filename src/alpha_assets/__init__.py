@@ -1,3 +1,44 @@
-"""Raw market feeds to a cost-aware portfolio backtest that cannot see the future."""
+"""Raw market feeds to a cost-aware portfolio backtest that cannot see the future.
+
+    import alpha_assets as aa
+    aa.run("rolling_transformer", market="sim", first_month="2023-07")
+
+The verbs are those of the command line; `verbs.py` documents them.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Loaded when first asked for, so that importing the package costs nothing.
+VERBS = (
+    "audit",
+    "import_check",
+    "markets",
+    "predict",
+    "recipes",
+    "report",
+    "results",
+    "run",
+    "sql",
+    "status",
+)
+
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by name
+    """Return a verb."""
+    if name in VERBS:
+        # Importing binds the rooms `audit` and `report` here under their names: bind all verbs
+        # after it, so that what is reached through the package is always the verb.
+        verbs = import_module("alpha_assets.verbs")
+        globals().update({verb: getattr(verbs, verb) for verb in VERBS})
+        return globals()[name]
+    raise AttributeError(f"module 'alpha_assets' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return what there is to complete in a notebook."""
+    return sorted([*globals(), *VERBS])

@@ -179,7 +179,7 @@ def import_check(folder: Path, market: str | None, as_json: bool) -> None:
 @click.argument("query")
 @options("market", "storage", "json")
 def sql(query: str, market: str | None, storage: str, as_json: bool) -> None:
-    """Ask the stored tables a question in SQL: panel, features, raw_daily_bars, …"""
+    """Ask the stored tables a question in SQL: panel, features, raw_daily_bars and more."""
     show(verbs.sql(query, market=market or "sim", storage=storage), as_json, render=table)
 
 

@@ -20,9 +20,9 @@ from alpha_assets.errors import BadInput, MissingOutput
 from alpha_assets.road import deciding, judging
 from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
-from alpha_assets.road.market import Market, load_market
+from alpha_assets.road.market import load_market
 from alpha_assets.road.pipelines import names
-from alpha_assets.road.recipe import Recipe, load_recipe, markets_of
+from alpha_assets.road.recipe import load_recipe, markets_of
 from alpha_assets.road.road import Progress, Road, silent
 from alpha_assets.store.store import Store
 
@@ -196,7 +196,8 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
                 "hive_partitioning = false)"
             )
         try:
-            return connection.sql(query).pl().to_dicts()
+            rows: list[dict[str, Any]] = connection.sql(query).pl().to_dicts()
+            return rows
         except duckdb.Error as error:
             raise BadInput(f"{error}\ntables: {', '.join(sorted(views(root)))}") from None
 

@@ -121,7 +121,10 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
     if staleness(folder, recipe.digest, inputs) is None:
         return Made.found("checkpoint", month, folder)
     if not split.is_ready:
-        facts = {"first_month": split.first_month, "train_sessions": len(split.train)}
+        why: dict[str, int | str | None] = {
+            "first_month": split.first_month,
+            "train_sessions": len(split.train),
+        }
         road.progress(
             "checkpoint",
             f"{month} skipped: {len(split.train)} training sessions, too few; the first month "
@@ -129,7 +132,7 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         )
         manifest = folder.write(
             {},
-            manifest_of(recipe.digest, inputs, status=SKIPPED, facts=facts),
+            manifest_of(recipe.digest, inputs, status=SKIPPED, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
     data = training_data(road, split)

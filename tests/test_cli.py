@@ -1,0 +1,86 @@
+"""The command line: what it prints, and the exit codes 0 ok, 1 failed check, 2 bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alpha_assets import verbs
+from alpha_assets.cli import main
+from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
+
+PIPELINES = Path(__file__).parent / "pipelines"
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env={"ALPHA_PIPELINES": str(PIPELINES)})
+
+
+def test_help_lists_every_verb_with_a_sentence() -> None:
+    shown = call("--help")
+    assert shown.exit_code == 0
+    for verb in ("run", "predict", "audit", "report", "status", "demo", "import-check", "sql"):
+        assert verb in shown.output
+
+
+def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:
+    assert "tiny" in call("markets").output
+    listed = json.loads(call("recipes", "--json").output)
+    assert [row["recipe"] for row in listed if row["recipe"] == "tiny"] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--recipe", "nothing"], "error: there is no recipe 'nothing'"),
+        (["run", "--recipe", "tiny", "--set", "model.width=3"], "unknown key 'model"),
+        (["run", "--recipe", "tiny", "--first-month", "July"], "'July' is not a month"),
+        (["status", "--recipe", "tiny", "--market", "mars"], "there is no market 'mars'"),
+        (["import-check", "/nowhere"], "/nowhere"),
+        (["sql", "select 1", "--market", "tiny"], "does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    storage = [] if arguments[0] == "import-check" else ["--storage", str(tmp_path)]
+    shown = call(*arguments, *storage)
+    assert shown.exit_code == 2, shown.output
+    assert words in shown.output
+    assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "--frob"], ["audit", "--cuts", "x"]])
+def test_an_unknown_word_is_exit_code_2_and_says_where_help_is(arguments: list[str]) -> None:
+    shown = call(*arguments)
+    assert shown.exit_code == 2
+    assert "Usage:" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CheckFailed("the equity is used up"), 1),
+        (DegenerateModel("layer head is dead"), 1),
+        (LockHeld("held by process 7"), 2),
+    ],
+)
+def test_a_no_is_exit_code_1_and_a_refusal_is_2(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(**asked: object) -> None:
+        raise error
+
+    monkeypatch.setattr(verbs, "run", fail)
+    shown = call("run", "--recipe", "tiny")
+    assert shown.exit_code == code
+    assert f"error: {error}" in shown.output
+
+
+def test_a_failed_certificate_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = {"passed": False, "text": "certificate: FAILED"}
+    monkeypatch.setattr(verbs, "audit", lambda **asked: certificate)
+    shown = call("audit", "--recipe", "tiny")
+    assert shown.exit_code == 1
+    assert "FAILED" in shown.output

@@ -1,0 +1,151 @@
+"""The verbs in Python, on a market that trains in a second."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alpha_assets as aa
+from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
+
+PIPELINES = Path(__file__).parent / "pipelines"
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage in which `tiny` has been run."""
+    folder = str(tmp_path_factory.mktemp("storage"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        aa.run("tiny", storage=folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+
+
+def test_every_verb_is_reached_from_the_package() -> None:
+    code = "import alpha_assets as aa; print(all(callable(getattr(aa, v)) for v in aa.VERBS))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_a_run_ends_in_figures_and_a_page(storage: str) -> None:
+    found = aa.results("tiny", storage=storage)
+
+    assert "SIMULATED DATA" in found["title"]
+    assert Path(found["report"]).read_text().startswith("<!doctype html>")
+    assert {"Sharpe, net", "Sharpe, gross"} <= set(found["figures"])
+    assert found["metrics"]["signal"]["h5"]["rank_ic"]["n_sessions"] > 20
+
+
+def test_a_second_run_does_nothing_again(storage: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path(storage).rglob("manifest.json")}
+    said: list[str] = []
+
+    aa.run("tiny", storage=storage, progress=lambda stage, what: said.append(stage))
+
+    after = {path: path.stat().st_mtime_ns for path in Path(storage).rglob("manifest.json")}
+    made_again = {path for path in after if after[path] != before.get(path)}
+    assert {path.parent.name for path in made_again} <= {"report"}
+    assert set(said) <= {"raw", "report"}
+
+
+def test_predict_equals_the_backtest(storage: str) -> None:
+    query = "select session, symbol, horizon, score from tiny_predictions order by all"
+    stored = {
+        (r["session"], r["symbol"], r["horizon"]): r["score"]
+        for r in aa.sql(query, market="tiny", storage=storage)
+    }
+    session = sorted({key[0] for key in stored})[7]
+
+    decided = aa.predict("tiny", storage=storage, asof=session.isoformat())
+
+    assert decided["rows"]
+    for row in decided["rows"]:
+        assert stored[row["session"], row["symbol"], row["horizon"]] == row["score"]
+
+
+def test_predict_decides_the_next_session_by_default(storage: str) -> None:
+    decided = aa.predict("tiny", storage=storage, train=True)
+    assert decided["session"] == "2021-09-01"  # the bars end on 2021-08-31
+    assert decided["model_month"] == "2021-09"
+
+
+def test_status_names_what_is_there_and_what_is_stale(storage: str) -> None:
+    fresh = {row["stage"]: row for row in aa.status("tiny", storage=storage)}
+    assert fresh["panel"]["to do"] == 0
+    assert fresh["raw/membership"]["why"].startswith("off: ")
+
+    changed = aa.status("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+    stale = {row["stage"]: row for row in changed}
+    assert stale["tiny/predictions"]["to do"] > 0
+    assert "digest" in stale["tiny/predictions"]["why"]
+    assert stale["panel"]["to do"] == 0
+
+
+def test_an_override_makes_what_is_stored_stale_by_name(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"was made by digest \w{12}, this is \w{12}"):
+        aa.results("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+
+
+def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"raw rows of two sources are not mixed: choose another"):
+        aa.run("tiny", storage=storage, overrides=["market.signal=0"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "words"),
+    [
+        ({"recipe": "tinny"}, SpecError, "there is no recipe 'tinny' in pipelines/recipes; want"),
+        ({"market": "mars"}, SpecError, "there is no market 'mars' in pipelines/markets; want"),
+        ({"overrides": ["training.epochs=3"]}, SpecError, "unknown key 'training.epochs'"),
+        ({"overrides": ["training.sequence=0"]}, SpecError, r"training.sequence = 0: .*greater"),
+        ({"overrides": ["portfolio.horizon=7"]}, SpecError, "portfolio.horizon = 7 is not predict"),
+        ({"overrides": ["universe.name=best"]}, SpecError, "has no universe 'best'; want one of"),
+        ({"overrides": ["features.names=['ret_9']"]}, SpecError, "there is no 'ret_9'"),
+        ({"first_month": "2021-13"}, RangeError, "'2021-13' is not a month"),
+        ({"first_month": "2021-08", "last_month": "2021-07"}, RangeError, "before first month"),
+        ({"last_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),
+        ({"last_month": "2021-02"}, RangeError, "the first one is 2021-07"),
+        (
+            {"first_month": "2021-02", "last_month": "2021-03"},
+            RangeError,
+            "month 2021-03 has too little history",
+        ),
+        ({"data": Path("/nowhere")}, SpecError, "--data /nowhere: there is no such folder"),
+        ({"device": "abacus"}, BadInput, "--device abacus"),
+        ({"storage": "s3://bucket"}, BadInput, "s3"),
+    ],
+)
+def test_bad_input_is_named(
+    storage: str, asked: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        aa.run(**{"recipe": "tiny", "storage": storage, **asked})
+
+
+@pytest.mark.parametrize(
+    ("asof", "words"),
+    [
+        ("2021-07-22", "2021-07-22 is no session of XTKS; the next one is 2021-07-26"),
+        ("soon", "'soon' is not a date; want YYYY-MM-DD"),
+        ("2021-09-02", "cannot be decided yet: stored bars reach the decision of 2021-09-01"),
+    ],
+)
+def test_a_session_that_cannot_be_decided_is_named(storage: str, asof: str, words: str) -> None:
+    with pytest.raises(RangeError, match=words):
+        aa.predict("tiny", storage=storage, asof=asof)
+
+
+def test_predict_without_a_model_names_the_command_that_makes_it(storage: str) -> None:
+    with pytest.raises(MissingOutput, match="alpha-assets run --recipe tiny --market tiny"):
+        aa.predict("tiny", storage=storage, asof="2021-03-03")
+
+
+def test_a_query_that_is_wrong_lists_the_tables(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"tables: .*panel"):
+        aa.sql("select * from nothing", market="tiny", storage=storage)
