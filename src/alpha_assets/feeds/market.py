@@ -21,9 +21,9 @@ class YearBefore(Publication):
     def dates(self, dates: Dates, calendar: Calendar) -> Dates:
         """Return 31 March of the year before each date."""
         year = dates.astype("datetime64[Y]") - np.timedelta64(1, "Y")
-        return (year.astype("datetime64[M]") + np.timedelta64(3, "M")).astype(
-            "datetime64[D]"
-        ) - np.timedelta64(1, "D")
+        april = year.astype("datetime64[M]") + np.timedelta64(3, "M")
+        last_of_march: Dates = april.astype("datetime64[D]") - np.timedelta64(1, "D")
+        return last_of_march
 
 
 TRADING_CALENDAR = Feed(

@@ -1,0 +1,249 @@
+"""What cannot be right about raw rows, whichever source they come from.
+
+These rules stop.  What is merely odd is the business of `oddities`.
+"""
+
+from collections.abc import Callable
+from datetime import time
+
+import polars as pl
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds.base import Feed, instants_of
+from alpha_assets.feeds.listings import ACTIVE, EXITS, SOURCE_END
+from alpha_assets.feeds.market import DIVISIONS
+from alpha_assets.feeds.problem import Problem, found
+
+PRICES = ("open", "high", "low", "close")
+# Prices that a vendor adjusted and rounded again may disagree in the last digits.
+ROUNDING = 1e-5
+
+RowRules = Callable[[Feed, pl.DataFrame, Calendar], list[Problem]]
+
+
+def errors_in(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    """Return every rule that the rows break.
+
+    Args:
+        feed: whose rules.
+        frame: `event_date`, key and values, perhaps `available_at` and `revision`; columns
+            that are missing are not judged here.
+        calendar: of the market.
+    """
+    problems = key_errors(feed.name, frame, feed.key)
+    if not feed.known_ahead:
+        problems += clock_errors(feed, frame, calendar)
+    problems += number_errors(feed, frame)
+    if feed.name in OWN_RULES:
+        problems += OWN_RULES[feed.name](feed, frame, calendar)
+    return problems
+
+
+def key_errors(feed: str, frame: pl.DataFrame, key: tuple[str, ...]) -> list[Problem]:
+    """Return keys that are missing and keys that name two rows."""
+    absent = frame.filter(pl.any_horizontal(pl.col(key).is_null()))
+    names = [*key, "revision"] if "revision" in frame.columns else list(key)
+    twice = frame.filter(frame.select(names).is_duplicated())
+    words = " and ".join(names)
+    return [
+        *found("error", feed, "missing_key", f"every row has {words}", absent, key=key),
+        *found(
+            "error",
+            feed,
+            "duplicate_key",
+            f"{words} name one row; keep the right one",
+            twice.sort(names),
+            key=names,
+            values=[name for name in ("close", "sector", "end") if name in frame.columns],
+        ),
+    ]
+
+
+def clock_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    """Return rows that claim to have been public before the day that they describe began."""
+    if "available_at" not in frame.columns:
+        return []
+    stamped = frame.filter(pl.col("available_at").is_not_null() & pl.col("event_date").is_not_null())
+    days = stamped["event_date"].to_numpy().astype("datetime64[D]")
+    midnight = instants_of(calendar, days, time(0, 0))
+    early = stamped.filter(stamped["available_at"] < midnight)
+    return found(
+        "error",
+        feed.name,
+        "available_before_event",
+        f"available_at is not before event_date begins ({calendar.zone.key})",
+        early,
+        key=feed.key,
+        values=("available_at",),
+    )
+
+
+def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
+    """Return numbers that are none."""
+    floats = [c.name for c in feed.values if c.dtype == pl.Float64 and c.name in frame.columns]
+    if not floats:
+        return []
+    strange = frame.filter(pl.any_horizontal(~pl.col(floats).is_finite()))
+    wanted = "numbers are finite; leave the field empty where there is none"
+    return found(
+        "error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats
+    )
+
+
+def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    prices = [name for name in (*PRICES, "adj_close") if name in frame.columns]
+    problems = _not_positive(feed, frame, prices, "price_not_positive", "prices are above 0")
+    problems += _not_positive(
+        feed,
+        frame,
+        [name for name in ("adjustment_factor", "share_factor") if name in frame.columns],
+        "factor_not_positive",
+        "factors are above 0",
+    )
+    problems += _negative(feed, frame, ("volume", "turnover_value"))
+    if set(PRICES) <= set(frame.columns):
+        low, high = pl.col("low"), pl.col("high")
+        problems += found(
+            "error",
+            feed.name,
+            "high_below_low",
+            "high is at or above low",
+            frame.filter(high < low),
+            key=feed.key,
+            values=("high", "low"),
+        )
+        ends = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+        problems += found(
+            "error",
+            feed.name,
+            "outside_high_low",
+            "open and close lie between low and high",
+            frame.filter(
+                (high >= low) & ((ends[0] > high * (1 + ROUNDING)) | (ends[1] < low * (1 - ROUNDING)))
+            ),
+            key=feed.key,
+            values=PRICES,
+        )
+    dates = frame["event_date"].drop_nulls().unique().sort()
+    closed = dates.filter(~pl.Series(calendar.is_session(dates.to_numpy().astype("datetime64[D]"))))
+    return problems + found(
+        "error",
+        feed.name,
+        "outside_calendar",
+        f"bars lie on sessions of {calendar.exchange} "
+        f"({calendar.sessions[0]} to {calendar.sessions[-1]})",
+        frame.filter(pl.col("event_date").is_in(closed.implode())) if len(closed) else frame.clear(),
+        key=feed.key,
+    )
+
+
+def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    problems: list[Problem] = []
+    if "exit" in frame.columns:
+        word = pl.col("exit")
+        problems += found(
+            "error",
+            feed.name,
+            "unknown_exit",
+            f"exit is one of {', '.join(EXITS)}; map other words in the market's file, "
+            '[source.exit_words] "theirs" = "ours"',
+            frame.filter(word.is_not_null() & ~word.is_in(EXITS)),
+            key=("symbol",),
+            values=("exit",),
+        )
+        if "end" in frame.columns:
+            problems += found(
+                "error",
+                feed.name,
+                "exit_without_end",
+                "a symbol that left has an end, its last bar session",
+                frame.filter(word.is_in(EXITS) & (word != ACTIVE) & pl.col("end").is_null()),
+                key=("symbol",),
+                values=("exit",),
+            )
+        if "exit_return" in frame.columns:
+            problems += found(
+                "error",
+                feed.name,
+                "source_end_with_return",
+                f"{SOURCE_END} leaves at the last close; its exit_return is 0 or empty",
+                frame.filter((word == SOURCE_END) & (pl.col("exit_return") != 0)),
+                key=("symbol",),
+                values=("exit_return",),
+            )
+    if "exit_return" in frame.columns:
+        problems += found(
+            "error",
+            feed.name,
+            "impossible_exit_return",
+            "exit_return is a fraction, at least -1",
+            frame.filter(pl.col("exit_return") < -1),
+            key=("symbol",),
+            values=("exit_return",),
+        )
+    if {"start", "end"} <= set(frame.columns):
+        problems += found(
+            "error",
+            feed.name,
+            "end_before_start",
+            "end is on or after start",
+            frame.filter(pl.col("end") < pl.col("start")),
+            key=("symbol",),
+            values=("start", "end"),
+        )
+    return problems
+
+
+def _dividend_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    return _negative(feed, frame, ("amount",))
+
+
+def _borrow_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    return _negative(feed, frame, ("fee_bps_annual", "available_shares"))
+
+
+def _benchmark_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    return _not_positive(feed, frame, ["close"], "price_not_positive", "levels are above 0")
+
+
+def _calendar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    return found(
+        "error",
+        feed.name,
+        "unknown_division",
+        f"division is one of {', '.join(DIVISIONS)}",
+        frame.filter(~pl.col("division").is_in(DIVISIONS)),
+        key=feed.key,
+        values=("division",),
+    )
+
+
+def _not_positive(
+    feed: Feed, frame: pl.DataFrame, names: list[str], rule: str, wanted: str
+) -> list[Problem]:
+    if not names:
+        return []
+    broken = frame.filter(pl.any_horizontal(pl.col(names) <= 0))
+    return found("error", feed.name, rule, wanted, broken, key=feed.key, values=names)
+
+
+def _negative(feed: Feed, frame: pl.DataFrame, names: tuple[str, ...]) -> list[Problem]:
+    problems: list[Problem] = []
+    for name in names:
+        if name in frame.columns:
+            broken = frame.filter(pl.col(name) < 0)
+            rule, wanted = f"negative_{name}", f"{name} is at least 0"
+            problems += found(
+                "error", feed.name, rule, wanted, broken, key=feed.key, values=(name,)
+            )
+    return problems
+
+
+OWN_RULES: dict[str, RowRules] = {
+    "daily_bars": _bar_errors,
+    "listings": _listing_errors,
+    "dividends": _dividend_errors,
+    "borrow": _borrow_errors,
+    "benchmark": _benchmark_errors,
+    "trading_calendar": _calendar_errors,
+}
