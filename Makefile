@@ -18,7 +18,7 @@ export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 	@printf 'DAGSTER_HOME=%s\nALPHA_STORAGE=%s\nALPHA_DAGSTER_DIR=%s\n' \
 	  '$(DAGSTER_HOME)' '$(ALPHA_STORAGE)' '$(ALPHA_DAGSTER_DIR)' > $@
 
-.PHONY: help setup demo ui test lint format proofs bench clean
+.PHONY: help setup demo ui test lint format proofs docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,10 +40,13 @@ lint: setup  ## formatter, linter, types, import contracts
 	$(BIN)/lint-imports --no-cache
 
 test: lint  ## everything that must hold: lint and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
 
 proofs: setup  ## the slow proofs, minutes each
 	$(BIN)/python -m pytest -m slow
+
+docs: setup  ## write docs/FEATURES.md from the catalogue
+	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
 
 bench: setup  ## measured figures, printed as tables
 	$(BIN)/python -m benchmarks
