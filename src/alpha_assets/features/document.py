@@ -12,8 +12,9 @@ from alpha_assets.features.base import REQUIREMENTS, Feature
 
 HEAD = """# Features
 
-Generated from the catalogue by `make docs`; do not edit. Row D of every feature reads panel rows up to D, and the panel row of D holds the bar of D-1, published in the
-evening of D-1: every price feature is one session old when it is used. Look-back counts panel rows, the row itself included.
+Generated from the catalogue by `make docs`; do not edit. Row D of every feature reads panel rows
+up to D, and the panel row of D holds the bar of D-1, published in the evening of D-1: every price
+feature is one session old when it is used. Look-back counts panel rows, the row itself included.
 """
 
 
