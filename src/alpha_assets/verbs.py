@@ -232,21 +232,22 @@ def demo_launches() -> list[list[str]]:
     market = load_market("sim")
     last = month_of(market.spec.sim.last)
     months = month_range(market.spec.first_month, last)
-    group, recipe = f"group:{market.name}_raw", "rolling_transformer"
+    recipe = "rolling_transformer"
     universe = load_recipe(recipe, market).spec.universe.name
-    section = f'key:"{market.name}/cross_section/{universe}"'
-    history = f'{group} or key:"{market.name}/panel" or key:"{market.name}/features" or {section}'
+    history = [
+        f"group:{market.name}_raw",
+        *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
+        f'key:"{market.name}/cross_section/{universe}"',
+    ]
+    return [
+        _launch(history, months),
+        _launch([f"group:{market.name}_{recipe}"], months[-6:]),
+    ]
+
+
+def _launch(selection: Sequence[str], months: Sequence[str]) -> list[str]:
+    """Return the arguments that materialise a selection for a range of months in one run."""
+    partitions = f"{months[0]}-01...{months[-1]}-01"
+    chosen = " or ".join(selection)
     module = ["-m", "alpha_assets.definitions"]
-
-    def launch(selection: str, *span: str) -> list[str]:
-        partitions = ["--partition-range", f"{span[0]}-01...{span[-1]}-01"] if span else []
-        return [*module, "--select", selection, *partitions]
-
-    learned = " or ".join(
-        f'key:"{market.name}/{recipe}/{stage}"'
-        for stage in ("checkpoint", "predictions", "targets")
-    )
-    judged = " or ".join(
-        f'key:"{market.name}/{recipe}/{stage}"' for stage in ("backtest", "report")
-    )
-    return [launch(history, *months), launch(learned, *months[-6:]), launch(judged)]
+    return [*module, "--select", chosen, "--partition-range", partitions]

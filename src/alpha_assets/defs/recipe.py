@@ -70,6 +70,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         key=[*prefix, "backtest"],
         group_name=group,
         kinds={"numpy", "parquet"},
+        backfill_policy=dg.BackfillPolicy.single_run(),  # so that a range of months may end here
         deps=[every_month(targets.key), every_month(bars)],
     )
     def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
@@ -83,6 +84,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         key=[*prefix, "report"],
         group_name=group,
         kinds={"html"},
+        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[backtest, every_month(predictions.key)],
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
