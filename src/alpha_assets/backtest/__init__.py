@@ -1,17 +1,26 @@
 """From targets to books: portfolio rules, costs, and a simulator whose accounts balance."""
 
+from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.marks import Marks, marks_of
-from alpha_assets.backtest.portfolio import TARGETS, PortfolioSpec, target_weights
-from alpha_assets.backtest.simulator import Books, backtest, simulate
+from alpha_assets.backtest.portfolio import (
+    TARGETS,
+    PortfolioSpec,
+    check_portfolio,
+    target_weights,
+)
+from alpha_assets.backtest.prices import Basis
+from alpha_assets.backtest.simulator import backtest, simulate
 
 __all__ = [
     "TARGETS",
+    "Basis",
     "Books",
     "CostsSpec",
     "Marks",
     "PortfolioSpec",
     "backtest",
+    "check_portfolio",
     "marks_of",
     "simulate",
     "target_weights",

@@ -1,7 +1,9 @@
 """What it costs to trade and to stay short.  Costs are money and positive; the books subtract them.
 
-Shape letters: N symbols.
+The same functions price a plan and the simulator's bill.  Shape letters: K trades or positions.
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,70 +16,93 @@ Array = NDArray[np.float64]
 BPS = 1e-4
 DAYS_A_YEAR = 365
 
+SpreadModel = Literal["fixed", "corwin_schultz"]
+
 
 class CostsSpec(Spec):
-    """Declared under `[costs]` in a market, and in a recipe that wants others."""
+    """Declared under `[costs]` in a market, and in a recipe that wants others.
 
-    commission_bps: float = Field(default=1.0, ge=0)  # of traded notional
-    half_spread_bps: float = Field(default=5.0, ge=0)  # of traded notional
-    impact_coefficient: float = Field(default=0.5, ge=0)  # of daily volatility, at participation 1
-    borrow_fee_bps_annual: float = Field(default=115.0, ge=0)  # where no fee is quoted
+    Attributes:
+        commission_bps: the broker's fee, of traded notional.
+        half_spread_bps: distance from the mid price to the side that is hit, of traded notional.
+        spread: `fixed`: the same half-spread for all; `corwin_schultz`: half of what the ranges
+            of the 20 sessions before the decision imply, and never less than `half_spread_bps`.
+        impact_coefficient: share of a day's volatility that trading a day's volume costs.
+        unknown_volatility: daily, where fewer than 16 of the last 20 returns are known.
+        borrow_fee_bps_annual: where no fee is quoted.
+    """
+
+    commission_bps: float = Field(default=1.0, ge=0, lt=10_000)
+    half_spread_bps: float = Field(default=5.0, ge=0, lt=10_000)
+    spread: SpreadModel = "fixed"
+    impact_coefficient: float = Field(default=0.5, ge=0, le=100)
+    unknown_volatility: float = Field(default=0.05, ge=0, le=1)
+    borrow_fee_bps_annual: float = Field(default=115.0, ge=0, lt=1_000_000)
 
 
-def commission(notional_N: Array, spec: CostsSpec) -> Array:
-    """Return the broker's fee: abs(notional) · commission."""
-    return np.abs(notional_N) * (spec.commission_bps * BPS)
+def commission(notional_K: Array, spec: CostsSpec) -> Array:
+    """Return the broker's fee: abs(notional) · commission; money, at least 0."""
+    return np.abs(notional_K) * (spec.commission_bps * BPS)
 
 
-def spread_cost(notional_N: Array, spec: CostsSpec) -> Array:
-    """Return what crossing half the spread costs: abs(notional) · half-spread."""
-    return np.abs(notional_N) * (spec.half_spread_bps * BPS)
+def spread_cost(notional_K: Array, half_spread_K: Array, spec: CostsSpec) -> Array:
+    """Return what crossing half the spread costs.
+
+    cost = abs(notional) · max(half-spread, the spec's own)
+
+    Args:
+        notional_K: traded money, signed.
+        half_spread_K: as known at the decision, a fraction of the price; NaN where unknown:
+            the spec's own then.
+        spec: the least half-spread.
+
+    Returns:
+        Money, at least 0.
+    """
+    return np.abs(notional_K) * np.fmax(half_spread_K, spec.half_spread_bps * BPS)
 
 
-def impact_cost(notional_N: Array, adv_N: Array, volatility_N: Array, spec: CostsSpec) -> Array:
+def impact_cost(notional_K: Array, adv_K: Array, volatility_K: Array, spec: CostsSpec) -> Array:
     """Return what moving the price costs, by the square-root law.
 
     cost = coefficient · daily volatility · sqrt(abs(notional) / ADV) · abs(notional)
 
     Args:
-        notional_N: traded money, signed.
-        adv_N: mean traded money a session as known at the decision.
-        volatility_N: standard deviation of daily log returns as known at the decision.
+        notional_K: traded money, signed.
+        adv_K: mean traded money a session as known at the decision.  Where it is unknown or
+            0, the trade counts as a whole day's volume, so that the unknown is never cheap.
+        volatility_K: standard deviation of daily log returns as known at the decision; where
+            it is NaN, the spec's `unknown_volatility`.
         spec: the coefficient.
 
     Returns:
-        Money, at least 0.  Where ADV or volatility is unknown the largest known volatility
-        and the least known ADV of the session stand in, so that the unknown is never cheap.
+        Money, at least 0.
 
     Source: Almgren, Thum, Hauptmann & Li (2005), Risk 18(7); Grinold & Kahn (1999), chapter 16.
     """
-    traded_N = np.abs(notional_N)
-    adv_N = np.where(adv_N > 0, adv_N, np.nan)
-    adv_N = np.where(np.isnan(adv_N), _least(adv_N), adv_N)
-    volatility_N = np.where(np.isnan(volatility_N), _greatest(volatility_N), volatility_N)
-    return spec.impact_coefficient * volatility_N * np.sqrt(traded_N / adv_N) * traded_N
+    traded_K = np.abs(notional_K)
+    participation_K = np.ones_like(traded_K)
+    np.divide(traded_K, adv_K, out=participation_K, where=adv_K > 0)
+    volatility_K = np.where(np.isnan(volatility_K), spec.unknown_volatility, volatility_K)
+    return spec.impact_coefficient * volatility_K * np.sqrt(participation_K) * traded_K
 
 
-def borrow_cost(value_N: Array, fee_bps_annual_N: Array, nights: int) -> Array:
+def borrow_cost(value_K: Array, fee_bps_annual_K: Array, nights: int, spec: CostsSpec) -> Array:
     """Return the fee for carrying short positions to the next session.
 
     cost = max(-value, 0) · fee · nights / 365
 
     Args:
-        value_N: market value after the close, signed; longs pay nothing.
-        fee_bps_annual_N: the lender's fee, basis points a year.
-        nights: calendar nights until the next session.
+        value_K: market value after the close, signed; longs pay nothing.
+        fee_bps_annual_K: the lender's fee as known at the decision, basis points a year; NaN
+            where none is quoted: the spec's own then.
+        nights: calendar nights until the next session: 1 midweek, 3 over a weekend.
+        spec: the fee where none is quoted.
+
+    Returns:
+        Money, at least 0.
 
     Source: Boyd et al. (2017), Multi-Period Trading via Convex Optimization, section 2.4.
     """
-    return np.maximum(-value_N, 0.0) * fee_bps_annual_N * (BPS * nights / DAYS_A_YEAR)
-
-
-def _least(x_N: Array) -> float:
-    known_N = x_N[~np.isnan(x_N)]
-    return float(known_N.min()) if len(known_N) else 1.0
-
-
-def _greatest(x_N: Array) -> float:
-    known_N = x_N[~np.isnan(x_N)]
-    return float(known_N.max()) if len(known_N) else 1.0
+    fee_K = np.where(np.isnan(fee_bps_annual_K), spec.borrow_fee_bps_annual, fee_bps_annual_K)
+    return np.maximum(-value_K, 0.0) * fee_K * (BPS * nights / DAYS_A_YEAR)

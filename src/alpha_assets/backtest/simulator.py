@@ -1,17 +1,25 @@
 """The books: targets become orders, orders fill at an auction, and every session is accounted for.
 
-Orders of D are decided without any bar of D.  Shape letter: N symbols.
+One session, in order:
+
+1. at a rebalance, new orders: what is missing to the targets, at the last known closes;
+2. the session's splits, on holdings and orders alike; fractions of shares in cash, under lots;
+3. exits: names that have left turn into cash, their orders are cancelled;
+4. fills at the auction; what cannot fill waits for the next session or the next rebalance;
+5. at the close: marks, dividends, interest, the fee for what is short, and the balance.
+
+Nothing of steps 1 and 3 reads a bar of the session.  Shape letters: N symbols, K some of them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.backtest.books import Books, Holdings, Pages, Trades
 from alpha_assets.backtest.costs import (
     DAYS_A_YEAR,
     CostsSpec,
@@ -20,41 +28,21 @@ from alpha_assets.backtest.costs import (
     impact_cost,
     spread_cost,
 )
-from alpha_assets.backtest.marks import Basis, Marks, marks_of
+from alpha_assets.backtest.marks import Marks, marks_of
 from alpha_assets.backtest.portfolio import PortfolioSpec
+from alpha_assets.backtest.prices import Basis
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, CheckFailed
+from alpha_assets.panel.bars import codes
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 TOLERANCE = 1e-9  # of equity: what the books may be out by
-DUST = 1e-12  # of equity: an order below it is none
+DUST = 1e-13  # of equity: an order or a rest that is worth less is rounding
+WHOLE = 1e-6  # shares: nearer than this to a whole number is a whole number
 
-DAILY = (
-    "gross_return",
-    "net_return",
-    "turnover",
-    "gross_exposure",
-    "net_exposure",
-    "commission",
-    "spread_cost",
-    "impact_cost",
-    "borrow_cost",
-    "dividends",
-    "cash_interest",
-    "cash",
-    "equity",
-)
-
-
-@dataclass(frozen=True)
-class Books:
-    """What a backtest writes: see the output contract for the columns."""
-
-    positions: pl.DataFrame
-    trades: pl.DataFrame
-    daily: pl.DataFrame
-    marks: pl.DataFrame
+REBALANCE, CARRIED, FRACTION = "rebalance", "carried", "fraction"
 
 
 def backtest(
@@ -71,18 +59,42 @@ def backtest(
     """Return the books of holding `targets` from `first` to `last`.
 
     Args:
-        targets: `session`, `symbol`, `target_weight`; a session with rows is a rebalance.
+        targets: `session`, `symbol`, `target_weight`; a session with rows is a rebalance, at
+            which names without a row are sold.
         raw: raw rows by feed; `daily_bars` at least.
         calendar: of the market.
         first: first session.
-        last: last session.
+        last: last session; targets decided after it are not traded.
         portfolio: fill, capital, lots and participation.
         costs: what trading and being short costs.
         basis: see `marks_of`.
+
+    Raises:
+        BadInput: lots on prices that were never traded, or targets that cannot be right.
+        CheckFailed: the equity is used up.
     """
-    symbols = tuple(targets["symbol"].unique().sort().to_list())
-    marks = marks_of(raw, symbols, calendar, first, last, basis=basis, fill=portfolio.fill)
-    return simulate(targets, marks, portfolio, costs)
+    if portfolio.lot is not None and basis == "total_return":
+        raise BadInput(
+            f"portfolio.lot = {portfolio.lot:g} counts shares at prices as traded, which "
+            "total-return prices are not; leave lot out"
+        )
+    held = targets.filter(pl.col("target_weight") != 0)
+    symbols = tuple(held["symbol"].unique().sort().to_list())
+    marks = marks_of(
+        raw,
+        symbols,
+        calendar,
+        first,
+        last,
+        basis=basis,
+        fill=portfolio.fill,
+        spread=costs.spread,
+    )
+    # A row of weight 0 still makes its session a rebalance; a name never held needs no more.
+    known = pl.col("symbol").is_in(symbols)
+    return simulate(
+        targets.with_columns(symbol=pl.when(known).then("symbol")), marks, portfolio, costs
+    )
 
 
 def simulate(
@@ -90,172 +102,225 @@ def simulate(
 ) -> Books:
     """Return the books of holding `targets` on a market.
 
+    Args:
+        targets: `session`, `symbol`, `target_weight`; a row without a symbol holds nothing.
+        marks: the market.
+        portfolio: fill, capital, lots and participation.
+        costs: what trading and being short costs.
+
     Raises:
-        BadInput: a target for a session or symbol that the marks do not have.
+        BadInput: a target that cannot be right, or of a session or symbol without marks.
         CheckFailed: the equity is used up.
     """
-    wanted = _targets_by_session(targets, marks)
-    ledger = _Ledger.opened(marks, portfolio.capital)
+    wanted = targets_by_session(targets, marks)
+    account = _Account.opened(marks, portfolio, costs)
     for d in range(len(marks.sessions)):
-        _one_session(ledger, marks, d, wanted.get(d), portfolio, costs)
-    return ledger.books()
-
-
-def _one_session(
-    ledger: "_Ledger",
-    marks: Marks,
-    d: int,
-    target_N: Array | None,
-    portfolio: PortfolioSpec,
-    costs: CostsSpec,
-) -> None:
-    """Carry the books through one session: exits, orders, split, fills, close."""
-    equity_before, ratio_N = ledger.equity, marks.share_ratio[d]
-    ledger.open_session()
-    ledger.leave(marks, d)
-    if target_N is not None:
-        ledger.decide(target_N, marks.last_close[d], equity_before, portfolio.lot)
-    ledger.split(ratio_N)
-    price_N = marks.open[d] if portfolio.fill == "open" else marks.close[d]
-    dividends = float(np.sum(ledger.shares * marks.dividend[d]))
-    ledger.fill(marks, d, price_N, equity_before, portfolio.max_participation, costs)
-    mark_N = np.where(np.isnan(marks.close[d]), marks.last_close[d] / ratio_N, marks.close[d])
-    ledger.close_session(marks, d, mark_N, dividends, equity_before, costs)
+        account.live(d, wanted.get(d))
+    return account.pages.books()
 
 
 @dataclass
-class _Ledger:
-    """Cash, shares, open orders, and what has been written down so far."""
+class _Account:
+    """Cash, shares and open orders, carried from session to session.
+
+    Attributes:
+        cash: at the close.
+        equity: at the close.
+        value: market value of all positions at the close, net.
+        shares_N: signed.
+        held_K: places of shares that are not 0.
+        order_K: places of open orders.
+        missing_K: signed shares still to be traded.
+    """
 
     marks: Marks
+    portfolio: PortfolioSpec
+    costs: CostsSpec
+    pages: Pages
     cash: float
     equity: float
-    shares: Array
-    orders: Array
-    target: Array
-    has_target: bool = False
-    traded: list[dict[str, Any]] = field(default_factory=list)
-    held: list[dict[str, Any]] = field(default_factory=list)
-    days: list[tuple[float, ...]] = field(default_factory=list)
-    is_rebalance: bool = False
-    spent: Array = field(default_factory=lambda: np.zeros(3))
-    notional: float = 0.0
-    turnover: float = 0.0
+    value: float
+    shares_N: Array
+    held_K: Index
+    order_K: Index
+    missing_K: Array
+    has_split_D: NDArray[np.bool_]
+    has_dividend_D: NDArray[np.bool_]
 
     @classmethod
-    def opened(cls, marks: Marks, capital: float) -> "_Ledger":
-        n = len(marks.symbols)
-        nothing = (np.zeros(n) for _ in range(3))
-        return cls(marks, capital, capital, *nothing)
+    def opened(cls, marks: Marks, portfolio: PortfolioSpec, costs: CostsSpec) -> "_Account":
+        nobody = np.empty(0, dtype=np.int64)
+        return cls(
+            marks=marks,
+            portfolio=portfolio,
+            costs=costs,
+            pages=Pages(marks),
+            cash=portfolio.capital,
+            equity=portfolio.capital,
+            value=0.0,
+            shares_N=np.zeros(len(marks.symbols)),
+            held_K=nobody,
+            order_K=nobody,
+            missing_K=np.empty(0),
+            has_split_D=(marks.share_ratio != 1.0).any(axis=1),
+            has_dividend_D=(marks.dividend != 0.0).any(axis=1),
+        )
 
-    def open_session(self) -> None:
-        """Forget the session before."""
-        self.spent, self.notional, self.turnover = np.zeros(3), 0.0, 0.0
-        self.is_rebalance = False
+    def live(self, d: int, target_N: Array | None) -> None:
+        """Carry the account through one session."""
+        if target_N is not None:
+            self.order_to(d, target_N)
+        if self.has_split_D[d]:
+            ratio_N = self.marks.share_ratio[d]
+            self.shares_N = self.shares_N * ratio_N
+            self.missing_K = self.missing_K * ratio_N[self.order_K]
+        # What the close of the session before has become: it earns the session's dividends.
+        before_K, before_shares_K = self.held_K, self.shares_N[self.held_K]
+        trades = []
+        if self.has_split_D[d] and self.portfolio.lot is not None:
+            trades += self.pay_fractions(d)
+        if d in self.marks.exits:
+            trades += self.leave(d)
+        if len(self.order_K):
+            trades += self.fill(d, CARRIED if target_N is None else REBALANCE)
+        if trades:
+            self.held_K = np.flatnonzero(self.shares_N)
+        self.close(d, before_K, before_shares_K, trades, target_N)
 
-    def leave(self, marks: Marks, d: int) -> None:
-        """Turn what leaves the market at this session into cash, and cancel its orders."""
-        gone_N = ~np.isnan(marks.exit_return[d])
-        self.orders[gone_N] = 0.0
-        self.target[gone_N] = 0.0
-        n = np.flatnonzero(gone_N & (self.shares != 0))
-        if not len(n):
-            return
-        price_K = marks.last_close[d, n] * (1.0 + marks.exit_return[d, n])
-        self._trade(d, n, -self.shares[n], price_K, np.zeros((3, len(n))), marks.exit_word[d, n])
-        self.shares[n] = 0.0
+    def order_to(self, d: int, target_N: Array) -> None:
+        """Replace all open orders by what is missing to the targets, at the last known closes.
 
-    def decide(
-        self, target_N: Array, last_close_N: Array, equity: float, lot: float | None
-    ) -> None:
-        """Replace all open orders by what is missing to the targets, at the last known close."""
-        known_N = ~np.isnan(last_close_N)
-        wanted_N = np.where(np.isnan(target_N), 0.0, target_N)
-        full_N = np.zeros_like(wanted_N)
-        np.divide(wanted_N * equity, last_close_N, out=full_N, where=known_N)
-        self.orders = np.where(known_N, full_N - self.shares, 0.0)
-        if lot is not None:
-            self.orders = np.trunc(self.orders / lot) * lot
-        self.target, self.has_target, self.is_rebalance = wanted_N, True, True
+        A name without a known close is not ordered.  Lots round an order towards zero, but a
+        position that is to be left is left whole.
+        """
+        some_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
+        close_K = self.marks.known_close[d, some_K]
+        money_K = target_N[some_K] * self.equity
+        full_K = np.zeros(len(some_K))
+        np.divide(money_K, close_K, out=full_K, where=~np.isnan(close_K))
+        missing_K = full_K - self.shares_N[some_K]
+        if self.portfolio.lot is not None:
+            missing_K = np.where(
+                full_K == 0, missing_K, _towards_zero(missing_K, self.portfolio.lot)
+            )
+        is_order_K = np.abs(missing_K) * close_K > DUST * self.equity
+        self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
 
-    def split(self, ratio_N: Array) -> None:
-        """Apply the session's splits to holdings and orders alike."""
-        self.shares = self.shares * ratio_N
-        self.orders = self.orders * ratio_N
+    def pay_fractions(self, d: int) -> list[Trades]:
+        """Turn what a split left of a share into cash, at the restated last close."""
+        shares_K = self.shares_N[self.held_K]
+        rest_K = shares_K - _towards_zero(shares_K, 1.0)
+        has_rest_K = np.abs(rest_K) > WHOLE
+        if not has_rest_K.any():
+            return []
+        symbol_K, rest_K = self.held_K[has_rest_K], rest_K[has_rest_K]
+        self.shares_N[symbol_K] -= rest_K
+        price_K = self.last_marks(d, symbol_K)
+        return [_free(symbol_K, -rest_K, price_K, [FRACTION] * len(rest_K))]
 
-    def fill(
-        self,
-        marks: Marks,
-        d: int,
-        price_N: Array,
-        equity: float,
-        max_participation: float | None,
-        costs: CostsSpec,
-    ) -> None:
-        """Fill what can be filled at the auction; the rest waits for the next session."""
-        may_N = np.where(self.orders > 0, marks.can_buy[d], marks.can_sell[d])
-        worth_N = np.abs(self.orders) * np.nan_to_num(price_N)
-        n = np.flatnonzero(may_N & ~np.isnan(price_N) & (worth_N > DUST * equity))
-        if not len(n):
-            return
-        shares_K, price_K = self.orders[n], price_N[n]
-        adv_K, volatility_K = marks.adv[d, n], marks.volatility[d, n]
-        if max_participation is not None:
-            limit_K = max_participation * np.nan_to_num(adv_K) / price_K
-            shares_K = np.clip(shares_K, -limit_K, limit_K)
+    def leave(self, d: int) -> list[Trades]:
+        """Turn names that have left the market into cash, and cancel their orders."""
+        gone = self.marks.exits[d]
+        stays_K = ~np.isin(self.order_K, gone.symbol_K)
+        self.order_K, self.missing_K = self.order_K[stays_K], self.missing_K[stays_K]
+        shares_K = self.shares_N[gone.symbol_K]
+        has_K = np.flatnonzero(shares_K)
+        if not len(has_K):
+            return []
+        symbol_K = gone.symbol_K[has_K]
+        self.shares_N[symbol_K] = 0.0
+        price_K = self.last_marks(d, symbol_K) * (1.0 + gone.return_K[has_K])
+        return [_free(symbol_K, -shares_K[has_K], price_K, [gone.word_K[k] for k in has_K])]
+
+    def fill(self, d: int, reason: str) -> list[Trades]:
+        """Fill what can be filled at the auction; the rest stays open."""
+        marks, order_K = self.marks, self.order_K
+        may_K = np.where(self.missing_K > 0, marks.can_buy[d, order_K], marks.can_sell[d, order_K])
+        if not may_K.any():
+            return []
+        symbol_K, shares_K = order_K[may_K], self.missing_K[may_K]
+        price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, symbol_K]
+        adv_K = marks.adv[d, symbol_K]
+        if self.portfolio.max_participation is None:
+            self.order_K, self.missing_K = order_K[~may_K], self.missing_K[~may_K]
+        else:
+            most_K = self.portfolio.max_participation * np.nan_to_num(adv_K) / price_K
+            if self.portfolio.lot is not None:
+                most_K = _towards_zero(most_K, self.portfolio.lot)
+            shares_K = np.clip(shares_K, -most_K, most_K)
+            self.missing_K[may_K] -= shares_K
+            is_open_K = ~may_K
+            is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
+            self.order_K, self.missing_K = order_K[is_open_K], self.missing_K[is_open_K]
         notional_K = shares_K * price_K
-        bill_3K = np.stack(
+        cost_K3 = np.column_stack(
             [
-                commission(notional_K, costs),
-                spread_cost(notional_K, costs),
-                impact_cost(notional_K, adv_K, volatility_K, costs),
+                commission(notional_K, self.costs),
+                spread_cost(notional_K, marks.half_spread[d, symbol_K], self.costs),
+                impact_cost(notional_K, adv_K, marks.volatility[d, symbol_K], self.costs),
             ]
         )
-        reason_K = np.array(
-            ["rebalance" if self.is_rebalance else "carried"] * len(n), dtype=object
-        )
-        self._trade(d, n, shares_K, price_K, bill_3K, reason_K)
-        self.shares[n] += shares_K
-        self.orders[n] -= shares_K
-        self.orders[np.abs(self.orders) * np.nan_to_num(price_N) <= DUST * equity] = 0.0
+        after_K = self.shares_N[symbol_K] + shares_K
+        after_K[np.abs(after_K) * price_K <= DUST * self.equity] = 0.0
+        self.shares_N[symbol_K] = after_K
+        is_trade_K = shares_K != 0
+        if not is_trade_K.all():
+            symbol_K, shares_K, price_K = (x[is_trade_K] for x in (symbol_K, shares_K, price_K))
+            cost_K3 = cost_K3[is_trade_K]
+        return [Trades(symbol_K, shares_K, price_K, cost_K3, [reason] * len(symbol_K))]
 
-    def close_session(
+    def close(
         self,
-        marks: Marks,
         d: int,
-        mark_N: Array,
-        dividends: float,
-        equity_before: float,
-        costs: CostsSpec,
+        before_K: Index,
+        before_shares_K: Array,
+        trades: list[Trades],
+        target_N: Array | None,
     ) -> None:
-        """Mark to the close, pay and receive, and write the session down."""
-        value_N = np.where(self.shares != 0, self.shares * np.nan_to_num(mark_N), 0.0)
-        fee_N = np.where(
-            np.isnan(marks.fee_bps_annual[d]), costs.borrow_fee_bps_annual, marks.fee_bps_annual[d]
-        )
-        nights = int(marks.nights[d])
-        borrowed = float(np.sum(borrow_cost(value_N, fee_N, nights)))
-        cash_before = self.cash
-        interest = cash_before * marks.cash_rate_annual[d] * nights / DAYS_A_YEAR
-        self.cash = (
-            cash_before - self.notional - float(self.spent.sum()) - borrowed + dividends + interest
-        )
-        self.equity = self.cash + float(np.sum(value_N))
+        """Mark to the close, pay and receive, check the balance, and write the session down."""
+        marks, mark_N, equity_before = self.marks, self.marks.mark[d], self.equity
+        notional = traded = gained = 0.0
+        spent_3 = np.zeros(3)
+        for some in trades:
+            notional_K = some.shares_K * some.price_K
+            notional += float(notional_K.sum())
+            traded += float(np.abs(notional_K).sum())
+            gained += float(some.shares_K @ (mark_N[some.symbol_K] - some.price_K))
+            spent_3 += some.cost_K3.sum(axis=0)
+        dividends = interest = 0.0
+        if self.has_dividend_D[d]:
+            dividends = float(before_shares_K @ marks.dividend[d, before_K])
+        if d:  # the capital arrives on the first session
+            share = marks.cash_rate_annual[d - 1] * marks.nights[d - 1] / DAYS_A_YEAR
+            interest = float(self.cash * share)
+        held_K = self.held_K
+        shares_K = self.shares_N[held_K]
+        value_K = shares_K * mark_N[held_K]
+        fee_K = marks.fee_bps_annual[d, held_K]
+        borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
+        bill = float(spent_3.sum()) + borrowed
+        carried = float(before_shares_K @ mark_N[before_K]) - self.value
+        self.value = float(value_K.sum())
+        self.cash += -notional - bill + dividends + interest
+        self.equity = self.cash + self.value
         if not self.equity > 0:
             raise CheckFailed(
                 f"the equity is used up at {marks.sessions[d]}: {self.equity:,.0f} of "
                 f"{equity_before:,.0f} the session before; lower portfolio.gross_exposure"
             )
-        bill = float(self.spent.sum()) + borrowed
+        # The other way to the same equity: by what prices did, not by what is left.
+        earned = carried + gained + dividends + interest - bill
+        error = abs(equity_before + earned - self.equity)
+        assert error <= TOLERANCE * self.equity, f"books out by {error} at {marks.sessions[d]}"
         net = self.equity / equity_before - 1.0
-        self.days.append(
+        self.pages.days.append(
             (
                 net + bill / equity_before,
                 net,
-                0.5 * self.turnover / equity_before,
-                float(np.sum(np.abs(value_N))) / self.equity,
-                float(np.sum(value_N)) / self.equity,
-                *(float(part) for part in self.spent),
+                0.5 * traded / equity_before,
+                float(np.abs(value_K).sum()) / self.equity,
+                self.value / self.equity,
+                *spent_3.tolist(),
                 borrowed,
                 dividends,
                 interest,
@@ -263,108 +328,68 @@ class _Ledger:
                 self.equity,
             )
         )
-        for n in np.flatnonzero((self.shares != 0) | (self.is_rebalance & (self.target != 0))):
-            self.held.append(
-                {
-                    "session": marks.sessions[d].item(),
-                    "symbol": marks.symbols[n],
-                    "shares": self.shares[n],
-                    "mark_price": mark_N[n],
-                    "market_value": value_N[n],
-                    "weight": value_N[n] / self.equity,
-                    "target_weight": self.target[n] if self.is_rebalance else None,
-                }
-            )
+        self.pages.traded += [(d, some) for some in trades]
+        if target_N is None:
+            page = Holdings(held_K, shares_K, np.full(len(held_K), np.nan))
+        else:
+            named_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
+            page = Holdings(named_K, self.shares_N[named_K], target_N[named_K])
+        self.pages.held.append((d, page))
 
-    def _trade(
-        self,
-        d: int,
-        n: NDArray[np.int64],
-        shares_K: Array,
-        price_K: Array,
-        bill_3K: Array,
-        reason_K: NDArray[np.object_],
-    ) -> None:
-        notional_K = shares_K * price_K
-        self.notional += float(np.sum(notional_K))
-        self.turnover += float(np.sum(np.abs(notional_K)))
-        self.spent = self.spent + bill_3K.sum(axis=1)
-        for k, place in enumerate(n.tolist()):
-            self.traded.append(
-                {
-                    "session": self.marks.sessions[d].item(),
-                    "symbol": self.marks.symbols[place],
-                    "shares": shares_K[k],
-                    "price": price_K[k],
-                    "notional": notional_K[k],
-                    "commission": bill_3K[0, k],
-                    "spread_cost": bill_3K[1, k],
-                    "impact_cost": bill_3K[2, k],
-                    "reason": str(reason_K[k]),
-                }
-            )
+    def last_marks(self, d: int, symbol_K: Index) -> Array:
+        """Return the marks of the session before, per share after this session's split."""
+        ratio_K = self.marks.share_ratio[d, symbol_K]
+        return np.asarray(self.marks.mark[d - 1, symbol_K] / ratio_K)
 
-    def books(self) -> Books:
-        """Return all that was written down as tables."""
-        marks = self.marks
-        d, n = np.nonzero(~np.isnan(marks.close) | (marks.share_ratio != 1.0))
-        symbols = pl.Series(marks.symbols, dtype=pl.String)
-        return Books(
-            positions=pl.DataFrame(self.held, schema=POSITIONS),
-            trades=pl.DataFrame(self.traded, schema=TRADES),
-            daily=pl.DataFrame(
-                {"session": marks.sessions},
-            ).hstack(
-                pl.DataFrame(self.days, schema=dict.fromkeys(DAILY, pl.Float64), orient="row")
-            ),
-            marks=pl.DataFrame(
-                {
-                    "session": marks.sessions[d],
-                    "symbol": symbols.gather(n),
-                    "open": pl.Series(marks.open[d, n]).fill_nan(None),
-                    "close": pl.Series(marks.close[d, n]).fill_nan(None),
-                    "share_ratio": marks.share_ratio[d, n],
-                }
-            ),
+
+def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
+    """Return the weights of each rebalance by the place of its session; 0 without a row.
+
+    Raises:
+        BadInput: a date that is no session of the marks, a name without marks, a weight that
+            is not a finite number, or two rows of one session and symbol.
+    """
+    named = targets.filter(pl.col("session") <= marks.sessions[-1])
+    day_R = named["session"].to_numpy().astype("datetime64[D]")
+    session_R = np.searchsorted(marks.sessions, day_R)
+    is_stranger_R = marks.sessions[session_R] != day_R
+    if is_stranger_R.any():
+        raise BadInput(
+            f"targets of {day_R[is_stranger_R][0]} have no session in the books, which begin on "
+            f"{marks.sessions[0]}; targets stand on sessions"
         )
+    days, place_R = np.unique(session_R, return_inverse=True)
+    is_named_R = named["symbol"].is_not_null().to_numpy()
+    place_R, named = place_R[is_named_R], named.filter(pl.Series(is_named_R))
+    odd = named.filter(~pl.col("target_weight").is_finite().fill_null(False))
+    if odd.height:
+        first = odd.row(0, named=True)
+        raise BadInput(
+            f"the target of {first['symbol']!r} on {first['session']} is "
+            f"{first['target_weight']}; want a share of equity, signed"
+        )
+    symbol_R = codes(named["symbol"], pl.Series(marks.symbols, dtype=pl.String))
+    if (symbol_R < 0).any():
+        unknown = named["symbol"].to_list()[int(np.argmax(symbol_R < 0))]
+        raise BadInput(f"targets name {unknown!r}, which the marks do not have")
+    n_rows_DN = np.zeros((len(days), len(marks.symbols)), dtype=np.int32)
+    np.add.at(n_rows_DN, (place_R, symbol_R), 1)
+    if (n_rows_DN > 1).any():
+        d, n = np.argwhere(n_rows_DN > 1)[0]
+        raise BadInput(
+            f"{marks.symbols[n]!r} has {n_rows_DN[d, n]} targets on {marks.sessions[days[d]]}; "
+            "want one"
+        )
+    weight_DN = np.zeros(n_rows_DN.shape)
+    weight_DN[place_R, symbol_R] = named["target_weight"].to_numpy()
+    return dict(zip(days.tolist(), weight_DN, strict=True))
 
 
-POSITIONS = {
-    "session": pl.Date,
-    "symbol": pl.String,
-    "shares": pl.Float64,
-    "mark_price": pl.Float64,
-    "market_value": pl.Float64,
-    "weight": pl.Float64,
-    "target_weight": pl.Float64,
-}
-TRADES = {
-    "session": pl.Date,
-    "symbol": pl.String,
-    "shares": pl.Float64,
-    "price": pl.Float64,
-    "notional": pl.Float64,
-    "commission": pl.Float64,
-    "spread_cost": pl.Float64,
-    "impact_cost": pl.Float64,
-    "reason": pl.String,
-}
+def _towards_zero(x_K: Array, unit: float) -> Array:
+    """Return whole units, towards zero; what is nearly whole counts as whole."""
+    return np.trunc(x_K / unit + np.sign(x_K) * WHOLE) * unit
 
 
-def _targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
-    """Return the weights of each rebalance by the place of its session; NaN without a row."""
-    d = np.searchsorted(marks.sessions, targets["session"].to_numpy().astype("datetime64[D]"))
-    names: Sequence[str] = marks.symbols
-    unknown = set(targets["symbol"].unique().to_list()) - set(names)
-    if unknown:
-        raise BadInput(f"targets name {sorted(unknown)[0]!r}, which the marks do not have")
-    n = np.searchsorted(np.array(names), targets["symbol"].to_numpy())
-    weights = targets["target_weight"].to_numpy()
-    known = d < len(marks.sessions)
-    found: dict[int, Array] = {}
-    for place in np.unique(d[known]).tolist():
-        row = np.full(len(names), np.nan)
-        here = d == place
-        row[n[here]] = weights[here]
-        found[place] = row
-    return found
+def _free(symbol_K: Index, shares_K: Array, price_K: Array, reason_K: list[str]) -> Trades:
+    """Return trades that cost nothing: nobody traded them."""
+    return Trades(symbol_K, shares_K, price_K, np.zeros((len(symbol_K), 3)), reason_K)

@@ -1,0 +1,147 @@
+"""What a backtest writes down, and how: pages kept session by session, tables at the end.
+
+Shape letters: D sessions, N symbols, K trades or positions of one session.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.backtest.marks import Marks
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+DAILY = (
+    "gross_return",
+    "net_return",
+    "turnover",
+    "gross_exposure",
+    "net_exposure",
+    "commission",
+    "spread_cost",
+    "impact_cost",
+    "borrow_cost",
+    "dividends",
+    "cash_interest",
+    "cash",
+    "equity",
+)
+
+
+@dataclass(frozen=True)
+class Books:
+    """What a backtest writes: see the output contract for the columns."""
+
+    positions: pl.DataFrame
+    trades: pl.DataFrame
+    daily: pl.DataFrame
+    marks: pl.DataFrame
+
+
+class Trades(NamedTuple):
+    """Trades of one session at one occasion: fills, exits, or fractions of shares paid out.
+
+    Attributes:
+        symbol_K: places on the symbol axis.
+        shares_K: signed, buys positive.
+        price_K: before costs.
+        cost_K3: commission, spread and impact in money, each at least 0.
+        reason_K: why, in a word.
+    """
+
+    symbol_K: Index
+    shares_K: Array
+    price_K: Array
+    cost_K3: Array
+    reason_K: list[str]
+
+
+class Holdings(NamedTuple):
+    """Positions at the close of one session; a weight of NaN says that no target was set."""
+
+    symbol_K: Index
+    shares_K: Array
+    target_K: Array
+
+
+@dataclass
+class Pages:
+    """Everything that was written down so far."""
+
+    marks: Marks
+    days: list[tuple[float, ...]] = field(default_factory=list)
+    traded: list[tuple[int, Trades]] = field(default_factory=list)
+    held: list[tuple[int, Holdings]] = field(default_factory=list)
+
+    def books(self) -> Books:
+        """Return all pages as tables, rows in key order."""
+        return Books(self._positions(), self._trades(), self._daily(), self._marks())
+
+    def _keys(self, session_R: Index, symbol_R: Index) -> pl.DataFrame:
+        return pl.DataFrame(
+            {
+                "session": pl.Series(self.marks.sessions).gather(session_R),
+                "symbol": pl.Series(self.marks.symbols, dtype=pl.String).gather(symbol_R),
+            }
+        )
+
+    def _positions(self) -> pl.DataFrame:
+        pages = [page for _, page in self.held]
+        session_R = np.repeat([d for d, _ in self.held], [len(p.symbol_K) for p in pages])
+        session_R = session_R.astype(np.int64)
+        symbol_R, shares_R, target_R = (
+            np.concatenate([np.empty(0, dtype), *(page[part] for page in pages)])
+            for part, dtype in enumerate((np.int64, np.float64, np.float64))
+        )
+        equity_D = np.array([day[DAILY.index("equity")] for day in self.days])
+        mark_R = self.marks.mark[session_R, symbol_R]
+        value_R = np.where(shares_R != 0, shares_R * mark_R, 0.0)
+        return self._keys(session_R, symbol_R).with_columns(
+            shares=shares_R,
+            mark_price=pl.Series(mark_R).fill_nan(None),
+            market_value=value_R,
+            weight=value_R / equity_D[session_R],
+            target_weight=pl.Series(target_R).fill_nan(None),
+        )
+
+    def _trades(self) -> pl.DataFrame:
+        pages = [page for _, page in self.traded]
+        session_R = np.repeat([d for d, _ in self.traded], [len(p.symbol_K) for p in pages])
+        symbol_R, shares_R, price_R = (
+            np.concatenate([np.empty(0, dtype), *(page[part] for page in pages)])
+            for part, dtype in enumerate((np.int64, np.float64, np.float64))
+        )
+        cost_R3 = np.concatenate([np.empty((0, 3)), *(page.cost_K3 for page in pages)])
+        reasons = [word for page in pages for word in page.reason_K]
+        return (
+            self._keys(session_R.astype(np.int64), symbol_R)
+            .with_columns(
+                shares=shares_R,
+                price=price_R,
+                notional=shares_R * price_R,
+                commission=cost_R3[:, 0],
+                spread_cost=cost_R3[:, 1],
+                impact_cost=cost_R3[:, 2],
+                reason=pl.Series(reasons, dtype=pl.String),
+            )
+            .sort("session", "symbol", maintain_order=True)
+        )
+
+    def _daily(self) -> pl.DataFrame:
+        schema = dict.fromkeys(DAILY, pl.Float64)
+        sessions = pl.DataFrame({"session": self.marks.sessions[: len(self.days)]})
+        return sessions.hstack(pl.DataFrame(self.days, schema=schema, orient="row"))
+
+    def _marks(self) -> pl.DataFrame:
+        """Return the prices and ratios used: rows with a bar, or a split without one."""
+        marks = self.marks
+        session_R, symbol_R = np.nonzero(~np.isnan(marks.close) | (marks.share_ratio != 1.0))
+        return self._keys(session_R, symbol_R).with_columns(
+            open=pl.Series(marks.open[session_R, symbol_R]).fill_nan(None),
+            close=pl.Series(marks.close[session_R, symbol_R]).fill_nan(None),
+            share_ratio=marks.share_ratio[session_R, symbol_R],
+        )

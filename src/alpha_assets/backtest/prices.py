@@ -1,0 +1,233 @@
+"""Stored bars on dense axes: prices of the chosen basis, and what was known of them when.
+
+Bars count as they stood when they first became effective.  What is *known at D* leaves out the
+bar of D and every bar that had not arrived by D's decision.
+Shape letters: D sessions, N symbols, R bars.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.features.estimators import corwin_schultz
+from alpha_assets.features.kernels import shift, window_mean, window_std
+from alpha_assets.panel import first_effective
+from alpha_assets.panel.asof import latest_rows
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.int64]
+Basis = Literal["price", "total_return"]
+
+WINDOW = 20  # sessions of traded money, volatility and spread behind a decision
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """All stored sessions of some symbols, from the first stored bar to the last session.
+
+    Attributes:
+        frame: raw rows, one per bar.
+        start: number of the first session on the calendar's axis.
+        shape: (D, N).
+        cell_R: place of each bar in a flattened [D, N] array.
+        code_R: its symbol.
+        usable_R: row from which the bar was known.
+        basis: what `open` and `close` mean.
+    """
+
+    frame: pl.DataFrame
+    start: int
+    shape: tuple[int, int]
+    cell_R: Index
+    code_R: Index
+    usable_R: Index
+    basis: Basis
+
+    @classmethod
+    def of(
+        cls,
+        rows: pl.DataFrame,
+        symbols: tuple[str, ...],
+        calendar: Calendar,
+        first: np.datetime64,
+        last: np.datetime64,
+        basis: Basis,
+    ) -> "Prices":
+        """Return the bars of `symbols` (sorted) up to `last`; axes begin at `first` or before."""
+        stop = int(calendar.index_of(last)) + 1
+        wanted = rows.filter(
+            pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= as_date(last))
+        )
+        bars = first_effective(wanted, calendar, len(calendar.sessions) - 1)
+        start = int(min(calendar.index_of(first), *bars.session_R[:1]))  # bars are in order
+        place = np.searchsorted(np.array(symbols), bars.symbols.to_numpy())
+        code_R = place[bars.code_R] if len(bars.code_R) else bars.code_R
+        return cls(
+            frame=bars.frame,
+            start=start,
+            shape=(stop - start, len(symbols)),
+            cell_R=(bars.session_R - start) * len(symbols) + code_R,
+            code_R=code_R,
+            usable_R=bars.usable_R - start,
+            basis=basis,
+        )
+
+    @cached_property
+    def open(self) -> Array:
+        """Return the price of the opening auction; NaN without a bar."""
+        open_DN = self._grid("open")
+        if self.basis == "price":
+            return open_DN
+        return self.close * (open_DN / self._grid("close"))
+
+    @cached_property
+    def close(self) -> Array:
+        """Return the last price; NaN without a bar."""
+        close_DN = self._grid("close")
+        return close_DN if self.basis == "price" else chained(close_DN, self._factor)
+
+    @cached_property
+    def share_ratio(self) -> Array:
+        """Return the shares after each session's split for one share before."""
+        ratio_DN = np.ones(self.shape)
+        if self.basis == "price":
+            factor_R = self._column("adjustment_factor", 1.0)
+            ratio_R = self._column("share_factor", np.nan)
+            ratio_R = np.where(np.isnan(ratio_R), 1.0 / factor_R, ratio_R)
+            ratio_DN.ravel()[self.cell_R] = ratio_R
+        return ratio_DN
+
+    @cached_property
+    def mark(self) -> Array:
+        """Return the last price there is, restated for splits since; NaN before the first bar."""
+        return carried(self.close, self.share_ratio)
+
+    def fillable(self, fill: Literal["open", "close"], side: Literal["buy", "sell"]) -> Mask:
+        """Return where an auction had someone on the other side.
+
+        There is none without a bar, and none where the price stands at the limit that the
+        session touched: buyers at the upper one, or sellers at the lower one, wait in vain.
+        """
+        price_R = self._column(fill, np.nan)
+        with np.errstate(invalid="ignore"):
+            if side == "buy":
+                is_locked_R = price_R >= self._column("high", np.nan)
+            else:
+                is_locked_R = price_R <= self._column("low", np.nan)
+        is_locked_R &= self._column("upper_limit" if side == "buy" else "lower_limit", 0.0) > 0
+        may_DN = np.zeros(self.shape, dtype=bool)
+        may_DN.ravel()[self.cell_R] = ~np.isnan(price_R) & ~is_locked_R
+        return may_DN
+
+    def known_close(self) -> Array:
+        """Return the last close known at D, per share of before D's split; NaN if there is none."""
+        has_price_R = self.frame["close"].is_not_null().to_numpy()
+        cell_R = self.cell_R[has_price_R]
+        row_DN = latest_rows(
+            self.usable_R[has_price_R],
+            self.code_R[has_price_R],
+            range(self.shape[0]),
+            self.shape[1],
+        )
+        # Shares that one share of the start has become, up to and with each session.
+        shares_DN = np.multiply.accumulate(self.share_ratio, axis=0)
+        worth_R = self.close.ravel()[cell_R] * shares_DN.ravel()[cell_R]
+        known_DN = np.where(row_DN >= 0, worth_R[row_DN], np.nan) if len(worth_R) else np.nan
+        return np.asarray(known_DN / shift(shares_DN, 1, before=1.0))
+
+    def adv(self) -> Array:
+        """Return the mean money traded in the 20 sessions before D; a session without a bar is 0.
+
+        NaN where the symbol's first bar is too young.
+        """
+        close_R, volume_R = self._column("close", np.nan), self._column("volume", np.nan)
+        traded_R = self._column("turnover_value", np.nan)
+        traded_R = np.where(np.isnan(traded_R), close_R * volume_R, traded_R)
+        traded_DN = self._on_time(traded_R)
+        has_begun_DN = np.maximum.accumulate(~np.isnan(traded_DN), axis=0)
+        traded_DN[np.isnan(traded_DN) & has_begun_DN] = 0.0
+        return shift(window_mean(traded_DN, WINDOW), 1)
+
+    def volatility(self) -> Array:
+        """Return the standard deviation of daily log returns in the 20 sessions before D."""
+        close_DN = self._on_time(self.close.ravel()[self.cell_R])
+        before_DN = shift(carried(close_DN, self.share_ratio), 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change_DN = np.log(close_DN * self.share_ratio / before_DN)
+        return shift(window_std(change_DN, WINDOW), 1)
+
+    def half_spread(self) -> Array:
+        """Return half of the spread that the ranges of the 20 sessions before D imply.
+
+        A fraction of the price; NaN where too few ranges are known.
+
+        Source: Corwin & Schultz (2012), J. Finance 67.
+        """
+        level_DN = np.cumprod(self._factor, axis=0)
+        high_DN, low_DN, close_DN = (
+            self._on_time(self._column(name, np.nan)) / level_DN
+            for name in ("high", "low", "close")
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread_DN = np.maximum(corwin_schultz(high_DN, low_DN, close_DN), 0.0)
+        return shift(window_mean(spread_DN, WINDOW) / 2, 1)
+
+    @cached_property
+    def _factor(self) -> Array:
+        factor_DN = np.ones(self.shape)
+        factor_DN.ravel()[self.cell_R] = self._column("adjustment_factor", 1.0)
+        return factor_DN
+
+    def _column(self, name: str, unknown: float) -> Array:
+        if name not in self.frame.columns:
+            return np.full(len(self.cell_R), unknown)
+        return self.frame[name].cast(pl.Float64).fill_null(unknown).to_numpy()
+
+    def _grid(self, name: str) -> Array:
+        return self._placed(self._column(name, np.nan), slice(None))
+
+    def _on_time(self, value_R: Array) -> Array:
+        """Return values on the axes without those of bars that missed the next decision."""
+        return self._placed(value_R, self.usable_R == self.cell_R // self.shape[1] + 1)
+
+    def _placed(self, value_R: Array, which_R: Mask | slice) -> Array:
+        out_DN = np.full(self.shape, np.nan)
+        out_DN.ravel()[self.cell_R[which_R]] = value_R[which_R]
+        return out_DN
+
+
+def chained(close_DN: Array, factor_DN: Array) -> Array:
+    """Return total-return closes from each symbol's first close on.
+
+    P[T] = P[T-1] · (close[T] / close[T-1]) / factor[T]; T-1 is the last session with a bar,
+    and factors of rows without a price count as well.
+    """
+    price_N, raw_N = (np.full(close_DN.shape[1], np.nan) for _ in range(2))
+    owed_N = np.ones(close_DN.shape[1])
+    out_DN = np.full_like(close_DN, np.nan)
+    for close_N, factor_N, out_N in zip(close_DN, factor_DN, out_DN, strict=True):
+        has_N = ~np.isnan(close_N)
+        owed_N = owed_N * factor_N
+        grown_N = np.where(np.isnan(price_N), close_N, price_N * (close_N / raw_N) / owed_N)
+        np.copyto(out_N, grown_N, where=has_N)
+        price_N = np.where(has_N, grown_N, price_N)
+        raw_N = np.where(has_N, close_N, raw_N)
+        owed_N[has_N] = 1.0
+    return out_DN
+
+
+def carried(close_DN: Array, ratio_DN: Array) -> Array:
+    """Return each close, and where there is none the last one per share of the session."""
+    out_DN = np.empty_like(close_DN)
+    last_N = np.full(close_DN.shape[1], np.nan)
+    for close_N, ratio_N, out_N in zip(close_DN, ratio_DN, out_DN, strict=True):
+        np.divide(last_N, ratio_N, out=out_N)
+        np.copyto(out_N, close_N, where=~np.isnan(close_N))
+        last_N = out_N
+    return out_DN

@@ -1,0 +1,412 @@
+"""The books kept a second way: one symbol at a time, plain numbers, no arrays.
+
+Slow and written to be checked by eye.  It shares no code with the simulator but the specs, the
+calendar and the reading of first effective bars; tests compare the two to 1e-9.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from alpha_assets.backtest.costs import CostsSpec
+from alpha_assets.backtest.portfolio import PortfolioSpec
+from alpha_assets.backtest.prices import Basis
+from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.panel import first_effective
+
+Row = dict[str, Any]
+
+BORROW_QUOTES_HOLD = 20  # sessions
+
+
+@dataclass
+class Bar:
+    """One symbol's session: prices of the basis, and the number of the session that knew it."""
+
+    number: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    raw_open: float | None
+    raw_close: float | None
+    traded: float | None
+    ratio: float
+    upper: bool
+    lower: bool
+    known: int
+
+
+@dataclass
+class ReferenceBooks:
+    """What the reference writes: rows as in the tables of the output contract."""
+
+    positions: list[Row] = field(default_factory=list)
+    trades: list[Row] = field(default_factory=list)
+    daily: list[Row] = field(default_factory=list)
+
+
+def reference_backtest(
+    targets: pl.DataFrame,
+    raw: Mapping[str, pl.DataFrame],
+    calendar: Calendar,
+    *,
+    first: date,
+    last: date,
+    portfolio: PortfolioSpec,
+    costs: CostsSpec,
+    basis: Basis,
+) -> ReferenceBooks:
+    """Return the books of holding `targets` from `first` to `last`; fixed half-spreads only."""
+    wanted: dict[date, dict[str, float]] = defaultdict(dict)
+    for row in targets.iter_rows(named=True):
+        wanted[row["session"]][row["symbol"]] = row["target_weight"]
+    names = sorted({name for weights in wanted.values() for name in weights})
+    history = {name: _bars(raw["daily_bars"], name, calendar, last, basis) for name in names}
+    leaving, paid = _exits(raw, calendar), _dividends(raw, calendar, basis)
+    books = ReferenceBooks()
+    cash = equity = portfolio.capital
+    shares: dict[str, float] = {}
+    orders: dict[str, float] = {}
+    before: int | None = None
+    for session in calendar.between(first, last):
+        day, number = as_date(session), int(calendar.index_of(session))
+        nights = int(calendar.nights()[number])
+        start_equity = equity
+        spent = {"commission": 0.0, "spread_cost": 0.0, "impact_cost": 0.0}
+        notional = traded = 0.0
+        weights = wanted.get(day)
+
+        if weights is not None:
+            orders = {}
+            for name in names:
+                close = _known_close(history[name], number)
+                held = shares.get(name, 0.0)
+                weight = weights.get(name, 0.0)
+                if close is None:
+                    continue
+                order = weight * start_equity / close - held
+                if portfolio.lot is not None and weight != 0:
+                    order = _whole(order, portfolio.lot)
+                if abs(order) * close > 1e-13 * start_equity:
+                    orders[name] = order
+
+        for name in names:
+            ratio = _ratio(history[name], number)
+            shares[name] = shares.get(name, 0.0) * ratio
+            if name in orders:
+                orders[name] *= ratio
+        dividends = sum(
+            number_of * paid.get((number, name), 0.0) for name, number_of in shares.items()
+        )
+
+        fills: list[tuple[str, float, float, str, bool]] = []
+        for name in names:
+            last_mark = _mark(history[name], number - 1)
+            if last_mark is None:
+                continue
+            last_mark /= _ratio(history[name], number)
+            rest = shares[name] - _whole(shares[name], 1.0)
+            has_split = _ratio(history[name], number) != 1.0
+            if portfolio.lot is not None and has_split and abs(rest) > 1e-6:
+                fills.append((name, -rest, last_mark, "fraction", True))
+                shares[name] -= rest
+            if (number, name) in leaving:
+                gain, word = leaving[number, name]
+                orders.pop(name, None)
+                if shares[name] != 0:
+                    fills.append((name, -shares[name], last_mark * (1 + gain), word, True))
+                    shares[name] = 0.0
+        for name in sorted(orders):
+            bar = history[name].get(number)
+            price = None if bar is None else (bar.open if portfolio.fill == "open" else bar.close)
+            if bar is None or price is None or _is_locked(bar, orders[name], portfolio.fill):
+                continue
+            size = orders[name]
+            if portfolio.max_participation is not None:
+                most = portfolio.max_participation * (_adv(history[name], number) or 0.0) / price
+                if portfolio.lot is not None:
+                    most = _whole(most, portfolio.lot)
+                size = max(-most, min(most, size))
+            if size != 0:
+                reason = "carried" if weights is None else "rebalance"
+                fills.append((name, size, price, reason, False))
+                shares[name] += size
+            orders[name] -= size
+            if abs(orders[name]) * price <= 1e-13 * start_equity:
+                del orders[name]
+            if abs(shares[name]) * price <= 1e-13 * start_equity:
+                shares[name] = 0.0
+
+        for name, size, price, reason, is_free in fills:
+            money = abs(size * price)
+            bill = {"commission": 0.0, "spread_cost": 0.0, "impact_cost": 0.0}
+            if not is_free:
+                adv = _adv(history[name], number)
+                volatility = _volatility(history[name], number)
+                share = money / adv if adv else 1.0
+                volatility = costs.unknown_volatility if volatility is None else volatility
+                bill = {
+                    "commission": money * costs.commission_bps / 1e4,
+                    "spread_cost": money * costs.half_spread_bps / 1e4,
+                    "impact_cost": costs.impact_coefficient * volatility * share**0.5 * money,
+                }
+            notional += size * price
+            traded += money
+            spent = {part: spent[part] + bill[part] for part in spent}
+            books.trades.append(
+                {
+                    "session": day,
+                    "symbol": name,
+                    "shares": size,
+                    "price": price,
+                    "notional": size * price,
+                    **bill,
+                    "reason": reason,
+                }
+            )
+
+        values = {
+            name: held * (_mark(history[name], number) or math.nan)
+            for name, held in shares.items()
+            if held != 0
+        }
+        borrowed = sum(
+            -value * _fee(raw, name, number, calendar, costs) / 1e4 * nights / 365
+            for name, value in values.items()
+            if value < 0
+        )
+        interest = 0.0
+        if before is not None:
+            nights_since = int(calendar.nights()[before])
+            interest = cash * _cash_rate(raw, before, calendar) * nights_since / 365
+        costs_paid = sum(spent.values()) + borrowed
+        cash = cash - notional - costs_paid + dividends + interest
+        equity = cash + sum(values.values())
+        books.daily.append(
+            {
+                "session": day,
+                "gross_return": (equity + costs_paid) / start_equity - 1,
+                "net_return": equity / start_equity - 1,
+                "turnover": traded / 2 / start_equity,
+                "gross_exposure": sum(abs(value) for value in values.values()) / equity,
+                "net_exposure": sum(values.values()) / equity,
+                **spent,
+                "borrow_cost": borrowed,
+                "dividends": dividends,
+                "cash_interest": interest,
+                "cash": cash,
+                "equity": equity,
+            }
+        )
+        for name in names:
+            weight = (weights or {}).get(name, 0.0)
+            if shares[name] != 0 or weight != 0:
+                value = values.get(name, 0.0)
+                books.positions.append(
+                    {
+                        "session": day,
+                        "symbol": name,
+                        "shares": shares[name],
+                        "mark_price": _mark(history[name], number),
+                        "market_value": value,
+                        "weight": value / equity,
+                        "target_weight": None if weights is None else weight,
+                    }
+                )
+        before = number
+    return books
+
+
+def _bars(
+    rows: pl.DataFrame, name: str, calendar: Calendar, last: date, basis: Basis
+) -> dict[int, Bar]:
+    of_name = rows.filter((pl.col("symbol") == name) & (pl.col("event_date") <= last))
+    found = first_effective(of_name, calendar, len(calendar.sessions) - 1)
+    bars: dict[int, Bar] = {}
+    chain: float | None = None
+    raw_before, owed = 0.0, 1.0
+    for k, row in enumerate(found.frame.iter_rows(named=True)):
+        factor = 1.0 if row["adjustment_factor"] is None else row["adjustment_factor"]
+        ratio = 1 / factor if row.get("share_factor") is None else row["share_factor"]
+        close, open_ = row["close"], row["open"]
+        traded = row["turnover_value"]
+        if traded is None and close is not None and row["volume"] is not None:
+            traded = close * row["volume"]
+        bar = Bar(
+            number=int(found.session_R[k]),
+            open=open_,
+            high=row["high"],
+            low=row["low"],
+            close=close,
+            raw_open=open_,
+            raw_close=close,
+            traded=traded,
+            ratio=ratio,
+            upper=bool(row["upper_limit"]),
+            lower=bool(row["lower_limit"]),
+            known=int(found.usable_R[k]),
+        )
+        if basis == "total_return":
+            bar.ratio = 1.0
+            owed *= factor
+            if close is not None:
+                chain = close if chain is None else chain * (close / raw_before) / owed
+                raw_before, owed = close, 1.0
+                bar.close = chain
+                bar.open = None if open_ is None else chain * open_ / close
+        bars[bar.number] = bar
+    return bars
+
+
+def _ratio(bars: dict[int, Bar], number: int) -> float:
+    return bars[number].ratio if number in bars else 1.0
+
+
+def _mark(bars: dict[int, Bar], number: int) -> float | None:
+    """Return the last close up to a session, divided by every split since."""
+    ratio = 1.0
+    for k in sorted((k for k in bars if k <= number), reverse=True):
+        close = bars[k].close
+        if close is not None:
+            return close / ratio
+        ratio *= bars[k].ratio
+    return None
+
+
+def _known_close(bars: dict[int, Bar], number: int) -> float | None:
+    """Return the last close that the decision of a session knew, in shares of the day before."""
+    ratio = 1.0
+    for k in sorted((k for k in bars if k < number), reverse=True):
+        close = bars[k].close
+        if close is not None and bars[k].known <= number:
+            return close / ratio
+        ratio *= bars[k].ratio
+    return None
+
+
+def _is_locked(bar: Bar, order: float, fill: str) -> bool:
+    price = bar.raw_open if fill == "open" else bar.raw_close
+    assert price is not None
+    if order > 0:
+        return bar.upper and bar.high is not None and price >= bar.high
+    return bar.lower and bar.low is not None and price <= bar.low
+
+
+def _on_time(bars: dict[int, Bar], k: int) -> bool:
+    return k in bars and bars[k].known == k + 1
+
+
+def _adv(bars: dict[int, Bar], number: int) -> float | None:
+    begun = [k for k in bars if _on_time(bars, k) and bars[k].traded is not None]
+    if not begun:
+        return None
+    sums = [
+        (bars[k].traded or 0.0) if _on_time(bars, k) else 0.0
+        for k in range(number - 20, number)
+        if k >= min(begun)
+    ]
+    return sum(sums) / len(sums) if len(sums) >= 16 else None
+
+
+def _volatility(bars: dict[int, Bar], number: int) -> float | None:
+    moves = []
+    for k in range(number - 20, number):
+        if not _on_time(bars, k) or bars[k].close is None:
+            continue
+        ratio = bars[k].ratio
+        for j in sorted((j for j in bars if j < k), reverse=True):
+            before, close = bars[j].close, bars[k].close
+            if _on_time(bars, j) and before is not None and close is not None:
+                moves.append(math.log(close * ratio / before))
+                break
+            ratio *= bars[j].ratio
+    if len(moves) < 16:
+        return None
+    mean = math.fsum(moves) / len(moves)
+    return math.sqrt(math.fsum((move - mean) ** 2 for move in moves) / (len(moves) - 1))
+
+
+def _effective(row: Row, calendar: Calendar) -> int:
+    return int(calendar.effective(row["available_at"].replace(tzinfo=None)))
+
+
+def _first_known(
+    raw: Mapping[str, pl.DataFrame], feed: str, calendar: Calendar
+) -> dict[tuple[date, str], tuple[int, Row]]:
+    """Return each event as it first became effective, the last word of that session."""
+    found: dict[tuple[date, str], tuple[int, Row]] = {}
+    if feed not in raw:
+        return found
+    for row in raw[feed].sort("available_at", "revision").iter_rows(named=True):
+        if feed == "listings" and row["exit"] in (None, "active"):
+            continue
+        key, number = (row["event_date"], row["symbol"]), _effective(row, calendar)
+        if key not in found or found[key][0] == number:
+            found[key] = (number, row)
+    return found
+
+
+def _exits(
+    raw: Mapping[str, pl.DataFrame], calendar: Calendar
+) -> dict[tuple[int, str], tuple[float, str]]:
+    return {
+        (number, name): (row["exit_return"] or 0.0, row["exit"])
+        for (_, name), (number, row) in _first_known(raw, "listings", calendar).items()
+    }
+
+
+def _dividends(
+    raw: Mapping[str, pl.DataFrame], calendar: Calendar, basis: Basis
+) -> dict[tuple[int, str], float]:
+    paid: dict[tuple[int, str], float] = defaultdict(float)
+    if basis == "total_return":
+        return paid
+    for (day, name), (_, row) in _first_known(raw, "dividends", calendar).items():
+        paid[int(calendar.index_of(calendar.on_or_after(day))), name] += row["amount"] or 0.0
+    return paid
+
+
+def _latest(
+    raw: Mapping[str, pl.DataFrame], feed: str, number: int, calendar: Calendar, **key: str
+) -> tuple[int, Row] | None:
+    if feed not in raw:
+        return None
+    known = [
+        (row["event_date"], row["available_at"], row["revision"], row)
+        for row in raw[feed].filter(**key).iter_rows(named=True)
+        if _effective(row, calendar) <= number
+    ]
+    if not known:
+        return None
+    row = max(known, key=lambda item: item[:3])[3]
+    return _effective(row, calendar), row
+
+
+def _fee(
+    raw: Mapping[str, pl.DataFrame],
+    name: str,
+    number: int,
+    calendar: Calendar,
+    costs: CostsSpec,
+) -> float:
+    found = _latest(raw, "borrow", number, calendar, symbol=name)
+    if found is None or number - found[0] > BORROW_QUOTES_HOLD:
+        return costs.borrow_fee_bps_annual
+    fee = found[1]["fee_bps_annual"]
+    return costs.borrow_fee_bps_annual if fee is None else float(fee)
+
+
+def _cash_rate(raw: Mapping[str, pl.DataFrame], number: int, calendar: Calendar) -> float:
+    found = _latest(raw, "rates", number, calendar)
+    return 0.0 if found is None else float(found[1]["cash_rate_annual"] or 0.0)
+
+
+def _whole(x: float, unit: float) -> float:
+    """Return whole units, towards zero; what is nearly whole counts as whole."""
+    return math.trunc(x / unit + math.copysign(1e-6, x)) * unit
