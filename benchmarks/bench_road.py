@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from alpha_assets.calendar import month_range
@@ -34,7 +35,7 @@ def library(folder: Path) -> dict[str, float]:
     run.run(road, months[0], months[-1])
     marks.append(("end", time.perf_counter()))
     seconds: dict[str, float] = {}
-    for (stage, start), (_, stop) in zip(marks[:-1], marks[1:], strict=True):
+    for (stage, start), (_, stop) in pairwise(marks):
         seconds[stage] = seconds.get(stage, 0.0) + stop - start
     return seconds
 

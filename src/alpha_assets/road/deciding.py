@@ -139,9 +139,9 @@ def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
     """Return what a look at a month's scores should show."""
     if not frame.height:
         return {"sessions": 0, "symbols": 0}
-    spread = (
-        frame.group_by("session", "horizon").agg(pl.col("score").cast(pl.Float64).std())["score"]
-    )
+    spread = frame.group_by("session", "horizon").agg(pl.col("score").cast(pl.Float64).std())[
+        "score"
+    ]
     return {
         "sessions": frame["session"].n_unique(),
         "symbols": frame["symbol"].n_unique(),
