@@ -174,7 +174,8 @@ def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:
     from alpha_assets.feeds.check import import_check as check_folder
 
     spec = load_market(market).spec
-    found = check_folder(Path(folder), Calendar.load(spec.calendar))
+    words = spec.source if spec.source.kind == "files" else None
+    found = check_folder(Path(folder), Calendar.load(spec.calendar), words)
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
 
 

@@ -22,8 +22,7 @@ class YearBefore(Publication):
         """Return 31 March of the year before each date."""
         year = dates.astype("datetime64[Y]") - np.timedelta64(1, "Y")
         april = year.astype("datetime64[M]") + np.timedelta64(3, "M")
-        last_of_march: Dates = april.astype("datetime64[D]") - np.timedelta64(1, "D")
-        return last_of_march
+        return np.asarray(april.astype("datetime64[D]") - np.timedelta64(1, "D"))
 
 
 TRADING_CALENDAR = Feed(

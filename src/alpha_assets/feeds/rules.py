@@ -63,7 +63,9 @@ def clock_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pr
     """Return rows that claim to have been public before the day that they describe began."""
     if "available_at" not in frame.columns:
         return []
-    stamped = frame.filter(pl.col("available_at").is_not_null() & pl.col("event_date").is_not_null())
+    stamped = frame.filter(
+        pl.col("available_at").is_not_null() & pl.col("event_date").is_not_null()
+    )
     days = stamped["event_date"].to_numpy().astype("datetime64[D]")
     midnight = instants_of(calendar, days, time(0, 0))
     early = stamped.filter(stamped["available_at"] < midnight)
@@ -85,9 +87,7 @@ def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
         return []
     strange = frame.filter(pl.any_horizontal(~pl.col(floats).is_finite()))
     wanted = "numbers are finite; leave the field empty where there is none"
-    return found(
-        "error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats
-    )
+    return found("error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats)
 
 
 def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
@@ -119,7 +119,8 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
             "outside_high_low",
             "open and close lie between low and high",
             frame.filter(
-                (high >= low) & ((ends[0] > high * (1 + ROUNDING)) | (ends[1] < low * (1 - ROUNDING)))
+                (high >= low)
+                & ((ends[0] > high * (1 + ROUNDING)) | (ends[1] < low * (1 - ROUNDING)))
             ),
             key=feed.key,
             values=PRICES,
@@ -132,18 +133,25 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
         "outside_calendar",
         f"bars lie on sessions of {calendar.exchange} "
         f"({calendar.sessions[0]} to {calendar.sessions[-1]})",
-        frame.filter(pl.col("event_date").is_in(closed.implode())) if len(closed) else frame.clear(),
+        frame.filter(pl.col("event_date").is_in(closed.implode()))
+        if len(closed)
+        else frame.clear(),
         key=feed.key,
     )
 
 
 def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    return exit_errors(feed.name, frame)
+
+
+def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
+    """Return what cannot be right about starts, ends and exits, of events or of spells."""
     problems: list[Problem] = []
     if "exit" in frame.columns:
         word = pl.col("exit")
         problems += found(
             "error",
-            feed.name,
+            feed,
             "unknown_exit",
             f"exit is one of {', '.join(EXITS)}; map other words in the market's file, "
             '[source.exit_words] "theirs" = "ours"',
@@ -154,7 +162,7 @@ def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list
         if "end" in frame.columns:
             problems += found(
                 "error",
-                feed.name,
+                feed,
                 "exit_without_end",
                 "a symbol that left has an end, its last bar session",
                 frame.filter(word.is_in(EXITS) & (word != ACTIVE) & pl.col("end").is_null()),
@@ -164,7 +172,7 @@ def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list
         if "exit_return" in frame.columns:
             problems += found(
                 "error",
-                feed.name,
+                feed,
                 "source_end_with_return",
                 f"{SOURCE_END} leaves at the last close; its exit_return is 0 or empty",
                 frame.filter((word == SOURCE_END) & (pl.col("exit_return") != 0)),
@@ -174,7 +182,7 @@ def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list
     if "exit_return" in frame.columns:
         problems += found(
             "error",
-            feed.name,
+            feed,
             "impossible_exit_return",
             "exit_return is a fraction, at least -1",
             frame.filter(pl.col("exit_return") < -1),
@@ -184,7 +192,7 @@ def _listing_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list
     if {"start", "end"} <= set(frame.columns):
         problems += found(
             "error",
-            feed.name,
+            feed,
             "end_before_start",
             "end is on or after start",
             frame.filter(pl.col("end") < pl.col("start")),

@@ -1,0 +1,146 @@
+"""Reading a whole folder of feeds and saying all that is wrong or odd about it at once."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
+from alpha_assets.feeds.files import FilesSourceSpec
+from alpha_assets.feeds.oddities import (
+    bar_oddities,
+    listing_oddities,
+    membership_oddities,
+    order_oddities,
+    unknown_columns,
+)
+from alpha_assets.feeds.problem import Example, Problem
+from alpha_assets.feeds.shapes import bar_spans, shaped
+from alpha_assets.feeds.spells import listing_spells
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What is wrong (errors stop an import) and what is odd (warnings do not)."""
+
+    folder: str
+    rows: dict[str, int]  # feed -> rows that could be read
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds that the folder has."""
+        return tuple(self.rows)
+
+    def text(self) -> str:
+        """Return the report for people."""
+        read = ", ".join(f"{name} {n:,} rows" for name, n in self.rows.items()) or "nothing"
+        lines = [f"{self.folder}: read {read}"]
+        lines += [str(problem) for problem in (*self.errors, *self.warnings)]
+        lines.append(
+            f"{len(self.errors)} kinds of error, {len(self.warnings)} kinds of warning"
+            + ("; an import would stop" if self.errors else "; an import would go through")
+        )
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {
+            "errors": [asdict(problem) for problem in self.errors],
+            "warnings": [asdict(problem) for problem in self.warnings],
+            "feeds": list(self.feeds),
+            "rows": dict(self.rows),
+        }
+
+
+def import_check(
+    folder: Path, calendar: Calendar, spec: FilesSourceSpec | None = None
+) -> ImportReport:
+    """Return every problem of a folder, each with a count and its first places.
+
+    Args:
+        folder: what `--data` would name.
+        calendar: of the market that would read it.
+        spec: the market's `[source]`, for its exit words.
+
+    Raises:
+        FeedError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FeedError(f"{folder}: there is no such folder; name one that holds feeds")
+    words = (spec or FilesSourceSpec()).exit_words
+    problems = [*folder_problems(folder)]
+    there: dict[str, Delivered] = {}
+    for feed in READABLE:
+        try:
+            if files_of(folder, feed):
+                there[feed] = read_delivery(folder, feed)
+        except FeedError as error:
+            example = (Example("", None, "", str(error)),)
+            wanted = "a feed is there in one form"
+            problems.append(Problem("error", feed, "two_forms", wanted, 1, example))
+    bars = there[REQUIRED].frame if REQUIRED in there else pl.DataFrame()
+    spans = None if bars.is_empty() else bar_spans(bars)
+    listings = None
+    if "listings" in there and not there["listings"].frame.is_empty() and spans is not None:
+        listings = listing_spells(there["listings"].frame, words, spans)
+    for feed, delivered in there.items():
+        problems += delivered.problems
+        problems += unknown_columns(feed, delivered.unknown)
+        frame = delivered.frame
+        if frame.is_empty():
+            continue
+        problems += shaped(feed, frame, calendar, words, spans).problems
+        problems += order_oddities(feed, frame)
+        if feed == REQUIRED:
+            problems += bar_oddities(frame, calendar, listings)
+        if feed == "listings" and listings is not None and spans is not None:
+            problems += listing_oddities(listings, spans)
+        if feed == "membership":
+            problems += membership_oddities(frame, spans)
+    return ImportReport(
+        str(folder),
+        {feed: delivered.frame.height for feed, delivered in there.items()},
+        tuple(p for p in problems if p.severity == "error"),
+        tuple(p for p in problems if p.severity == "warning"),
+    )
+
+
+def folder_problems(folder: Path) -> list[Problem]:
+    """Return what is wrong or odd about a folder before anything in it is read."""
+    here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    if not here:
+        wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
+        return [Problem("error", "(folder)", "empty_folder", wanted)]
+    problems = []
+    names = {path.name.split(".")[0] for path in here if _is_form(path, READABLE)}
+    if REQUIRED not in names:
+        wanted = f"the folder holds {REQUIRED}.parquet, .csv or a folder {REQUIRED}/"
+        problems.append(Problem("error", REQUIRED, "missing_feed", wanted))
+    unknown = [path for path in here if not _is_form(path, READABLE)]
+    if unknown:
+        examples = tuple(Example(path.name, None, "", _why_not(path)) for path in unknown)
+        wanted = "these are not read"
+        problems.append(
+            Problem("warning", "(folder)", "unknown_file", wanted, len(unknown), examples)
+        )
+    return problems
+
+
+def _is_form(path: Path, feeds: tuple[str, ...]) -> bool:
+    """Return whether a file or folder is one of the forms of a feed."""
+    if path.is_dir():
+        return path.name in feeds and any(path.glob("*.parquet"))
+    return path.suffix in (".parquet", ".csv") and path.stem in feeds
+
+
+def _why_not(path: Path) -> str:
+    if path.is_dir() and path.name in READABLE:
+        return "a folder without .parquet files"
+    if path.is_dir() or path.suffix not in (".parquet", ".csv"):
+        return "no table of a feed"
+    return "not a feed that this version reads"

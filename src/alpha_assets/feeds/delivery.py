@@ -1,0 +1,82 @@
+"""What a folder delivers: which files make up each feed, and their rows put together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, raise_errors
+from alpha_assets.feeds.tables import read_file, table_of
+
+# A folder has no calendar of its own: the exchange's is used.
+READABLE = tuple(name for name in FEEDS if name != "trading_calendar")
+REQUIRED = "daily_bars"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One feed of a folder, its values typed, its rows as they lie in the files."""
+
+    feed: str
+    frame: pl.DataFrame  # no rows where nothing could be read
+    problems: tuple[Problem, ...]
+    unknown: Mapping[str, str] = field(default_factory=dict)  # column -> first file with it
+
+    def sound(self, folder: Path) -> pl.DataFrame:
+        """Return the rows.
+
+        Raises:
+            FeedError: naming everything that is wrong with the files.
+        """
+        raise_errors(self.problems, f"{folder}: {self.feed}")
+        return self.frame
+
+
+def files_of(folder: Path, feed: str) -> list[Path]:
+    """Return the files of a feed: `<feed>.parquet`, `<feed>.csv` or those of `<feed>/`.
+
+    Raises:
+        FeedError: it is there in two forms.
+    """
+    forms = {
+        f"{feed}.parquet": [p for p in (folder / f"{feed}.parquet",) if p.is_file()],
+        f"{feed}.csv": [p for p in (folder / f"{feed}.csv",) if p.is_file()],
+        f"{feed}/*.parquet": sorted((folder / feed).glob("*.parquet")),
+    }
+    there = [form for form, files in forms.items() if files]
+    if len(there) > 1:
+        raise FeedError(f"{folder}: {feed} is there as {' and as '.join(there)}; keep one of them")
+    return forms[there[0]] if there else []
+
+
+def read_delivery(folder: Path, feed: str) -> Delivered:
+    """Return all rows of a feed of a folder, and what is wrong with its files.
+
+    Raises:
+        FeedError: the folder lacks the feed, or has it in two forms.
+    """
+    files = files_of(folder, feed)
+    if not files:
+        raise FeedError(f"{folder}: there is no {feed}.parquet, {feed}.csv or {feed}/*.parquet")
+    table = table_of(feed)
+    read = [read_file(path, str(path.relative_to(folder)), table) for path in files]
+    frames = [part.frame for part in read if part.frame is not None]
+    problems = [problem for part in read for problem in part.problems]
+    unknown: dict[str, str] = {}
+    for path, part in zip(files, read, strict=True):
+        for name in part.unknown:
+            unknown.setdefault(name, str(path.relative_to(folder)))
+    frame = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    if not problems and frame.is_empty():
+        example = (Example(str(files[0].relative_to(folder)), None, "", "no rows"),)
+        wanted = "a table has rows; leave the file out where there is nothing to say"
+        problems.append(Problem("error", feed, "empty_table", wanted, 1, example))
+    return Delivered(feed, frame, tuple(problems), unknown)
+
+
+def without_place(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows without the columns that say where each was read."""
+    return frame.drop(FILE, ROW, strict=False)

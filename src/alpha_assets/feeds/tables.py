@@ -1,0 +1,236 @@
+"""The form in which a folder delivers each feed, and one file of it read with its types.
+
+Every value is taken as what the contract says it is, or named as what it is not: a file's rows
+are never dropped, and a number that is written as a word does not become empty.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import INSTANT, DataType
+from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found
+from alpha_assets.feeds.spells import LISTED
+
+EVENT_DATE = "event_date"
+DATE_WORDS = {"dividends": "ex_date"}  # what the contract calls the event date; else `date`
+LIMITS = ("upper_limit", "lower_limit")  # touched flags, or the limits themselves as prices
+YEARS = (1900, 2100)  # of dates that can be meant
+
+FILE_WORDS = "deliver the file again"
+WORDS: Mapping[DataType, str] = {
+    pl.Float64: "a number",
+    pl.Int16: "a whole number",
+    pl.Int32: "a whole number",
+    pl.Int64: "a whole number",
+    pl.String: "text",
+    pl.Date: "a date, YYYY-MM-DD",
+    pl.Boolean: "true or false",
+    INSTANT: "an instant with a zone, such as 2020-01-06T16:30:00+09:00",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a delivered table is made of."""
+
+    feed: str
+    place: tuple[str, ...]  # what names a row; without it nothing can be said about the rest
+    fields: Mapping[str, DataType]  # delivered name -> type
+    required: tuple[str, ...]
+
+    @property
+    def date_word(self) -> str | None:
+        """The delivered name of `event_date`; None for spells, which have two dates."""
+        return None if self.feed in SPELLS else DATE_WORDS.get(self.feed, "date")
+
+
+SPELLS: Mapping[str, Table] = {
+    "listings": Table(
+        "listings",
+        ("symbol",),
+        {"symbol": pl.String, **LISTED},
+        ("symbol", "sector"),
+    ),
+    "membership": Table(
+        "membership",
+        ("symbol", "start", "end"),
+        {"symbol": pl.String, "start": pl.Date, "end": pl.Date},
+        ("symbol", "start", "end"),
+    ),
+}
+
+
+def table_of(feed: str) -> Table:
+    """Return the delivered form of a feed: spells, else the feed's own columns and a date."""
+    if feed in SPELLS:
+        return SPELLS[feed]
+    declared = FEEDS[feed]
+    word = DATE_WORDS.get(feed, "date")
+    columns = {column.name: column.dtype for column in declared.columns}
+    key = {name: columns.get(name, pl.String) for name in declared.key if name != EVENT_DATE}
+    fields: dict[str, DataType] = {word: pl.Date, **key, **columns}
+    if feed == "daily_bars":
+        fields["adj_close"] = pl.Float64
+    required = (word, *key, *[column.name for column in declared.columns if column.required])
+    return Table(
+        feed, (word, *key), {**fields, "available_at": INSTANT}, tuple(dict.fromkeys(required))
+    )
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """One file: its rows with the contract's types, and what is wrong with it."""
+
+    frame: pl.DataFrame | None  # None where not even the key can be read
+    problems: list[Problem]
+    unknown: tuple[str, ...] = ()  # columns that the contract does not name
+
+
+def read_file(path: Path, shown: str, table: Table) -> FileRead:
+    """Return a file's rows as the contract types them, with where each came from.
+
+    Args:
+        path: a Parquet or CSV file.
+        shown: its name in messages.
+        table: what it must hold.
+    """
+    is_text = path.suffix == ".csv"
+    try:
+        # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
+        raw = pl.read_csv(path, infer_schema=False) if is_text else pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        wanted = f"a whole table is wanted, it is truncated or none; {FILE_WORDS}"
+        example = (Example(shown, None, "", reason),)
+        return FileRead(None, [Problem("error", table.feed, "unreadable", wanted, 1, example)])
+    problems = _missing(raw, shown, table)
+    unknown = tuple(name for name in raw.columns if name not in table.fields)
+    raw = raw.select(name for name in raw.columns if name in table.fields)
+    raw = raw.with_columns(
+        pl.lit(shown).alias(FILE),
+        pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias(ROW),
+    )
+    good: list[pl.Series] = []
+    for name in raw.columns[:-2]:
+        values, bad = _typed(raw[name], table.fields[name], is_text)
+        if bad is None:
+            good.append(values)
+            continue
+        problems += found(
+            "error",
+            table.feed,
+            "wrong_type",
+            f"{name} is {WORDS.get(table.fields[name], str(table.fields[name]))}; {FILE_WORDS}",
+            raw.filter(bad).with_columns(pl.lit(str(raw.schema[name])).alias("type")),
+            key=[part for part in table.place if part != name],
+            values=(name,) if is_text else (name, "type"),
+        )
+    frame = raw.select(FILE, ROW).with_columns(good)
+    if not set(table.place) <= set(frame.columns):
+        return FileRead(None, problems, unknown)
+    problems += _impossible_dates(frame, table)
+    if table.date_word:
+        frame = frame.rename({table.date_word: EVENT_DATE})
+    return FileRead(frame, problems, unknown)
+
+
+def _missing(raw: pl.DataFrame, shown: str, table: Table) -> list[Problem]:
+    absent = [name for name in table.required if name not in raw.columns]
+    if not absent:
+        return []
+    wanted = f"{table.feed} has {', '.join(table.required)}; add what is missing, or rename it"
+    examples = tuple(
+        Example(shown, None, "", f"there is no column {name!r}; it has {', '.join(raw.columns)}")
+        for name in absent
+    )
+    return [Problem("error", table.feed, "missing_column", wanted, len(absent), examples)]
+
+
+def _impossible_dates(frame: pl.DataFrame, table: Table) -> list[Problem]:
+    dates = [n for n, dtype in table.fields.items() if dtype == pl.Date and n in frame.columns]
+    strange = pl.any_horizontal(~pl.col(dates).dt.year().is_between(*YEARS)) if dates else False
+    return found(
+        "error",
+        table.feed,
+        "impossible_date",
+        f"dates lie between {YEARS[0]} and {YEARS[1]}; leave an end that has not come empty",
+        frame.filter(strange),
+        key=("symbol",),
+        values=dates,
+    )
+
+
+def _typed(values: pl.Series, dtype: DataType, is_text: bool) -> tuple[pl.Series, pl.Series | None]:
+    """Return a column as the type that is wanted, and which values are none; None: all are."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype == dtype or values.dtype == pl.Null:
+        return (_stripped(values) if dtype == pl.String else values.cast(dtype)), None
+    if is_text:
+        made = _parsed(_stripped(values), dtype, values.name)
+        given = _stripped(values)
+    else:
+        made, given = _converted(values, dtype), values
+    bad = made.is_null() & given.is_not_null()
+    return made, bad if bad.any() else None
+
+
+def _converted(values: pl.Series, dtype: DataType) -> pl.Series:
+    """Return typed values as another type; null where that would change what they say."""
+    given = values.dtype
+    nothing = pl.Series(values.name, [None], dtype=dtype).new_from_index(0, len(values))
+    if dtype == pl.Float64:
+        return values.cast(dtype) if given.is_numeric() else nothing
+    if dtype == pl.String:
+        return values.cast(dtype) if given.is_integer() else nothing
+    if dtype == pl.Date and given == pl.Datetime and not _zone(values):
+        # What pandas writes: midnight, without a zone.
+        return values.dt.date().set(values.dt.truncate("1d") != values, None)
+    if dtype == INSTANT and given == pl.Datetime and _zone(values):
+        return values.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if given.is_numeric() and dtype == pl.Boolean and values.name in LIMITS:
+        return _flag_or_price(values.cast(pl.Float64))
+    if given.is_numeric() and dtype == pl.Boolean:
+        return (values == 1).set(~values.is_in([0, 1]), None)
+    if given.is_numeric() and isinstance(dtype, type) and dtype.is_integer():
+        whole = values.cast(dtype, strict=False)
+        return whole.set((whole.cast(pl.Float64) != values.cast(pl.Float64)).fill_null(True), None)
+    return values.cast(dtype) if given.is_nested() and not isinstance(dtype, type) else nothing
+
+
+def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
+    """Return text as a type; null where it says something else."""
+    if dtype == pl.String:
+        return text
+    if dtype == pl.Date:
+        day = text.str.strip_suffix(" 00:00:00").str.strip_suffix("T00:00:00")
+        return day.str.to_date("%Y-%m-%d", strict=False)
+    if dtype == INSTANT:
+        return text.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+    if dtype == pl.Boolean:
+        words = {"true": True, "false": False, "1": True, "0": False}
+        flags = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+        if name in LIMITS and (flags.is_null() & text.is_not_null()).any():
+            return _flag_or_price(text.cast(pl.Float64, strict=False))
+        return flags
+    return text.cast(dtype, strict=False)
+
+
+def _flag_or_price(values: pl.Series) -> pl.Series:
+    """Return touched flags, or the numbers as they are where they are the limits' prices."""
+    known = values.drop_nulls()
+    return values == 1 if known.is_in([0, 1]).all() else values
+
+
+def _stripped(values: pl.Series) -> pl.Series:
+    text = values.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None)
+
+
+def _zone(values: pl.Series) -> str | None:
+    dtype = values.dtype
+    return dtype.time_zone if isinstance(dtype, pl.Datetime) else None
