@@ -65,7 +65,7 @@ class Prices:
             pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= as_date(last))
         )
         bars = first_effective(wanted, calendar, len(calendar.sessions) - 1)
-        start = int(min(calendar.index_of(first), *bars.session_R[:1]))  # bars are in order
+        start = min(int(x) for x in (calendar.index_of(first), *bars.session_R[:1]))  # in order
         place = np.searchsorted(np.array(symbols), bars.symbols.to_numpy())
         code_R = place[bars.code_R] if len(bars.code_R) else bars.code_R
         return cls(

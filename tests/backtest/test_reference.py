@@ -1,0 +1,102 @@
+"""The simulator beside a second one, kept one symbol at a time in plain numbers."""
+
+import math
+
+import polars as pl
+import pytest
+from tests.backtest.market import (
+    FREE,
+    TOKYO,
+    books,
+    day,
+    random_market,
+    random_targets,
+)
+
+from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.backtest.reference import reference_backtest
+
+FRICTIONS = CostsSpec(
+    commission_bps=2.0, half_spread_bps=7.0, impact_coefficient=0.7, borrow_fee_bps_annual=300.0
+)
+SPECS = {
+    "fractions at the open": PortfolioSpec(horizon=1, capital=10_000.0),
+    "at the close": PortfolioSpec(horizon=1, capital=10_000.0, fill="close"),
+    "capped": PortfolioSpec(horizon=1, capital=500_000.0, max_participation=0.1),
+    "in lots": PortfolioSpec(horizon=1, capital=300_000.0, lot=10),
+    "in capped lots": PortfolioSpec(
+        horizon=1, capital=900_000.0, lot=10, max_participation=0.2, fill="close"
+    ),
+}
+LAST = 69
+
+
+def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float) -> None:
+    found = ours.to_dicts()
+    theirs = sorted(theirs, key=lambda row: (row["session"], str(row.get("symbol"))))
+    assert len(found) == len(theirs)
+    for mine, other in zip(found, theirs, strict=True):
+        assert set(mine) == set(other)
+        for name, value in mine.items():
+            expected = other[name]
+            if isinstance(value, float) and isinstance(expected, float | int):
+                # Money is compared with the capital, everything else with itself.
+                close = math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9 * scale)
+                assert close, (name, mine, other)
+            else:
+                assert value == expected, (name, mine, other)
+
+
+@pytest.mark.parametrize("word", SPECS)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_simulators_keep_the_same_books(word: str, seed: int) -> None:
+    market, targets, spec = random_market(seed), random_targets(seed), SPECS[word]
+    ours = books(targets, market, LAST, spec, FRICTIONS)
+    theirs = reference_backtest(
+        targets,
+        market,
+        TOKYO,
+        first=day(0),
+        last=day(LAST),
+        portfolio=spec,
+        costs=FRICTIONS,
+        basis="price",
+    )
+
+    rows_agree(ours.daily, theirs.daily, spec.capital)
+    rows_agree(ours.trades, theirs.trades, spec.capital)
+    rows_agree(ours.positions, theirs.positions, spec.capital)
+
+
+@pytest.mark.parametrize("costs", [FRICTIONS, FREE])
+@pytest.mark.parametrize("seed", range(10, 13))
+def test_they_agree_on_total_return_prices_too(costs: CostsSpec, seed: int) -> None:
+    market, targets = random_market(seed), random_targets(seed)
+    spec = SPECS["capped"]
+    ours = books(targets, market, LAST, spec, costs, "total_return")
+    theirs = reference_backtest(
+        targets,
+        market,
+        TOKYO,
+        first=day(0),
+        last=day(LAST),
+        portfolio=spec,
+        costs=costs,
+        basis="total_return",
+    )
+
+    rows_agree(ours.daily, theirs.daily, spec.capital)
+    rows_agree(ours.trades, theirs.trades, spec.capital)
+    rows_agree(ours.positions, theirs.positions, spec.capital)
+
+
+def test_the_random_markets_do_what_they_are_for() -> None:
+    """A market without halts, exits or carried orders would prove nothing."""
+    seen: set[str] = set()
+    for seed in range(3):
+        for spec in SPECS.values():
+            seen |= set(
+                books(random_targets(seed), random_market(seed), LAST, spec).trades["reason"]
+            )
+
+    assert seen == {"rebalance", "carried", "delisted", "fraction"}

@@ -1,0 +1,495 @@
+"""What the books say of a few sessions: by hand, at most three symbols, 1,000 of capital.
+
+Session 0 is Monday 2023-06-05; sessions 0 to 4 are a week, session 5 is the next Monday.
+"""
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from tests.backtest.market import (
+    FREE,
+    PLAIN,
+    bar,
+    books,
+    day,
+    dividend,
+    fee,
+    hold,
+    leaves,
+    of,
+    path,
+    rate,
+    raw,
+)
+
+from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.errors import BadInput, CheckFailed
+
+LOCKED_UP = {"upper_limit": True}
+approx = pytest.approx
+
+
+def test_an_order_is_sized_at_the_last_close_and_fills_at_the_open() -> None:
+    market = raw(
+        daily_bars=[bar("A", 0, 100.0), bar("A", 1, 110.0, open=105.0, low=105.0, high=112.0)]
+    )
+    kept = books(hold((1, {"A": 0.5})), market, 1)
+
+    # 500 / 100 = 5 shares at 105; at the close they are worth 550 of 475 + 550.
+    assert of(kept.trades, 1)["shares"] == 5.0
+    assert of(kept.trades, 1)["price"] == 105.0
+    assert of(kept.trades, 1)["notional"] == 525.0
+    assert of(kept.trades, 1)["reason"] == "rebalance"
+    assert of(kept.daily, 1)["cash"] == 475.0
+    assert of(kept.daily, 1)["equity"] == 1_025.0
+    assert of(kept.daily, 1)["net_return"] == approx(0.025)
+    assert of(kept.daily, 1)["turnover"] == approx(0.5 * 525 / 1_000)
+    assert of(kept.positions, 1)["weight"] == approx(550 / 1_025)
+    assert of(kept.positions, 1)["target_weight"] == 0.5
+
+
+def test_a_recipe_that_fills_at_the_close_pays_the_close() -> None:
+    market = raw(
+        daily_bars=[bar("A", 0, 100.0), bar("A", 1, 110.0, open=105.0, low=105.0, high=112.0)]
+    )
+    kept = books(hold((1, {"A": 0.5})), market, 1, PLAIN.model_copy(update={"fill": "close"}))
+
+    assert of(kept.trades, 1)["shares"] == 5.0
+    assert of(kept.trades, 1)["price"] == 110.0
+    assert of(kept.daily, 1)["equity"] == 1_000.0
+
+
+def test_buy_and_hold_through_a_split_earns_what_the_price_did() -> None:
+    # 1-to-2 on session 3: 120 becomes 60.5 for twice the shares.
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0, 120.0]),
+            bar("A", 3, 60.5, adjustment_factor=0.5),
+            bar("A", 4, 66.0),
+        ]
+    )
+    kept = books(hold((1, {"A": 1.0})), market, 4)
+
+    assert kept.positions["shares"].to_list() == [10.0, 10.0, 20.0, 20.0]
+    assert kept.daily["equity"].to_list() == approx([1_000, 1_000, 1_200, 1_210, 1_320])
+    assert kept.trades.height == 1
+    assert of(kept.marks, 3)["share_ratio"] == 2.0
+
+
+def test_a_split_on_the_day_of_the_order_changes_the_shares_and_not_the_money() -> None:
+    market = raw(daily_bars=[bar("A", 0, 100.0), bar("A", 1, 50.0, adjustment_factor=0.5)])
+    kept = books(hold((1, {"A": 0.5})), market, 1)
+
+    # Ordered as 5 old shares, filled as 10 new ones.
+    assert of(kept.trades, 1)["shares"] == 10.0
+    assert of(kept.trades, 1)["notional"] == 500.0
+
+
+def test_a_split_while_an_order_waits_applies_to_the_order() -> None:
+    market = raw(daily_bars=[*path("A", [100.0, None]), bar("A", 2, 50.0, adjustment_factor=0.5)])
+    kept = books(hold((1, {"A": 0.5})), market, 2)
+
+    assert kept.trades["session"].to_list() == [day(2)]
+    assert of(kept.trades, 2)["shares"] == 10.0
+
+
+def test_a_rights_issue_moves_the_price_and_not_the_shares() -> None:
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0]),
+            bar("A", 2, 90.0, adjustment_factor=0.9, share_factor=1.0),
+        ]
+    )
+    kept = books(hold((1, {"A": 1.0})), market, 2)
+
+    assert of(kept.positions, 2)["shares"] == 10.0
+    assert of(kept.daily, 2)["equity"] == 900.0
+
+
+def test_a_short_pays_its_lender_for_every_night() -> None:
+    # Sessions 3 (Thursday, one night) and 4 (Friday, three nights); 365 bps a year.
+    costs = FREE.model_copy(update={"borrow_fee_bps_annual": 365.0})
+    kept = books(hold((3, {"A": -0.5})), raw(daily_bars=path("A", [100.0] * 5)), 4, costs=costs)
+
+    assert kept.positions["shares"].to_list() == [-5.0, -5.0]
+    assert of(kept.daily, 3)["borrow_cost"] == approx(500 * 1e-4)
+    assert of(kept.daily, 4)["borrow_cost"] == approx(3 * 500 * 1e-4)
+    assert of(kept.daily, 4)["equity"] == approx(1_000 - 4 * 500 * 1e-4)
+    assert of(kept.daily, 4)["gross_return"] == approx(0.0)
+    assert of(kept.daily, 4)["net_exposure"] == approx(-0.5, rel=1e-3)
+
+
+def test_a_quoted_fee_counts_from_the_session_after_its_evening() -> None:
+    costs = FREE.model_copy(update={"borrow_fee_bps_annual": 365.0})
+    market = raw(daily_bars=path("A", [100.0] * 4), borrow=[fee("A", 1, 3_650.0)])
+    kept = books(hold((1, {"A": -0.5})), market, 3, costs=costs)
+
+    assert kept.daily["borrow_cost"].to_list()[1:] == approx([0.05, 0.5, 0.5])
+
+
+def test_a_long_pays_no_lender() -> None:
+    costs = FREE.model_copy(update={"borrow_fee_bps_annual": 10_000.0})
+    kept = books(hold((1, {"A": 1.0})), raw(daily_bars=path("A", [100.0] * 4)), 3, costs=costs)
+
+    assert kept.daily["borrow_cost"].sum() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("weight", "flags", "is_filled"),
+    [
+        (0.5, {"upper_limit": True}, False),
+        (-0.5, {"upper_limit": True}, True),
+        (-0.5, {"lower_limit": True}, False),
+        (0.5, {"lower_limit": True}, True),
+        (0.5, {"upper_limit": False}, True),
+        (0.5, {"upper_limit": None, "lower_limit": None}, True),
+    ],
+)
+def test_nothing_is_bought_locked_up_or_sold_locked_down(
+    weight: float, flags: dict[str, bool | None], is_filled: bool
+) -> None:
+    market = raw(daily_bars=[bar("A", 0, 100.0), bar("A", 1, 130.0, **flags), bar("A", 2, 131.0)])
+    kept = books(hold((1, {"A": weight})), market, 2)
+
+    assert kept.trades["session"].to_list() == [day(1 if is_filled else 2)]
+    assert of(kept.trades, 1 if is_filled else 2)["reason"] == (
+        "rebalance" if is_filled else "carried"
+    )
+
+
+@pytest.mark.parametrize(("opens_at", "is_filled"), [(130.0, False), (125.0, True)])
+def test_a_limit_touched_later_in_the_session_does_not_stop_the_opening_auction(
+    opens_at: float, is_filled: bool
+) -> None:
+    touched = bar("A", 1, 128.0, open=opens_at, high=130.0, low=120.0, upper_limit=True)
+    kept = books(hold((1, {"A": 0.5})), raw(daily_bars=[bar("A", 0, 100.0), touched]), 1)
+
+    assert (kept.trades.height == 1) is is_filled
+
+
+def test_an_order_waits_through_a_halt_while_others_fill() -> None:
+    # B has no bar on sessions 1 and 2; A is ordered and filled in between.
+    market = raw(daily_bars=[*path("A", [100.0] * 5), *path("B", [50.0, None, None, 40.0, 40.0])])
+    kept = books(hold((1, {"A": 0.4, "B": 0.4})), market, 4)
+
+    assert kept.trades.select("session", "symbol", "shares", "reason").rows() == [
+        (day(1), "A", 4.0, "rebalance"),
+        (day(3), "B", 8.0, "carried"),
+    ]
+    # Until then the target stands, without shares.
+    assert of(kept.positions, 1, "B")["shares"] == 0.0
+    assert of(kept.positions, 1, "B")["target_weight"] == 0.4
+    assert "B" not in kept.positions.filter(pl.col("session") == day(2))["symbol"]
+
+
+def test_a_position_that_is_halted_stays_at_its_last_close() -> None:
+    market = raw(daily_bars=path("A", [100.0, 100.0, 110.0, None, None, 120.0]))
+    kept = books(hold((1, {"A": 1.0}), (3, {"A": 0.0})), market, 5)
+
+    assert kept.daily["equity"].to_list() == approx([1_000, 1_000, 1_100, 1_100, 1_100, 1_200])
+    assert of(kept.positions, 4)["mark_price"] == 110.0
+    assert kept.trades["session"].to_list() == [day(1), day(5)]
+    assert of(kept.daily, 5)["cash"] == approx(1_200)
+
+
+def test_the_next_rebalance_cancels_what_waits() -> None:
+    market = raw(daily_bars=path("A", [100.0, None, None, 100.0]))
+    kept = books(hold((1, {"A": 1.0}), (2, {"A": 0.2})), market, 3)
+
+    assert kept.trades["shares"].to_list() == [2.0]
+
+
+def test_a_name_without_a_target_is_sold_at_the_next_rebalance() -> None:
+    market = raw(daily_bars=[*path("A", [100.0] * 3), *path("B", [100.0] * 3)])
+    kept = books(hold((1, {"A": 1.0}), (2, {"B": 0.5})), market, 2)
+
+    assert of(kept.trades, 2, "A")["shares"] == -10.0
+    assert kept.positions.filter(pl.col("session") == day(2))["symbol"].to_list() == ["B"]
+
+
+def test_a_rebalance_to_nothing_sells_everything() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 3))
+    kept = books(hold((1, {"A": 1.0}), (2, {"A": 0.0})), market, 2)
+
+    assert of(kept.trades, 2)["shares"] == -10.0
+    assert of(kept.daily, 2)["gross_exposure"] == 0.0
+
+
+def test_a_delisted_name_leaves_the_session_after_its_last_bar() -> None:
+    market = raw(
+        daily_bars=path("A", [100.0, 100.0, 80.0]),
+        listings=[leaves("A", 2, "delisted", -0.25)],
+    )
+    kept = books(hold((1, {"A": 0.5})), market, 4, costs=CostsSpec(commission_bps=0.0))
+
+    gone = of(kept.trades, 3)
+    assert gone["reason"] == "delisted"
+    assert gone["shares"] == -5.0
+    assert gone["price"] == approx(60.0)
+    assert gone["commission"] + gone["spread_cost"] + gone["impact_cost"] == 0.0
+    assert of(kept.daily, 4)["gross_exposure"] == 0.0
+    assert of(kept.daily, 3)["cash"] == approx(of(kept.daily, 2)["cash"] + 300)
+
+
+def test_an_exit_cancels_what_was_still_ordered() -> None:
+    market = raw(daily_bars=path("A", [100.0, None]), listings=[leaves("A", 1)])
+    again = raw(daily_bars=path("A", [100.0, None, None, 100.0]), listings=[leaves("A", 1)])
+
+    assert books(hold((1, {"A": 0.5})), market, 4).trades.is_empty()
+    assert books(hold((1, {"A": 0.5})), again, 4).trades.is_empty()
+
+
+def test_a_short_gains_from_a_total_loss() -> None:
+    market = raw(daily_bars=path("A", [100.0, 100.0]), listings=[leaves("A", 1, "delisted", -1.0)])
+    kept = books(hold((1, {"A": -0.5})), market, 2)
+
+    assert of(kept.daily, 2)["equity"] == approx(1_500)
+
+
+def test_dividends_go_to_the_holders_of_the_close_before() -> None:
+    # Ex on session 2: bought on 1, sold on 2 at the open: still paid.  Bought on 2: not paid.
+    market = raw(
+        daily_bars=[*path("A", [100.0] * 4), *path("B", [100.0] * 4)],
+        dividends=[dividend("A", 2, 3.0), dividend("B", 2, 7.0)],
+    )
+    kept = books(hold((1, {"A": 0.5}), (2, {"B": 0.5})), market, 3)
+
+    assert kept.daily["dividends"].to_list() == [0.0, 0.0, 15.0, 0.0]
+    assert of(kept.daily, 3)["equity"] == approx(1_015)
+
+
+def test_a_short_pays_the_dividend() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 3), dividends=[dividend("A", 2, 3.0)])
+    kept = books(hold((1, {"A": -0.5})), market, 2)
+
+    assert of(kept.daily, 2)["dividends"] == approx(-15.0)
+    assert of(kept.daily, 2)["equity"] == approx(985)
+
+
+def test_a_dividend_on_the_day_of_a_split_is_per_new_share() -> None:
+    market = raw(
+        daily_bars=[*path("A", [100.0, 100.0]), bar("A", 2, 50.0, adjustment_factor=0.5)],
+        dividends=[dividend("A", 2, 1.0)],
+    )
+    kept = books(hold((1, {"A": 0.5})), market, 2)
+
+    assert of(kept.daily, 2)["dividends"] == approx(10.0)
+
+
+def test_a_name_that_leaves_on_its_ex_date_still_pays() -> None:
+    market = raw(
+        daily_bars=path("A", [100.0, 100.0]),
+        listings=[leaves("A", 1)],
+        dividends=[dividend("A", 2, 4.0)],
+    )
+    kept = books(hold((1, {"A": 0.5})), market, 2)
+
+    assert of(kept.daily, 2)["dividends"] == approx(20.0)
+
+
+def test_total_return_prices_hold_the_dividend_instead_of_paying_it() -> None:
+    # The close falls from 100 to 96 on an ex-date of factor 0.96 (four paid): no change.
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0]),
+            bar("A", 2, 96.0, open=48.0, low=48.0, adjustment_factor=0.96),
+            bar("A", 3, 105.6),
+        ],
+        dividends=[dividend("A", 2, 4.0)],
+    )
+    kept = books(hold((1, {"A": 1.0})), market, 3, basis="total_return")
+
+    assert kept.marks["close"].to_list() == approx([100, 100, 100, 110])
+    assert kept.marks["open"].to_list() == approx([100, 100, 50, 110])
+    assert kept.marks["share_ratio"].to_list() == [1.0] * 4
+    assert kept.daily["dividends"].sum() == 0.0
+    assert of(kept.daily, 3)["equity"] == approx(1_100)
+
+
+def test_total_return_prices_start_at_the_first_stored_close_not_at_the_books() -> None:
+    market = raw(
+        daily_bars=[bar("A", 0, 100.0), bar("A", 1, 50.0, adjustment_factor=0.5), bar("A", 2, 55.0)]
+    )
+    early = books(hold((2, {"A": 1.0})), market, 2, basis="total_return")
+
+    assert early.marks["close"].to_list() == approx([100, 100, 110])
+
+
+def test_cash_earns_the_rate_known_the_session_before_for_the_nights_since() -> None:
+    # The rate of Thursday (session 3) is known on Friday: 3 nights of it arrive on Monday.
+    market = raw(daily_bars=path("A", [100.0] * 7), rates=[rate(3, 0.0365)])
+    kept = books(hold((1, {"A": 0.0})), market, 6)
+
+    assert kept.daily["cash_interest"].to_list()[:5] == [0.0] * 5
+    assert kept.daily["cash_interest"].to_list()[5:] == approx([0.3, 1_000.3 * 1e-4])
+
+
+def test_the_first_session_can_be_a_rebalance() -> None:
+    market = raw(daily_bars=path("A", [100.0, 100.0, 100.0]))
+    kept = books(hold((1, {"A": 1.0})), market, 2)
+    # Nothing is known on the day of the first bar, so nothing can be ordered.
+    unknown = books(hold((0, {"A": 1.0})), market, 2)
+
+    assert of(kept.daily, 0)["equity"] == 1_000.0
+    assert of(kept.daily, 0)["net_return"] == 0.0
+    assert kept.trades.height == 1
+    assert unknown.trades.is_empty()
+
+
+def test_weights_drift_between_rebalances() -> None:
+    market = raw(daily_bars=[*path("A", [100.0, 100.0, 150.0]), *path("B", [100.0] * 3)])
+    kept = books(hold((1, {"A": 0.5, "B": 0.5})), market, 2)
+
+    assert of(kept.positions, 2, "A")["weight"] == approx(0.6)
+    assert of(kept.positions, 2, "A")["target_weight"] is None
+    assert kept.trades.height == 2
+
+
+def test_orders_are_sized_by_the_equity_of_the_close_before() -> None:
+    market = raw(daily_bars=[*path("A", [100.0, 100.0, 200.0, 50.0]), *path("B", [100.0] * 4)])
+    kept = books(hold((1, {"A": 1.0}), (3, {"B": 1.0})), market, 3)
+
+    # 2,000 at the close of session 2; what session 3 does is not known yet.
+    assert of(kept.trades, 3, "B")["shares"] == 20.0
+    assert of(kept.daily, 3)["cash"] == approx(-1_500)
+
+
+def test_every_part_of_the_bill_is_charged_once() -> None:
+    costs = CostsSpec(commission_bps=10.0, half_spread_bps=20.0, impact_coefficient=0.0)
+    kept = books(hold((1, {"A": 1.0})), raw(daily_bars=path("A", [100.0] * 3)), 2, costs=costs)
+
+    today = of(kept.daily, 1)
+    assert today["commission"] == approx(1.0)
+    assert today["spread_cost"] == approx(2.0)
+    assert today["equity"] == approx(997.0)
+    assert today["gross_return"] == approx(0.0)
+    assert today["net_return"] == approx(-0.003)
+    assert of(kept.daily, 2)["net_return"] == 0.0
+
+
+def test_impact_grows_with_the_root_of_the_share_of_the_volume() -> None:
+    # 20 sessions of 1,000 shares at 100 and 110 in turn; volatility of log(1.1) either way.
+    closes = [100.0 if k % 2 else 110.0 for k in range(22)]
+    costs = FREE.model_copy(update={"impact_coefficient": 2.0})
+    one, four = (
+        books(
+            hold((21, {"A": 1.0})),
+            raw(daily_bars=path("A", closes)),
+            21,
+            PLAIN.model_copy(update={"capital": capital}),
+            costs,
+        ).daily["impact_cost"][-1]
+        / capital
+        for capital in (1_000.0, 4_000.0)
+    )
+
+    assert four == approx(2 * one)
+    assert one == approx(
+        2.0 * 0.09531018 * (20 / 19) ** 0.5 * (100 / 110 * 1_000 / 105_000) ** 0.5 * 100 / 110,
+        rel=2e-3,
+    ) or one == approx(2.0 * 0.09531018 * (20 / 19) ** 0.5 * (1_000 / 105_000) ** 0.5, rel=0.2)
+
+
+def test_a_cap_on_participation_spreads_an_order_over_sessions() -> None:
+    # 1,000 shares a session at 100, ten per cent of it: 100 shares a session.
+    spec = PLAIN.model_copy(update={"capital": 25_000.0, "max_participation": 0.1})
+    market = raw(daily_bars=path("A", [100.0] * 25))
+    kept = books(hold((20, {"A": 1.0})), market, 24, spec)
+
+    assert kept.trades["shares"].to_list() == approx([100, 100, 50])
+    assert kept.trades["reason"].to_list() == ["rebalance", "carried", "carried"]
+
+
+def test_a_cap_on_participation_lets_nothing_through_where_volume_is_not_known() -> None:
+    spec = PLAIN.model_copy(update={"max_participation": 0.1})
+    kept = books(hold((1, {"A": 1.0})), raw(daily_bars=path("A", [100.0] * 5)), 4, spec)
+
+    assert kept.trades.is_empty()
+
+
+def test_lots_round_orders_towards_zero_and_leave_nothing_behind() -> None:
+    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10.0})
+    market = raw(
+        daily_bars=[*path("A", [97.0] * 3), bar("A", 3, 32.0, adjustment_factor=1 / 3)]
+        + path("A", [32.0], 4)
+    )
+    kept = books(hold((1, {"A": 0.5}), (4, {"A": 0.0})), market, 4, spec)
+
+    # 5,000 / 97 = 51.5 shares: 50, then 150, all of them sold.
+    assert kept.trades["shares"].to_list() == [50.0, -150.0]
+
+
+def test_under_lots_a_fraction_of_a_share_is_paid_in_cash() -> None:
+    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10.0})
+    market = raw(daily_bars=[*path("A", [97.0] * 3), bar("A", 3, 700.0, adjustment_factor=7.0)])
+    kept = books(hold((1, {"A": 0.5})), market, 3, spec)
+
+    # 50 shares become 7 and a seventh, which pays 97 of the last close.
+    assert of(kept.positions, 3)["shares"] == approx(7.0)
+    assert of(kept.trades, 3)["reason"] == "fraction"
+    assert of(kept.trades, 3)["notional"] == approx(-97.0)
+
+
+def test_a_late_bar_marks_the_books_and_sizes_no_order() -> None:
+    # The bar of session 1 arrives two days later: at session 2 the last known close is 100.
+    late = bar("A", 1, 200.0, available_at=bar("A", 3, 1.0)["available_at"])
+    market = raw(daily_bars=[bar("A", 0, 100.0), late, bar("A", 2, 200.0)])
+    kept = books(hold((2, {"A": 1.0})), market, 2)
+
+    assert of(kept.trades, 2)["shares"] == 10.0
+
+
+def test_bars_count_as_they_first_stood() -> None:
+    wrong, right = bar("A", 1, 100.0), bar("A", 1, 50.0, revision=1)
+    right["available_at"] = bar("A", 2, 1.0)["available_at"]
+    market = raw(daily_bars=[bar("A", 0, 100.0), wrong, right, bar("A", 2, 100.0)])
+    kept = books(hold((1, {"A": 1.0})), market, 2)
+
+    assert kept.marks["close"].to_list() == [100.0] * 3
+
+
+def test_used_up_equity_stops_loudly() -> None:
+    market = raw(daily_bars=path("A", [100.0, 100.0, 250.0]))
+    with pytest.raises(CheckFailed, match=r"used up at 2023-06-07.*gross_exposure"):
+        books(hold((1, {"A": -1.0})), market, 2)
+
+
+def test_targets_after_the_last_session_wait_for_their_day() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 4))
+    without, beyond = hold((1, {"A": 0.5})), hold((1, {"A": 0.5}), (3, {"A": 0.0}))
+
+    assert_frame_equal(books(without, market, 2).daily, books(beyond, market, 2).daily)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (hold((1, {"A": float("nan")})), "target of 'A' on 2023-06-06 is nan"),
+        (hold((1, {"A": 0.5}), (1, {"A": 0.4})), "'A' has 2 targets on 2023-06-06"),
+        (
+            hold((1, {"A": 0.5})).with_columns(session=pl.date(2023, 6, 3)),
+            "targets of 2023-06-03 have no session",
+        ),
+        (
+            hold((1, {"A": 0.5})).with_columns(session=pl.date(2023, 6, 10)),
+            "targets of 2023-06-10 have no session",
+        ),
+    ],
+)
+def test_targets_that_cannot_be_right_are_refused(targets: pl.DataFrame, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        books(targets, raw(daily_bars=path("A", [100.0] * 9)), 8)
+
+
+def test_lots_are_refused_on_prices_that_were_never_traded() -> None:
+    spec = PortfolioSpec(horizon=1, lot=100)
+    with pytest.raises(BadInput, match=r"portfolio.lot = 100 counts shares"):
+        books(hold((1, {"A": 0.5})), raw(daily_bars=[]), 2, spec, basis="total_return")
+
+
+def test_no_targets_leave_all_in_cash() -> None:
+    kept = books(hold(), raw(daily_bars=path("A", [100.0] * 3)), 2)
+
+    assert kept.daily["equity"].to_list() == [1_000.0] * 3
+    assert kept.trades.is_empty()
+    assert kept.positions.is_empty()
