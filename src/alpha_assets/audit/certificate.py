@@ -4,6 +4,7 @@ Both sides are rebuilt here and now, from the same raw copy, into storages of th
 the user's storage holds beyond raw rows is neither read nor written.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +26,12 @@ from alpha_assets.audit.perturb import Perturbation, deletion, noise, restatemen
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.road import deciding, learning, run
-from alpha_assets.road.road import Road
+from alpha_assets.road.market import Market
+from alpha_assets.road.road import Road, manifest_of
 from alpha_assets.store.store import Store
+
+NOISE, DELETED, RESTATED = "noise after the cut", "nothing after the cut", "the past restated"
+COPIED = "audit"  # digest of raw rows that were copied or changed for a trial
 
 # Levels of the panel that a restatement is allowed to move: they are what was restated.
 RESTATED_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -57,11 +62,17 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether every trial compared something at every stage and nothing had changed."""
-        return bool(self.trials) and all(
-            trial.changed == 0 and all(one.cells for one in trial.comparisons)
-            for trial in self.trials
-        )
+        """Whether nothing had changed, and every stage of every world was compared somewhere.
+
+        A cut before a month's first rebalance has no targets to compare; another one has.
+        """
+        compared: dict[tuple[str, str], int] = {}
+        for trial in self.trials:
+            for one in trial.comparisons:
+                place = (trial.world, one.stage)
+                compared[place] = compared.get(place, 0) + one.cells
+        nothing_changed = all(trial.changed == 0 for trial in self.trials)
+        return bool(compared) and nothing_changed and all(compared.values())
 
     def as_json(self) -> dict[str, Any]:
         """Return the certificate as plain values."""
@@ -74,7 +85,7 @@ class Certificate:
             lines.append(f"cut {trial.cut}, {trial.world}")
             for one in trial.comparisons:
                 said = "same" if not one.changed else f"{one.changed:,} CHANGED"
-                said = said if one.cells else "NOTHING TO COMPARE"
+                said = said if one.cells else "(nothing yet)"
                 lines.append(f"  {one.stage:<16}{one.cells:>14,} cells  {said}")
                 if one.first is not None:
                     lines.append(f"    first: {one.first}")
@@ -125,27 +136,33 @@ def audit(
     raw = {name: table.read().collect() for name, table in road.raw.items() if table.months()}
     if "daily_bars" not in raw:
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
-    trials = []
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=_room(road.store)) as room:
+    trials: list[Trial] = []
+    with tempfile.TemporaryDirectory(prefix="audit-") as room:
         months = sorted({month_of(cut) for cut in cuts})
         here = _rebuilt(road, raw, None, months, Path(room) / "here")
+        # A restated level is no longer the traded one: both sides then do without what needs it.
+        level_free = _without_levels(road) if vintage else road
+        past = _rebuilt(level_free, raw, None, months, Path(room) / "past") if vintage else here
         for number, cut in enumerate(sorted(cuts)):
-            instant = road.market.calendar.decision(cut)[()]
+            instant = np.datetime64(road.market.calendar.decision(cut).item(), "us")
             worlds: dict[str, Perturbation] = {
-                "noise after the cut": noise(instant, seed),
-                "nothing after the cut": deletion(instant),
+                NOISE: noise(instant, seed),
+                DELETED: deletion(instant),
             }
             if vintage:
-                worlds["the past restated"] = restatement(instant, seed)
+                worlds[RESTATED] = restatement(instant, seed)
             for world, perturbation in worlds.items():
                 road.progress("audit", f"cut {cut}: {world}")
-                decided = [month for month in months if month <= month_of(cut)]
+                decided = [month_of(cut)]
                 place = Path(room) / f"there-{number}-{len(trials)}"
-                there = _rebuilt(road, raw, perturbation, decided[-1:], place)
-                skip = RESTATED_COLUMNS if perturbation is worlds.get("the past restated") else ()
-                trials.append(
-                    Trial(cut.isoformat(), world, tuple(_compared(here, there, cut, skip)))
-                )
+                if world == RESTATED:
+                    there = _rebuilt(level_free, raw, perturbation, decided, place)
+                    found = _compared(past, there, cut, RESTATED_COLUMNS)
+                else:
+                    there = _rebuilt(road, raw, perturbation, decided, place)
+                    found = _compared(here, there, cut, ())
+                trials.append(Trial(cut.isoformat(), world, tuple(found)))
+                shutil.rmtree(place)
     return Certificate(
         market=road.market.name,
         recipe=road.the_recipe.name,
@@ -154,9 +171,11 @@ def audit(
     )
 
 
-def _room(store: Store) -> Path:
-    store.tmp.mkdir(parents=True, exist_ok=True)
-    return store.tmp
+def _without_levels(road: Road) -> Road:
+    """Return the road of a market whose prices carry later splits."""
+    spec = road.market.spec.model_copy(update={"price_level": "split_adjusted"})
+    market = Market(road.market.name, spec)
+    return replace(road, market=market, recipe=replace(road.the_recipe, market=market))
 
 
 def _rebuilt(
@@ -172,7 +191,7 @@ def _rebuilt(
         feed = road.market.feeds[name]
         changed = perturbation(feed, rows) if perturbation else rows
         if changed.height:
-            world.raw[name].append(changed, digest=road.market.data_digest)
+            world.raw[name].append(changed, manifest_of(COPIED, {}))
     stored = run.months_of_data(road)
     run.make_market_stages(world, month_range(stored[0], decided[-1]))
     for month in decided:
@@ -188,15 +207,15 @@ def _compared(here: Road, there: Road, cut: date, skip: Sequence[str]) -> list[C
     month = month_of(cut)
 
     def tables(stage: str, read: Callable[[Road], pl.LazyFrame], key: Sequence[str]) -> Comparison:
-        sides = [until(read(side).collect(), cut) for side in (here, there)]
-        return compare_tables(stage, *sides, key, skip if stage == "panel" else ())
+        one, other = (until(read(side).collect(), cut) for side in (here, there))
+        return compare_tables(stage, one, other, key, skip if stage == "panel" else ())
 
     return merged(
         [
             tables("panel", lambda side: side.panel.read(last=month), key),
             tables("features", lambda side: side.features.read(last=month), key),
             tables("cross_section", lambda side: side.section.read(last=month), key),
-            compare_weights(month, *[_weights(side, month) for side in (here, there)]),
+            compare_weights(month, _weights(here, month), _weights(there, month)),
             tables(
                 "predictions",
                 lambda side: side.predictions.read(month, month),

@@ -83,4 +83,4 @@ def restatement(cut: np.datetime64, seed: int) -> Perturbation:
 
 
 def _later(rows: pl.DataFrame, cut: np.datetime64) -> pl.Series:
-    return rows["available_at"].dt.replace_time_zone(None) > cut.astype("datetime64[us]").item()
+    return pl.Series(rows["available_at"].dt.replace_time_zone(None).to_numpy() > cut)
