@@ -11,16 +11,18 @@ from datetime import datetime
 import polars as pl
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.errors import FeedError
+from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
+from alpha_assets.feeds.revisions import OWN, corrections, first_factors
 from alpha_assets.feeds.rules import errors_in
 from alpha_assets.spec import digest
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
 
-BAR_TOLERANCE = 1e-5  # relative; vendors round again what they adjust again
-DELIVERIES = "_deliveries"
+DELIVERIES = "_deliveries"  # one note a feed: what was ingested last
+EVERY_MONTH = "all"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ def ingest(
 ) -> Ingested:
     """Store what a source delivers of a feed and the store does not have.
 
+    An interrupted run is taken up by the next one: months that were finished are found
+    unchanged.
+
     Args:
         table: the feed's stored rows.
         feed: its declaration, with the market's publication time.
@@ -60,38 +65,41 @@ def ingest(
 
     Raises:
         FeedError: rows that cannot be right; nothing is stored then.
-        SourceMismatch: the store holds rows of another source.
+        SourceMismatch: the store holds rows of another source, or with other stamps.
     """
-    name = source_digest(source, calendar)
-    delivery = table.store.folder(table.market, DELIVERIES, feed.name)
-    fingerprint = digest(source.fingerprint(feed.name), feed.publication.__dict__)
-    known = delivery.manifest()
-    if (
-        known is not None
-        and known.digest == name
-        and known.extra.get("fingerprint") == fingerprint
-        and table.months()
-    ):
+    if now.tzinfo is None:
+        raise RangeError(f"now = {now} has no time zone; want one, such as UTC")
+    published = ", ".join(f"{name} {value}" for name, value in vars(feed.publication).items())
+    extra = {"source": str(dict(source.identity)), "published": published}
+    manifest = ManifestInput(digest=source_digest(source, calendar), extra=extra)
+    # An append of nothing refuses another source, also one that would say the same.
+    table.append(pl.DataFrame(schema=feed.schema), manifest)
+    note = _Note(
+        table.store.folder(table.market, DELIVERIES, feed.name),
+        digest(source.fingerprint(feed.name), published),
+        manifest,
+    )
+    if note.covers(months, table):
         return Ingested(feed.name)
-    rows = checked(source.rows(feed.name), feed, calendar, str(dict(source.identity)))
+    rows = checked(source.rows(feed.name), feed, calendar, extra["source"])
     stamped = with_clock(rows, feed, calendar, now)
-    fresh = corrections(stamped, table, feed, now)
+    _check_publication(table, stamped, published)
+    if feed.name == "daily_bars" and source.basis == "total_return":
+        stamped = first_factors(stamped, table)
+    fresh = corrections(stamped, table, feed)
+    unchanged = stamped.height - fresh.height
     if months is not None:
         local = pl.col("available_at").dt.convert_time_zone(calendar.zone.key)
         fresh = fresh.filter(local.dt.strftime("%Y-%m").is_in(list(months)))
-    manifest = ManifestInput(digest=name, extra={"source": str(dict(source.identity))})
-    appended = table.append(fresh, manifest) if fresh.height else None
-    if months is None:
-        delivery.write(
-            {}, manifest.model_copy(update={"extra": {**manifest.extra, "fingerprint": fingerprint}})
-        )
+    appended = table.append(fresh, manifest)
+    note.write(months, table)
     revised = fresh.filter(pl.col("revision") > 0).height
     return Ingested(
         feed.name,
         new=fresh.height - revised,
         revised=revised,
-        unchanged=stamped.height - fresh.height,
-        months=appended.months if appended else (),
+        unchanged=unchanged,
+        months=appended.months,
     )
 
 
@@ -104,84 +112,85 @@ def checked(rows: pl.DataFrame, feed: Feed, calendar: Calendar, origin: str) -> 
     required = ["event_date", *feed.key, *[c.name for c in feed.columns if c.required]]
     missing = [name for name in dict.fromkeys(required) if name not in rows.columns]
     if missing:
-        raise FeedError(f"{origin}: {feed.name} lacks the columns {', '.join(missing)}")
+        raise FeedError(
+            f"{origin}: {feed.name} lacks the columns {', '.join(missing)}; it has "
+            f"{', '.join(name for name in rows.columns if name not in (FILE, ROW))}"
+        )
     raise_errors(errors_in(feed, rows, calendar), f"{origin}: {feed.name}")
-    schema = {k: v for k, v in feed.schema.items() if k not in CLOCK}
-    defaults = {c.name: c.default for c in feed.columns}
-    filled = [
-        (pl.col(name) if name in rows.columns else pl.lit(None))
-        .cast(dtype)
-        .fill_null(defaults[name])
-        .alias(name)
-        if defaults.get(name) is not None
-        else (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in schema.items()
-    ]
+    defaults = {column.name: column.default for column in feed.columns}
+    values = []
+    for name, dtype in feed.schema.items():
+        if name in CLOCK:
+            continue
+        value = (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype)
+        if defaults.get(name) is not None:
+            value = value.fill_null(pl.lit(defaults[name]))
+        values.append(value.alias(name))
     clock = [name for name in ("available_at", "revision") if name in rows.columns]
-    return rows.drop(FILE, ROW, strict=False).select(*filled, *clock)
+    try:
+        return rows.select(*values, *clock)
+    except pl.exceptions.PolarsError as error:
+        raise FeedError(f"{origin}: {feed.name} has a column of a wrong type: {error}") from None
 
 
 def with_clock(rows: pl.DataFrame, feed: Feed, calendar: Calendar, now: datetime) -> pl.DataFrame:
-    """Return rows with `available_at` (their own stamp, else the feed's rule) and `ingested_at`."""
-    rule = feed.publication.stamp(rows, calendar)
-    own = (
-        rows["available_at"].cast(INSTANT)
-        if "available_at" in rows.columns
-        else pl.Series([None] * rows.height, dtype=INSTANT)
-    )
-    return rows.with_columns(
-        own.alias("_own"),
-        own.fill_null(rule).alias("available_at"),
-        pl.lit(now).cast(INSTANT).alias("ingested_at"),
-    )
+    """Return rows with the stamp of a first revision and with `ingested_at`.
 
-
-def corrections(
-    rows: pl.DataFrame, table: RawTable, feed: Feed, now: datetime
-) -> pl.DataFrame:
-    """Return the rows that are not stored, with their revisions.
-
-    A source that numbers its revisions is believed; otherwise a row that differs from the
-    latest stored one of its key is the next revision, public at its own stamp if that is later
-    than its predecessor's, else when it was ingested.
+    `available_at` is the row's own stamp, else what the feed's rule says; the row's own stays
+    beside it.
     """
-    columns = list(feed.schema)
-    stored = table.latest().collect() if table.months() else pl.DataFrame(schema=feed.schema)
-    key = list(feed.key)
-    if "revision" in rows.columns:
-        numbered = rows.with_columns(pl.col("revision").fill_null(0).cast(pl.Int16))
-        held = table.read(columns=[*key, "revision"]).collect()
-        return numbered.join(held, on=[*key, "revision"], how="anti", nulls_equal=True).select(
-            columns
-        )
-    both = rows.join(stored, on=key, how="left", suffix=" stored", nulls_equal=True)
-    is_new = pl.col("revision").is_null()
-    differs = pl.any_horizontal(
-        _differs(name, dtype, feed.name)
-        for name, dtype in feed.schema.items()
-        if name not in (*key, *CLOCK)
-    )
-    later = pl.col("_own") > pl.col("available_at stored")
-    available = (
-        pl.when(is_new)
-        .then(pl.col("available_at"))
-        .when(later)
-        .then(pl.col("_own"))
-        .otherwise(pl.col("ingested_at"))
-    )
-    return (
-        both.filter(is_new | differs)
-        .with_columns(
-            available.alias("available_at"),
-            pl.when(is_new).then(0).otherwise(pl.col("revision") + 1).cast(pl.Int16).alias("revision"),
-        )
-        .select(columns)
-    )
+    own = pl.col("available_at") if "available_at" in rows.columns else pl.lit(None)
+    rule = feed.publication.stamp(rows, calendar)
+    return rows.with_columns(
+        own.cast(INSTANT).alias(OWN), pl.lit(now).cast(INSTANT).alias("ingested_at")
+    ).with_columns(pl.col(OWN).fill_null(rule).alias("available_at"))
 
 
-def _differs(name: str, dtype: object, feed: str) -> pl.Expr:
-    one, other = pl.col(name), pl.col(f"{name} stored")
-    if dtype == pl.Float64 and feed == "daily_bars":
-        apart = (one - other).abs() > BAR_TOLERANCE * other.abs()
-        return pl.when(one.is_null() | other.is_null()).then(one.ne_missing(other)).otherwise(apart)
-    return one.ne_missing(other)
+def _check_publication(table: RawTable, rows: pl.DataFrame, published: str) -> None:
+    """Refuse to stamp by one rule what lies beside rows that were stamped by another."""
+    stored = table.months()
+    if not stored or not rows[OWN].null_count():
+        return
+    manifest = table.table.folder(stored[0]).manifest()
+    before = manifest.extra.get("published", published) if manifest else published
+    if before != published:
+        raise SourceMismatch(
+            f"{table.name} in {table.store.root} was stamped as published {before!r}, the market "
+            f"now says {published!r}; stored stamps do not change: set [feeds.{table.feed.name}] "
+            "publication_time back, or choose another --storage"
+        )
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What was ingested last: the same delivery need not be read again."""
+
+    folder: Folder
+    fingerprint: str
+    manifest: ManifestInput
+
+    def covers(self, months: Sequence[str] | None, table: RawTable) -> bool:
+        """Return whether this delivery has been stored for these months and still is."""
+        done, stored = self._done()
+        if not set(stored) <= set(table.months()):
+            return False
+        return EVERY_MONTH in done or (months is not None and set(months) <= set(done))
+
+    def write(self, months: Sequence[str] | None, table: RawTable) -> None:
+        done, _ = self._done()
+        all_done = [EVERY_MONTH] if months is None else sorted({*done, *months})
+        extra = {
+            **self.manifest.extra,
+            "fingerprint": self.fingerprint,
+            "months": all_done,
+            "stored": list(table.months()),
+        }
+        self.folder.write({}, self.manifest.model_copy(update={"extra": extra}))
+
+    def _done(self) -> tuple[list[str], list[str]]:
+        known = self.folder.manifest()
+        if known is None or known.digest != self.manifest.digest:
+            return [], []
+        if known.extra.get("fingerprint") != self.fingerprint:
+            return [], []
+        return list(known.extra.get("months", [])), list(known.extra.get("stored", []))

@@ -195,7 +195,8 @@ def _converted(values: pl.Series, dtype: DataType) -> pl.Series:
     if given.is_numeric() and dtype == pl.Boolean and values.name in LIMITS:
         return _flag_or_price(values.cast(pl.Float64))
     if given.is_numeric() and dtype == pl.Boolean:
-        return (values == 1).set(~values.is_in([0, 1]), None)
+        number = values.cast(pl.Float64)
+        return (number == 1.0).set(~number.is_in([0.0, 1.0]), None)
     if given.is_numeric() and isinstance(dtype, type) and dtype.is_integer():
         whole = values.cast(dtype, strict=False)
         return whole.set((whole.cast(pl.Float64) != values.cast(pl.Float64)).fill_null(True), None)
@@ -223,7 +224,7 @@ def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
 def _flag_or_price(values: pl.Series) -> pl.Series:
     """Return touched flags, or the numbers as they are where they are the limits' prices."""
     known = values.drop_nulls()
-    return values == 1 if known.is_in([0, 1]).all() else values
+    return values == 1.0 if known.is_in([0.0, 1.0]).all() else values
 
 
 def _stripped(values: pl.Series) -> pl.Series:

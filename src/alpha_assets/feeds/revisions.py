@@ -1,0 +1,178 @@
+"""What a delivery says that the store does not: rows of new keys, and corrections of stored ones.
+
+Revision 0 is public at the row's own stamp, else by the feed's rule.  A correction is public at
+its own stamp if that is later than its predecessor's, else when it was ingested; never before
+what it corrects.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds.base import CLOCK, DataType, Feed
+from alpha_assets.store.raw import RawTable
+
+OWN = "_own"  # the stamp that came with a row
+STORED = " stored"
+
+
+def corrections(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
+    """Return the rows that are not stored, with their revisions and stamps.
+
+    A source that numbers its revisions is believed; otherwise a row that differs from the
+    latest stored one of its key is the next revision.
+
+    Raises:
+        FeedError: a numbered revision is stored with other values.
+    """
+    if "revision" in rows.columns:
+        return _numbered(rows, table, feed)
+    key = list(feed.key)
+    stored = _to_compare(table.latest(), feed)
+    both = rows.join(stored, on=key, how="left")
+    is_new = pl.col(f"revision{STORED}").is_null()
+    fresh = both.filter(is_new | differs(feed)).with_columns(
+        pl.when(is_new)
+        .then(pl.col("available_at"))
+        .otherwise(corrected_at(f"available_at{STORED}"))
+        .alias("available_at"),
+        (pl.col(f"revision{STORED}") + 1).fill_null(0).cast(pl.Int16).alias("revision"),
+    )
+    return fresh.select(list(feed.schema))
+
+
+def differs(feed: Feed) -> pl.Expr:
+    """Return whether a row says something else than the stored one beside it.
+
+    Numbers of a feed with a tolerance are the same within it, relative to what is stored:
+    vendors round again what they restate.
+    """
+    values = {n: t for n, t in feed.schema.items() if n not in (*feed.key, *CLOCK)}
+    return pl.any_horizontal(
+        _value_differs(name, dtype, feed.tolerance) for name, dtype in values.items()
+    )
+
+
+def corrected_at(predecessor: str) -> pl.Expr:
+    """Return when a correction of a row became public.
+
+    Args:
+        predecessor: the column with the stamp of what is corrected.
+    """
+    before = pl.col(predecessor)
+    late = pl.max_horizontal("ingested_at", before)
+    return pl.when(pl.col(OWN) > before).then(pl.col(OWN)).otherwise(late)
+
+
+def first_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
+    """Return bars whose first factor per symbol is the stored one, where one is stored.
+
+    A factor is read from two neighbouring adjusted closes, so a delivery cannot say that of
+    its first bar.
+
+    Raises:
+        FeedError: a symbol is stored up to some bar, and the delivery begins after it.
+    """
+    if not table.months():
+        return bars
+    columns = ["symbol", "event_date", "adjustment_factor"]
+    stored = table.latest().select(columns).collect()
+    known = bars.join(stored, on=["symbol", "event_date"], how="left", suffix=STORED)
+    is_first = pl.col("event_date") == pl.col("event_date").min().over("symbol")
+    begun = stored.group_by("symbol").agg(pl.col("event_date").min().alias("begun"))
+    adrift = (
+        known.filter(is_first & pl.col(f"adjustment_factor{STORED}").is_null())
+        .join(begun, on="symbol")
+        .filter(pl.col("begun") < pl.col("event_date"))
+        .sort("symbol")
+    )
+    if adrift.height:
+        row = adrift.row(0, named=True)
+        raise FeedError(
+            f"{adrift.height} symbols of {table.name} begin after bars that are stored, first "
+            f"{row['symbol']} on {row['event_date']}: a factor is read from two neighbouring "
+            "adj_close; deliver the last stored session again, with what follows"
+        )
+    stored_factor = pl.col(f"adjustment_factor{STORED}").fill_null(pl.col("adjustment_factor"))
+    return known.with_columns(
+        pl.when(is_first)
+        .then(stored_factor)
+        .otherwise(pl.col("adjustment_factor"))
+        .alias("adjustment_factor")
+    ).drop(f"adjustment_factor{STORED}")
+
+
+def _numbered(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
+    """Return the rows whose key and revision are not stored, as the source numbers them."""
+    key = list(feed.key)
+    rows = rows.with_columns(pl.col("revision").fill_null(0).cast(pl.Int16))
+    held = _to_compare(table.read(), feed)
+    both = rows.join(
+        held.rename({f"revision{STORED}": "revision"}), on=[*key, "revision"], how="left"
+    )
+    is_stored = pl.col(f"available_at{STORED}").is_not_null()
+    changed = both.filter(is_stored & differs(feed))
+    if changed.height:
+        raise FeedError(_restated(changed, feed, table.name))
+    place = [*key, "revision", "available_at"]
+    known = [
+        held.rename(
+            {f"revision{STORED}": "revision", f"available_at{STORED}": "available_at"}
+        ).select(place)
+    ]
+    fresh = both.filter(~is_stored)
+    done = [fresh.filter(pl.col("revision") == 0)]
+    known.append(done[0].select(place))
+    for number in sorted(set(fresh["revision"].to_list()) - {0}):
+        part = fresh.filter(pl.col("revision") == number)
+        before = (
+            pl.concat(known)
+            .filter(pl.col("revision") < number)
+            .sort("revision")
+            .unique(key, keep="last")
+            .select(*key, pl.col("available_at").alias("before"))
+        )
+        # A correction of what nobody delivered is public at its own stamp, as a first row is.
+        alone = pl.col("before").is_null()
+        part = part.join(before, on=key, how="left").with_columns(
+            pl.when(alone)
+            .then(pl.col(OWN).fill_null(pl.col("ingested_at")))
+            .otherwise(corrected_at("before"))
+            .alias("available_at")
+        )
+        done.append(part.drop("before"))
+        known.append(part.select(place))
+    return pl.concat(done).select(list(feed.schema))
+
+
+def _to_compare(stored: pl.LazyFrame, feed: Feed) -> pl.DataFrame:
+    """Return stored rows with all but the key renamed, to stand beside delivered ones."""
+    others = [name for name in feed.schema if name not in feed.key]
+    return stored.select(
+        *feed.key, *[pl.col(name).alias(f"{name}{STORED}") for name in others]
+    ).collect()
+
+
+def _value_differs(name: str, dtype: DataType, tolerance: float) -> pl.Expr:
+    one, other = pl.col(name), pl.col(f"{name}{STORED}")
+    if dtype != pl.Float64 or not tolerance:
+        return one.ne_missing(other)
+    apart = (one - other).abs() > tolerance * other.abs()
+    return pl.when(one.is_null() | other.is_null()).then(one.ne_missing(other)).otherwise(apart)
+
+
+def _restated(changed: pl.DataFrame, feed: Feed, name: str) -> str:
+    row = changed.row(0, named=True)
+    place = ", ".join(str(row[part]) for part in (*feed.key, "revision"))
+    values: Sequence[str] = [column.name for column in feed.values]
+    said = ", ".join(
+        f"{value} = {row[value]} (stored {row[f'{value}{STORED}']})"
+        for value in values
+        if row[value] != row[f"{value}{STORED}"]
+    )
+    return (
+        f"{changed.height} rows of {name} are stored with other values under the same revision, "
+        f"first ({place}): {said}; a source that numbers its revisions gives a correction a "
+        "higher one"
+    )
