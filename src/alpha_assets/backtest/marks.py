@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.backtest.costs import SpreadModel
 from alpha_assets.backtest.events import Exits, borrow_fees, cash_rates, dividends, exits
-from alpha_assets.backtest.prices import Basis, Prices
+from alpha_assets.backtest.prices import Basis, Prices, Trailing
 from alpha_assets.calendar import Calendar, Dates
 from alpha_assets.errors import RangeError
 
@@ -36,8 +36,8 @@ class Marks:
         can_buy: [D, N] at the fill: there is a bar and its price is not at the upper limit.
         can_sell: [D, N] the same at the lower limit.
         known_close: [D, N] last close known at D, per share of before D's split.
-        adv: [D, N] mean money traded a session, as known at D.
-        volatility: [D, N] standard deviation of daily log returns, as known at D.
+        traded: money traded in the sessions before D, as known at D: its mean is the ADV.
+        changes: daily log returns before D, as known at D.
         half_spread: [D, N] a fraction of the price, as known at D; NaN where only the cost's
             own holds.
         fee_bps_annual: [D, N] quoted borrow fee as known at D; NaN without one.
@@ -56,8 +56,8 @@ class Marks:
     can_buy: Mask
     can_sell: Mask
     known_close: Array
-    adv: Array
-    volatility: Array
+    traded: Trailing
+    changes: Trailing
     half_spread: Array
     fee_bps_annual: Array
     dividend: Array
@@ -98,7 +98,7 @@ def marks_of(
     if not len(sessions):
         raise RangeError(f"no session of {calendar.exchange} lies between {first} and {last}")
     prices = Prices.of(raw["daily_bars"], symbols, calendar, sessions[0], sessions[-1], basis)
-    books = slice(-len(sessions), None)
+    books = slice(prices.shape[0] - len(sessions), None)
     paid = None if basis == "total_return" else raw.get("dividends")
     unknown_DN = np.broadcast_to(np.nan, (len(sessions), len(symbols)))
     return Marks(
@@ -111,8 +111,8 @@ def marks_of(
         can_buy=prices.fillable(fill, "buy")[books],
         can_sell=prices.fillable(fill, "sell")[books],
         known_close=prices.known_close()[books],
-        adv=prices.adv()[books],
-        volatility=prices.volatility()[books],
+        traded=Trailing.of(prices.traded(), books.start),
+        changes=Trailing.of(prices.changes(), books.start),
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,
         fee_bps_annual=borrow_fees(raw.get("borrow"), symbols, sessions, calendar),
         dividend=dividends(paid, symbols, sessions, calendar),

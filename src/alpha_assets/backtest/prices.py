@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.features.estimators import corwin_schultz
-from alpha_assets.features.kernels import shift, window_mean, window_std
+from alpha_assets.features.kernels import needed, shift, window_mean
 from alpha_assets.panel import first_effective
 from alpha_assets.panel.asof import latest_rows
 
@@ -81,10 +81,11 @@ class Prices:
     @cached_property
     def open(self) -> Array:
         """Return the price of the opening auction; NaN without a bar."""
-        open_DN = self._grid("open")
+        close_DN, open_DN = self._grid("close"), self._grid("open")
         if self.basis == "price":
+            open_DN[np.isnan(close_DN)] = np.nan
             return open_DN
-        return self.close * (open_DN / self._grid("close"))
+        return self.close * (open_DN / close_DN)
 
     @cached_property
     def close(self) -> Array:
@@ -95,13 +96,11 @@ class Prices:
     @cached_property
     def share_ratio(self) -> Array:
         """Return the shares after each session's split for one share before."""
-        ratio_DN = np.ones(self.shape)
-        if self.basis == "price":
-            factor_R = self._column("adjustment_factor", 1.0)
-            ratio_R = self._column("share_factor", np.nan)
-            ratio_R = np.where(np.isnan(ratio_R), 1.0 / factor_R, ratio_R)
-            ratio_DN.ravel()[self.cell_R] = ratio_R
-        return ratio_DN
+        if self.basis == "total_return":
+            return np.ones(self.shape)
+        stated_R = self._column("share_factor", np.nan)
+        implied_R = 1.0 / self._column("adjustment_factor", 1.0)
+        return self._ones_but(np.where(np.isnan(stated_R), implied_R, stated_R))
 
     @cached_property
     def mark(self) -> Array:
@@ -115,52 +114,55 @@ class Prices:
         session touched: buyers at the upper one, or sellers at the lower one, wait in vain.
         """
         price_R = self._column(fill, np.nan)
-        with np.errstate(invalid="ignore"):
-            if side == "buy":
-                is_locked_R = price_R >= self._column("high", np.nan)
-            else:
-                is_locked_R = price_R <= self._column("low", np.nan)
-        is_locked_R &= self._column("upper_limit" if side == "buy" else "lower_limit", 0.0) > 0
-        may_DN = np.zeros(self.shape, dtype=bool)
-        may_DN.ravel()[self.cell_R] = ~np.isnan(price_R) & ~is_locked_R
+        is_touched_R = self._column("upper_limit" if side == "buy" else "lower_limit", 0.0) > 0
+        if side == "buy":
+            is_locked_R = is_touched_R & (price_R >= self._column("high", np.nan))
+        else:
+            is_locked_R = is_touched_R & (price_R <= self._column("low", np.nan))
+        may_DN = ~np.isnan(self.open if fill == "open" else self.close)
+        may_DN.ravel()[self.cell_R[is_locked_R]] = False
         return may_DN
 
     def known_close(self) -> Array:
-        """Return the last close known at D, per share of before D's split; NaN if there is none."""
+        """Return the last close known at D, per share of before D's split; NaN if there is none.
+
+        It is the last one there is, but for names with a bar that missed its next decision.
+        """
+        known_DN = shift(self.mark, 1)
         has_price_R = self.frame["close"].is_not_null().to_numpy()
-        cell_R = self.cell_R[has_price_R]
-        row_DN = latest_rows(
-            self.usable_R[has_price_R],
-            self.code_R[has_price_R],
-            range(self.shape[0]),
-            self.shape[1],
-        )
+        late = np.unique(self.code_R[has_price_R & ~self._is_on_time_R])
+        mine = np.flatnonzero(has_price_R & np.isin(self.code_R, late))
+        if not len(late):
+            return known_DN
         # Shares that one share of the start has become, up to and with each session.
-        shares_DN = np.multiply.accumulate(self.share_ratio, axis=0)
-        worth_R = self.close.ravel()[cell_R] * shares_DN.ravel()[cell_R]
-        known_DN = np.where(row_DN >= 0, worth_R[row_DN], np.nan) if len(worth_R) else np.nan
-        return np.asarray(known_DN / shift(shares_DN, 1, before=1.0))
+        shares_DK = np.multiply.accumulate(self.share_ratio[:, late], axis=0)
+        session_R, code_R = self.cell_R[mine] // self.shape[1], self.code_R[mine]
+        place_R = np.searchsorted(late, code_R)
+        worth_R = self.close[session_R, code_R] * shares_DK[session_R, place_R]
+        row_DK = latest_rows(self.usable_R[mine], place_R, range(self.shape[0]), len(late))
+        worth_DK = np.where(row_DK >= 0, worth_R[row_DK], np.nan)
+        known_DN[:, late] = worth_DK / shift(shares_DK, 1, before=1.0)
+        return known_DN
 
-    def adv(self) -> Array:
-        """Return the mean money traded in the 20 sessions before D; a session without a bar is 0.
+    def traded(self) -> Array:
+        """Return the money traded, as known the session after; a session without a bar is 0.
 
-        NaN where the symbol's first bar is too young.
+        NaN before the symbol's first bar.
         """
         close_R, volume_R = self._column("close", np.nan), self._column("volume", np.nan)
         traded_R = self._column("turnover_value", np.nan)
         traded_R = np.where(np.isnan(traded_R), close_R * volume_R, traded_R)
         traded_DN = self._on_time(traded_R)
-        has_begun_DN = np.maximum.accumulate(~np.isnan(traded_DN), axis=0)
-        traded_DN[np.isnan(traded_DN) & has_begun_DN] = 0.0
-        return shift(window_mean(traded_DN, WINDOW), 1)
+        is_unknown_DN = np.isnan(traded_DN)
+        traded_DN[is_unknown_DN & np.maximum.accumulate(~is_unknown_DN, axis=0)] = 0.0
+        return traded_DN
 
-    def volatility(self) -> Array:
-        """Return the standard deviation of daily log returns in the 20 sessions before D."""
-        close_DN = self._on_time(self.close.ravel()[self.cell_R])
-        before_DN = shift(carried(close_DN, self.share_ratio), 1)
+    def changes(self) -> Array:
+        """Return daily log returns, splits and rights taken out, as known the session after."""
+        close_DN = self._on_time(self._column("close", np.nan))
+        restated_DN = shift(carried(close_DN, 1.0 / self._factor), 1) * self._factor
         with np.errstate(divide="ignore", invalid="ignore"):
-            change_DN = np.log(close_DN * self.share_ratio / before_DN)
-        return shift(window_std(change_DN, WINDOW), 1)
+            return np.asarray(np.log(close_DN / restated_DN))
 
     def half_spread(self) -> Array:
         """Return half of the spread that the ranges of the 20 sessions before D imply.
@@ -180,9 +182,12 @@ class Prices:
 
     @cached_property
     def _factor(self) -> Array:
-        factor_DN = np.ones(self.shape)
-        factor_DN.ravel()[self.cell_R] = self._column("adjustment_factor", 1.0)
-        return factor_DN
+        return self._ones_but(self._column("adjustment_factor", 1.0))
+
+    @cached_property
+    def _is_on_time_R(self) -> Mask:
+        """Whether the next session was decided with the bar."""
+        return np.asarray(self.usable_R == self.cell_R // self.shape[1] + 1)
 
     def _column(self, name: str, unknown: float) -> Array:
         if name not in self.frame.columns:
@@ -194,12 +199,60 @@ class Prices:
 
     def _on_time(self, value_R: Array) -> Array:
         """Return values on the axes without those of bars that missed the next decision."""
-        return self._placed(value_R, self.usable_R == self.cell_R // self.shape[1] + 1)
+        which_R = self._is_on_time_R
+        return self._placed(value_R, slice(None) if which_R.all() else which_R)
+
+    def _ones_but(self, value_R: Array) -> Array:
+        """Return values on the axes, 1 where there is no bar; most of them are 1."""
+        out_DN = np.ones(self.shape)
+        which = np.flatnonzero(value_R != 1.0)
+        out_DN.ravel()[self.cell_R[which]] = value_R[which]
+        return out_DN
 
     def _placed(self, value_R: Array, which_R: Mask | slice) -> Array:
         out_DN = np.full(self.shape, np.nan)
         out_DN.ravel()[self.cell_R[which_R]] = value_R[which_R]
         return out_DN
+
+
+@dataclass(frozen=True, eq=False)
+class Trailing:
+    """The `WINDOW` sessions before each one of the books, for the few names that trade.
+
+    Attributes:
+        x_DN: values of the sessions, from `WINDOW` before the first of the books; NaN where
+            unknown.
+    """
+
+    x_DN: Array
+
+    @classmethod
+    def of(cls, x_DN: Array, first: int) -> "Trailing":
+        """Return windows that end before row `first`, `first` + 1, and so on."""
+        missing = np.full((max(WINDOW - first, 0), x_DN.shape[1]), np.nan)
+        return cls(np.concatenate([missing, x_DN[max(first - WINDOW, 0) :]]))
+
+    def mean(self, d: int, symbol_K: Index) -> Array:
+        """Return the mean of the known values; NaN where fewer than four fifths are known."""
+        return self._moments(d, symbol_K)[1]
+
+    def std(self, d: int, symbol_K: Index) -> Array:
+        """Return the standard deviation (ddof 1); NaN where fewer than four fifths are known."""
+        x_WK, mean_K, count_K = self._moments(d, symbol_K)
+        off_WK = x_WK - mean_K
+        off_WK[np.isnan(off_WK)] = 0.0
+        return np.asarray(np.sqrt((off_WK * off_WK).sum(axis=0) / (count_K - 1)))
+
+    def _moments(self, d: int, symbol_K: Index) -> tuple[Array, Array, Array]:
+        """Return the windows, their means, and how many of their values are known."""
+        x_WK = self.x_DN[d : d + WINDOW].take(symbol_K, axis=1)
+        is_unknown_WK = np.isnan(x_WK)
+        if not is_unknown_WK.any():
+            count_K = np.full(len(symbol_K), float(WINDOW))
+            return x_WK, x_WK.sum(axis=0) / WINDOW, count_K
+        count_K = WINDOW - is_unknown_WK.sum(axis=0, dtype=np.float64)
+        count_K[count_K < needed(WINDOW)] = np.nan
+        return x_WK, np.where(is_unknown_WK, 0.0, x_WK).sum(axis=0) / count_K, count_K
 
 
 def chained(close_DN: Array, factor_DN: Array) -> Array:

@@ -37,6 +37,7 @@ class Bar:
     raw_close: float | None
     traded: float | None
     ratio: float
+    factor: float
     upper: bool
     lower: bool
     known: int
@@ -248,6 +249,7 @@ def _bars(
             raw_close=close,
             traded=traded,
             ratio=ratio,
+            factor=factor,
             upper=bool(row["upper_limit"]),
             lower=bool(row["lower_limit"]),
             known=int(found.usable_R[k]),
@@ -317,15 +319,15 @@ def _adv(bars: dict[int, Bar], number: int) -> float | None:
 def _volatility(bars: dict[int, Bar], number: int) -> float | None:
     moves = []
     for k in range(number - 20, number):
-        if not _on_time(bars, k) or bars[k].close is None:
+        if not _on_time(bars, k) or bars[k].raw_close is None:
             continue
-        ratio = bars[k].ratio
+        factor = bars[k].factor
         for j in sorted((j for j in bars if j < k), reverse=True):
-            before, close = bars[j].close, bars[k].close
+            before, close = bars[j].raw_close, bars[k].raw_close
             if _on_time(bars, j) and before is not None and close is not None:
-                moves.append(math.log(close * ratio / before))
+                moves.append(math.log(close / (before * factor)))
                 break
-            ratio *= bars[j].ratio
+            factor *= bars[j].factor
     if len(moves) < 16:
         return None
     mean = math.fsum(moves) / len(moves)

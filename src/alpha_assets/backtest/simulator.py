@@ -240,7 +240,7 @@ class _Account:
             return []
         symbol_K, shares_K = order_K[may_K], self.missing_K[may_K]
         price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, symbol_K]
-        adv_K = marks.adv[d, symbol_K]
+        adv_K = marks.traded.mean(d, symbol_K)
         if self.portfolio.max_participation is None:
             self.order_K, self.missing_K = order_K[~may_K], self.missing_K[~may_K]
         else:
@@ -257,7 +257,7 @@ class _Account:
             [
                 commission(notional_K, self.costs),
                 spread_cost(notional_K, marks.half_spread[d, symbol_K], self.costs),
-                impact_cost(notional_K, adv_K, marks.volatility[d, symbol_K], self.costs),
+                impact_cost(notional_K, adv_K, marks.changes.std(d, symbol_K), self.costs),
             ]
         )
         after_K = self.shares_N[symbol_K] + shares_K
