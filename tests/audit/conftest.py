@@ -1,0 +1,40 @@
+"""A tiny simulated market with its raw rows stored, and the certificate of a road over it."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from alpha_assets.audit import Certificate, audit
+from alpha_assets.road import run
+from alpha_assets.road.market import load_market
+from alpha_assets.road.recipe import load_recipe
+from alpha_assets.road.road import Road
+from alpha_assets.store import Store
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+
+Certify = Callable[..., Certificate]
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    """The road of the tiny recipe, its raw rows ingested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        market = load_market("tiny")
+        recipe = load_recipe("tiny", market)
+    made = Road(market, Store(str(tmp_path_factory.mktemp("audited"))), recipe)
+    run.ingest_all(made)
+    return made
+
+
+@pytest.fixture
+def certify(road: Road) -> Certify:
+    """Audit the road as it is patched now."""
+
+    def of(cuts: Sequence[date], *, vintage: bool = False) -> Certificate:
+        return audit(road, cuts, seed=3, vintage=vintage)
+
+    return of
