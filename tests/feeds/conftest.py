@@ -58,3 +58,11 @@ def bars(
             )
         )
     return pl.concat(frames).with_columns(**more)
+
+
+@pytest.fixture(scope="session")
+def tokyo_calendar() -> Calendar:
+    spec = CalendarSpec(
+        exchange="XTKS", zone="Asia/Tokyo", decision_time=time(8, 30), sessions_per_year=245
+    )
+    return Calendar.load(spec)

@@ -116,21 +116,20 @@ def checked(rows: pl.DataFrame, feed: Feed, calendar: Calendar, origin: str) -> 
             f"{origin}: {feed.name} lacks the columns {', '.join(missing)}; it has "
             f"{', '.join(name for name in rows.columns if name not in (FILE, ROW))}"
         )
+    types = {name: dtype for name, dtype in feed.schema.items() if name not in CLOCK}
+    try:
+        rows = rows.with_columns(pl.col(n).cast(t) for n, t in types.items() if n in rows.columns)
+    except pl.exceptions.PolarsError as error:
+        raise FeedError(f"{origin}: {feed.name} has a column of a wrong type: {error}") from None
     raise_errors(errors_in(feed, rows, calendar), f"{origin}: {feed.name}")
     defaults = {column.name: column.default for column in feed.columns}
     values = []
-    for name, dtype in feed.schema.items():
-        if name in CLOCK:
-            continue
-        value = (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype)
-        if defaults.get(name) is not None:
-            value = value.fill_null(pl.lit(defaults[name]))
-        values.append(value.alias(name))
+    for name, dtype in types.items():
+        value = pl.col(name) if name in rows.columns else pl.lit(None, dtype=dtype).alias(name)
+        known = defaults.get(name)
+        values.append(value if known is None else value.fill_null(pl.lit(known)).alias(name))
     clock = [name for name in ("available_at", "revision") if name in rows.columns]
-    try:
-        return rows.select(*values, *clock)
-    except pl.exceptions.PolarsError as error:
-        raise FeedError(f"{origin}: {feed.name} has a column of a wrong type: {error}") from None
+    return rows.select(*values, *clock)
 
 
 def with_clock(rows: pl.DataFrame, feed: Feed, calendar: Calendar, now: datetime) -> pl.DataFrame:

@@ -1,0 +1,451 @@
+"""Ingestion: what becomes a revision, when it is public, what is refused before it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.feeds.conftest import SESSIONS, Write, bars
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import FeedError, RangeError, SourceMismatch
+from alpha_assets.feeds import DAILY_BARS, FEEDS, LISTINGS, RATES, Feed
+from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
+from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.feeds.sim import SimSource, SimSpec
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.store import Store
+
+NOW = datetime(2020, 3, 2, 12, tzinfo=UTC)
+LATER = NOW + timedelta(days=40)
+
+
+@dataclass
+class Told:
+    """A source that says what it is told to."""
+
+    table: pl.DataFrame
+    identity: Mapping[str, str] = field(default_factory=lambda: {"kind": "told"})
+    price_level: str = "raw"
+    basis: str = "price"
+    reads: int = 0
+
+    def feeds(self) -> tuple[str, ...]:
+        return tuple(FEEDS)
+
+    def off(self) -> Mapping[str, str]:
+        return {}
+
+    def fingerprint(self, feed: str) -> str:
+        return str(self.table.hash_rows().to_list())
+
+    def rows(self, feed: str) -> pl.DataFrame:
+        self.reads += 1
+        return self.table
+
+
+def rates(*rows: tuple[object, ...], more: tuple[str, ...] = ()) -> pl.DataFrame:
+    schema = {"event_date": pl.Date, "cash_rate_annual": pl.Float64}
+    extra = {"available_at": pl.Datetime("us", "UTC"), "revision": pl.Int16}
+    return pl.DataFrame(rows, {**schema, **{n: extra[n] for n in more}}, orient="row")
+
+
+def day_bars(closes: dict[str, list[float | None]], **more: object) -> pl.DataFrame:
+    return bars(closes, **more).rename({"date": "event_date"})
+
+
+@dataclass
+class Place:
+    """A store, and what is ingested into it."""
+
+    root: Path
+    calendar: Calendar
+
+    def table(self, feed: Feed = RATES) -> RawTable:
+        return RawTable(Store(str(self.root)), "us", feed, self.calendar.zone)
+
+    def take(
+        self,
+        told: pl.DataFrame | Told | FilesSource,
+        feed: Feed = RATES,
+        now: datetime = NOW,
+        months: list[str] | None = None,
+    ) -> Ingested:
+        source = Told(told) if isinstance(told, pl.DataFrame) else told
+        return ingest(self.table(feed), feed, source, self.calendar, now=now, months=months)  # type: ignore[arg-type]
+
+    def rows(self, *columns: str, feed: Feed = RATES) -> list[tuple[object, ...]]:
+        table = self.table(feed).read().collect()
+        return table.sort([*feed.key, "revision"]).select(columns).rows()
+
+
+@pytest.fixture
+def place(tmp_path: Path, new_york: Calendar) -> Place:
+    return Place(tmp_path / "storage", new_york)
+
+
+JAN2, JAN3 = SESSIONS[:2]
+EVENING = datetime(2020, 1, 2, 23, tzinfo=UTC)  # 18:00 in New York, the rule of rates
+
+
+# By hand.
+
+
+def test_a_first_row_is_public_by_the_rule_or_at_its_own_stamp(place: Place) -> None:
+    own = datetime(2020, 1, 4, 7, tzinfo=UTC)
+    done = place.take(rates((JAN2, 0.01, None), (JAN3, 0.02, own), more=("available_at",)))
+    assert (done.new, done.revised, done.unchanged, done.months) == (2, 0, 0, ("2020-01",))
+    assert place.rows("event_date", "available_at", "ingested_at", "revision") == [
+        (JAN2, EVENING, NOW, 0),
+        (JAN3, own, NOW, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "public"),
+    [
+        (None, LATER),
+        (EVENING + timedelta(hours=1), EVENING + timedelta(hours=1)),  # later than what it corrects
+        (EVENING, LATER),  # no later
+        (EVENING - timedelta(hours=1), LATER),
+    ],
+)
+def test_a_correction_is_public_at_its_own_later_stamp_or_when_ingested(
+    place: Place, own: datetime | None, public: datetime
+) -> None:
+    place.take(rates((JAN2, 0.01)))
+    done = place.take(rates((JAN2, 0.03, own), more=("available_at",)), now=LATER)
+    assert (done.new, done.revised) == (0, 1)
+    assert place.rows("cash_rate_annual", "available_at", "revision") == [
+        (0.01, EVENING, 0),
+        (0.03, public, 1),
+    ]
+
+
+def test_a_correction_is_never_public_before_what_it_corrects(place: Place) -> None:
+    noon = EVENING - timedelta(hours=6)  # both were ingested before the evening's publication
+    place.take(rates((JAN2, 0.01)), now=noon)
+    place.take(rates((JAN2, 0.03)), now=noon + timedelta(hours=1))
+    assert place.rows("available_at", "revision") == [(EVENING, 0), (EVENING, 1)]
+    assert place.table().latest().collect()["cash_rate_annual"].to_list() == [0.03]  # tie
+    assert place.take(rates((JAN2, 0.03)), now=LATER).revised == 0
+
+
+def test_a_correction_that_is_taken_back_is_a_further_revision(place: Place) -> None:
+    for hours, rate in enumerate((0.01, 0.03, 0.01)):
+        place.take(rates((JAN2, rate)), now=NOW + timedelta(hours=hours))
+    assert place.rows("cash_rate_annual", "revision") == [(0.01, 0), (0.03, 1), (0.01, 2)]
+
+
+def test_a_value_that_comes_or_goes_is_a_correction(place: Place) -> None:
+    place.take(day_bars({"A": [1.0]}), DAILY_BARS)
+    with_value = day_bars({"A": [1.0]}, turnover_value=pl.lit(5.0))
+    assert place.take(with_value, DAILY_BARS, now=LATER).revised == 1
+    assert place.take(day_bars({"A": [1.0]}), DAILY_BARS, now=LATER).revised == 1
+
+
+@pytest.mark.parametrize(("scale", "revised"), [(1 + 9e-6, 0), (1 + 1.1e-5, 1)])
+@pytest.mark.parametrize("column", ["close", "volume", "adjustment_factor"])
+def test_bars_are_the_same_within_a_hundred_thousandth(
+    place: Place, column: str, scale: float, revised: int
+) -> None:
+    table = day_bars({"A": [100.0]}, adjustment_factor=pl.lit(0.5))
+    place.take(table, DAILY_BARS)
+    moved = table.with_columns(pl.col(column) * scale)
+    assert place.take(moved, DAILY_BARS, now=LATER).revised == revised
+
+
+def test_other_feeds_are_the_same_only_if_equal(place: Place) -> None:
+    place.take(rates((JAN2, 0.01)))
+    assert place.take(rates((JAN2, 0.01 * (1 + 1e-12))), now=LATER).revised == 1
+
+
+def test_numbered_revisions_are_believed_and_stamped_by_the_same_rule(place: Place) -> None:
+    early, late = EVENING - timedelta(days=1), EVENING + timedelta(days=1)
+    more = ("available_at", "revision")
+    first = rates(
+        (JAN2, 0.01, None, 0),
+        (JAN2, 0.02, late, 1),
+        (JAN2, 0.03, None, 2),
+        (JAN3, 0.01, None, 0),
+        (JAN3, 0.02, early + timedelta(days=2), 1),  # no later than the evening of JAN3
+        more=more,
+    )
+    done = place.take(first)
+    assert (done.new, done.revised) == (2, 3)
+    assert place.rows("cash_rate_annual", "available_at", "revision") == [
+        (0.01, EVENING, 0),
+        (0.02, late, 1),
+        (0.03, NOW, 2),
+        (0.01, late, 0),
+        (0.02, NOW, 1),
+    ]
+    again = rates(*first.rows(), (JAN3, 0.05, None, 2), more=more)
+    done = place.take(again, now=LATER)
+    assert (done.new, done.revised, done.unchanged) == (0, 1, 5)
+    assert place.rows("available_at", "revision")[-1] == (LATER, 2)
+
+
+def test_listings_end_after_the_close_of_their_last_session(place: Place) -> None:
+    table = pl.DataFrame(
+        {
+            "event_date": [JAN2, JAN3],
+            "symbol": "A",
+            "sector": "T",
+            "exit": ["active", "delisted"],
+        }
+    )
+    place.take(table, LISTINGS)
+    # Midnight and 23:00 in New York.
+    assert place.rows("available_at", feed=LISTINGS) == [
+        (datetime(2020, 1, 2, 5, tzinfo=UTC),),
+        (datetime(2020, 1, 4, 4, tzinfo=UTC),),
+    ]
+
+
+# Promises.
+
+
+def test_the_same_rows_again_change_nothing(place: Place) -> None:
+    told = Told(day_bars({"A": [1.0, 2.0], "B": [3.0, None]}))
+    place.take(told, DAILY_BARS)
+    before = files(place.root)
+    hashes = place.table(DAILY_BARS).hashes()
+
+    done = place.take(told, DAILY_BARS, now=LATER)
+    assert (done, told.reads) == (Ingested("daily_bars"), 1)  # not even read
+
+    # Other bytes that say the same: in another order, within the tolerance.
+    told.table = told.table.reverse().with_columns(pl.col("close") * (1 + 1e-7))
+    done = place.take(told, DAILY_BARS, now=LATER)
+    assert (done.new, done.revised, done.unchanged, done.months) == (0, 0, 4, ())
+    assert told.reads == 2
+    assert place.table(DAILY_BARS).hashes() == hashes
+    raw = {path: when for path, when in files(place.root).items() if "_deliveries" not in path}
+    assert raw == {path: when for path, when in before.items() if "_deliveries" not in path}
+
+
+def test_daily_deliveries_equal_one_build(tmp_path: Path, new_york: Calendar, write: Write) -> None:
+    table = bars({"A": [10.0, 11.0, 5.0, 6.0, 6.5], "B": [None, 3.0, 4.0, 4.0, 5.0]})
+    table = table.with_columns(
+        adj_close=pl.when(pl.col("date") < SESSIONS[2])
+        .then(pl.col("close") / 2)
+        .otherwise(pl.col("close"))
+    )
+    listed = pl.DataFrame({"symbol": ["A", "B"], "sector": ["T", "U"]})
+    spells = pl.DataFrame({"symbol": ["A"], "start": [SESSIONS[1]], "end": [SESSIONS[3]]})
+    daily, once = Place(tmp_path / "daily", new_york), Place(tmp_path / "once", new_york)
+    for n in range(1, 6):
+        day = SESSIONS[n - 1]
+        so_far = table.filter(pl.col("date") <= day)
+        # The vendor's adjusted closes of the day are scaled so that the last equals the close.
+        after = table.filter((pl.col("date") == day) & (pl.col("symbol") == "A"))
+        scale = after["close"][0] / after["adj_close"][0]
+        rescaled = so_far.with_columns(pl.col("adj_close") * scale)
+        known = spells.with_columns(end=pl.lit(None, pl.Date)) if n < 4 else spells
+        folder = write(daily_bars=rescaled, listings=listed, membership=known)
+        source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+        for feed in ("daily_bars", "listings", "membership"):
+            place = daily
+            done = place.take(source, FEEDS[feed], now=NOW + timedelta(days=n))
+            assert done.revised == 0
+    for feed in ("daily_bars", "listings", "membership"):
+        once.take(source, FEEDS[feed], now=LATER)
+        assert once.table(FEEDS[feed]).hashes() == daily.table(FEEDS[feed]).hashes()
+
+
+def test_daily_deliveries_of_a_source_with_revisions_equal_one_build(
+    tmp_path: Path, tokyo_calendar: Calendar
+) -> None:
+    first, last = date(2021, 1, 4), date(2021, 2, 26)
+    spec = SimSpec(seed=2, n_symbols=20, first=first, last=last, corrected_share=0.05)
+    daily, once = (
+        Place(tmp_path / "daily", tokyo_calendar),
+        Place(tmp_path / "once", tokyo_calendar),
+    )
+    ends = [*tokyo_calendar.between(date(2021, 2, 10), last)[::3].tolist(), last]
+    for end in ends:
+        source = SimSource(spec.model_copy(update={"last": end}), tokyo_calendar)
+        for feed in source.feeds():
+            place = daily
+            place.take(source, FEEDS[feed], now=datetime.combine(end, time(12), UTC))
+    revised = 0
+    for feed in source.feeds():
+        revised += once.take(source, FEEDS[feed], now=LATER).revised
+        assert once.table(FEEDS[feed]).hashes() == daily.table(FEEDS[feed]).hashes(), feed
+    assert revised > 5
+
+
+def test_a_rescaled_adjusted_close_is_no_correction(
+    place: Place, write: Write, new_york: Calendar
+) -> None:
+    table = bars({"A": [100.0, 101.0, 99.0, 103.0]}).with_columns(adj_close=pl.col("close") / 3)
+    folder = write(daily_bars=table[:3])
+    source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+    place.take(source, DAILY_BARS)
+    write(daily_bars=table.with_columns(pl.col("adj_close") * 0.7))
+    done = place.take(source, DAILY_BARS, now=LATER)
+    assert (done.new, done.revised, done.unchanged) == (1, 0, 3)
+
+
+def test_prices_restated_for_a_split_are_kept_as_corrections_with_the_same_factors(
+    place: Place, write: Write, new_york: Calendar
+) -> None:
+    table = bars({"A": [100.0, 101.0, 99.0]}).with_columns(
+        adj_close=pl.col("close") * pl.Series([0.98, 1.0, 1.0])
+    )
+    folder = write(daily_bars=table)
+    source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+    place.take(source, DAILY_BARS)
+    halved = [pl.col(name) / 2 for name in ("open", "high", "low", "close", "adj_close")]
+    write(daily_bars=table.with_columns(*halved, volume=pl.col("volume") * 2))
+
+    done = place.take(source, DAILY_BARS, now=LATER)
+
+    assert (done.new, done.revised, done.months) == (0, 3, ("2020-04",))
+    told = place.rows("event_date", "revision", "close", "adjustment_factor", feed=DAILY_BARS)
+    assert [row[2] for row in told] == [100.0, 50.0, 101.0, 50.5, 99.0, 49.5]
+    factors = pl.Series([row[3] for row in told]).to_list()
+    assert factors == pytest.approx([1.0, 1.0, 0.98, 0.98, 1.0, 1.0], rel=1e-12)
+    # As first effective, nothing has changed.
+    first = place.table(DAILY_BARS).first_effective().collect()
+    assert first["close"].to_list() == [100.0, 101.0, 99.0]
+
+
+def test_a_window_of_bars_keeps_the_stored_factor_of_its_first(
+    place: Place, write: Write, new_york: Calendar
+) -> None:
+    table = bars({"A": [100.0, 50.0, 50.0]}).with_columns(adj_close=pl.lit(50.0))
+    folder = write(daily_bars=table[:2])
+    source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+    place.take(source, DAILY_BARS)
+    write(daily_bars=table[1:])  # by itself, its first factor would be 1
+    done = place.take(source, DAILY_BARS, now=LATER)
+    assert (done.new, done.revised, done.unchanged) == (1, 0, 1)
+
+    later = SESSIONS[4:]
+    write(daily_bars=bars({"A": [50.0], "NEW": [9.0]}, later).with_columns(adj_close=pl.lit(9.0)))
+    words = r"1 symbols .* first A on 2020-01-08: .*deliver the last stored session again"
+    with pytest.raises(FeedError, match=words):
+        place.take(source, DAILY_BARS, now=LATER)
+
+
+def test_months_keep_to_rows_published_in_them(place: Place, tmp_path: Path) -> None:
+    january, february = SESSIONS[0], date(2020, 2, 3)
+    told = Told(rates((january, 0.01), (february, 0.02)))
+    done = place.take(told, months=["2020-02"])
+    assert (done.new, done.months) == (1, ("2020-02",))
+    assert place.take(told, months=["2020-02"]) == Ingested("rates")  # done before: not read
+    assert told.reads == 1
+    assert place.take(told, months=["2020-01"]).months == ("2020-01",)
+    assert place.take(told, months=["2020-01", "2020-02"]) == Ingested("rates")
+    assert place.take(told).unchanged == 2
+
+    other = Place(tmp_path / "other", place.calendar)
+    other.take(told)
+    assert other.table().hashes() == place.table().hashes()
+
+
+def test_a_month_that_is_gone_is_ingested_again(place: Place) -> None:
+    told = Told(rates((JAN2, 0.01), (date(2020, 2, 3), 0.02)))
+    place.take(told)
+    hashes = place.table().hashes()
+    gone = place.table().table.folder("2020-02").path
+    gone.rename(place.root / "elsewhere")
+    place.take(told, now=LATER)
+    assert place.table().hashes() == hashes
+
+
+def test_an_interrupted_ingest_is_taken_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(rates(*[(date(2020, month, 3), month / 100) for month in range(1, 6)]))
+    write = Folder.write
+    count = 0
+
+    def breaks(self: Folder, *args: object, **kwargs: object) -> object:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        return write(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            place.take(told)
+    assert place.table().months() == ("2020-01", "2020-02")
+
+    done = place.take(told, now=LATER)
+
+    assert (done.new, done.unchanged, done.months) == (3, 2, ("2020-03", "2020-04", "2020-05"))
+    whole = Place(place.root.parent / "whole", place.calendar)
+    whole.take(told)
+    assert whole.table().hashes() == place.table().hashes()
+
+
+def test_a_feed_with_another_publication_time_stamps_by_it(place: Place) -> None:
+    at_eight = replace(RATES, publication=replace(RATES.publication, at=time(20)))
+    place.take(rates((JAN2, 0.01)), at_eight)
+    assert place.rows("available_at") == [(EVENING + timedelta(hours=2),)]
+
+
+# Refusals.
+
+
+def test_stamps_of_two_publication_times_are_not_mixed(place: Place) -> None:
+    told = rates((JAN2, 0.01))
+    place.take(told)
+    at_eight = replace(RATES, publication=replace(RATES.publication, at=time(20)))
+    with pytest.raises(SourceMismatch, match=r"set \[feeds.rates\] publication_time back, or"):
+        place.take(told, at_eight, now=LATER)
+    # Rows with stamps of their own do not mind.
+    own = rates((JAN3, 0.01, EVENING + timedelta(days=1)), more=("available_at",))
+    assert place.take(own, at_eight, now=LATER).new == 1
+
+
+def test_another_source_is_refused_though_it_says_the_same(place: Place) -> None:
+    place.take(rates((JAN2, 0.01)))
+    other = Told(rates((JAN2, 0.01)), identity={"kind": "told", "folder": "elsewhere"})
+    with pytest.raises(SourceMismatch, match=r"'kind': 'told'.*elsewhere.*another --storage"):
+        place.take(other)
+    assert other.reads == 0
+
+
+def test_errors_stop_before_anything_is_stored(place: Place) -> None:
+    bad = day_bars({"A": [1.0, 2.0], "B": [3.0, -4.0]})
+    with pytest.raises(FeedError, match=r"'kind': 'told'.*daily_bars: .*\n.*price_not_positive"):
+        place.take(bad, DAILY_BARS)
+    assert place.table(DAILY_BARS).months() == ()
+    with pytest.raises(FeedError, match=r"daily_bars lacks the columns close; it has event_date"):
+        place.take(bad.drop("close"), DAILY_BARS)
+    with pytest.raises(FeedError, match="has a column of a wrong type"):
+        place.take(rates((JAN2, 1.0)).with_columns(cash_rate_annual=pl.lit("x")))
+
+
+def test_a_numbered_revision_with_other_values_is_refused(place: Place) -> None:
+    more = ("revision",)
+    place.take(rates((JAN2, 0.01, 0), (JAN2, 0.02, 1), more=more))
+    words = r"\(2020-01-02, 1\): cash_rate_annual = 0.05 \(stored 0.02\); .* a higher one"
+    with pytest.raises(FeedError, match=words):
+        place.take(rates((JAN2, 0.01, 0), (JAN2, 0.05, 1), more=more), now=LATER)
+    assert len(place.rows("revision")) == 2
+
+
+def test_two_rows_of_one_key_are_refused(place: Place) -> None:
+    with pytest.raises(FeedError, match=r"duplicate_key \(2\): event_date name one row"):
+        place.take(rates((JAN2, 0.01), (JAN2, 0.02)))
+
+
+def test_a_clock_without_a_zone_is_refused(place: Place) -> None:
+    with pytest.raises(RangeError, match="has no time zone"):
+        place.take(rates((JAN2, 0.01)), now=datetime(2020, 1, 1))  # noqa: DTZ001
+
+
+def files(root: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(root)): path.stat().st_mtime_ns
+        for path in root.rglob("*")
+        if path.is_file()
+    }
