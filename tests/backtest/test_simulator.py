@@ -408,10 +408,13 @@ def test_a_cap_on_participation_lets_nothing_through_where_volume_is_not_known()
 
 
 def test_lots_round_orders_towards_zero_and_leave_nothing_behind() -> None:
-    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10.0})
+    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10})
     market = raw(
-        daily_bars=[*path("A", [97.0] * 3), bar("A", 3, 32.0, adjustment_factor=1 / 3)]
-        + path("A", [32.0], 4)
+        daily_bars=[
+            *path("A", [97.0] * 3),
+            bar("A", 3, 32.0, adjustment_factor=1 / 3),
+            bar("A", 4, 32.0),
+        ]
     )
     kept = books(hold((1, {"A": 0.5}), (4, {"A": 0.0})), market, 4, spec)
 
@@ -420,7 +423,7 @@ def test_lots_round_orders_towards_zero_and_leave_nothing_behind() -> None:
 
 
 def test_under_lots_a_fraction_of_a_share_is_paid_in_cash() -> None:
-    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10.0})
+    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10})
     market = raw(daily_bars=[*path("A", [97.0] * 3), bar("A", 3, 700.0, adjustment_factor=7.0)])
     kept = books(hold((1, {"A": 0.5})), market, 3, spec)
 

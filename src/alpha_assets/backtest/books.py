@@ -49,14 +49,14 @@ class Trades(NamedTuple):
         symbol_K: places on the symbol axis.
         shares_K: signed, buys positive.
         price_K: before costs.
-        cost_K3: commission, spread and impact in money, each at least 0.
+        cost_3K: commission, spread and impact in money, each at least 0.
         reason_K: why, in a word.
     """
 
     symbol_K: Index
     shares_K: Array
     price_K: Array
-    cost_K3: Array
+    cost_3K: Array
     reason_K: list[str]
 
 
@@ -115,7 +115,7 @@ class Pages:
             np.concatenate([np.empty(0, dtype), *(page[part] for page in pages)])
             for part, dtype in enumerate((np.int64, np.float64, np.float64))
         )
-        cost_R3 = np.concatenate([np.empty((0, 3)), *(page.cost_K3 for page in pages)])
+        cost_3R = np.concatenate([np.empty((3, 0)), *(page.cost_3K for page in pages)], axis=1)
         reasons = [word for page in pages for word in page.reason_K]
         return (
             self._keys(session_R.astype(np.int64), symbol_R)
@@ -123,9 +123,9 @@ class Pages:
                 shares=shares_R,
                 price=price_R,
                 notional=shares_R * price_R,
-                commission=cost_R3[:, 0],
-                spread_cost=cost_R3[:, 1],
-                impact_cost=cost_R3[:, 2],
+                commission=cost_3R[0],
+                spread_cost=cost_3R[1],
+                impact_cost=cost_3R[2],
                 reason=pl.Series(reasons, dtype=pl.String),
             )
             .sort("session", "symbol", maintain_order=True)

@@ -58,7 +58,7 @@ class PortfolioSpec(Spec):
     rebalance: RebalanceRule = "weekly"
     fill: Literal["open", "close"] = "open"
     capital: float = Field(default=100e6, gt=0)
-    lot: float | None = Field(default=None, ge=1)
+    lot: int | None = Field(default=None, gt=0)
     max_participation: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
@@ -79,7 +79,7 @@ def check_portfolio(spec: PortfolioSpec, price_level: str) -> None:
     """
     if spec.lot is not None and price_level != "raw":
         raise SpecError(
-            f"portfolio.lot = {spec.lot:g} needs prices as traded, and this market's price level "
+            f"portfolio.lot = {spec.lot} needs prices as traded, and this market's price level "
             f"is {price_level!r}; leave lot out"
         )
 

@@ -102,6 +102,8 @@ def reference_backtest(
             shares[name] = shares.get(name, 0.0) * ratio
             if name in orders:
                 orders[name] *= ratio
+                if portfolio.lot is not None and ratio != 1:
+                    orders[name] = _whole(orders[name], 1.0)
         dividends = sum(
             number_of * paid.get((number, name), 0.0) for name, number_of in shares.items()
         )

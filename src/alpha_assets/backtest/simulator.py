@@ -75,7 +75,7 @@ def backtest(
     """
     if portfolio.lot is not None and basis == "total_return":
         raise BadInput(
-            f"portfolio.lot = {portfolio.lot:g} counts shares at prices as traded, which "
+            f"portfolio.lot = {portfolio.lot} counts shares at prices as traded, which "
             "total-return prices are not; leave lot out"
         )
     held = targets.filter(pl.col("target_weight") != 0)
@@ -112,11 +112,27 @@ def simulate(
         BadInput: a target that cannot be right, or of a session or symbol without marks.
         CheckFailed: the equity is used up.
     """
-    wanted = targets_by_session(targets, marks)
+    return walk(targets_by_session(targets, marks), marks, portfolio, costs).books()
+
+
+def walk(
+    wanted: Mapping[int, Array], marks: Marks, portfolio: PortfolioSpec, costs: CostsSpec
+) -> Pages:
+    """Return what is written down from session to session.
+
+    Args:
+        wanted: weights on the symbol axis by the place of their session: the rebalances.
+        marks: the market.
+        portfolio: fill, capital, lots and participation.
+        costs: what trading and being short costs.
+
+    Raises:
+        CheckFailed: the equity is used up.
+    """
     account = _Account.opened(marks, portfolio, costs)
     for d in range(len(marks.sessions)):
         account.live(d, wanted.get(d))
-    return account.pages.books()
+    return account.pages
 
 
 @dataclass
@@ -174,6 +190,8 @@ class _Account:
             ratio_N = self.marks.share_ratio[d]
             self.shares_N = self.shares_N * ratio_N
             self.missing_K = self.missing_K * ratio_N[self.order_K]
+            if self.portfolio.lot is not None:  # half a share cannot be ordered
+                self.missing_K = _towards_zero(self.missing_K, 1.0)
         # What the close of the session before has become: it earns the session's dividends.
         before_K, before_shares_K = self.held_K, self.shares_N[self.held_K]
         trades = []
@@ -244,7 +262,8 @@ class _Account:
         if self.portfolio.max_participation is None:
             self.order_K, self.missing_K = order_K[~may_K], self.missing_K[~may_K]
         else:
-            most_K = self.portfolio.max_participation * np.nan_to_num(adv_K) / price_K
+            most_K = self.portfolio.max_participation * adv_K / price_K
+            most_K[np.isnan(most_K)] = 0.0
             if self.portfolio.lot is not None:
                 most_K = _towards_zero(most_K, self.portfolio.lot)
             shares_K = np.clip(shares_K, -most_K, most_K)
@@ -253,7 +272,7 @@ class _Account:
             is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
             self.order_K, self.missing_K = order_K[is_open_K], self.missing_K[is_open_K]
         notional_K = shares_K * price_K
-        cost_K3 = np.column_stack(
+        cost_3K = np.array(
             [
                 commission(notional_K, self.costs),
                 spread_cost(notional_K, marks.half_spread[d, symbol_K], self.costs),
@@ -266,8 +285,8 @@ class _Account:
         is_trade_K = shares_K != 0
         if not is_trade_K.all():
             symbol_K, shares_K, price_K = (x[is_trade_K] for x in (symbol_K, shares_K, price_K))
-            cost_K3 = cost_K3[is_trade_K]
-        return [Trades(symbol_K, shares_K, price_K, cost_K3, [reason] * len(symbol_K))]
+            cost_3K = cost_3K[:, is_trade_K]
+        return [Trades(symbol_K, shares_K, price_K, cost_3K, [reason] * len(symbol_K))]
 
     def close(
         self,
@@ -286,7 +305,7 @@ class _Account:
             notional += float(notional_K.sum())
             traded += float(np.abs(notional_K).sum())
             gained += float(some.shares_K @ (mark_N[some.symbol_K] - some.price_K))
-            spent_3 += some.cost_K3.sum(axis=0)
+            spent_3 += some.cost_3K.sum(axis=1)
         dividends = interest = 0.0
         if self.has_dividend_D[d]:
             dividends = float(before_shares_K @ marks.dividend[d, before_K])
@@ -299,8 +318,9 @@ class _Account:
         fee_K = marks.fee_bps_annual[d, held_K]
         borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
         bill = float(spent_3.sum()) + borrowed
-        carried = float(before_shares_K @ mark_N[before_K]) - self.value
-        self.value = float(value_K.sum())
+        value = float(value_K.sum())
+        carried = value if not trades else float(before_shares_K @ mark_N[before_K])
+        carried, self.value = carried - self.value, value
         self.cash += -notional - bill + dividends + interest
         self.equity = self.cash + self.value
         if not self.equity > 0:
@@ -392,4 +412,4 @@ def _towards_zero(x_K: Array, unit: float) -> Array:
 
 def _free(symbol_K: Index, shares_K: Array, price_K: Array, reason_K: list[str]) -> Trades:
     """Return trades that cost nothing: nobody traded them."""
-    return Trades(symbol_K, shares_K, price_K, np.zeros((len(symbol_K), 3)), reason_K)
+    return Trades(symbol_K, shares_K, price_K, np.zeros((3, len(symbol_K))), reason_K)
