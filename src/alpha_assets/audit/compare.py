@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.errors import BadInput
+
+Mask = NDArray[np.bool_]
+
+NO_ROW = "(no row)"
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,7 @@ class Difference:
     """The first cell that is not the same on both sides."""
 
     stage: str
-    session: str
+    session: str  # of weights: the month
     symbol: str
     column: str
     here: str
@@ -22,10 +28,8 @@ class Difference:
 
     def __str__(self) -> str:
         """Return the cell and both of its values."""
-        return (
-            f"{self.stage} {self.session} {self.symbol} {self.column}: "
-            f"{self.here} became {self.there}"
-        )
+        place = " ".join(word for word in (self.session, self.symbol, self.column) if word)
+        return f"{self.stage} {place}: {self.here} became {self.there}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Comparison:
     cells: int
     changed: int
     first: Difference | None
+    needed: bool = True  # whether nothing to compare is a fault
 
 
 def compare_tables(
@@ -43,52 +48,55 @@ def compare_tables(
     here: pl.DataFrame,
     there: pl.DataFrame,
     key: Sequence[str],
-    skip: Sequence[str] = (),
+    *,
+    needed: bool = True,
 ) -> Comparison:
     """Return how two tables differ; a row that only one side has differs in every column.
+
+    Floats are the same if their bits are: 0.0 and -0.0 differ, a null and a NaN differ, two
+    NaN of the same bits do not.
 
     Args:
         stage: what the tables are.
         here: the baseline.
         there: the other world.
-        key: what names a row; the first two columns are session and symbol.
-        skip: columns left out.
+        key: what names a row: session, symbol, perhaps more.
+        needed: whether nothing to compare is a fault.
+
+    Raises:
+        BadInput: the sides have other columns or types.
     """
-    columns = [name for name in here.columns if name not in (*key, *skip)]
-    missing = [name for name in columns if name not in there.columns]
-    assert not missing, f"{stage}: the other side has no column {missing}"
-    both = here.select(*key, *columns).join(
-        there.select(*key, *columns),
-        on=list(key),
-        how="full",
-        suffix="\u2032",
-        coalesce=True,
-        maintain_order="left_right",
-    )
-    in_here = here.select(key).with_columns(_here=pl.lit(True))
-    in_there = there.select(key).with_columns(_there=pl.lit(True))
-    sides = both.select(key).join(in_here, on=list(key), how="left", maintain_order="left")
-    sides = sides.join(in_there, on=list(key), how="left", maintain_order="left")
-    alone = (sides["_here"].is_null() | sides["_there"].is_null()).to_numpy()
-    changed = np.zeros((both.height, len(columns)), dtype=bool)
-    for place, name in enumerate(columns):
-        changed[:, place] = alone | ~_same_bits(both[name], both[f"{name}\u2032"])
-    rows = np.flatnonzero(changed.any(axis=1))
+    if here.schema != there.schema:
+        odd = sorted({str(item) for item in set(here.schema.items()) ^ set(there.schema.items())})
+        raise BadInput(
+            f"{stage}: the two sides have other columns or types, first "
+            f"{odd[0] if odd else 'their order'}; both must come from one version of the code"
+        )
+    columns = [name for name in here.columns if name not in key]
+    if here.select(key).equals(there.select(key)):
+        alone_R = (np.zeros(here.height, dtype=bool),) * 2
+    else:
+        here, there, alone_R = _aligned(here, there, key)
+    changed_RC = np.zeros((here.height, len(columns)), dtype=bool)
+    for c, name in enumerate(columns):
+        changed_RC[:, c] = alone_R[0] | alone_R[1] | ~same_bits(here[name], there[name])
+    rows = np.flatnonzero(changed_RC.any(axis=1))
     first = None
     if len(rows):
-        order = both.select(key).with_row_index().filter(pl.Series(changed.any(axis=1)))
-        row = int(order.sort(key).item(0, "index"))
-        name = columns[int(np.flatnonzero(changed[row])[0])]
-        cell = both.row(row, named=True)
+        ordered = here[rows].select(key).with_columns(_row=pl.Series(rows)).sort(key)
+        row = int(ordered["_row"][0])
+        name = columns[int(np.flatnonzero(changed_RC[row])[0])]
+        names = here.select(key).row(row)
+        column = " ".join([name, *[f"({k} {v})" for k, v in zip(key[2:], names[2:], strict=True)]])
         first = Difference(
             stage=stage,
-            session=str(cell[key[0]]),
-            symbol=str(cell[key[1]]) if len(key) > 1 else "",
-            column=name,
-            here=_shown(cell[name], row_is_there=bool(sides["_here"][row])),
-            there=_shown(cell[f"{name}\u2032"], row_is_there=bool(sides["_there"][row])),
+            session=str(names[0]),
+            symbol=str(names[1]),
+            column=column,
+            here=NO_ROW if alone_R[1][row] else repr(here[name][row]),
+            there=NO_ROW if alone_R[0][row] else repr(there[name][row]),
         )
-    return Comparison(stage, changed.size, int(changed.sum()), first)
+    return Comparison(stage, changed_RC.size, int(changed_RC.sum()), first, needed)
 
 
 def compare_weights(month: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Comparison:
@@ -102,59 +110,51 @@ def compare_weights(month: str, here: Mapping[str, Any], there: Mapping[str, Any
     cells = changed = 0
     first = None
     for name in sorted({*here, *there}):
-        one, other = here.get(name), there.get(name)
-        if one is None or other is None or one.shape != other.shape:
-            size = max(
-                np.size(one) if one is not None else 0, np.size(other) if other is not None else 0
-            )
+        sides = [
+            None if side is None else np.asarray(side) for side in (here.get(name), there.get(name))
+        ]
+        one, other = sides
+        if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+            size = max(side.size for side in sides if side is not None)
             cells, changed = cells + size, changed + size
-            words = [str(None if side is None else side.shape) for side in (one, other)]
+            words = ["(none)" if s is None else f"{s.dtype} {s.shape}" for s in sides]
             first = first or Difference("checkpoint", month, "", name, *words)
             continue
-        bits = np.ascontiguousarray(one).view(np.uint8) != np.ascontiguousarray(other).view(
-            np.uint8
-        )
-        differing = bits.reshape(one.size, -1).any(axis=1)
-        cells, changed = cells + one.size, changed + int(differing.sum())
-        if differing.any() and first is None:
-            at = int(np.flatnonzero(differing)[0])
-            values = (repr(side.reshape(-1)[at].item()) for side in (one, other))
+        bytes_CB = [
+            np.ascontiguousarray(side).reshape(-1, 1).view(np.uint8) for side in (one, other)
+        ]
+        differs_C = (bytes_CB[0] != bytes_CB[1]).any(axis=1)
+        cells, changed = cells + one.size, changed + int(differs_C.sum())
+        if differs_C.any() and first is None:
+            at = int(np.flatnonzero(differs_C)[0])
+            values = [repr(side.reshape(-1)[at].item()) for side in (one, other)]
             first = Difference("checkpoint", month, "", f"{name}[{at}]", *values)
     return Comparison("checkpoint", cells, changed, first)
 
 
-def merged(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return one comparison per stage, in the order in which stages first appear."""
-    found: dict[str, Comparison] = {}
-    for one in comparisons:
-        known = found.get(one.stage)
-        found[one.stage] = (
-            one
-            if known is None
-            else Comparison(
-                one.stage,
-                known.cells + one.cells,
-                known.changed + one.changed,
-                known.first or one.first,
-            )
-        )
-    return list(found.values())
-
-
-def until(frame: pl.DataFrame, cut: date) -> pl.DataFrame:
-    """Return the rows of decision sessions up to the cut."""
-    return frame.filter(pl.col("session") <= cut)
-
-
-def _same_bits(one: pl.Series, other: pl.Series) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def same_bits(one: pl.Series, other: pl.Series) -> Mask:
     """Return which cells are the same: equal bits for floats, both null, or equal values."""
-    if one.dtype in (pl.Float32, pl.Float64):
-        unsigned = np.uint32 if one.dtype == pl.Float32 else np.uint64
-        bits = [side.fill_null(0.0).to_numpy().view(unsigned) for side in (one, other)]
-        nulls = [side.is_null().to_numpy() for side in (one, other)]
-        return np.asarray((bits[0] == bits[1]) & (nulls[0] == nulls[1]))
-    return np.asarray(one.eq_missing(other).to_numpy())
+    if one.dtype not in (pl.Float32, pl.Float64):
+        return np.asarray(one.eq_missing(other).to_numpy())
+    unsigned = np.uint32 if one.dtype == pl.Float32 else np.uint64
+    bits = [side.fill_null(0.0).to_numpy().view(unsigned) for side in (one, other)]
+    nulls = [side.is_null().to_numpy() for side in (one, other)]
+    return np.asarray((bits[0] == bits[1]) & (nulls[0] == nulls[1]))
 
 
-def _shown(value: object, *, row_is_there: bool) -> str:
-    return repr(value) if row_is_there else "(no row)"
+def _aligned(
+    here: pl.DataFrame, there: pl.DataFrame, key: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, tuple[Mask, Mask]]:
+    """Return both sides on the rows of either, and which rows only `here`, only `there` has."""
+    keys = pl.concat([here.select(key), there.select(key)]).unique().sort(key)
+    wide = [
+        keys.join(
+            side.with_columns(_is_there=pl.lit(True)),
+            on=list(key),
+            how="left",
+            maintain_order="left",
+        )
+        for side in (here, there)
+    ]
+    lacks = [side["_is_there"].is_null().to_numpy() for side in wide]
+    return wide[0].drop("_is_there"), wide[1].drop("_is_there"), (lacks[1], lacks[0])
