@@ -8,7 +8,6 @@ import dagster as dg
 import numpy as np
 
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.defs.partitions import months
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
@@ -44,13 +43,11 @@ def automation(recipe: Recipe, market: Market) -> Automation:
         f"{name}_month",
         of_market | of_recipe,
         description="The whole road for one month, its retraining included.",
-        partitions_def=months(market),
     )
     day_job = dg.define_asset_job(
         f"{name}_day",
         of_market | (decided - checkpoint),
         description="Raw rows to targets, from the month's checkpoint.",
-        partitions_def=months(market),
     )
     return Automation(
         jobs=[month_job, day_job],
