@@ -210,7 +210,7 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
         symbol, level = f"S{i}", 100.0 * float(np.exp(rng.standard_normal()))
         start = int(rng.choice([0, 0, 0, 12, 30]))
         end = int(rng.choice([n_sessions, n_sessions, rng.integers(35, n_sessions)]))
-        halt, length = int(rng.integers(start, n_sessions)), int(rng.choice([0, 3, 9]))
+        halt, length = int(rng.integers(start, n_sessions)), int(rng.choice([0, 3, 9, 25]))
         for n in range(start, end):
             if halt <= n < halt + length or rng.random() < 0.04:
                 continue

@@ -99,4 +99,5 @@ def test_the_random_markets_do_what_they_are_for() -> None:
                 books(random_targets(seed), random_market(seed), LAST, spec).trades["reason"]
             )
 
-    assert seen == {"rebalance", "carried", "delisted", "fraction"}
+    stopped = "source_end: no bar for 21 sessions"
+    assert seen == {"rebalance", "carried", "delisted", "fraction", stopped}

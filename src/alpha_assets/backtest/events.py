@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar, Dates
-from alpha_assets.feeds.listings import ACTIVE
+from alpha_assets.feeds.listings import ACTIVE, SOURCE_END
 from alpha_assets.feeds.market import BORROW
 from alpha_assets.panel.asof import History, latest_rows
 from alpha_assets.panel.bars import codes
+from alpha_assets.panel.schema import MAX_STALE
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -64,6 +65,46 @@ def exits(
         here = np.flatnonzero(place == d)
         found[d] = Exits(symbol_K[here], return_K[here], [words[k] for k in here])
     return found
+
+
+def stops(close_DN: Array, first: int) -> Mapping[int, Exits]:
+    """Return who stops without an exit, by the place of the session at which they leave.
+
+    The panel drops a name that has had no bar for more than `MAX_STALE` sessions; what is held
+    of it leaves then, at the last close, with a reason that says so.  Whether bars return is
+    not known at that session, so it plays no part.
+
+    Args:
+        close_DN: from the first stored bar on; NaN without a bar.
+        first: row of the first session of the books.
+    """
+    found = {}
+    # Sessions without a bar up to the one before; what has not begun cannot stop.
+    missed_N = np.full(close_DN.shape[1], -len(close_DN) - MAX_STALE)
+    for row, close_N in enumerate(close_DN):
+        if row >= first and (missed_N == MAX_STALE + 1).any():
+            symbol_K = np.flatnonzero(missed_N == MAX_STALE + 1)
+            words = [f"{SOURCE_END}: no bar for {MAX_STALE + 1} sessions"] * len(symbol_K)
+            found[row - first] = Exits(symbol_K, np.zeros(len(symbol_K)), words)
+        missed_N = np.where(np.isnan(close_N), missed_N + 1, 0)
+    return found
+
+
+def either(stated: Mapping[int, Exits], unstated: Mapping[int, Exits]) -> dict[int, Exits]:
+    """Return the exits of both; where a name leaves twice in a session the stated one counts."""
+    both = dict(stated)
+    for d, more in unstated.items():
+        known = stated.get(d)
+        if known is None:
+            both[d] = more
+            continue
+        new = np.flatnonzero(~np.isin(more.symbol_K, known.symbol_K))
+        both[d] = Exits(
+            np.concatenate([known.symbol_K, more.symbol_K[new]]),
+            np.concatenate([known.return_K, more.return_K[new]]),
+            known.word_K + [more.word_K[k] for k in new],
+        )
+    return both
 
 
 def dividends(

@@ -13,7 +13,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.backtest.costs import SpreadModel
-from alpha_assets.backtest.events import Exits, borrow_fees, cash_rates, dividends, exits
+from alpha_assets.backtest.events import (
+    Exits,
+    borrow_fees,
+    cash_rates,
+    dividends,
+    either,
+    exits,
+    stops,
+)
 from alpha_assets.backtest.prices import Basis, Prices, Trailing
 from alpha_assets.calendar import Calendar, Dates
 from alpha_assets.errors import RangeError
@@ -42,7 +50,8 @@ class Marks:
             own holds.
         fee_bps_annual: [D, N] quoted borrow fee as known at D; NaN without one.
         dividend: [D, N] money per share, after D's split, to holders of D-1's close.
-        exits: who leaves, by the place of the session.
+        exits: who leaves, as listings say or because bars have stopped, by the place of the
+            session.
         cash_rate_annual: [D] fraction a year, as known at D.
         nights: [D] calendar nights to the next session.
     """
@@ -116,7 +125,10 @@ def marks_of(
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,
         fee_bps_annual=borrow_fees(raw.get("borrow"), symbols, sessions, calendar),
         dividend=dividends(paid, symbols, sessions, calendar),
-        exits=exits(raw.get("listings"), symbols, sessions, calendar),
+        exits=either(
+            exits(raw.get("listings"), symbols, sessions, calendar),
+            stops(prices.close, books.start),
+        ),
         cash_rate_annual=cash_rates(raw.get("rates"), sessions, calendar),
         nights=calendar.nights()[calendar.index_of(sessions)],
     )

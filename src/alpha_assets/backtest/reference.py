@@ -119,8 +119,10 @@ def reference_backtest(
             if portfolio.lot is not None and has_split and abs(rest) > 1e-6:
                 fills.append((name, -rest, last_mark, "fraction", True))
                 shares[name] -= rest
-            if (number, name) in leaving:
-                gain, word = leaving[number, name]
+            stopped = _last_bar(history[name], number) == number - 22
+            if stopped or (number, name) in leaving:
+                silent = 0.0, "source_end: no bar for 21 sessions"
+                gain, word = leaving.get((number, name), silent)
                 orders.pop(name, None)
                 if shares[name] != 0:
                     fills.append((name, -shares[name], last_mark * (1 + gain), word, True))
@@ -270,6 +272,11 @@ def _bars(
 
 def _ratio(bars: dict[int, Bar], number: int) -> float:
     return bars[number].ratio if number in bars else 1.0
+
+
+def _last_bar(bars: dict[int, Bar], number: int) -> int | None:
+    """Return the session of the last close before a session."""
+    return max((k for k, bar in bars.items() if k < number and bar.close is not None), default=None)
 
 
 def _mark(bars: dict[int, Bar], number: int) -> float | None:
