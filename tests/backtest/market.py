@@ -23,6 +23,21 @@ FREE = CostsSpec(
 )
 PLAIN = PortfolioSpec(horizon=1, capital=1_000.0)
 
+# For random markets.
+FRICTIONS = CostsSpec(
+    commission_bps=2.0, half_spread_bps=7.0, impact_coefficient=0.7, borrow_fee_bps_annual=300.0
+)
+SPECS = {
+    "fractions at the open": PortfolioSpec(horizon=1, capital=10_000.0),
+    "at the close": PortfolioSpec(horizon=1, capital=10_000.0, fill="close"),
+    "capped": PortfolioSpec(horizon=1, capital=500_000.0, max_participation=0.1),
+    "in lots": PortfolioSpec(horizon=1, capital=300_000.0, lot=10),
+    "in capped lots": PortfolioSpec(
+        horizon=1, capital=900_000.0, lot=10, max_participation=0.2, fill="close"
+    ),
+}
+LAST = 69
+
 Row = dict[str, Any]
 Raw = dict[str, pl.DataFrame]
 
