@@ -121,6 +121,7 @@ def test_membership_becomes_events_and_spells_that_touch_are_one(
             ("B", D(2020, 1, 10), D(2020, 1, 10)),  # holds no session
             ("C", D(2020, 1, 2), D(2020, 1, 10)),
             ("C", D(2020, 1, 3), D(2020, 1, 6)),  # inside the one before
+            ("C", D(2020, 1, 8), D(2020, 1, 13)),  # begins inside the first
         ],
         schema=["symbol", "start", "end"],
         orient="row",
@@ -132,7 +133,7 @@ def test_membership_becomes_events_and_spells_that_touch_are_one(
         (D(2020, 1, 2), "C", True),
         (D(2020, 1, 6), "A", True),
         (D(2020, 1, 8), "B", False),
-        (D(2020, 1, 10), "C", False),
+        (D(2020, 1, 13), "C", False),
     ]
 
 
@@ -142,7 +143,7 @@ def test_membership_becomes_events_and_spells_that_touch_are_one(
 def test_parquet_csv_and_a_folder_deliver_the_same(
     write: Write, new_york: Calendar, tmp_path: Path
 ) -> None:
-    table = bars({"0050": [1.5, 2.5, None], "B": [3.0, 3.25, 1e6]})
+    table = bars({"0050": [1.5, 2.5, None], "7203": [3.0, 3.25, 1e6]})
     whole = source(write(daily_bars=table), new_york).rows("daily_bars").drop("_file", "_row")
     text = tmp_path / "text"
     text.mkdir()
@@ -155,7 +156,7 @@ def test_parquet_csv_and_a_folder_deliver_the_same(
     for folder in (text, tmp_path / "parts"):
         rows = source(folder, new_york).rows("daily_bars").drop("_file", "_row")
         assert rows.equals(whole)
-    assert whole["symbol"].unique().sort().to_list() == ["0050", "B"]
+    assert whole["symbol"].unique().sort().to_list() == ["0050", "7203"]
 
 
 def test_rows_in_any_order_deliver_the_same(write: Write, new_york: Calendar) -> None:

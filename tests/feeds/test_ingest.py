@@ -169,7 +169,7 @@ def test_numbered_revisions_are_believed_and_stamped_by_the_same_rule(place: Pla
     first = rates(
         (JAN2, 0.01, None, 0),
         (JAN2, 0.02, late, 1),
-        (JAN2, 0.03, None, 2),
+        (JAN2, 0.03, EVENING + timedelta(hours=1), 2),  # later than revision 0, not than 1
         (JAN3, 0.01, None, 0),
         (JAN3, 0.02, early + timedelta(days=2), 1),  # no later than the evening of JAN3
         more=more,
@@ -389,6 +389,53 @@ def test_a_feed_with_another_publication_time_stamps_by_it(place: Place) -> None
     at_eight = replace(RATES, publication=replace(RATES.publication, at=time(20)))
     place.take(rates((JAN2, 0.01)), at_eight)
     assert place.rows("available_at") == [(EVENING + timedelta(hours=2),)]
+
+
+def test_an_event_that_is_no_longer_told_is_corrected(
+    place: Place, write: Write, new_york: Calendar
+) -> None:
+    prices = bars({"A": [1.0] * 8, "B": [1.0] * 8})
+    gone = pl.DataFrame(
+        {
+            "symbol": ["A", "B"],
+            "sector": "T",
+            "end": [SESSIONS[3], None],
+            "exit": ["delisted", None],
+        }
+    )
+    spells = pl.DataFrame({"symbol": ["A", "B"], "start": [JAN2, SESSIONS[2]], "end": [JAN3, None]})
+    folder = write(daily_bars=prices, listings=gone, membership=spells)
+    source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+    for feed in ("listings", "membership"):
+        place.take(source, FEEDS[feed])
+
+    # A did not leave the exchange after all, left the index later, and B joined it later.
+    stays = gone.with_columns(end=pl.lit(None, pl.Date), exit=pl.lit(None, pl.String))
+    moved = pl.DataFrame(
+        {"symbol": ["A", "B"], "start": [JAN2, SESSIONS[4]], "end": [SESSIONS[5], None]}
+    )
+    write(listings=stays, membership=moved)
+    assert place.take(source, LISTINGS, now=LATER).revised == 1
+    done = place.take(source, FEEDS["membership"], now=LATER)
+    assert (done.new, done.revised) == (2, 2)
+
+    latest = place.table(LISTINGS).latest().collect()
+    assert latest.filter(event_date=SESSIONS[3])["exit"].to_list() == ["active"]
+    told = place.rows("event_date", "symbol", "revision", "member", feed=FEEDS["membership"])
+    assert told == [
+        (JAN2, "A", 0, True),
+        (JAN3, "A", 0, False),
+        (JAN3, "A", 1, True),
+        (SESSIONS[2], "B", 0, True),
+        (SESSIONS[2], "B", 1, False),
+        (SESSIONS[4], "B", 0, True),
+        (SESSIONS[5], "A", 0, False),
+    ]
+    for feed in ("listings", "membership"):  # and then there is peace
+        (folder / f"{feed}.parquet").touch()
+        again = FilesSource(FilesSourceSpec(path=str(folder), exit_words={"x": "active"}), new_york)
+        done = place.take(again, FEEDS[feed], now=LATER + timedelta(days=1))
+        assert (done.new, done.revised) == (0, 0)
 
 
 # Refusals.

@@ -14,7 +14,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
-from alpha_assets.feeds.revisions import OWN, corrections, first_factors
+from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
 from alpha_assets.feeds.rules import errors_in
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
@@ -23,6 +23,8 @@ from alpha_assets.store.raw import RawTable
 
 DELIVERIES = "_deliveries"  # one note a feed: what was ingested last
 EVERY_MONTH = "all"
+# Deliveries that tell all events of a symbol: one that is stored and not told was withdrawn.
+WHOLE = {"files": ("listings", "membership")}
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def ingest(
     _check_publication(table, stamped, published)
     if feed.name == "daily_bars" and source.basis == "total_return":
         stamped = first_factors(stamped, table)
+    if feed.name in WHOLE.get(source.identity["kind"], ()):
+        stamped = with_withdrawn(stamped, table, feed)
     fresh = corrections(stamped, table, feed)
     unchanged = stamped.height - fresh.height
     if months is not None:

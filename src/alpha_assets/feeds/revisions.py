@@ -103,6 +103,37 @@ def first_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
     ).drop(f"adjustment_factor{STORED}")
 
 
+def with_withdrawn(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
+    """Return events with those that are stored and no longer told, saying what now holds then.
+
+    A member whose end was moved was still one on the old end; a symbol that did not leave is
+    active on the day of its supposed exit.  Symbols of which nothing is told are let alone.
+
+    Args:
+        rows: all events of each symbol, stamped.
+        table: the stored ones.
+        feed: `listings` or `membership`.
+    """
+    key = list(feed.key)
+    gone = table.latest().select(key).collect().join(rows, on=key, how="anti")
+    gone = gone.join(rows, on="symbol", how="semi").sort("event_date")
+    if gone.is_empty():
+        return rows
+    told = rows.sort("event_date")
+    # Checked just above: both are in the order of their dates.
+    state = gone.join_asof(told, on="event_date", by="symbol", check_sortedness=False)
+    if "member" in feed.schema:
+        state = state.with_columns(pl.col("member").fill_null(False))
+    else:
+        state = state.filter(pl.col("exit").is_not_null())
+    ingested = rows["ingested_at"][0]
+    state = state.with_columns(
+        pl.lit(None).cast(rows.schema[OWN]).alias(OWN),
+        pl.lit(ingested).cast(rows.schema["ingested_at"]).alias("ingested_at"),
+    )
+    return pl.concat([rows, state.select(rows.columns)])
+
+
 def _numbered(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
     """Return the rows whose key and revision are not stored, as the source numbers them."""
     key = list(feed.key)
