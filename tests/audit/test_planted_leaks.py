@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from alpha_assets.audit import Certificate
-from alpha_assets.audit.certificate import RESTATED
+from alpha_assets.audit.perturb import Restatement
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.road import deciding, frames, learning, stages
@@ -116,7 +116,7 @@ def test_a_level_that_carries_later_splits(certify: Certify, monkeypatch: Patch)
     certificate = certify([MIDDLE], vintage=True)
 
     # Noise after the cut cannot show it: the level of the past is the vendor's, whatever follows.
-    assert {t.world for t in certificate.trials if t.changed} == {RESTATED}
+    assert {t.world for t in certificate.trials if t.changed} == {Restatement.name}
     assert_caught(certificate, "features", "ret_20")
 
 
