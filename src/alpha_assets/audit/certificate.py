@@ -187,8 +187,7 @@ def audit(
     notes: list[str] = []
     restated = _with_vendor_level(road, notes) if vintage else road
     months = sorted({month_of(cut) for cut in cuts})
-    road.store.tmp.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=road.store.tmp) as room:
+    with tempfile.TemporaryDirectory(prefix="audit-") as room:
         place = Path(room)
         road.progress("audit", "this world")
         here = vendor = in_store(road, place / "here")

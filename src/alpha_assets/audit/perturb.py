@@ -20,6 +20,9 @@ RESTATED_FACTORS = (0.5, 2.0, 4.0)  # powers of two: ratios of restated prices k
 
 PRICES = ("open", "high", "low", "close")
 
+# What the certificate calls the worlds.
+NOISE, DELETED, RESTATED = "noise after the cut", "nothing after the cut", "the past restated"
+
 
 class World(Protocol):
     """Raw rows as they might have been, and how to look at them from this world."""
@@ -49,7 +52,7 @@ class Noise:
 
     cut: np.datetime64  # UTC instant
     seed: int
-    name: str = "noise after the cut"
+    name: str = NOISE
 
     def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows with noise in the later ones."""
@@ -82,7 +85,7 @@ class Deletion:
     """Nothing was published after the cut."""
 
     cut: np.datetime64  # UTC instant
-    name: str = "nothing after the cut"
+    name: str = DELETED
 
     def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that were readable by the cut."""
@@ -105,7 +108,7 @@ class Restatement:
 
     cut: np.datetime64  # UTC instant
     seed: int
-    name: str = "the past restated"
+    name: str = RESTATED
 
     def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows with earlier prices restated."""
