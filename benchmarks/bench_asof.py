@@ -5,8 +5,8 @@
 Every engine joins the latest of a feed's six columns, and its age in sessions, onto the same
 daily rows.  First the answers are compared, cell by cell; then the engines run in turn.  Data
 is resident and the session at which each row becomes effective is computed before the clock
-starts, for all alike; so is sorting, except for "pandas, as found", which is how perf.md
-measured pandas.  perf.md, bar 8: at most 1.1 times the time of polars with a Categorical key,
+starts, for all alike; so is sorting, except for "pandas, as found", the form in which
+pandas is mostly met.  Goal: at most 1.1 times the time of polars with a Categorical key,
 at least 10 times as fast as pandas with its sorting.
 """
 

@@ -9,8 +9,8 @@ starts.  Then ours runs with all frictions, on raw rows with halts, splits, limi
 borrow fees and exits, and writes its books.
 
 The kernel goes from resident arrays to an equity curve; ours writes its four tables as well.
-perf.md, bar 10: at most 0.12 s, at least 60 times as fast as vectorbt when its code is
-compiled; section 11: with all frictions and the books at least 10 times as fast as vectorbt
+Goals: at most 0.12 s, at least 60 times as fast as vectorbt when its code is
+compiled; with all frictions and the books at least 10 times as fast as vectorbt
 without them.  The room's own goal: under 2 s from raw rows to books.
 """
 

@@ -3,8 +3,8 @@
     python benchmarks/bench_features.py --symbols 2000 --sessions 2520 --pairs 5
 
 Every run is a process of its own, from start to exit, that reads one Parquet file; engines
-run in turn.  First a small panel shows that all of them give the same numbers.  Goals are
-those of perf.md section 8; with more than a tenth of the machine taken by others there is
+run in turn.  First a small panel shows that all of them give the same numbers.  The goals
+stand in the table that is printed; with more than a tenth of the machine taken by others there is
 no verdict.
 """
 
@@ -30,7 +30,7 @@ import numpy as np
 import polars as pl
 
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
-ANCHOR_FEATURES = 32  # perf.md measured this many
+ANCHOR_FEATURES = 32  # the goals were set on this many
 FOREIGN_LIMIT = 0.10  # share of the machine that others may take
 YEAR = 245  # sessions, as in the catalogue
 
@@ -130,7 +130,7 @@ def needed(n: int) -> int:
 
 
 class Polars:
-    """Expressions inside one group_by(symbol).agg, the best polars form that perf.md found."""
+    """Expressions inside one group_by(symbol).agg, the best polars form of several tried."""
 
     def __getitem__(self, name: str) -> pl.Expr:
         price = (
@@ -368,7 +368,7 @@ def report(runs: dict[str, list[dict[str, float]]]) -> None:
               f"{m['features']:>7.2f}{m['z']:>7.2f}{m['cpu']:>8.2f}{m['peak_mib']:>10.0f}"
               f"{1e9 * m['wall'] / m['values']:>10.1f}{m['foreign']:>8.0%}")  # fmt: skip
     quiet = all(run["foreign"] <= FOREIGN_LIMIT for of_engine in runs.values() for run in of_engine)
-    print("\ngoals (perf.md 8), whole process, same features, median ratio of the pairs")
+    print("\ngoals, whole process, same features, median ratio of the pairs")
     same = runs["ours, same features"]
     for engine, limit in (("pandas", 8.0), ("polars", 2.5)):
         if engine in runs:
@@ -381,7 +381,7 @@ def report(runs: dict[str, list[dict[str, float]]]) -> None:
     goal("peak GiB, same features", middle["ours, same features"]["peak_mib"] / 1024, 1.2,
          at_least=False, quiet=quiet)  # fmt: skip
     if importlib.util.find_spec("qlib") is None:
-        print("  qlib / ours, want >= 12: qlib is not installed (perf.md 2 has its measured time)")
+        print("  qlib / ours, want >= 12: qlib is not installed")
     else:
         print("  qlib / ours, want >= 12: not run; this benchmark has no qlib form")
 

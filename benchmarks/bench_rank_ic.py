@@ -2,7 +2,7 @@
 
 2,514 sessions of about 1,750 names, one tenth of the pairs missing.  Every engine must first
 give the same numbers; then each is timed in turn, several rounds, and the median is shown.
-Goal (`perf.md` 8, bar 9): at most 0.35 s, at least 4x scipy, not behind polars.
+Goal: at most 0.35 s, at least 4x scipy, not behind polars.
 
 Run: python benchmarks/bench_rank_ic.py [rounds]
 """

@@ -40,7 +40,7 @@ def effective_session(calendar: Calendar, instant: np.datetime64) -> date:
 @pytest.mark.parametrize(
     ("published", "session"),
     [
-        # feeds.md 2.3: bars of a Friday, of the session before the halt, of the year's last day;
+        # Bars of a Friday, of the session before the halt, of the year's last day;
         # options of Friday published on Saturday before a holiday Monday; weekly margin
         # over Silver Week; the same for an investor-types correction.
         (("2026-10-02", time(16, 30), 0), date(2026, 10, 5)),

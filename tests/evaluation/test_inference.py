@@ -128,7 +128,7 @@ def test_true_null_is_rejected_about_one_time_in_twenty() -> None:
         rejected["interval"] += not low < 0 < high
     share = {name: count / n_worlds for name, count in rejected.items()}
     assert share["t_iid"] > 0.45
-    assert 0.06 < share["t_nw"] < 0.16  # the table of models.md says 10.9 %
+    assert 0.06 < share["t_nw"] < 0.16  # known to be near 10.9 %
     assert share["t"] < 0.085  # 5 % and three Monte Carlo errors
     assert share["interval"] < 0.085
 

@@ -1,4 +1,4 @@
-"""The test vectors of feeds.md 8.1, to the digits that it prints."""
+"""Published test vectors of the estimators, to the digits that are printed."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""The contract that every ranker keeps, whatever it computes: models.md 1.0 (a) to (e)."""
+"""The contract that every ranker keeps, whatever it computes."""
 
 from dataclasses import replace
 from math import sqrt
@@ -177,7 +177,7 @@ def test_the_first_stage_is_the_input_and_the_last_the_head(spec: TransformerSpe
 
 
 def test_the_parameter_count_is_that_of_the_formula() -> None:
-    # models.md 1.5: Fd + d + Td + L (4 (d² + d) + 2 d ff + ff + d + 4d) + head; ours adds the
+    # Fd + d + Td + L (4 (d² + d) + 2 d ff + ff + d + 4d) + head; ours adds the
     # missing vector and the last norm, and has no head bias: F 20, T 5, d 64, L 2, ff 256.
     sizes = Sizes(n_features=20, n_market=0, steps=5, n_horizons=1, n_symbols=0)
     model = build_model(TransformerSpec(d_model=64, layers=2, heads=4), sizes)

@@ -1,4 +1,4 @@
-"""Losses against closed forms and scipy, and the promises that all of them keep: models.md 2.5."""
+"""Losses against closed forms and scipy, and the promises that all of them keep."""
 
 import numpy as np
 import pytest

@@ -183,7 +183,7 @@ def trailing_z(x_DN: Array, n: int = TRAILING) -> Array:
         x_DN: sessions x series, NaN where unknown.
         n: sessions, the current one included.
 
-    Source: feeds.md 8.
+    Source: common practice.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         moments = window_moments(x_DN, n)

@@ -46,7 +46,7 @@ def adv(dollar_volume: Array, stale: Array, *, n: int) -> Array:
 
     MA_{n}(traded value)
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return mean_traded_value(dollar_volume, stale, n)
 
@@ -57,7 +57,7 @@ def ln_adv20(dollar_volume: Array, stale: Array) -> Array:
 
     ln(adv_20)
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return np.log(mean_traded_value(dollar_volume, stale, 20))
 
@@ -68,7 +68,7 @@ def adv_sh_20(volume: Array, cum_factor: Array) -> Array:
 
     MA_20(shares restated to the session's basis)
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return window_mean(volume, 20) / cum_factor
 
@@ -79,7 +79,7 @@ def turn_z(log_dollar_volume: Array) -> Array:
 
     z_60(ln(1 + traded value))
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     moments = window_moments(log_dollar_volume, 60)
     spread_DN = np.maximum(np.sqrt(moments.variance_DN), LEAST_SPREAD)

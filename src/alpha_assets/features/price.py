@@ -15,7 +15,7 @@ def ret(close: Array, last_close: Array, *, n: int) -> Array:
 
     C / C[-{n}] - 1
 
-    Source: feeds.md 8.1; short spans reverse (Jegadeesh 1990), long ones persist
+    Source: short spans reverse (Jegadeesh 1990), long ones persist
     (Jegadeesh & Titman 1993).
     """
     return close / shift(last_close, n) - 1

@@ -6,7 +6,7 @@ from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array, window_sum
 
 # Tokyo's ticks for issues outside the TOPIX 500, in yen: prices up to the bound, the tick.
-# Source: feeds.md 7.4.
+# Source: Tokyo Stock Exchange, tick sizes since 2023-06-05.
 TSE_TICKS = (
     (3e3, 1), (5e3, 5), (3e4, 10), (5e4, 50), (3e5, 100), (5e5, 500), (3e6, 1e3),
     (5e6, 5e3), (3e7, 1e4), (5e7, 5e4), (np.inf, 1e5),
@@ -17,7 +17,7 @@ TSE_TICKS = (
 def stale(stale: Array) -> Array:
     """Sessions since the last bar; 0 where the last session has one.
 
-    Source: feeds.md 3.3.
+    Source: Tokyo Stock Exchange, daily price limits.
     """
     return stale
 
@@ -26,7 +26,7 @@ def stale(stale: Array) -> Array:
 def n_stale_20(stale: Array) -> Array:
     """Sessions without a bar among the last 20 in which the symbol was listed.
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return window_sum(np.where(np.isnan(stale), np.nan, np.minimum(stale, 1.0)), 20)
 
@@ -35,7 +35,7 @@ def n_stale_20(stale: Array) -> Array:
 def limit_up_20(upper_limit: Array) -> Array:
     """Sessions of the last 20 in which the upper price limit was touched; null without limits.
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return window_sum(upper_limit, 20)
 
@@ -44,7 +44,7 @@ def limit_up_20(upper_limit: Array) -> Array:
 def limit_dn_20(lower_limit: Array) -> Array:
     """Sessions of the last 20 in which the lower price limit was touched; null without limits.
 
-    Source: feeds.md 8.1.
+    Source: common practice.
     """
     return window_sum(lower_limit, 20)
 
@@ -55,7 +55,7 @@ def tick_rel(raw_close: Array) -> Array:
 
     tick(C) / C with the ticks of issues outside the TOPIX 500
 
-    Source: feeds.md 7.4.
+    Source: Tokyo Stock Exchange, tick sizes since 2023-06-05.
     """
     bounds = np.array([bound for bound, _ in TSE_TICKS])
     ticks = np.array([tick for _, tick in TSE_TICKS], dtype=np.float64)

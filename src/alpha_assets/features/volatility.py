@@ -23,7 +23,7 @@ def vol_c2c(log_return: Array, *, n: int) -> Array:
 
     sqrt(245) · SD_{n}(ln(C / C[-1])), ddof 1
 
-    Source: feeds.md 8.1; the plain estimator.
+    Source: the plain estimator of the standard deviation.
     """
     return PER_YEAR * window_std(log_return, n)
 

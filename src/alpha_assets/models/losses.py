@@ -197,7 +197,7 @@ def ramp_rank(z_SN: Tensor, in_SN: Tensor, ramp: float) -> Tensor:
         in_SN: names that count; the others have no meaning in the result.
         ramp: τ, in units of z.
 
-    Source: `models.md` 2.3; the kernel is the uniform density's distribution function.
+    The kernel is the uniform density's distribution function.
     """
     beyond_S1 = z_SN.detach().abs().amax(-1, keepdim=True) * 2 + 10 * ramp + 1
     sorted_SN = torch.where(in_SN, z_SN, beyond_S1).sort(dim=-1).values

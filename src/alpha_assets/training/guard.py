@@ -6,7 +6,7 @@ several, and the first that fails stops the month.  There is no remedy in here: 
 or a reward for variance would hide the fault.
 Shape letters: D sessions, N symbols, H horizons.
 
-Source: `models.md` 3.1 (thresholds, prototype values).
+The thresholds were set on prototypes of each fault.
 """
 
 from collections.abc import Mapping

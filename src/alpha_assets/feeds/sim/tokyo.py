@@ -1,7 +1,7 @@
 """Rules of the Tokyo exchange that the simulated one follows: limits, ticks, sectors, codes.
 
-Source: `feeds.md` 7.4 (ticks, the table of names outside TOPIX 500), 7.5 (daily price
-limits), 3.2 (the 33 sectors).
+Source: the exchange's published tables of tick sizes (names outside TOPIX 500), of daily price
+limits, and of its 33 sectors.
 """
 
 from datetime import date
