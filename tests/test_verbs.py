@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import alpha_assets as aa
@@ -149,3 +151,19 @@ def test_predict_without_a_model_names_the_command_that_makes_it(storage: str) -
 def test_a_query_that_is_wrong_lists_the_tables(storage: str) -> None:
     with pytest.raises(BadInput, match=r"tables: .*panel"):
         aa.sql("select * from nothing", market="tiny", storage=storage)
+
+
+def test_a_folder_is_checked_with_the_market_s_calendar_and_exit_words(tmp_path: Path) -> None:
+    bars = {name: [10.0] for name in ("open", "high", "low", "close", "volume")}
+    day = {"date": [date(2020, 1, 2)], "symbol": ["A"]}
+    pl.DataFrame({**day, **bars}).write_parquet(tmp_path / "daily_bars.parquet")
+    listed = {"symbol": ["A"], "sector": ["T"], "exit": ["active_at_cut"]}
+    pl.DataFrame(listed).write_parquet(tmp_path / "listings.parquet")
+
+    ours = aa.import_check(tmp_path, market="tiny_us")
+    assert (ours["errors"], ours["rows"]) == ([], {"daily_bars": 1, "listings": 1})
+
+    # Tokyo is closed on 2 January, and the market maps no words.
+    other = aa.import_check(tmp_path, market="tiny")
+    assert {e["rule"] for e in other["errors"]} == {"outside_calendar", "unknown_exit"}
+    assert "an import would stop" in other["text"]
