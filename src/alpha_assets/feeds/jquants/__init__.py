@@ -1,0 +1,18 @@
+"""The J-Quants API V2: asking it, keeping what comes, and putting it into our words."""
+
+from alpha_assets.feeds.jquants.clock import Clock, SystemClock
+from alpha_assets.feeds.jquants.key import ApiKey
+from alpha_assets.feeds.jquants.source import JQuantsSource
+from alpha_assets.feeds.jquants.spec import JQuantsSpec
+from alpha_assets.feeds.jquants.transport import Reply, RequestsTransport, Transport
+
+__all__ = [
+    "ApiKey",
+    "Clock",
+    "JQuantsSource",
+    "JQuantsSpec",
+    "Reply",
+    "RequestsTransport",
+    "SystemClock",
+    "Transport",
+]

@@ -1,0 +1,254 @@
+"""Asking the API: pages, pauses, second tries, and what each refusal means.
+
+Status codes and waits: `feeds.md` 1.1.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds.jquants.clock import Clock
+from alpha_assets.feeds.jquants.key import VARIABLE, ApiKey
+from alpha_assets.feeds.jquants.limiter import Limiter
+from alpha_assets.feeds.jquants.transport import Reply, Transport, TransportFailure
+
+log = logging.getLogger(__name__)
+
+BACK_OFF_SECONDS = (5.0, 10.0, 20.0, 40.0)  # before the second, third, ... try
+PAUSE_SECONDS = (60.0, 90.0, 120.0, 120.0, 120.0)  # after the first, second, ... 429 in a row
+WRONG_KEY = "The incoming api key is invalid"
+N_PAGES_AT_MOST = 10_000  # of one query; an endless chain of keys is a fault of the server
+N_MESSAGE = 200  # characters of a server's message that are repeated
+
+# A value as it was written: text, numbers and flags alike; null stays null.
+Row = dict[str, str | None]
+
+
+class NotEntitled(FeedError):
+    """The plan does not include what was asked for."""
+
+
+class WrongKey(FeedError):
+    """The server does not know the API key."""
+
+
+class _Unusable(Exception):
+    """An answer that came whole and cannot be used; worth another try."""
+
+
+@dataclass
+class Tally:
+    """What was asked and what came."""
+
+    requests: int = 0
+    pages: int = 0
+    rows: int = 0
+    retries: int = 0
+    throttled: int = 0  # answers 429
+    repeated_pages: int = 0
+
+
+class Client:
+    """One account at one API."""
+
+    def __init__(
+        self, base_url: str, key: ApiKey, transport: Transport, limiter: Limiter, clock: Clock
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.key = key
+        self.transport = transport
+        self.limiter = limiter
+        self.clock = clock
+        self.tally = Tally()
+
+    def rows(self, path: str, params: Mapping[str, str]) -> list[Row]:
+        """Return all rows that answer a query, page after page.
+
+        Raises:
+            NotEntitled: the plan does not include it.
+            WrongKey: the key is not known.
+            FeedError: the query is refused, or no usable answer came after the last try.
+        """
+        for wait in (*BACK_OFF_SECONDS, None):
+            try:
+                return self._pages(path, params)
+            except _Unusable as problem:
+                # Begin again: after a repeated page nobody knows which one is missing.
+                self.tally.repeated_pages += 1
+                words = str(problem)
+            self._back_off(path, words, wait)
+        raise AssertionError("the last round raises")
+
+    def bulk_keys(self, endpoint: str) -> list[str]:
+        """Return the names of the files that hold an endpoint's history, oldest first."""
+        keys = [row.get("Key") for row in self.rows("/bulk/list", {"endpoint": endpoint})]
+        return [key for key in keys if key]
+
+    def bulk_rows(self, key: str) -> list[Row]:
+        """Return the rows of one file of history, under the headers that it has.
+
+        The address of the file is signed for this one download; the API key is not sent there.
+        """
+        for wait in (*BACK_OFF_SECONDS, None):
+            address = self._payload("/bulk/get", {"key": key}).get("url")
+            if not isinstance(address, str) or not address:
+                raise FeedError(f"/bulk/get of {key}: the answer has no url")
+            try:
+                reply = self.transport.get(address, {}, {})
+                if reply.status == 200:
+                    rows = _csv_rows(reply.body)
+                    self.tally.rows += len(rows)
+                    return rows
+                words = f"status {reply.status}"
+            except (TransportFailure, _Unusable) as problem:
+                words = str(problem)
+            self._back_off(f"file {key}", words, wait)
+        raise AssertionError("the last round raises")
+
+    def _pages(self, path: str, params: Mapping[str, str]) -> list[Row]:
+        rows: list[Row] = []
+        keys: set[str] = set()
+        pages: set[bytes] = set()
+        query = dict(params)
+        while True:
+            payload = self._payload(path, query)
+            page = _rows_of(payload)
+            print_ = hashlib.blake2b(repr(page).encode(), digest_size=16).digest()
+            key = payload.get("pagination_key") or ""
+            if (page and print_ in pages) or key in keys:
+                raise _Unusable("a page came twice")
+            if len(pages) > N_PAGES_AT_MOST:
+                raise FeedError(f"{_words(path, params)}: more than {N_PAGES_AT_MOST} pages")
+            pages.add(print_)
+            rows += page
+            self.tally.pages += 1
+            self.tally.rows += len(page)
+            if not key:
+                return rows
+            keys.add(key)
+            query = {**params, "pagination_key": key}
+
+    def _payload(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Return the object that answers one request."""
+        failures = throttled = 0
+        while True:
+            self.limiter.take(path)
+            self.tally.requests += 1
+            try:
+                reply = self.transport.get(self.base_url + path, params, self.key.header())
+                if reply.status == 200:
+                    return _parsed(reply.body)
+                if reply.status == 210:  # no content: outside the hours, or nothing to say
+                    return {"data": []}
+                if reply.status == 429:
+                    self._too_much(path, reply, throttled)
+                    throttled += 1
+                    continue
+                if reply.status < 500:
+                    raise self._refusal(path, params, reply)
+                words = f"status {reply.status}: {self._message(reply)}"
+            except (TransportFailure, _Unusable) as problem:
+                words = self.key.hidden_in(str(problem))
+            wait = BACK_OFF_SECONDS[failures] if failures < len(BACK_OFF_SECONDS) else None
+            failures += 1
+            self._back_off(_words(path, params), words, wait)
+
+    def _too_much(self, path: str, reply: Reply, throttled: int) -> None:
+        """Let everybody pause after a 429; the vendor's answer says not for how long."""
+        self.tally.throttled += 1
+        if throttled >= len(PAUSE_SECONDS):
+            raise FeedError(
+                f"{path}: still too many requests after {throttled} pauses; another program may "
+                "be using the same key. Wait some minutes and run again: what came is kept"
+            )
+        named = reply.headers.get("Retry-After", "")
+        seconds = max(PAUSE_SECONDS[throttled], float(named) if named.isdigit() else 0.0)
+        log.warning("%s: too many requests; pausing %g s", path, seconds)
+        self.limiter.pause(seconds)
+
+    def _back_off(self, what: str, words: str, wait: float | None) -> None:
+        if wait is None:
+            raise FeedError(
+                f"{what}: no usable answer after {len(BACK_OFF_SECONDS) + 1} tries ({words}); "
+                "run again later: what came before is kept"
+            )
+        self.tally.retries += 1
+        log.warning("%s: %s; trying again in %g s", what, words, wait)
+        self.clock.sleep(wait)
+
+    def _refusal(self, path: str, params: Mapping[str, str], reply: Reply) -> FeedError:
+        message = self._message(reply)
+        if reply.status == 403 and message.startswith(WRONG_KEY):
+            return WrongKey(
+                f"the J-Quants API at {self.base_url} does not accept the key in {VARIABLE}: make "
+                "a new one in the dashboard (V1 tokens and passwords no longer work)"
+            )
+        if reply.status == 403:
+            return NotEntitled(f"{path}: not included in the plan ({message})")
+        return FeedError(f"{_words(path, params)}: refused with status {reply.status}: {message}")
+
+    def _message(self, reply: Reply) -> str:
+        """Return what an error says, as far as it can be repeated."""
+        text = reply.body.decode("utf-8", errors="replace")
+        try:
+            found = json.loads(text)
+            text = str(found["message"]) if isinstance(found, dict) else text
+        except (ValueError, KeyError):
+            pass
+        return self.key.hidden_in(text)[:N_MESSAGE] or "no message"
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """Return a JSON object, numbers as the text that stood there."""
+    try:
+        found = json.loads(body, parse_float=str, parse_int=str, parse_constant=_no_number)
+    except (ValueError, UnicodeDecodeError):
+        raise _Unusable("the answer is not JSON") from None
+    if not isinstance(found, dict):
+        raise _Unusable("the answer is no JSON object")
+    return found
+
+
+def _no_number(word: str) -> str:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _rows_of(payload: Mapping[str, Any]) -> list[Row]:
+    data = payload.get("data")
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        raise FeedError("the answer holds no list of rows under `data`; is this the V2 API?")
+    return [{name: _text(value) for name, value in row.items()} for row in data]
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)  # flags, and objects such as PubReason
+
+
+def _csv_rows(body: bytes) -> list[Row]:
+    try:
+        text = gzip.decompress(body).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        raise _Unusable("the file is not whole") from None
+    reader = csv.DictReader(io.StringIO(text), restval=None, strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error:
+        raise _Unusable("the file is not a table") from None
+    if any(None in row for row in rows):
+        raise _Unusable("the file has rows longer than its header")
+    return [{name: value or None for name, value in row.items()} for row in rows]
+
+
+def _words(path: str, params: Mapping[str, str]) -> str:
+    shown = " ".join(f"{k}={v}" for k, v in params.items() if k != "pagination_key")
+    return f"{path} {shown}".strip()

@@ -1,0 +1,319 @@
+"""Source `jquants`: the J-Quants API V2, as far as a plan includes it."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import CLOCK
+from alpha_assets.feeds.jquants import prices
+from alpha_assets.feeds.jquants.client import Client, NotEntitled, Tally
+from alpha_assets.feeds.jquants.clock import Clock, SystemClock
+from alpha_assets.feeds.jquants.fetch import Progress, refresh
+from alpha_assets.feeds.jquants.key import ApiKey
+from alpha_assets.feeds.jquants.landing import Landing
+from alpha_assets.feeds.jquants.limiter import Limiter
+from alpha_assets.feeds.jquants.plans import includes
+from alpha_assets.feeds.jquants.spec import JQuantsSpec
+from alpha_assets.feeds.jquants.transport import RequestsTransport, Transport
+from alpha_assets.feeds.jquants.wire import BARS, CALENDAR, DIVIDEND, MASTER, TOPIX, Endpoint
+from alpha_assets.spec import digest
+from alpha_assets.store.trouble import disk_errors
+
+log = logging.getLogger(__name__)
+
+FORGET_REFUSAL_AFTER = timedelta(days=7)  # a plan may have been changed in the meantime
+NO_TABLE = {
+    "membership": "the J-Quants API has no index members",
+    "borrow": "the J-Quants API has no lending fees; the market's default fee is used",
+    "rates": "the J-Quants API has no cash rate; 0 is used",
+}
+# Without it there is no road; the others can be missing.
+INDISPENSABLE = "daily_bars"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What is at hand when a table is put into our words."""
+
+    rows: pl.DataFrame  # text, the API's names
+    master: Callable[[], pl.DataFrame]  # rows of the master, for who needs them
+    calendar: Calendar
+    today: date  # in the exchange's zone
+    only_common_stock: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of our feeds and the endpoint that it is made from."""
+
+    endpoint: Endpoint
+    shaped: Callable[[Delivered], pl.DataFrame]
+    from_master: bool = False  # reads the master too
+    from_all: bool = False  # made of differences between all queries, not of each alone
+
+
+def _bars(delivered: Delivered) -> pl.DataFrame:
+    made = prices.bars(delivered.rows)
+    if not delivered.only_common_stock:
+        return made
+    return made.filter(pl.col("symbol").is_in(prices.common_stock(delivered.master()).implode()))
+
+
+def _listings(delivered: Delivered) -> pl.DataFrame:
+    master = delivered.rows
+    if delivered.only_common_stock:
+        common = prices.common_stock(master)
+        master = master.filter(pl.col("Code").is_in(common.implode()))
+    return prices.listings(master, delivered.calendar, delivered.today)
+
+
+TABLES: dict[str, Table] = {
+    "daily_bars": Table(BARS, _bars, from_master=True),
+    "listings": Table(MASTER, _listings, from_all=True),
+    "trading_calendar": Table(CALENDAR, lambda d: prices.trading_calendar(d.rows)),
+    "benchmark": Table(TOPIX, lambda d: prices.benchmark(d.rows, d.calendar)),
+    "dividends": Table(DIVIDEND, lambda d: prices.dividends(d.rows, d.today), from_all=True),
+}
+
+
+class JQuantsSource:
+    """Delivers what the API has published and what landed here before."""
+
+    price_level: Literal["raw", "split_adjusted"] = "raw"
+    basis: Literal["price", "total_return"] = "price"
+
+    def __init__(
+        self,
+        spec: JQuantsSpec,
+        calendar: Calendar,
+        folder: Path,
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        key: ApiKey | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Read an API, keeping what comes in a folder.
+
+        Args:
+            spec: of the source.
+            calendar: of the market.
+            folder: where rows land, and where the requests of all who share it are counted.
+            transport: asks the server; default: over HTTP.
+            clock: tells the time; default: the machine's.
+            key: default: from the environment, when first needed.
+            progress: told how far a fetch is.
+        """
+        self.spec = spec
+        self.calendar = calendar
+        self.folder = folder
+        self.transport = transport or RequestsTransport(spec.timeout_seconds)
+        self.clock: Clock = clock or SystemClock()
+        self.progress = progress
+        self.since: date | None = None
+        self._key = key
+        self._client: Client | None = None
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name the API and what is left out; a wider plan or span only adds rows."""
+        return {
+            "kind": "jquants",
+            "host": urlsplit(self.spec.base_url).hostname or "",
+            "stocks": "common" if self.spec.only_common_stock else "all",
+        }
+
+    @property
+    def tally(self) -> Tally:
+        """What was asked so far, and what came."""
+        return self._client.tally if self._client else Tally()
+
+    def recent(self, first: date) -> "JQuantsSource":
+        """Return the same source, delivering only what was asked for days from `first` on.
+
+        For a daily update of a store that holds the rest: nothing else could have changed.
+        """
+        other = JQuantsSource(
+            self.spec,
+            self.calendar,
+            self.folder,
+            transport=self.transport,
+            clock=self.clock,
+            key=self._key,
+            progress=self.progress,
+        )
+        other.since = first
+        other._client = self._client
+        return other
+
+    def reread_from(self, feed: str) -> date:
+        """Return the oldest day whose rows may still be corrected, for `recent`."""
+        today = self._today()
+        table = self._table(feed)
+        if table.endpoint.cut == "month":
+            return (today.replace(day=1) - timedelta(days=1)).replace(day=1)
+        # Twice the window in calendar days, and the longest holidays on top.
+        return today - timedelta(days=2 * table.endpoint.reread + 15)
+
+    def feeds(self) -> tuple[str, ...]:
+        """Return the feeds that the plan includes and the API has not refused."""
+        return tuple(name for name in TABLES if name not in self.off())
+
+    def off(self) -> Mapping[str, str]:
+        """Return the feeds that are not to be had, each with the reason."""
+        reasons = dict(NO_TABLE)
+        refused = self._refusals()
+        for name, table in TABLES.items():
+            least = table.endpoint.least_plan
+            if not includes(self.spec.plan, least):
+                reasons[name] = (
+                    f"not entitled: {table.endpoint.path} needs the plan {least}, [source] plan "
+                    f"is {self.spec.plan}"
+                )
+            elif table.endpoint.path in refused:
+                reasons[name] = f"not entitled: {refused[table.endpoint.path]}"
+        return reasons
+
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """Return, by feed, the columns that came and that nobody has heard of."""
+        found = {}
+        for name, table in TABLES.items():
+            records = self._landing(table.endpoint).records().values()
+            columns = sorted({column for record in records for column in record.unknown})
+            if columns:
+                found[name] = tuple(columns)
+        return found
+
+    def fingerprint(self, feed: str) -> str:
+        """Ask for what is due, and return a name of what there is now."""
+        self._table(feed)
+        if feed in self.off() or not self._refreshed(feed):
+            return digest(dict(self.identity), feed, "off")
+        contents = {
+            endpoint.path: {
+                unit: record.content
+                for unit, record in self._landing(endpoint).records().items()
+                if record.content
+            }
+            for endpoint in self._endpoints(feed)
+        }
+        since = self.since.isoformat() if self.since else ""
+        # What a day may tell depends on the day: a start that is announced is no start yet.
+        today = self._today().isoformat() if self._table(feed).from_all else ""
+        return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
+
+    def rows(self, feed: str) -> pl.DataFrame:
+        """Return what has been published of a feed, asking only for what has not landed.
+
+        Raises:
+            FeedError: the API has no such feed, or cannot be read.
+        """
+        table = self._table(feed)
+        if feed in self.off() or not self._refreshed(feed):
+            return _empty(feed)
+        whole = table.from_all
+        delivered = Delivered(
+            self._read(table.endpoint, None if whole else self.since),
+            lambda: self._read(MASTER, None),
+            self.calendar,
+            self._today(),
+            self.spec.only_common_stock,
+        )
+        try:
+            made = table.shaped(delivered)
+        except FeedError as error:
+            raise FeedError(f"{feed} of {table.endpoint.path}: {error}") from None
+        if whole and self.since is not None:
+            made = made.filter(pl.col("event_date") >= self.since)
+        return made
+
+    def _table(self, feed: str) -> Table:
+        if feed not in TABLES:
+            raise FeedError(f"the J-Quants API has no feed {feed!r}; it has {', '.join(TABLES)}")
+        return TABLES[feed]
+
+    def _endpoints(self, feed: str) -> list[Endpoint]:
+        table = self._table(feed)
+        needs_master = table.from_master and self.spec.only_common_stock
+        return [table.endpoint, *([MASTER] if needs_master else [])]
+
+    def _refreshed(self, feed: str) -> bool:
+        """Ask for what is due; return whether the plan allows it."""
+        endpoint = self._table(feed).endpoint
+        try:
+            for endpoint in self._endpoints(feed):
+                refresh(
+                    endpoint, self._asking(), self.spec, self.calendar, self.folder, self.progress
+                )
+        except NotEntitled as refusal:
+            if feed == INDISPENSABLE:
+                raise
+            self._note_refusal(endpoint.path, str(refusal))
+            return False
+        return True
+
+    def _asking(self) -> Client:
+        if self._client is None:
+            self._key = self._key or ApiKey.from_environment()
+            limiter = Limiter.of_plan(self.spec.plan, self.folder, self.clock)
+            self._client = Client(
+                self.spec.base_url, self._key, self.transport, limiter, self.clock
+            )
+        return self._client
+
+    def _landing(self, endpoint: Endpoint) -> Landing:
+        return Landing(self.folder / endpoint.slug)
+
+    def _read(self, endpoint: Endpoint, since: date | None) -> pl.DataFrame:
+        landing = self._landing(endpoint)
+        first = max(self.spec.first, since or self.spec.first).isoformat()
+        names = [
+            name
+            for name in sorted(landing.records())
+            # A month counts from its first day, the whole from the beginning.
+            if name == "all" or name >= first[: len(name)]
+        ]
+        return landing.read(names, (*endpoint.columns, *prices.VERSION_COLUMNS))
+
+    def _today(self) -> date:
+        return self.clock.now().astimezone(self.calendar.zone).date()
+
+    def _refusals(self) -> dict[str, str]:
+        """Return what the API refused lately under this plan: path -> why."""
+        path = self.folder / "not_entitled.json"
+        try:
+            records = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                name: record["said"]
+                for name, record in records.items()
+                if record["plan"] == self.spec.plan
+                and self.clock.now() - datetime.fromisoformat(record["at"]) < FORGET_REFUSAL_AFTER
+            }
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _note_refusal(self, endpoint: str, said: str) -> None:
+        log.warning("%s; the feed is off", said)
+        path = self.folder / "not_entitled.json"
+        at = self.clock.now().isoformat()
+        kept = {
+            n: {"plan": self.spec.plan, "said": s, "at": at} for n, s in self._refusals().items()
+        }
+        kept[endpoint] = {"plan": self.spec.plan, "said": said, "at": at}
+        with disk_errors(path, "write"):
+            path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _empty(feed: str) -> pl.DataFrame:
+    schema = {name: kind for name, kind in FEEDS[feed].schema.items() if name not in CLOCK}
+    return pl.DataFrame(schema=schema)

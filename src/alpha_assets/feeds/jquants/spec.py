@@ -1,0 +1,50 @@
+"""How a market says that it reads the J-Quants API."""
+
+import ipaddress
+from datetime import date
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from alpha_assets.feeds.jquants.plans import Plan
+from alpha_assets.spec import Spec
+
+BASE_URL = "https://api.jquants.com/v2"
+
+
+class JQuantsSpec(Spec):
+    """`[source]` of a market that reads the J-Quants API V2; the key is in the environment."""
+
+    kind: Literal["jquants"] = "jquants"
+    plan: Plan = "standard"
+    first: date  # oldest day wanted; the plan's window may begin later
+    base_url: str = BASE_URL
+    bulk: bool = True  # long back-fills from the files of history, where the plan has them
+    only_common_stock: bool = True  # leave out funds, trusts and preferred shares
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+
+    @field_validator("base_url")
+    @classmethod
+    def _keeps_the_key_safe(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("want a plain address, such as " + BASE_URL)
+        host = parts.hostname or ""
+        if parts.scheme == "https" and host:
+            return url.rstrip("/")
+        if parts.scheme == "http" and _is_loopback(host):
+            return url.rstrip("/")
+        raise ValueError(
+            "the API key is sent over https, or to this machine itself; want an address such as "
+            + BASE_URL
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
