@@ -8,7 +8,7 @@ import polars as pl
 
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, raise_errors
+from alpha_assets.feeds.problem import Example, Problem, raise_errors
 from alpha_assets.feeds.tables import read_file, table_of
 
 # A folder has no calendar of its own: the exchange's is used.
@@ -75,8 +75,3 @@ def read_delivery(folder: Path, feed: str) -> Delivered:
         wanted = "a table has rows; leave the file out where there is nothing to say"
         problems.append(Problem("error", feed, "empty_table", wanted, 1, example))
     return Delivered(feed, frame, tuple(problems), unknown)
-
-
-def without_place(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return rows without the columns that say where each was read."""
-    return frame.drop(FILE, ROW, strict=False)
