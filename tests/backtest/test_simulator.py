@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from tests.backtest.market import (
     FREE,
     PLAIN,
+    at,
     bar,
     books,
     day,
@@ -324,6 +325,31 @@ def test_a_name_that_leaves_on_its_ex_date_still_pays() -> None:
     kept = books(hold((1, {"A": 0.5})), market, 2)
 
     assert of(kept.daily, 2)["dividends"] == approx(20.0)
+
+
+@pytest.mark.parametrize(("evenings_later", "paid"), [(0, 20.0), (3, 15.0)])
+def test_an_event_counts_as_it_stood_when_it_first_became_effective(
+    evenings_later: int, paid: float
+) -> None:
+    first = dividend("A", 2, 3.0) | {"available_at": at(1, 17)}
+    better = dividend("A", 2, 4.0) | {"available_at": at(1 + evenings_later, 18), "revision": 1}
+    market = raw(daily_bars=path("A", [100.0] * 6), dividends=[first, better])
+    kept = books(hold((1, {"A": 0.5})), market, 5)
+
+    assert kept.daily["dividends"].to_list() == [0.0, 0.0, paid, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("evenings_later", "price"), [(0, 60.0), (3, 75.0)])
+def test_an_exit_counts_as_it_was_first_told(evenings_later: int, price: float) -> None:
+    first = leaves("A", 1, "delisted", -0.25)
+    better = leaves("A", 1, "acquired", -0.4) | {
+        "available_at": at(1 + evenings_later, 23, 30),
+        "revision": 1,
+    }
+    market = raw(daily_bars=path("A", [100.0] * 2), listings=[first, better])
+    kept = books(hold((1, {"A": 0.5})), market, 6)
+
+    assert kept.trades.filter(pl.col("session") > day(1))["price"].to_list() == approx([price])
 
 
 def test_total_return_prices_hold_the_dividend_instead_of_paying_it() -> None:
