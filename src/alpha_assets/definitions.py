@@ -26,10 +26,11 @@ def defs() -> dg.Definitions:
         checks += market_checks(market)
     for name in names("recipes"):
         for market_name in markets_of(name):
-            recipe = load_recipe(name, markets[market_name])
-            assets += recipe_assets(recipe, markets[market_name])
-            checks += recipe_checks(recipe, markets[market_name])
-            automated.append(automation(recipe, markets[market_name]))
+            market = markets.get(market_name) or load_market(market_name)  # says what there is
+            recipe = load_recipe(name, market)
+            assets += recipe_assets(recipe, market)
+            checks += recipe_checks(recipe, market)
+            automated.append(automation(recipe, market))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
@@ -37,7 +38,10 @@ def defs() -> dg.Definitions:
         schedules=[schedule for one in automated for schedule in one.schedules],
         sensors=[run_failed],
         resources={
-            "storage": Storage(url=os.environ.get("ALPHA_STORAGE", "storage")),
+            "storage": Storage(
+                url=os.environ.get("ALPHA_STORAGE", "storage"),
+                device=os.environ.get("ALPHA_DEVICE", "auto"),
+            ),
         },
         executor=dg.in_process_executor,
     )

@@ -34,7 +34,6 @@ def automation(recipe: Recipe, market: Market) -> Automation:
         [market.name, "cross_section", recipe.spec.universe.name],
     )
     of_recipe = dg.AssetSelection.groups(f"{market.name}_{recipe.name}")
-    checkpoint = dg.AssetSelection.assets([market.name, recipe.name, "checkpoint"])
     decided = dg.AssetSelection.assets(
         [market.name, recipe.name, "predictions"], [market.name, recipe.name, "targets"]
     )
@@ -46,7 +45,7 @@ def automation(recipe: Recipe, market: Market) -> Automation:
     )
     day_job = dg.define_asset_job(
         f"{name}_day",
-        of_market | (decided - checkpoint),
+        of_market | decided,
         description="Raw rows to targets, from the month's checkpoint.",
     )
     return Automation(
@@ -92,6 +91,8 @@ def request(
     day = np.datetime64(at.astimezone(market.calendar.zone).date(), "D")
     if not market.calendar.is_session(day):
         return dg.SkipReason(f"{day} is no session of {market.calendar.exchange}")
+    if market.is_simulated and day > np.datetime64(market.spec.sim.last):
+        return dg.SkipReason(f"the simulated rows of {market.name} end {market.spec.sim.last}")
     month = month_of(day)
     is_first = bool(market.calendar.month_sessions(month)[0] == day)
     if is_first != on_first:

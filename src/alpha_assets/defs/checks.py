@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from alpha_assets.defs.metadata import facts_metadata
 from alpha_assets.defs.resources import Storage
 from alpha_assets.road import checks
 from alpha_assets.road.market import Market
@@ -49,10 +50,7 @@ def check(
         return dg.AssetCheckResult(
             passed=answer.passed,
             severity=(dg.AssetCheckSeverity.ERROR if answer.blocks else dg.AssetCheckSeverity.WARN),
-            metadata={
-                name: fact if isinstance(fact, int | float | str) else dg.MetadataValue.json(fact)
-                for name, fact in answer.facts.items()
-            },
+            metadata=facts_metadata(answer.facts),
         )
 
     return asked

@@ -2,17 +2,19 @@
 
 import dagster as dg
 
-from alpha_assets.defs.metadata import add_months
-from alpha_assets.defs.partitions import all_before, month_keys, months, since
+from alpha_assets.calendar import month_range
+from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
+from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
+from alpha_assets.features import CATALOG, max_lookback
 from alpha_assets.feeds import FEEDS
+from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
 from alpha_assets.road.market import Market
 
-FEATURE_MONTHS = 15  # a year and a month of sessions, and the longest holidays
-UNIVERSE_MONTHS = 4
-
+LOCAL_SOURCES = ("sim", "files")  # a second try would find what the first one found
 NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
 
 def market_assets(market: Market) -> list[dg.AssetsDefinition]:
@@ -35,7 +37,8 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        retry_policy=NETWORK_RETRIES,
+        retry_policy=None if market.spec.source.kind in LOCAL_SOURCES else NETWORK_RETRIES,
+        metadata=columns_of_feed(FEEDS[feed]),
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> None:
         if feed in market.feeds_off:
@@ -43,11 +46,18 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             context.log.warning(f"{feed} is off: {market.feeds_off[feed]}")
             return
         road = storage.road(market, None, context)
-        found = stages.ingest_feed(road, feed, month_keys(context))
+        asked = month_keys(context)
+        # Earlier months too: the bars of a month's last session are public only after that day's
+        # run, and calendars and listings are public long before the market's first month.
+        found = stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
         context.log.info(
             f"{feed}: {found.new} new rows, {found.revised} corrections, {found.unchanged} known"
         )
-        add_months(context, stages.stored_months(road, feed, month_keys(context)))
+        context.add_asset_metadata(
+            {"rows_new": found.new, "rows_corrected": found.revised},
+            partition_key=context.partition_keys[-1],
+        )
+        add_months(context, stages.stored_months(road, feed, asked))
 
     return raw
 
@@ -62,6 +72,7 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[all_before(dg.AssetKey([market.name, "raw", feed])) for feed in FEEDS],
+        metadata=table(PANEL_SCHEMA),
     )
     def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What was known at each decision: one row per (session, symbol)."""
@@ -74,6 +85,7 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
 
 def features_asset(market: Market) -> dg.AssetsDefinition:
     """Return the asset of the catalogue on the panel."""
+    lookback = max_lookback(CATALOG) - 1
 
     @dg.asset(
         key=[market.name, "features"],
@@ -81,7 +93,10 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
         kinds={"numpy", "parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[since(dg.AssetKey([market.name, "panel"]), FEATURE_MONTHS)],
+        deps=[
+            since(dg.AssetKey([market.name, "panel"]), months_spanned(market.calendar, lookback))
+        ],
+        metadata=columns_of_features(CATALOG),
     )
     def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Every catalogued feature, raw values, one row per (session, symbol)."""
@@ -93,6 +108,7 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
 
 def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     """Return the asset of z-scored features inside one universe."""
+    lookback = market.spec.universes[universe].lookback
 
     @dg.asset(
         key=[market.name, "cross_section", universe],
@@ -102,7 +118,7 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[
             dg.AssetDep(dg.AssetKey([market.name, "features"])),
-            since(dg.AssetKey([market.name, "panel"]), UNIVERSE_MONTHS),
+            since(dg.AssetKey([market.name, "panel"]), months_spanned(market.calendar, lookback)),
         ],
     )
     def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> None:

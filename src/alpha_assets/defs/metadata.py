@@ -1,10 +1,13 @@
 """What a materialisation shows in the web UI."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
+from alpha_assets.features import Feature
+from alpha_assets.feeds import Feed
 from alpha_assets.road.road import Made
 
 
@@ -17,8 +20,16 @@ def made_metadata(made: Made) -> dict[str, dg.MetadataValue]:
         "status": dg.MetadataValue.text(made.status),
         "path": dg.MetadataValue.path(made.path),
     }
-    for name, fact in made.facts.items():
+    return {**shown, **facts_metadata(made.facts)}
+
+
+def facts_metadata(facts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """Return facts as the UI shows them; what is not known is left out."""
+    shown: dict[str, dg.MetadataValue] = {}
+    for name, fact in facts.items():
         match fact:
+            case None:
+                continue
             case bool():
                 shown[name] = dg.MetadataValue.bool(fact)
             case int():
@@ -30,6 +41,58 @@ def made_metadata(made: Made) -> dict[str, dg.MetadataValue]:
             case _:
                 shown[name] = dg.MetadataValue.json(fact)
     return shown
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of a backtest that are plotted from one run to the next."""
+    figures: dict[str, float | None] = {}
+    for name, horizon in metrics["signal"].items():
+        rank_ic = horizon["rank_ic"]
+        figures[f"rank_ic_{name}"] = rank_ic["mean"]
+        figures[f"rank_ic_{name}_t"] = rank_ic["t"]
+        if planted := horizon.get("planted"):
+            figures[f"share_of_planted_ic_{name}"] = planted["share"]
+    portfolio = metrics["portfolio"]
+    for side in ("net", "gross"):
+        figures[f"sharpe_{side}"] = portfolio[side]["sharpe"]
+        figures[f"max_drawdown_{side}"] = portfolio[side]["max_drawdown"]
+    figures["sharpe_net_standard_error"] = portfolio["net"]["sharpe_se"]
+    figures["turnover_annual"] = portfolio["turnover"]["annual"]
+    return figures
+
+
+def table(schema: Mapping[str, object]) -> dict[str, Any]:
+    """Return a table's columns and types."""
+    return _schema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+
+
+def columns_of_feed(feed: Feed) -> dict[str, Any]:
+    """Return the columns of a feed's raw rows, with unit and meaning."""
+    said = {column.name: f"{column.meaning} ({column.unit})" for column in feed.columns}
+    return _schema(
+        [
+            dg.TableColumn(name, str(dtype), description=said.get(name))
+            for name, dtype in feed.schema.items()
+        ]
+    )
+
+
+def columns_of_features(features: Sequence[Feature]) -> dict[str, Any]:
+    """Return the columns of the features' table, with unit and meaning."""
+    keys = [dg.TableColumn("session", "Date"), dg.TableColumn("symbol", "String")]
+    return _schema(
+        [
+            *keys,
+            *[
+                dg.TableColumn(f.name, "Float32", description=f"{f.about} ({f.unit})")
+                for f in features
+            ],
+        ]
+    )
+
+
+def _schema(columns: Sequence[dg.TableColumn]) -> dict[str, Any]:
+    return {"dagster/column_schema": dg.TableSchema(columns=list(columns))}
 
 
 def add_months(context: dg.AssetExecutionContext, made: Sequence[Made]) -> None:

@@ -2,14 +2,56 @@
 
 import dagster as dg
 
-from alpha_assets.defs.metadata import add_months, made_metadata, picture
-from alpha_assets.defs.partitions import every_month, month_keys, months, since
+from alpha_assets.backtest.portfolio import TARGETS
+from alpha_assets.defs.metadata import (
+    add_months,
+    facts_metadata,
+    headline,
+    made_metadata,
+    picture,
+    table,
+)
+from alpha_assets.defs.partitions import (
+    all_before,
+    every_month,
+    month_keys,
+    months,
+    months_spanned,
+    since,
+)
 from alpha_assets.defs.resources import Storage
+from alpha_assets.feeds import FEEDS
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one
-WINDOW_MONTHS = 36  # what a window of training and validation sessions may span
+
+
+def training_sessions(recipe: Recipe) -> int:
+    """Return how many sessions before a month its model reads: window, gaps, validation."""
+    split, horizon = recipe.spec.split, recipe.horizon
+    gaps = 2 * horizon + split.embargo_sessions  # labels end before each span begins
+    steps = recipe.spec.training.sequence - 1
+    return split.lookback_sessions + split.valid_sessions + gaps + steps
+
+
+def model_inputs(recipe: Recipe, market: Market) -> list[dg.AssetDep]:
+    """Return what a month's model is made from: nothing of the month itself."""
+    keys = [
+        dg.AssetKey([market.name, "cross_section", recipe.spec.universe.name]),
+        dg.AssetKey([market.name, "panel"]),
+        dg.AssetKey([market.name, "raw", "daily_bars"]),
+    ]
+    if recipe.spec.split.expanding:
+        inputs = [all_before(key, until=-1) for key in keys]
+    else:
+        window = months_spanned(market.calendar, training_sessions(recipe))
+        inputs = [since(key, window, until=-1) for key in keys]
+    training = recipe.spec.training
+    if training.warm_start or training.retrain_every > 1:  # a month leans on an earlier model
+        own = dg.AssetKey([market.name, recipe.name, "checkpoint"])
+        inputs.append(since(own, training.retrain_every, until=-1))
+    return inputs
 
 
 def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
@@ -17,7 +59,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     prefix = [market.name, recipe.name]
     section = dg.AssetKey([market.name, "cross_section", recipe.spec.universe.name])
     panel = dg.AssetKey([market.name, "panel"])
-    bars = dg.AssetKey([market.name, "raw", "daily_bars"])
+    features = dg.AssetKey([market.name, "features"])
+    raw = [dg.AssetKey([market.name, "raw", feed]) for feed in FEEDS]
+    steps = months_spanned(market.calendar, recipe.spec.training.sequence - 1)
     group = f"{market.name}_{recipe.name}"
 
     @dg.asset(
@@ -27,7 +71,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         pool=GPU_POOL,
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[since(key, WINDOW_MONTHS, until=-1) for key in (section, panel, bars)],
+        deps=model_inputs(recipe, market),
     )
     def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """A model per month, trained only on labels known before the month's first session."""
@@ -42,7 +86,11 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         kinds={"torch", "parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[checkpoint, since(section, 2), since(panel, 2)],
+        deps=[
+            since(checkpoint.key, recipe.spec.training.retrain_every - 1),
+            since(section, steps),
+            since(panel, steps),
+        ],
     )
     def predictions(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
@@ -58,6 +106,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[predictions, dg.AssetDep(panel)],
+        metadata=table(TARGETS),
     )
     def targets(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What to hold, decided on rebalance sessions before the session's bar exists."""
@@ -71,21 +120,23 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         group_name=group,
         kinds={"numpy", "parquet"},
         backfill_policy=dg.BackfillPolicy.single_run(),  # so that a range of months may end here
-        deps=[every_month(targets.key), every_month(bars)],
+        deps=[every_month(key) for key in (targets.key, predictions.key, panel, features, *raw)],
     )
     def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """Positions, trades, daily books and metrics of every decided month, after costs."""
         from alpha_assets.road import judging
 
         road = storage.road(market, recipe, context)
-        return dg.MaterializeResult(metadata=made_metadata(judging.make_backtest(road)))
+        made = judging.make_backtest(road)
+        figures = headline(judging.stored_metrics(road))
+        return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
 
     @dg.asset(
         key=[*prefix, "report"],
         group_name=group,
         kinds={"html"},
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[backtest, every_month(predictions.key)],
+        deps=[backtest, every_month(checkpoint.key)],
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """The tear sheet: one offline page."""
@@ -96,6 +147,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         charts = {
             f"chart/{name}": picture(png) for name, png in judging.report_pictures(road).items()
         }
-        return dg.MaterializeResult(metadata={**made_metadata(made), **charts})
+        page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{judging.PAGE}")}
+        return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})
 
     return [checkpoint, predictions, targets, backtest, report]

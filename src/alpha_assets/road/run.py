@@ -81,23 +81,9 @@ def check_months(road: Road, stored: Sequence[str], first: str | None, last: str
 
 def make_market_stages(road: Road, months: Sequence[str]) -> None:
     """Make panel, features and the recipe's cross-section where they are missing or stale."""
-    universe = road.the_recipe.spec.universe.name
-    data_digest = road.market.data_digest
-    stale = stages.stale_months(
-        road.panel, months, data_digest, lambda month: stages.panel_inputs(road, month)
-    )
-    stages.make_panel(road, list(stale))
-    stale = stages.stale_months(
-        road.features, months, data_digest, lambda month: stages.features_inputs(road, month)
-    )
-    stages.make_features(road, list(stale))
-    stale = stages.stale_months(
-        road.cross_section(universe),
-        months,
-        stages.cross_section_digest(road, universe),
-        lambda month: stages.cross_section_inputs(road, universe, month),
-    )
-    stages.make_cross_section(road, universe, list(stale))
+    stages.make_panel(road, months)
+    stages.make_features(road, months)
+    stages.make_cross_section(road, road.the_recipe.spec.universe.name, months)
 
 
 def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[str, ...]:

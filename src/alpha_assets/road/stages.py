@@ -195,27 +195,33 @@ def _make_months(
     inputs: Callable[[Road, str], dict[str, str]],
     rows: Callable[[date, date], pl.DataFrame],
 ) -> list[Made]:
-    """Make a stage's months, neighbours in one go, and write each with what it was made from."""
-    made: list[Made] = []
+    """Make a stage's months that are not fresh, neighbours in one go, and say of what."""
     if not months:
-        return made
+        return []
+    _check_reach(road, stage, max(months))
     edge = frontier(road)
-    for run in neighbours(months):
+    stale = stale_months(table, months, made_by, lambda month: inputs(road, month))
+    for run in neighbours(list(stale)):
         road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
         first, _ = span_of(road.market.calendar.month_sessions(run[0]))
         _, last = span_of(road.market.calendar.month_sessions(run[-1]))
-        if edge < first:
-            raise MissingOutput(
-                f"{stage} of {run[0]} cannot be made: the last session that stored bars let "
-                f"anyone decide is {edge}; ingest later bars"
-            )
         frame = rows(first, min(last, edge))
         for month in run:
             start, stop = span_of(road.market.calendar.month_sessions(month))
             of_month = frame.filter(pl.col("session").is_between(start, stop))
-            manifest = table.write(month, of_month, manifest_of(made_by, inputs(road, month)))
-            made.append(Made.of(stage, month, table.folder(month), manifest))
-    return made
+            table.write(month, of_month, manifest_of(made_by, inputs(road, month)))
+    return [Made.found(stage, month, table.folder(month)) for month in sorted(months)]
+
+
+def _check_reach(road: Road, stage: str, month: str) -> None:
+    """Refuse, before anything is made, months whose first session cannot be decided yet."""
+    edge = frontier(road)
+    first, _ = span_of(road.market.calendar.month_sessions(month))
+    if edge < first:
+        raise MissingOutput(
+            f"{stage} of {month} cannot be made: the last session that stored bars let anyone "
+            f"decide is {edge}; ask for months up to {month_of(edge)}, or ingest later bars"
+        )
 
 
 def neighbours(months: Sequence[str]) -> list[list[str]]:
