@@ -15,6 +15,7 @@ without them.  The room's own goal: under 2 s from raw rows to books.
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -360,6 +361,7 @@ def main() -> None:
     vectorbt = print_same_rule(make_case(*size, frictions=False), wanted.pairs)
     print_all_frictions(make_case(*size, frictions=True), wanted.pairs, vectorbt)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"load of the last minutes: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"peak memory of the process, data included: {peak:,.0f} MiB")
 
 

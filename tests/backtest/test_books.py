@@ -52,12 +52,18 @@ def grid(frame: pd.DataFrame, column: str, like: pd.DataFrame, fill: float) -> p
     return wide.reindex(index=like.index, columns=like.columns).fillna(fill)
 
 
-@pytest.mark.parametrize("basis", ["price", "total_return"])
-@pytest.mark.parametrize("word", ["fractions at the open", "capped", "in capped lots"])
+@pytest.mark.parametrize(
+    ("word", "basis"),
+    [
+        ("fractions at the open", "price"),
+        ("fractions at the open", "total_return"),
+        ("at the close", "price"),
+        ("capped", "total_return"),
+        ("in capped lots", "price"),
+    ],
+)
 @pytest.mark.parametrize("seed", [20, 21])
 def test_the_books_balance(word: str, basis: str, seed: int, tmp_path: Path) -> None:
-    if SPECS[word].lot is not None and basis == "total_return":
-        pytest.skip("lots need prices as traded")
     capital = SPECS[word].capital
     kept = books(
         random_targets(seed), random_market(seed), LAST, SPECS[word], FRICTIONS, basis=basis

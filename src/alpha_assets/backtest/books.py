@@ -82,10 +82,11 @@ class Pages:
         return Books(self._positions(), self._trades(), self._daily(), self._marks())
 
     def _keys(self, session_R: Index, symbol_R: Index) -> pl.DataFrame:
+        symbols = pl.Series(self.marks.symbols, dtype=pl.String)
         return pl.DataFrame(
             {
-                "session": pl.Series(self.marks.sessions).gather(session_R),
-                "symbol": pl.Series(self.marks.symbols, dtype=pl.String).gather(symbol_R),
+                "session": pl.Series(self.marks.sessions).gather(session_R.astype(np.uint32)),
+                "symbol": symbols.gather(symbol_R.astype(np.uint32)),
             }
         )
 
@@ -139,9 +140,12 @@ class Pages:
     def _marks(self) -> pl.DataFrame:
         """Return the prices and ratios used: rows with a bar, or a split without one."""
         marks = self.marks
-        session_R, symbol_R = np.nonzero(~np.isnan(marks.close) | (marks.share_ratio != 1.0))
-        return self._keys(session_R, symbol_R).with_columns(
-            open=pl.Series(marks.open[session_R, symbol_R]).fill_nan(None),
-            close=pl.Series(marks.close[session_R, symbol_R]).fill_nan(None),
-            share_ratio=marks.share_ratio[session_R, symbol_R],
+        is_used_DN = ~np.isnan(marks.close) | (marks.share_ratio != 1.0)
+        n_symbols, n_rows_D = is_used_DN.shape[1], np.count_nonzero(is_used_DN, axis=1)
+        cell_R = np.flatnonzero(is_used_DN)
+        session_R = np.repeat(np.arange(len(n_rows_D)), n_rows_D)
+        return self._keys(session_R, cell_R - n_symbols * session_R).with_columns(
+            open=pl.Series(marks.open.ravel()[cell_R]).fill_nan(None),
+            close=pl.Series(marks.close.ravel()[cell_R]).fill_nan(None),
+            share_ratio=marks.share_ratio.ravel()[cell_R],
         )
