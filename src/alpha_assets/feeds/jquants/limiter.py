@@ -71,7 +71,9 @@ class Limiter:
                 for name in buckets:
                     taken[name].append(now)
             state.update(taken)
-            state["pause"] = [now + pause]
+            state.pop("pause", None)
+            if pause > 0:
+                state["pause"] = [now + pause]
             return wait
 
     def pause(self, seconds: float) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.jquants.plans import FINS_PER_MINUTE, TERMS, Plan, includes, window
-from alpha_assets.feeds.jquants.wire import BARS, HALF_DAY_COLUMNS
+from alpha_assets.feeds.jquants.wire import BARS, ENDPOINTS, HALF_DAY_COLUMNS
 from alpha_assets.feeds.server.queries import PAGE, RULES, BadQuery, iso_date
 from alpha_assets.feeds.server.tables import Table
 
@@ -102,11 +102,12 @@ class Exchange:
                 return self._list(query, account.plan)
             if path == "/bulk/get":
                 return self._signed(query, account.plan)
+            known = ENDPOINTS.get(path)
+            if known is not None and not includes(account.plan, known.least_plan):
+                return _error(403, NOT_INCLUDED)
             table = self.tables.get(path)
             if table is None:
                 return _error(403, "Missing Authentication Token")
-            if not includes(account.plan, table.endpoint.least_plan):
-                return _error(403, NOT_INCLUDED)
             return self._page(table, query, account.plan)
         except BadQuery as error:
             return _error(400, str(error))

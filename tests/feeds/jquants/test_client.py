@@ -1,0 +1,193 @@
+"""Pages, pauses, second tries; what each refusal means; where the key goes."""
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.feeds.jquants.conftest import KEY, StandingClock
+
+from alpha_assets.errors import FeedError
+from alpha_assets.feeds.jquants import ApiKey, Reply
+from alpha_assets.feeds.jquants.client import Client, NotEntitled, WrongKey
+from alpha_assets.feeds.jquants.limiter import Limiter
+from alpha_assets.feeds.jquants.transport import TransportFailure
+
+Script = list[Reply | TransportFailure]
+
+
+class Scripted:
+    """A transport that answers what it was told to, in order."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+
+    def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
+        self.asked.append((url, dict(params), dict(headers)))
+        answer = self.script.pop(0)
+        if isinstance(answer, TransportFailure):
+            raise answer
+        return answer
+
+
+def page(rows: list[dict[str, Any]], following: str | None = None) -> Reply:
+    body: dict[str, Any] = {"data": rows}
+    if following is not None:
+        body["pagination_key"] = following
+    return Reply(200, json.dumps(body).encode(), {})
+
+
+def says(status: int, message: str) -> Reply:
+    return Reply(status, json.dumps({"message": message}).encode(), {})
+
+
+Make = Callable[[Script], tuple[Client, Scripted]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: StandingClock) -> Make:
+    def client(script: Script) -> tuple[Client, Scripted]:
+        transport = Scripted(script)
+        limiter = Limiter.of_plan("standard", tmp_path, clock)
+        return Client("https://api.test/v2", ApiKey(KEY), transport, limiter, clock), transport
+
+    return client
+
+
+ONE, TWO, THREE = {"Code": "1"}, {"Code": "2"}, {"Code": "3"}
+
+
+def test_pages_are_followed_with_the_same_parameters(make: Make) -> None:
+    client, transport = make([page([ONE], "a"), page([TWO], "b"), page([THREE], "")])
+    assert client.rows("/x", {"date": "2023-07-03"}) == [ONE, TWO, THREE]
+    assert [params for _, params, _ in transport.asked] == [
+        {"date": "2023-07-03"},
+        {"date": "2023-07-03", "pagination_key": "a"},
+        {"date": "2023-07-03", "pagination_key": "b"},
+    ]
+
+
+def test_numbers_stay_the_text_that_they_were(make: Make) -> None:
+    body = b'{"data": [{"C": 4050.10, "Vo": 12, "S": "007", "F": true, "N": null}]}'
+    client, _ = make([Reply(200, body, {})])
+    assert client.rows("/x", {}) == [
+        {"C": "4050.10", "Vo": "12", "S": "007", "F": "true", "N": None}
+    ]
+
+
+def test_429_pauses_a_minute_and_longer_the_next_times(make: Make, clock: StandingClock) -> None:
+    client, _ = make([says(429, "slow"), says(429, "slow"), says(429, "slow"), page([ONE])])
+    assert client.rows("/x", {}) == [ONE]
+    assert clock.waits == [60, 90, 120]
+    assert client.tally.throttled == 3
+
+
+def test_429_that_does_not_end_is_an_error(make: Make) -> None:
+    client, transport = make([says(429, "slow")] * 9)
+    with pytest.raises(FeedError, match="too many requests after 5 pauses"):
+        client.rows("/x", {})
+    assert len(transport.asked) == 6
+
+
+def test_server_errors_are_tried_again_after_5_10_20_40_seconds(
+    make: Make, clock: StandingClock
+) -> None:
+    client, _ = make([says(500, "a"), says(502, "b"), says(503, "c"), says(504, "d"), page([ONE])])
+    assert client.rows("/x", {}) == [ONE]
+    assert clock.waits == [5, 10, 20, 40]
+
+
+def test_a_server_that_stays_down_is_named(make: Make) -> None:
+    client, transport = make([says(500, "broken")] * 6)
+    with pytest.raises(FeedError, match="/x date=2023-07-03: no usable answer after 5 tries"):
+        client.rows("/x", {"date": "2023-07-03"})
+    assert len(transport.asked) == 5
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        TransportFailure("timed out"),
+        Reply(200, b'{"data": [{"Code": "1"}', {}),
+        Reply(200, b"\x1f\x8b\x00", {}),
+        Reply(200, b'{"data": [{"C": NaN}]}', {}),
+        Reply(200, b"[]", {}),
+    ],
+)
+def test_what_is_not_whole_is_asked_again(make: Make, harm: Reply | TransportFailure) -> None:
+    client, transport = make([harm, page([ONE])])
+    assert client.rows("/x", {}) == [ONE]
+    assert len(transport.asked) == 2
+
+
+def test_210_is_an_empty_page(make: Make) -> None:
+    client, _ = make([says(210, "outside the hours")])
+    assert client.rows("/x", {}) == []
+
+
+def test_a_bad_request_is_not_repeated(make: Make) -> None:
+    client, transport = make([says(400, "code or date"), page([ONE])])
+    with pytest.raises(FeedError, match="refused with status 400: code or date"):
+        client.rows("/x", {})
+    assert len(transport.asked) == 1
+
+
+def test_403_says_whether_the_key_or_the_plan_is_meant(make: Make) -> None:
+    client, _ = make(
+        [says(403, "The incoming api key is invalid or expired."), says(403, "not subscribed")]
+    )
+    with pytest.raises(WrongKey, match="JQUANTS_API_KEY"):
+        client.rows("/x", {})
+    with pytest.raises(NotEntitled, match="not included in the plan"):
+        client.rows("/x", {})
+
+
+@pytest.mark.parametrize(
+    "again", [page([ONE], "a"), page([ONE], "c")], ids=["with its key", "with a new key"]
+)
+def test_a_page_that_comes_twice_begins_the_query_again(make: Make, again: Reply) -> None:
+    client, _ = make([page([ONE], "a"), again, page([ONE], "a"), page([TWO])])
+    assert client.rows("/x", {}) == [ONE, TWO]
+    assert client.tally.repeated_pages == 1
+
+
+def test_pages_that_go_in_a_circle_are_an_error(make: Make) -> None:
+    client, _ = make([page([ONE], "a"), page([TWO], "a")] * 5)
+    with pytest.raises(FeedError, match="a page came twice"):
+        client.rows("/x", {})
+
+
+def test_the_key_goes_to_the_api_and_not_to_the_address_of_a_file(make: Make) -> None:
+    table = gzip.compress(b"Date,Close\n2023-07-03,1.5\n2023-07-04,\n")
+    address = Reply(200, b'{"url": "https://files.test/signed?x=1"}', {})
+    client, transport = make([address, Reply(200, table, {})])
+    assert client.bulk_rows("f") == [
+        {"Date": "2023-07-03", "Close": "1.5"},
+        {"Date": "2023-07-04", "Close": None},
+    ]
+    assert transport.asked[0][2] == {"x-api-key": KEY}
+    assert transport.asked[1] == ("https://files.test/signed?x=1", {}, {})
+
+
+def test_a_file_that_is_cut_is_fetched_again_under_a_new_address(make: Make) -> None:
+    table = gzip.compress(b"Date,Close\n2023-07-03,1.5\n")
+    address = Reply(200, b'{"url": "https://files.test/a"}', {})
+    client, transport = make([address, Reply(200, table[:-9], {}), address, Reply(200, table, {})])
+    assert client.bulk_rows("f") == [{"Date": "2023-07-03", "Close": "1.5"}]
+    assert len(transport.asked) == 4
+
+
+def test_a_key_that_a_server_sends_back_is_not_repeated(make: Make) -> None:
+    client, _ = make([says(400, f"what is {KEY}?")])
+    with pytest.raises(FeedError) as caught:
+        client.rows("/x", {})
+    assert KEY not in str(caught.value)
+
+
+def test_an_answer_of_another_form_is_named(make: Make) -> None:
+    client, _ = make([Reply(200, b'{"daily_quotes": []}', {})])
+    with pytest.raises(FeedError, match="no list of rows under `data`"):
+        client.rows("/x", {})
