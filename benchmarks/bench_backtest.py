@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from alpha_assets.backtest import CostsSpec, Marks, PortfolioSpec, backtest, marks_of, simulate
 from alpha_assets.backtest.books import DAILY
-from alpha_assets.backtest.simulator import targets_by_session, walk
+from alpha_assets.backtest.rebalances import targets_by_session
+from alpha_assets.backtest.simulator import walk
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 Array = NDArray[np.float64]
