@@ -13,6 +13,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
+from alpha_assets.feeds.levels import on_first_levels
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
 from alpha_assets.feeds.rules import errors_in
@@ -87,6 +88,8 @@ def ingest(
     stamped = with_clock(rows, feed, calendar, now)
     _check_publication(table, stamped, published)
     if feed.name == "daily_bars" and source.basis == "total_return":
+        if source.price_level == "split_adjusted":
+            stamped = on_first_levels(stamped, table, feed)
         stamped = first_factors(stamped, table)
     if feed.name in WHOLE.get(source.identity["kind"], ()):
         stamped = with_withdrawn(stamped, table, feed)

@@ -12,6 +12,7 @@ import polars as pl
 
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, DataType
+from alpha_assets.feeds.lines import line_problems
 from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found
 from alpha_assets.feeds.spells import LISTED
 
@@ -99,15 +100,20 @@ def read_file(path: Path, shown: str, table: Table) -> FileRead:
         table: what it must hold.
     """
     is_text = path.suffix == ".csv"
+    problems: list[Problem] = []
     try:
-        # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
-        raw = pl.read_csv(path, infer_schema=False) if is_text else pl.read_parquet(path)
+        if is_text:
+            problems = line_problems(path.read_bytes(), shown, table.feed)
+            # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
+            raw = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=bool(problems))
+        else:
+            raw = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         wanted = f"a whole table is wanted, it is truncated or none; {FILE_WORDS}"
         example = (Example(shown, None, "", reason),)
         return FileRead(None, [Problem("error", table.feed, "unreadable", wanted, 1, example)])
-    problems = _missing(raw, shown, table)
+    problems += _missing(raw, shown, table)
     unknown = tuple(name for name in raw.columns if name not in table.fields)
     raw = raw.select(name for name in raw.columns if name in table.fields)
     raw = raw.with_columns(

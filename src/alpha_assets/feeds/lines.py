@@ -1,0 +1,59 @@
+"""The lines of a CSV file: whether each is whole.
+
+A reader fills what a short line lacks with nulls, and a bar without prices is a bar without
+trade: the last line of a file that was cut would pass for one, perhaps of a symbol that does
+not exist.
+"""
+
+import csv
+import io
+
+from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem
+
+
+def line_problems(content: bytes, shown: str, feed: str) -> list[Problem]:
+    """Return lines with more or fewer fields than the header, and a last line without end.
+
+    Args:
+        content: the file.
+        shown: its name in messages.
+        feed: whose file it is.
+    """
+    if not content.strip():
+        return []  # no table at all: said by the reader
+    problems: list[Problem] = []
+    uneven, n_fields = _uneven(content)
+    if uneven:
+        examples = tuple(
+            Example(shown, row, "", f"{n} fields: {line}") for row, n, line in uneven[:N_EXAMPLES]
+        )
+        wanted = (
+            f"each line has the header's {n_fields} fields; "
+            "the file is truncated or damaged: deliver it again"
+        )
+        problems.append(Problem("error", feed, "uneven_line", wanted, len(uneven), examples))
+    if not content.endswith((b"\n", b"\r")):
+        wanted = "a file ends with its last line; see that the last value was not cut"
+        problems.append(
+            Problem("warning", feed, "no_last_newline", wanted, 1, (Example(shown, None, "", ""),))
+        )
+    return problems
+
+
+def _uneven(content: bytes) -> tuple[list[tuple[int, int, str]], int]:
+    """Return row, number of fields and text of the lines that differ, and the header's number."""
+    if b'"' not in content:
+        n_of_lines = [line.count(b",") + 1 for line in content.splitlines()]
+        if len(set(n_of_lines)) == 1:
+            return [], n_of_lines[0]
+    lines = csv.reader(io.StringIO(content.decode("utf-8", errors="replace"), newline=""))
+    uneven: list[tuple[int, int, str]] = []
+    n_fields, row = 0, 0
+    try:
+        n_fields = len(next(lines))
+        for row, line in enumerate(lines, start=1):
+            if line and len(line) != n_fields:
+                uneven.append((row, len(line), ",".join(line)))
+    except csv.Error as error:
+        uneven.append((row + 1, 0, f"no line of a CSV file: {error}"))
+    return uneven, n_fields
