@@ -1,0 +1,122 @@
+"""The official client reads every table of the server, and finds what our source finds.
+
+That is the proof that the shape is right: the client selects fixed columns from most tables
+and fails where one is missing.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.feeds.jquants.conftest import HALF, KEY, SMALL, Read, Serve
+
+from alpha_assets.feeds.server import Server
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    jquantsapi = pytest.importorskip("jquantsapi")
+
+# The client was written for a pandas before 3.1.
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HOME", "nowhere")  # no settings of the person who runs this
+    made = jquantsapi.ClientV2(api_key=KEY)
+    yield made
+    if made._session is not None:
+        made._session.close()
+
+
+@pytest.fixture
+def server(serve: Serve, client: Any, monkeypatch: pytest.MonkeyPatch) -> Server:
+    started = serve(page_size=40)
+    monkeypatch.setattr(type(client), "JQUANTS_API_BASE", started.base_url)
+    return started
+
+
+def in_polars(frame: Any) -> pl.DataFrame:
+    """Return a table of the client as text, as our landing keeps it."""
+    made = {}
+    for name in frame.columns:
+        column = frame[name]
+        if str(column.dtype).startswith("datetime64"):
+            column = column.dt.strftime("%Y-%m-%d")
+        made[name] = [None if value != value or value is None else value for value in column]
+    return pl.DataFrame(made, strict=False)
+
+
+def as_numbers(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    return frame.with_columns(pl.col(names).cast(pl.Float64))
+
+
+def test_the_calendar_is_the_one_that_we_read(server: Server, client: Any, read: Read) -> None:
+    theirs = in_polars(client.get_mkt_calendar())
+    ours = read(server).rows("trading_calendar")
+    assert theirs["Date"].to_list() == ours["event_date"].dt.to_string().to_list()
+    assert theirs["HolDiv"].to_list() == ours["division"].to_list()
+
+
+def test_bars_of_a_day_and_of_a_code_are_those_that_we_read(
+    server: Server, client: Any, read: Read
+) -> None:
+    ours = read(server, first=SMALL.first).rows("daily_bars")
+    names = {
+        "O": "open",
+        "H": "high",
+        "L": "low",
+        "C": "close",
+        "Vo": "volume",
+        "Va": "turnover_value",
+        "AdjFactor": "adjustment_factor",
+    }
+    for theirs in (
+        client.get_eq_bars_daily(date_yyyymmdd="20200928"),
+        client.get_eq_bars_daily(code="1301", from_yyyymmdd="2020-09-14", to_yyyymmdd="20201106"),
+    ):
+        found = as_numbers(in_polars(theirs), list(names))
+        traded = found.filter(pl.col("C").is_not_null())
+        assert found.height > traded.height > 10
+        mine = ours.join(
+            traded.select(
+                pl.col("Date").str.to_date().alias("event_date"), pl.col("Code").alias("symbol")
+            ),
+            on=["event_date", "symbol"],
+        ).sort("symbol", "event_date")
+        assert mine.height == traded.height
+        for their_name, our_name in names.items():
+            assert traded[their_name].to_list() == mine[our_name].to_list(), their_name
+        touched = mine["upper_limit"].cast(pl.Int8).cast(pl.String).to_list()
+        assert traded["UL"].to_list() == touched
+
+
+def test_the_master_names_the_issues_that_we_list(server: Server, client: Any, read: Read) -> None:
+    theirs = in_polars(client.get_eq_master(date="2020-09-28")).sort("Code")
+    events = read(server, first=SMALL.first).rows("listings")
+    day = pl.date(2020, 9, 28)
+    gone = events.filter((pl.col("exit") != "active") & (pl.col("event_date") < day))["symbol"]
+    listed = (
+        events.filter((pl.col("event_date") <= day) & ~pl.col("symbol").is_in(gone.implode()))
+        .unique("symbol", keep="first", maintain_order=True)
+        .sort("symbol")
+    )
+    assert theirs["Code"].to_list() == listed["symbol"].to_list()
+    assert theirs["CoNameEn"].to_list() == listed["name"].to_list()
+    assert (theirs["Mrgn"] == "2").to_list() == listed["shortable"].to_list()
+    assert client.get_list(date_yyyymmdd="2020-09-28").shape[0] == theirs.height
+
+
+def test_files_of_history_are_listed_and_fetched(
+    server: Server, client: Any, tmp_path: Path
+) -> None:
+    listed = client.get_bulk_list(endpoint="/equities/bars/daily")
+    assert list(listed.columns) == ["Key", "Size", "LastModified"]
+    target = tmp_path / "file.csv.gz"
+    client.download_bulk(listed["Key"][0], str(target))
+    assert target.stat().st_size == listed["Size"][0]
+    assert str(HALF)[:4] in listed["Key"][0]

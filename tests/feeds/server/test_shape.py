@@ -1,0 +1,58 @@
+"""Every table has the columns, the order and the types of the samples beside the contract."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.feeds.jquants.conftest import Serve
+from tests.feeds.server.conftest import Ask
+
+from alpha_assets.feeds.jquants.wire import ENDPOINTS, HALF_DAY_COLUMNS
+
+SAMPLES = Path(__file__).resolve().parents[4] / "shared" / "feeds_samples.json"
+QUERIES: dict[str, dict[str, str]] = {
+    "/markets/calendar": {},
+    "/equities/master": {"date": "2020-09-28"},
+    "/equities/bars/daily": {"code": "13010"},
+}
+
+
+@pytest.fixture(scope="module")
+def samples() -> dict[str, list[dict[str, Any]]]:
+    if not SAMPLES.is_file():
+        pytest.skip("the samples are not beside this checkout (../shared/feeds_samples.json)")
+    found: dict[str, list[dict[str, Any]]] = json.loads(SAMPLES.read_text(encoding="utf-8"))
+    return found
+
+
+def kinds(rows: list[dict[str, Any]], name: str) -> set[str]:
+    """Return the JSON types of a column."""
+    return {type(row[name]).__name__ for row in rows}
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_rows_have_the_shape_of_the_samples(
+    serve: Serve, ask: Ask, samples: dict[str, list[dict[str, Any]]], path: str
+) -> None:
+    rows = ask(serve(page_size=5000), path, **QUERIES[path])[1]["data"]
+    assert rows
+    for row in rows:
+        assert list(row) == list(samples[path][0])
+    for name in samples[path][0]:
+        allowed = kinds(samples[path], name)
+        assert kinds(rows, name) <= allowed | ({"NoneType"} if "float" in allowed else set()), name
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_the_columns_that_the_source_knows_are_those_of_the_samples(
+    samples: dict[str, list[dict[str, Any]]], path: str
+) -> None:
+    columns = list(ENDPOINTS[path].columns)
+    if path == "/equities/bars/daily":  # of other plans, and of newer answers
+        columns = [name for name in columns if name not in (*HALF_DAY_COLUMNS, "MktCap")]
+    assert columns == list(samples[path][0])
+
+
+def test_every_table_of_the_server_is_tried_here(serve: Serve) -> None:
+    assert set(serve().exchange.tables) == set(QUERIES)
