@@ -3,15 +3,16 @@
 import json
 import logging
 import pickle
+import threading
 import traceback
-from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.feeds.jquants.conftest import KEY, Read, Serve
 
 from alpha_assets.errors import AlphaAssetsError, FeedError
-from alpha_assets.feeds.jquants import ApiKey, JQuantsSpec, Reply, RequestsTransport
+from alpha_assets.feeds.jquants import ApiKey, JQuantsSpec, RequestsTransport
 from alpha_assets.feeds.server import Fault, Faults
 
 
@@ -82,20 +83,27 @@ def test_an_error_of_the_network_carries_no_request(serve: Serve) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_redirect_is_not_followed_to_where_the_key_does_not_belong(
-    serve: Serve, read: Read
-) -> None:
-    class Redirecting:
-        asked: list[str] = []  # noqa: RUF012
+def test_a_redirect_is_not_followed_to_where_the_key_does_not_belong() -> None:
+    asked: list[str] = []
 
-        def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
-            self.asked.append(url)
-            return Reply(302, b"", {"Location": "http://elsewhere.test/"})
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
-    transport = Redirecting()
-    with pytest.raises(FeedError, match="status 302"):
-        read(transport=transport).rows("trading_calendar")
-    assert transport.asked == ["http://127.0.0.1:1/v2/markets/calendar"]
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v2/x"
+        reply = RequestsTransport(9.0).get(url, {}, {"x-api-key": KEY})
+        server.shutdown()
+    assert reply.status == 302
+    assert asked == ["/v2/x"]
 
 
 def test_a_key_is_neither_printed_nor_pickled() -> None:

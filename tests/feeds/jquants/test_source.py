@@ -96,6 +96,22 @@ def test_the_day_on_which_the_exchange_stood_still_has_no_bars(
     ].to_list() == ["1"]
 
 
+def test_an_exit_is_known_on_the_evening_of_the_last_bar(
+    serve: Serve, read: Read, sim: SimSource, clock: StandingClock
+) -> None:
+    exits = sim.rows("listings").filter(
+        (pl.col("exit") != "active") & (pl.col("end") > HALF) & (pl.col("end") < SMALL.last)
+    )
+    left = exits.row(0, named=True)
+    source = read(serve(clock=None))
+    clock.time = datetime.combine(left["end"], time(8, 29), tzinfo=UTC)  # 17:29 in Tokyo
+    assert source.rows("listings").filter(symbol=left["symbol"])["exit"].to_list() == ["active"]
+    clock.time = datetime.combine(left["end"], time(8, 30), tzinfo=UTC)
+    told = source.rows("listings").filter(symbol=left["symbol"])
+    assert told["exit"].to_list() == ["active", "source_end"]
+    assert told["end"].to_list() == [None, left["end"]]
+
+
 def test_codes_stay_text_and_letters_survive(serve: Serve, read: Read) -> None:
     symbols = read(serve()).rows("daily_bars")["symbol"].unique().to_list()
     assert "130A0" in symbols

@@ -18,7 +18,6 @@ import polars as pl
 from alpha_assets.errors import FeedError
 from alpha_assets.store.trouble import disk_errors
 
-UNIT = "_unit"  # the query that a row came with; carried beside the values
 EMPTY = ""
 
 
@@ -99,33 +98,26 @@ class Landing:
         """Return the rows of some queries, all text, in the order of the queries.
 
         Args:
-            units: names of queries; those that brought no rows add none.
+            units: names of queries that brought rows.
             columns: wanted; null where a query's rows lack one.
 
         Raises:
             FeedError: a file cannot be read.
         """
-        records = self.records()
-        schema = dict.fromkeys((*columns, UNIT), pl.String())
+        schema = dict.fromkeys(columns, pl.String())
         parts = [pl.DataFrame(schema=schema)]
         for unit in units:
-            if unit not in records or not records[unit].rows:
-                continue
             path = self._path(unit)
             try:
-                part = pl.read_parquet(path)
+                there = pl.read_parquet_schema(path)
+                part = pl.read_parquet(path, columns=[name for name in columns if name in there])
             except (OSError, pl.exceptions.PolarsError):
                 raise FeedError(
                     f"{path}: cannot be read; delete it together with {self._log} and run again: "
                     "what it held is asked for again"
                 ) from None
-            part = part.with_columns(pl.lit(unit).alias(UNIT)).select(
-                (pl.col(name) if name in part.columns else pl.lit(None, pl.String)).alias(name)
-                if name != UNIT
-                else pl.col(UNIT)
-                for name in schema
-            )
-            parts.append(part)
+            absent = [pl.lit(None, pl.String).alias(name) for name in columns if name not in there]
+            parts.append(part.with_columns(absent).select(columns))
         return pl.concat(parts)
 
     def _path(self, unit: str) -> Path:

@@ -6,7 +6,6 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import INSTANT
-from alpha_assets.feeds.jquants.landing import UNIT
 from alpha_assets.feeds.jquants.parse import dates, flags, numbers, text
 from alpha_assets.feeds.listings import ACTIVE, SOURCE_END
 
@@ -72,6 +71,9 @@ RIGHTS_ISSUE = "3"
 STOCK = "011"  # domestic shares, preferred ones included
 COMMON = "0"  # fifth character of the code
 LOADED = ("O", "H", "L", "C", "Vo", "Va")
+BAR_COLUMNS = ("Date", "Code", *LOADED, "UL", "LL", "AdjFactor", "ExRT")
+MASTER_COLUMNS = ("Date", "Code", "CoNameEn", "S33Nm", "Mkt", "Mrgn")
+STOCK_COLUMNS = ("Code", "Mkt", "ProdCat")
 
 
 def clock(frame: pl.DataFrame) -> list[pl.Series]:
@@ -117,7 +119,7 @@ def bars(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def common_stock(master: pl.DataFrame) -> pl.Series:
-    """Return the codes that were ever common stock of a domestic company."""
+    """Return the codes that are common stock of a domestic company in some master."""
     other_product = text(master, "ProdCat").fill_null(STOCK) != STOCK
     # Older masters do not say the product; funds stand in a segment of their own.
     fund = (text(master, "Mkt") == "0109").fill_null(False)
@@ -125,21 +127,12 @@ def common_stock(master: pl.DataFrame) -> pl.Series:
     return master.filter(~other_product & ~fund & common)["Code"].unique().sort()
 
 
-def listings(master: pl.DataFrame, calendar: Calendar, today: date) -> pl.DataFrame:
-    """Return when each code came, changed what is known about it, and went.
-
-    The API has no list of these: they are differences between one session's master and the
-    next.  Why a code went, and for how much, it does not say: `source_end`.
-
-    Args:
-        master: rows of many sessions.
-        calendar: of the exchange.
-        today: in the exchange's zone; a later start is not yet told.
-    """
-    sector = text(master, "S33Nm").replace(_FULL_WIDTH)
+def told(master: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return what masters say of each issue on each session, small enough for ten years of it."""
+    sector = text(master, "S33Nm")
     for half, full in _FULL_WIDTH.items():
         sector = sector.str.replace_all(half, full, literal=True)
-    told = (
+    return (
         pl.DataFrame(
             {
                 "event_date": dates(master, "Date", ("Code",)),
@@ -149,38 +142,50 @@ def listings(master: pl.DataFrame, calendar: Calendar, today: date) -> pl.DataFr
                 "sector": sector.replace(_ENGLISH),
                 "market_segment": text(master, "Mkt").replace(SEGMENTS),
                 "shortable": text(master, "Mrgn") == LOANABLE,
-                UNIT: master[UNIT],
             }
         )
         .filter(pl.col("event_date").is_in(_sessions(calendar, master)))
-        .sort("symbol", "event_date", UNIT)
+        .with_columns(pl.col(pl.String).cast(pl.Categorical))
         .unique(["symbol", "event_date"], keep="last", maintain_order=True)
     )
-    days = told["event_date"].unique().sort()
-    if not len(days):
-        return _listing_rows(told.with_columns(start=pl.col("event_date")), ACTIVE)
-    place = told["event_date"].rank("dense").cast(pl.Int64)
-    told = told.with_columns(place=place)
-    mine = pl.col("symbol") == pl.col("symbol").shift(1)
+
+
+def listings(told: pl.DataFrame, today: date) -> pl.DataFrame:
+    """Return when each code came, changed what is known about it, and went.
+
+    The API has no list of these: they are differences between one session's master and the
+    next.  Why a code went, and for how much, it does not say: `source_end`.
+
+    Args:
+        told: what the masters of many sessions say.
+        today: in the exchange's zone; a later start is not yet told.
+    """
+    told = told.unique(["symbol", "event_date"], keep="last").sort("symbol", "event_date")
+    n_days = told["event_date"].n_unique()
+    mine, next_one = pl.col("symbol").shift(1), pl.col("symbol").shift(-1)
     attributes = ("ticker", "name", "sector", "market_segment", "shortable")
-    told = told.with_columns(
-        comes=~(mine & (pl.col("place") == pl.col("place").shift(1) + 1)).fill_null(False),
-        changes=pl.any_horizontal(
-            pl.col(name).ne_missing(pl.col(name).shift(1)) for name in attributes
-        ),
-        goes=(pl.col("place") < len(days))
-        & ~(
-            (pl.col("symbol") == pl.col("symbol").shift(-1))
-            & (pl.col("place") + 1 == pl.col("place").shift(-1))
-        ).fill_null(False),
-    ).with_columns(
-        start=pl.when(pl.col("comes")).then(pl.col("event_date")).forward_fill().over("symbol")
+    told = (
+        told.with_columns(place=pl.col("event_date").rank("dense").cast(pl.Int32))
+        .with_columns(
+            comes=(pl.col("symbol").ne_missing(mine))
+            | (pl.col("place").shift(1) + 1).ne_missing(pl.col("place")),
+            changes=pl.any_horizontal(
+                pl.col(name).ne_missing(pl.col(name).shift(1)) for name in attributes
+            ),
+            goes=(pl.col("place") < n_days)
+            & (
+                pl.col("symbol").ne_missing(next_one)
+                | (pl.col("place").shift(-1) - 1).ne_missing(pl.col("place"))
+            ),
+        )
+        # The rows of one spell follow each other, and its first one comes.
+        .with_columns(start=pl.when("comes").then("event_date").forward_fill())
+        .filter(pl.col("comes") | pl.col("changes") | pl.col("goes"))
+        .with_columns(pl.col(pl.Categorical).cast(pl.String))
     )
-    tells = told.filter(
-        (pl.col("comes") | pl.col("changes")) & ~pl.col("goes") & (pl.col("event_date") <= today)
-    )
-    ends = told.filter(pl.col("goes"))
-    return pl.concat([_listing_rows(tells, ACTIVE), _listing_rows(ends, SOURCE_END)]).sort(
+    ends = told.filter("goes")
+    rest = told.filter(~pl.col("goes") & (pl.col("event_date") <= today))
+    return pl.concat([_listing_rows(rest, ACTIVE), _listing_rows(ends, SOURCE_END)]).sort(
         "event_date", "symbol"
     )
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from alpha_assets.store.trouble import disk_errors
 
 log = logging.getLogger(__name__)
 
+QUERIES_AT_ONCE = 64  # about 280,000 bars
 FORGET_REFUSAL_AFTER = timedelta(days=7)  # a plan may have been changed in the meantime
 NO_TABLE = {
     "membership": "the J-Quants API has no index members",
@@ -42,47 +43,32 @@ INDISPENSABLE = "daily_bars"
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """What is at hand when a table is put into our words."""
-
-    rows: pl.DataFrame  # text, the API's names
-    master: Callable[[], pl.DataFrame]  # rows of the master, for who needs them
-    calendar: Calendar
-    today: date  # in the exchange's zone
-    only_common_stock: bool
-
-
-@dataclass(frozen=True)
 class Table:
-    """One of our feeds and the endpoint that it is made from."""
+    """One of our feeds, and how it is made from an endpoint.
+
+    Rows are put into our words some queries at a time: ten years of text would not fit.
+    """
 
     endpoint: Endpoint
-    shaped: Callable[[Delivered], pl.DataFrame]
-    from_master: bool = False  # reads the master too
-    from_all: bool = False  # made of differences between all queries, not of each alone
-
-
-def _bars(delivered: Delivered) -> pl.DataFrame:
-    made = prices.bars(delivered.rows)
-    if not delivered.only_common_stock:
-        return made
-    return made.filter(pl.col("symbol").is_in(prices.common_stock(delivered.master()).implode()))
-
-
-def _listings(delivered: Delivered) -> pl.DataFrame:
-    master = delivered.rows
-    if delivered.only_common_stock:
-        common = prices.common_stock(master)
-        master = master.filter(pl.col("Code").is_in(common.implode()))
-    return prices.listings(master, delivered.calendar, delivered.today)
+    columns: tuple[str, ...]  # of the endpoint, that are read
+    shaped: Callable[[pl.DataFrame, Calendar], pl.DataFrame]
+    finished: Callable[[pl.DataFrame, date], pl.DataFrame] | None = (
+        None  # of all parts, as of today
+    )
+    of_stocks: bool = True  # has rows of issues, of which only common stock may be wanted
 
 
 TABLES: dict[str, Table] = {
-    "daily_bars": Table(BARS, _bars, from_master=True),
-    "listings": Table(MASTER, _listings, from_all=True),
-    "trading_calendar": Table(CALENDAR, lambda d: prices.trading_calendar(d.rows)),
-    "benchmark": Table(TOPIX, lambda d: prices.benchmark(d.rows, d.calendar)),
-    "dividends": Table(DIVIDEND, lambda d: prices.dividends(d.rows, d.today), from_all=True),
+    "daily_bars": Table(BARS, prices.BAR_COLUMNS, lambda rows, _: prices.bars(rows)),
+    "listings": Table(MASTER, prices.MASTER_COLUMNS, prices.told, prices.listings),
+    "trading_calendar": Table(
+        CALENDAR,
+        CALENDAR.columns,
+        lambda rows, _: prices.trading_calendar(rows),
+        of_stocks=False,
+    ),
+    "benchmark": Table(TOPIX, TOPIX.columns, prices.benchmark, of_stocks=False),
+    "dividends": Table(DIVIDEND, DIVIDEND.columns, lambda rows, _: rows, prices.dividends),
 }
 
 
@@ -209,7 +195,7 @@ class JQuantsSource:
         }
         since = self.since.isoformat() if self.since else ""
         # What a day may tell depends on the day: a start that is announced is no start yet.
-        today = self._today().isoformat() if self._table(feed).from_all else ""
+        today = self._today().isoformat() if self._table(feed).finished else ""
         return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
 
     def rows(self, feed: str) -> pl.DataFrame:
@@ -221,19 +207,24 @@ class JQuantsSource:
         table = self._table(feed)
         if feed in self.off() or not self._refreshed(feed):
             return _empty(feed)
-        whole = table.from_all
-        delivered = Delivered(
-            self._read(table.endpoint, None if whole else self.since),
-            lambda: self._read(MASTER, None),
-            self.calendar,
-            self._today(),
-            self.spec.only_common_stock,
-        )
+        # What is made of differences needs everything; the rest, only what is delivered.
+        since = None if table.finished else self.since
+        columns = (*table.columns, *prices.VERSION_COLUMNS)
+        stocks = self._common_stock() if table.of_stocks else None
         try:
-            made = table.shaped(delivered)
+            parts = [
+                table.shaped(
+                    rows if stocks is None else rows.filter(pl.col("Code").is_in(stocks)),
+                    self.calendar,
+                )
+                for rows in self._read(table.endpoint, columns, since)
+            ]
+            made = pl.concat(parts, rechunk=True)
+            if table.finished:
+                made = table.finished(made, self._today())
         except FeedError as error:
             raise FeedError(f"{feed} of {table.endpoint.path}: {error}") from None
-        if whole and self.since is not None:
+        if table.finished and self.since is not None:
             made = made.filter(pl.col("event_date") >= self.since)
         return made
 
@@ -244,8 +235,8 @@ class JQuantsSource:
 
     def _endpoints(self, feed: str) -> list[Endpoint]:
         table = self._table(feed)
-        needs_master = table.from_master and self.spec.only_common_stock
-        return [table.endpoint, *([MASTER] if needs_master else [])]
+        needs_master = table.of_stocks and self.spec.only_common_stock
+        return list(dict.fromkeys([table.endpoint, *([MASTER] if needs_master else [])]))
 
     def _refreshed(self, feed: str) -> bool:
         """Ask for what is due; return whether the plan allows it."""
@@ -274,16 +265,27 @@ class JQuantsSource:
     def _landing(self, endpoint: Endpoint) -> Landing:
         return Landing(self.folder / endpoint.slug)
 
-    def _read(self, endpoint: Endpoint, since: date | None) -> pl.DataFrame:
+    def _read(
+        self, endpoint: Endpoint, columns: Sequence[str], since: date | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield what has landed, some queries at a time, oldest first; at least one table."""
         landing = self._landing(endpoint)
         first = max(self.spec.first, since or self.spec.first).isoformat()
         names = [
             name
-            for name in sorted(landing.records())
+            for name, record in sorted(landing.records().items())
             # A month counts from its first day, the whole from the beginning.
-            if name == "all" or name >= first[: len(name)]
+            if record.rows and (name == "all" or name >= first[: len(name)])
         ]
-        return landing.read(names, (*endpoint.columns, *prices.VERSION_COLUMNS))
+        for start in range(0, max(len(names), 1), QUERIES_AT_ONCE):
+            yield landing.read(names[start : start + QUERIES_AT_ONCE], columns)
+
+    def _common_stock(self) -> pl.Series | None:
+        """Return the codes that are wanted; None: all of them."""
+        if not self.spec.only_common_stock:
+            return None
+        parts = [prices.common_stock(rows) for rows in self._read(MASTER, prices.STOCK_COLUMNS)]
+        return pl.concat(parts).unique().implode()
 
     def _today(self) -> date:
         return self.clock.now().astimezone(self.calendar.zone).date()
