@@ -9,6 +9,7 @@ from tests.feeds.conftest import SESSIONS, Write, bars
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
+from alpha_assets.feeds.check import import_check
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.spec import parse_spec
 
@@ -375,3 +376,55 @@ def test_a_spell_that_ends_before_it_starts_is_named(write: Write, new_york: Cal
 def test_exit_words_are_mapped_to_ours_only() -> None:
     with pytest.raises(SpecError, match="'dead' is mapped to 'gone'; want one of active"):
         parse_spec({"exit_words": {"dead": "gone"}}, FilesSourceSpec, origin="us.toml")
+
+
+def test_columns_of_other_names_are_mapped_by_the_market(write: Write, new_york: Calendar) -> None:
+    plain = bars({"A": [100.0, 102.0]}).with_columns(adj_close=pl.col("close"))
+    ours = source(write(daily_bars=plain), new_york).rows("daily_bars")
+    words = {"Date": "date", "Code": "symbol", "AdjC": "adj_close"}
+    renamed = plain.rename({ours: theirs for theirs, ours in words.items()})
+    folder = write("renamed", daily_bars=renamed)
+    spec = FilesSourceSpec(path=str(folder), columns={"daily_bars": words})
+    theirs = FilesSource(spec, new_york)
+
+    assert theirs.rows("daily_bars").equals(ours)
+    assert (theirs.basis, theirs.price_level) == ("total_return", "split_adjusted")
+    assert import_check(folder, new_york, spec).errors == ()
+    other = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
+    assert other.fingerprint("daily_bars") != theirs.fingerprint("daily_bars")
+    with pytest.raises(FeedError, match="there is no column 'date'"):
+        other.rows("daily_bars")
+
+
+def test_a_column_under_both_names_is_named(write: Write, new_york: Calendar) -> None:
+    both = bars({"A": [100.0]}).with_columns(Code=pl.col("symbol"))
+    spec = FilesSourceSpec(
+        path=str(write(daily_bars=both)), columns={"daily_bars": {"Code": "symbol"}}
+    )
+    with pytest.raises(FeedError, match=r"column_twice .*\n.*'Code' and 'symbol'"):
+        FilesSource(spec, new_york).rows("daily_bars")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"bars": {"Date": "date"}}, "'bars' is no feed of a folder"),
+        ({"daily_bars": {"Date": "day"}}, "column 'Date' of daily_bars is mapped to 'day'"),
+        ({"daily_bars": {"D": "date", "Date": "date"}}, "two columns of daily_bars are mapped"),
+    ],
+)
+def test_columns_are_mapped_to_the_contract_s_only(
+    columns: dict[str, dict[str, str]], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        FilesSourceSpec(columns=columns)
+
+
+def test_two_columns_may_change_places(write: Write, new_york: Calendar) -> None:
+    table = bars({"A": [100.0, 102.0]}).with_columns(raw=pl.col("close") * 2)
+    words = {"close": "adj_close", "raw": "close"}
+    rows = source(
+        write(daily_bars=table.with_columns(high=300.0)), new_york, columns={"daily_bars": words}
+    ).rows("daily_bars")
+    assert rows["close"].to_list() == [200.0, 204.0]
+    assert rows["adjustment_factor"].to_list() == [1.0, 1.0]

@@ -65,20 +65,21 @@ def import_check(
     Args:
         folder: what `--data` would name.
         calendar: of the market that would read it.
-        spec: the market's `[source]`, for its exit words.
+        spec: the market's `[source]`, for its exit words and its names of columns.
 
     Raises:
         FeedError: there is no such folder.
     """
     if not folder.is_dir():
         raise FeedError(f"{folder}: there is no such folder; name one that holds feeds")
-    words = (spec or FilesSourceSpec()).exit_words
+    spec = spec or FilesSourceSpec()
+    words = spec.exit_words
     problems = [*folder_problems(folder)]
     there: dict[str, Delivered] = {}
     for feed in READABLE:
         try:
             if files_of(folder, feed):
-                there[feed] = read_delivery(folder, feed)
+                there[feed] = read_delivery(folder, feed, spec.renamed(feed))
         except FeedError as error:
             example = (Example("", None, "", str(error)),)
             wanted = "a feed is there in one form"

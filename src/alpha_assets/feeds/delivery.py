@@ -52,8 +52,13 @@ def files_of(folder: Path, feed: str) -> list[Path]:
     return forms[there[0]] if there else []
 
 
-def read_delivery(folder: Path, feed: str) -> Delivered:
+def read_delivery(folder: Path, feed: str, words: Mapping[str, str]) -> Delivered:
     """Return all rows of a feed of a folder, and what is wrong with its files.
+
+    Args:
+        folder: where it lies.
+        feed: its name.
+        words: what the files call columns, and what the contract calls them.
 
     Raises:
         FeedError: the folder lacks the feed, or has it in two forms.
@@ -62,7 +67,7 @@ def read_delivery(folder: Path, feed: str) -> Delivered:
     if not files:
         raise FeedError(f"{folder}: there is no {feed}.parquet, {feed}.csv or {feed}/*.parquet")
     table = table_of(feed)
-    read = [read_file(path, str(path.relative_to(folder)), table) for path in files]
+    read = [read_file(path, str(path.relative_to(folder)), table, words) for path in files]
     frames = [part.frame for part in read if part.frame is not None]
     problems = [problem for part in read for problem in part.problems]
     unknown: dict[str, str] = {}

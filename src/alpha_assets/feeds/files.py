@@ -21,7 +21,8 @@ from alpha_assets.feeds.delivery import READABLE, REQUIRED, files_of, read_deliv
 from alpha_assets.feeds.listings import EXITS
 from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.feeds.shapes import bar_spans, shaped
-from alpha_assets.spec import Spec
+from alpha_assets.feeds.tables import table_of
+from alpha_assets.spec import Spec, canonical_json
 
 FOLDER_VARIABLE = "ALPHA_DATA"
 # What the graph of a market shows while no folder is named.
@@ -37,6 +38,7 @@ class FilesSourceSpec(Spec):
     exit_words: dict[str, str] = Field(
         default_factory=dict
     )  # theirs -> delisted, acquired, source_end, active
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)  # feed -> theirs -> ours
 
     @field_validator("exit_words")
     @classmethod
@@ -47,6 +49,27 @@ class FilesSourceSpec(Spec):
                     f"{theirs!r} is mapped to {ours!r}; want one of {', '.join(EXITS)}"
                 )
         return words
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for feed, words in columns.items():
+            if feed not in READABLE:
+                raise ValueError(f"{feed!r} is no feed of a folder; want {', '.join(READABLE)}")
+            known = table_of(feed).fields
+            for theirs, ours in words.items():
+                if ours not in known:
+                    raise ValueError(
+                        f"column {theirs!r} of {feed} is mapped to {ours!r}; "
+                        f"want one of {', '.join(known)}"
+                    )
+            if len(set(words.values())) < len(words):
+                raise ValueError(f"two columns of {feed} are mapped to one; map one of them")
+        return columns
+
+    def renamed(self, feed: str) -> Mapping[str, str]:
+        """Return what the folder calls the columns of a feed, and what we call them."""
+        return self.columns.get(feed, {})
 
 
 class FilesSource:
@@ -101,7 +124,8 @@ class FilesSource:
                     f"{path}: the file cannot be read: {error}; it is truncated or no table: "
                     "deliver it again"
                 ) from None
-        return tuple(names)
+        words = self.spec.renamed(REQUIRED)
+        return tuple(words.get(name, name) for name in names)
 
     @property
     def price_level(self) -> PriceLevel:
@@ -146,9 +170,8 @@ class FilesSource:
 
     def fingerprint(self, feed: str) -> str:
         """Return a hash of the files that the feed's rows are made from, and of how."""
-        digest = hashlib.blake2b(
-            repr(sorted(self.spec.exit_words.items())).encode(), digest_size=16
-        )
+        words = canonical_json([self.spec.exit_words, self.spec.columns])
+        digest = hashlib.blake2b(words.encode(), digest_size=16)
         # Starts and ends that listings leave out are read from the bars.
         for name in (feed, REQUIRED) if feed == "listings" else (feed,):
             for path in files_of(self.folder, name):
@@ -165,11 +188,12 @@ class FilesSource:
             FeedError: the folder lacks it, a file cannot be read, or a rule is broken; all
                 of it is named at once.
         """
-        delivered = read_delivery(self.folder, feed)
+        delivered = read_delivery(self.folder, feed, self.spec.renamed(feed))
         frame = delivered.sound(self.folder)
         bars = None
         if feed == "listings":
-            bars = bar_spans(read_delivery(self.folder, REQUIRED).sound(self.folder))
+            told = read_delivery(self.folder, REQUIRED, self.spec.renamed(REQUIRED))
+            bars = bar_spans(told.sound(self.folder))
         made = shaped(feed, frame, self.calendar, self.spec.exit_words, bars)
         raise_errors(made.problems, f"{self.folder}: {feed}")
         return made.rows

@@ -91,13 +91,14 @@ class FileRead:
     unknown: tuple[str, ...] = ()  # columns that the contract does not name
 
 
-def read_file(path: Path, shown: str, table: Table) -> FileRead:
+def read_file(path: Path, shown: str, table: Table, words: Mapping[str, str]) -> FileRead:
     """Return a file's rows as the contract types them, with where each came from.
 
     Args:
         path: a Parquet or CSV file.
         shown: its name in messages.
         table: what it must hold.
+        words: what the file calls columns, and what the contract calls them.
     """
     is_text = path.suffix == ".csv"
     problems: list[Problem] = []
@@ -113,6 +114,9 @@ def read_file(path: Path, shown: str, table: Table) -> FileRead:
         wanted = f"a whole table is wanted, it is truncated or none; {FILE_WORDS}"
         example = (Example(shown, None, "", reason),)
         return FileRead(None, [Problem("error", table.feed, "unreadable", wanted, 1, example)])
+    twice = {t: o for t, o in words.items() if {t, o} <= {*raw.columns} and o not in words}
+    problems += _two_of_one(twice, shown, table)
+    raw = raw.rename({t: o for t, o in words.items() if t not in twice}, strict=False)
     problems += _missing(raw, shown, table)
     unknown = tuple(name for name in raw.columns if name not in table.fields)
     raw = raw.select(name for name in raw.columns if name in table.fields)
@@ -142,6 +146,15 @@ def read_file(path: Path, shown: str, table: Table) -> FileRead:
     if table.date_word:
         frame = frame.rename({table.date_word: EVENT_DATE})
     return FileRead(frame, problems, unknown)
+
+
+def _two_of_one(twice: Mapping[str, str], shown: str, table: Table) -> list[Problem]:
+    """Return the columns that are there under the file's name and under the contract's."""
+    if not twice:
+        return []
+    wanted = "a column is there once; mend [source.columns] in the market's file"
+    examples = tuple(Example(shown, None, "", f"{t!r} and {o!r}") for t, o in twice.items())
+    return [Problem("error", table.feed, "column_twice", wanted, len(twice), examples)]
 
 
 def _missing(raw: pl.DataFrame, shown: str, table: Table) -> list[Problem]:
