@@ -55,9 +55,8 @@ def main() -> None:
     spec = SimSpec(n_symbols=asked.symbols, first=FIRST, last=as_date(sessions[-1]))
     generate(spec, calendar)
     print(f"{asked.symbols} symbols, {asked.sessions} sessions, pages of {asked.page_size} rows")
-    print(
-        f"{'':<22}{'rows':>9}{'requests':>10}{'seconds':>9}{'rows/s':>9}{'minutes at the limit':>22}"
-    )
+    heads = f"{'rows':>9}{'requests':>10}{'seconds':>9}{'rows/s':>9}{'minutes at the limit':>22}"
+    print(f"{'':<22}{heads}")
     evening = datetime(spec.last.year, spec.last.month, spec.last.day, 14, 30, tzinfo=UTC)
     night_before = evening - timedelta(days=int((sessions[-1] - sessions[-2]).astype(int)))
     for bulk in (False, True):
