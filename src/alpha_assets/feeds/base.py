@@ -54,12 +54,17 @@ class Publication:
     sessions: int = 0  # sessions strictly after the anchor's date
     days: int = 0  # calendar days on top
     at: time = time(16, 30)
+    stated: str | None = None  # column with the very day, which wins where a row has it
 
     def stamp(self, frame: pl.DataFrame, calendar: Calendar) -> pl.Series:
         """Return `available_at` of each row, UTC; null where the anchor is null."""
         anchor = frame[self.anchor]
         known = anchor.drop_nulls()
         dates = self.dates(known.to_numpy().astype("datetime64[D]"), calendar)
+        if self.stated is not None:
+            said = frame[self.stated].filter(anchor.is_not_null()).to_numpy()
+            said = said.astype("datetime64[D]")
+            dates = np.where(np.isnat(said), dates, said)
         instants = instants_of(calendar, dates, self.at, self.days)
         if len(known) == len(anchor):
             return instants
@@ -90,6 +95,11 @@ class Feed:
     about: str
     tolerance: float = 0.0  # relative; a later delivery within it is the same number
     known_ahead: bool = False  # rows are public before the day that they describe
+    # The column that tells two versions of a row apart where a source delivers both side by
+    # side, and when the later ones are public.
+    version: str | None = None
+    corrected: Publication | None = None
+    joined: bool = True  # whether its rows enter the panel by themselves
 
     @cached_property
     def schema(self) -> dict[str, DataType]:

@@ -67,7 +67,7 @@ COMPONENTS = (
     Component("short_positions", 1.0, "short_positions", 0.97),
     Component("margin", 1.0, "margin", 0.97),
     Component("flows", 1.0, "investor_types", 0.95),
-    Component("options", 1.0, "options", 0.95),
+    Component("options", 1.0, "index_options", 0.95),
     Component("statements", 1.0, "statements", 0.97),
     Component("news", 1.0, "news", 0.90),
 )
