@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from tests.panel.market import INSTANT, SESSIONS, TOKYO, day, evening
 
-from alpha_assets.errors import BadInput, FeedError
-from alpha_assets.feeds import FEEDS
+from alpha_assets.errors import FeedError
 from alpha_assets.feeds.base import Column, Feed, Publication
-from alpha_assets.panel import as_of, join_feed
+from alpha_assets.panel import as_of, join_states
+from alpha_assets.panel.joins import plain
 
 SYMBOL = ("symbol", "symbol")
 
@@ -170,7 +170,7 @@ def test_each_scope_joins_on_what_was_known_of_the_symbol_at_that_session() -> N
         key = () if scope == "market" else (scope,)
         feed = feed_of(scope, ("event_date", *key))
         renamed = feed_rows.rename({"key": scope}, strict=False)
-        return join_feed(panel, renamed, feed, TOKYO)["flow_x"].to_list()
+        return join_states(panel, renamed, plain(feed), TOKYO)["flow_x"].to_list()
 
     assert joined("sector", by_sector) == [1.0, 2.0, 2.0, 2.0]
     assert joined("section", by_section) == [3.0, None, 3.0, None]
@@ -187,16 +187,6 @@ def feed_of(scope: str, key: tuple[str, ...]) -> Feed:
         max_stale=None,
         about="Made up.",
     )
-
-
-def test_a_feed_with_several_rows_per_key_and_day_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"'benchmark' is keyed by \['name'\] too"):
-        join_feed(pl.DataFrame(), pl.DataFrame(), FEEDS["benchmark"], TOKYO)
-
-
-def test_a_feed_that_describes_days_ahead_is_refused() -> None:
-    with pytest.raises(BadInput, match="'trading_calendar' is published ahead"):
-        join_feed(pl.DataFrame(), pl.DataFrame(), FEEDS["trading_calendar"], TOKYO)
 
 
 def test_a_row_without_a_stamp_is_refused() -> None:

@@ -15,8 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from alpha_assets.features.inputs import INPUTS, parameters
+from alpha_assets.features.inputs import INPUTS, parameters, widest
 from alpha_assets.features.kernels import Array
+from alpha_assets.feeds.base import Scope
 
 SESSIONS_PER_YEAR = 245  # Tokyo, mean of 2016-2026: what every annualised feature is scaled by
 
@@ -43,6 +44,9 @@ class Feature:
         source: who described it.
         requires: keys of `REQUIREMENTS` that a market must offer.
         fn: from the inputs' arrays [D, N] to the feature's.
+        scope: of whom it is a fact: a symbol, its sector or section, or the whole market; a
+            wider one is computed once per key and is equal for all of its symbols.
+        feeds: side feeds that it is made from; a market without one of them lacks it.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Feature:
     source: str
     requires: tuple[str, ...]
     fn: Callable[..., Array]
+    scope: Scope = "symbol"
+    feeds: tuple[str, ...] = ()
 
     def __call__(self, *inputs_DN: Array) -> Array:
         """Return the feature; NaN where it is unknown, and where it has no finite value."""
@@ -145,4 +151,6 @@ def _declared(
         source=" ".join(source.split()),
         requires=requires,
         fn=fn,
+        scope=widest(INPUTS[item].scope for item in inputs),
+        feeds=tuple(dict.fromkeys(feed for item in inputs for feed in INPUTS[item].feeds)),
     )

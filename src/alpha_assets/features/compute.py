@@ -5,7 +5,7 @@ one core.  Where the blocks are cut, and how many threads share them, changes no
 Shape letters: D sessions, N symbols, R panel rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +26,7 @@ from alpha_assets.features.inputs import (
     as_column,
 )
 from alpha_assets.features.kernels import Array
+from alpha_assets.features.scopes import Keys
 
 BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
 
@@ -70,7 +71,7 @@ def compute_features(
     """
     if (panel["session"] > last).any():
         panel = panel.filter(pl.col("session") <= last)
-    grid = _Grid.of(panel, sessions)
+    grid = _Grid.of(panel, sessions, columns_behind(catalog))
     wanted = (grid.sessions >= np.datetime64(first)) & (grid.sessions <= np.datetime64(last))
     start, stop = _span(wanted)
     kept_DN = grid.row_DN[start:stop] >= 0
@@ -79,10 +80,19 @@ def compute_features(
     block_symbols = block_symbols or 1 + BLOCK_CELLS // max(n_sessions, 1)
     cuts = [slice(n, min(n + block_symbols, n_symbols)) for n in range(0, n_symbols, block_symbols)]
     section = _market_return(grid, cuts) if _reads_market(catalog) else None
+    narrow = [item for item in catalog if item.scope == "symbol"]
+    for scope in dict.fromkeys(item.scope for item in catalog if item.scope != "symbol"):
+        keys_of = Keys.of(panel, scope, grid.sessions)
+        code_DN = keys_of.codes(grid.row_DN[start:stop])
+        for item in catalog:
+            if item.scope == scope:
+                since = max(start - item.rows + 1, 0)
+                value_DK = item(*[keys_of[name][since:stop] for name in item.inputs])
+                out[item.name][:] = keys_of.spread(value_DK[start - since :], code_DN)
 
     def work(cut: slice) -> None:
         block = _Block(grid, cut, section)
-        for item in catalog:
+        for item in narrow:
             # No more rows than declared: a day costs less, and a short look-back would show.
             since = max(start - item.rows + 1, 0)
             value_DN = item(*[block[name][since:stop] for name in item.inputs])
@@ -112,12 +122,18 @@ class _Grid:
     columns: Mapping[str, NDArray[np.float64]]
 
     @classmethod
-    def of(cls, panel: pl.DataFrame, sessions: NDArray[np.datetime64] | None) -> "_Grid":
-        missing = [name for name in (*KEYS, *REQUIRED_COLUMNS) if name not in panel.columns]
+    def of(
+        cls,
+        panel: pl.DataFrame,
+        sessions: NDArray[np.datetime64] | None,
+        columns: Collection[str],
+    ) -> "_Grid":
+        needed = (*KEYS, *REQUIRED_COLUMNS, *sorted(set(columns) - {*OPTIONAL_COLUMNS}))
+        missing = [name for name in dict.fromkeys(needed) if name not in panel.columns]
         if missing:
             raise BadInput(
-                f"the panel lacks {', '.join(missing)}; features need "
-                f"{', '.join((*KEYS, *REQUIRED_COLUMNS))}"
+                f"the panel lacks {', '.join(missing)}, which these features are made of; "
+                "rebuild the panel with the feeds that the market has on, or leave them out"
             )
         if sessions is None:
             sessions = panel["session"].unique().sort().to_numpy()
@@ -140,7 +156,11 @@ class _Grid:
             )
         row_DN = np.full(len(sessions) * len(symbols), -1, dtype=np.int32)
         row_DN[place] = np.arange(len(place), dtype=np.int32)
-        present = [name for name in OPTIONAL_COLUMNS if name in panel.columns]
+        present = [
+            name
+            for name in dict.fromkeys((*OPTIONAL_COLUMNS, *columns))
+            if name in panel.columns and name not in REQUIRED_COLUMNS
+        ]
         return cls(
             sessions=sessions,
             row_DN=row_DN.reshape(len(sessions), len(symbols)),
@@ -149,6 +169,17 @@ class _Grid:
                 for name in (*REQUIRED_COLUMNS, *present)
             },
         )
+
+
+def columns_behind(catalog: Iterable[Feature]) -> tuple[str, ...]:
+    """Return the panel columns that one symbol's own features are made of, in a fixed order."""
+    found: dict[str, None] = {}
+    waiting = [name for item in catalog if item.scope == "symbol" for name in item.inputs]
+    while waiting:
+        item = INPUTS[waiting.pop()]
+        found.update(dict.fromkeys(item.columns))
+        waiting += item.inputs
+    return tuple(sorted(found))
 
 
 class _Block:

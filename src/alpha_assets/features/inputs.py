@@ -6,13 +6,15 @@ is known when D is decided.  Shape letters: D sessions, N symbols.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from alpha_assets.features.estimators import yang_zhang
 from alpha_assets.features.kernels import MAX_STALE, Array, fill_forward, shift
+from alpha_assets.feeds.base import Scope
+from alpha_assets.panel.joins import JOINS, Join
 
 # Panel columns that every market has, and those that may be absent (then null throughout).
 REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume", "cum_factor", "stale")
@@ -20,6 +22,22 @@ OPTIONAL_COLUMNS = ("turnover_value", "upper_limit", "lower_limit")
 
 MARKET_RETURN = "market_return"
 CARRIED = MAX_STALE + 1  # rows behind a close that may be carried
+
+
+# From facts of one symbol to facts of all; something made of several is as narrow as the
+# narrowest of them.
+SCOPES: tuple[Scope, ...] = ("symbol", "sector", "section", "market")
+
+
+def widest(scopes: Iterable[Scope]) -> Scope:
+    """Return the widest scope that something made of these has.
+
+    Facts of a sector and of a section meet only in a symbol.
+    """
+    found = set(scopes) - {"market"}
+    if not found:
+        return "market"
+    return found.pop() if len(found) == 1 else "symbol"
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,8 @@ class Input:
         lookback: panel rows behind one value, the row itself included.
         about: what it means, with its unit.
         fn: from the arrays of `columns` or `inputs` to this array.
+        scope: of whom it is a fact.
+        feeds: side feeds that it is made from.
     """
 
     name: str
@@ -41,6 +61,8 @@ class Input:
     lookback: int
     about: str
     fn: Callable[..., Array]
+    scope: Scope = "symbol"
+    feeds: tuple[str, ...] = ()
 
     def __call__(self, *arrays_DN: Array) -> Array:
         """Return the array; a division by zero is unknown, not an accident."""
@@ -63,6 +85,24 @@ def _column(name: str, about: str, columns: tuple[str, ...], fn: Callable[..., A
 
 def _series(lookback: int, fn: Callable[..., Array]) -> Input:
     return Input(fn.__name__, (), parameters(fn), lookback, inspect.getdoc(fn) or "", fn)
+
+
+def _joined(join: Join) -> list[Input]:
+    """Return one input per panel column of a side feed."""
+    about = {**join.columns, "age": "sessions since the state became known"}
+    return [
+        Input(
+            f"{join.name}_{name}",
+            (f"{join.name}_{name}",),
+            (),
+            1,
+            meaning,
+            _as_is,
+            join.scope,
+            (join.feed,),
+        )
+        for name, meaning in about.items()
+    ]
 
 
 def _as_is(x_DN: Array) -> Array:
@@ -183,7 +223,9 @@ _SERIES = (
     _series(1, log_range),
     _series(1, log_dollar_volume),
     _series(CARRIED + 20, yang_zhang_20),
-    _series(CARRIED + 1, market_return),
+    replace(_series(CARRIED + 1, market_return), scope="market"),
 )
 
-INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES)}
+_JOINED = [item for join in JOINS.values() for item in _joined(join)]
+
+INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES, *_JOINED)}

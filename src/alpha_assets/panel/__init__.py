@@ -1,6 +1,6 @@
 """What was known at each decision: the as-of join, adjustment, and universes."""
 
-from alpha_assets.panel.asof import as_of, join_feed
+from alpha_assets.panel.asof import as_of, join_states
 from alpha_assets.panel.bars import first_effective
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.dense import dense
@@ -20,7 +20,7 @@ __all__ = [
     "check_universe",
     "dense",
     "first_effective",
-    "join_feed",
+    "join_states",
     "universe",
     "unknown_symbols",
 ]

@@ -14,18 +14,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.errors import BadInput
-from alpha_assets.feeds.base import Feed, Scope
+from alpha_assets.feeds.base import Scope
+from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.bars import codes, known_rows, session_numbers
+from alpha_assets.panel.joins import Join
 
 Index = NDArray[np.int64]
 Places = NDArray[np.int32]
 
-# For each scope the panel column that names the key; a feed has it under the second name.
-SCOPE_COLUMNS: Mapping[Scope, tuple[str, str] | None] = {
-    "symbol": ("symbol", "symbol"),
-    "sector": ("sector", "sector"),
-    "section": ("market_segment", "section"),
+# For each scope the column that names the key in states.
+SCOPE_KEYS: Mapping[Scope, str | None] = {
+    "symbol": "symbol",
+    "sector": "sector",
+    "section": "section",
     "market": None,
 }
 
@@ -164,35 +165,50 @@ def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]
     return series if known_L.all() else series.set(pl.Series(~known_L), None)
 
 
-def join_feed(
-    panel: pl.DataFrame, rows: pl.DataFrame | pl.LazyFrame, feed: Feed, calendar: Calendar
+def join_states(
+    panel: pl.DataFrame, rows: pl.DataFrame | pl.LazyFrame, join: Join, calendar: Calendar
 ) -> pl.DataFrame:
-    """Return the panel with a side feed's values as `<feed>_<column>`, and `<feed>_age`.
+    """Return the panel with what a feed's rows said of each row's key, and its age.
 
     Args:
-        panel: `session`, `symbol`, and `sector` or `market_segment` where the feed's scope
-            needs it: each is what was known at the session, too.
-        rows: the feed's raw rows.
-        feed: its declaration: scope, values and staleness limit.
+        panel: `session`, `symbol`, and `sector` or `market_segment` where the scope needs it:
+            each is what was known at the session, too.
+        rows: the feed's raw rows; those that no session of the panel can know change nothing.
+        join: how they enter.
         calendar: of the market.
-
-    Raises:
-        BadInput: the feed has several rows per key and day, or describes days ahead; which of
-            them the panel should hold is for a feature to say.
     """
-    by = SCOPE_COLUMNS[feed.scope]
-    extra = [name for name in feed.key if name not in ("event_date", *(by or ())[1:])]
-    if extra or feed.known_ahead:
-        why = "is published ahead of its days" if feed.known_ahead else f"is keyed by {extra} too"
-        raise BadInput(
-            f"feed {feed.name!r} {why}, so no single row of it is the latest; "
-            "join what a feature makes of it instead"
-        )
-    values = [column.name for column in feed.values]
+    if not panel.height:
+        columns = dict.fromkeys(join.panel_columns[:-1], pl.Float64)
+        empty = pl.DataFrame(schema={**columns, f"{join.name}_age": pl.Int16})
+        return panel.hstack(empty)
+    until = int(calendar.index_of(panel["session"].max()))
+    known = known_rows(rows, calendar, until, join.feed)
+    key = SCOPE_KEYS[join.scope]
+    order = [name for name in known.columns if name in ("event_date", key)]
+    known = known.sort(*order, "available_at", "revision", maintain_order=True)
+    states = join.states(known, calendar, until)
+    left = panel.select("session", *([] if key is None else [_key_of(join.scope)]))
     found = as_of(
-        panel, rows, calendar, feed=feed.name, values=values, by=by, max_stale=feed.max_stale
+        left,
+        states,
+        calendar,
+        feed=join.name,
+        values=list(join.columns),
+        by=None if key is None else (key, key),
+        max_stale=join.max_stale,
     )
-    return panel.hstack(found.rename({name: f"{feed.name}_{name}" for name in values}))
+    return panel.hstack(found.rename({name: f"{join.name}_{name}" for name in join.columns}))
+
+
+def _key_of(scope: Scope) -> pl.Expr:
+    """Return the panel's expression for the key of a scope."""
+    if scope == "section":
+        # Sections were reorganised once; each new one takes over the series of an old one.
+        spliced = pl.col("market_segment").replace_strict(SPLICED, default=None)
+        return spliced.cast(pl.String).alias("section")
+    key = SCOPE_KEYS[scope]
+    assert key is not None, "a market-wide feed has no key"
+    return pl.col(key)
 
 
 def _is_sorted(frame: pl.DataFrame, names: Sequence[str]) -> bool:

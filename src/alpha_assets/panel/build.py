@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
-from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.panel.adjustment import factors, share_factors
-from alpha_assets.panel.asof import History, join_feed, latest_rows, rows_at, taken
+from alpha_assets.panel.asof import History, join_states, latest_rows, rows_at, taken
 from alpha_assets.panel.bars import Bars, codes, first_effective
-from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
+from alpha_assets.panel.joins import Join
+from alpha_assets.panel.schema import BAR_VALUES, KEYS, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame
 Mask = NDArray[np.bool_]
@@ -35,7 +35,7 @@ def build_panel(
     last: date,
     max_stale: int = MAX_STALE,
     *,
-    side: Sequence[Feed] = (),
+    side: Sequence[Join] = (),
 ) -> pl.DataFrame:
     """Return the panel rows of the sessions from `first` to `last`.
 
@@ -49,13 +49,13 @@ def build_panel(
         first: first date wanted.
         last: last date wanted; rows that it could not know change nothing.
         max_stale: sessions without a bar after which a symbol's rows end until one returns.
-        side: further feeds in `raw` to join, each as `<feed>_<column>` and `<feed>_age`.
+        side: how further feeds in `raw` join; one without rows gives columns of nulls.
 
     Returns:
         The columns of `PANEL_SCHEMA`, then those of the side feeds, sorted by session, symbol.
 
     Raises:
-        BadInput: there are no bars to build from, or a side feed has no rows.
+        BadInput: there are no bars to build from.
         RangeError: no session lies between the dates.
     """
     span = _span(calendar, first, last)
@@ -91,11 +91,17 @@ def build_panel(
             _membership(raw, calendar, bars, span, cell_L),
         ]
     ).cast(PANEL_SCHEMA)  # type: ignore[arg-type]
-    for feed in side:
-        if feed.name not in raw:
-            raise BadInput(f"feed {feed.name!r} has no raw rows; leave it out, or ingest it")
-        panel = join_feed(panel, raw[feed.name], feed, calendar)
-    return panel
+    parts = [panel]
+    keys = panel.select(*KEYS, "sector", "market_segment")
+    for join in side:
+        if join.feed in raw:
+            joined = join_states(keys, raw[join.feed], join, calendar)
+            parts.append(joined.select(join.panel_columns))
+        else:
+            columns = dict.fromkeys(join.panel_columns[:-1], pl.Float64)
+            schema = {**columns, join.panel_columns[-1]: pl.Int16}
+            parts.append(pl.DataFrame(schema=schema).clear(panel.height))
+    return pl.concat(parts, how="horizontal")
 
 
 def _span(calendar: Calendar, first: date, last: date) -> range:

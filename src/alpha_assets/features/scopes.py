@@ -1,0 +1,87 @@
+"""Facts of a sector, of a section, of the whole market: one series per key, not one per symbol.
+
+A symbol that was listed yesterday has no history of its own; its sector has.  So what is a
+fact of the sector is computed on the sector's series and then spread over its symbols.
+Shape letters: D sessions, K keys, N symbols.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.errors import BadInput
+from alpha_assets.features.inputs import INPUTS
+from alpha_assets.features.kernels import Array
+from alpha_assets.feeds.base import Scope
+from alpha_assets.feeds.flows import SPLICED
+
+
+@dataclass
+class Keys:
+    """The keys of a scope, and the panel's columns as one series per key.
+
+    All rows of a key and session hold the same value, since the same join filled them.
+    """
+
+    panel: pl.DataFrame
+    scope: Scope
+    n_sessions: int
+    n_keys: int
+    day_R: NDArray[np.int64]
+    code_R: NDArray[np.int64]
+    _made: dict[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, panel: pl.DataFrame, scope: Scope, sessions: NDArray[np.datetime64]) -> "Keys":
+        """Return the keys that the panel's rows belong to."""
+        day_R = np.searchsorted(sessions, panel["session"].to_numpy())
+        if scope == "market":
+            return cls(panel, scope, len(sessions), 1, day_R, np.zeros_like(day_R))
+        column = "sector" if scope == "sector" else "market_segment"
+        if column not in panel.columns:
+            raise BadInput(
+                f"the panel lacks {column}, which tells the {scope} of a symbol; rebuild it"
+            )
+        word = panel[column].cast(pl.String)
+        if scope == "section":
+            word = word.replace_strict(SPLICED, default=None, return_dtype=pl.String)
+        known = word.drop_nulls().unique().sort()
+        code = word.cast(pl.Enum(known)).to_physical().cast(pl.Int64).fill_null(-1)
+        return cls(panel, scope, len(sessions), max(len(known), 1), day_R, code.to_numpy())
+
+    def __getitem__(self, name: str) -> Array:
+        """Return an input as [D, K]; one that is equal for the whole market in every column."""
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def codes(self, row_DN: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the key of each cell, -1 where there is no row or no key."""
+        return np.where(row_DN >= 0, self.code_R[row_DN], -1)
+
+    def spread(self, value_DK: Array, code_DN: NDArray[np.int64]) -> Array:
+        """Return each cell's value of its key."""
+        value_DN = np.take_along_axis(value_DK, np.maximum(code_DN, 0), axis=1)
+        value_DN[code_DN < 0] = np.nan
+        return np.asarray(value_DN)
+
+    def _make(self, name: str) -> Array:
+        item = INPUTS[name]
+        if item.inputs:
+            return item(*[self[other] for other in item.inputs])
+        (column,) = item.columns
+        if column not in self.panel.columns:
+            raise BadInput(
+                f"the panel lacks {column}; rebuild it with the feed {item.feeds[0]!r} on"
+            )
+        value_R = self.panel[column].cast(pl.Float64).to_numpy()
+        wide = item.scope == "market"
+        code_R = np.zeros_like(self.code_R) if wide else self.code_R
+        has_key = code_R >= 0
+        value_DK = np.full((self.n_sessions, 1 if wide else self.n_keys), np.nan)
+        value_DK[self.day_R[has_key], code_R[has_key]] = value_R[has_key]
+        if wide and self.n_keys > 1:
+            return np.ascontiguousarray(np.broadcast_to(value_DK, (self.n_sessions, self.n_keys)))
+        return value_DK

@@ -1,0 +1,127 @@
+"""How each side feed enters the panel: whose state it is, its columns, and how long it lasts.
+
+A feed that says one thing per key and day joins as it is.  One that says many (a surface of
+options, the reports of several holders, a document) is first made into states; the functions
+that do so stand in `states/`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
+from alpha_assets.feeds.base import Scope
+from alpha_assets.panel.states import flows, margin, news, shorts
+from alpha_assets.panel.states.plain import plain_states
+
+States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Join:
+    """One set of panel columns and the feed that it is made from.
+
+    Attributes:
+        name: panel columns are called `<name>_<column>`, and `<name>_age`.
+        feed: whose raw rows.
+        scope: whose state it is.
+        columns: column -> meaning with unit; all are Float64.
+        max_stale: sessions after which the values are missing; None: never.
+        states: from raw rows effective at session number `until` or before, to states: the key,
+            the columns, and `event_date`, `available_at`, `revision`.
+    """
+
+    name: str
+    feed: str
+    scope: Scope
+    columns: Mapping[str, str]
+    max_stale: int | None
+    states: States
+
+    @property
+    def panel_columns(self) -> tuple[str, ...]:
+        """Its columns in the panel, the age last."""
+        return (*(f"{self.name}_{name}" for name in self.columns), f"{self.name}_age")
+
+
+def plain(feed: Feed, columns: Sequence[str] | None = None) -> Join:
+    """Return the join of a feed that says one thing per key and day.
+
+    Args:
+        feed: whose numbers and flags enter.
+        columns: which of them; default: all.
+    """
+    wanted = {
+        c.name: f"{c.meaning}, {c.unit}"
+        for c in feed.values
+        if c.dtype in (pl.Float64, pl.Boolean) and (columns is None or c.name in columns)
+    }
+    return Join(
+        feed.name,
+        feed.name,
+        feed.scope,
+        wanted,
+        feed.max_stale,
+        plain_states([name for name in feed.key if name != "name"], list(wanted)),
+    )
+
+
+JOINS: dict[str, Join] = {
+    join.name: join
+    for join in (
+        plain(SIDE_FEEDS["sector_short_selling"]),
+        Join(
+            "short_selling",
+            "sector_short_selling",
+            "market",
+            shorts.SALES_COLUMNS,
+            10,
+            shorts.market_sales_states,
+        ),
+        Join(
+            "short_positions",
+            "short_positions",
+            "symbol",
+            shorts.POSITION_COLUMNS,
+            None,
+            shorts.position_states,
+        ),
+        Join("margin", "margin", "symbol", margin.MARGIN_COLUMNS, 20, margin.margin_states),
+        Join(
+            "margin_alerts",
+            "margin_alerts",
+            "symbol",
+            margin.ALERT_COLUMNS,
+            None,
+            margin.alert_states,
+        ),
+        Join(
+            "alert_board", "margin_alerts", "market", margin.BOARD_COLUMNS, 5, margin.board_states
+        ),
+        Join(
+            "investor_types", "investor_types", "section", flows.FLOW_COLUMNS, 20, flows.flow_states
+        ),
+        Join(
+            "market_flows",
+            "investor_types",
+            "market",
+            flows.FLOW_COLUMNS,
+            20,
+            flows.market_flow_states,
+        ),
+        plain(SIDE_FEEDS["sector_indices"], ("open", "close")),
+        Join("news", "news", "symbol", news.NEWS_COLUMNS, None, news.news_states),
+        plain(SIDE_FEEDS["short_volume"]),
+        plain(SIDE_FEEDS["short_interest"]),
+        plain(SIDE_FEEDS["option_summary"]),
+    )
+}
+
+
+def joins_of(feeds: Mapping[str, Feed]) -> tuple[Join, ...]:
+    """Return the joins of a market's feeds; a market's own feed joins as it is."""
+    known = [join for join in JOINS.values() if join.feed in feeds]
+    own = [plain(feed) for name, feed in feeds.items() if name not in FEEDS]
+    return (*known, *own)

@@ -1,0 +1,137 @@
+"""Short selling of sectors and of the market, and what is known of large short positions."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.panel.states.moments import (
+    MOMENT,
+    decision_stamps,
+    moments,
+    session_numbers,
+    sums,
+)
+
+SALES = ("selling", "restricted", "exempt")
+SALES_COLUMNS = {
+    "selling": "value sold by owners, money",
+    "restricted": "value sold short under the price restriction, money",
+    "exempt": "value sold short outside of it, money",
+}
+POSITION_COLUMNS = {
+    "total": "sum of the live positions, fraction of shares outstanding",
+    "n_holders": "holders of 0.5 % and more, count",
+    "max_holder": "largest live position, fraction of shares outstanding",
+    "shares": "shares of the live positions, as reported",
+    "idle": "sessions from the last report to this state",
+    "lag": "sessions from the last report's position date to this state",
+}
+SILENCE = 60  # sessions without a report after which a position counts as closed
+PUBLIC_FROM = 0.005  # fraction of shares outstanding from which positions are published
+
+Ints = NDArray[np.int64]
+
+
+def market_sales_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
+    """Return the sums over all sectors, one state per day and moment."""
+    told = moments(rows, ["event_date"], ["sector"])
+    return sums(told, ["event_date", MOMENT], SALES).select(
+        "event_date",
+        *SALES,
+        pl.col(MOMENT).alias("available_at"),
+        pl.lit(0, pl.Int16).alias("revision"),
+    )
+
+
+def position_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
+    """Return the live short positions of each symbol, whenever a report or a silence changes them.
+
+    A report replaces the holder's last one.  The law asks for no report below 0.5 %, so a
+    holder that falls silent is taken to have closed after `SILENCE` sessions.
+    """
+    reports = _counted(rows, calendar)
+    spells = _spells(reports, until)
+    points = (
+        pl.concat(
+            [
+                spells.select("symbol", pl.col("start").alias("point")),
+                spells.filter(pl.col("stop") <= until).select(
+                    "symbol", pl.col("stop").alias("point")
+                ),
+            ]
+        )
+        .unique()
+        .sort("symbol", "point")
+        .with_row_index("place")
+    )
+    live = (
+        points.join(spells, on="symbol", how="inner")
+        .filter((pl.col("start") <= pl.col("point")) & (pl.col("point") < pl.col("stop")))
+        .sort("place", "holder", "start")
+    )
+    total = _added(live, points.height, "ratio")
+    shares = _added(live, points.height, "shares")
+    held = live.group_by("place").agg(
+        (pl.col("ratio") >= PUBLIC_FROM).sum().cast(pl.Float64).alias("n_holders"),
+        pl.col("ratio").max().alias("max_holder"),
+    )
+    last = reports.select("symbol", "number", "day").sort("number", "day")
+    states = (
+        points.join(held, on="place", how="left", maintain_order="left")
+        .sort("point")
+        .join_asof(last, left_on="point", right_on="number", by="symbol", check_sortedness=False)
+        .sort("place")
+    )
+    number = states["point"].to_numpy()
+    return states.select(
+        "symbol",
+        pl.Series("total", total),
+        pl.col("n_holders").fill_null(0.0),
+        pl.col("max_holder").fill_null(0.0),
+        pl.Series("shares", shares),
+        (pl.col("point") - pl.col("number")).cast(pl.Float64).alias("idle"),
+        (pl.col("point") - pl.col("day")).cast(pl.Float64).alias("lag"),
+    ).with_columns(decision_stamps(number, calendar))
+
+
+def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return the reports that changed what was known of a holder, in their order."""
+    holder = ["symbol", "seller", "client", "fund"]
+    order = ["event_date", "available_at", "revision"]
+    days = calendar.on_or_after(rows["event_date"].to_numpy())
+    told = (
+        rows.select(*holder, *order, "ratio", "shares")
+        .with_columns(
+            pl.Series("number", session_numbers(rows, calendar)),
+            pl.Series("day", calendar.index_of(days)),
+        )
+        .sort(*holder, *order)
+        .with_columns(pl.struct(holder).rle_id().alias("holder"))
+        .with_columns(pl.int_range(pl.len()).over("holder").alias("rank"))
+        .sort("holder", "number", "rank")
+        # A report that comes late, about a day before one that is known, changes nothing.
+        .filter(pl.col("rank") == pl.col("rank").cum_max().over("holder"))
+        .unique(["holder", "number"], keep="last", maintain_order=True)
+    )
+    return told.select("symbol", "holder", "number", "day", "ratio", "shares")
+
+
+def _spells(reports: pl.DataFrame, until: int) -> pl.DataFrame:
+    """Return from which session to which (exclusive) each report is the holder's live one."""
+    next_one = pl.col("number").shift(-1).over("holder")
+    silent = pl.col("number") + SILENCE
+    return reports.select(
+        "symbol",
+        "holder",
+        pl.col("number").alias("start"),
+        pl.min_horizontal(next_one.fill_null(silent), silent).alias("stop"),
+        "ratio",
+        "shares",
+    )
+
+
+def _added(live: pl.DataFrame, n: int, name: str) -> NDArray[np.float64]:
+    """Return the sum per place, in the order of the rows."""
+    value = live[name].fill_null(0.0).to_numpy()
+    return np.bincount(live["place"].to_numpy(), value, minlength=n).astype(np.float64)
