@@ -6,6 +6,8 @@ import polars as pl
 
 from alpha_assets.feeds.base import Column, Feed, Publication
 
+AMERICAN = ("short_volume", "short_interest", "option_summary")
+
 SHORT_VOLUME = Feed(
     name="short_volume",
     key=("event_date", "symbol"),

@@ -27,6 +27,14 @@ class Purpose(enum.IntEnum):
     EVENTS = 8
     JUMPS = 9
     BORROW = 10
+    SECTOR_SHORT = 11
+    SHORT_POSITIONS = 12
+    MARGIN = 13
+    ALERTS = 14
+    FLOWS = 15
+    OPTIONS = 16
+    STATEMENTS = 17
+    NEWS = 18
 
 
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.sim import draws, tokyo
 from alpha_assets.feeds.sim.market import BAR_COLUMNS, SimMarket
 from alpha_assets.feeds.sim.roster import SEGMENTS_AFTER, SEGMENTS_BEFORE
+from alpha_assets.feeds.sim.side import SIDE_ROWS
 
 Ints = NDArray[np.int64]
 
@@ -212,6 +213,7 @@ ROWS: dict[str, Callable[[SimMarket, Calendar], pl.DataFrame]] = {
     "borrow": borrow,
     "rates": rates,
     "benchmark": benchmark,
+    **SIDE_ROWS,
 }
 
 

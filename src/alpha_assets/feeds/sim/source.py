@@ -7,12 +7,13 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
+from alpha_assets.feeds.american import AMERICAN
 from alpha_assets.feeds.sim.market import generate
 from alpha_assets.feeds.sim.rows import ROWS
 from alpha_assets.feeds.sim.spec import SimSpec
 from alpha_assets.spec import digest
 
-GENERATOR = 1  # raised whenever the same spec begins to give other rows
+GENERATOR = 2  # raised whenever the same spec begins to give other rows
 
 
 class SimSource:
@@ -37,7 +38,11 @@ class SimSource:
 
     def off(self) -> Mapping[str, str]:
         """Return the feeds that it lacks, and why."""
-        return {"membership": "the simulated exchange has no index with members"}
+        return {
+            "membership": "the simulated exchange has no index with members",
+            "breakdown": "the simulated exchange does not tell its orders apart by kind",
+            **dict.fromkeys(AMERICAN, "the simulated exchange is not American"),
+        }
 
     def fingerprint(self, feed: str) -> str:
         """Return a name of everything that `rows` would deliver, without making it."""

@@ -1,0 +1,22 @@
+"""The side feeds of the simulated exchange, each revealing its part of the planted signal."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds.sim.market import SimMarket
+from alpha_assets.feeds.sim.side import corporate, derivatives, flows, margin, shorts
+
+SIDE_ROWS: dict[str, Callable[[SimMarket, Calendar], pl.DataFrame]] = {
+    "sector_short_selling": shorts.sector_short_selling,
+    "short_positions": shorts.short_positions,
+    "margin": margin.margin,
+    "margin_alerts": margin.margin_alerts,
+    "investor_types": flows.investor_types,
+    "index_options": derivatives.index_options,
+    "sector_indices": derivatives.sector_indices,
+    "statements": corporate.statements,
+    "earnings_dates": corporate.earnings_dates,
+    "news": corporate.news,
+}
