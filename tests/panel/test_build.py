@@ -11,6 +11,7 @@ from tests.panel.market import TOKYO, bar, bars, day, evening, listing, listings
 from alpha_assets.errors import BadInput, FeedError, RangeError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel import PANEL_SCHEMA, build_panel
+from alpha_assets.panel.joins import plain
 
 
 def panel(rows: Sequence[dict[str, Any]], last: int = 60, **others: pl.DataFrame) -> pl.DataFrame:
@@ -208,7 +209,7 @@ def test_a_side_feed_is_joined_with_its_age_up_to_its_limit() -> None:
             pl.col("available_at").dt.convert_time_zone("UTC")
         ),
     }
-    found = build_panel(raw, TOKYO, day(0), day(30), side=[FEEDS["borrow"]])
+    found = build_panel(raw, TOKYO, day(0), day(30), side=[plain(FEEDS["borrow"])])
 
     assert list(column(found, "borrow_fee_bps_annual").values())[:3] == [40.0, 40.0, 60.0]
     assert list(column(found, "borrow_age").values()) == [0, 1, *range(28)]
@@ -239,9 +240,13 @@ def test_a_panel_without_bars_is_refused() -> None:
         build_panel({"listings": listings([])}, TOKYO, day(0), day(1))
 
 
-def test_a_side_feed_without_rows_is_refused() -> None:
-    with pytest.raises(BadInput, match="borrow"):
-        build_panel({"daily_bars": bars([])}, TOKYO, day(0), day(1), side=[FEEDS["borrow"]])
+def test_a_side_feed_without_rows_gives_columns_of_nulls() -> None:
+    raw = {"daily_bars": bars([bar("A", 0, 1.0)])}
+    found = build_panel(raw, TOKYO, day(0), day(1), side=[plain(FEEDS["borrow"])])
+
+    assert found["borrow_fee_bps_annual"].to_list() == [None]
+    assert found.schema["borrow_fee_bps_annual"] == pl.Float64
+    assert found.schema["borrow_age"] == pl.Int16
 
 
 def test_dates_without_a_session_are_refused() -> None:

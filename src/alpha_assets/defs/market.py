@@ -6,7 +6,7 @@ from alpha_assets.calendar import month_range
 from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
 from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
-from alpha_assets.features import CATALOG, max_lookback
+from alpha_assets.features import max_lookback
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
@@ -85,7 +85,7 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
 
 def features_asset(market: Market) -> dg.AssetsDefinition:
     """Return the asset of the catalogue on the panel."""
-    lookback = max_lookback(CATALOG) - 1
+    lookback = max_lookback(market.catalog) - 1
 
     @dg.asset(
         key=[market.name, "features"],
@@ -96,7 +96,7 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
         deps=[
             since(dg.AssetKey([market.name, "panel"]), months_spanned(market.calendar, lookback))
         ],
-        metadata=columns_of_features(CATALOG),
+        metadata=columns_of_features(market.catalog),
     )
     def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Every catalogued feature, raw values, one row per (session, symbol)."""

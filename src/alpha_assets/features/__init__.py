@@ -7,7 +7,9 @@ from alpha_assets.features import liquidity, price, risk, trading, trend, volati
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
 from alpha_assets.features.compute import compute_features, max_lookback
 from alpha_assets.features.cross_section import CrossSection, cross_section, trailing_z
+from alpha_assets.features.own import own_features
 from alpha_assets.features.selection import FeaturesSpec, missing_features, select
+from alpha_assets.features.side import SIDE_CATALOG
 
 CATALOG: tuple[Feature, ...] = (
     *price.ret,
@@ -51,6 +53,7 @@ CATALOG: tuple[Feature, ...] = (
     trading.limit_up_20,
     trading.limit_dn_20,
     trading.tick_rel,
+    *SIDE_CATALOG,
 )
 
 __all__ = [
@@ -63,6 +66,7 @@ __all__ = [
     "cross_section",
     "max_lookback",
     "missing_features",
+    "own_features",
     "select",
     "trailing_z",
 ]

@@ -124,25 +124,26 @@ def windowed(
     return declare
 
 
-def _declared(
-    declared: Callable[..., Array],
-    fn: Callable[..., Array],
+def made(
     name: str,
+    family: str,
+    fn: Callable[..., Array],
+    inputs: tuple[str, ...],
+    *,
     rows: int,
     unit: str,
-    requires: tuple[str, ...],
-    doc: str,
+    about: str,
+    source: str,
+    requires: tuple[str, ...] = (),
 ) -> Feature:
-    inputs = parameters(declared)
+    """Return a feature of a table of features that differ in their inputs only."""
     for item in inputs:
         assert item in INPUTS, f"feature {name}: {item!r} is no input; want one of {list(INPUTS)}"
     for item in requires:
         assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
-    about, marked, source = doc.partition("Source: ")
-    assert marked, f"feature {name}: its docstring names no source"
     return Feature(
         name=name,
-        family=declared.__module__.rpartition(".")[2],
+        family=family,
         inputs=inputs,
         rows=rows,
         lookback=rows + max(INPUTS[item].lookback for item in inputs) - 1,
@@ -153,4 +154,33 @@ def _declared(
         fn=fn,
         scope=widest(INPUTS[item].scope for item in inputs),
         feeds=tuple(dict.fromkeys(feed for item in inputs for feed in INPUTS[item].feeds)),
+    )
+
+
+def as_known(x_DN: Array) -> Array:
+    """Return an input as it is: what was known is the feature."""
+    return x_DN.copy()
+
+
+def _declared(
+    declared: Callable[..., Array],
+    fn: Callable[..., Array],
+    name: str,
+    rows: int,
+    unit: str,
+    requires: tuple[str, ...],
+    doc: str,
+) -> Feature:
+    about, marked, source = doc.partition("Source: ")
+    assert marked, f"feature {name}: its docstring names no source"
+    return made(
+        name,
+        declared.__module__.rpartition(".")[2],
+        fn,
+        parameters(declared),
+        rows=rows,
+        unit=unit,
+        about=about,
+        source=source,
+        requires=requires,
     )

@@ -22,11 +22,14 @@ from alpha_assets.features.inputs import (
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
+    Input,
     add_returns,
     as_column,
+    joined,
 )
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
+from alpha_assets.panel.joins import Join
 
 BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
 
@@ -48,6 +51,7 @@ def compute_features(
     threads: int = 1,
     block_symbols: int | None = None,
     dtype: type[np.floating] = np.float32,
+    own: Sequence[Join] = (),
 ) -> pl.DataFrame:
     """Return every feature of `catalog` on the panel rows of `first` to `last`.
 
@@ -60,6 +64,7 @@ def compute_features(
         sessions: the market's sessions, where the panel may lack one for all symbols.
         threads: how many work at once; changes no bit.
         block_symbols: symbols worked on together, by default what a cache holds; changes no bit.
+        own: joins of the market's own feeds, beside those that every market may have.
         dtype: of the columns; float64 shows what rounding to Float32 would hide.
 
     Returns:
@@ -71,7 +76,8 @@ def compute_features(
     """
     if (panel["session"] > last).any():
         panel = panel.filter(pl.col("session") <= last)
-    grid = _Grid.of(panel, sessions, columns_behind(catalog))
+    inputs = {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
+    grid = _Grid.of(panel, sessions, columns_behind(catalog, inputs))
     wanted = (grid.sessions >= np.datetime64(first)) & (grid.sessions <= np.datetime64(last))
     start, stop = _span(wanted)
     kept_DN = grid.row_DN[start:stop] >= 0
@@ -82,7 +88,7 @@ def compute_features(
     section = _market_return(grid, cuts) if _reads_market(catalog) else None
     narrow = [item for item in catalog if item.scope == "symbol"]
     for scope in dict.fromkeys(item.scope for item in catalog if item.scope != "symbol"):
-        keys_of = Keys.of(panel, scope, grid.sessions)
+        keys_of = Keys.of(panel, scope, grid.sessions, inputs)
         code_DN = keys_of.codes(grid.row_DN[start:stop])
         for item in catalog:
             if item.scope == scope:
@@ -91,7 +97,7 @@ def compute_features(
                 out[item.name][:] = keys_of.spread(value_DK[start - since :], code_DN)
 
     def work(cut: slice) -> None:
-        block = _Block(grid, cut, section)
+        block = _Block(grid, cut, section, inputs)
         for item in narrow:
             # No more rows than declared: a day costs less, and a short look-back would show.
             since = max(start - item.rows + 1, 0)
@@ -171,12 +177,12 @@ class _Grid:
         )
 
 
-def columns_behind(catalog: Iterable[Feature]) -> tuple[str, ...]:
+def columns_behind(catalog: Iterable[Feature], inputs: Mapping[str, Input]) -> tuple[str, ...]:
     """Return the panel columns that one symbol's own features are made of, in a fixed order."""
     found: dict[str, None] = {}
     waiting = [name for item in catalog if item.scope == "symbol" for name in item.inputs]
     while waiting:
-        item = INPUTS[waiting.pop()]
+        item = inputs[waiting.pop()]
         found.update(dict.fromkeys(item.columns))
         waiting += item.inputs
     return tuple(sorted(found))
@@ -185,7 +191,14 @@ def columns_behind(catalog: Iterable[Feature]) -> tuple[str, ...]:
 class _Block:
     """The inputs of a few symbols, each made when it is first asked for."""
 
-    def __init__(self, grid: _Grid, cut: slice, section: tuple[Array, Array] | None) -> None:
+    def __init__(
+        self,
+        grid: _Grid,
+        cut: slice,
+        section: tuple[Array, Array] | None,
+        inputs: Mapping[str, Input] = INPUTS,
+    ) -> None:
+        self._inputs = inputs
         self._row_DN = grid.row_DN[:, cut]
         self._absent_DN = self._row_DN < 0
         self._columns = grid.columns
@@ -202,7 +215,7 @@ class _Block:
         if name == MARKET_RETURN:
             assert self._section is not None
             return as_column(*self._section, self._row_DN.shape[1])
-        item = INPUTS[name]
+        item = self._inputs[name]
         if item.columns:
             return item(*[self._column(column) for column in item.columns])
         return item(*[self[other] for other in item.inputs])

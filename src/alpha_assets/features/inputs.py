@@ -87,7 +87,7 @@ def _series(lookback: int, fn: Callable[..., Array]) -> Input:
     return Input(fn.__name__, (), parameters(fn), lookback, inspect.getdoc(fn) or "", fn)
 
 
-def _joined(join: Join) -> list[Input]:
+def joined(join: Join) -> list[Input]:
     """Return one input per panel column of a side feed."""
     about = {**join.columns, "age": "sessions since the state became known"}
     return [
@@ -226,6 +226,6 @@ _SERIES = (
     replace(_series(CARRIED + 1, market_return), scope="market"),
 )
 
-_JOINED = [item for join in JOINS.values() for item in _joined(join)]
+_JOINED = [item for join in JOINS.values() for item in joined(join)]
 
 INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES, *_JOINED)}

@@ -5,6 +5,7 @@ fact of the sector is computed on the sector's series and then spread over its s
 Shape letters: D sessions, K keys, N symbols.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
-from alpha_assets.features.inputs import INPUTS
+from alpha_assets.features.inputs import Input
 from alpha_assets.features.kernels import Array
 from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
@@ -31,14 +32,21 @@ class Keys:
     n_keys: int
     day_R: NDArray[np.int64]
     code_R: NDArray[np.int64]
+    inputs: Mapping[str, Input]
     _made: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, panel: pl.DataFrame, scope: Scope, sessions: NDArray[np.datetime64]) -> "Keys":
+    def of(
+        cls,
+        panel: pl.DataFrame,
+        scope: Scope,
+        sessions: NDArray[np.datetime64],
+        inputs: Mapping[str, Input],
+    ) -> "Keys":
         """Return the keys that the panel's rows belong to."""
         day_R = np.searchsorted(sessions, panel["session"].to_numpy())
         if scope == "market":
-            return cls(panel, scope, len(sessions), 1, day_R, np.zeros_like(day_R))
+            return cls(panel, scope, len(sessions), 1, day_R, np.zeros_like(day_R), inputs)
         column = "sector" if scope == "sector" else "market_segment"
         if column not in panel.columns:
             raise BadInput(
@@ -49,7 +57,7 @@ class Keys:
             word = word.replace_strict(SPLICED, default=None, return_dtype=pl.String)
         known = word.drop_nulls().unique().sort()
         code = word.cast(pl.Enum(known)).to_physical().cast(pl.Int64).fill_null(-1)
-        return cls(panel, scope, len(sessions), max(len(known), 1), day_R, code.to_numpy())
+        return cls(panel, scope, len(sessions), max(len(known), 1), day_R, code.to_numpy(), inputs)
 
     def __getitem__(self, name: str) -> Array:
         """Return an input as [D, K]; one that is equal for the whole market in every column."""
@@ -68,7 +76,7 @@ class Keys:
         return np.asarray(value_DN)
 
     def _make(self, name: str) -> Array:
-        item = INPUTS[name]
+        item = self.inputs[name]
         if item.inputs:
             return item(*[self[other] for other in item.inputs])
         (column,) = item.columns

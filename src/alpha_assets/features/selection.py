@@ -6,6 +6,11 @@ from alpha_assets.errors import SpecError
 from alpha_assets.features.base import REQUIREMENTS, Feature
 from alpha_assets.spec import Spec
 
+WAY_OUT = (
+    "take it out of the recipe, or switch the feed on in the market's file "
+    "([feeds.<name>] on = true, a wider [source] plan, or its table in the folder)"
+)
+
 
 class FeaturesSpec(Spec):
     """Declared under `[features]` in a recipe; without it, everything the market can have."""
@@ -15,18 +20,26 @@ class FeaturesSpec(Spec):
     without: tuple[str, ...] = ()  # single features left out
 
 
-def missing_features(catalog: Sequence[Feature], offered: Collection[str]) -> dict[str, str]:
+def missing_features(
+    catalog: Sequence[Feature], offered: Collection[str], feeds_off: Mapping[str, str]
+) -> dict[str, str]:
     """Return each feature that a market cannot have, and why.
 
     Args:
         catalog: every feature.
         offered: the keys of `REQUIREMENTS` that the market meets.
+        feeds_off: feeds that the market does not have, and why.
     """
-    return {
-        feature.name: "; ".join(REQUIREMENTS[item] for item in lacking)
+    reasons = {
+        feature.name: [REQUIREMENTS[item] for item in feature.requires if item not in offered]
+        + [
+            f"needs the feed {feed!r}, which is off: {feeds_off[feed]}"
+            for feed in feature.feeds
+            if feed in feeds_off
+        ]
         for feature in catalog
-        if (lacking := [item for item in feature.requires if item not in offered])
     }
+    return {name: "; ".join(lacking) for name, lacking in reasons.items() if lacking}
 
 
 def select(
@@ -50,7 +63,7 @@ def select(
     _refuse_unknown("features.families", spec.families or (), by_family)
     for name in spec.names:
         if name in missing:
-            raise SpecError(f"features.names: {name!r} {missing[name]}; take it out")
+            raise SpecError(f"features.names: {name!r} {missing[name]}; {WAY_OUT}")
     families = spec.families
     if families is None:
         families = () if spec.names else tuple(by_family)
@@ -58,7 +71,7 @@ def select(
     for family in spec.families or ():
         if all(feature.family != family for feature in offered):
             reason = missing[by_family[family].name]
-            raise SpecError(f"features.families: all of {family!r} {reason}; take it out")
+            raise SpecError(f"features.families: all of {family!r} {reason}; {WAY_OUT}")
     chosen = tuple(
         feature
         for feature in offered

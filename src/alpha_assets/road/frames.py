@@ -12,7 +12,6 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar, Dates, as_date
 from alpha_assets.features import (
-    CATALOG,
     CrossSection,
     Feature,
     compute_features,
@@ -26,7 +25,8 @@ from alpha_assets.road.market import Market
 
 def offered_features(market: Market) -> tuple[Feature, ...]:
     """Return the catalogued features that the market can have."""
-    return tuple(feature for feature in CATALOG if feature.name not in market.missing_features)
+    missing = market.missing_features
+    return tuple(feature for feature in market.catalog if feature.name not in missing)
 
 
 def sessions_back(calendar: Calendar, session: object, n: int) -> date:
@@ -39,7 +39,9 @@ def panel_rows(
     market: Market, raw: Mapping[str, pl.LazyFrame], first: date, last: date
 ) -> pl.DataFrame:
     """Return what was known at each decision from `first` to `last`."""
-    return build_panel(raw, market.calendar, first, last, max_stale=market.spec.max_stale)
+    return build_panel(
+        raw, market.calendar, first, last, max_stale=market.spec.max_stale, side=market.joins
+    )
 
 
 def panel_start(market: Market, first: object) -> date:
@@ -55,10 +57,10 @@ def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -
     offered = offered_features(market)
     start = panel_start(market, first)
     sessions: Dates = market.calendar.between(start, last)
-    rows = compute_features(panel, offered, first, last, sessions=sessions)
+    rows = compute_features(panel, offered, first, last, sessions=sessions, own=market.own_joins)
     lacking = [pl.lit(None, dtype=pl.Float32).alias(name) for name in market.missing_features]
     return rows.with_columns(lacking).select(
-        "session", "symbol", *[feature.name for feature in CATALOG]
+        "session", "symbol", *[feature.name for feature in market.catalog]
     )
 
 

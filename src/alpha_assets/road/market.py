@@ -16,10 +16,11 @@ from pydantic import Field, model_validator
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.errors import SpecError
-from alpha_assets.features import CATALOG, missing_features
+from alpha_assets.features import CATALOG, Feature, missing_features, own_features
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.feeds.sim import SimSource, SimSpec
+from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.universe import UniverseSpec, check_universe
 from alpha_assets.road.pipelines import named_file
 from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
@@ -125,7 +126,22 @@ class Market:
             offered.append("raw_price_level")
         if self.spec.calendar.exchange == "XTKS":
             offered.append("tse_ticks")
-        return missing_features(CATALOG, offered)
+        return missing_features(self.catalog, offered, self.feeds_off)
+
+    @cached_property
+    def joins(self) -> tuple[Join, ...]:
+        """How the side feeds that are on enter the panel."""
+        return joins_of(self.feeds)
+
+    @cached_property
+    def own_joins(self) -> tuple[Join, ...]:
+        """Those of them that only this market has."""
+        return tuple(join for join in self.joins if join.name not in JOINS)
+
+    @cached_property
+    def catalog(self) -> tuple[Feature, ...]:
+        """Every feature that there is, those of the market's own feeds last."""
+        return (*CATALOG, *own_features(self.own_joins))
 
     @cached_property
     def data_digest(self) -> str:

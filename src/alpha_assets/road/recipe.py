@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from alpha_assets.backtest import CostsSpec, PortfolioSpec
 from alpha_assets.dataset import SplitSpec
 from alpha_assets.errors import SpecError
-from alpha_assets.features import CATALOG, Feature, FeaturesSpec, select
+from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec, ModelSpec
 from alpha_assets.road.market import RESERVED_NAMES, Market
@@ -75,7 +75,7 @@ class Recipe:
     @cached_property
     def features(self) -> tuple[Feature, ...]:
         """The catalogued features that the recipe reads, in catalogue order."""
-        return select(CATALOG, self.spec.features, self.market.missing_features)
+        return select(self.market.catalog, self.spec.features, self.market.missing_features)
 
     @property
     def costs(self) -> CostsSpec:

@@ -41,13 +41,14 @@ def projected(embedding: NDArray[np.float32], width: int = WIDTH) -> NDArray[np.
     nor the machine's way to multiply matrices changes a bit.
     """
     matrix = signs(embedding.shape[1], width)
-    made = np.empty((len(embedding), width))
+    made: NDArray[np.float64] = np.empty((len(embedding), width))
     for start in range(0, len(embedding), ROWS_AT_ONCE):
         part = np.clip(
             embedding[start : start + ROWS_AT_ONCE].astype(np.float64), -LARGEST, LARGEST
         )
         made[start : start + ROWS_AT_ONCE] = np.rint(part * SCALE) @ matrix
-    return made / (SCALE * np.sqrt(embedding.shape[1]))
+    made /= SCALE * np.sqrt(embedding.shape[1])
+    return made
 
 
 def news_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:

@@ -1,0 +1,151 @@
+"""Issues whose margin balances are published daily because they are under watch.
+
+Most issues never are; for them everything is 0, and `dmi_listed` says so.  Everything is
+unknown where no publication has been seen for five sessions.
+"""
+
+import numpy as np
+
+from alpha_assets.features.base import feature, made
+from alpha_assets.features.kernels import Array
+from alpha_assets.features.liquidity import mean_traded_value
+from alpha_assets.feeds.margin import REASONS
+
+LEAST_RATIO = 0.1  # percent
+RECENT = 20  # sessions
+
+
+def _seen(x: Array, board: Array) -> Array:
+    """Return x, 0 for an issue that was never under watch, unknown without a publication."""
+    return np.where(np.isnan(board), np.nan, np.where(np.isnan(x), 0.0, x))
+
+
+@feature(rows=1, unit="flag")
+def dmi_listed(margin_alerts_listed: Array, alert_board_listed: Array) -> Array:
+    """1 while the issue is under watch.
+
+    Source: common practice.
+    """
+    return _seen(margin_alerts_listed, alert_board_listed)
+
+
+@feature(rows=1, unit="flag")
+def dmi_entry_20(
+    margin_alerts_spell: Array, margin_alerts_age: Array, alert_board_listed: Array
+) -> Array:
+    """1 where the issue came under watch in the last 20 sessions, whether it still is or not.
+
+    Source: common practice.
+    """
+    since = margin_alerts_spell + margin_alerts_age
+    return _seen((since < RECENT).astype(np.float64), alert_board_listed)
+
+
+@feature(rows=1, unit="sessions")
+def dmi_days_in(
+    margin_alerts_spell: Array,
+    margin_alerts_age: Array,
+    margin_alerts_listed: Array,
+    alert_board_listed: Array,
+) -> Array:
+    """Sessions since the issue came under watch; 0 when it is not.
+
+    Source: common practice.
+    """
+    inside = (margin_alerts_spell + margin_alerts_age) * margin_alerts_listed
+    return _seen(inside, alert_board_listed)
+
+
+@feature(rows=1, unit="log of a fraction")
+def dmi_sl(
+    margin_alerts_short_to_long: Array, margin_alerts_listed: Array, alert_board_listed: Array
+) -> Array:
+    """Short balance over long balance of an issue under watch.
+
+    ln(max(ratio in percent, 0.1) / 100)
+
+    Source: common practice.
+    """
+    ratio = np.log(np.maximum(margin_alerts_short_to_long, LEAST_RATIO) / 100)
+    return _seen(np.where(margin_alerts_listed == 1, ratio, 0.0), alert_board_listed)
+
+
+@feature(rows=1, unit="fraction of listed shares")
+def dmi_short_ratio(margin_alerts_short_ratio: Array, alert_board_listed: Array) -> Array:
+    """Short balance of an issue under watch.
+
+    Source: common practice.
+    """
+    return _seen(margin_alerts_short_ratio / 100, alert_board_listed)
+
+
+@feature(rows=1, unit="fraction of listed shares")
+def dmi_long_ratio(margin_alerts_long_ratio: Array, alert_board_listed: Array) -> Array:
+    """Long balance of an issue under watch.
+
+    Source: common practice.
+    """
+    return _seen(margin_alerts_long_ratio / 100, alert_board_listed)
+
+
+@feature(rows=1, unit="fraction")
+def dmi_long_chg(
+    margin_alerts_long_change: Array, margin_alerts_long: Array, alert_board_listed: Array
+) -> Array:
+    """Change of the long balance since the session before, over the balance.
+
+    Source: common practice.
+    """
+    balance = np.where(margin_alerts_long > 0, margin_alerts_long, np.nan)
+    return _seen(margin_alerts_long_change / balance, alert_board_listed)
+
+
+@feature(rows=20, unit="sessions of volume")
+def dmi_long_chg_adv(
+    margin_alerts_long_change: Array,
+    alert_board_listed: Array,
+    dollar_volume: Array,
+    raw_close: Array,
+    stale: Array,
+) -> Array:
+    """Change of the long balance since the session before, over the volume of a session.
+
+    Source: common practice.
+    """
+    price = np.where(raw_close > 0, raw_close, np.nan)
+    traded = mean_traded_value(dollar_volume, stale, 20) / price
+    return _seen(margin_alerts_long_change / traded, alert_board_listed)
+
+
+@feature(rows=1, unit="order")
+def dmi_reg_stage(margin_alerts_stage: Array, alert_board_listed: Array) -> Array:
+    """How strict the rules on the issue are.
+
+    0 none, 1 caution, 2 daily publication, 3 to 6 restrictions, -1 lifted, 7 supervision
+
+    Source: the exchange's classes of margin regulation.
+    """
+    return _seen(margin_alerts_stage, alert_board_listed)
+
+
+_WORDS = {
+    "restricted": "the exchange restricts margin trading in it",
+    "daily_publication": "the exchange has its balances published daily",
+    "monitoring": "it is under special caution",
+    "restricted_by_lender": "the lender takes no new requests for its shares",
+    "caution_by_lender": "the lender has cautioned about its shares",
+    "unclear_or_alert": "there is unclear information about it, or an alert",
+}
+dmi_reason = tuple(
+    made(
+        f"dmi_reason_{name}",
+        "dmi",
+        _seen,
+        (f"margin_alerts_is_{name}", "alert_board_listed"),
+        rows=1,
+        unit="flag",
+        about=f"1 where the issue is under watch because {_WORDS[name]}.",
+        source="the exchange's reasons for daily publication.",
+    )
+    for name in REASONS
+)

@@ -1,0 +1,65 @@
+"""Articles about the symbol: how many, how long ago, and what the last ones were about."""
+
+import numpy as np
+
+from alpha_assets.features.base import feature, made
+from alpha_assets.features.kernels import Array, shift
+from alpha_assets.panel.states.news import EMBEDDED
+
+FADES = 0.9  # a session: what is left of an article's weight
+RECENT = 60  # sessions after which an article counts no more
+
+
+def _faded(embedding: Array, age: Array) -> Array:
+    """Return a number of the last articles' projection, fading with their age."""
+    known = ~np.isnan(age) & (age <= RECENT)
+    return np.where(known, embedding * FADES ** np.where(known, age, 0.0), np.nan)
+
+
+def _in_window(count: Array, n: int) -> Array:
+    """Return how many articles came in the last n sessions."""
+    so_far = np.where(np.isnan(count), 0.0, count)
+    return so_far - shift(so_far, n, before=0.0)
+
+
+@feature(rows=6, unit="articles")
+def news_count_5(news_count: Array) -> Array:
+    """Articles of the last five sessions.
+
+    Source: common practice.
+    """
+    return _in_window(news_count, 5)
+
+
+@feature(rows=21, unit="articles")
+def news_count_20(news_count: Array) -> Array:
+    """Articles of the last 20 sessions.
+
+    Source: common practice.
+    """
+    return _in_window(news_count, 20)
+
+
+@feature(rows=1, unit="sessions")
+def news_days_since(news_age: Array) -> Array:
+    """Sessions since the last article became known.
+
+    Source: common practice.
+    """
+    return news_age.copy()
+
+
+news_emb = tuple(
+    made(
+        f"news_{name}",
+        "news",
+        _faded,
+        (f"news_{name}", "news_age"),
+        rows=1,
+        unit="number",
+        about=f"Number {place} of the last articles' embedding, projected by fixed signs, fading "
+        "by 0.9 a session.",
+        source="Achlioptas (2003), J. Comput. Syst. Sci. 66.",
+    )
+    for place, name in enumerate(EMBEDDED)
+)

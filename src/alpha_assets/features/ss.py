@@ -1,0 +1,95 @@
+"""Short sales of the whole market, as a share of the day's sales; the same for every symbol."""
+
+from alpha_assets.features.base import feature
+from alpha_assets.features.kernels import Array, shift, window_mean
+from alpha_assets.features.shares import (
+    PAST_YEAR,
+    extreme_run,
+    fraction_below,
+    short_ratio,
+    trailing,
+)
+
+
+@feature(rows=1, unit="fraction")
+def ss_ratio(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """Short sales over all sales of the market, sums before ratios.
+
+    (restricted + exempt) / (selling + restricted + exempt), all sectors
+
+    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
+    """
+    return short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+
+
+@feature(rows=6, unit="fraction")
+def ss_ratio_mom_5(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """Change of the market's short ratio in five sessions.
+
+    x[t] - x[t-5]
+
+    Source: Diether, Lee & Werner (2009), Rev. Financ. Stud. 22.
+    """
+    ratio = short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    return ratio - shift(ratio, 5)
+
+
+@feature(rows=20, unit="fraction")
+def ss_ratio_ma_gap(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """Short mean of the market's short ratio less the long one.
+
+    MA_5(x) - MA_20(x)
+
+    Source: common practice.
+    """
+    ratio = short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    return window_mean(ratio, 5) - window_mean(ratio, 20)
+
+
+@feature(rows=60, unit="standard deviations")
+def ss_ratio_z_60(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """How unusual the market's short ratio is against its last 60 sessions.
+
+    (x - MA_60(x)) / SD_60(x)
+
+    Source: common practice.
+    """
+    return trailing(
+        short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt), 60
+    )
+
+
+@feature(rows=PAST_YEAR, unit="fraction")
+def ss_ratio_pct_252(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """Where the market's short ratio stands among its last 252 values.
+
+    values at or below today's / values known
+
+    Source: common practice.
+    """
+    return fraction_below(
+        short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    )
+
+
+@feature(rows=PAST_YEAR + 20, unit="sessions")
+def ss_ratio_ext_run(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """Sessions in a row that the market's short ratio has been extreme, at most 20; low ones < 0.
+
+    Source: common practice.
+    """
+    return extreme_run(
+        short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    )
