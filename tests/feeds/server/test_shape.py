@@ -1,4 +1,4 @@
-"""Every table has the columns, the order and the types of the samples beside the contract."""
+"""Every table has the columns, the order and the types of the samples."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.feeds.server.conftest import Ask
 
 from alpha_assets.feeds.jquants.wire import ENDPOINTS, HALF_DAY_COLUMNS
 
-SAMPLES = Path(__file__).resolve().parents[4] / "shared" / "feeds_samples.json"
+SAMPLES = Path(__file__).resolve().parents[1] / "samples.json"
 QUERIES: dict[str, dict[str, str]] = {
     "/markets/calendar": {},
     "/equities/master": {"date": "2020-09-28"},
@@ -20,8 +20,6 @@ QUERIES: dict[str, dict[str, str]] = {
 
 @pytest.fixture(scope="module")
 def samples() -> dict[str, list[dict[str, Any]]]:
-    if not SAMPLES.is_file():
-        pytest.skip("the samples are not beside this checkout (../shared/feeds_samples.json)")
     found: dict[str, list[dict[str, Any]]] = json.loads(SAMPLES.read_text(encoding="utf-8"))
     return found
 

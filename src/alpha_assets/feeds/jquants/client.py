@@ -1,6 +1,6 @@
 """Asking the API: pages, pauses, second tries, and what each refusal means.
 
-Status codes and waits: `feeds.md` 1.1.
+Source: the API's documentation of status codes and rate limits.
 """
 
 import csv

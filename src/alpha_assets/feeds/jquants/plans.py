@@ -1,6 +1,6 @@
 """What a subscription includes: how many requests a minute, how far back, which feeds.
 
-Source: `feeds.md` 1.1 (limits), 1.5 (depth), 1.4 (feeds).
+Source: the API's documentation of plans and rate limits.
 """
 
 from datetime import date, timedelta

@@ -261,6 +261,12 @@ def _listing_rows(told: pl.DataFrame, exit_word: str) -> pl.DataFrame:
     )
 
 
+def on_sessions(days: pl.Series, calendar: Calendar) -> pl.Series:
+    """Return whether each day is a session."""
+    held = calendar.is_session(days.to_numpy().astype("datetime64[D]"))
+    return pl.Series(held, dtype=pl.Boolean)
+
+
 def _sessions(calendar: Calendar, frame: pl.DataFrame) -> pl.Series:
     """Return the sessions among the days of a table."""
     days = dates(frame, "Date").drop_nulls().unique().sort()

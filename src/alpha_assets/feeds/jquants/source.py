@@ -13,9 +13,10 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds import FEEDS, SIDE_FEEDS
+from alpha_assets.feeds.american import AMERICAN
 from alpha_assets.feeds.base import CLOCK
-from alpha_assets.feeds.jquants import prices
+from alpha_assets.feeds.jquants import prices, side, statements
 from alpha_assets.feeds.jquants.client import Client, NotEntitled, Tally
 from alpha_assets.feeds.jquants.clock import Clock, SystemClock
 from alpha_assets.feeds.jquants.fetch import Progress, refresh
@@ -25,7 +26,24 @@ from alpha_assets.feeds.jquants.limiter import Limiter
 from alpha_assets.feeds.jquants.plans import includes
 from alpha_assets.feeds.jquants.spec import JQuantsSpec
 from alpha_assets.feeds.jquants.transport import RequestsTransport, Transport
-from alpha_assets.feeds.jquants.wire import BARS, CALENDAR, DIVIDEND, MASTER, TOPIX, Endpoint
+from alpha_assets.feeds.jquants.wire import (
+    BARS,
+    BREAKDOWN,
+    CALENDAR,
+    DIVIDEND,
+    EARNINGS_DATE,
+    FINS_SUMMARY,
+    INDICES,
+    INVESTOR_TYPES,
+    MARGIN_ALERT,
+    MARGIN_INTEREST,
+    MASTER,
+    OPTIONS_225,
+    SHORT_RATIO,
+    SHORT_SALE_REPORT,
+    TOPIX,
+    Endpoint,
+)
 from alpha_assets.spec import digest
 from alpha_assets.store.trouble import disk_errors
 
@@ -37,6 +55,8 @@ NO_TABLE = {
     "membership": "the J-Quants API has no index members",
     "borrow": "the J-Quants API has no lending fees; the market's default fee is used",
     "rates": "the J-Quants API has no cash rate; 0 is used",
+    "news": "the J-Quants API has no articles",
+    **dict.fromkeys(AMERICAN, "the J-Quants API has only Japanese feeds"),
 }
 # Without it there is no road; the others can be missing.
 INDISPENSABLE = "daily_bars"
@@ -56,6 +76,9 @@ class Table:
         None  # of all parts, as of today
     )
     of_stocks: bool = True  # has rows of issues, of which only common stock may be wanted
+    # Our column by which the last of several rows of a key is told, where the API may have more
+    # than the feed has room for.
+    last_by: str | None = None
 
 
 TABLES: dict[str, Table] = {
@@ -69,6 +92,47 @@ TABLES: dict[str, Table] = {
     ),
     "benchmark": Table(TOPIX, TOPIX.columns, prices.benchmark, of_stocks=False),
     "dividends": Table(DIVIDEND, DIVIDEND.columns, lambda rows, _: rows, prices.dividends),
+    "sector_short_selling": Table(
+        SHORT_RATIO,
+        SHORT_RATIO.columns,
+        lambda rows, _: side.sector_short_selling(rows),
+        of_stocks=False,
+    ),
+    "short_positions": Table(
+        SHORT_SALE_REPORT,
+        SHORT_SALE_REPORT.columns,
+        lambda rows, _: side.short_positions(rows),
+        last_by="disclosed",
+    ),
+    "margin": Table(
+        MARGIN_INTEREST,
+        MARGIN_INTEREST.columns,
+        lambda rows, _: side.margin(rows),
+        last_by="published",
+    ),
+    "margin_alerts": Table(
+        MARGIN_ALERT, MARGIN_ALERT.columns, lambda rows, _: side.margin_alerts(rows)
+    ),
+    "investor_types": Table(
+        INVESTOR_TYPES,
+        INVESTOR_TYPES.columns,
+        lambda rows, _: side.investor_types(rows),
+        of_stocks=False,
+    ),
+    "index_options": Table(
+        OPTIONS_225,
+        side.OPTION_TEXT,
+        lambda rows, _: side.index_options(rows),
+        of_stocks=False,
+    ),
+    "sector_indices": Table(INDICES, INDICES.columns, side.sector_indices, of_stocks=False),
+    "statements": Table(
+        FINS_SUMMARY, statements.COLUMNS, lambda rows, _: statements.statements(rows)
+    ),
+    "earnings_dates": Table(
+        EARNINGS_DATE, EARNINGS_DATE.columns, lambda rows, _: side.earnings_dates(rows)
+    ),
+    "breakdown": Table(BREAKDOWN, BREAKDOWN.columns, lambda rows, _: side.breakdown(rows)),
 }
 
 
@@ -219,7 +283,7 @@ class JQuantsSource:
                 )
                 for rows in self._read(table.endpoint, columns, since)
             ]
-            made = pl.concat(parts, rechunk=True)
+            made = _sorted(pl.concat(parts, rechunk=True), feed, table.last_by)
             if table.finished:
                 made = table.finished(made, self._today())
         except FeedError as error:
@@ -314,6 +378,19 @@ class JQuantsSource:
         kept[endpoint] = {"plan": self.spec.plan, "said": said, "at": at}
         with disk_errors(path, "write"):
             path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _sorted(rows: pl.DataFrame, feed: str, last_by: str | None) -> pl.DataFrame:
+    """Return the rows of all parts in the order of their key, the last of each where asked."""
+    if feed not in SIDE_FEEDS:
+        return rows
+    key = [name for name in (*FEEDS[feed].key, FEEDS[feed].version) if name is not None]
+    if "revision" in rows.columns:
+        key.append("revision")
+    if last_by is not None:
+        rows = rows.sort(*key, last_by, nulls_last=False)
+        return rows.unique(key, keep="last", maintain_order=True)
+    return rows.sort(key, maintain_order=True)
 
 
 def _empty(feed: str) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Columns of the statement summaries, short and long names.
 
 Each word is `short=long`: the name that the API uses and the one that some files of history
-use; one name where they are the same.  Source: `feeds.md` 6.1.
+use; one name where they are the same.  Source: the API's documentation.
 """
 
 SUMMARY = """

@@ -1,7 +1,7 @@
 """The API's tables as they cross the wire: paths, columns, how each must be asked for.
 
 Columns are written `short=long`: the API's name, and the long name that some files of history
-use.  Source: `feeds.md` 1.4, 2.3 and sections 3 to 6.
+use.  Source: the API's documentation of each endpoint and of its hours of publication.
 """
 
 from dataclasses import dataclass

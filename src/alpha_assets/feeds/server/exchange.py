@@ -1,6 +1,6 @@
 """What one request is answered with: keys, plans, limits, pages, files.
 
-Source: `feeds.md` 1.1, 1.2, 1.5 and 10.
+Source: the API's documentation of keys, plans, limits, pages and files.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Which parameters each table takes, which it cannot do without, and what they select.
 
-Source: `feeds.md` sections 3 to 6.
+Source: the API's documentation of each endpoint.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Names and codes of the Tokyo exchange, for the rows of the issues master.
 
-Source: `feeds.md` 3.2.
+Source: the API's documentation of the issues master.
 """
 
 import numpy as np
