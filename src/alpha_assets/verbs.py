@@ -89,7 +89,7 @@ def open_road(
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     home = markets_of(recipe)[0]
-    loaded = load_market(market or home, overrides=of_market, data=data)
+    loaded = load_market(market or home, overrides=of_market, data=data, storage=storage)
     return Road(
         loaded,
         Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),

@@ -250,7 +250,7 @@ def _with_vendor_level(road: Road, notes: list[str]) -> Road:
     if market.price_level == "split_adjusted":
         return road
     spec = market.spec.model_copy(update={"price_level": "split_adjusted"})
-    vendor = Market(market.name, spec)
+    vendor = Market(market.name, spec, market.storage)
     left_out = [name for name in vendor.missing_features if name not in market.missing_features]
     named = sorted(set(left_out) & set(recipe.spec.features.names))
     if named:

@@ -3,6 +3,7 @@
 Composes the specs that the rooms below declare; `pipelines/markets/<name>.toml` holds one.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +20,21 @@ from alpha_assets.errors import SpecError
 from alpha_assets.features import CATALOG, Feature, missing_features, own_features
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
+from alpha_assets.feeds.jquants import JQuantsSource, JQuantsSpec
 from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.universe import UniverseSpec, check_universe
 from alpha_assets.road.pipelines import named_file
 from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
 # Folders that stand beside recipes in `storage/<market>/`.
 RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
 
 PriceLevel = Literal["raw", "split_adjusted"]
+
+LANDING_VARIABLE = "ALPHA_LANDING"  # where rows of an API are kept as they came
+LANDING = "_landing"  # below the storage root, unless the variable says otherwise
 
 
 class SimSourceSpec(Spec):
@@ -50,7 +56,7 @@ class MarketSpec(Spec):
     about: str
     currency: str
     first_month: str
-    source: SimSourceSpec | FilesSourceSpec = Field(discriminator="kind")
+    source: SimSourceSpec | FilesSourceSpec | JQuantsSpec = Field(discriminator="kind")
     calendar: CalendarSpec
     price_level: PriceLevel | None = None  # None: as the source says
     max_stale: int = Field(default=20, ge=1, le=60)
@@ -76,6 +82,7 @@ class Market:
 
     name: str
     spec: MarketSpec
+    storage: str | None = None  # where an API's rows land; None: as the environment says
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -87,7 +94,18 @@ class Market:
         """Where raw rows come from."""
         if isinstance(self.spec.source, FilesSourceSpec):
             return FilesSource(self.spec.source, self.calendar)
+        if isinstance(self.spec.source, JQuantsSpec):
+            return JQuantsSource(self.spec.source, self.calendar, self.landing)
         return SimSource(self.spec.sim, self.calendar)
+
+    @property
+    def landing(self) -> Path:
+        """Where rows of an API land, each market's apart; nothing else may be in it."""
+        named = os.environ.get(LANDING_VARIABLE)
+        if named:
+            return Path(named).expanduser().absolute() / self.name
+        url = self.storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+        return storage_root(url) / LANDING / self.name
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
@@ -175,13 +193,20 @@ class Market:
         return self.spec.feeds.get(feed, FeedSetting())
 
 
-def load_market(name: str, *, overrides: Sequence[str] = (), data: Path | None = None) -> Market:
+def load_market(
+    name: str,
+    *,
+    overrides: Sequence[str] = (),
+    data: Path | None = None,
+    storage: str | None = None,
+) -> Market:
     """Return a market by name.
 
     Args:
         name: of a file in `pipelines/markets/`.
         overrides: `section.key=value`; `signal=…` is short for `sim.signal=…`.
         data: a folder; the market then reads `files` from there, with its other settings.
+        storage: below which an API's rows land; default: `ALPHA_STORAGE`, else `storage`.
 
     Raises:
         SpecError: unknown name, or a file that does not say what it must.
@@ -192,7 +217,7 @@ def load_market(name: str, *, overrides: Sequence[str] = (), data: Path | None =
     )
     if data is not None:
         tables = _reading_files(tables, data)
-    return Market(name=name, spec=parse_spec(tables, MarketSpec, origin=str(path.name)))
+    return Market(name, parse_spec(tables, MarketSpec, origin=str(path.name)), storage)
 
 
 def _reading_files(tables: Mapping[str, Any], data: Path) -> dict[str, Any]:
