@@ -6,10 +6,11 @@ from alpha_assets.calendar import month_range
 from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
 from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
-from alpha_assets.features import max_lookback
+from alpha_assets.features import TRAILING, max_lookback
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
+from alpha_assets.road.frames import market_wide
 from alpha_assets.road.market import Market
 
 LOCAL_SOURCES = ("sim", "files")  # a second try would find what the first one found
@@ -117,7 +118,10 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[
-            dg.AssetDep(dg.AssetKey([market.name, "features"])),
+            since(
+                dg.AssetKey([market.name, "features"]),
+                months_spanned(market.calendar, TRAILING - 1 if market_wide(market) else 0),
+            ),
             since(dg.AssetKey([market.name, "panel"]), months_spanned(market.calendar, lookback)),
         ],
     )

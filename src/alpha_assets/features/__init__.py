@@ -5,8 +5,9 @@
 
 from alpha_assets.features import liquidity, price, risk, trading, trend, volatility
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
-from alpha_assets.features.compute import compute_features, max_lookback
-from alpha_assets.features.cross_section import CrossSection, cross_section, trailing_z
+from alpha_assets.features.compute import compute_features, market_series, max_lookback
+from alpha_assets.features.cross_section import TRAILING, CrossSection, cross_section, trailing_z
+from alpha_assets.features.interactions import interaction, is_interaction
 from alpha_assets.features.own import own_features
 from alpha_assets.features.selection import FeaturesSpec, missing_features, select
 from alpha_assets.features.side import SIDE_CATALOG
@@ -56,14 +57,34 @@ CATALOG: tuple[Feature, ...] = (
     *SIDE_CATALOG,
 )
 
+_STARTER = (
+    ("mom_12_1", "sector_short_z_60", "Momentum where the sector is sold short."),
+    ("rev_5", "turn_z", "Reversal where much is traded."),
+    ("ivol_60", "margin_long_adv", "Own volatility where customers are long on margin."),
+    ("ssp_chg_20", "ret_20", "Growing short positions against the month's return."),
+    ("dist_high_252", "flow_frgn_z", "Distance from the high while foreigners buy."),
+    ("beta_60", "opt_iv_z", "Beta while options are dear."),
+    ("margin_imbalance", "margin_is_borrowable", "Margin imbalance where shares can be lent."),
+)
+_BY_NAME = {feature.name: feature for feature in CATALOG}
+INTERACTIONS: tuple[Feature, ...] = tuple(
+    interaction(_BY_NAME[a], _BY_NAME[b], about)
+    for a, b, about in _STARTER
+    if a in _BY_NAME and b in _BY_NAME
+)
+
 __all__ = [
     "CATALOG",
+    "INTERACTIONS",
     "SESSIONS_PER_YEAR",
+    "TRAILING",
     "CrossSection",
     "Feature",
     "FeaturesSpec",
     "compute_features",
     "cross_section",
+    "is_interaction",
+    "market_series",
     "max_lookback",
     "missing_features",
     "own_features",

@@ -177,6 +177,30 @@ class _Grid:
         )
 
 
+def market_series(
+    rows: pl.DataFrame,
+    catalog: Sequence[Feature],
+    sessions: NDArray[np.datetime64],
+    *,
+    own: Sequence[Join] = (),
+) -> pl.DataFrame:
+    """Return market-wide features of rows that hold one session each.
+
+    Args:
+        rows: `session` and the market-wide columns of the panel.
+        catalog: market-wide features.
+        sessions: of the rows, sorted.
+        own: joins of the market's own feeds.
+    """
+    inputs = {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
+    keys_of = Keys.of(rows, "market", sessions, inputs)
+    made = [
+        _nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
+        for item in catalog
+    ]
+    return rows.select("session").with_columns(made)
+
+
 def columns_behind(catalog: Iterable[Feature], inputs: Mapping[str, Input]) -> tuple[str, ...]:
     """Return the panel columns that one symbol's own features are made of, in a fixed order."""
     found: dict[str, None] = {}

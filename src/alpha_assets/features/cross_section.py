@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
+from alpha_assets.features.interactions import is_interaction
 from alpha_assets.features.kernels import Array, window_moments
 
 KEYS = ("session", "symbol")
@@ -46,7 +47,8 @@ class CrossSection(NamedTuple):
     """The table, and what became of each feature.
 
     Attributes:
-        frame: `session`, `symbol`, `<feature>_cs_z`, `<family>_missing`, `sector`.
+        frame: `session`, `symbol`, `<feature>_cs_z`, `<series>_ts_z`, `<family>_missing`,
+            `sector`.
         counts: per `feature`: `n_rows`, `n_missing` rows, and of `n_sessions` those that were
             left at 0 for `n_thin` too few names or `n_constant` all values equal.
     """
@@ -62,11 +64,15 @@ def cross_section(
     catalog: Sequence[Feature],
     rules: SectionRules,
     *,
+    series: pl.DataFrame | None = None,
     threads: int = 1,
 ) -> CrossSection:
     """Return the features of the universe's rows as z-scores within each session.
 
     winsorise at the quantiles q and 1 - q, z = (x - mean) / sd (ddof 0), clip, missing = 0
+
+    A market-wide feature is equal for all symbols: it is compared with its own last 252 sessions
+    instead (`_ts_z`).  A product of two features is made of their z-scores.
 
     Args:
         features: `session`, `symbol` and the catalogue's columns, sorted by session, symbol.
@@ -74,11 +80,16 @@ def cross_section(
         panel: `session`, `symbol`, `sector` as known at the session.
         catalog: the features to take, in the order wanted.
         rules: of the universe: `min_names`, `winsorise`, `clip`.
+        series: `session` and the market-wide features, one row for each of the market's sessions
+            from `TRAILING` - 1 before the first; needed where the catalogue has such features.
         threads: how many work at once; changes no bit.
 
     Raises:
         BadInput: a universe row has no features, or a catalogued column is missing.
     """
+    products = [item for item in catalog if is_interaction(item)]
+    wide = [item.name for item in catalog if item.scope == "market"]
+    catalog = [item for item in catalog if not is_interaction(item) and item.scope != "market"]
     names = [item.name for item in catalog]
     missing = [name for name in names if name not in features.columns]
     if missing:
@@ -123,9 +134,16 @@ def cross_section(
             n_missing_F += missing_F
             n_thin_F += thin_F
             n_constant_F += constant_F
+    in_time = _in_time(series, wide, keys["session"], rules.clip)
+    crossed = {
+        item.name: _crossed([in_time.get(part, z.get(part)) for part in item.inputs], edges, rules)
+        for item in products
+    }
     frame = keys.select(
         *KEYS,
-        *[pl.Series(f"{name}_cs_z", z.pop(name)) for name in names],
+        *[pl.Series(f"{name}_cs_z", z[name]) for name in names],
+        *[pl.Series(f"{name}_cs_z", x_R) for name, x_R in crossed.items()],
+        *[pl.Series(f"{name}_ts_z", x_R) for name, x_R in in_time.items()],
         *[pl.Series(f"{family}_missing", share_R) for family, share_R in families.items()],
         "sector",
     )
@@ -171,6 +189,38 @@ def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
     np.maximum(x_NF, -rules.clip, out=x_NF)
     x_NF += 0.0  # -0.0 becomes 0.0
     return SectionZ(x_NF, is_thin_F, is_constant_F)
+
+
+def _in_time(
+    series: pl.DataFrame | None, names: Sequence[str], session: pl.Series, clip: float
+) -> dict[str, NDArray[np.float32]]:
+    """Return the market-wide features' z-scores in time, spread over the rows; 0 where unknown."""
+    if not names:
+        return {}
+    missing = [name for name in names if series is None or name not in series.columns]
+    if series is None or missing:
+        raise BadInput(f"the market-wide series lack {', '.join(missing)}; rebuild features")
+    at_R = np.searchsorted(series["session"].to_numpy(), session.to_numpy())
+    made = {}
+    for name in names:
+        x_D1 = series[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[:, None]
+        z_D = np.nan_to_num(np.clip(trailing_z(x_D1)[:, 0], -clip, clip)) + 0.0
+        made[name] = z_D.astype(np.float32)[at_R]
+    return made
+
+
+def _crossed(
+    parts: Sequence[NDArray[np.float32] | None], edges: NDArray[np.int64], rules: SectionRules
+) -> NDArray[np.float32]:
+    """Return the product of two z-scores, standardised across each session's symbols."""
+    x_R = np.ones(edges[-1], dtype=np.float32)
+    for part_R in parts:
+        assert part_R is not None, "both parts are in the catalogue"
+        x_R *= part_R
+    made = np.zeros(len(x_R), dtype=np.float32)
+    for start, stop in itertools.pairwise(edges):
+        made[start:stop] = section_z(x_R[None, start:stop], rules).z_NF[:, 0]
+    return made
 
 
 def trailing_z(x_DN: Array, n: int = TRAILING) -> Array:

@@ -17,6 +17,8 @@ from alpha_assets.road.frames import (
     panel_rows,
     panel_start,
     section_rows,
+    series_rows,
+    series_start,
     sessions_back,
     tradable_rows,
     universe_start,
@@ -259,7 +261,8 @@ def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decis
     known = {name: table.read(until=instant) for name, table in road.raw.items() if table.months()}
     panel = panel_rows(road.market, known, start, session)
     features = feature_rows(road.market, panel, first, session)
-    section = section_rows(road.market, rules, features, panel, first, session).frame
+    series = series_rows(road.market, known, series_start(road.market, first), session)
+    section = section_rows(road.market, rules, features, panel, first, session, series=series).frame
     found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
     return Decision(
         session=session,

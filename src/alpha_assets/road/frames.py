@@ -12,12 +12,15 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar, Dates, as_date
 from alpha_assets.features import (
+    TRAILING,
     CrossSection,
     Feature,
     compute_features,
     cross_section,
+    market_series,
     max_lookback,
 )
+from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec, universe
 from alpha_assets.road.market import Market
@@ -27,6 +30,17 @@ def offered_features(market: Market) -> tuple[Feature, ...]:
     """Return the catalogued features that the market can have."""
     missing = market.missing_features
     return tuple(feature for feature in market.catalog if feature.name not in missing)
+
+
+def offered_choice(market: Market) -> tuple[Feature, ...]:
+    """Return what a cross-section holds: the offered features and the products of them."""
+    missing = market.missing_features
+    return tuple(feature for feature in market.choice if feature.name not in missing)
+
+
+def market_wide(market: Market) -> tuple[Feature, ...]:
+    """Return the offered features that are equal for all symbols."""
+    return tuple(feature for feature in offered_features(market) if feature.scope == "market")
 
 
 def sessions_back(calendar: Calendar, session: object, n: int) -> date:
@@ -58,10 +72,60 @@ def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -
     start = panel_start(market, first)
     sessions: Dates = market.calendar.between(start, last)
     rows = compute_features(panel, offered, first, last, sessions=sessions, own=market.own_joins)
-    lacking = [pl.lit(None, dtype=pl.Float32).alias(name) for name in market.missing_features]
+    known = {feature.name for feature in offered}
+    lacking = [
+        pl.lit(None, dtype=pl.Float32).alias(feature.name)
+        for feature in market.catalog
+        if feature.name not in known
+    ]
     return rows.with_columns(lacking).select(
         "session", "symbol", *[feature.name for feature in market.catalog]
     )
+
+
+def series_start(market: Market, first: object) -> date:
+    """Return the first session that z-scores in time of `first` look back to."""
+    return (
+        sessions_back(market.calendar, first, TRAILING - 1)
+        if market_wide(market)
+        else as_date(market.calendar.sessions[market.calendar.index_of(first)])
+    )
+
+
+def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """Return the market-wide features of stored rows, one row a session.
+
+    Args:
+        market: whose features they are.
+        features: rows from `series_start` on.
+        first: first session of the series.
+        last: its last session.
+    """
+    sessions = pl.DataFrame({"session": market.calendar.between(first, last)})
+    names = [feature.name for feature in market_wide(market)]
+    told = features.select("session", *names).unique("session", keep="first", maintain_order=True)
+    return sessions.join(told, on="session", how="left", maintain_order="left")
+
+
+def series_rows(
+    market: Market, raw: Mapping[str, pl.LazyFrame], first: date, last: date
+) -> pl.DataFrame:
+    """Return the market-wide features of `first` to `last` from raw rows alone.
+
+    They need no panel of all symbols: one row a session, from the first that has bars on.
+    """
+    wide = market_wide(market)
+    begin = raw["daily_bars"].select(pl.col("available_at").min()).collect().item()
+    begun = market.calendar.sessions[market.calendar.effective(np.datetime64(begin, "us"))]
+    start = max(sessions_back(market.calendar, first, max_lookback(wide) - 1), as_date(begun))
+    sessions = market.calendar.between(start, last)
+    rows = pl.DataFrame({"session": sessions})
+    for join in market.joins:
+        if join.scope == "market" and join.feed in raw:
+            rows = join_states(rows, raw[join.feed], join, market.calendar)
+    made = market_series(rows, wide, sessions, own=market.own_joins)
+    spanned = pl.DataFrame({"session": market.calendar.between(first, last)})
+    return spanned.join(made, on="session", how="left", maintain_order="left")
 
 
 def universe_start(market: Market, rules: UniverseSpec, first: object) -> date:
@@ -76,16 +140,29 @@ def section_rows(
     panel: pl.DataFrame,
     first: date,
     last: date,
+    *,
+    series: pl.DataFrame,
 ) -> CrossSection:
-    """Return the z-scored features of the universe's rows from `first` to `last`."""
+    """Return the z-scored features of the universe's rows from `first` to `last`.
+
+    Args:
+        market: whose features they are.
+        rules: of the universe.
+        features: of the sessions, at least.
+        panel: with the look-back of the universe.
+        first: first session wanted.
+        last: last session wanted.
+        series: the market-wide features from `series_start` on, one row a session.
+    """
     members = universe(panel, rules, first, last)
     within = pl.col("session").is_between(first, last)
     return cross_section(
         features.filter(within),
         members,
         panel.filter(within),
-        offered_features(market),
+        offered_choice(market),
         rules,
+        series=series,
     )
 
 

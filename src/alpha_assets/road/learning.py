@@ -238,7 +238,7 @@ def training_data(road: Road, split: Split) -> Dataset:
         split,
         steps=recipe.spec.training.sequence,
         features=section_columns(recipe.features),
-        market_features=market_columns(section),
+        market_features=market_columns(recipe.features),
         horizons=recipe.spec.label.horizons,
     )
     labels = labels_between(
@@ -271,11 +271,11 @@ def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
     """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
     families = dict.fromkeys(feature.family for feature in features)
     return (
-        *[f"{feature.name}_cs_z" for feature in features],
+        *[f"{feature.name}_cs_z" for feature in features if feature.scope != "market"],
         *[f"{family}_missing" for family in families],
     )
 
 
-def market_columns(section: pl.DataFrame) -> tuple[str, ...]:
-    """Return the market-wide series of a cross-section."""
-    return tuple(name for name in section.columns if name.endswith("_ts_z"))
+def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
+    """Return the columns of the market-wide series that a model reads."""
+    return tuple(f"{feature.name}_ts_z" for feature in features if feature.scope == "market")

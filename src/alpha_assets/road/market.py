@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.errors import SpecError
-from alpha_assets.features import CATALOG, Feature, missing_features, own_features
+from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_features, own_features
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.feeds.jquants import JQuantsSource, JQuantsSpec
@@ -144,7 +144,7 @@ class Market:
             offered.append("raw_price_level")
         if self.spec.calendar.exchange == "XTKS":
             offered.append("tse_ticks")
-        return missing_features(self.catalog, offered, self.feeds_off)
+        return missing_features(self.choice, offered, self.feeds_off)
 
     @cached_property
     def joins(self) -> tuple[Join, ...]:
@@ -160,6 +160,11 @@ class Market:
     def catalog(self) -> tuple[Feature, ...]:
         """Every feature that there is, those of the market's own feeds last."""
         return (*CATALOG, *own_features(self.own_joins))
+
+    @cached_property
+    def choice(self) -> tuple[Feature, ...]:
+        """What a recipe may name: the catalogue, and the products of its features."""
+        return (*self.catalog, *INTERACTIONS)
 
     @cached_property
     def data_digest(self) -> str:

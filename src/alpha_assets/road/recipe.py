@@ -75,7 +75,7 @@ class Recipe:
     @cached_property
     def features(self) -> tuple[Feature, ...]:
         """The catalogued features that the recipe reads, in catalogue order."""
-        return select(self.market.catalog, self.spec.features, self.market.missing_features)
+        return select(self.market.choice, self.spec.features, self.market.missing_features)
 
     @property
     def costs(self) -> CostsSpec:

@@ -13,11 +13,15 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road.frames import (
     feature_rows,
+    market_wide,
     panel_rows,
     panel_start,
     section_rows,
+    series_of,
+    series_start,
     span_of,
     universe_start,
 )
@@ -88,8 +92,9 @@ def cross_section_inputs(road: Road, universe: str, month: str) -> dict[str, str
     """Return what a month of a cross-section is made from."""
     first = road.market.calendar.month_sessions(month)[0]
     start = month_of(universe_start(road.market, road.market.universe(universe), first))
+    series = month_of(series_start(road.market, first))
     return {
-        "features": road.features.combined_hash(month, month),
+        "features": road.features.combined_hash(series, month),
         "panel": road.panel.combined_hash(start, month),
     }
 
@@ -141,7 +146,18 @@ def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list
             pl.col("session").is_between(start, last)
         )
         features = road.features.read(month_of(first), month_of(last))
-        made = section_rows(road.market, rules, features.collect(), panel.collect(), first, last)
+        begin = series_start(road.market, first)
+        names = [feature.name for feature in market_wide(road.market)]
+        told = road.features.read(month_of(begin), month_of(last)).select("session", *names)
+        made = section_rows(
+            road.market,
+            rules,
+            features.collect(),
+            panel.select(*PANEL_SCHEMA).collect(),
+            first,
+            last,
+            series=series_of(road.market, told.collect(), begin, last),
+        )
         return made.frame
 
     return _make_months(
