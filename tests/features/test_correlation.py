@@ -191,12 +191,12 @@ def test_the_strongest_neighbours_come_first_and_equals_by_order() -> None:
 
 def test_weekly_graphs_are_those_of_their_windows() -> None:
     rng = np.random.default_rng(2)
-    returns = rng.normal(0, 0.02, (70, 6))
+    returns = rng.normal(0, 0.02, (70, 24))
     returns[:, :3] += rng.normal(0, 0.03, 70)[:, None]
-    graphs = dict(weekly_graphs(returns, np.ones((70, 6), dtype=bool), np.array([61, 66])))
+    graphs = dict(weekly_graphs(returns, np.ones((70, 24), dtype=bool), np.array([61, 66])))
     assert list(graphs) == [61, 66]
     window = returns[7:67]
-    alone = correlation_graph(window, window.mean(axis=1), np.ones(6, dtype=bool))
+    alone = correlation_graph(window, window.mean(axis=1), np.ones(24, dtype=bool))
     assert len(alone.weight_E) >= 6
     assert edges(graphs[66]) == pytest.approx(edges(alone), abs=1e-6)
 
