@@ -65,9 +65,14 @@ def sessions_have_bars(road: Road) -> Answer:
 
 
 def features_are_filled(road: Road) -> Answer:
-    """Ask whether each feature is known for most rows that have its history, in every month."""
-    offered = offered_features(road.market)
-    features = road.features.read()
+    """Ask whether each feature of bars is known for most rows with its history, in every month.
+
+    Features of side feeds are sparse where the feed is: families of theirs have limits of their
+    own, in `coverage`.
+    """
+    offered = [feature for feature in offered_features(road.market) if not feature.feeds]
+    names = ["session", "symbol", *[feature.name for feature in offered]]
+    features = road.features.read().select(names)
     history = road.panel.read().select("session", "symbol", "n_bars")
     joined = features.join(history, on=["session", "symbol"])
     enough = {f.name: pl.col("n_bars") >= f.lookback for f in offered}
