@@ -1,6 +1,6 @@
 """The whole road in one process, doing only what is stale."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -127,14 +127,14 @@ def status(road: Road) -> list[dict[str, Any]]:
     months = months_of_data(road)
     universe = road.the_recipe.spec.universe.name
     data_digest, recipe_digest = road.market.data_digest, road.the_recipe.digest
-    market_stages: list[tuple[str, MonthTable, str, Callable[[str], dict[str, str]]]] = [
-        ("panel", road.panel, data_digest, lambda m: stages.panel_inputs(road, m)),
-        ("features", road.features, data_digest, lambda m: stages.features_inputs(road, m)),
+    market_stages: list[tuple[str, MonthTable, str, stages.Inputs]] = [
+        ("panel", road.panel, data_digest, stages.panel_inputs(road, months)),
+        ("features", road.features, data_digest, stages.features_inputs(road, months)),
         (
             f"cross_section/{universe}",
             road.section,
             stages.cross_section_digest(road, universe),
-            lambda m: stages.cross_section_inputs(road, universe, m),
+            stages.cross_section_inputs(road, universe, months),
         ),
     ]
     for name, table, made_by, inputs in market_stages:

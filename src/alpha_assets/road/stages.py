@@ -5,7 +5,7 @@ folder a month with the hashes of all that it read.  Making a month again, alone
 others, gives the same bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -28,6 +28,8 @@ from alpha_assets.road.frames import (
 from alpha_assets.road.road import Made, Road, manifest_of, require_months, staleness
 from alpha_assets.spec import digest
 from alpha_assets.store.table import MonthTable
+
+Inputs = dict[str, dict[str, str]]  # month -> input -> hash
 
 RUN_AGAIN = "alpha-assets run makes it"
 MONTHS_AT_ONCE = 36
@@ -67,36 +69,45 @@ def raw_until(road: Road, month: str) -> dict[str, pl.LazyFrame]:
     return {name: table.read(last=month) for name, table in road.raw.items() if table.months()}
 
 
-def raw_hashes(road: Road, month: str) -> dict[str, str]:
-    """Return one hash per feed over its months up to `month`: what a panel is made from."""
-    return {
-        f"raw/{name}": table.combined_hash(None, month)
+def panel_inputs(road: Road, months: Sequence[str]) -> Inputs:
+    """Return what each month of the panel is made from: every feed's months up to its own."""
+    known = {
+        f"raw/{name}": table.table.hashes_at_hand()
         for name, table in road.raw.items()
         if table.months()
     }
-
-
-def panel_inputs(road: Road, month: str) -> dict[str, str]:
-    """Return what a month of the panel is made from."""
-    return raw_hashes(road, month)
-
-
-def features_inputs(road: Road, month: str) -> dict[str, str]:
-    """Return what a month of features is made from."""
-    first = road.market.calendar.month_sessions(month)[0]
-    start = month_of(panel_start(road.market, first))
-    return {"panel": road.panel.combined_hash(start, month)}
-
-
-def cross_section_inputs(road: Road, universe: str, month: str) -> dict[str, str]:
-    """Return what a month of a cross-section is made from."""
-    first = road.market.calendar.month_sessions(month)[0]
-    start = month_of(universe_start(road.market, road.market.universe(universe), first))
-    series = month_of(series_start(road.market, first))
     return {
-        "features": road.features.combined_hash(series, month),
-        "panel": road.panel.combined_hash(start, month),
+        month: {name: hashes.combined(None, month) for name, hashes in known.items()}
+        for month in months
     }
+
+
+def features_inputs(road: Road, months: Sequence[str]) -> Inputs:
+    """Return what each month of features is made from."""
+    panel = road.panel.hashes_at_hand()
+    return {
+        month: {"panel": panel.combined(month_of(panel_start(road.market, first)), month)}
+        for month, first in _firsts(road, months)
+    }
+
+
+def cross_section_inputs(road: Road, universe: str, months: Sequence[str]) -> Inputs:
+    """Return what each month of a cross-section is made from."""
+    rules = road.market.universe(universe)
+    panel, features = road.panel.hashes_at_hand(), road.features.hashes_at_hand()
+    return {
+        month: {
+            "features": features.combined(month_of(series_start(road.market, first)), month),
+            "panel": panel.combined(month_of(universe_start(road.market, rules, first)), month),
+        }
+        for month, first in _firsts(road, months)
+    }
+
+
+def _firsts(road: Road, months: Sequence[str]) -> list[tuple[str, date]]:
+    """Return each month with its first session."""
+    sessions = road.market.calendar.month_sessions
+    return [(month, as_date(sessions(month)[0])) for month in months]
 
 
 def cross_section_digest(road: Road, universe: str) -> str:
@@ -166,7 +177,7 @@ def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list
         road.cross_section(universe),
         months,
         cross_section_digest(road, universe),
-        lambda road, month: cross_section_inputs(road, universe, month),
+        lambda road, months: cross_section_inputs(road, universe, months),
         rows,
     )
 
@@ -175,12 +186,12 @@ def stale_months(
     table: MonthTable,
     months: Sequence[str],
     made_by: str,
-    inputs: Callable[[str], dict[str, str]],
+    inputs: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
     """Return the months that are missing or stale, and why."""
     found = {}
     for month in months:
-        reason = staleness(table.folder(month), made_by, inputs(month))
+        reason = staleness(table.folder(month), made_by, inputs[month])
         if reason:
             found[month] = reason
     return found
@@ -208,7 +219,7 @@ def _make_months(
     table: MonthTable,
     months: Sequence[str],
     made_by: str,
-    inputs: Callable[[Road, str], dict[str, str]],
+    inputs: Callable[[Road, Sequence[str]], Inputs],
     rows: Callable[[date, date], pl.DataFrame],
 ) -> list[Made]:
     """Make a stage's months that are not fresh, neighbours in one go, and say of what."""
@@ -216,7 +227,8 @@ def _make_months(
         return []
     _check_reach(road, stage, max(months))
     edge = frontier(road)
-    stale = stale_months(table, months, made_by, lambda month: inputs(road, month))
+    known = inputs(road, months)
+    stale = stale_months(table, months, made_by, known)
     for run in neighbours(list(stale)):
         road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
         first, _ = span_of(road.market.calendar.month_sessions(run[0]))
@@ -225,7 +237,7 @@ def _make_months(
         for month in run:
             start, stop = span_of(road.market.calendar.month_sessions(month))
             of_month = frame.filter(pl.col("session").is_between(start, stop))
-            table.write(month, of_month, manifest_of(made_by, inputs(road, month)))
+            table.write(month, of_month, manifest_of(made_by, known[month]))
     return [Made.found(stage, month, table.folder(month)) for month in sorted(months)]
 
 

@@ -144,6 +144,10 @@ class MonthTable:
         """Return one hash for all finished months of a span: which they are, what they say."""
         return combined_hash(self.hashes(first, last))
 
+    def hashes_at_hand(self) -> "KnownHashes":
+        """Return the hashes of all finished months, read once for many questions."""
+        return KnownHashes(self.hashes())
+
     def _check_alike(self, schemas: dict[str, dict[str, str]]) -> None:
         """Refuse months that differ in their columns, naming the first and the last."""
         last = max(schemas)
@@ -156,6 +160,18 @@ class MonthTable:
                     f"{odd[0]}); another version wrote one of them: delete "
                     f"{self.folder(month).path} and run again"
                 )
+
+
+@dataclass(frozen=True)
+class KnownHashes:
+    """The content hashes of a table's months as they were at one moment."""
+
+    of_month: dict[str, str]
+
+    def combined(self, first: str | None = None, last: str | None = None) -> str:
+        """Return one hash for all finished months of a span, as `MonthTable.combined_hash`."""
+        low, high = first or "", last or "9999-12"
+        return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
 
 
 def _listed(path: Path) -> set[str]:
