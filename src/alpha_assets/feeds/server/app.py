@@ -12,7 +12,7 @@ from alpha_assets.feeds.jquants.plans import Plan
 from alpha_assets.feeds.server.exchange import FILES, PREFIX, Answer, Exchange
 from alpha_assets.feeds.server.faults import Faults, Kind
 from alpha_assets.feeds.server.queries import PAGE
-from alpha_assets.feeds.server.tables import price_tables
+from alpha_assets.feeds.server.tables import all_tables
 from alpha_assets.feeds.sim import SimSpec
 
 LOOPBACK = "127.0.0.1"
@@ -98,7 +98,7 @@ def make_server(
     else:
         fixed = now
         present = lambda: fixed  # noqa: E731
-    tables = price_tables(spec, calendar, every_version)
+    tables = all_tables(spec, calendar, every_version)
     exchange = Exchange(tables, calendar, plans, present, page_size, clock)
     return Server(exchange, faults or Faults(), port)
 

@@ -21,7 +21,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.jquants.plans import FINS_PER_MINUTE, TERMS, Plan, includes, window
 from alpha_assets.feeds.jquants.wire import BARS, ENDPOINTS, HALF_DAY_COLUMNS
 from alpha_assets.feeds.server.queries import PAGE, RULES, BadQuery, iso_date
-from alpha_assets.feeds.server.tables import Table
+from alpha_assets.feeds.server.rows import Table
 
 PREFIX = "/v2"
 FILES = "/files/"  # where signed addresses lead; outside of the API
@@ -121,7 +121,7 @@ class Exchange:
         start, now = (0, self.now()) if not page else _opened(page, name)
         rows = self._shown(table, table.select(query, now), plan, now)
         part = rows.slice(start, self.page_size)
-        body = '{"data": ' + rows_json(part)
+        body = '{"data": ' + rows_json(part, table.nothing)
         if start + part.height < rows.height:
             body += f', "{PAGE}": "{_closed(start + part.height, now, name)}"'
         return Answer(200, (body + "}").encode())
@@ -213,6 +213,8 @@ class Exchange:
         month = f"{name.split('_')[-1][:4]}-{name.split('_')[-1][4:6]}"
         long = {short: full for full, short in table.endpoint.short_names.items()}
         frame = table.month(month, self.now())
+        nested = [name for name, kind in frame.schema.items() if kind == pl.Struct]
+        frame = frame.with_columns(pl.col(name).struct.json_encode() for name in nested)
         text = frame.rename({n: long[n] for n in frame.columns if n in long}).write_csv()
         return gzip.compress(text.encode(), mtime=0)
 
@@ -240,9 +242,22 @@ class Exchange:
         return over
 
 
-def rows_json(rows: pl.DataFrame) -> str:
-    """Return rows as the API writes them."""
-    return rows.write_json() if rows.height else "[]"
+def rows_json(rows: pl.DataFrame, nothing: Mapping[str, str]) -> str:
+    """Return rows as the API writes them.
+
+    Args:
+        rows: some.
+        nothing: what a null of some columns is written as.
+    """
+    marked = {name: mark for name, mark in nothing.items() if rows[name].null_count()}
+    if not marked:
+        return rows.write_json() if rows.height else "[]"
+    told = rows.to_dicts()
+    for row in told:
+        for name, mark in marked.items():
+            if row[name] is None:
+                row[name] = mark
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _error(status: int, message: str) -> Answer:

@@ -1,10 +1,9 @@
 """The simulated exchange in the API's tables: columns, words and types as they cross the wire."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -12,80 +11,11 @@ import polars as pl
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, instants_of
-from alpha_assets.feeds.jquants.prices import REVISION, STAMP
 from alpha_assets.feeds.jquants.wire import BARS, CALENDAR, FULL_DAY_HALT, MASTER, Endpoint
 from alpha_assets.feeds.server import words
-from alpha_assets.feeds.server.queries import RULES
+from alpha_assets.feeds.server.rows import AT, OWN, VERSION, Query, Rows, Table, instant
+from alpha_assets.feeds.server.side import side_tables
 from alpha_assets.feeds.sim import SimMarket, SimSource, SimSpec, generate, tokyo
-
-# Carried beside the wire's columns: when a version appeared, which it is, its own stamp.
-AT, VERSION, OWN = "_at", "_version", "_own"
-
-Query = Mapping[str, str]
-
-
-class Table(Protocol):
-    """Something that answers queries."""
-
-    endpoint: Endpoint
-
-    def select(self, query: Query, now: datetime) -> pl.DataFrame:
-        """Return the rows that a checked query finds at an instant, in the wire's columns."""
-        ...
-
-    def month(self, month: str, now: datetime) -> pl.DataFrame:
-        """Return the rows of one month, for a file of history."""
-        ...
-
-    def months(self, now: datetime) -> list[str]:
-        """Return the months that have rows."""
-        ...
-
-
-@dataclass
-class Rows:
-    """A table that lies in memory, every version of every row with its instant."""
-
-    endpoint: Endpoint
-    frame: pl.DataFrame
-    finished: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame
-    every_version: bool = False
-
-    def __post_init__(self) -> None:
-        self._seen: tuple[datetime, pl.DataFrame] | None = None
-
-    def visible(self, now: datetime) -> pl.DataFrame:
-        """Return what a subscriber reads at an instant: of each row, the latest version."""
-        if self._seen is None or self._seen[0] != now:
-            public = self.frame.filter(pl.col(AT) <= now).sort(
-                *self.endpoint.key, VERSION, maintain_order=True, nulls_last=True
-            )
-            if not self.every_version:
-                public = public.unique(self.endpoint.key, keep="last", maintain_order=True)
-            self._seen = now, self._columns(self.finished(public))
-        return self._seen[1]
-
-    def select(self, query: Query, now: datetime) -> pl.DataFrame:
-        """Return the rows that a checked query finds at an instant."""
-        return RULES[self.endpoint.path].select(self.visible(now), query)
-
-    def month(self, month: str, now: datetime) -> pl.DataFrame:
-        """Return the rows of one month."""
-        return self.visible(now).filter(pl.col(self.endpoint.day).str.slice(0, 7) == month)
-
-    def months(self, now: datetime) -> list[str]:
-        """Return the months that have rows."""
-        return self.visible(now)[self.endpoint.day].str.slice(0, 7).unique().sort().to_list()
-
-    def _columns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        names = [name for name in self.endpoint.columns if name in frame.columns]
-        extra = []
-        if self.every_version and OWN in frame.columns:
-            extra = [
-                pl.col(OWN).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f").alias(STAMP),
-                pl.col(VERSION).alias(REVISION),
-            ]
-        return frame.select(*names, *extra)
 
 
 @dataclass
@@ -95,6 +25,7 @@ class Master:
     market: SimMarket
     calendar: Calendar
     endpoint: Endpoint = MASTER
+    nothing: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _sessions(self) -> np.ndarray:
@@ -116,7 +47,7 @@ class Master:
         asked = query.get("date")
         today = np.datetime64(now.astimezone(self.calendar.zone).date(), "D")
         day = np.datetime64(asked, "D") if asked else today
-        public = self._sessions[self._public_at <= _instant(now)]
+        public = self._sessions[self._public_at <= instant(now)]
         if not len(public):
             return self.of_sessions(public)
         number = min(int(np.searchsorted(public, day)), len(public) - 1)
@@ -125,12 +56,12 @@ class Master:
 
     def month(self, month: str, now: datetime) -> pl.DataFrame:
         """Return the masters of a month's sessions."""
-        public = self._sessions[self._public_at <= _instant(now)]
+        public = self._sessions[self._public_at <= instant(now)]
         return self.of_sessions(public[public.astype("datetime64[M]") == np.datetime64(month, "M")])
 
     def months(self, now: datetime) -> list[str]:
         """Return the months that have masters."""
-        public = self._sessions[self._public_at <= _instant(now)]
+        public = self._sessions[self._public_at <= instant(now)]
         return [str(month) for month in np.unique(public.astype("datetime64[M]"))]
 
     def of_sessions(self, sessions: np.ndarray) -> pl.DataFrame:
@@ -158,10 +89,8 @@ class Master:
         )
 
 
-def price_tables(
-    spec: SimSpec, calendar: Calendar, every_version: bool = False
-) -> dict[str, Table]:
-    """Return the tables of prices, issues and days."""
+def all_tables(spec: SimSpec, calendar: Calendar, every_version: bool = False) -> dict[str, Table]:
+    """Return the tables of everything that the exchange publishes, by path."""
     market, source = generate(spec, calendar), SimSource(spec, calendar)
     division = source.rows("trading_calendar")
     days = division.select(
@@ -171,9 +100,10 @@ def price_tables(
         pl.lit(0, pl.Int16).alias(VERSION),
     )
     return {
-        CALENDAR.path: Rows(CALENDAR, days),
+        CALENDAR.path: Rows(CALENDAR, lambda: days),
         MASTER.path: Master(market, calendar),
-        BARS.path: Rows(BARS, _bars(market, calendar, source), _adjusted, every_version),
+        BARS.path: Rows(BARS, lambda: _bars(market, calendar, source), _adjusted, every_version),
+        **side_tables(market, source, calendar, every_version),
     }
 
 
@@ -252,15 +182,3 @@ def _adjusted(bars: pl.DataFrame) -> pl.DataFrame:
         )
         .drop("_later")
     )
-
-
-def _instant(now: datetime) -> np.datetime64:
-    return np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
-
-
-def years_back(day: date, years: int) -> date:
-    """Return the same day some years earlier."""
-    try:
-        return day.replace(year=day.year - years)
-    except ValueError:  # 29 February
-        return day.replace(year=day.year - years, day=28)

@@ -123,7 +123,10 @@ def _surface(market: SimMarket, day: np.datetime64, level: float, state: float) 
             "contract_month": [str(days[e])[:7] for e in expiry],
             "strike": strike,
             "expiry": np.array(days)[expiry],
-            "close": pl.Series(np.round(price, 0)).set(pl.Series(volume == 0), None),
+            # Nothing trades below one point.
+            "close": pl.Series(np.maximum(np.round(price, 0), 1.0)).set(
+                pl.Series(volume == 0), None
+            ),
             "settlement": np.round(np.maximum(price, 1.0), 3),
             "volume": volume,
             "open_interest": np.rint(20_000 * near * (0.5 + u[1])),
