@@ -66,16 +66,16 @@ def history(group_R: Ints, start_R: Ints, stop_R: Ints, known_RC: Mask) -> Histo
     new_P = np.append(True, group_P[1:] != group_P[:-1])[: len(key_P)]
     new_P |= apart_P & np.append(True, key_P[1:] != key_P[:-1])[: len(key_P)]
     at_P = np.arange(len(key_P))
-    first_P = np.maximum.accumulate(np.where(new_P, at_P, 0)) if len(key_P) else at_P
+    first_P = np.maximum.accumulate(np.where(new_P, at_P, 0))
     last_P = np.append(key_P[1:] != key_P[:-1], True)[: len(key_P)]
     shape = (int(last_P.sum()) + 1, known_RC.shape[1])
     source_TC = np.full(shape, NOTHING, dtype=np.int32)
     before_TC = np.full(shape, NOTHING, dtype=np.int32)
     for c in range(known_RC.shape[1]):
         said_P = np.where(known_RC[place_P, c], at_P, NOTHING)
-        said_P = np.maximum.accumulate(said_P) if len(said_P) else said_P
+        said_P = np.maximum.accumulate(said_P)
         said_P = np.where(said_P >= first_P, said_P, NOTHING)
-        earlier_P = np.where(said_P > first_P, said_P[said_P - 1], NOTHING)
+        earlier_P = np.where(said_P > first_P, said_P[np.maximum(said_P - 1, 0)], NOTHING)
         for out_TC, found_P in ((source_TC, said_P), (before_TC, earlier_P)):
             found_T = found_P[last_P]
             out_TC[:-1, c] = np.where(found_T >= 0, place_P[found_T], NOTHING)
