@@ -13,7 +13,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.base import Scope
-from alpha_assets.panel.states import flows, margin, news, shorts
+from alpha_assets.panel.states import earnings, flows, margin, news, shorts, statements
 from alpha_assets.panel.states.plain import plain_states
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
@@ -112,6 +112,22 @@ JOINS: dict[str, Join] = {
             flows.market_flow_states,
         ),
         plain(SIDE_FEEDS["sector_indices"], ("open", "close")),
+        Join(
+            "statements",
+            "statements",
+            "symbol",
+            statements.STATEMENT_COLUMNS,
+            None,
+            statements.statement_states,
+        ),
+        Join(
+            "earnings_dates",
+            "earnings_dates",
+            "symbol",
+            earnings.EARNINGS_DATE_COLUMNS,
+            None,
+            earnings.earnings_date_states,
+        ),
         Join("news", "news", "symbol", news.NEWS_COLUMNS, None, news.news_states),
         plain(SIDE_FEEDS["short_volume"]),
         plain(SIDE_FEEDS["short_interest"]),
