@@ -1,0 +1,245 @@
+"""The features across symbols: what there is, and from panel rows to their columns.
+
+What they need of single symbols is computed in blocks, as everywhere; then each reads whole
+sessions.  Graphs are made and read week by week, so that few are held at a time.
+Shape letters: D sessions, N symbols, R panel rows, S sessions of one week.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.errors import BadInput
+from alpha_assets.features import graph, sec
+from alpha_assets.features.correlation import Graph, Index, week_starts, weekly_graphs
+from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
+from alpha_assets.features.kernels import Array, Mask
+from alpha_assets.features.wide import GRAPH, GRAPH_BEFORE, OWN, SECTOR, WEEKS_BEFORE, Across
+
+ACROSS: tuple[Across, ...] = (
+    sec.sec_ret_5,
+    sec.sec_ret_20,
+    sec.sec_rel_ret_5,
+    sec.sec_rel_ret_20,
+    sec.sec_rel_mom_12_1,
+    sec.sec_rel_vol_20,
+    sec.sec_rel_turn_z,
+    sec.sec_beta_60,
+    graph.graph_degree,
+    graph.graph_peer_corr_mean,
+    graph.graph_peer_corr_max,
+    graph.graph_topk_corr,
+    graph.graph_peer_ret_5,
+    graph.graph_clust,
+    graph.graph_degree_chg_4w,
+)
+
+BLOCK_CELLS = 40_000  # a third of a megabyte per array
+RETURNS = "session_return"
+KEYS = ("session", "symbol")
+
+
+def across_features(
+    panel: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    first: date,
+    last: date,
+    *,
+    catalog: Sequence[Across] = ACROSS,
+    dtype: type[np.floating] = np.float32,
+) -> pl.DataFrame:
+    """Return features across symbols on the panel rows of `first` to `last`.
+
+    Args:
+        panel: rows of all symbols from the longest look-back less one session before `first`
+            (or from the market's first session, where that is later) to `last` or beyond.
+        sessions: the market's sessions over the panel's span, sorted.
+        first: first session to return.
+        last: last session to return.
+        catalog: which, in the order of the columns wanted.
+        dtype: of the columns; float64 shows what rounding to Float32 would hide.
+
+    Returns:
+        `session`, `symbol` and one Float32 per feature, null where unknown; the rows are
+        those of the panel, in its order.
+
+    Raises:
+        BadInput: a column is missing, or a row's date is none of `sessions`.
+    """
+    lookback = max((item.lookback for item in catalog), default=1)
+    start = int(np.searchsorted(sessions, np.datetime64(first), side="left"))
+    stop = int(np.searchsorted(sessions, np.datetime64(last), side="right"))
+    begin = max(start - lookback + 1, 0)
+    span = sessions[begin:stop]
+    if start >= stop:
+        rows = panel.clear()
+        span = sessions[:0]
+    else:
+        rows = panel.filter(pl.col("session").is_between(span[0].item(), span[-1].item()))
+    board = _Board(rows, span)
+    single = board.values(name for item in catalog for name in _of_single_symbols(item))
+    made: dict[str, Array | Index] = dict(single)
+    if any(SECTOR in item.needs for item in catalog):
+        made[SECTOR] = board.sectors()
+    out = {item.name: np.full((stop - start, board.n_symbols), np.nan) for item in catalog}
+    for item in catalog:
+        if not item.reads_graph:
+            since = max(start - begin - item.rows + 1, 0)
+            needs_DN = [made[name][since:] for name in item.needs]
+            out[item.name][:] = item(*needs_DN)[start - begin - since :]
+    weekly = [item for item in catalog if item.reads_graph]
+    _fill_weekly(weekly, board, single, start - begin, out)
+    wanted_R = board.day_R >= start - begin
+    at_R = (board.day_R[wanted_R] - (start - begin), board.symbol_R[wanted_R])
+    return (
+        rows.select(KEYS)
+        .filter(pl.Series(wanted_R, dtype=pl.Boolean))
+        .with_columns(
+            _column(name, out.pop(name)[at_R].astype(dtype)) for name in [i.name for i in catalog]
+        )
+    )
+
+
+def _of_single_symbols(item: Across) -> list[str]:
+    """Return which arrays of single symbols a feature needs."""
+    names = [name for name in item.needs if name in OWN or name in INPUTS]
+    return [*names, RETURNS] if item.reads_graph else names
+
+
+def _fill_weekly(
+    catalog: Sequence[Across],
+    board: "_Board",
+    made: Mapping[str, Array],
+    start: int,
+    out: Mapping[str, Array],
+) -> None:
+    """Fill the rows from `start` on of the features that read the graph, week by week."""
+    starts = np.flatnonzero(week_starts(board.sessions))
+    ends = np.append(starts[1:], len(board.sessions))
+    week = int(np.searchsorted(starts, start, side="right")) - 1
+    reads_before = any(GRAPH_BEFORE in item.needs for item in catalog)
+    early = max(week - (WEEKS_BEFORE if reads_before else 0), 0)
+    if not catalog or not len(starts[early:]):
+        return
+    recent: deque[Graph] = deque(maxlen=WEEKS_BEFORE + 1)
+    graphs = weekly_graphs(made[RETURNS], board.is_there_DN, starts[early:])
+    for (row, found), end in zip(graphs, ends[early:], strict=True):
+        recent.append(found)
+        if end <= start:
+            continue
+        rows = slice(max(row, start), end)
+        known: dict[str, Array | Graph] = {GRAPH: found}
+        if len(recent) > WEEKS_BEFORE:
+            known[GRAPH_BEFORE] = recent[0]
+        known |= {name: value_DN[rows] for name, value_DN in made.items()}
+        for item in catalog:
+            if all(name in known for name in item.needs):
+                out[item.name][rows.start - start : end - start] = item(
+                    *[known[name] for name in item.needs]
+                )
+
+
+class _Board:
+    """Panel rows as dense arrays over all sessions and symbols."""
+
+    def __init__(self, panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> None:
+        self.sessions = sessions
+        self._panel = panel
+        symbols = panel["symbol"].unique().sort()
+        self.n_symbols = len(symbols)
+        day = panel["session"].to_numpy()
+        self.day_R = np.searchsorted(sessions, day)
+        strange_R = self.day_R == len(sessions)
+        strange_R[~strange_R] = sessions[self.day_R[~strange_R]] != day[~strange_R]
+        if strange_R.any():
+            raise BadInput(
+                f"the panel has rows of {day[strange_R][0]}, which is none of the "
+                f"{len(sessions)} sessions given; give every session of the market"
+            )
+        code = panel["symbol"].cast(pl.Enum(symbols)).to_physical()
+        self.symbol_R: Index = code.to_numpy().astype(np.int64)
+        self.is_there_DN: Mask = np.zeros((len(sessions), self.n_symbols), dtype=bool)
+        self.is_there_DN[self.day_R, self.symbol_R] = True
+
+    def values(self, names: Iterable[str]) -> dict[str, Array]:
+        """Return inputs and single symbols' features as [D, N]."""
+        wanted = list(dict.fromkeys(names))
+        behind = _columns_behind(wanted)
+        missing = [c for c in behind if c not in (*self._panel.columns, *OPTIONAL_COLUMNS)]
+        if missing:
+            raise BadInput(
+                f"the panel lacks {', '.join(missing)}, which features across symbols are made "
+                "of; rebuild the panel"
+            )
+        columns = {name: self._dense(name) for name in behind}
+        made = {name: np.empty(self.is_there_DN.shape) for name in wanted}
+        size = 1 + BLOCK_CELLS // max(len(self.sessions), 1)
+        for n in range(0, self.n_symbols, size):
+            cut = slice(n, n + size)
+            block = _Block({c: np.ascontiguousarray(x[:, cut]) for c, x in columns.items()})
+            for name in wanted:
+                made[name][:, cut] = block[name]
+        return made
+
+    def sectors(self) -> Index:
+        """Return a number per sector as [D, N], -1 where it is not known."""
+        if SECTOR not in self._panel.columns:
+            raise BadInput("the panel lacks sector, which tells a symbol's peers; rebuild it")
+        word = self._panel[SECTOR].cast(pl.String)
+        code = word.cast(pl.Enum(word.drop_nulls().unique().sort())).to_physical()
+        code_DN = np.full(self.is_there_DN.shape, -1, dtype=np.int64)
+        code_DN[self.day_R, self.symbol_R] = code.cast(pl.Int64).fill_null(-1).to_numpy()
+        return code_DN
+
+    def _dense(self, name: str) -> Array:
+        value_DN = np.full(self.is_there_DN.shape, np.nan)
+        if name in self._panel.columns:
+            value_R = self._panel[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            value_DN[self.day_R, self.symbol_R] = value_R
+        return value_DN
+
+
+class _Block:
+    """Inputs and features of a few symbols, each made when it is first asked for."""
+
+    def __init__(self, columns: Mapping[str, Array]) -> None:
+        self._columns = columns
+        self._made: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Array:
+        if name in OWN:
+            return OWN[name](*[self[other] for other in OWN[name].inputs])
+        item = INPUTS[name]
+        if item.columns:
+            return item(*[self._columns[column] for column in item.columns])
+        return item(*[self[other] for other in item.inputs])
+
+
+def _columns_behind(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the panel columns that inputs and features are made of, in a fixed order."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in OWN:
+            waiting += OWN[name].inputs
+        else:
+            found |= set(INPUTS[name].columns)
+            waiting += INPUTS[name].inputs
+    return tuple(sorted(found))
+
+
+def _column(name: str, value_R: NDArray[np.floating]) -> pl.Series:
+    """Return a column with null for NaN, and zero beneath the nulls."""
+    unknown_R = np.isnan(value_R)
+    value_R[unknown_R] = 0.0
+    return pl.Series(name, value_R).set(pl.Series(unknown_R, dtype=pl.Boolean), None)

@@ -1,0 +1,109 @@
+"""Features that read all symbols at once: how they are declared.
+
+    @across(unit="fraction")
+    def sec_ret_5(ret_5: Array, sector: Index) -> Array:
+
+Its parameters are what it needs: an input, another feature of one symbol, `sector` (a number
+per sector, -1 where unknown), `graph` (the correlation graph of the session's week) or
+`graph_4w` (that of four weeks before).
+Shape letters: D sessions, S sessions of one week, N symbols.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from alpha_assets.features import liquidity, price, volatility
+from alpha_assets.features.base import Feature
+from alpha_assets.features.correlation import WINDOW, Graph, Index
+from alpha_assets.features.inputs import INPUTS, MARKET_RETURN, parameters
+from alpha_assets.features.kernels import Array
+
+WEEK = 5  # sessions in a week, at most
+WEEKS_BEFORE = 4  # between `graph_4w` and `graph`, counting weeks that have a session
+SECTOR, GRAPH, GRAPH_BEFORE = "sector", "graph", "graph_4w"
+GRAPH_INPUTS = ("session_return", MARKET_RETURN)
+# Returns behind a graph on the last session on which it is in force.
+GRAPH_ROWS = {
+    GRAPH: WEEK - 1 + WINDOW,
+    GRAPH_BEFORE: WEEK - 1 + WEEKS_BEFORE * WEEK + WINDOW,
+}
+# Features of one symbol that others may be compared by.
+OWN = {
+    item.name: item for item in (*price.ret, price.mom_12_1, volatility.vol_yz_20, liquidity.turn_z)
+}
+
+
+@dataclass(frozen=True)
+class Across(Feature):
+    """A feature of one symbol that is made from all symbols.
+
+    Attributes:
+        needs: the names of the function's parameters; `inputs` are the inputs behind them.
+    """
+
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, *needs: Array | Index | Graph) -> Array:
+        """Return the feature; NaN where it is unknown, and where it has no finite value."""
+        return super().__call__(*cast(tuple[Array, ...], needs))
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether it is computed week by week, on the graph."""
+        return any(name in GRAPH_ROWS for name in self.needs)
+
+
+def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Across]:
+    """Return a decorator that makes a function a feature across symbols.
+
+    One that needs a graph is called with arrays [S, N] of the sessions of one week and
+    returns [N] or [S, N]; any other one is called with [D, N].
+
+    Args:
+        unit: of the value, in words.
+        rows: rows of its needs behind one value, the row itself included.
+    """
+
+    def declare(fn: Callable[..., Array]) -> Across:
+        name, needs = fn.__name__, parameters(fn)
+        about, marked, source = (inspect.getdoc(fn) or "").partition("Source: ")
+        assert marked, f"feature {name}: its docstring names no source"
+        return Across(
+            name=name,
+            family=fn.__module__.rpartition(".")[2],
+            inputs=tuple(dict.fromkeys(item for need in needs for item in _behind(need))),
+            rows=rows,
+            lookback=rows - 1 + max(_lookback(need) for need in needs),
+            unit=unit,
+            about=" ".join(about.split()),
+            source=" ".join(source.split()),
+            requires=(),
+            fn=fn,
+            feeds=("listings",) if SECTOR in needs else (),
+            needs=needs,
+        )
+
+    return declare
+
+
+def _behind(need: str) -> tuple[str, ...]:
+    """Return the inputs that something needed is made of."""
+    if need == SECTOR:
+        return ()
+    if need in GRAPH_ROWS:
+        return GRAPH_INPUTS
+    if need in OWN:
+        return OWN[need].inputs
+    assert need in INPUTS, f"{need!r} is no input, no graph, no feature of one symbol"
+    return (need,)
+
+
+def _lookback(need: str) -> int:
+    """Return the panel rows behind one value of something needed."""
+    if need == SECTOR:
+        return 1
+    if need in GRAPH_ROWS:
+        return GRAPH_ROWS[need] - 1 + max(INPUTS[item].lookback for item in GRAPH_INPUTS)
+    return OWN[need].lookback if need in OWN else INPUTS[need].lookback
