@@ -5,7 +5,7 @@ effective at the first session whose decision instant is at or after it; that th
 one session is usable from the next is a consequence, not a shift by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
@@ -25,6 +25,9 @@ Index = NDArray[np.int64]
 
 FIRST_YEAR = 1990  # sessions before are not known here
 MONTHS_A_YEAR = 12
+
+# Days that an exchange had announced as sessions and on which it never opened.
+FULL_DAY_HALTS: Mapping[str, tuple[date, ...]] = {"XTKS": (date(2020, 10, 1),)}
 
 RebalanceRule = Literal["weekly", "monthly"]
 
@@ -78,6 +81,18 @@ class Calendar:
         wanted = _as_dates(dates)
         place = np.searchsorted(self.sessions, wanted).clip(max=len(self.sessions) - 1)
         return np.asarray(self.sessions[place] == wanted)
+
+    @property
+    def halts(self) -> Dates:
+        """Days that were announced as sessions and not held."""
+        return np.array(FULL_DAY_HALTS.get(self.exchange, ()), dtype="datetime64[D]")
+
+    def follows_halt(self, sessions: object) -> NDArray[np.bool_]:
+        """Return which sessions are the first after a day that was announced and not held."""
+        wanted = _as_dates(sessions)
+        if not len(self.halts):
+            return np.zeros(np.shape(wanted), dtype=bool)
+        return np.isin(wanted, self.on_or_after(self.halts))
 
     def index_of(self, dates: object) -> Index:
         """Return the number of each session on this calendar's axis.

@@ -1,7 +1,7 @@
 """Which rows the panel has, and what stands in them: by hand, five symbols at most."""
 
 from collections.abc import Sequence
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 import polars as pl
@@ -263,3 +263,29 @@ def test_a_row_without_a_stamp_is_refused() -> None:
 def test_one_raw_row_delivered_twice_is_refused() -> None:
     with pytest.raises(FeedError, match="stored once"):
         panel([bar("A", 0, 1.0), bar("A", 0, 2.0)], last=1)
+
+
+def test_the_session_after_a_day_that_was_announced_and_not_held_says_so() -> None:
+    # 2020-10-01 was announced as a session of Tokyo; nothing traded.
+    days = [date(2020, 9, 29), date(2020, 9, 30)]
+    raw = {"daily_bars": bars_on(days)}
+    found = build_panel(raw, TOKYO, date(2020, 9, 30), date(2020, 10, 2))
+
+    assert found["session"].to_list() == [date(2020, 9, 30), date(2020, 10, 2)]
+    assert found["is_halt"].to_list() == [False, True]
+    assert found["close"].to_list() == [1.0, 2.0]  # the bar of the last session that was held
+    assert found["stale"].to_list() == [0, 0]
+
+
+def bars_on(days: list[date]) -> pl.DataFrame:
+    close = [float(n + 1) for n in range(len(days))]
+    stamp = [datetime.combine(day, time(16, 30), tzinfo=TOKYO.zone) for day in days]
+    return pl.DataFrame(
+        {
+            "event_date": days,
+            "symbol": ["A"] * len(days),
+            **{name: close for name in ("open", "high", "low", "close", "volume")},
+            "available_at": stamp,
+            "revision": pl.Series([0] * len(days), dtype=pl.Int16),
+        }
+    ).with_columns(pl.col("available_at").dt.convert_time_zone("UTC").dt.cast_time_unit("us"))

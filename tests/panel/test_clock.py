@@ -184,6 +184,7 @@ def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[s
         "stale": stale,
         **{name: latest[name] if latest else None for name in words},
         "in_membership": bool(member and member["member"]),
+        "is_halt": False,
     }
 
 

@@ -89,6 +89,7 @@ def build_panel(
             pl.Series("stale", stale_DN.ravel()[cell_L].astype(np.int16)),
             *_listing_values(listed, listed_DN.ravel()[cell_L], session_L),
             _membership(raw, calendar, bars, span, cell_L),
+            pl.Series("is_halt", calendar.follows_halt(calendar.sessions)[session_L]),
         ]
     ).cast(PANEL_SCHEMA)  # type: ignore[arg-type]
     parts = [panel]

@@ -40,4 +40,7 @@ PANEL_SCHEMA: dict[str, DataType] = {
     "stale": pl.Int16,  # sessions without a bar before this one; 0 = the session before has one
     **LISTING_VALUES,
     "in_membership": pl.Boolean,  # null where the market has no such feed
+    # A session was announced for the day before this one and never held: the bar before is older
+    # than it seems, and nothing of that day has a value, which is not the same as zero.
+    "is_halt": pl.Boolean,
 }
