@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_portfolio
 from alpha_assets.dataset import SplitSpec
 from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
@@ -117,6 +117,7 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
     path = named_file("recipes", name)
     spec = parse_spec(override(read_toml(path), overrides), RecipeSpec, origin=path.name)
     market.universe(spec.universe.name)
+    check_portfolio(spec.portfolio, market.price_level)
     return Recipe(name=name, spec=spec, market=market)
 
 
