@@ -11,6 +11,7 @@ from alpha_assets.features.kernels import Array
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS
 
+AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LEAST_RATIO = 0.1  # percent
 RECENT = 20  # sessions
 
@@ -100,7 +101,7 @@ def dmi_long_chg(
     return _seen(margin_alerts_long_change / balance, alert_board_listed)
 
 
-@feature(rows=20, unit="sessions of volume")
+@feature(rows=20, unit="sessions of volume", requires=AS_TRADED)
 def dmi_long_chg_adv(
     margin_alerts_long_change: Array,
     alert_board_listed: Array,

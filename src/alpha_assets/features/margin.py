@@ -12,6 +12,7 @@ from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.restate import restated
 
 OLDEST = 45  # rows back to the day of a balance: 20 until it is stale, and its lag
+AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LOT = 100.0  # shares; added to both sides of a ratio so that an empty one has a logarithm
 WEEKS, WEEK, SESSIONS = 52, 5, 260
 NEEDED_WEEKS = 42  # four fifths of 52
@@ -83,7 +84,7 @@ def margin_imbalance(margin_long: Array, margin_short: Array) -> Array:
     return _imbalance(margin_long, margin_short)
 
 
-@feature(rows=OLDEST, unit="sessions of volume")
+@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
 def margin_long_adv(
     margin_long: Array,
     margin_lag: Array,
@@ -103,7 +104,7 @@ def margin_long_adv(
     return long / _traded_shares(dollar_volume, raw_close, stale)
 
 
-@feature(rows=OLDEST, unit="sessions of volume")
+@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
 def margin_short_adv(
     margin_short: Array,
     margin_lag: Array,
@@ -173,7 +174,7 @@ def margin_short_std_share(margin_short: Array, margin_short_standard: Array) ->
     return margin_short_standard / np.where(margin_short > 0, margin_short, np.nan)
 
 
-@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations")
+@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations", requires=AS_TRADED)
 def margin_long_z_52w(
     margin_long: Array,
     margin_lag: Array,
@@ -193,7 +194,7 @@ def margin_long_z_52w(
     return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
 
 
-@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations")
+@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations", requires=AS_TRADED)
 def margin_short_z_52w(
     margin_short: Array,
     margin_lag: Array,

@@ -7,6 +7,8 @@ from alpha_assets.features.kernels import Array, shift
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.restate import LONGEST, restated
 
+AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
+
 
 @feature(rows=1, unit="fraction of shares outstanding")
 def ssp_total(short_positions_total: Array) -> Array:
@@ -55,7 +57,7 @@ def ssp_days_since(short_positions_idle: Array, short_positions_age: Array) -> A
     return short_positions_idle + short_positions_age
 
 
-@feature(rows=LONGEST, unit="sessions of volume")
+@feature(rows=LONGEST, unit="sessions of volume", requires=AS_TRADED)
 def ssp_to_adv(
     short_positions_shares: Array,
     short_positions_lag: Array,
