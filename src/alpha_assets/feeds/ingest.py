@@ -17,6 +17,7 @@ from alpha_assets.feeds.levels import on_first_levels
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
 from alpha_assets.feeds.rules import errors_in
+from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import ManifestInput
@@ -93,7 +94,10 @@ def ingest(
         stamped = first_factors(stamped, table)
     if feed.name in WHOLE.get(source.identity["kind"], ()):
         stamped = with_withdrawn(stamped, table, feed)
-    fresh = corrections(stamped, table, feed)
+    if feed.version is not None and "revision" not in stamped.columns:
+        fresh = version_revisions(stamped, table, feed, calendar)
+    else:
+        fresh = corrections(stamped, table, feed)
     unchanged = stamped.height - fresh.height
     if months is not None:
         local = pl.col("available_at").dt.convert_time_zone(calendar.zone.key)

@@ -29,7 +29,7 @@ def corrections(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame
     if "revision" in rows.columns:
         return _numbered(rows, table, feed)
     key = list(feed.key)
-    stored = _to_compare(table.latest(), feed)
+    stored = to_compare(table.latest(), feed)
     both = rows.join(stored, on=key, how="left")
     is_new = pl.col(f"revision{STORED}").is_null()
     fresh = both.filter(is_new | differs(feed)).with_columns(
@@ -138,7 +138,7 @@ def _numbered(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
     """Return the rows whose key and revision are not stored, as the source numbers them."""
     key = list(feed.key)
     rows = rows.with_columns(pl.col("revision").fill_null(0).cast(pl.Int16))
-    held = _to_compare(table.read(), feed)
+    held = to_compare(table.read(), feed)
     both = rows.join(
         held.rename({f"revision{STORED}": "revision"}), on=[*key, "revision"], how="left"
     )
@@ -177,7 +177,7 @@ def _numbered(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
     return pl.concat(done).select(list(feed.schema))
 
 
-def _to_compare(stored: pl.LazyFrame, feed: Feed) -> pl.DataFrame:
+def to_compare(stored: pl.LazyFrame, feed: Feed) -> pl.DataFrame:
     """Return stored rows with all but the key renamed, to stand beside delivered ones."""
     others = [name for name in feed.schema if name not in feed.key]
     return stored.select(

@@ -30,7 +30,7 @@ def errors_in(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Probl
             that are missing are not judged here.
         calendar: of the market.
     """
-    problems = key_errors(feed.name, frame, feed.key)
+    problems = key_errors(feed.name, frame, feed.key, feed.version)
     if not feed.known_ahead:
         problems += clock_errors(feed, frame, calendar)
     problems += number_errors(feed, frame)
@@ -39,10 +39,26 @@ def errors_in(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Probl
     return problems
 
 
-def key_errors(feed: str, frame: pl.DataFrame, key: tuple[str, ...]) -> list[Problem]:
-    """Return keys that are missing and keys that name two rows."""
+def key_errors(
+    feed: str, frame: pl.DataFrame, key: tuple[str, ...], version: str | None = None
+) -> list[Problem]:
+    """Return keys that are missing and keys that name two rows.
+
+    Args:
+        feed: its name.
+        frame: its rows.
+        key: what names a row, one version of it.
+        version: the column that tells versions of a row apart, where the rows do not say
+            their revision.
+    """
+    if "revision" in frame.columns:
+        names = [*key, "revision"]
+    elif version is not None and version in frame.columns:
+        key = (*key, version)
+        names = list(key)
+    else:
+        names = list(key)
     absent = frame.filter(pl.any_horizontal(pl.col(key).is_null()))
-    names = [*key, "revision"] if "revision" in frame.columns else list(key)
     twice = frame.filter(frame.select(names).is_duplicated())
     words = " and ".join(names)
     return [
