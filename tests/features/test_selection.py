@@ -13,17 +13,31 @@ def names(spec: FeaturesSpec, missing: dict[str, str] | None = None) -> list[str
 
 
 def test_a_market_that_offers_everything_misses_nothing() -> None:
-    assert missing_features(CATALOG, EVERYTHING) == {}
+    assert missing_features(CATALOG, EVERYTHING, {}) == {}
     assert names(FeaturesSpec()) == [feature.name for feature in CATALOG]
 
 
 def test_a_split_adjusted_market_loses_level_features_by_name() -> None:
-    missing = missing_features(CATALOG, ())
-    assert set(missing) == {"tick_rel", "adv_sh_20"}
+    missing = missing_features(CATALOG, (), {})
+    made_of_prices = {feature.name for feature in CATALOG if not feature.feeds}
+    assert set(missing) & made_of_prices == {"tick_rel", "adv_sh_20"}
+    assert {"ssp_to_adv", "margin_long_adv", "margin_short_adv"} <= set(missing)
+    assert not {"ret_1", "ssp_total", "margin_imbalance", "sector_short_ratio"} & set(missing)
     assert "as they were traded" in missing["tick_rel"]
     left = names(FeaturesSpec(), missing)
-    assert len(left) == len(CATALOG) - 2
+    assert len(left) == len(CATALOG) - len(missing)
     assert "tick_rel" not in left
+
+
+def test_a_market_without_a_feed_loses_what_is_made_of_it_and_hears_why() -> None:
+    missing = missing_features(CATALOG, EVERYTHING, {"margin": "the plan is too narrow"})
+    assert set(missing) == {feature.name for feature in CATALOG if "margin" in feature.feeds}
+    assert {"margin_imbalance", "margin_long_adv"} <= set(missing)
+    assert missing["margin_imbalance"] == (
+        "needs the feed 'margin', which is off: the plan is too narrow"
+    )
+    with pytest.raises(SpecError, match="'margin_imbalance' needs the feed 'margin'"):
+        names(FeaturesSpec(names=("margin_imbalance",)), missing)
 
 
 def test_families_and_single_names_add_up_in_the_catalogues_order() -> None:
@@ -33,7 +47,7 @@ def test_families_and_single_names_add_up_in_the_catalogues_order() -> None:
 
 
 def test_a_feature_that_the_market_cannot_have_is_refused_by_name() -> None:
-    missing = missing_features(CATALOG, ())
+    missing = missing_features(CATALOG, (), {})
     with pytest.raises(SpecError, match="'tick_rel' needs prices"):
         names(FeaturesSpec(names=("tick_rel",)), missing)
 
