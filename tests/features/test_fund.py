@@ -23,7 +23,7 @@ def given(**inputs: float) -> dict[str, Array]:
 
 def value(name: str, **inputs: float) -> float:
     """Return a feature of one row from inputs whose prefix `statements_` is left out."""
-    feature = FEATURES[name]
+    feature = FEATURES[f"fund_{name}"]
     plain = {"cum_factor", "raw_close", "earnings_dates_to", "earnings_dates_age"}
     named = {n if n in plain else f"statements_{n}": v for n, v in given(**inputs).items()}
     return float(feature(*[named[n] for n in feature.inputs])[0, 0])
@@ -76,10 +76,10 @@ def test_yields_do_not_move_with_a_split() -> None:
     shares, equity = np.full((ROWS, 1), 10.0), np.full((ROWS, 1), 500.0)
 
     np.testing.assert_array_equal(
-        fund.earnings_yield(eps, lag, age, cum_factor, raw_close), np.full((ROWS, 1), 7 / 100)
+        fund.fund_earnings_yield(eps, lag, age, cum_factor, raw_close), np.full((ROWS, 1), 7 / 100)
     )
     np.testing.assert_array_equal(
-        fund.book_to_price(equity, shares, lag, age, cum_factor, raw_close),
+        fund.fund_book_to_price(equity, shares, lag, age, cum_factor, raw_close),
         np.full((ROWS, 1), 500 / (10 * 100)),
     )
 
@@ -191,7 +191,7 @@ def test_a_feature_by_hand(name: str, inputs: dict[str, float], wanted: float) -
 
 
 def test_every_feature_is_computed_by_hand() -> None:
-    assert {row[0] for row in BY_HAND} == set(FEATURES)
+    assert {f"fund_{row[0]}" for row in BY_HAND} == set(FEATURES)
 
 
 @pytest.mark.parametrize("base", [0.0, -10.0, np.nan])

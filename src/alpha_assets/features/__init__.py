@@ -4,6 +4,7 @@
 """
 
 from alpha_assets.features import liquidity, price, risk, trading, trend, volatility
+from alpha_assets.features.across import ACROSS
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
 from alpha_assets.features.compute import compute_features, market_series, max_lookback
 from alpha_assets.features.cross_section import TRAILING, CrossSection, cross_section, trailing_z
@@ -54,6 +55,7 @@ CATALOG: tuple[Feature, ...] = (
     trading.limit_up_20,
     trading.limit_dn_20,
     trading.tick_rel,
+    *ACROSS,
     *SIDE_CATALOG,
 )
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
+from alpha_assets.features.across import across_features
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import (
     INPUTS,
@@ -29,6 +30,7 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
+from alpha_assets.features.wide import Across
 from alpha_assets.panel.joins import Join
 
 BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
@@ -76,6 +78,8 @@ def compute_features(
     """
     if (panel["session"] > last).any():
         panel = panel.filter(pl.col("session") <= last)
+    whole, apart = catalog, [item for item in catalog if isinstance(item, Across)]
+    catalog = [item for item in catalog if not isinstance(item, Across)]
     inputs = {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
     grid = _Grid.of(panel, sessions, columns_behind(catalog, inputs))
     wanted = (grid.sessions >= np.datetime64(first)) & (grid.sessions <= np.datetime64(last))
@@ -111,12 +115,14 @@ def compute_features(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, cuts))
     keys = panel.select(KEYS).tail(int(kept_DN.sum()))
+    across = across_features(panel, grid.sessions, first, last, catalog=apart, dtype=dtype)
     is_full = bool(kept_DN.all())
     columns = []
     for name in [item.name for item in catalog]:
         value_DN = out.pop(name)
         columns.append(_nullable(name, value_DN.ravel() if is_full else value_DN[kept_DN]))
-    return keys.with_columns(columns)
+    made = keys.with_columns(columns, *across.drop(KEYS).get_columns())
+    return made.select(*KEYS, *[item.name for item in whole])
 
 
 @dataclass(frozen=True)

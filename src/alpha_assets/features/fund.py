@@ -41,7 +41,7 @@ def _capital(shares: Array, age: Array, lag: Array, cum_factor: Array, raw_close
 
 
 @feature(rows=LONGEST, unit="fraction of the price", requires=AS_TRADED)
-def earnings_yield(
+def fund_earnings_yield(
     statements_eps_ttm: Array,
     statements_lag: Array,
     statements_age: Array,
@@ -56,7 +56,7 @@ def earnings_yield(
 
 
 @feature(rows=LONGEST, unit="fraction of the market value", requires=AS_TRADED)
-def book_to_price(
+def fund_book_to_price(
     statements_equity: Array,
     statements_shares: Array,
     statements_shares_lag: Array,
@@ -75,7 +75,7 @@ def book_to_price(
 
 
 @feature(rows=LONGEST, unit="fraction of the market value", requires=AS_TRADED)
-def sales_to_price(
+def fund_sales_to_price(
     statements_sales_ttm: Array,
     statements_shares: Array,
     statements_shares_lag: Array,
@@ -94,7 +94,7 @@ def sales_to_price(
 
 
 @feature(rows=LONGEST, unit="fraction of the market value", requires=AS_TRADED)
-def cash_flow_yield(
+def fund_cash_flow_yield(
     statements_operating_cash_flow_ttm: Array,
     statements_shares: Array,
     statements_shares_lag: Array,
@@ -113,7 +113,7 @@ def cash_flow_yield(
 
 
 @feature(rows=LONGEST, unit="fraction of the price", requires=AS_TRADED)
-def dividend_yield(
+def fund_dividend_yield(
     statements_dividend: Array,
     statements_dividend_lag: Array,
     statements_age: Array,
@@ -130,7 +130,7 @@ def dividend_yield(
 
 
 @feature(rows=LONGEST, unit="log of money", requires=AS_TRADED)
-def ln_market_value(
+def fund_ln_market_value(
     statements_shares: Array,
     statements_shares_lag: Array,
     statements_age: Array,
@@ -148,7 +148,7 @@ def ln_market_value(
 
 
 @feature(rows=1, unit="fraction")
-def return_on_equity(
+def fund_return_on_equity(
     statements_profit_ttm: Array, statements_equity: Array, statements_equity_year_ago: Array
 ) -> Array:
     """Profit of twelve months over the mean equity of the year.
@@ -159,7 +159,7 @@ def return_on_equity(
 
 
 @feature(rows=1, unit="fraction")
-def return_on_assets(
+def fund_return_on_assets(
     statements_profit_ttm: Array,
     statements_total_assets: Array,
     statements_total_assets_year_ago: Array,
@@ -173,7 +173,9 @@ def return_on_assets(
 
 
 @feature(rows=1, unit="fraction")
-def operating_margin(statements_operating_profit_ttm: Array, statements_sales_ttm: Array) -> Array:
+def fund_operating_margin(
+    statements_operating_profit_ttm: Array, statements_sales_ttm: Array
+) -> Array:
     """Operating profit over sales, twelve months.
 
     Source: Soliman (2008), Account. Rev. 83.
@@ -182,7 +184,7 @@ def operating_margin(statements_operating_profit_ttm: Array, statements_sales_tt
 
 
 @feature(rows=1, unit="fraction")
-def operating_margin_change(
+def fund_operating_margin_change(
     statements_operating_profit_ttm: Array,
     statements_sales_ttm: Array,
     statements_operating_profit_ttm_year_ago: Array,
@@ -197,7 +199,7 @@ def operating_margin_change(
 
 
 @feature(rows=1, unit="fraction")
-def equity_to_assets(statements_equity: Array, statements_total_assets: Array) -> Array:
+def fund_equity_to_assets(statements_equity: Array, statements_total_assets: Array) -> Array:
     """Equity over assets.
 
     Source: Bhandari (1988), J. Finance 43.
@@ -206,7 +208,7 @@ def equity_to_assets(statements_equity: Array, statements_total_assets: Array) -
 
 
 @feature(rows=1, unit="turns a year")
-def asset_turnover(
+def fund_asset_turnover(
     statements_sales_ttm: Array,
     statements_total_assets: Array,
     statements_total_assets_year_ago: Array,
@@ -220,7 +222,7 @@ def asset_turnover(
 
 
 @feature(rows=1, unit="fraction")
-def accruals(
+def fund_accruals(
     statements_profit_ttm: Array,
     statements_operating_cash_flow_ttm: Array,
     statements_total_assets: Array,
@@ -237,7 +239,7 @@ def accruals(
 
 
 @feature(rows=1, unit="fraction")
-def cash_to_assets(statements_cash: Array, statements_total_assets: Array) -> Array:
+def fund_cash_to_assets(statements_cash: Array, statements_total_assets: Array) -> Array:
     """Cash over assets.
 
     Source: Palazzo (2012), J. Financ. Econ. 104.
@@ -246,7 +248,7 @@ def cash_to_assets(statements_cash: Array, statements_total_assets: Array) -> Ar
 
 
 @feature(rows=1, unit="fraction")
-def sales_growth_q(
+def fund_sales_growth_q(
     statements_sales_quarter: Array, statements_sales_quarter_year_ago: Array
 ) -> Array:
     """Sales of the last quarter against the same quarter a year ago.
@@ -257,7 +259,7 @@ def sales_growth_q(
 
 
 @feature(rows=1, unit="fraction")
-def operating_growth_q(
+def fund_operating_growth_q(
     statements_operating_profit_quarter: Array,
     statements_operating_profit_quarter_year_ago: Array,
 ) -> Array:
@@ -271,7 +273,7 @@ def operating_growth_q(
 
 
 @feature(rows=1, unit="fraction")
-def profit_growth_q(
+def fund_profit_growth_q(
     statements_profit_quarter: Array, statements_profit_quarter_year_ago: Array
 ) -> Array:
     """Profit of the last quarter against the same quarter a year ago.
@@ -282,7 +284,9 @@ def profit_growth_q(
 
 
 @feature(rows=1, unit="fraction")
-def sales_growth_ttm(statements_sales_ttm: Array, statements_sales_ttm_year_ago: Array) -> Array:
+def fund_sales_growth_ttm(
+    statements_sales_ttm: Array, statements_sales_ttm_year_ago: Array
+) -> Array:
     """Sales of twelve months against those a year ago.
 
     Source: Lakonishok, Shleifer & Vishny (1994), J. Finance 49.
@@ -291,7 +295,7 @@ def sales_growth_ttm(statements_sales_ttm: Array, statements_sales_ttm_year_ago:
 
 
 @feature(rows=1, unit="fraction")
-def operating_growth_ttm(
+def fund_operating_growth_ttm(
     statements_operating_profit_ttm: Array, statements_operating_profit_ttm_year_ago: Array
 ) -> Array:
     """Operating profit of twelve months against that a year ago.
@@ -302,7 +306,9 @@ def operating_growth_ttm(
 
 
 @feature(rows=1, unit="fraction")
-def profit_growth_ttm(statements_profit_ttm: Array, statements_profit_ttm_year_ago: Array) -> Array:
+def fund_profit_growth_ttm(
+    statements_profit_ttm: Array, statements_profit_ttm_year_ago: Array
+) -> Array:
     """Profit of twelve months against that a year ago.
 
     Source: common practice.
@@ -311,7 +317,9 @@ def profit_growth_ttm(statements_profit_ttm: Array, statements_profit_ttm_year_a
 
 
 @feature(rows=1, unit="fraction")
-def asset_growth(statements_total_assets: Array, statements_total_assets_year_ago: Array) -> Array:
+def fund_asset_growth(
+    statements_total_assets: Array, statements_total_assets_year_ago: Array
+) -> Array:
     """Growth of the balance sheet in a year.
 
     Source: Cooper, Gulen & Schill (2008), J. Finance 63.
@@ -320,7 +328,7 @@ def asset_growth(statements_total_assets: Array, statements_total_assets_year_ag
 
 
 @feature(rows=1, unit="fraction of assets")
-def profit_surprise(
+def fund_profit_surprise(
     statements_profit_quarter: Array,
     statements_profit_quarter_year_ago: Array,
     statements_total_assets: Array,
@@ -335,7 +343,7 @@ def profit_surprise(
 
 
 @feature(rows=1, unit="fraction of assets")
-def profit_surprise_faded(
+def fund_profit_surprise_faded(
     statements_profit_quarter: Array,
     statements_profit_quarter_year_ago: Array,
     statements_total_assets: Array,
@@ -355,7 +363,7 @@ def profit_surprise_faded(
 
 
 @feature(rows=1, unit="fraction")
-def profit_growth_faded(
+def fund_profit_growth_faded(
     statements_profit_quarter: Array,
     statements_profit_quarter_year_ago: Array,
     statements_since_actual: Array,
@@ -372,7 +380,7 @@ def profit_growth_faded(
 
 
 @feature(rows=1, unit="fraction")
-def sales_growth_faded(
+def fund_sales_growth_faded(
     statements_sales_quarter: Array,
     statements_sales_quarter_year_ago: Array,
     statements_since_actual: Array,
@@ -397,7 +405,7 @@ def _faded(x: Array, sessions: Array) -> Array:
 
 
 @feature(rows=1, unit="fraction")
-def operating_margin_change_q(
+def fund_operating_margin_change_q(
     statements_operating_profit_quarter: Array,
     statements_sales_quarter: Array,
     statements_operating_profit_quarter_year_ago: Array,
@@ -412,7 +420,7 @@ def operating_margin_change_q(
 
 
 @feature(rows=1, unit="fraction of assets")
-def profit_acceleration(
+def fund_profit_acceleration(
     statements_profit_quarter: Array,
     statements_profit_quarter_before: Array,
     statements_total_assets: Array,
@@ -427,7 +435,7 @@ def profit_acceleration(
 
 
 @feature(rows=LONGEST, unit="fraction of the price", requires=AS_TRADED)
-def forecast_earnings_yield(
+def fund_forecast_earnings_yield(
     statements_forecast_eps: Array,
     statements_forecast_eps_lag: Array,
     statements_age: Array,
@@ -444,7 +452,7 @@ def forecast_earnings_yield(
 
 
 @feature(rows=LONGEST, unit="fraction of the price", requires=AS_TRADED)
-def forecast_dividend_yield(
+def fund_forecast_dividend_yield(
     statements_forecast_dividend: Array,
     statements_forecast_dividend_lag: Array,
     statements_age: Array,
@@ -465,7 +473,9 @@ def forecast_dividend_yield(
 
 
 @feature(rows=1, unit="fraction")
-def forecast_sales_growth(statements_forecast_sales: Array, statements_sales_year: Array) -> Array:
+def fund_forecast_sales_growth(
+    statements_forecast_sales: Array, statements_sales_year: Array
+) -> Array:
     """Sales expected of this fiscal year against those of the last.
 
     Source: common practice.
@@ -474,7 +484,7 @@ def forecast_sales_growth(statements_forecast_sales: Array, statements_sales_yea
 
 
 @feature(rows=1, unit="fraction")
-def forecast_operating_growth(
+def fund_forecast_operating_growth(
     statements_forecast_operating_profit: Array, statements_operating_profit_year: Array
 ) -> Array:
     """Operating profit expected of this fiscal year against that of the last.
@@ -485,7 +495,7 @@ def forecast_operating_growth(
 
 
 @feature(rows=1, unit="fraction")
-def forecast_profit_growth(
+def fund_forecast_profit_growth(
     statements_forecast_profit: Array, statements_profit_year: Array
 ) -> Array:
     """Profit expected of this fiscal year against that of the last.
@@ -496,7 +506,7 @@ def forecast_profit_growth(
 
 
 @feature(rows=1, unit="fraction")
-def forecast_revision(
+def fund_forecast_revision(
     statements_forecast_profit: Array, statements_forecast_profit_before: Array
 ) -> Array:
     """The company's latest forecast of this year's profit against the one before; 0 if repeated.
@@ -507,7 +517,7 @@ def forecast_revision(
 
 
 @feature(rows=1, unit="fraction")
-def forecast_operating_revision(
+def fund_forecast_operating_revision(
     statements_forecast_operating_profit: Array,
     statements_forecast_operating_profit_before: Array,
 ) -> Array:
@@ -521,7 +531,7 @@ def forecast_operating_revision(
 
 
 @feature(rows=1, unit="fraction")
-def forecast_progress(
+def fund_forecast_progress(
     statements_operating_profit_to_date: Array,
     statements_forecast_operating_profit: Array,
     statements_quarter: Array,
@@ -537,7 +547,9 @@ def forecast_progress(
 
 
 @feature(rows=1, unit="fraction")
-def next_profit_growth(statements_next_profit: Array, statements_forecast_profit: Array) -> Array:
+def fund_next_profit_growth(
+    statements_next_profit: Array, statements_forecast_profit: Array
+) -> Array:
     """Profit expected of the next fiscal year against that expected of this one.
 
     Source: common practice.
@@ -546,7 +558,7 @@ def next_profit_growth(statements_next_profit: Array, statements_forecast_profit
 
 
 @feature(rows=1, unit="sessions")
-def sessions_since_actual(statements_since_actual: Array, statements_age: Array) -> Array:
+def fund_sessions_since_actual(statements_since_actual: Array, statements_age: Array) -> Array:
     """Sessions since the last actuals became known.
 
     Source: common practice.
@@ -555,7 +567,7 @@ def sessions_since_actual(statements_since_actual: Array, statements_age: Array)
 
 
 @feature(rows=1, unit="sessions")
-def sessions_to_report(earnings_dates_to: Array, earnings_dates_age: Array) -> Array:
+def fund_sessions_to_report(earnings_dates_to: Array, earnings_dates_age: Array) -> Array:
     """Sessions to the next report that is announced; 0 on its day, null where none is known.
 
     Source: Barber, De George, Lehavy & Trueman (2013), J. Financ. Econ. 108.
@@ -565,7 +577,7 @@ def sessions_to_report(earnings_dates_to: Array, earnings_dates_age: Array) -> A
 
 
 @feature(rows=1, unit="flag")
-def is_consolidated(statements_is_consolidated: Array) -> Array:
+def fund_is_consolidated(statements_is_consolidated: Array) -> Array:
     """1 where the last actuals are the group's, 0 where they are the parent's alone.
 
     Source: common practice.

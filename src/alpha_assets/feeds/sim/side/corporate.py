@@ -34,6 +34,7 @@ EMBEDDING_NOISE = 0.05
 GRAIN = 1024  # embeddings are whole multiples of 1 / GRAIN: they take less room
 TWO_ARTICLES = 0.1  # of days with news
 CORRECTED = 0.02  # of statements
+NEXT_YEAR_EARLY = 0.3  # of reports on three quarters, with a forecast of the year after
 REVISED_FORECAST = 0.2  # of reports, followed by a new forecast
 ANNOUNCED_BEFORE, MOVED_BEFORE, MOVED = 15, 5, 0.1  # sessions, sessions, share
 TIMES = ("12:30:00", "15:30:00", "16:00:00")
@@ -143,6 +144,8 @@ class _Company:
         self.sold[quarter], self.earned[quarter] = self.sales_4[quarter], self.profit_4[quarter]
         base = self._base(number, end_month, quarter, TIMES[int(u[0] * len(TIMES))])
         whole = {**base, **self._actuals(number, quarter), **self._forecasts(quarter, u[1])}
+        if quarter == 2 and u[5] < NEXT_YEAR_EARLY:
+            whole |= self._forecasts(3, u[5])
         if nth == 0 and quarter != 0:
             # Without the quarters before, the year so far is not known: only what stands.
             whole |= dict.fromkeys(("sales", "operating_profit", "ordinary_profit", "profit", "eps",
