@@ -1,6 +1,7 @@
 """Promises of the features across symbols, on the bits of raw Float64 values."""
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -121,6 +122,34 @@ def test_the_lookback_is_all_the_history_needed(
         here = sessions[end], sessions[end]
         expected = full.filter(session=sessions[end]).select(*KEYS, item.name)
         assert changed_columns(expected, computed(recent, [item], here)) == []
+
+
+@every_feature
+@pytest.mark.parametrize(("before", "is_felt"), [(0, True), (1, False), (2, False), (3, False)])
+def test_the_last_row_of_the_lookback_is_felt_and_none_before(
+    item: Across, before: int, is_felt: bool, panel: pl.DataFrame
+) -> None:
+    sessions = days(panel)
+    # A Friday after five weeks of five sessions, when a graph has been longest in force.
+    end = sessions.index(date(2019, 11, 1)) if item.reads_graph else len(sessions) - 1
+    # A bar on one row, none on the next 20, and then a jump from its close.
+    row = end - item.lookback + 1 - before
+    silent = pl.col("session").is_between(sessions[row + 1], sessions[row + 20])
+    later = pl.col("session") > sessions[row]
+    is_one = pl.col("symbol") == "s01"
+    jumped = panel.with_columns(
+        pl.when(is_one & later).then(pl.col(c) * 3).otherwise(c).alias(c) for c in PRICES
+    )
+    if item.name != "sec_rel_turn_z":  # which carries nothing
+        jumped = jumped.with_columns(
+            pl.when(~is_one | ~silent).then(pl.col(c)).alias(c) for c in BLANK
+        )
+    greedy = replace(item, lookback=len(sessions))
+    span = sessions[end], sessions[end]
+    with_row = computed(jumped, [greedy], span)
+    without = computed(jumped.filter(later), [greedy], span)
+    assert changed_columns(with_row, without) == ([item.name] if is_felt else [])
+    assert changed_columns(with_row, computed(jumped, [item], span)) == []
 
 
 @every_feature
