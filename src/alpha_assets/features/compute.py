@@ -121,7 +121,7 @@ def compute_features(
     for name in [item.name for item in catalog]:
         value_DN = out.pop(name)
         columns.append(_nullable(name, value_DN.ravel() if is_full else value_DN[kept_DN]))
-    made = keys.with_columns(columns, *across.drop(KEYS).get_columns())
+    made = keys.with_columns(*columns, *across.drop(KEYS).get_columns())
     return made.select(*KEYS, *[item.name for item in whole])
 
 
