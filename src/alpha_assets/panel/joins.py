@@ -13,7 +13,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.base import Scope
-from alpha_assets.panel.states import earnings, flows, margin, news, shorts, statements
+from alpha_assets.panel.states import earnings, flows, margin, news, options, shorts, statements
 from alpha_assets.panel.states.plain import plain_states
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
@@ -110,6 +110,14 @@ JOINS: dict[str, Join] = {
             flows.FLOW_COLUMNS,
             20,
             flows.market_flow_states,
+        ),
+        Join(
+            "index_options",
+            "index_options",
+            "market",
+            options.OPTION_COLUMNS,
+            5,
+            options.option_states,
         ),
         plain(SIDE_FEEDS["sector_indices"], ("open", "close")),
         Join(
