@@ -20,7 +20,7 @@ from alpha_assets.errors import SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_features, own_features
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
-from alpha_assets.feeds.jquants import JQuantsSource, JQuantsSpec
+from alpha_assets.feeds.jquants import API_HOST, JQuantsSource, JQuantsSpec
 from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.universe import UniverseSpec, check_universe
@@ -95,17 +95,20 @@ class Market:
         if isinstance(self.spec.source, FilesSourceSpec):
             return FilesSource(self.spec.source, self.calendar)
         if isinstance(self.spec.source, JQuantsSpec):
-            return JQuantsSource(self.spec.source, self.calendar, self.landing)
+            # What another server answered is never taken for what the API did.
+            host = self.spec.source.host
+            name = self.name if host == API_HOST else f"{self.name}-{host}"
+            return JQuantsSource(self.spec.source, self.calendar, self.landing / name)
         return SimSource(self.spec.sim, self.calendar)
 
     @property
     def landing(self) -> Path:
-        """Where rows of an API land, each market's apart; nothing else may be in it."""
+        """Where rows of an API land, each market's and server's in a folder of its own."""
         named = os.environ.get(LANDING_VARIABLE)
         if named:
-            return Path(named).expanduser().absolute() / self.name
+            return Path(named).expanduser().absolute()
         url = self.storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
-        return storage_root(url) / LANDING / self.name
+        return storage_root(url) / LANDING
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
@@ -168,7 +171,10 @@ class Market:
 
     @cached_property
     def data_digest(self) -> str:
-        """Name of all that can change raw rows, panel and features."""
+        """Name of all that can change raw rows, panel and features.
+
+        Their columns are part of it: what another version wrote is made again, not misread.
+        """
         spec = self.spec
         return digest(
             self.name,
@@ -177,6 +183,8 @@ class Market:
             {name: setting.model_dump(mode="json") for name, setting in spec.feeds.items()},
             self.price_level,
             spec.max_stale,
+            [join.panel_columns for join in self.joins],
+            [feature.name for feature in self.choice],
         )
 
     def universe(self, name: str) -> UniverseSpec:
