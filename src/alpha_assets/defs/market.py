@@ -7,10 +7,12 @@ from alpha_assets.defs.metadata import add_months, columns_of_features, columns_
 from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
 from alpha_assets.features import TRAILING, max_lookback
+from alpha_assets.features.edges import EDGE_SCHEMA
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
 from alpha_assets.road.frames import market_wide
+from alpha_assets.road.graph import graph_lookback, make_graph
 from alpha_assets.road.market import Market
 
 LOCAL_SOURCES = ("sim", "files")  # a second try would find what the first one found
@@ -25,6 +27,7 @@ def market_assets(market: Market) -> list[dg.AssetsDefinition]:
         panel_asset(market),
         features_asset(market),
         *[cross_section_asset(market, name) for name in market.spec.universes],
+        graph_asset(market, "all"),
     ]
 
 
@@ -131,3 +134,26 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
         add_months(context, stages.make_cross_section(road, universe, month_keys(context)))
 
     return cross_section
+
+
+def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:
+    """Return the asset of who moves with whom inside one universe."""
+    lookback = graph_lookback(market.spec.universes[universe])
+
+    @dg.asset(
+        key=[market.name, "graph", universe],
+        group_name=f"{market.name}_market",
+        kinds={"numpy", "parquet"},
+        partitions_def=months(market),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[
+            since(dg.AssetKey([market.name, "panel"]), months_spanned(market.calendar, lookback))
+        ],
+        metadata=table(EDGE_SCHEMA),
+    )
+    def graph(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        """The strongest neighbours by correlation of residual returns, on each week's start."""
+        road = storage.road(market, None, context)
+        add_months(context, make_graph(road, universe, month_keys(context)))
+
+    return graph

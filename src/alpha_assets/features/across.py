@@ -80,7 +80,7 @@ def across_features(
         span = sessions[:0]
     else:
         rows = panel.filter(pl.col("session").is_between(span[0].item(), span[-1].item()))
-    board = _Board(rows, span)
+    board = Board(rows, span)
     single = board.values(name for item in catalog for name in _of_single_symbols(item))
     made: dict[str, Array | Index] = dict(single)
     if any(SECTOR in item.needs for item in catalog):
@@ -112,7 +112,7 @@ def _of_single_symbols(item: Across) -> list[str]:
 
 def _fill_weekly(
     catalog: Sequence[Across],
-    board: "_Board",
+    board: "Board",
     made: Mapping[str, Array],
     start: int,
     out: Mapping[str, Array],
@@ -143,14 +143,14 @@ def _fill_weekly(
                 )
 
 
-class _Board:
+class Board:
     """Panel rows as dense arrays over all sessions and symbols."""
 
     def __init__(self, panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> None:
         self.sessions = sessions
         self._panel = panel
-        symbols = panel["symbol"].unique().sort()
-        self.n_symbols = len(symbols)
+        self.symbols = panel["symbol"].unique().sort()
+        self.n_symbols = len(self.symbols)
         day = panel["session"].to_numpy()
         self.day_R = np.searchsorted(sessions, day)
         strange_R = self.day_R == len(sessions)
@@ -160,7 +160,7 @@ class _Board:
                 f"the panel has rows of {day[strange_R][0]}, which is none of the "
                 f"{len(sessions)} sessions given; give every session of the market"
             )
-        code = panel["symbol"].cast(pl.Enum(symbols)).to_physical()
+        code = panel["symbol"].cast(pl.Enum(self.symbols)).to_physical()
         self.symbol_R: Index = code.to_numpy().astype(np.int64)
         self.is_there_DN: Mask = np.zeros((len(sessions), self.n_symbols), dtype=bool)
         self.is_there_DN[self.day_R, self.symbol_R] = True
@@ -194,6 +194,15 @@ class _Board:
         code_DN = np.full(self.is_there_DN.shape, -1, dtype=np.int64)
         code_DN[self.day_R, self.symbol_R] = code.cast(pl.Int64).fill_null(-1).to_numpy()
         return code_DN
+
+    def holds(self, rows: pl.DataFrame) -> Mask:
+        """Return as [D, N] which of the panel's rows are among some `session`, `symbol`."""
+        marked = rows.select(KEYS).with_columns(held=pl.lit(value=True))
+        keys = self._panel.select(KEYS)
+        held = keys.join(marked, on=KEYS, how="left", maintain_order="left")["held"]
+        held_DN = np.zeros(self.is_there_DN.shape, dtype=bool)
+        held_DN[self.day_R, self.symbol_R] = held.fill_null(value=False).to_numpy()
+        return held_DN
 
     def _dense(self, name: str) -> Array:
         value_DN = np.full(self.is_there_DN.shape, np.nan)
