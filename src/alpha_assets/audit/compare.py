@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -66,20 +66,7 @@ def compare_tables(
     Raises:
         BadInput: the sides have other columns or types.
     """
-    if here.schema != there.schema:
-        odd = sorted({str(item) for item in set(here.schema.items()) ^ set(there.schema.items())})
-        raise BadInput(
-            f"{stage}: the two sides have other columns or types, first "
-            f"{odd[0] if odd else 'their order'}; both must come from one version of the code"
-        )
-    columns = [name for name in here.columns if name not in key]
-    if here.select(key).equals(there.select(key)):
-        alone_R = (np.zeros(here.height, dtype=bool),) * 2
-    else:
-        here, there, alone_R = _aligned(here, there, key)
-    changed_RC = np.zeros((here.height, len(columns)), dtype=bool)
-    for c, name in enumerate(columns):
-        changed_RC[:, c] = alone_R[0] | alone_R[1] | ~same_bits(here[name], there[name])
+    here, there, columns, alone_R, changed_RC = changed_cells(stage, here, there, key)
     rows = np.flatnonzero(changed_RC.any(axis=1))
     first = None
     if len(rows):
@@ -97,6 +84,41 @@ def compare_tables(
             there=NO_ROW if alone_R[0][row] else repr(there[name][row]),
         )
     return Comparison(stage, changed_RC.size, int(changed_RC.sum()), first, needed)
+
+
+class Changed(NamedTuple):
+    """Two tables on the rows of either, and which of their cells differ."""
+
+    here: pl.DataFrame
+    there: pl.DataFrame
+    columns: list[str]
+    alone_R: tuple[Mask, Mask]  # rows that only `here`, only `there` has
+    changed_RC: Mask
+
+
+def changed_cells(
+    stage: str, here: pl.DataFrame, there: pl.DataFrame, key: Sequence[str]
+) -> Changed:
+    """Return which cells of two tables differ; see `compare_tables`.
+
+    Raises:
+        BadInput: the sides have other columns or types.
+    """
+    if here.schema != there.schema:
+        odd = sorted({str(item) for item in set(here.schema.items()) ^ set(there.schema.items())})
+        raise BadInput(
+            f"{stage}: the two sides have other columns or types, first "
+            f"{odd[0] if odd else 'their order'}; both must come from one version of the code"
+        )
+    columns = [name for name in here.columns if name not in key]
+    if here.select(key).equals(there.select(key)):
+        alone_R = (np.zeros(here.height, dtype=bool),) * 2
+    else:
+        here, there, alone_R = _aligned(here, there, key)
+    changed_RC = np.zeros((here.height, len(columns)), dtype=bool)
+    for c, name in enumerate(columns):
+        changed_RC[:, c] = alone_R[0] | alone_R[1] | ~same_bits(here[name], there[name])
+    return Changed(here, there, columns, alone_R, changed_RC)
 
 
 def compare_weights(month: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Comparison:

@@ -1,0 +1,254 @@
+"""The panel written a second and plainer way: one session after the other, from known rows alone.
+
+Nothing is shared with the panel's join: each session filters the raw rows by its own decision
+instant and takes the last one per key.  It is slow, and made to be read.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.calendar import as_date
+from alpha_assets.feeds.flows import SPLICED
+from alpha_assets.feeds.listings import ACTIVE
+from alpha_assets.panel.joins import Join
+from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
+from alpha_assets.road.market import Market
+
+Raw = Mapping[str, pl.DataFrame]
+
+# What decides which rows there are, and whose sector or section each of them is in.
+CORE_FEEDS = ("daily_bars", "listings", "membership")
+PRECEDENCE = ("event_date", "available_at", "revision")  # of one key the greatest is known
+
+
+@dataclass(frozen=True)
+class Book:
+    """What was known at some sessions, by the clock alone.
+
+    Attributes:
+        market: whose calendar and joins are used.
+        raw: stored rows of every feed, revisions included.
+        sessions: numbers of the sessions wanted, on the market's calendar.
+    """
+
+    market: Market
+    raw: Raw
+    sessions: tuple[int, ...]
+    _told: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def with_rows(self, feed: str, rows: pl.DataFrame) -> "Book":
+        """Return the book of a world in which one feed's rows are others."""
+        kept = {
+            join.name: self._told[join.name]
+            for join in self.market.joins
+            if join.feed != feed and join.name in self._told
+        }
+        other = Book(self.market, {**self.raw, feed: rows}, self.sessions, kept)
+        if feed not in CORE_FEEDS:
+            other.__dict__["core"] = self.core
+        return other
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """The panel rows of the sessions, sorted by session and symbol."""
+        table = self.core.with_columns(
+            section=pl.col("market_segment").replace_strict(
+                SPLICED, default=None, return_dtype=pl.String
+            )
+        )
+        for join in self.market.joins:
+            told = self.told(join)
+            key = [name for name in ("session", _key_of(join)) if name is not None]
+            table = table.join(told, on=key, how="left", maintain_order="left")
+        columns = [name for join in self.market.joins for name in join.panel_columns]
+        return table.select(*PANEL_SCHEMA, *columns)
+
+    @cached_property
+    def core(self) -> pl.DataFrame:
+        """The rows without the side feeds."""
+        return pl.concat([self._core_of(number) for number in self.sessions])
+
+    def told(self, join: Join) -> pl.DataFrame:
+        """Return what a side feed said at each session of each key that it knew."""
+        if join.name not in self._told:
+            self._told[join.name] = pl.concat([self._told_at(join, n) for n in self.sessions])
+        return self._told[join.name]
+
+    def known(self, feed: str, number: int) -> pl.DataFrame:
+        """Return the rows of a feed that could be read when a session was decided."""
+        return self.raw[feed].filter(pl.col("available_at") <= self._decisions[number])
+
+    def effective(self, stamps: Iterable[datetime]) -> list[int]:
+        """Return the number of the first session decided at or after each instant."""
+        return [bisect_left(self._decisions, stamp) for stamp in stamps]
+
+    @cached_property
+    def _decisions(self) -> list[datetime]:
+        instants = self.market.calendar.decisions.astype("datetime64[us]").tolist()
+        return [instant.replace(tzinfo=UTC) for instant in instants]
+
+    def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with the number of the session at which each becomes effective."""
+        stamps = rows["available_at"].unique().sort()
+        table = pl.DataFrame({"available_at": stamps, "effective": self.effective(stamps)})
+        return rows.join(table, on="available_at", how="left", maintain_order="left")
+
+    def _told_at(self, join: Join, number: int) -> pl.DataFrame:
+        key = _key_of(join)
+        columns = list(join.columns)
+        schema = {
+            "session": pl.Date,
+            **({} if key is None else {key: pl.String}),
+            **dict.fromkeys(join.panel_columns[:-1], pl.Float64),
+            f"{join.name}_age": pl.Int16,
+        }
+        if join.feed not in self.raw:
+            return pl.DataFrame(schema=schema)
+        known = self.known(join.feed, number)
+        order = [name for name in known.columns if name in ("event_date", key)]
+        known = known.sort(*order, "available_at", "revision", maintain_order=True)
+        states = join.states(known, self.market.calendar, number)
+        states = states.filter(pl.col("available_at") <= self._decisions[number])
+        latest = states.sort(PRECEDENCE, maintain_order=True)
+        latest = latest.tail(1) if key is None else latest.unique(key, keep="last")
+        latest = self._numbered(latest).with_columns(age=number - pl.col("effective"))
+        fresh = pl.lit(True) if join.max_stale is None else pl.col("age") <= join.max_stale
+        return latest.select(
+            pl.lit(self._date(number)).alias("session"),
+            *([] if key is None else [pl.col(key).cast(pl.String)]),
+            *(pl.when(fresh).then(pl.col(name)).alias(f"{join.name}_{name}") for name in columns),
+            pl.col("age").alias(f"{join.name}_age"),
+        ).cast(schema)  # type: ignore[arg-type]
+
+    def _core_of(self, number: int) -> pl.DataFrame:
+        bars = self._bars.filter(pl.col("usable") <= number)
+        priced = bars.filter(pl.col("close").is_not_null())
+        rows = (
+            priced.group_by("symbol")
+            .agg(n_bars=pl.len(), last=pl.col("place").max())
+            .with_columns(stale=number - 1 - pl.col("last"))
+            .filter(pl.col("stale") <= self.market.spec.max_stale)
+            .sort("symbol")
+        )
+        rows = rows.join(self._listed(number), on="symbol", how="left", maintain_order="left")
+        rows = rows.filter(pl.col("exit").fill_null(ACTIVE) == ACTIVE)
+        last_bar = (pl.col("usable") == number) & (pl.col("place") == number - 1)
+        values = priced.filter(last_bar).select("symbol", *BAR_VALUES)
+        rows = rows.join(values, on="symbol", how="left", maintain_order="left")
+        moves = [self._factors(symbol, number) for symbol in rows["symbol"]]
+        return rows.select(
+            pl.lit(self._date(number)).alias("session"),
+            "symbol",
+            *BAR_VALUES,
+            pl.Series("adjustment_factor", [move[0] for move in moves], dtype=pl.Float64),
+            pl.Series("share_factor", [move[1] for move in moves], dtype=pl.Float64),
+            pl.Series("cum_factor", [move[2] for move in moves], dtype=pl.Float64),
+            "n_bars",
+            "stale",
+            *LISTING_VALUES,
+            self._members(number, rows["symbol"]),
+            pl.lit(self._follows_halt(number)).alias("is_halt"),
+        ).cast(PANEL_SCHEMA)  # type: ignore[arg-type]
+
+    @cached_property
+    def _bars(self) -> pl.DataFrame:
+        """Each bar as it stood when it first became effective, and from when it may be used."""
+        rows = self.raw["daily_bars"]
+        optional = {**BAR_VALUES, "adjustment_factor": pl.Float64, "share_factor": pl.Float64}
+        rows = rows.with_columns(
+            pl.lit(None, dtype=dtype).alias(name)
+            for name, dtype in optional.items()
+            if name not in rows.columns
+        )
+        days = rows["event_date"].unique().sort()
+        place = {as_date(s): n for n, s in enumerate(self.market.calendar.sessions)}
+        places = pl.DataFrame({"event_date": days, "place": [place[day] for day in days]})
+        bar = ["event_date", "symbol"]
+        return (
+            self._numbered(rows)
+            .join(places, on="event_date", how="left")
+            .sort(*bar, "available_at", "revision")
+            .filter(pl.col("effective") == pl.col("effective").first().over(bar))
+            .unique(bar, keep="last")
+            .with_columns(usable=pl.max_horizontal("effective", pl.col("place") + 1))
+            .sort("symbol", "usable", "place")
+        )
+
+    @cached_property
+    def _moves(self) -> dict[str, list[tuple[int, float, float | None]]]:
+        """Each symbol's bars that say something of its factors, in the order of knowing."""
+        found: dict[str, list[tuple[int, float, float | None]]] = {}
+        says = (pl.col("adjustment_factor") != 1.0) | pl.col("share_factor").is_not_null()
+        near = pl.col("usable").is_in([*self.sessions])
+        # A bar that says nothing of shares counts with its price factor beside one that does.
+        rows = self._bars.filter(says.fill_null(False) | near)
+        told = rows.select("symbol", "usable", "adjustment_factor", "share_factor")
+        for symbol, usable, factor, share in told.iter_rows():
+            price = 1.0 if factor is None or np.isnan(factor) else factor
+            found.setdefault(symbol, []).append((usable, price, share))
+        return found
+
+    def _factors(self, symbol: str, number: int) -> tuple[float, float | None, float]:
+        """Return the session's price factor, its share factor, and the product so far."""
+        today, shares, so_far = 1.0, None, 1.0
+        moves = [move for move in self._moves.get(symbol, []) if move[0] <= number]
+        for usable in sorted({move[0] for move in moves}):
+            together = 1.0
+            for move in moves:
+                if move[0] == usable:
+                    together *= move[1]
+            so_far *= together
+            if usable == number:
+                today = together
+        stated = [move for move in moves if move[0] == number]
+        if any(share is not None for _, _, share in stated):
+            shares = 1.0
+            for _, price, share in stated:
+                shares *= 1.0 / price if share is None else share
+        return today, shares, so_far
+
+    def _listed(self, number: int) -> pl.DataFrame:
+        """Return what the latest known listing of each symbol says."""
+        schema = {"symbol": pl.String, **LISTING_VALUES, "exit": pl.String}
+        if "listings" not in self.raw:
+            return pl.DataFrame(schema=schema)
+        known = self.known("listings", number).sort(PRECEDENCE).unique("symbol", keep="last")
+        lacking = [
+            pl.lit(None, dtype=dtype).alias(name)
+            for name, dtype in schema.items()
+            if name not in known.columns
+        ]
+        return known.with_columns(lacking).select(*schema)
+
+    def _members(self, number: int, symbols: pl.Series) -> pl.Series:
+        """Return whether each symbol is known to be a member; null without such a feed."""
+        if "membership" not in self.raw:
+            return pl.Series("in_membership", [None] * len(symbols), dtype=pl.Boolean)
+        known = self.known("membership", number).sort(PRECEDENCE).unique("symbol", keep="last")
+        inside = known.filter(pl.col("member").fill_null(False))["symbol"]
+        return symbols.is_in(inside.implode()).alias("in_membership")
+
+    def _follows_halt(self, number: int) -> bool:
+        """Return whether a day after the session before was announced and not held."""
+        calendar = self.market.calendar
+        before, today = calendar.sessions[number - 1], calendar.sessions[number]
+        return any(before < day <= today for day in calendar.halts)
+
+    def _date(self, number: int) -> date:
+        return as_date(self.market.calendar.sessions[number])
+
+
+def book_of(market: Market, raw: Raw, sessions: Sequence[int]) -> Book:
+    """Return the book of some sessions, given by their numbers."""
+    return Book(market, raw, tuple(sorted(sessions)))
+
+
+def _key_of(join: Join) -> str | None:
+    """Return the column that names the key of a join; None where it holds for all."""
+    return None if join.scope == "market" else join.scope
