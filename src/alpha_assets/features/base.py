@@ -11,6 +11,7 @@ Decorating registers nothing: `CATALOG` in `features/__init__.py` lists what exi
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 
 import numpy as np
@@ -138,7 +139,8 @@ def made(
 ) -> Feature:
     """Return a feature of a table of features that differ in their inputs only."""
     for item in inputs:
-        assert item in INPUTS, f"feature {name}: {item!r} is no input; want one of {list(INPUTS)}"
+        near = ", ".join(get_close_matches(item, INPUTS, n=5)) or "one of INPUTS"
+        assert item in INPUTS, f"feature {name}: {item!r} is no input; did you mean {near}?"
     for item in requires:
         assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
     return Feature(

@@ -1,6 +1,19 @@
 """The features of the side feeds, family by family, in the order of the table's columns."""
 
-from alpha_assets.features import dmi, flow, fund, margin, news, sector_short, ss, ssp
+from alpha_assets.features import (
+    dmi,
+    flow,
+    fund,
+    iv,
+    margin,
+    news,
+    opt,
+    sector_short,
+    short_interest,
+    short_volume,
+    ss,
+    ssp,
+)
 from alpha_assets.features.base import Feature
 
 SIDE_CATALOG: tuple[Feature, ...] = (
@@ -57,6 +70,20 @@ SIDE_CATALOG: tuple[Feature, ...] = (
     flow.flow_days_since,
     flow.flow_is_spliced,
     *flow.of_exchange,
+    opt.opt_iv_30,
+    opt.opt_iv_60,
+    opt.opt_term_slope,
+    opt.opt_iv_z,
+    opt.opt_iv_chg_5,
+    opt.opt_vrp,
+    opt.opt_pc_oi,
+    opt.opt_pc_vo,
+    opt.opt_oi_sum,
+    opt.opt_oi_chg_5,
+    opt.opt_skew_25d,
+    opt.opt_skew_slope,
+    opt.opt_days_to_sq,
+    opt.opt_is_stale,
     fund.fund_earnings_yield,
     fund.fund_book_to_price,
     fund.fund_sales_to_price,
@@ -100,4 +127,18 @@ SIDE_CATALOG: tuple[Feature, ...] = (
     news.news_count_20,
     news.news_days_since,
     *news.news_emb,
+    short_volume.short_volume_ratio,
+    short_volume.short_volume_mom_5,
+    short_volume.short_volume_z_60,
+    short_interest.short_interest_days,
+    short_interest.short_interest_chg,
+    short_interest.short_interest_age,
+    iv.iv_30,
+    iv.iv_term_slope,
+    iv.iv_chg_5,
+    iv.iv_z_60,
+    iv.iv_vrp,
+    iv.iv_skew_25d,
+    iv.iv_pc_volume,
+    iv.iv_pc_oi,
 )

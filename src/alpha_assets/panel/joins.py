@@ -14,7 +14,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.base import Scope
 from alpha_assets.panel.states import earnings, flows, margin, news, options, shorts, statements
-from alpha_assets.panel.states.plain import plain_states
+from alpha_assets.panel.states.plain import LAG, LAG_MEANING, plain_states
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
 
@@ -46,18 +46,22 @@ class Join:
         return (*(f"{self.name}_{name}" for name in self.columns), f"{self.name}_age")
 
 
-def plain(feed: Feed, columns: Sequence[str] | None = None) -> Join:
+def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = False) -> Join:
     """Return the join of a feed that says one thing per key and day.
 
     Args:
         feed: whose numbers and flags enter.
         columns: which of them; default: all.
+        with_lag: whether the sessions since the day that a row is about are wanted, too: what is
+            in shares of that day must be restated for the splits since.
     """
     wanted = {
         c.name: f"{c.meaning}, {c.unit}"
         for c in feed.values
         if c.dtype in (pl.Float64, pl.Boolean) and (columns is None or c.name in columns)
     }
+    if with_lag:
+        wanted[LAG] = LAG_MEANING
     return Join(
         feed.name,
         feed.name,
@@ -138,7 +142,7 @@ JOINS: dict[str, Join] = {
         ),
         Join("news", "news", "symbol", news.NEWS_COLUMNS, None, news.news_states),
         plain(SIDE_FEEDS["short_volume"]),
-        plain(SIDE_FEEDS["short_interest"]),
+        plain(SIDE_FEEDS["short_interest"], with_lag=True),
         plain(SIDE_FEEDS["option_summary"]),
     )
 }

@@ -1,0 +1,81 @@
+"""Open short positions as reported twice a month, made comparable over splits."""
+
+import numpy as np
+
+from alpha_assets.features.base import feature
+from alpha_assets.features.fresh import fresh
+from alpha_assets.features.kernels import Array, shift
+from alpha_assets.features.liquidity import mean_traded_value
+from alpha_assets.features.margin import LOT
+from alpha_assets.features.restate import restated
+
+OLDEST = 45  # rows back to the settlement date: 30 until it is stale, and its lag
+TWO_REPORTS = 25  # rows that hold the last two reports
+AS_TRADED = ("raw_price_level",)
+
+
+def _last_two(x_DN: Array, n: int) -> tuple[Array, Array]:
+    """Return the last known value among n rows and the one before it; NaN where there is none."""
+    last_DN, before_DN = np.full(x_DN.shape, np.nan), np.full(x_DN.shape, np.nan)
+    for back in range(n):
+        then_DN = shift(x_DN, back)
+        is_second_DN = ~np.isnan(last_DN) & np.isnan(before_DN)
+        before_DN = np.where(is_second_DN, then_DN, before_DN)
+        last_DN = np.where(np.isnan(last_DN), then_DN, last_DN)
+    return last_DN, before_DN
+
+
+@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
+def short_interest_days(
+    short_interest_shares_short: Array,
+    short_interest_lag: Array,
+    short_interest_age: Array,
+    cum_factor: Array,
+    dollar_volume: Array,
+    raw_close: Array,
+    stale: Array,
+) -> Array:
+    """Sessions of volume that it would take to cover what is sold short.
+
+    shares / (MA_20(traded value) / close); shares restated for splits since the settlement date
+
+    Source: Hong, Li, Ni, Scheinkman & Yan (2015), NBER Working Paper 21166.
+    """
+    shares = restated(
+        short_interest_shares_short,
+        cum_factor,
+        short_interest_age + short_interest_lag,
+        shares=True,
+        limit=OLDEST,
+    )
+    price = np.where(raw_close > 0, raw_close, np.nan)
+    return shares / (mean_traded_value(dollar_volume, stale, 20) / price)
+
+
+@feature(rows=OLDEST + TWO_REPORTS - 1, unit="log ratio", requires=AS_TRADED)
+def short_interest_chg(
+    short_interest_shares_short: Array,
+    short_interest_lag: Array,
+    short_interest_age: Array,
+    cum_factor: Array,
+) -> Array:
+    """Growth of the open short positions since the report before, splits taken out.
+
+    ln((shares + 100) / (shares before + 100)), both in shares of the first day
+
+    Source: Boehmer, Huszár & Jordan (2010), J. Financ. Econ. 96.
+    """
+    shares = fresh(short_interest_shares_short, short_interest_age)
+    today = restated(shares, cum_factor, short_interest_lag, shares=True, limit=OLDEST)
+    # In shares of the market's first day a split between two reports does not show.
+    last, before = _last_two(today * cum_factor, TWO_REPORTS)
+    return np.log((last + LOT) / (before + LOT))
+
+
+@feature(rows=1, unit="sessions")
+def short_interest_age(short_interest_age: Array) -> Array:
+    """Sessions since the report became known.
+
+    Source: common practice.
+    """
+    return short_interest_age.copy()
