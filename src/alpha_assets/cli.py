@@ -156,6 +156,14 @@ def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 )
 @click.option("--seed", default=0, show_default=True, help="Of the cuts and the noise.")
 @click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
+@click.option(
+    "--clock",
+    default=verbs.CLOCK_SESSIONS,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="SESSIONS",
+    help="Last sessions on which each feed's publication clock is tried; 0: none.",
+)
 def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Prove that nothing decided at a session changes with what came after it."""
     certificate = verbs.audit(progress=progress, **asked)

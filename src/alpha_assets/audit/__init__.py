@@ -1,6 +1,18 @@
-"""The causality certificate: proof that what came later changed nothing that was decided."""
+"""The causality certificate, and the publication clock: what came later changed nothing."""
 
 from alpha_assets.audit.certificate import Certificate, Trial, audit, choose_cuts
+from alpha_assets.audit.clock import ClockReport, ClockTrial, audit_clock
 from alpha_assets.audit.perturb import DELETED, NOISE, RESTATED
 
-__all__ = ["DELETED", "NOISE", "RESTATED", "Certificate", "Trial", "audit", "choose_cuts"]
+__all__ = [
+    "DELETED",
+    "NOISE",
+    "RESTATED",
+    "Certificate",
+    "ClockReport",
+    "ClockTrial",
+    "Trial",
+    "audit",
+    "audit_clock",
+    "choose_cuts",
+]
