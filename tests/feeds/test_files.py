@@ -408,7 +408,6 @@ def test_a_column_under_both_names_is_named(write: Write, new_york: Calendar) ->
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"bars": {"Date": "date"}}, "'bars' is no feed of a folder"),
         ({"daily_bars": {"Date": "day"}}, "column 'Date' of daily_bars is mapped to 'day'"),
         ({"daily_bars": {"D": "date", "Date": "date"}}, "two columns of daily_bars are mapped"),
     ],
@@ -418,6 +417,29 @@ def test_columns_are_mapped_to_the_contract_s_only(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         FilesSourceSpec(columns=columns)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"columns": {"bars": {"Date": "date"}}},
+        {"separators": {"bars": "|"}},
+        {"trailers": ("bars",)},
+    ],
+)
+def test_settings_are_of_feeds_that_a_folder_has(
+    tmp_path: Path, new_york: Calendar, setting: dict[str, object]
+) -> None:
+    with pytest.raises(SpecError, match=rf"{next(iter(setting))}: 'bars' is no feed of a folder"):
+        source(tmp_path, new_york, **setting)
+    with pytest.raises(SpecError, match="'bars' is no feed of a folder"):
+        import_check(tmp_path, new_york, FilesSourceSpec.model_validate(setting))
+
+
+@pytest.mark.parametrize("separator", ["", "||", "a", '"', "\n"])
+def test_a_separator_is_one_character(separator: str) -> None:
+    with pytest.raises(ValueError, match="want one character"):
+        FilesSourceSpec(separators={"rates": separator})
 
 
 def test_two_columns_may_change_places(write: Write, new_york: Calendar) -> None:

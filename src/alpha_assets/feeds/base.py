@@ -76,6 +76,15 @@ class Publication:
         return calendar.after(dates, self.sessions) if self.sessions else dates
 
 
+@dataclass(frozen=True)
+class Stamped(Publication):
+    """No rule: every row says itself when it became public."""
+
+    def stamp(self, frame: pl.DataFrame, calendar: Calendar) -> pl.Series:
+        """Return nothing known for any row."""
+        return pl.Series("available_at", [None], dtype=INSTANT).new_from_index(0, frame.height)
+
+
 def instants_of(calendar: Calendar, dates: Dates, at: time, days: int = 0) -> pl.Series:
     """Return the UTC instants of a local wall time, as a series named `available_at`."""
     instants = np.asarray(calendar.instant(dates, at, days), dtype="datetime64[us]")

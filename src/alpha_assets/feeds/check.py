@@ -1,5 +1,6 @@
 """Reading a whole folder of feeds and saying all that is wrong or odd about it at once."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
+from alpha_assets.feeds import FEEDS, SIDE_FEEDS
+from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
 from alpha_assets.feeds.files import FilesSourceSpec
 from alpha_assets.feeds.oddities import (
@@ -19,6 +22,7 @@ from alpha_assets.feeds.oddities import (
 )
 from alpha_assets.feeds.problem import Example, Problem
 from alpha_assets.feeds.shapes import bar_spans, shaped
+from alpha_assets.feeds.silence import side_oddities
 from alpha_assets.feeds.spells import listing_spells
 
 
@@ -58,7 +62,10 @@ class ImportReport:
 
 
 def import_check(
-    folder: Path, calendar: Calendar, spec: FilesSourceSpec | None = None
+    folder: Path,
+    calendar: Calendar,
+    spec: FilesSourceSpec | None = None,
+    own: Mapping[str, Feed] | None = None,
 ) -> ImportReport:
     """Return every problem of a folder, each with a count and its first places.
 
@@ -66,20 +73,25 @@ def import_check(
         folder: what `--data` would name.
         calendar: of the market that would read it.
         spec: the market's `[source]`, for its exit words and its names of columns.
+        own: the feeds that the market declares for itself, by name.
 
     Raises:
         FeedError: there is no such folder.
+        SpecError: `spec` has a setting of a feed that no folder has.
     """
     if not folder.is_dir():
         raise FeedError(f"{folder}: there is no such folder; name one that holds feeds")
     spec = spec or FilesSourceSpec()
+    own = own or {}
+    spec.check(own)
     words = spec.exit_words
-    problems = [*folder_problems(folder)]
+    known = {**{name: FEEDS[name] for name in READABLE}, **own}
+    problems = [*folder_problems(folder, tuple(known))]
     there: dict[str, Delivered] = {}
-    for feed in READABLE:
+    for feed in known:
         try:
             if files_of(folder, feed):
-                there[feed] = read_delivery(folder, feed, spec.renamed(feed))
+                there[feed] = read_delivery(folder, feed, spec.form(feed), own.get(feed))
         except FeedError as error:
             example = (Example("", None, "", str(error)),)
             wanted = "a feed is there in one form"
@@ -95,8 +107,11 @@ def import_check(
         frame = delivered.frame
         if frame.is_empty():
             continue
-        problems += shaped(feed, frame, calendar, words, spans).problems
+        made = shaped(known[feed], frame, calendar, words, spans)
+        problems += made.problems
         problems += order_oddities(feed, frame)
+        if (feed in SIDE_FEEDS or feed in own) and not made.problems:
+            problems += side_oddities(known[feed], made.rows, calendar, bars)
         if feed == REQUIRED:
             problems += bar_oddities(frame, calendar, listings)
         if feed == "listings" and listings is not None and spans is not None:
@@ -111,20 +126,25 @@ def import_check(
     )
 
 
-def folder_problems(folder: Path) -> list[Problem]:
-    """Return what is wrong or odd about a folder before anything in it is read."""
+def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
+    """Return what is wrong or odd about a folder before anything in it is read.
+
+    Args:
+        folder: what is looked at.
+        readable: the feeds that it may hold.
+    """
     here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if not here:
         wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
         return [Problem("error", "(folder)", "empty_folder", wanted)]
     problems = []
-    names = {path.name.split(".")[0] for path in here if _is_form(path, READABLE)}
+    names = {path.name.split(".")[0] for path in here if _is_form(path, readable)}
     if REQUIRED not in names:
         wanted = f"the folder holds {REQUIRED}.parquet, .csv or a folder {REQUIRED}/"
         problems.append(Problem("error", REQUIRED, "missing_feed", wanted))
-    unknown = [path for path in here if not _is_form(path, READABLE)]
+    unknown = [path for path in here if not _is_form(path, readable)]
     if unknown:
-        examples = tuple(Example(path.name, None, "", _why_not(path)) for path in unknown)
+        examples = tuple(Example(path.name, None, "", _why_not(path, readable)) for path in unknown)
         wanted = "these are not read"
         problems.append(
             Problem("warning", "(folder)", "unknown_file", wanted, len(unknown), examples)
@@ -132,16 +152,16 @@ def folder_problems(folder: Path) -> list[Problem]:
     return problems
 
 
-def _is_form(path: Path, feeds: tuple[str, ...]) -> bool:
+def _is_form(path: Path, feeds: Sequence[str]) -> bool:
     """Return whether a file or folder is one of the forms of a feed."""
     if path.is_dir():
-        return path.name in feeds and any(path.glob("*.parquet"))
+        return path.name in feeds and any((*path.glob("*.parquet"), *path.glob("*.csv")))
     return path.suffix in (".parquet", ".csv") and path.stem in feeds
 
 
-def _why_not(path: Path) -> str:
-    if path.is_dir() and path.name in READABLE:
-        return "a folder without .parquet files"
+def _why_not(path: Path, readable: Sequence[str]) -> str:
+    if path.is_dir() and path.name in readable:
+        return "a folder without .parquet or .csv files"
     if path.is_dir() or path.suffix not in (".parquet", ".csv"):
         return "no table of a feed"
-    return "not a feed that this version reads"
+    return "neither a feed that this version reads nor one that the market declares"

@@ -8,8 +8,9 @@ import polars as pl
 
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.problem import Example, Problem, raise_errors
-from alpha_assets.feeds.tables import read_file, table_of
+from alpha_assets.feeds.tables import Form, read_file, table_of
 
 # A folder has no calendar of its own: the exchange's is used.
 READABLE = tuple(name for name in FEEDS if name != "trading_calendar")
@@ -38,6 +39,8 @@ class Delivered:
 def files_of(folder: Path, feed: str) -> list[Path]:
     """Return the files of a feed: `<feed>.parquet`, `<feed>.csv` or those of `<feed>/`.
 
+    A folder holds files of one kind.
+
     Raises:
         FeedError: it is there in two forms.
     """
@@ -45,6 +48,7 @@ def files_of(folder: Path, feed: str) -> list[Path]:
         f"{feed}.parquet": [p for p in (folder / f"{feed}.parquet",) if p.is_file()],
         f"{feed}.csv": [p for p in (folder / f"{feed}.csv",) if p.is_file()],
         f"{feed}/*.parquet": sorted((folder / feed).glob("*.parquet")),
+        f"{feed}/*.csv": sorted((folder / feed).glob("*.csv")),
     }
     there = [form for form, files in forms.items() if files]
     if len(there) > 1:
@@ -52,22 +56,23 @@ def files_of(folder: Path, feed: str) -> list[Path]:
     return forms[there[0]] if there else []
 
 
-def read_delivery(folder: Path, feed: str, words: Mapping[str, str]) -> Delivered:
+def read_delivery(folder: Path, feed: str, form: Form, own: Feed | None = None) -> Delivered:
     """Return all rows of a feed of a folder, and what is wrong with its files.
 
     Args:
         folder: where it lies.
         feed: its name.
-        words: what the files call columns, and what the contract calls them.
+        form: how its files are written.
+        own: its declaration, where it is the market's own.
 
     Raises:
         FeedError: the folder lacks the feed, or has it in two forms.
     """
     files = files_of(folder, feed)
     if not files:
-        raise FeedError(f"{folder}: there is no {feed}.parquet, {feed}.csv or {feed}/*.parquet")
-    table = table_of(feed)
-    read = [read_file(path, str(path.relative_to(folder)), table, words) for path in files]
+        raise FeedError(f"{folder}: there is no {feed}.parquet, {feed}.csv or folder {feed}/")
+    table = table_of(feed, own)
+    read = [read_file(path, str(path.relative_to(folder)), table, form) for path in files]
     frames = [part.frame for part in read if part.frame is not None]
     problems = [problem for part in read for problem in part.problems]
     unknown: dict[str, str] = {}

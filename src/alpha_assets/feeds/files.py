@@ -1,7 +1,7 @@
 """Source `files`: a folder of Parquet or CSV tables, one per feed.
 
-`<feed>.parquet`, `<feed>.csv`, or a folder `<feed>/` of Parquet files.  Only `daily_bars` must
-be there.  Rows may lie in any order.
+`<feed>.parquet`, `<feed>.csv`, or a folder `<feed>/` of files of one kind.  Only `daily_bars`
+must be there.  Rows may lie in any order.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.errors import FeedError
-from alpha_assets.feeds.base import Basis, PriceLevel
+from alpha_assets.errors import FeedError, SpecError
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import Basis, Feed, PriceLevel
 from alpha_assets.feeds.delivery import READABLE, REQUIRED, files_of, read_delivery
 from alpha_assets.feeds.listings import EXITS
 from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.feeds.shapes import bar_spans, shaped
-from alpha_assets.feeds.tables import table_of
+from alpha_assets.feeds.tables import Form, table_of
 from alpha_assets.spec import Spec, canonical_json
 
 FOLDER_VARIABLE = "ALPHA_DATA"
@@ -39,6 +40,8 @@ class FilesSourceSpec(Spec):
         default_factory=dict
     )  # theirs -> delisted, acquired, source_end, active
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)  # feed -> theirs -> ours
+    separators: dict[str, str] = Field(default_factory=dict)  # feed -> of its .csv; else a comma
+    trailers: tuple[str, ...] = ()  # feeds whose .csv end with a line with the number of rows
 
     @field_validator("exit_words")
     @classmethod
@@ -54,30 +57,83 @@ class FilesSourceSpec(Spec):
     @classmethod
     def _are_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for feed, words in columns.items():
-            if feed not in READABLE:
-                raise ValueError(f"{feed!r} is no feed of a folder; want {', '.join(READABLE)}")
-            known = table_of(feed).fields
-            for theirs, ours in words.items():
-                if ours not in known:
-                    raise ValueError(
-                        f"column {theirs!r} of {feed} is mapped to {ours!r}; "
-                        f"want one of {', '.join(known)}"
-                    )
+            if feed in READABLE:
+                _check_words(feed, words, table_of(feed).fields)
             if len(set(words.values())) < len(words):
                 raise ValueError(f"two columns of {feed} are mapped to one; map one of them")
         return columns
 
-    def renamed(self, feed: str) -> Mapping[str, str]:
-        """Return what the folder calls the columns of a feed, and what we call them."""
-        return self.columns.get(feed, {})
+    @field_validator("separators")
+    @classmethod
+    def _are_separators(cls, separators: dict[str, str]) -> dict[str, str]:
+        for feed, separator in separators.items():
+            if len(separator.encode()) != 1 or separator.isalnum() or separator in '"\n\r':
+                raise ValueError(
+                    f"the separator of {feed} is {separator!r}; want one character, such as | or ;"
+                )
+        return separators
+
+    def form(self, feed: str) -> Form:
+        """Return how the files of a feed are written."""
+        return Form(
+            self.columns.get(feed, {}), self.separators.get(feed, ","), feed in self.trailers
+        )
+
+    def check(self, own: Mapping[str, Feed]) -> None:
+        """Refuse settings of feeds that no folder has.
+
+        Args:
+            own: the feeds that the market declares for itself.
+
+        Raises:
+            SpecError: naming the setting.
+        """
+        for setting in ("columns", "separators", "trailers"):
+            for feed in getattr(self, setting):
+                if feed not in READABLE and feed not in own:
+                    raise SpecError(
+                        f"[source] {setting}: {feed!r} is no feed of a folder; want one of "
+                        f"{', '.join((*READABLE, *own))}"
+                    )
+        for name, feed in own.items():
+            try:
+                _check_words(name, self.columns.get(name, {}), table_of(name, feed).fields)
+            except ValueError as error:
+                raise SpecError(f"[source] columns: {error}") from None
+
+
+def _check_words(feed: str, words: Mapping[str, str], known: Mapping[str, object]) -> None:
+    for theirs, ours in words.items():
+        if ours not in known:
+            raise ValueError(
+                f"column {theirs!r} of {feed} is mapped to {ours!r}; want one of {', '.join(known)}"
+            )
 
 
 class FilesSource:
-    """Delivers what a folder holds now."""
+    """Delivers what a folder holds now.
 
-    def __init__(self, spec: FilesSourceSpec, calendar: Calendar) -> None:
+    Args:
+        spec: the market's `[source]`.
+        calendar: of the market.
+        own: the feeds that the market declares for itself, by name.
+
+    Raises:
+        SpecError: a setting of a feed that no folder has.
+    """
+
+    def __init__(
+        self, spec: FilesSourceSpec, calendar: Calendar, own: Mapping[str, Feed] | None = None
+    ) -> None:
         self.spec = spec
         self.calendar = calendar
+        self.own = dict(own or {})
+        spec.check(self.own)
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Every feed that a folder of this market may hold."""
+        return (*READABLE, *self.own)
 
     @property
     def folder(self) -> Path:
@@ -115,17 +171,21 @@ class FilesSource:
         if not self.is_named or not files_of(self.folder, REQUIRED):
             return ()
         names: dict[str, None] = {}
+        form = self.spec.form(REQUIRED)
         for path in files_of(self.folder, REQUIRED):
             try:
-                scan = pl.scan_csv(path) if path.suffix == ".csv" else pl.scan_parquet(path)
+                scan = (
+                    pl.scan_csv(path, separator=form.separator)
+                    if path.suffix == ".csv"
+                    else pl.scan_parquet(path)
+                )
                 names.update(dict.fromkeys(scan.collect_schema().names()))
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise FeedError(
                     f"{path}: the file cannot be read: {error}; it is truncated or no table: "
                     "deliver it again"
                 ) from None
-        words = self.spec.renamed(REQUIRED)
-        return tuple(words.get(name, name) for name in names)
+        return tuple(form.words.get(name, name) for name in names)
 
     @property
     def price_level(self) -> PriceLevel:
@@ -147,13 +207,13 @@ class FilesSource:
             FeedError: the folder has no bars, or a feed in two forms.
         """
         if not self.is_named:
-            return USUAL
-        there = tuple(name for name in READABLE if files_of(self.folder, name))
+            return (*USUAL, *self.own)
+        there = tuple(name for name in self.readable if files_of(self.folder, name))
         if REQUIRED not in there:
             files = sorted(path.name for path in self.folder.iterdir())
             raise FeedError(
-                f"{self.folder}: there is no {REQUIRED}.parquet, {REQUIRED}.csv or "
-                f"{REQUIRED}/*.parquet, and nothing works without; "
+                f"{self.folder}: there is no {REQUIRED}.parquet, {REQUIRED}.csv or folder "
+                f"{REQUIRED}/, and nothing works without; "
                 + (f"it holds {', '.join(files[:8])}" if files else "the folder is empty")
             )
         return there
@@ -163,14 +223,18 @@ class FilesSource:
         here = self.feeds()
         absent = {
             name: f"the folder has no {name}.parquet, .csv or folder {name}/"
-            for name in READABLE
+            for name in self.readable
             if name not in here
         }
         return {**absent, "trading_calendar": "a folder of files has none; the exchange's is used"}
 
     def fingerprint(self, feed: str) -> str:
         """Return a hash of the files that the feed's rows are made from, and of how."""
-        words = canonical_json([self.spec.exit_words, self.spec.columns])
+        declared = [str(self._feed(feed).schema)] if feed in self.own else []
+        form = self.spec.form(feed)
+        words = canonical_json(
+            [self.spec.exit_words, self.spec.columns, form.separator, form.has_trailer, declared]
+        )
         digest = hashlib.blake2b(words.encode(), digest_size=16)
         # Starts and ends that listings leave out are read from the bars.
         for name in (feed, REQUIRED) if feed == "listings" else (feed,):
@@ -188,12 +252,15 @@ class FilesSource:
             FeedError: the folder lacks it, a file cannot be read, or a rule is broken; all
                 of it is named at once.
         """
-        delivered = read_delivery(self.folder, feed, self.spec.renamed(feed))
+        delivered = read_delivery(self.folder, feed, self.spec.form(feed), self.own.get(feed))
         frame = delivered.sound(self.folder)
         bars = None
         if feed == "listings":
-            told = read_delivery(self.folder, REQUIRED, self.spec.renamed(REQUIRED))
+            told = read_delivery(self.folder, REQUIRED, self.spec.form(REQUIRED))
             bars = bar_spans(told.sound(self.folder))
-        made = shaped(feed, frame, self.calendar, self.spec.exit_words, bars)
+        made = shaped(self._feed(feed), frame, self.calendar, self.spec.exit_words, bars)
         raise_errors(made.problems, f"{self.folder}: {feed}")
         return made.rows
+
+    def _feed(self, name: str) -> Feed:
+        return self.own[name] if name in self.own else FEEDS[name]

@@ -11,18 +11,19 @@ import io
 from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem
 
 
-def line_problems(content: bytes, shown: str, feed: str) -> list[Problem]:
+def line_problems(content: bytes, shown: str, feed: str, separator: str = ",") -> list[Problem]:
     """Return lines with more or fewer fields than the header, and a last line without end.
 
     Args:
         content: the file.
         shown: its name in messages.
         feed: whose file it is.
+        separator: of fields.
     """
     if not content.strip():
         return []  # no table at all: said by the reader
     problems: list[Problem] = []
-    uneven, n_fields = _uneven(content)
+    uneven, n_fields = _uneven(content, separator)
     if uneven:
         examples = tuple(
             Example(shown, row, "", f"{n} fields: {line}") for row, n, line in uneven[:N_EXAMPLES]
@@ -40,20 +41,43 @@ def line_problems(content: bytes, shown: str, feed: str) -> list[Problem]:
     return problems
 
 
-def _uneven(content: bytes) -> tuple[list[tuple[int, int, str]], int]:
+def without_trailer(content: bytes, shown: str, feed: str) -> tuple[bytes, list[Problem]]:
+    """Return a file without its last line, which says how many rows stand before it.
+
+    Args:
+        content: the file, with a header.
+        shown: its name in messages.
+        feed: whose file it is.
+    """
+    lines = content.rstrip().splitlines(keepends=True)
+    n_rows = sum(1 for line in lines[1:-1] if line.strip())
+    said = lines[-1].strip().decode("utf-8", errors="replace") if len(lines) > 1 else ""
+    if said == str(n_rows):
+        return b"".join(lines[:-1]), []
+    wanted = (
+        "the last line says how many rows stand before it; the file is truncated: deliver it "
+        "again, or take the feed out of [source] trailers"
+    )
+    example = (Example(shown, n_rows + 1, "", f"{n_rows} rows, and then {said!r}"),)
+    return content, [Problem("error", feed, "wrong_trailer", wanted, 1, example)]
+
+
+def _uneven(content: bytes, separator: str) -> tuple[list[tuple[int, int, str]], int]:
     """Return row, number of fields and text of the lines that differ, and the header's number."""
     if b'"' not in content:
-        n_of_lines = [line.count(b",") + 1 for line in content.splitlines()]
+        n_of_lines = [line.count(separator.encode()) + 1 for line in content.splitlines()]
         if len(set(n_of_lines)) == 1:
             return [], n_of_lines[0]
-    lines = csv.reader(io.StringIO(content.decode("utf-8", errors="replace"), newline=""))
+    lines = csv.reader(
+        io.StringIO(content.decode("utf-8", errors="replace"), newline=""), delimiter=separator
+    )
     uneven: list[tuple[int, int, str]] = []
     n_fields, row = 0, 0
     try:
         n_fields = len(next(lines))
         for row, line in enumerate(lines, start=1):
             if line and len(line) != n_fields:
-                uneven.append((row, len(line), ",".join(line)))
+                uneven.append((row, len(line), separator.join(line)))
     except csv.Error as error:
         uneven.append((row + 1, 0, f"no line of a CSV file: {error}"))
     return uneven, n_fields

@@ -6,10 +6,11 @@ These rules stop.  What is merely odd is the business of `oddities`.
 from collections.abc import Callable
 from datetime import time
 
+import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.feeds.base import Feed, instants_of
+from alpha_assets.feeds.base import Feed, Stamped, instants_of
 from alpha_assets.feeds.listings import ACTIVE, EXITS, SOURCE_END
 from alpha_assets.feeds.market import DIVISIONS
 from alpha_assets.feeds.problem import Problem, found
@@ -33,6 +34,8 @@ def errors_in(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Probl
     problems = key_errors(feed.name, frame, feed.key, feed.version)
     if not feed.known_ahead:
         problems += clock_errors(feed, frame, calendar)
+    if isinstance(feed.publication, Stamped):
+        problems += _unstamped(feed, frame)
     problems += number_errors(feed, frame)
     if feed.name in OWN_RULES:
         problems += OWN_RULES[feed.name](feed, frame, calendar)
@@ -98,12 +101,45 @@ def clock_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pr
 
 def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
     """Return numbers that are none."""
-    floats = [c.name for c in feed.values if c.dtype == pl.Float64 and c.name in frame.columns]
-    if not floats:
-        return []
-    strange = frame.filter(pl.any_horizontal(~pl.col(floats).is_finite()))
+    given = [column for column in feed.values if column.name in frame.columns]
     wanted = "numbers are finite; leave the field empty where there is none"
-    return found("error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats)
+    problems: list[Problem] = []
+    floats = [column.name for column in given if column.dtype == pl.Float64]
+    if floats:
+        strange = frame.filter(pl.any_horizontal(~pl.col(floats).is_finite()))
+        problems += found(
+            "error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats
+        )
+    for column in given:
+        if isinstance(column.dtype, pl.Array):
+            strange = frame.filter(~_all_finite(frame[column.name]))
+            problems += found(
+                "error", feed.name, "not_finite", f"{column.name}: {wanted}", strange, key=feed.key
+            )
+    return problems
+
+
+def _all_finite(vectors: pl.Series) -> pl.Series:
+    """Return which vectors hold finite numbers alone; one that is not there does."""
+    known = vectors.is_not_null()
+    fine = np.ones(len(vectors), dtype=np.bool_)
+    if known.any():
+        numbers = vectors.filter(known).to_numpy()
+        fine[known.to_numpy()] = np.isfinite(numbers).all(axis=1)
+    return pl.Series(fine)
+
+
+def _unstamped(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
+    """Return rows of which nobody can say when they were public."""
+    own = pl.col("available_at") if "available_at" in frame.columns else pl.lit(None)
+    return found(
+        "error",
+        feed.name,
+        "missing_available_at",
+        f"every row has available_at; or declare [feeds.{feed.name}.publication]",
+        frame.filter(own.is_null()),
+        key=feed.key,
+    )
 
 
 def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:

@@ -7,6 +7,7 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.problem import Example, Problem
 from alpha_assets.feeds.rules import errors_in
 from alpha_assets.feeds.spells import (
@@ -28,7 +29,7 @@ class Shaped:
 
 
 def shaped(
-    feed: str,
+    feed: Feed,
     frame: pl.DataFrame,
     calendar: Calendar,
     exit_words: Mapping[str, str],
@@ -37,30 +38,42 @@ def shaped(
     """Return a delivered table as raw rows, in key order.
 
     Args:
-        feed: its name.
+        feed: its declaration.
         frame: rows as delivered, values typed.
         calendar: of the market.
         exit_words: the vendor's exit words and ours.
         bars: what `bar_spans` returns; None where the folder's bars cannot be read.
     """
-    if feed == "listings":
+    if feed.name == "listings":
         spells = listing_spells(frame, exit_words, _no_bars() if bars is None else bars)
         problems = listing_errors(spells)
         rows = spells if problems else listing_events(spells)
-    elif feed == "membership":
+    elif feed.name == "membership":
         problems = membership_errors(frame)
         rows = frame if problems else membership_events(frame)
     else:
-        problems = errors_in(FEEDS[feed], frame, calendar)
-        problems += _two_factors(frame) if feed == "daily_bars" else []
+        frame = frame if feed.name in FEEDS else with_dates(frame, calendar)
+        problems = errors_in(feed, frame, calendar)
+        problems += _two_factors(frame) if feed.name == "daily_bars" else []
         rows = frame
-    if feed in ("listings", "membership") and not problems:
-        problems = errors_in(FEEDS[feed], rows, calendar)
+    if feed.name in ("listings", "membership") and not problems:
+        problems = errors_in(feed, rows, calendar)
     if problems:
         return Shaped(frame.clear(), tuple(problems))
-    if feed == "daily_bars":
+    if feed.name == "daily_bars":
         rows = with_flags(with_factors(rows))
-    return Shaped(rows.sort(list(FEEDS[feed].key)), ())
+    version = [feed.version] if feed.version in rows.columns else []
+    return Shaped(rows.sort([*feed.key, *version]), ())
+
+
+def with_dates(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return rows of an own feed with the dates that their stamps tell where they have none."""
+    if "available_at" not in rows.columns:
+        return rows
+    day = pl.col("available_at").dt.convert_time_zone(calendar.zone.key).dt.date()
+    if "event_date" in rows.columns:
+        day = pl.col("event_date").fill_null(day)
+    return rows.with_columns(day.alias("event_date"))
 
 
 def bar_spans(bars: pl.DataFrame) -> pl.DataFrame:

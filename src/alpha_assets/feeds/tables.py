@@ -4,15 +4,16 @@ Every value is taken as what the contract says it is, or named as what it is not
 are never dropped, and a number that is written as a word does not become empty.
 """
 
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.base import INSTANT, DataType
-from alpha_assets.feeds.lines import line_problems
+from alpha_assets.feeds.base import INSTANT, DataType, Feed, Stamped
+from alpha_assets.feeds.lines import line_problems, without_trailer
 from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found
 from alpha_assets.feeds.spells import LISTED
 
@@ -28,10 +29,19 @@ WORDS: Mapping[DataType, str] = {
     pl.Int32: "a whole number",
     pl.Int64: "a whole number",
     pl.String: "text",
-    pl.Date: "a date, YYYY-MM-DD",
+    pl.Date: "a date, YYYY-MM-DD or YYYYMMDD",
     pl.Boolean: "true or false",
     INSTANT: "an instant with a zone, such as 2020-01-06T16:30:00+09:00",
 }
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the files of a feed are written."""
+
+    words: Mapping[str, str] = field(default_factory=dict)  # their columns -> ours
+    separator: str = ","  # of text
+    has_trailer: bool = False  # the last line of a text says how many rows it has
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Table:
     place: tuple[str, ...]  # what names a row; without it nothing can be said about the rest
     fields: Mapping[str, DataType]  # delivered name -> type
     required: tuple[str, ...]
+    either: tuple[str, ...] = ()  # at least one of them is there
 
     @property
     def date_word(self) -> str | None:
@@ -65,8 +76,15 @@ SPELLS: Mapping[str, Table] = {
 }
 
 
-def table_of(feed: str) -> Table:
-    """Return the delivered form of a feed: spells, else the feed's own columns and a date."""
+def table_of(feed: str, own: Feed | None = None) -> Table:
+    """Return the delivered form of a feed: spells, else the feed's own columns and a date.
+
+    Args:
+        feed: its name.
+        own: its declaration, where it is the market's own.
+    """
+    if own is not None:
+        return _own_table(own)
     if feed in SPELLS:
         return SPELLS[feed]
     declared = FEEDS[feed]
@@ -82,6 +100,17 @@ def table_of(feed: str) -> Table:
     )
 
 
+def _own_table(feed: Feed) -> Table:
+    """Return the form of a feed whose rows have a date, or a stamp that tells it."""
+    columns = {column.name: column.dtype for column in feed.columns}
+    key = {name: pl.String() for name in feed.key if name != EVENT_DATE}
+    fields: dict[str, DataType] = {"date": pl.Date, **key, **columns, "available_at": INSTANT}
+    is_stamped = isinstance(feed.publication, Stamped)
+    stamp = ("available_at",) if is_stamped else ()
+    either = () if is_stamped else ("date", "available_at")
+    return Table(feed.name, (*key, *stamp), fields, (*key, *stamp, *columns), either)
+
+
 @dataclass(frozen=True)
 class FileRead:
     """One file: its rows with the contract's types, and what is wrong with it."""
@@ -91,22 +120,31 @@ class FileRead:
     unknown: tuple[str, ...] = ()  # columns that the contract does not name
 
 
-def read_file(path: Path, shown: str, table: Table, words: Mapping[str, str]) -> FileRead:
+def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
     """Return a file's rows as the contract types them, with where each came from.
 
     Args:
         path: a Parquet or CSV file.
         shown: its name in messages.
         table: what it must hold.
-        words: what the file calls columns, and what the contract calls them.
+        form: how it is written.
     """
     is_text = path.suffix == ".csv"
+    words = form.words
     problems: list[Problem] = []
     try:
         if is_text:
-            problems = line_problems(path.read_bytes(), shown, table.feed)
+            content = path.read_bytes()
+            if form.has_trailer:
+                content, problems = without_trailer(content, shown, table.feed)
+            problems += line_problems(content, shown, table.feed, form.separator)
             # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
-            raw = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=bool(problems))
+            raw = pl.read_csv(
+                io.BytesIO(content),
+                infer_schema=False,
+                separator=form.separator,
+                truncate_ragged_lines=bool(problems),
+            )
         else:
             raw = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -130,21 +168,14 @@ def read_file(path: Path, shown: str, table: Table, words: Mapping[str, str]) ->
         if bad is None:
             good.append(values)
             continue
-        problems += found(
-            "error",
-            table.feed,
-            "wrong_type",
-            f"{name} is {WORDS.get(table.fields[name], str(table.fields[name]))}; {FILE_WORDS}",
-            raw.filter(bad).with_columns(pl.lit(str(raw.schema[name])).alias("type")),
-            key=[part for part in table.place if part != name],
-            values=(name,) if is_text else (name, "type"),
-        )
+        problems += _wrong_type(raw.filter(bad), name, table, is_text)
     frame = raw.select(FILE, ROW).with_columns(good)
-    if not set(table.place) <= set(frame.columns):
+    has_one = not table.either or bool({*table.either} & {*frame.columns})
+    if not (has_one and set(table.place) <= set(frame.columns)):
         return FileRead(None, problems, unknown)
     problems += _impossible_dates(frame, table)
     if table.date_word:
-        frame = frame.rename({table.date_word: EVENT_DATE})
+        frame = frame.rename({table.date_word: EVENT_DATE}, strict=False)
     return FileRead(frame, problems, unknown)
 
 
@@ -157,11 +188,38 @@ def _two_of_one(twice: Mapping[str, str], shown: str, table: Table) -> list[Prob
     return [Problem("error", table.feed, "column_twice", wanted, len(twice), examples)]
 
 
+def _wrong_type(rows: pl.DataFrame, name: str, table: Table, is_text: bool) -> list[Problem]:
+    """Return the rows whose value is not what the contract says."""
+    dtype = table.fields[name]
+    given = rows.schema[name]
+    values: tuple[str, ...] = (name,) if is_text else (name, "type")
+    rows = rows.with_columns(pl.lit(str(given)).alias("type"))
+    words = WORDS.get(dtype, str(dtype))
+    if isinstance(dtype, pl.Array):
+        words = f"a list of {dtype.shape[0]} numbers, in Parquet"
+        values = (name,) if is_text else ("type",)
+        if isinstance(given, pl.List):
+            rows = rows.with_columns(pl.col(name).list.len().alias("length"))
+            values = ("length", "type")
+    return found(
+        "error",
+        table.feed,
+        "wrong_type",
+        f"{name} is {words}; {FILE_WORDS}",
+        rows,
+        key=[part for part in table.place if part != name],
+        values=values,
+    )
+
+
 def _missing(raw: pl.DataFrame, shown: str, table: Table) -> list[Problem]:
     absent = [name for name in table.required if name not in raw.columns]
+    if table.either and not {*table.either} & {*raw.columns}:
+        absent.append(" or ".join(table.either))
     if not absent:
         return []
-    wanted = f"{table.feed} has {', '.join(table.required)}; add what is missing, or rename it"
+    needed = [*table.required, *([" or ".join(table.either)] if table.either else [])]
+    wanted = f"{table.feed} has {', '.join(needed)}; add what is missing, or rename it"
     examples = tuple(
         Example(shown, None, "", f"there is no column {name!r}; it has {', '.join(raw.columns)}")
         for name in absent
@@ -219,7 +277,23 @@ def _converted(values: pl.Series, dtype: DataType) -> pl.Series:
     if given.is_numeric() and isinstance(dtype, type) and dtype.is_integer():
         whole = values.cast(dtype, strict=False)
         return whole.set((whole.cast(pl.Float64) != values.cast(pl.Float64)).fill_null(True), None)
-    return values.cast(dtype) if given.is_nested() and not isinstance(dtype, type) else nothing
+    return _vectors(values, dtype) if isinstance(dtype, pl.Array) else nothing
+
+
+def _vectors(values: pl.Series, dtype: pl.Array) -> pl.Series:
+    """Return lists as vectors; null where one has another length, or holds what is no number."""
+    given = values.dtype
+    width = dtype.shape[0]
+    if isinstance(given, pl.Array):
+        values, given = values.arr.to_list(), pl.List(given.inner)
+    if not isinstance(given, pl.List) or not given.inner.is_numeric():
+        return pl.Series(values.name, [None], dtype=dtype).new_from_index(0, len(values))
+    lists = pl.col(values.name)
+    numbers = lists.list.drop_nulls().list.len()
+    whole = (lists.list.len() == width) & (numbers == width)
+    return (
+        values.to_frame().select(pl.when(whole).then(lists).list.to_array(width)).to_series()
+    ).cast(dtype)
 
 
 def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
@@ -228,7 +302,8 @@ def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
         return text
     if dtype == pl.Date:
         day = text.str.strip_suffix(" 00:00:00").str.strip_suffix("T00:00:00")
-        return day.str.to_date("%Y-%m-%d", strict=False)
+        plain = day.str.replace(r"^(\d{4})(\d\d)(\d\d)$", "${1}-${2}-${3}")
+        return plain.str.to_date("%Y-%m-%d", strict=False)
     if dtype == INSTANT:
         return text.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
     if dtype == pl.Boolean:
@@ -237,6 +312,8 @@ def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
         if name in LIMITS and (flags.is_null() & text.is_not_null()).any():
             return _flag_or_price(text.cast(pl.Float64, strict=False))
         return flags
+    if isinstance(dtype, pl.Array):
+        return pl.Series(name, [None], dtype=dtype).new_from_index(0, len(text))
     return text.cast(dtype, strict=False)
 
 
