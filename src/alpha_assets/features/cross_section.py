@@ -161,11 +161,16 @@ def cross_section(
 
 
 class SectionZ(NamedTuple):
-    """One session's z-scores, and which features were left at 0 and why."""
+    """One session's z-scores, what they were made with, and which were left at 0 and why."""
 
     z_NF: Array
     is_thin_F: NDArray[np.bool_]
     is_constant_F: NDArray[np.bool_]
+    count_F: NDArray[np.int64]  # known values
+    low_F: Array  # values below were drawn in to it, those above `high_F` likewise
+    high_F: Array
+    mean_F: Array
+    sd_F: Array  # ddof 0
 
 
 def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
@@ -179,7 +184,8 @@ def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
     np.minimum(x_NF, high_F, out=x_NF)
     x_NF[unknown_NF] = 0.0
     share_F = 1.0 / np.maximum(count_F, 1)
-    x_NF -= _sum_in_order(x_NF) * share_F
+    mean_F = _sum_in_order(x_NF) * share_F
+    x_NF -= mean_F
     x_NF[unknown_NF] = 0.0
     sd_F = np.sqrt(_sum_in_order(x_NF * x_NF) * share_F)
     is_usable_F = ~is_thin_F & ~is_constant_F & (sd_F > 0)
@@ -188,7 +194,7 @@ def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
     np.minimum(x_NF, rules.clip, out=x_NF)
     np.maximum(x_NF, -rules.clip, out=x_NF)
     x_NF += 0.0  # -0.0 becomes 0.0
-    return SectionZ(x_NF, is_thin_F, is_constant_F)
+    return SectionZ(x_NF, is_thin_F, is_constant_F, count_F, low_F, high_F, mean_F, sd_F)
 
 
 def _in_time(

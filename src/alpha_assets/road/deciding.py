@@ -61,7 +61,16 @@ def month_model(road: Road, month: str) -> MonthModel:
 def scores(
     road: Road, checkpoint: Checkpoint, section: pl.DataFrame, panel: pl.DataFrame, decided: Dates
 ) -> pl.DataFrame:
-    """Return the scores of `decided` sessions.
+    """Return the scores of `decided` sessions; see `scoring_data`."""
+    data = scoring_data(road, checkpoint, section, panel, decided)
+    frames = [score_session(checkpoint, data, session) for session in decided]
+    return pl.concat([pl.DataFrame(schema=PREDICTIONS), *frames])
+
+
+def scoring_data(
+    road: Road, checkpoint: Checkpoint, section: pl.DataFrame, panel: pl.DataFrame, decided: Dates
+) -> Dataset:
+    """Return what the checkpoint sees at `decided` sessions.
 
     Args:
         road: whose calendar and device are used.
@@ -76,11 +85,8 @@ def scores(
     within = pl.col("session").is_between(start, as_date(decided[-1]))
     section = section.filter(within)
     axes = prediction_axes(card, section, road.market.calendar.between(start, decided[-1]))
-    data = Dataset.build(
-        section, axes, tradable=tradable_rows(panel.filter(within)), device=road.device
-    )
-    frames = [score_session(checkpoint, data, session) for session in decided]
-    return pl.concat([pl.DataFrame(schema=PREDICTIONS), *frames])
+    tradable = tradable_rows(panel.filter(within))
+    return Dataset.build(section, axes, tradable=tradable, device=road.device)
 
 
 def predictions_inputs(road: Road, month: str, model: Manifest) -> dict[str, str]:

@@ -16,7 +16,7 @@ from alpha_assets.training.month import (
     parent_month,
     train_month,
 )
-from alpha_assets.training.predict import prediction_axes, score_session
+from alpha_assets.training.predict import batch_scores, prediction_axes, score_session
 
 __all__ = [
     "Card",
@@ -26,6 +26,7 @@ __all__ = [
     "Learner",
     "TrainedMonth",
     "TrainingSpec",
+    "batch_scores",
     "checkpoint_files",
     "fit",
     "load_checkpoint",

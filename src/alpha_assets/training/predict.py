@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import as_date
-from alpha_assets.dataset import Axes, Dataset, symbol_axis
+from alpha_assets.dataset import Axes, Batch, Dataset, symbol_axis
 from alpha_assets.errors import DegenerateModel, StaleOutput
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
@@ -44,7 +44,6 @@ def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) ->
     )
 
 
-@torch.no_grad()
 def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64) -> pl.DataFrame:
     """Return the mean score over seeds of every symbol that may be scored at a session.
 
@@ -66,18 +65,11 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
     """
     card = checkpoint.card
     _refuse_mismatch(card, data)
-    spec = card.learner.training
-    batch, symbols = data.cross_section(session, spec.sequence)
+    batch, symbols = data.cross_section(session, card.learner.training.sequence)
     scored_N = batch.mask_BN[0].cpu().numpy()
     if not scored_N.any():
         return pl.DataFrame(schema=SCHEMA)
-    autocasts = card.precision == "bf16"
-    with (
-        reproducible(spec.threads, data.device),
-        torch.autocast(data.device.type, torch.bfloat16, enabled=autocasts),
-    ):
-        score_SNH = torch.stack([model(batch)[0] for model in checkpoint.models])
-    score_NH = score_SNH.double().mean(0).float().cpu().numpy()[scored_N]
+    score_NH = batch_scores(checkpoint, batch)[scored_N]
     if not np.isfinite(score_NH).all():
         raise DegenerateModel(
             f"{int((~np.isfinite(score_NH)).sum())} scores of {session} by the model of "
@@ -96,6 +88,24 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
         schema=SCHEMA,
     )
     return frame.sort("session", "symbol", "horizon")
+
+
+@torch.no_grad()
+def batch_scores(checkpoint: Checkpoint, batch: Batch) -> NDArray[np.float32]:
+    """Return the mean score over seeds of one session's symbols, [N, H].
+
+    Args:
+        checkpoint: of the session's month.
+        batch: of that one session, on the checkpoint's device.
+    """
+    device = batch.x_BNTF.device
+    autocasts = checkpoint.card.precision == "bf16"
+    with (
+        reproducible(checkpoint.card.learner.training.threads, device),
+        torch.autocast(device.type, torch.bfloat16, enabled=autocasts),
+    ):
+        score_SNH = torch.stack([model(batch)[0] for model in checkpoint.models])
+    return np.asarray(score_SNH.double().mean(0).float().cpu().numpy())
 
 
 def _refuse_mismatch(card: Card, data: Dataset) -> None:
