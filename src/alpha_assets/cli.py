@@ -16,6 +16,7 @@ import click
 
 from alpha_assets import __version__, verbs
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
+from alpha_assets.feeds.server import serve
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -181,6 +182,39 @@ def import_check(folder: Path, market: str | None, as_json: bool) -> None:
     show(found, as_json, render=lambda shown: str(shown["text"]))
     if found["errors"]:
         sys.exit(EXIT_BAD_INPUT)
+
+
+@main.command("serve-sim-jquants")
+@options("market")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0: any free."
+)
+@click.option(
+    "--now", metavar="INSTANT", help="Simulated instant; default: after the last session."
+)
+@click.option("--key", "keys", multiple=True, metavar="KEY:PLAN", help="An accepted key.")
+@click.option(
+    "--page-size", default=1_000, show_default=True, type=click.IntRange(1), help="Rows of a page."
+)
+@click.option(
+    "--fault", "faults", multiple=True, metavar="KIND:TIMES:AFTER@PATH", help="What goes wrong."
+)
+def serve_sim_jquants(market: str | None, **asked: Any) -> None:  # noqa: ANN401
+    """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
+    server = verbs.sim_jquants_server(market or "sim", **asked)
+    serve(server, lambda url: click.echo(serving(url, next(iter(server.exchange.accounts)))))
+    click.echo("stopped", err=True)
+
+
+def serving(url: str, key: str) -> str:
+    """Return what to set so that the Japanese market reads a local server."""
+    return (
+        f"serving {url}\n"
+        f"export JQUANTS_API_KEY={key}\n"
+        "export ALPHA_STORAGE=storage-sim-jquants  # apart from what real rows gave\n"
+        f"alpha-assets run --market jp --set market.source.base_url={url}"
+    )
 
 
 @main.command()

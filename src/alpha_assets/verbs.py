@@ -8,6 +8,7 @@ Each returns plain values: dicts, lists, numbers and text.
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from alpha_assets.audit import audit as certify
 from alpha_assets.audit import audit_clock, choose_cuts
 from alpha_assets.calendar import Calendar, month_of, month_range
 from alpha_assets.errors import BadInput, MissingOutput
+from alpha_assets.feeds.server import Faults, Server, make_server
+from alpha_assets.feeds.server.options import fault_of, instant_of, keys_of
 from alpha_assets.road import deciding, judging
 from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
@@ -182,6 +185,47 @@ def audit(
         "text": f"{certificate['text']}\n\n{told['text']}",
         "clock": told,
     }
+
+
+def sim_jquants_server(
+    market: str = "sim",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    now: str | None = None,
+    keys: Sequence[str] = (),
+    page_size: int = 1_000,
+    faults: Sequence[str] = (),
+) -> Server:
+    """Return a server that shows a simulated market as the J-Quants API, not yet answering.
+
+    Args:
+        market: a simulated one.
+        host: address to listen on.
+        port: 0 = any free one.
+        now: the simulated instant, ISO 8601; default: midnight after the market's last session.
+        keys: `KEY:PLAN` each; default: one key of the plan standard.
+        page_size: rows of a page.
+        faults: `KIND:TIMES:AFTER@/path` each.
+    """
+    loaded = load_market(market)
+    if not loaded.is_simulated:
+        raise BadInput(f"market {market!r} is not simulated; only simulated rows are served")
+    calendar, spec = loaded.calendar, loaded.spec.sim
+    try:
+        return make_server(
+            spec,
+            calendar,
+            keys=keys_of(keys),
+            now=instant_of(now or f"{spec.last}T23:59:59", calendar),
+            faults=Faults(fault_of(word) for word in faults),
+            page_size=page_size,
+            port=port,
+            host=host,
+            clock=lambda: datetime.now(UTC),
+        )
+    except OSError as error:
+        raise BadInput(f"cannot listen on {host}:{port}: {error}; choose another --port") from None
 
 
 def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:

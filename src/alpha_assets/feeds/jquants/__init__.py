@@ -3,10 +3,11 @@
 from alpha_assets.feeds.jquants.clock import Clock, SystemClock
 from alpha_assets.feeds.jquants.key import ApiKey
 from alpha_assets.feeds.jquants.source import JQuantsSource
-from alpha_assets.feeds.jquants.spec import JQuantsSpec
+from alpha_assets.feeds.jquants.spec import API_HOST, JQuantsSpec
 from alpha_assets.feeds.jquants.transport import Reply, RequestsTransport, Transport
 
 __all__ = [
+    "API_HOST",
     "ApiKey",
     "Clock",
     "JQuantsSource",

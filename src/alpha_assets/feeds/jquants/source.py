@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -179,7 +178,7 @@ class JQuantsSource:
         """Name the API and what is left out; a wider plan or span only adds rows."""
         return {
             "kind": "jquants",
-            "host": urlsplit(self.spec.base_url).hostname or "",
+            "host": self.spec.host,
             "stocks": "common" if self.spec.only_common_stock else "all",
         }
 

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 from alpha_assets.feeds.jquants.plans import Plan
 from alpha_assets.spec import Spec
 
-BASE_URL = "https://api.jquants.com/v2"
+API_HOST = "api.jquants.com"
+BASE_URL = f"https://{API_HOST}/v2"
 
 
 class JQuantsSpec(Spec):
@@ -23,6 +24,11 @@ class JQuantsSpec(Spec):
     bulk: bool = True  # long back-fills from the files of history, where the plan has them
     only_common_stock: bool = True  # leave out funds, trusts and preferred shares
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+
+    @property
+    def host(self) -> str:
+        """The server that is asked."""
+        return urlsplit(self.base_url).hostname or ""
 
     @field_validator("base_url")
     @classmethod

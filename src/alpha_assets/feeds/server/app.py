@@ -1,6 +1,8 @@
-"""The local server: loopback only, the standard library's HTTP, faults where a script asks."""
+"""The local server: on this machine's loopback, plain HTTP, faults where a script asks."""
 
 import gzip
+import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -15,6 +17,8 @@ from alpha_assets.feeds.server.queries import PAGE
 from alpha_assets.feeds.server.tables import all_tables
 from alpha_assets.feeds.sim import SimSpec
 
+log = logging.getLogger(__name__)
+
 LOOPBACK = "127.0.0.1"
 PAGE_SIZE = 1_000  # rows
 LONGEST_HANG = 600.0  # seconds
@@ -26,8 +30,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a client that hangs must not hold up the end
 
-    def __init__(self, exchange: Exchange, faults: Faults, port: int) -> None:
-        super().__init__((LOOPBACK, port), _Handler)
+    def __init__(self, exchange: Exchange, faults: Faults, port: int, host: str = LOOPBACK) -> None:
+        super().__init__((host, port), _Handler)
+        self.host = host
         self.exchange = exchange
         self.faults = faults
         self.stopping = threading.Event()
@@ -36,7 +41,7 @@ class Server(ThreadingHTTPServer):
     @property
     def base_url(self) -> str:
         """Where the API answers."""
-        return f"http://{LOOPBACK}:{self.server_port}{PREFIX}"
+        return f"http://{self.host}:{self.server_port}{PREFIX}"
 
     def start(self) -> "Server":
         """Answer requests in the background."""
@@ -59,7 +64,9 @@ class Server(ThreadingHTTPServer):
         self.stop()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away."""
+        """Log what went wrong here; say nothing of clients that went away."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("a request could not be answered")
 
 
 def make_server(
@@ -72,6 +79,7 @@ def make_server(
     faults: Faults | None = None,
     page_size: int = PAGE_SIZE,
     port: int = 0,
+    host: str = LOOPBACK,
     clock: Callable[[], datetime] | None = None,
     every_version: bool = False,
 ) -> Server:
@@ -86,6 +94,7 @@ def make_server(
         faults: what goes wrong.
         page_size: rows of one page.
         port: 0 = any free one.
+        host: address to listen on.
         clock: when requests come, to hold subscribers to their limits; None: no limits.
         every_version: send corrected rows and what they corrected, in two more columns
             (`AvailableAt`, `Revision`); the real API overwrites.
@@ -100,7 +109,7 @@ def make_server(
         present = lambda: fixed  # noqa: E731
     tables = all_tables(spec, calendar, every_version)
     exchange = Exchange(tables, calendar, plans, present, page_size, clock)
-    return Server(exchange, faults or Faults(), port)
+    return Server(exchange, faults or Faults(), port, host)
 
 
 def serve(server: Server, announce: Callable[[str], None]) -> None:

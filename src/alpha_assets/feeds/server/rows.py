@@ -74,7 +74,7 @@ class Rows:
         seen = self._seen
         # As many rows are public as were before: they are the same ones.
         if seen is None or seen[0] != n_public:
-            public = self.frame.filter(pl.col(AT) <= now)
+            public = self.frame.filter(pl.col(AT) <= now.astimezone(UTC))
             if not self.every_version:
                 public = public.unique(self.endpoint.key, keep="last", maintain_order=True)
             seen = n_public, self._columns(self.finished(public))
