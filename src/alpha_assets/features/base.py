@@ -139,8 +139,7 @@ def made(
 ) -> Feature:
     """Return a feature of a table of features that differ in their inputs only."""
     for item in inputs:
-        near = ", ".join(get_close_matches(item, INPUTS, n=5)) or "one of INPUTS"
-        assert item in INPUTS, f"feature {name}: {item!r} is no input; did you mean {near}?"
+        assert item in INPUTS, f"feature {name}: {item!r} is no input; {_near(item)}"
     for item in requires:
         assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
     return Feature(
@@ -157,6 +156,11 @@ def made(
         scope=widest(INPUTS[item].scope for item in inputs),
         feeds=tuple(dict.fromkeys(feed for item in inputs for feed in INPUTS[item].feeds)),
     )
+
+
+def _near(name: str) -> str:
+    near = ", ".join(get_close_matches(name, INPUTS, n=5))
+    return f"did you mean one of {near}?" if near else "want one of INPUTS"
 
 
 def as_known(x_DN: Array) -> Array:

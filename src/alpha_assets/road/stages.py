@@ -32,7 +32,7 @@ from alpha_assets.store.table import MonthTable
 Inputs = dict[str, dict[str, str]]  # month -> input -> hash
 
 RUN_AGAIN = "alpha-assets run makes it"
-MONTHS_AT_ONCE = 36
+MONTHS_AT_ONCE = 12
 
 
 def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> Ingested:

@@ -1,5 +1,7 @@
 """Short selling of sectors and of the market, and what is known of large short positions."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ POSITION_COLUMNS = {
     "lag": "sessions from the last report's position date to this state",
 }
 SILENCE = 60  # sessions without a report after which a position counts as closed
+SYMBOLS_AT_ONCE = 250
+_FAR = 1 << 32  # more than there are sessions
 PUBLIC_FROM = 0.005  # fraction of shares outstanding from which positions are published
 
 Ints = NDArray[np.int64]
@@ -51,7 +55,7 @@ def position_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Da
     holder that falls silent is taken to have closed after `SILENCE` sessions.
     """
     reports = _counted(rows, calendar)
-    spells = _spells(reports, until)
+    spells = _spells(reports)
     points = (
         pl.concat(
             [
@@ -63,22 +67,10 @@ def position_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Da
         )
         .unique()
         .sort("symbol", "point")
-        .with_row_index("place")
-    )
-    live = (
-        points.join(spells, on="symbol", how="inner")
-        .filter((pl.col("start") <= pl.col("point")) & (pl.col("point") < pl.col("stop")))
-        .sort("place", "holder", "start")
-    )
-    total = _added(live, points.height, "ratio")
-    shares = _added(live, points.height, "shares")
-    held = live.group_by("place").agg(
-        (pl.col("ratio") >= PUBLIC_FROM).sum().cast(pl.Float64).alias("n_holders"),
-        pl.col("ratio").max().alias("max_holder"),
     )
     last = reports.select("symbol", "number", "day").sort("number", "day")
     states = (
-        points.join(held, on="place", how="left", maintain_order="left")
+        points.with_row_index("place")
         .sort("point")
         .join_asof(last, left_on="point", right_on="number", by="symbol", check_sortedness=False)
         .sort("place")
@@ -86,13 +78,47 @@ def position_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Da
     number = states["point"].to_numpy()
     return states.select(
         "symbol",
-        pl.Series("total", total),
-        pl.col("n_holders").fill_null(0.0),
-        pl.col("max_holder").fill_null(0.0),
-        pl.Series("shares", shares),
+        *_live(spells, points),
         (pl.col("point") - pl.col("number")).cast(pl.Float64).alias("idle"),
         (pl.col("point") - pl.col("day")).cast(pl.Float64).alias("lag"),
     ).with_columns(decision_stamps(number, calendar))
+
+
+def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
+    """Return the sums over the spells that are live at each point, holder after holder.
+
+    Args:
+        spells: sorted by symbol, holder, start.
+        points: sorted by symbol and session.
+    """
+    symbols = points["symbol"].unique().sort()
+    of_point, of_spell = (
+        f["symbol"].cast(pl.Enum(symbols)).to_physical().cast(pl.Int64).to_numpy()
+        for f in (points, spells)
+    )
+    place_P = of_point * _FAR + points["point"].to_numpy()
+    first_S = np.searchsorted(place_P, of_spell * _FAR + spells["start"].to_numpy())
+    stop_S = np.searchsorted(place_P, of_spell * _FAR + spells["stop"].to_numpy())
+    ratio_S = spells["ratio"].fill_null(0.0).to_numpy()
+    shares_S = spells["shares"].fill_null(0.0).to_numpy()
+    made = {name: np.zeros(len(place_P)) for name in ("total", "n_holders", "max_holder", "shares")}
+    # Whole symbols at a time: a sum is never put together from parts.
+    edges = np.searchsorted(of_spell, np.arange(0, len(symbols) + SYMBOLS_AT_ONCE, SYMBOLS_AT_ONCE))
+    for low, high in itertools.pairwise(edges.tolist()):
+        if low == high:
+            continue
+        count = (stop_S - first_S)[low:high]
+        spell = np.repeat(np.arange(low, high), count)
+        offset = np.arange(len(spell)) - np.repeat(np.cumsum(count) - count, count)
+        base = int(first_S[low:high].min())
+        at = first_S[spell] + offset - base
+        n = int(stop_S[low:high].max()) - base
+        where = slice(base, base + n)
+        made["total"][where] += np.bincount(at, ratio_S[spell], minlength=n)
+        made["shares"][where] += np.bincount(at, shares_S[spell], minlength=n)
+        made["n_holders"][where] += np.bincount(at, ratio_S[spell] >= PUBLIC_FROM, minlength=n)
+        np.maximum.at(made["max_holder"], at + base, ratio_S[spell])
+    return [pl.Series(name, value) for name, value in made.items()]
 
 
 def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
@@ -117,7 +143,7 @@ def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     return told.select("symbol", "holder", "number", "day", "ratio", "shares")
 
 
-def _spells(reports: pl.DataFrame, until: int) -> pl.DataFrame:
+def _spells(reports: pl.DataFrame) -> pl.DataFrame:
     """Return from which session to which (exclusive) each report is the holder's live one."""
     next_one = pl.col("number").shift(-1).over("holder")
     silent = pl.col("number") + SILENCE
@@ -129,9 +155,3 @@ def _spells(reports: pl.DataFrame, until: int) -> pl.DataFrame:
         "ratio",
         "shares",
     )
-
-
-def _added(live: pl.DataFrame, n: int, name: str) -> NDArray[np.float64]:
-    """Return the sum per place, in the order of the rows."""
-    value = live[name].fill_null(0.0).to_numpy()
-    return np.bincount(live["place"].to_numpy(), value, minlength=n).astype(np.float64)
