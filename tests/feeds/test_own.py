@@ -382,11 +382,11 @@ def test_a_sound_own_feed_has_nothing_to_say(write: Write, new_york: Calendar) -
 
 
 def test_a_row_that_came_after_its_successor_is_odd(write: Write, new_york: Calendar) -> None:
-    stamps = [f"2020-01-{day:02}T23:00:00+00:00" for day in (9, 6, 7)]
+    stamps = [f"2020-01-{day:02}T23:00:00+00:00" for day in (9, 6, 7, 8, 9, 10)]
     days = [FRIDAY, MONDAY, TUESDAY]
     table = pl.DataFrame(
         {"date": days * 2, "symbol": ["A"] * 3 + ["B"] * 3, "sentiment": 0.5}
-    ).with_columns(at(*stamps, *sorted(stamps)))
+    ).with_columns(at(*stamps))
     both = bars({"A": [1.0, 2.0] * 4, "B": [1.0, 2.0] * 4})
     report = checked(write(daily_bars=both, mood=table), own(), new_york)
     (late,) = [p for p in report.warnings if p.rule == "published_late"]

@@ -19,6 +19,11 @@ from alpha_assets.feeds.spells import LISTED
 
 EVENT_DATE = "event_date"
 DATE_WORDS = {"dividends": "ex_date"}  # what the contract calls the event date; else `date`
+# Parts of a key that may be empty: a position is held for nobody else, a report has no period.
+EMPTY_PARTS = {
+    "short_positions": ("client", "fund"),
+    "earnings_dates": ("period", "fiscal_year_end"),
+}
 LIMITS = ("upper_limit", "lower_limit")  # touched flags, or the limits themselves as prices
 YEARS = (1900, 2100)  # of dates that can be meant
 
@@ -173,6 +178,7 @@ def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
     has_one = not table.either or bool({*table.either} & {*frame.columns})
     if not (has_one and set(table.place) <= set(frame.columns)):
         return FileRead(None, problems, unknown)
+    frame = frame.with_columns(pl.col(EMPTY_PARTS.get(table.feed, ())).fill_null(""))
     problems += _impossible_dates(frame, table)
     if table.date_word:
         frame = frame.rename({table.date_word: EVENT_DATE}, strict=False)
