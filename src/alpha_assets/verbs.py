@@ -16,7 +16,7 @@ import duckdb
 
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit import audit_clock, choose_cuts
-from alpha_assets.calendar import Calendar, month_of, month_range
+from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import BadInput, MissingOutput
 from alpha_assets.feeds.server import Faults, Server, make_server
 from alpha_assets.feeds.server.options import fault_of, instant_of, keys_of
@@ -232,9 +232,9 @@ def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
     from alpha_assets.feeds.check import import_check as check_folder
 
-    spec = load_market(market).spec
-    words = spec.source if spec.source.kind == "files" else None
-    found = check_folder(Path(folder), Calendar.load(spec.calendar), words)
+    loaded = load_market(market)
+    words = loaded.spec.source if loaded.spec.source.kind == "files" else None
+    found = check_folder(Path(folder), loaded.calendar, words, loaded.own_feeds)
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
 
 

@@ -1,6 +1,7 @@
 """The assets of one market: raw feeds, panel, features, and a cross-section per universe."""
 
 import dagster as dg
+import polars as pl
 
 from alpha_assets.calendar import month_range
 from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
@@ -8,7 +9,6 @@ from alpha_assets.defs.partitions import all_before, month_keys, months, months_
 from alpha_assets.defs.resources import Storage
 from alpha_assets.features import TRAILING, max_lookback
 from alpha_assets.features.edges import EDGE_SCHEMA
-from alpha_assets.feeds import FEEDS
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
 from alpha_assets.road.frames import market_wide
@@ -23,7 +23,7 @@ FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 def market_assets(market: Market) -> list[dg.AssetsDefinition]:
     """Return every asset of a market that no recipe is needed for."""
     return [
-        *[raw_asset(market, feed) for feed in FEEDS],
+        *[raw_asset(market, feed) for feed in market.declared],
         panel_asset(market),
         features_asset(market),
         *[cross_section_asset(market, name) for name in market.spec.universes],
@@ -36,13 +36,13 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=[market.name, "raw", feed],
-        description=FEEDS[feed].about,
+        description=market.declared[feed].about,
         group_name=f"{market.name}_raw",
         kinds={"parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=None if market.spec.source.kind in LOCAL_SOURCES else NETWORK_RETRIES,
-        metadata=columns_of_feed(FEEDS[feed]),
+        metadata=columns_of_feed(market.declared[feed]),
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> None:
         if feed in market.feeds_off:
@@ -75,8 +75,8 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
         kinds={"polars", "parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[all_before(dg.AssetKey([market.name, "raw", feed])) for feed in FEEDS],
-        metadata=table(PANEL_SCHEMA),
+        deps=[all_before(dg.AssetKey([market.name, "raw", feed])) for feed in market.declared],
+        metadata=table({**PANEL_SCHEMA, **_side_schema(market)}),
     )
     def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What was known at each decision: one row per (session, symbol)."""
@@ -85,6 +85,15 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
         )
 
     return panel
+
+
+def _side_schema(market: Market) -> dict[str, object]:
+    """Return the panel columns of the side feeds that are on."""
+    return {
+        name: pl.Int16() if name.endswith("_age") else pl.Float64()
+        for join in market.joins
+        for name in join.panel_columns
+    }
 
 
 def features_asset(market: Market) -> dg.AssetsDefinition:

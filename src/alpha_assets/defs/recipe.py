@@ -20,7 +20,6 @@ from alpha_assets.defs.partitions import (
     since,
 )
 from alpha_assets.defs.resources import Storage
-from alpha_assets.feeds import FEEDS
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
@@ -60,7 +59,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     section = dg.AssetKey([market.name, "cross_section", recipe.spec.universe.name])
     panel = dg.AssetKey([market.name, "panel"])
     features = dg.AssetKey([market.name, "features"])
-    raw = [dg.AssetKey([market.name, "raw", feed]) for feed in FEEDS]
+    raw = [dg.AssetKey([market.name, "raw", feed]) for feed in market.declared]
     steps = months_spanned(market.calendar, recipe.spec.training.sequence - 1)
     group = f"{market.name}_{recipe.name}"
 

@@ -14,7 +14,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.base import Scope
 from alpha_assets.panel.states import earnings, flows, margin, news, options, shorts, statements
-from alpha_assets.panel.states.plain import LAG, LAG_MEANING, plain_states
+from alpha_assets.panel.states.plain import LAG, LAG_MEANING, parts_of, plain_states
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
 
@@ -60,6 +60,14 @@ def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = 
         for c in feed.values
         if c.dtype in (pl.Float64, pl.Boolean) and (columns is None or c.name in columns)
     }
+    vectors = {
+        c.name: int(c.dtype.shape[0])
+        for c in feed.values
+        if isinstance(c.dtype, pl.Array) and (columns is None or c.name in columns)
+    }
+    plain_ones = list(wanted)
+    for name, width in vectors.items():
+        wanted |= dict.fromkeys(parts_of(name, width), f"number of {name}")
     if with_lag:
         wanted[LAG] = LAG_MEANING
     return Join(
@@ -68,7 +76,11 @@ def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = 
         feed.scope,
         wanted,
         feed.max_stale,
-        plain_states([name for name in feed.key if name != "name"], list(wanted)),
+        plain_states(
+            [name for name in feed.key if name != "name"],
+            [*plain_ones, *([LAG] if with_lag else [])],
+            vectors,
+        ),
     )
 
 

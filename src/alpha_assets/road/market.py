@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
@@ -21,6 +21,7 @@ from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_featur
 from alpha_assets.feeds import FEEDS, Feed, Source
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.feeds.jquants import API_HOST, JQuantsSource, JQuantsSpec
+from alpha_assets.feeds.own import OwnFeedSpec, check_name
 from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.universe import UniverseSpec, check_universe
@@ -50,6 +51,19 @@ class FeedSetting(Spec):
     publication_time: time | None = None
 
 
+def _kind_of_feed(value: object) -> str:
+    """Return whether `[feeds.<name>]` declares a feed, or sets one that is known."""
+    if isinstance(value, dict):
+        return "own" if {"scope", "columns"} & set(value) else "known"
+    return "own" if isinstance(value, OwnFeedSpec) else "known"
+
+
+FeedDeclaration = Annotated[
+    Annotated[FeedSetting, Tag("known")] | Annotated[OwnFeedSpec, Tag("own")],
+    Discriminator(_kind_of_feed),
+]
+
+
 class MarketSpec(Spec):
     """Everything that a market's file declares."""
 
@@ -60,7 +74,7 @@ class MarketSpec(Spec):
     calendar: CalendarSpec
     price_level: PriceLevel | None = None  # None: as the source says
     max_stale: int = Field(default=20, ge=1, le=60)
-    feeds: dict[str, FeedSetting] = Field(default_factory=dict)
+    feeds: dict[str, FeedDeclaration] = Field(default_factory=dict)
     universes: dict[str, UniverseSpec]
     costs: CostsSpec = CostsSpec()
     sim: SimSpec = SimSpec()
@@ -70,9 +84,14 @@ class MarketSpec(Spec):
         month_start(self.first_month)
         if "all" not in self.universes:
             raise ValueError("every market declares [universes.all]")
-        for name in self.feeds:
-            if name not in FEEDS:
-                raise ValueError(f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}")
+        for name, declared in self.feeds.items():
+            if isinstance(declared, OwnFeedSpec):
+                check_name(name)
+            elif name not in FEEDS:
+                raise ValueError(
+                    f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}, or declare it "
+                    "with scope and columns"
+                )
         return self
 
 
@@ -93,7 +112,7 @@ class Market:
     def source(self) -> Source:
         """Where raw rows come from."""
         if isinstance(self.spec.source, FilesSourceSpec):
-            return FilesSource(self.spec.source, self.calendar)
+            return FilesSource(self.spec.source, self.calendar, self.own_feeds)
         if isinstance(self.spec.source, JQuantsSpec):
             # What another server answered is never taken for what the API did.
             host = self.spec.source.host
@@ -111,12 +130,26 @@ class Market:
         return storage_root(url) / LANDING
 
     @cached_property
+    def own_feeds(self) -> dict[str, Feed]:
+        """The feeds that only this market has, as its file declares them."""
+        return {
+            name: declared.feed(name)
+            for name, declared in self.spec.feeds.items()
+            if isinstance(declared, OwnFeedSpec)
+        }
+
+    @property
+    def declared(self) -> dict[str, Feed]:
+        """Every feed that there could be."""
+        return {**FEEDS, **self.own_feeds}
+
+    @cached_property
     def feeds(self) -> dict[str, Feed]:
         """The feeds that are on and that the source has, with this market's publication times."""
         offered = self.source.feeds()
         return {
-            name: _published_at(FEEDS[name], self._setting(name))
-            for name in FEEDS
+            name: _published_at(feed, self._setting(name))
+            for name, feed in self.declared.items()
             if name in offered and self._setting(name).on
         }
 
@@ -124,9 +157,14 @@ class Market:
     def feeds_off(self) -> dict[str, str]:
         """Every other feed, and why it is off."""
         reasons = dict(self.source.off())
-        for name in FEEDS:
-            if name not in self.feeds and name not in reasons:
-                reasons[name] = "switched off in the market's file"
+        for name in self.declared:
+            if name in self.feeds or name in reasons:
+                continue
+            reasons[name] = (
+                "the source does not have it"
+                if self._setting(name).on
+                else f"switched off in the market's file; [feeds.{name}] on = true switches it on"
+            )
         return reasons
 
     @property
@@ -203,7 +241,8 @@ class Market:
         return universe
 
     def _setting(self, feed: str) -> FeedSetting:
-        return self.spec.feeds.get(feed, FeedSetting())
+        found = self.spec.feeds.get(feed)
+        return found if isinstance(found, FeedSetting) else FeedSetting()
 
 
 def load_market(
