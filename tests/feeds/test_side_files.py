@@ -182,6 +182,12 @@ def test_a_separator_that_was_not_declared_is_named_by_the_missing_columns(
     assert rows["cash_rate_annual"].to_list() == [0.01]
 
 
+def test_a_cut_line_is_found_with_another_separator_too(tmp_path: Path, new_york: Calendar) -> None:
+    (tmp_path / "rates.csv").write_text("date;cash_rate_annual\n2020-01-02;0.01\n2020-01\n")
+    with pytest.raises(FeedError, match="rates.csv row 2: 1 fields: 2020-01"):
+        source(tmp_path, new_york, separators={"rates": ";"}).rows("rates")
+
+
 def test_bars_may_have_another_separator(tmp_path: Path, new_york: Calendar) -> None:
     table = bars({"A": [100.0, 102.0]}).with_columns(adj_close=pl.col("close"))
     table.write_csv(tmp_path / "daily_bars.csv", separator=";")
