@@ -64,7 +64,7 @@ class Book:
         )
         for join in self.market.joins:
             told = self.told(join)
-            key = [name for name in ("session", _key_of(join)) if name is not None]
+            key = [name for name in ("session", key_of(join)) if name is not None]
             table = table.join(told, on=key, how="left", maintain_order="left")
         columns = [name for join in self.market.joins for name in join.panel_columns]
         return table.select(*PANEL_SCHEMA, *columns)
@@ -93,14 +93,14 @@ class Book:
         instants = self.market.calendar.decisions.astype("datetime64[us]").tolist()
         return [instant.replace(tzinfo=UTC) for instant in instants]
 
-    def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with the number of the session at which each becomes effective."""
         stamps = rows["available_at"].unique().sort()
         table = pl.DataFrame({"available_at": stamps, "effective": self.effective(stamps)})
         return rows.join(table, on="available_at", how="left", maintain_order="left")
 
     def _told_at(self, join: Join, number: int) -> pl.DataFrame:
-        key = _key_of(join)
+        key = key_of(join)
         columns = list(join.columns)
         schema = {
             "session": pl.Date,
@@ -117,7 +117,7 @@ class Book:
         states = states.filter(pl.col("available_at") <= self._decisions[number])
         latest = states.sort(PRECEDENCE, maintain_order=True)
         latest = latest.tail(1) if key is None else latest.unique(key, keep="last")
-        latest = self._numbered(latest).with_columns(age=number - pl.col("effective"))
+        latest = self.placed(latest).with_columns(age=number - pl.col("effective"))
         fresh = pl.lit(True) if join.max_stale is None else pl.col("age") <= join.max_stale
         return latest.select(
             pl.lit(self._date(number)).alias("session"),
@@ -127,7 +127,7 @@ class Book:
         ).cast(schema)  # type: ignore[arg-type]
 
     def _core_of(self, number: int) -> pl.DataFrame:
-        bars = self._bars.filter(pl.col("usable") <= number)
+        bars = self.bars.filter(pl.col("usable") <= number)
         priced = bars.filter(pl.col("close").is_not_null())
         rows = (
             priced.group_by("symbol")
@@ -157,7 +157,7 @@ class Book:
         ).cast(PANEL_SCHEMA)  # type: ignore[arg-type]
 
     @cached_property
-    def _bars(self) -> pl.DataFrame:
+    def bars(self) -> pl.DataFrame:
         """Each bar as it stood when it first became effective, and from when it may be used."""
         rows = self.raw["daily_bars"]
         optional = {**BAR_VALUES, "adjustment_factor": pl.Float64, "share_factor": pl.Float64}
@@ -171,7 +171,7 @@ class Book:
         places = pl.DataFrame({"event_date": days, "place": [place[day] for day in days]})
         bar = ["event_date", "symbol"]
         return (
-            self._numbered(rows)
+            self.placed(rows)
             .join(places, on="event_date", how="left")
             .sort(*bar, "available_at", "revision")
             .filter(pl.col("effective") == pl.col("effective").first().over(bar))
@@ -187,7 +187,7 @@ class Book:
         says = (pl.col("adjustment_factor") != 1.0) | pl.col("share_factor").is_not_null()
         near = pl.col("usable").is_in([*self.sessions])
         # A bar that says nothing of shares counts with its price factor beside one that does.
-        rows = self._bars.filter(says.fill_null(False) | near)
+        rows = self.bars.filter(says.fill_null(False) | near)
         told = rows.select("symbol", "usable", "adjustment_factor", "share_factor")
         for symbol, usable, factor, share in told.iter_rows():
             price = 1.0 if factor is None or np.isnan(factor) else factor
@@ -249,6 +249,6 @@ def book_of(market: Market, raw: Raw, sessions: Sequence[int]) -> Book:
     return Book(market, raw, tuple(sorted(sessions)))
 
 
-def _key_of(join: Join) -> str | None:
+def key_of(join: Join) -> str | None:
     """Return the column that names the key of a join; None where it holds for all."""
     return None if join.scope == "market" else join.scope

@@ -1,0 +1,360 @@
+"""Why a symbol has its score: from the raw rows that were known to the model's answer.
+
+All of it is plain values, and all of it can be computed again from them; see `recompute`.
+Shape letters: T sessions of a window, F columns, N symbols of the section.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.audit.behind import Used, rows_behind
+from alpha_assets.audit.nowhere import check_asked, why_not
+from alpha_assets.audit.packing import packed_array, packed_table, plain, table_of
+from alpha_assets.calendar import as_date, month_of, next_month
+from alpha_assets.dataset import Batch
+from alpha_assets.features import CATALOG, Feature, is_interaction, max_lookback
+from alpha_assets.features.cross_section import section_z
+from alpha_assets.features.inputs import (
+    INPUTS,
+    MARKET_RETURN,
+    OPTIONAL_COLUMNS,
+    REQUIRED_COLUMNS,
+    Input,
+    joined,
+)
+from alpha_assets.features.wide import Across
+from alpha_assets.feeds.flows import SPLICED
+from alpha_assets.road.deciding import MonthModel, month_model, scoring_data
+from alpha_assets.road.frames import series_of, series_start, sessions_back
+from alpha_assets.road.market import Market
+from alpha_assets.road.road import KEYS, Road, require_months
+from alpha_assets.store.table import MonthTable
+
+TIME_MAJOR = ("x_BNTF", "valid_BNT")
+SECTION_COLUMNS = ("sector", "market_segment")
+
+
+def explain(road: Road, symbol: str, session: str) -> dict[str, Any]:
+    """Return what the prediction of a symbol at a session was made from, as plain values.
+
+    Args:
+        road: with a recipe, whose stored tables are read.
+        symbol: by the store's id.
+        session: `YYYY-MM-DD`.
+
+    Raises:
+        BadInput: no such symbol or session, or no prediction there; the error says why, and
+            where there is one.
+    """
+    day = check_asked(road, symbol, session)
+    month = month_of(day)
+    model = month_model(road, month)
+    scores = _rows(road.predictions, month, month, day, symbol)
+    if model.checkpoint is None or not scores.height:
+        raise why_not(road, symbol, day, model)
+    _check_made(road, month)
+    number = int(road.market.calendar.index_of(day))
+    zone = road.market.calendar.zone
+    panel_row = _rows(road.panel, month, month, day, symbol).row(0, named=True)
+    used = used_features(road.the_recipe.features)
+    decided = road.market.calendar.decisions[number].item()
+    raw = rows_behind(road, symbol, number, panel_row)
+    start = sessions_back(road.market.calendar, day, max_lookback(used) - 1)
+    return {
+        "market": {
+            "name": road.market.name,
+            "spec": json.loads(road.market.spec.model_dump_json()),
+            "zone": zone.key,
+        },
+        "recipe": {"name": road.the_recipe.name, "digest": road.the_recipe.digest},
+        "symbol": symbol,
+        "session": day.isoformat(),
+        "decided": {
+            "utc": f"{decided.isoformat()}+00:00",
+            "local": plain(decided.replace(tzinfo=UTC), zone),
+        },
+        "raw": {item.feed: _told(road, item, start) for item in raw},
+        "panel": {name: plain(value, zone) for name, value in panel_row.items()},
+        "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
+        **_panel_rows(road, used, symbol, day, panel_row),
+        "features": _features(road, symbol, day),
+        "window": _window(road, model, symbol, day),
+        "section": _section(road, model, day),
+        "checkpoint": _named(road, model, month),
+        "scores": [
+            {"horizon": h, "score": score} for h, score in scores.select("horizon", "score").rows()
+        ],
+        "target": _target(road, symbol, day),
+    }
+
+
+def used_features(chosen: Sequence[Feature]) -> tuple[Feature, ...]:
+    """Return the features of the table that a choice is made of, those behind products too."""
+    found = {item.name: item for item in chosen if not is_interaction(item)}
+    behind = [name for item in chosen if is_interaction(item) for name in item.inputs]
+    found |= {item.name: item for item in CATALOG if item.name in behind}
+    return tuple(found.values())
+
+
+def reads_others(feature: Feature, inputs: Mapping[str, Input]) -> bool:
+    """Return whether a feature of one symbol is made from all symbols."""
+    return isinstance(feature, Across) or MARKET_RETURN in _behind(feature.inputs, inputs)
+
+
+def inputs_of(market: Market) -> dict[str, Input]:
+    """Return every input that features of a market read."""
+    return {**INPUTS, **{item.name: item for join in market.own_joins for item in joined(join)}}
+
+
+def columns_of(features: Iterable[Feature], inputs: Mapping[str, Input]) -> list[str]:
+    """Return the panel columns that features are made of."""
+    names = [name for item in features for name in _behind(item.inputs, inputs)]
+    leaves = [column for name in names for column in inputs[name].columns]
+    base = (*KEYS, *SECTION_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+    return list(dict.fromkeys((*base, *leaves)))
+
+
+def _behind(names: Iterable[str], inputs: Mapping[str, Input]) -> list[str]:
+    """Return inputs and all inputs that they are made of."""
+    found: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        found[name] = None
+        waiting += [other for other in inputs[name].inputs if other not in found]
+    return list(found)
+
+
+def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> pl.DataFrame:
+    is_it = (pl.col("session") == day) & (pl.col("symbol") == symbol)
+    return table.read(first, last).filter(is_it).collect()
+
+
+def _check_made(road: Road, month: str) -> None:
+    """Refuse tables of another digest than the one that is asked about."""
+    way_out = f"alpha-assets run --recipe {road.the_recipe.name} makes it again"
+    for table in (road.panel, road.features):
+        require_months(table, month, month, road.market.data_digest, way_out)
+    require_months(road.predictions, month, month, road.the_recipe.digest, way_out)
+
+
+def _told(road: Road, used: Used, start: date) -> dict[str, Any]:
+    calendar = road.market.calendar
+
+    def table(rows: pl.DataFrame) -> dict[str, list[Any]]:
+        effective = [
+            as_date(calendar.sessions[min(number, len(calendar.sessions) - 1)])
+            for number in rows["effective"]
+        ]
+        sessions = pl.Series("effective", effective, dtype=pl.Date)
+        return table_of(rows.with_columns(sessions), calendar.zone)
+
+    near = used.rows.filter(pl.col("event_date") >= start)
+    within = near if used.feed == "daily_bars" else used.rows
+    return {
+        "n_rows": used.rows.height,
+        "n_in_look_back": within.height,
+        "rows": table(used.rows),
+        "joins": used.joins,
+        "n_later": used.later.height,
+        "later": table(used.later),
+    }
+
+
+def _panel_rows(
+    road: Road, used: Sequence[Feature], symbol: str, day: date, panel_row: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the panel rows that the features look at: the symbol's own, and others' where read."""
+    inputs = inputs_of(road.market)
+    alone = [item for item in used if not reads_others(item, inputs)]
+    others = [item for item in used if reads_others(item, inputs)]
+    own = _span(road, alone, day, columns_of(alone, inputs))
+    own = own.filter(pl.col("symbol").is_in([symbol]) | _carries(own, symbol, panel_row, alone))
+    whole = _span(road, others, day, columns_of(others, inputs)) if others else None
+    return {
+        "panel_rows": table_of(own, road.market.calendar.zone),
+        "panel_of_all": None if whole is None else packed_table(whole),
+    }
+
+
+def _span(road: Road, features: Sequence[Feature], day: date, columns: list[str]) -> pl.DataFrame:
+    first = sessions_back(road.market.calendar, day, max_lookback(features) - 1)
+    rows = road.panel.read(month_of(first), month_of(day), columns=columns)
+    return rows.filter(pl.col("session").is_between(first, day)).collect()
+
+
+def _carries(
+    rows: pl.DataFrame, symbol: str, panel_row: Mapping[str, Any], features: Sequence[Feature]
+) -> pl.Expr:
+    """Return which rows of other symbols say what a sector, section or the market was.
+
+    They are needed where the symbol itself was not there, or in another sector.
+    """
+    spliced = pl.col("market_segment").replace_strict(SPLICED, default=None, return_dtype=pl.String)
+    known_of = {
+        "sector": pl.col("sector") == panel_row["sector"],
+        "section": spliced == SPLICED.get(str(panel_row["market_segment"])),
+        "market": pl.lit(True),
+    }
+    wanted = pl.lit(False)
+    for scope in sorted({item.scope for item in features} - {"symbol"}):
+        known = known_of[scope]
+        is_own = pl.col("symbol") == symbol
+        lacks_own = ~(known & is_own).fill_null(False).any().over("session")
+        first = pl.col("symbol") == pl.col("symbol").filter(known).first().over("session")
+        wanted |= (lacks_own & known & first).fill_null(False)
+    return wanted
+
+
+def _features(road: Road, symbol: str, day: date) -> list[dict[str, Any]]:
+    month = month_of(day)
+    recipe, market = road.the_recipe, road.market
+    values = road.features.read(month, month).filter(pl.col("session") == day).collect()
+    section = road.section.read(month, month).filter(pl.col("session") == day).collect()
+    keys = section.select(KEYS)
+    values_N = keys.join(values, on=KEYS, how="left", maintain_order="left")
+    place = int(np.flatnonzero((section["symbol"] == symbol).to_numpy())[0])
+    series = _series(road, day)
+    rules = market.universe(recipe.spec.universe.name)
+    told = []
+    for item in recipe.features:
+        about = {
+            "name": item.name,
+            "family": item.family,
+            "unit": item.unit,
+            "about": item.about,
+            "look_back": item.lookback,
+            "scope": item.scope,
+        }
+        if is_interaction(item):
+            parts = [_column_of(name, series) for name in item.inputs]
+            x_N = np.ones(section.height, dtype=np.float32)
+            for part in parts:
+                x_N *= section[part].to_numpy()
+            column = f"{item.name}_cs_z"
+            entry: dict[str, Any] = {"value": None, "enters": "product", "parts": parts}
+            entry["part_z"] = {part: section[part][place] for part in parts}
+            entry |= _standardised(x_N, rules)
+        elif item.scope == "market":
+            column = f"{item.name}_ts_z"
+            entry = {"value": values_N[item.name][place], "enters": "in_time"}
+            entry |= {"series": series[item.name].to_list(), "clip": rules.clip}
+        else:
+            column = f"{item.name}_cs_z"
+            x_N = values_N[item.name].fill_null(np.nan).to_numpy()
+            entry = {"value": values_N[item.name][place], "enters": "across_symbols"}
+            entry |= _standardised(x_N, rules)
+        told.append({**about, **entry, "column": column, "z": section[column][place]})
+    return told
+
+
+def _column_of(name: str, series: pl.DataFrame) -> str:
+    return f"{name}_ts_z" if name in series.columns else f"{name}_cs_z"
+
+
+def _standardised(x_N: Any, rules: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what the z-scores of one feature in one session were made with."""
+    made = section_z(np.asarray(x_N, dtype=np.float32)[None], rules)
+    thin, constant = bool(made.is_thin_F[0]), bool(made.is_constant_F[0])
+    known = None if thin else float(made.mean_F[0])
+    left_at_0 = "too few known names" if thin else "all values equal" if constant else None
+    if left_at_0 is None and not made.sd_F[0] > 0:
+        left_at_0 = "no spread"
+    return {
+        "n_names": int(made.count_F[0]),
+        "low": None if thin else float(made.low_F[0]),
+        "high": None if thin else float(made.high_F[0]),
+        "mean": known,
+        "sd": None if thin else float(made.sd_F[0]),
+        "clip": rules.clip,
+        "left_at_0": left_at_0,
+    }
+
+
+def _series(road: Road, day: date) -> pl.DataFrame:
+    """Return the market-wide features of the sessions that a z-score in time looks at."""
+    begin = series_start(road.market, day)
+    features = road.features.read(month_of(begin), month_of(day))
+    told = features.filter(pl.col("session").is_between(begin, day)).collect()
+    return series_of(road.market, told, begin, day)
+
+
+def _window(road: Road, model: MonthModel, symbol: str, day: date) -> dict[str, Any]:
+    """Return what the model sees of the symbol itself, session by session."""
+    assert model.checkpoint is not None
+    card = model.checkpoint.card
+    first = sessions_back(road.market.calendar, day, card.learner.training.sequence - 1)
+    columns = ["session", "symbol", *card.features, *card.market_features]
+    rows = road.section.read(month_of(first), month_of(day), columns=columns)
+    is_it = pl.col("session").is_between(first, day) & (pl.col("symbol") == symbol)
+    return table_of(rows.filter(is_it).collect().drop("symbol"), road.market.calendar.zone)
+
+
+def _section(road: Road, model: MonthModel, day: date) -> dict[str, Any]:
+    """Return what the model sees of all symbols: the arrays of its one forward pass."""
+    assert model.checkpoint is not None
+    card = model.checkpoint.card
+    steps = card.learner.training.sequence
+    decided = road.market.calendar.between(day, day)
+    first = sessions_back(road.market.calendar, day, steps - 1)
+    section = road.section.read(month_of(first), month_of(day)).collect()
+    panel = road.panel.read(month_of(first), month_of(day), columns=[*KEYS, "stale"]).collect()
+    data = scoring_data(road, model.checkpoint, section, panel, decided)
+    batch, symbols = data.cross_section(decided[0], steps)
+    arrays = {}
+    for item in fields(Batch):
+        tensor = getattr(batch, item.name)
+        if tensor is not None:
+            # Windows lie time-major in memory; the same layout gives the same bits.
+            stored = tensor.transpose(1, 2) if item.name in TIME_MAJOR else tensor
+            arrays[item.name] = packed_array(stored.cpu().numpy())
+    return {
+        "symbols": list(symbols),
+        "columns": list(card.features),
+        "market_columns": list(card.market_features),
+        "device": str(road.device),
+        "arrays": arrays,
+    }
+
+
+def _named(road: Road, model: MonthModel, month: str) -> dict[str, Any]:
+    assert model.checkpoint is not None
+    made_in = model.checkpoint.card.month
+    folder = road.checkpoint(made_in)
+    manifest = folder.manifest()
+    assert manifest is not None, "it was just read"
+    return {
+        "model_month": made_in,
+        "decides": month,
+        "path": str(folder.path.absolute()),
+        "content_hash": manifest.content_hash,
+        "train_sessions": [model.checkpoint.card.train_sessions[i] for i in (0, -1)],
+        "horizons": list(model.checkpoint.card.horizons),
+    }
+
+
+def _target(road: Road, symbol: str, day: date) -> dict[str, Any] | None:
+    """Return what to hold from the last rebalance at or before the session; None before any."""
+    first = next_month(month_of(day), -1)
+    stored = [month for month in road.targets.months() if first <= month <= month_of(day)]
+    if not stored:
+        return None
+    rows = road.targets.read(stored[0], stored[-1]).filter(pl.col("session") <= day).collect()
+    if not rows.height:
+        return None
+    rebalanced = rows["session"].max()
+    mine = rows.filter((pl.col("session") == rebalanced) & (pl.col("symbol") == symbol))
+    held = mine.row(0, named=True) if mine.height else {}
+    return {
+        "rebalanced": str(rebalanced),
+        "at_this_session": rebalanced == day,
+        "target_weight": held.get("target_weight"),
+        "score": held.get("score"),
+        "reason": held.get("reason", "not among the targets of that session"),
+    }
