@@ -126,6 +126,13 @@ def test_with_few_contracts_near_the_four_nearest_strikes_count(calendar: Calend
     assert state(rows[:3], calendar)["iv_30"] is None
 
 
+def test_of_two_strikes_that_are_equally_far_the_lower_one_is_nearer(calendar: Calendar) -> None:
+    strikes = {980.0: 20.0, 1030.0: 21.0, 960.0: 22.0, 950.0: 30.0, 1050.0: 10.0}
+    rows = [contract(PUT, strike, 30, iv) for strike, iv in strikes.items()]
+
+    assert state(rows, calendar)["iv_30"] == pytest.approx((0.21 + 0.22) / 2)
+
+
 @pytest.mark.parametrize("spoiled", [{"implied_volatility": 0.0}, {"settlement": None}])
 def test_a_contract_without_a_price_or_volatility_does_not_count(
     calendar: Calendar, spoiled: dict[str, Any]
