@@ -184,7 +184,7 @@ def test_a_separator_that_was_not_declared_is_named_by_the_missing_columns(
 
 def test_a_cut_line_is_found_with_another_separator_too(tmp_path: Path, new_york: Calendar) -> None:
     (tmp_path / "rates.csv").write_text("date;cash_rate_annual\n2020-01-02;0.01\n2020-01\n")
-    with pytest.raises(FeedError, match="rates.csv row 2: 1 fields: 2020-01"):
+    with pytest.raises(FeedError, match=r"rates\.csv row 2: 1 fields: 2020-01"):
         source(tmp_path, new_york, separators={"rates": ";"}).rows("rates")
 
 
