@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.features.wide import Across
 from alpha_assets.road.frames import offered_features
 from alpha_assets.road.road import Road
 
@@ -67,10 +68,14 @@ def sessions_have_bars(road: Road) -> Answer:
 def features_are_filled(road: Road) -> Answer:
     """Ask whether each feature of bars is known for most rows with its history, in every month.
 
-    Features of side feeds are sparse where the feed is: families of theirs have limits of their
-    own, in `coverage`.
+    Features of side feeds are sparse where the feed is, and those across symbols where sectors
+    and graphs are small: families of theirs have limits of their own, in `coverage`.
     """
-    offered = [feature for feature in offered_features(road.market) if not feature.feeds]
+    offered = [
+        feature
+        for feature in offered_features(road.market)
+        if not feature.feeds and not isinstance(feature, Across)
+    ]
     names = ["session", "symbol", *[feature.name for feature in offered]]
     features = road.features.read().select(names)
     history = road.panel.read().select("session", "symbol", "n_bars")
