@@ -86,7 +86,7 @@ class MarketSpec(Spec):
             raise ValueError("every market declares [universes.all]")
         for name, declared in self.feeds.items():
             if isinstance(declared, OwnFeedSpec):
-                check_name(name)
+                check_name(name, taken=JOINS)
             elif name not in FEEDS:
                 raise ValueError(
                     f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}, or declare it "
@@ -200,7 +200,14 @@ class Market:
     @cached_property
     def catalog(self) -> tuple[Feature, ...]:
         """Every feature that there is, those of the market's own feeds last."""
-        return (*CATALOG, *own_features(self.own_joins))
+        own = own_features(self.own_joins)
+        taken = {feature.name for feature in CATALOG} & {feature.name for feature in own}
+        if taken:
+            raise SpecError(
+                f"market {self.name!r}: a column of its own feed makes a feature {min(taken)!r}, "
+                "which the catalogue has; rename the feed or the column"
+            )
+        return (*CATALOG, *own)
 
     @cached_property
     def choice(self) -> tuple[Feature, ...]:
