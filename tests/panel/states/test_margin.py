@@ -151,6 +151,12 @@ def test_an_issue_is_under_watch_until_a_publication_lacks_it() -> None:
     ]
 
 
+def test_another_issue_that_comes_does_not_keep_one_that_leaves() -> None:
+    rows = alerts(alert("A", 0), alert("B", 1), alert("B", 2))
+
+    assert watched(rows, "A", 2, 3, 4) == [(1, 0, 800), (0, 1, 0), (0, 2, 0)]
+
+
 def test_a_session_without_a_publication_removes_nobody() -> None:
     rows = alerts(alert("A", 0), alert("A", 3), alert("B", 0), alert("B", 3))
 
