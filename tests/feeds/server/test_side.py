@@ -125,7 +125,7 @@ def test_an_overwritten_document_is_read_as_it_now_is(
     )
 
 
-@pytest.mark.parametrize("feed", [name for name in SIDE if name not in VERSIONED])
+@pytest.mark.parametrize("feed", SIDE)
 def test_a_store_filled_from_the_server_equals_one_filled_from_the_exchange(
     serve: Serve,
     read: Read,

@@ -40,6 +40,10 @@ class WrongKey(FeedError):
     """The server does not know the API key."""
 
 
+class Refused(FeedError):
+    """The server does not take the query."""
+
+
 class _Unusable(Exception):
     """An answer that came whole and cannot be used; worth another try."""
 
@@ -193,7 +197,7 @@ class Client:
             )
         if reply.status == 403:
             return NotEntitled(f"{path}: not included in the plan ({message})")
-        return FeedError(f"{_words(path, params)}: refused with status {reply.status}: {message}")
+        return Refused(f"{_words(path, params)}: refused with status {reply.status}: {message}")
 
     def _message(self, reply: Reply) -> str:
         """Return what an error says, as far as it can be repeated."""

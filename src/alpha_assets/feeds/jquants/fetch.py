@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds.jquants.client import Client, Row
+from alpha_assets.feeds.jquants.client import Client, Refused, Row
 from alpha_assets.feeds.jquants.landing import Landing
 from alpha_assets.feeds.jquants.plans import includes, window
 from alpha_assets.feeds.jquants.prices import VERSION_COLUMNS
@@ -140,8 +140,13 @@ def _from_files(
     months_missing = [month for month in months_missing if month != wanted[-1].name[:7]]
     if not months_missing:
         return
+    try:
+        keys = client.bulk_keys(endpoint.path)
+    except Refused as refusal:
+        log.info("%s; asking query by query", refusal)
+        return
     files = {}
-    for key in client.bulk_keys(endpoint.path):
+    for key in keys:
         found = _MONTH.search(key)
         if found and HISTORICAL in key:
             files[f"{found[1]}-{found[2]}"] = key

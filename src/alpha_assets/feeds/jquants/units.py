@@ -10,6 +10,9 @@ from alpha_assets.calendar import Calendar, Dates, as_date
 from alpha_assets.feeds.jquants.landing import Landed
 from alpha_assets.feeds.jquants.wire import Endpoint
 
+# Newest cuts in which a table that has rows every session may have stood still for a while.
+STOOD_STILL = 60
+
 
 class Unit(NamedTuple):
     """One query, and what it covers."""
@@ -65,7 +68,9 @@ def due(endpoint: Endpoint, wanted: Sequence[Unit], landed: Mapping[str, Landed]
     """Return the queries that have not been asked, or must be asked again for corrections.
 
     A query is settled once it was asked after `reread` later ones had become public; until
-    then it is asked again whenever something new may have appeared.
+    then it is asked again whenever something new may have appeared.  So is one that brought
+    nothing where every session has rows, for some months: a table that stood still is filled
+    up when it goes on.
     """
     if not wanted:
         return []
@@ -78,6 +83,8 @@ def due(endpoint: Endpoint, wanted: Sequence[Unit], landed: Mapping[str, Landed]
             continue
         later = number + endpoint.reread
         settled = later < len(wanted) and record.fetched_at >= wanted[later].public_at
+        if endpoint.always and not record.rows:
+            settled &= number < len(wanted) - STOOD_STILL
         if not settled and record.fetched_at < newest:
             found.append(unit)
     return found

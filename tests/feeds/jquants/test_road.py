@@ -1,0 +1,288 @@
+"""The road through the API is the road on the exchange behind it, whatever happens on the way."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from tests.feeds.jquants.conftest import KEY, SMALL, Read, Serve, StandingClock
+
+from alpha_assets.calendar import Calendar, month_range
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.ingest import ingest
+from alpha_assets.feeds.jquants import JQuantsSource, Reply, RequestsTransport
+from alpha_assets.feeds.server import Fault, Faults
+from alpha_assets.feeds.sim import SimSource
+from alpha_assets.feeds.sim.side import corporate, flows, margin
+from alpha_assets.road import stages
+from alpha_assets.road.market import Market, MarketSpec
+from alpha_assets.road.road import Road
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.store import Store
+
+TINY = SMALL.model_copy(
+    update={"first": date(2022, 2, 1), "last": date(2022, 4, 28), "n_symbols": 40}
+)
+MONTHS = month_range("2022-02", "2022-04")
+NOT_OF_THE_API = ("news", "borrow", "rates")
+
+
+@pytest.fixture(autouse=True)
+def _corrections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the exchange correct itself often."""
+    monkeypatch.setattr(margin, "ENTERS", 0.05)
+    monkeypatch.setattr(margin, "CORRECTED", 0.2)
+    monkeypatch.setattr(flows, "CORRECTED", 0.5)
+    monkeypatch.setattr(corporate, "CORRECTED", 0.5)
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock(datetime(2022, 5, 20, 14, 30, tzinfo=UTC))
+
+
+def market_of(source: Mapping[str, Any], off: tuple[str, ...]) -> Market:
+    tables = {
+        "about": "A tiny market, read from the API or from the exchange itself.",
+        "currency": "JPY",
+        "first_month": MONTHS[0],
+        "source": dict(source),
+        "calendar": {
+            "exchange": "XTKS",
+            "zone": "Asia/Tokyo",
+            "decision_time": time(8, 30),
+            "sessions_per_year": 245,
+        },
+        "sim": TINY.model_dump(),
+        "feeds": {name: {"on": False} for name in off},
+        "universes": {"all": {}},
+    }
+    return Market("jp", MarketSpec.model_validate(tables))
+
+
+def panel_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
+    """Return the content of each month of a market's panel, by what a hash says of it."""
+    road = Road(market, Store(str(folder)), clock=clock.now)
+    for feed in market.feeds:
+        stages.ingest_feed(road, feed)
+    return {made.month or "": made.content_hash for made in stages.make_panel(road, MONTHS)}
+
+
+def through(market: Market, source: JQuantsSource) -> Market:
+    """Return a market that reads what a test made."""
+    market.__dict__["source"] = source  # in place of the one that it would make itself
+    return market
+
+
+@pytest.fixture
+def direct(tmp_path: Path, clock: StandingClock) -> dict[str, str]:
+    """The panel of the exchange, without the API between."""
+    market = market_of({"kind": "sim"}, NOT_OF_THE_API)
+    return panel_of(market, tmp_path / "direct", clock)
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["by query", "from files"])
+def test_the_panel_through_the_api_is_the_panel_of_the_exchange(
+    serve: Serve,
+    read: Read,
+    direct: dict[str, str],
+    clock: StandingClock,
+    tmp_path: Path,
+    bulk: bool,
+) -> None:
+    faults = [
+        Fault("too_many", times=2, after=60),
+        Fault("error", times=2, after=90),
+        Fault("cut", path="/markets/margin-alert", after=5),
+        Fault("malformed", path="/equities/investor-types"),
+        Fault("repeat", path="/markets/short-ratio"),
+    ]
+    server = serve(
+        spec=TINY,
+        every_version=True,
+        keys={KEY: "premium"},
+        page_size=20,
+        faults=Faults(faults),
+    )
+    source = read(server, first=TINY.first, plan="premium", bulk=bulk)
+    market = through(market_of({"kind": "jquants", "first": TINY.first, "plan": "premium"}, ()),
+                     source)  # fmt: skip
+    made = panel_of(market, tmp_path / "api", clock)
+    assert len(made) == len(MONTHS)
+    assert made == direct
+    assert source.tally.retries >= 3
+    assert source.tally.throttled == 2
+    account = server.exchange.accounts[KEY]
+    assert account.most_in_a_minute <= 460
+    assert account.most_fins_in_a_minute <= 55
+
+
+class OnTheWay:
+    """The real transport, with each table's rows changed on the way."""
+
+    def __init__(self, change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self.real = RequestsTransport(30.0)
+        self.change = change
+
+    def get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
+        reply = self.real.get(url, params, headers)
+        path = url.split("/v2")[1]
+        body = json.dumps(self.change(path, json.loads(reply.body))).encode()
+        return reply._replace(body=body)
+
+
+SIDE = (
+    "sector_short_selling",
+    "short_positions",
+    "margin",
+    "margin_alerts",
+    "investor_types",
+    "index_options",
+    "sector_indices",
+    "statements",
+    "earnings_dates",
+)
+
+
+@pytest.fixture
+def plain(serve: Serve, read: Read) -> dict[str, pl.DataFrame]:
+    """The side feeds as they come when nothing happens."""
+    source = read(serve(spec=TINY, clock=None), first=date(2022, 3, 22))
+    return {feed: source.rows(feed) for feed in SIDE}
+
+
+def test_the_order_of_a_page_says_nothing(
+    serve: Serve, read: Read, plain: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    def turned(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        rows = payload["data"]
+        return {**payload, "data": rows[::-2] + rows[::-1][1::2] + rows[:2]}
+
+    source = read(
+        serve(spec=TINY, clock=None),
+        first=date(2022, 3, 22),
+        transport=OnTheWay(turned),
+        folder=tmp_path / "turned",
+    )
+    for feed in SIDE:
+        assert_frame_equal(source.rows(feed), plain[feed])
+
+
+def test_a_code_that_changes_from_digits_to_letters_is_another_symbol(
+    serve: Serve, read: Read, plain: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    def renamed(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        for row in payload["data"]:
+            day = row.get("Date") or row.get("PubDate") or row.get("DiscDate")
+            if row.get("Code") == "13010" and day >= "2022-04-01":
+                row["Code"] = "130Z0"
+        return payload
+
+    source = read(
+        serve(spec=TINY, clock=None),
+        first=date(2022, 3, 22),
+        transport=OnTheWay(renamed),
+        folder=tmp_path / "renamed",
+    )
+    listed = source.rows("listings")
+    assert listed.filter(symbol="13010")["exit"].to_list()[-1] == "source_end"
+    assert listed.filter(symbol="130Z0")["event_date"].to_list()[0] == date(2022, 4, 1)
+    for feed in ("margin", "earnings_dates", "short_positions"):
+        made, before = source.rows(feed), plain[feed]
+        assert made.height == before.height
+        assert "130Z0" not in before["symbol"]
+        old = before.filter(symbol="13010").height
+        assert made.filter(pl.col("symbol").is_in(["13010", "130Z0"])).height == old
+    assert "130Z0" in source.rows("margin")["symbol"]
+
+
+def test_a_feed_that_stops_for_thirty_sessions_goes_on_where_it_stopped(
+    serve: Serve, read: Read, calendar: Calendar, clock: StandingClock, tmp_path: Path
+) -> None:
+    sessions = calendar.between(TINY.first, TINY.last)
+    silent = {str(day) for day in sessions[10:40]}
+    is_back = False
+
+    def late(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if path == "/markets/short-ratio" and not is_back:
+            return {**payload, "data": [r for r in payload["data"] if r["Date"] not in silent]}
+        return payload
+
+    feed = FEEDS["sector_short_selling"]
+    server = serve(spec=TINY, clock=None)
+    source = read(server, first=TINY.first, transport=OnTheWay(late))
+    table = RawTable(Store(str(tmp_path / "store")), "jp", feed, calendar.zone)
+    heights = []
+    for number in (9, 25, 39, 41, 59):
+        clock.time = datetime.combine(sessions[number].item(), time(14, 30), tzinfo=UTC)
+        is_back = number > 39
+        ingest(table, feed, source, calendar, now=clock.now())
+        heights.append(table.read().collect()["event_date"].n_unique())
+    assert heights == [10, 10, 10, 42, 60]
+
+
+@pytest.mark.parametrize("minutes", [-90, 90], ids=["behind", "ahead"])
+def test_a_clock_that_is_wrong_costs_no_row_once_it_is_right(
+    serve: Serve,
+    read: Read,
+    plain: dict[str, pl.DataFrame],
+    clock: StandingClock,
+    tmp_path: Path,
+    minutes: int,
+) -> None:
+    """The server's hour is another than ours on the evening of a session's publication."""
+    true = datetime(2022, 4, 28, 7, 25, tzinfo=UTC)  # 16:25 in Tokyo, before most tables
+    skewed = StandingClock(true)
+    server = serve(spec=TINY, clock=None, now=skewed.now)
+    clock.time = true + timedelta(minutes=minutes)
+    source = read(server, first=date(2022, 3, 22), folder=tmp_path / "skewed")
+    for feed in SIDE:
+        early = source.rows(feed)
+        assert early.height <= plain[feed].height
+    skewed.time = clock.time = datetime(2022, 5, 20, 14, 30, tzinfo=UTC)
+    for feed in SIDE:
+        assert_frame_equal(source.rows(feed), plain[feed])
+
+
+def test_every_side_feed_keeps_to_the_limits(
+    serve: Serve, read: Read, clock: StandingClock
+) -> None:
+    server = serve(spec=TINY, page_size=200)
+    source = read(server, first=TINY.first)
+    for feed in SIDE:
+        assert source.rows(feed).height > 0
+    account = server.exchange.accounts[KEY]
+    assert source.tally.requests > 500
+    assert account.most_in_a_minute == 110
+    assert account.most_fins_in_a_minute == 55
+    assert source.tally.throttled == 0
+
+
+def test_a_table_that_hangs_is_asked_again(serve: Serve, read: Read) -> None:
+    script = [Fault("hang", path="/fins/summary", after=2)]
+    server = serve(spec=TINY, clock=None, faults=Faults(script))
+    source = read(server, first=date(2022, 4, 1), timeout_seconds=0.5)
+    straight = read(serve(spec=TINY, clock=None), first=date(2022, 4, 1),
+                    folder=source.folder / "straight")  # fmt: skip
+    assert_frame_equal(source.rows("statements"), straight.rows("statements"))
+    assert source.tally.retries == 1
+
+
+def test_the_source_lands_nothing_of_a_feed_that_lacks_a_column(
+    serve: Serve, read: Read, clock: StandingClock
+) -> None:
+    def torn(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        for row in payload["data"]:
+            row.pop("FrgnBuy", None)
+        return payload
+
+    source = read(serve(spec=TINY, clock=None), first=date(2022, 3, 22), transport=OnTheWay(torn))
+    with pytest.raises(ValueError, match="investor-types 2022-03: the answer lacks FrgnBuy"):
+        source.rows("investor_types")
+    assert not list(source.folder.glob("equities-investor-types/*.parquet"))
+    assert source.rows("margin").height > 0
+    assert SimSource(TINY, source.calendar).rows("investor_types").height > 0
