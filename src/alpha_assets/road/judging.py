@@ -232,10 +232,15 @@ def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
 
 
 def oracle_ic(road: Road) -> dict[int, float] | None:
-    """Return the planted signal's rank IC by horizon, as prices reveal it; None on real data."""
+    """Return the planted signal's rank IC by horizon; None on real data.
+
+    A recipe that reads prices alone is compared with the part that prices reveal, one that reads
+    side feeds with the whole.
+    """
     if not road.market.is_simulated:
         return None
-    summary = stored_oracle(road)["rank_ic"]["f_price"]
+    reads_feeds = any(feature.feeds for feature in road.the_recipe.features)
+    summary = stored_oracle(road)["rank_ic"]["f" if reads_feeds else "f_price"]
     return {
         int(name.removeprefix("h")): figures["mean"]
         for name, figures in summary.items()
