@@ -4,6 +4,7 @@ That is the proof that the shape is right: the client selects fixed columns from
 and fails where one is missing.
 """
 
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +12,25 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from tests.feeds.jquants.conftest import HALF, KEY, SMALL, Read, Serve
 
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.jquants.prices import VERSION_COLUMNS
+from alpha_assets.feeds.jquants.source import TABLES
 from alpha_assets.feeds.server import Server
+from alpha_assets.feeds.sim.side import margin
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     jquantsapi = pytest.importorskip("jquantsapi")
 
 # The client was written for a pandas before 3.1.
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The inplace keyword"),
+    pytest.mark.filterwarnings("ignore:get_fin_summary_cursor"),
+]
 
 
 @pytest.fixture
@@ -120,3 +130,72 @@ def test_files_of_history_are_listed_and_fetched(
     client.download_bulk(listed["Key"][0], str(target))
     assert target.stat().st_size == listed["Size"][0]
     assert str(HALF)[:4] in listed["Key"][0]
+
+
+CALLS: dict[str, tuple[str, dict[str, str]]] = {
+    "sector_short_selling": ("get_mkt_short_ratio", {"date_yyyymmdd": "20200928"}),
+    "short_positions": ("get_mkt_short_sale_report", {"disclosed_date": "20200928"}),
+    "margin": ("get_mkt_margin_interest", {"date_yyyymmdd": "20200925"}),
+    "margin_alerts": ("get_mkt_margin_alert", {"date_yyyymmdd": "20200928"}),
+    "investor_types": (
+        "get_eq_investor_types",
+        {"from_yyyymmdd": "20200914", "to_yyyymmdd": "20200930"},
+    ),
+    "index_options": ("get_drv_bars_daily_opt_225", {"date_yyyymmdd": "20200928"}),
+    "sector_indices": ("get_idx_bars_daily", {"date_yyyymmdd": "20200928"}),
+    "statements": ("get_fin_summary", {"code": "13010"}),
+    "earnings_dates": ("get_fin_earnings_date", {"code": "13010"}),
+    "benchmark": (
+        "get_idx_bars_daily_topix",
+        {"from_yyyymmdd": "20200914", "to_yyyymmdd": "20201005"},
+    ),
+    "dividends": ("get_fin_dividend", {"code": "13010"}),
+}
+
+
+def as_text(frame: Any, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Return a table of the client as the text that it was made from; times of day are lost."""
+
+    def word(value: Any) -> str | None:
+        if isinstance(value, dict):
+            return json.dumps(value)
+        if value is None or value != value:
+            return None
+        return value.strftime("%Y-%m-%d") if hasattr(value, "strftime") else str(value)
+
+    told = {
+        name: [word(value) for value in (frame[name] if name in frame else [None] * len(frame))]
+        for name in columns
+    }
+    return pl.DataFrame(told, schema=dict.fromkeys(columns, pl.String))
+
+
+@pytest.mark.parametrize("feed", CALLS)
+def test_the_clients_rows_of_every_feed_are_those_that_we_read(
+    serve: Serve,
+    client: Any,
+    read: Read,
+    calendar: Calendar,
+    monkeypatch: pytest.MonkeyPatch,
+    feed: str,
+) -> None:
+    monkeypatch.setattr(margin, "ENTERS", 0.2)  # more issues under watch
+    started = serve(page_size=40, keys={KEY: "premium"}, clock=None)
+    monkeypatch.setattr(type(client), "JQUANTS_API_BASE", started.base_url)
+    method, asked = CALLS[feed]
+    theirs = getattr(client, method)(**asked)
+    table = TABLES[feed]
+    made = table.shaped(as_text(theirs, (*table.columns, *VERSION_COLUMNS)), calendar)
+    if table.finished is not None:
+        made = table.finished(made, SMALL.last)
+    ours = read(started, first=SMALL.first, plan="premium").rows(feed)
+    keys = [*FEEDS[feed].key, *filter(None, [FEEDS[feed].version])]
+    mine = ours.join(made.select(keys), on=keys, how="semi", nulls_equal=True)
+    assert made.height > 0
+    assert_frame_equal(made.sort(keys), mine.sort(keys), check_column_order=False)
+
+
+def test_every_table_of_the_server_was_asked_for_by_the_client(serve: Serve) -> None:
+    asked = {TABLES[feed].endpoint.path for feed in CALLS}
+    plainly = {"/markets/calendar", "/equities/master", "/equities/bars/daily"}
+    assert asked | plainly == set(serve().exchange.tables)
