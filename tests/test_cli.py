@@ -20,7 +20,17 @@ def call(*arguments: str) -> Result:
 def test_help_lists_every_verb_with_a_sentence() -> None:
     shown = call("--help")
     assert shown.exit_code == 0
-    for verb in ("run", "predict", "audit", "report", "status", "demo", "import-check", "sql"):
+    for verb in (
+        "run",
+        "predict",
+        "audit",
+        "report",
+        "status",
+        "why",
+        "demo",
+        "import-check",
+        "sql",
+    ):
         assert verb in shown.output
 
 

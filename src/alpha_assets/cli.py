@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from alpha_assets import __version__, verbs
+from alpha_assets.audit.telling import told
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.feeds.server import serve
 
@@ -171,6 +172,16 @@ def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     show(certificate, as_json, render=lambda shown: str(shown["text"]))
     if not certificate["passed"]:
         sys.exit(EXIT_FAILED)
+
+
+@main.command()
+@click.argument("symbol")
+@click.argument("session", metavar="YYYY-MM-DD")
+@options("recipe", "market", "data", "storage", "set", "device", "json")
+@click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
+def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Show all that one prediction was made from: raw rows, panel, features, score, target."""
+    show(verbs.why(**asked), as_json, render=told)
 
 
 @main.command("import-check")

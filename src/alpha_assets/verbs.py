@@ -16,6 +16,7 @@ import duckdb
 
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit import audit_clock, choose_cuts
+from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import BadInput, MissingOutput
 from alpha_assets.feeds.server import Faults, Server, make_server
@@ -226,6 +227,22 @@ def sim_jquants_server(
         )
     except OSError as error:
         raise BadInput(f"cannot listen on {host}:{port}: {error}; choose another --port") from None
+
+
+def why(
+    symbol: str,
+    session: str,
+    recipe: str = "rolling_transformer",
+    *,
+    brief: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return what one prediction was made from, so that it can be computed again from that.
+
+    With `brief`, the tables of other symbols are left out; it can then be read, not computed.
+    """
+    explanation = explain(open_road(recipe, **where), symbol, session)
+    return without_others(explanation) if brief else explanation
 
 
 def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from alpha_assets.audit.packing import frame_of, plain, unpacked_array, unpacked
 from alpha_assets.audit.why import TIME_MAJOR, inputs_of, reads_others, used_features
 from alpha_assets.calendar import Calendar
 from alpha_assets.dataset import Batch
+from alpha_assets.errors import BadInput
 from alpha_assets.features import compute_features, trailing_z
 from alpha_assets.feeds.base import DataType
 from alpha_assets.panel.schema import PANEL_SCHEMA
@@ -50,7 +51,15 @@ def recomputed(explanation: Mapping[str, Any]) -> Recomputed:
 
     Args:
         explanation: as printed, so also after a way through JSON.
+
+    Raises:
+        BadInput: the tables of other symbols were left out.
     """
+    if explanation["section"]["arrays"] is None:
+        raise BadInput(
+            f"the explanation of {explanation['symbol']} at {explanation['session']} is a brief "
+            "one, without the tables of other symbols; ask again without --brief"
+        )
     market = _market(explanation)
     features = _features(explanation, market)
     return Recomputed(

@@ -358,3 +358,9 @@ def _target(road: Road, symbol: str, day: date) -> dict[str, Any] | None:
         "score": held.get("score"),
         "reason": held.get("reason", "not among the targets of that session"),
     }
+
+
+def without_others(explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an explanation without the tables of other symbols: to be read, not computed with."""
+    section = {**explanation["section"], "arrays": None}
+    return {**explanation, "section": section, "panel_of_all": None}
