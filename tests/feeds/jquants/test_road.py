@@ -155,9 +155,15 @@ def plain(serve: Serve, read: Read) -> dict[str, pl.DataFrame]:
     return {feed: source.rows(feed) for feed in SIDE}
 
 
-def test_the_order_of_a_page_says_nothing(
-    serve: Serve, read: Read, plain: dict[str, pl.DataFrame], tmp_path: Path
+def test_the_order_of_a_page_and_how_many_are_read_at_once_say_nothing(
+    serve: Serve,
+    read: Read,
+    plain: dict[str, pl.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("alpha_assets.feeds.jquants.source.QUERIES_AT_ONCE", 3)
+
     def turned(path: str, payload: dict[str, Any]) -> dict[str, Any]:
         rows = payload["data"]
         return {**payload, "data": rows[::-2] + rows[::-1][1::2] + rows[:2]}
@@ -286,3 +292,29 @@ def test_the_source_lands_nothing_of_a_feed_that_lacks_a_column(
     assert not list(source.folder.glob("equities-investor-types/*.parquet"))
     assert source.rows("margin").height > 0
     assert SimSource(TINY, source.calendar).rows("investor_types").height > 0
+
+
+def test_of_balances_published_twice_the_later_ones_count(
+    serve: Serve, read: Read, clock: StandingClock, tmp_path: Path
+) -> None:
+    """The table keeps both under their days of publication; the feed has room for one."""
+    spec = TINY.model_copy(update={"first": date(2026, 9, 14), "last": date(2026, 10, 30)})
+    clock.time = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+
+    def doubled(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if path != "/markets/margin-interest":
+            return payload
+        later = [
+            {**row, "PubDate": str(date.fromisoformat(row["PubDate"]) + timedelta(days=1)),
+             "ShrtVol": row["ShrtVol"] + 100.0}
+            for row in payload["data"]
+        ]  # fmt: skip
+        return {**payload, "data": later + payload["data"]}
+
+    server = serve(spec=spec, clock=None)
+    first = date(2026, 9, 28)
+    plain = read(server, first=first, folder=tmp_path / "plain").rows("margin")
+    made = read(server, first=first, transport=OnTheWay(doubled)).rows("margin")
+    assert made.height == plain.height > 100
+    assert made["short"].to_list() == (plain["short"] + 100.0).to_list()
+    assert (made["published"] > plain["published"]).all()

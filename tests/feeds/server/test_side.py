@@ -195,3 +195,19 @@ def test_the_index_of_the_day_on_which_nothing_was_traded_is_the_close_before(
     closes = {row["Code"]: row["C"] for row in before}
     for row in halted:
         assert row["O"] == row["H"] == row["L"] == row["C"] == closes[row["Code"]]
+
+
+def test_a_parents_figures_stand_in_its_own_columns(
+    serve: Serve, ask: Ask, calendar: Calendar, clock: StandingClock
+) -> None:
+    spec = SPANS["sections"]
+    clock.time = evening(spec)
+    rows = public(SimSource(spec, calendar).rows("statements"), "statements", calendar, clock.now())
+    told = rows.filter(pl.col("sales").is_not_null())
+    server = serve(spec=spec, clock=None, page_size=5000)
+    for is_group, filled, empty in ((False, "NCSales", "Sales"), (True, "Sales", "NCSales")):
+        one = told.filter(is_consolidated=is_group).row(-1, named=True)
+        found = ask(server, "/fins/summary", code=one["symbol"])[1]["data"]
+        [row] = [row for row in found if row["DiscNo"] == one["document"]]
+        assert row[filled] == str(int(one["sales"]))
+        assert row[empty] == ""
