@@ -1,6 +1,8 @@
 """Run every benchmark in a process of its own, one after the other.
 
-python -m benchmarks [NAME ...]      names: asof, backtest, features, ingest, rank_ic, road, training
+python -m benchmarks [NAME ...]
+
+Names: asof, backtest, features, feeds, ingest, rank_ic, road, training.
 """
 
 import subprocess

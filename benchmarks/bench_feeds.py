@@ -1,0 +1,93 @@
+"""Every feed and the whole catalogue at size: as-of join, features, one new day; time and memory.
+
+    python benchmarks/bench_feeds.py [--symbols 1000] [--years 3] [--keep FOLDER]
+
+The simulated exchange publishes every feed; each stage runs in a process of its own, whose
+greatest resident size is printed.  `one new day` removes the last month's folders and makes
+them again, which is what an update does.  A goal is under 12 GB at 4,000 symbols and ten years.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alpha_assets.calendar import month_range
+from alpha_assets.road import stages
+from alpha_assets.road.market import load_market
+from alpha_assets.road.road import Road
+from alpha_assets.road.run import months_of_data
+from alpha_assets.store.store import Store
+
+LAST_YEAR = 2023
+STAGES = ("ingest", "panel", "features", "cross_section", "day")
+
+
+def main() -> None:
+    """Run the stages one after the other and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=1_000)
+    parser.add_argument("--years", type=int, default=3)
+    parser.add_argument("--keep", help="folder to work in, kept afterwards")
+    parser.add_argument("--stage", choices=STAGES)
+    asked = parser.parse_args()
+    if asked.stage:
+        run(asked.stage, asked.symbols, asked.years, Path(asked.keep))
+        return
+    folder = Path(asked.keep or tempfile.mkdtemp())
+    print(f"{asked.symbols} symbols, {asked.years} years; load {os.getloadavg()[0]:.1f}")
+    print(f"{'stage':<16}{'wall s':>9}{'CPU s':>9}{'peak GB':>9}  what", flush=True)
+    sizes = ["--symbols", str(asked.symbols), "--years", str(asked.years), "--keep", str(folder)]
+    for stage in STAGES:
+        command = [sys.executable, __file__, *sizes, "--stage", stage]
+        subprocess.run(command, check=True)
+    if not asked.keep:
+        shutil.rmtree(folder)
+
+
+def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
+    """Make one stage and print what it took."""
+    first = f"{LAST_YEAR - years + 1}-01-06"
+    overrides = [f"sim.n_symbols={n_symbols}", f"sim.first={first}"]
+    market = load_market("sim", overrides=overrides)
+    road = Road(market, Store(str(folder)), clock=lambda: datetime(2024, 2, 1, tzinfo=UTC))
+    if stage == "ingest":
+        market.source.rows("rates")  # the market itself is made outside of the measurement
+    wall, cpu = time.perf_counter(), time.process_time()
+    what = work(stage, road)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{stage:<16}{wall:>9.1f}{cpu:>9.1f}{peak:>9.2f}  {what}", flush=True)
+
+
+def work(stage: str, road: Road) -> str:
+    """Make one stage; return what was made."""
+    if stage == "ingest":
+        made = [stages.ingest_feed(road, feed) for feed in road.market.feeds]
+        return f"{sum(one.new + one.revised for one in made):,} rows of {len(made)} feeds"
+    stored = months_of_data(road)
+    months = month_range(stored[1], stored[-1])  # the first lacks sessions
+    if stage == "panel":
+        return f"{sum(one.rows for one in stages.make_panel(road, months)):,} rows"
+    if stage == "features":
+        made_rows = sum(one.rows for one in stages.make_features(road, months))
+        return f"{made_rows:,} rows of {len(road.market.catalog)} features"
+    if stage == "cross_section":
+        made_rows = sum(one.rows for one in stages.make_cross_section(road, "all", months))
+        return f"{made_rows:,} rows"
+    for table in (road.panel, road.features, road.cross_section("all")):
+        shutil.rmtree(table.folder(months[-1]).path)
+    stages.make_panel(road, months[-1:])
+    stages.make_features(road, months[-1:])
+    stages.make_cross_section(road, "all", months[-1:])
+    return f"panel, features and cross-section of {months[-1]}"
+
+
+if __name__ == "__main__":
+    main()
