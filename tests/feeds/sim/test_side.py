@@ -11,7 +11,8 @@ from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.flows import INVESTORS
 from alpha_assets.feeds.ingest import with_clock
-from alpha_assets.feeds.sim import SimSource, SimSpec, generate
+from alpha_assets.feeds.sim import SimSource, SimSpec, generate, tokyo
+from alpha_assets.feeds.sim.roster import SEGMENTS_BEFORE
 from alpha_assets.feeds.sim.side import SIDE_ROWS
 from alpha_assets.feeds.sim.side.common import hidden
 from alpha_assets.panel import build_panel
@@ -189,6 +190,61 @@ def test_short_sales_are_part_of_what_is_traded(
     # Whole yen: three roundings of half a yen for each of 33 sectors.
     traded = np.nansum(market.bar["turnover_value"], axis=1)
     assert np.abs(total.to_numpy() - traded).max() < 3 * 33 / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "usual", "slope", "noise"),
+    [
+        ("margin", "margin", 1.2, -0.6, 0.05),
+        ("sector_short_selling", "sector_short", 0.40, -0.04, 0.01),
+        ("investor_types", "flows", 0.0, 0.03, 0.004),
+        ("short_positions", "short_positions", 0.016, -0.005, 0.0),
+    ],
+)
+def test_a_row_tells_the_state_of_its_own_day_and_of_no_other(
+    name: str,
+    state: str,
+    usual: float,
+    slope: float,
+    noise: float,
+    rows: dict[str, pl.DataFrame],
+    tokyo_calendar: Calendar,
+) -> None:
+    market = generate(SMALL, tokyo_calendar)
+    roster, g_DN = market.roster, hidden(market, state)
+    made = rows[name].filter(revision=0)
+    short = pl.col("restricted") + pl.col("exempt")
+    bought = pl.col("foreigners_buy") - pl.col("foreigners_sell")
+    # The first fund holds .65 of a position, the other one the rest.
+    part = pl.when(pl.col("fund") == "").then(0.65).otherwise(0.35)
+    told, who, key = {
+        "margin": ((pl.col("long") / pl.col("short")).log(), roster.code, "symbol"),
+        "sector_short_selling": (
+            short / (short + pl.col("selling")),
+            [tokyo.SECTORS[s].name for s in roster.sector],
+            "sector",
+        ),
+        "investor_types": (
+            bought / (pl.col("total_buy") + pl.col("total_sell")),
+            [SEGMENTS_BEFORE[s] for s in roster.segment],
+            "section",
+        ),
+        "short_positions": (pl.col("ratio") / part, roster.code, "symbol"),
+    }[name]
+    said = made.select("event_date", pl.col(key).alias("who"), told.alias("told"))
+    listed = {word: [n for n, w in enumerate(who) if w == word] for word in set(who)}
+    gap = []
+    for day, word, value in said.rows():
+        at = int(np.searchsorted(market.sessions, np.datetime64(day)))
+        g = [g_DN[at, n] for n in listed.get(word, []) if not np.isnan(g_DN[at, n])]
+        if g:
+            gap.append(value - max(usual + slope * g[0], 0.0 if noise == 0 else -9.0))
+    assert len(gap) > 50
+    if noise == 0:
+        assert np.abs(gap).max() < 0.5e-4 / 0.35 + 1e-9  # ratios have four decimals
+    else:
+        assert abs(np.mean(gap)) < 0.2 * noise
+        assert np.std(gap) == pytest.approx(noise, rel=0.2)
 
 
 def features_of(spec: SimSpec, calendar: Calendar) -> pl.DataFrame:
