@@ -68,6 +68,11 @@ def test_rows_land_below_the_storage_root_each_market_apart(
     assert not list(bare.iterdir())
 
 
+def test_what_another_server_answers_lands_apart(bare: Path) -> None:
+    local = load_market("jp", overrides=["source.base_url=http://127.0.0.1:8321/v2"])
+    assert landing(local) == bare / "storage" / "_landing" / "jp-127.0.0.1"
+
+
 def test_a_market_without_an_oldest_day_is_refused(bare: Path) -> None:
     with pytest.raises(SpecError, match="first"):
         load_market("jp", overrides=["source.first=never"])

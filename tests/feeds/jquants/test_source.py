@@ -179,6 +179,22 @@ def test_a_correction_that_came_during_a_long_absence_is_found(
     assert_frame_equal(made, wanted, check_exact=True)
 
 
+def test_an_issue_that_is_listed_later_is_one_of_the_stocks_from_then_on(
+    serve: Serve, read: Read, clock: StandingClock
+) -> None:
+    def listed_later(path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        rows = payload["data"]
+        kept = [r for r in rows if r.get("Code") != "13010" or r["Date"] >= "2020-10-05"]
+        return {**payload, "data": kept}
+
+    clock.time = datetime(2020, 9, 25, 9, tzinfo=UTC)
+    source = read(serve(clock=None), transport=Changed(listed_later))
+    assert "13010" not in source.rows("daily_bars")["symbol"]
+    clock.time = datetime(2020, 11, 6, 9, tzinfo=UTC)
+    bars = source.rows("daily_bars").filter(symbol="13010")
+    assert bars["event_date"].min() == date(2020, 10, 5)
+
+
 def test_a_session_whose_rows_are_late_is_asked_for_again(
     serve: Serve, read: Read, clock: StandingClock, sessions: list[str]
 ) -> None:

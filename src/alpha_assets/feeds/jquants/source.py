@@ -172,6 +172,7 @@ class JQuantsSource:
         self.since: date | None = None
         self._key = key
         self._client: Client | None = None
+        self._stocks: tuple[str, pl.Series] | None = None  # of which masters, and the codes
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -347,8 +348,13 @@ class JQuantsSource:
         """Return the codes that are wanted; None: all of them."""
         if not self.spec.only_common_stock:
             return None
-        parts = [prices.common_stock(rows) for rows in self._read(MASTER, prices.STOCK_COLUMNS)]
-        return pl.concat(parts).unique().implode()
+        contents = digest(
+            {unit: record.content for unit, record in self._landing(MASTER).records().items()}
+        )
+        if self._stocks is None or self._stocks[0] != contents:
+            parts = [prices.common_stock(rows) for rows in self._read(MASTER, prices.STOCK_COLUMNS)]
+            self._stocks = contents, pl.concat(parts).unique().sort().implode()
+        return self._stocks[1]
 
     def _today(self) -> date:
         return self.clock.now().astimezone(self.calendar.zone).date()
