@@ -77,6 +77,7 @@ class MarketSpec(Spec):
     feeds: dict[str, FeedDeclaration] = Field(default_factory=dict)
     universes: dict[str, UniverseSpec]
     costs: CostsSpec = CostsSpec()
+    coverage: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     sim: SimSpec = SimSpec()
 
     @model_validator(mode="after")
@@ -91,6 +92,14 @@ class MarketSpec(Spec):
                 raise ValueError(
                     f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}, or declare it "
                     "with scope and columns"
+                )
+        own = [name for name, feed in self.feeds.items() if isinstance(feed, OwnFeedSpec)]
+        families = dict.fromkeys(feature.family for feature in (*CATALOG, *INTERACTIONS))
+        for name in self.coverage:
+            if name not in (*families, *own):
+                raise ValueError(
+                    f"[coverage] {name} is no family of features; want some of "
+                    f"{', '.join((*families, *own))}"
                 )
         return self
 
