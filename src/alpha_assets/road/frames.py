@@ -116,7 +116,9 @@ def series_rows(
     """
     wide = market_wide(market)
     begin = raw["daily_bars"].select(pl.col("available_at").min()).collect().item()
-    begun = market.calendar.sessions[market.calendar.effective(np.datetime64(begin, "us"))]
+    begun = market.calendar.sessions[
+        market.calendar.effective(np.datetime64(begin.replace(tzinfo=None), "us"))
+    ]
     start = max(sessions_back(market.calendar, first, max_lookback(wide) - 1), as_date(begun))
     sessions = market.calendar.between(start, last)
     rows = pl.DataFrame({"session": sessions})

@@ -116,6 +116,11 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
         raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
     path = named_file("recipes", name)
     spec = parse_spec(override(read_toml(path), overrides), RecipeSpec, origin=path.name)
+    if market.name not in spec.markets:
+        raise SpecError(
+            f"{path.name}: markets = {list(spec.markets)}, and this is market {market.name!r}; "
+            "add it to the list if the recipe may run there, or choose --market from it"
+        )
     market.universe(spec.universe.name)
     check_portfolio(spec.portfolio, market.price_level)
     return Recipe(name=name, spec=spec, market=market)
