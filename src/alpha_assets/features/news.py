@@ -16,28 +16,32 @@ def _faded(embedding: Array, age: Array) -> Array:
     return np.where(known, embedding * FADES ** np.where(known, age, 0.0), np.nan)
 
 
-def _in_window(count: Array, n: int) -> Array:
-    """Return how many articles came in the last n sessions."""
-    so_far = np.where(np.isnan(count), 0.0, count)
-    return so_far - shift(so_far, n, before=0.0)
+def _in_window(count: Array, stale: Array, n: int) -> Array:
+    """Return how many articles came in the last n sessions; NaN without a row n sessions before.
+
+    A row without a count has had no article; without a row nothing is known, and what came
+    before a listing must not count as news of its first session.
+    """
+    so_far = np.where(np.isnan(count) & (stale >= 0), 0.0, count)
+    return so_far - shift(so_far, n)
 
 
 @feature(rows=6, unit="articles")
-def news_count_5(news_count: Array) -> Array:
+def news_count_5(news_count: Array, stale: Array) -> Array:
     """Articles of the last five sessions.
 
     Source: common practice.
     """
-    return _in_window(news_count, 5)
+    return _in_window(news_count, stale, 5)
 
 
 @feature(rows=21, unit="articles")
-def news_count_20(news_count: Array) -> Array:
+def news_count_20(news_count: Array, stale: Array) -> Array:
     """Articles of the last 20 sessions.
 
     Source: common practice.
     """
-    return _in_window(news_count, 20)
+    return _in_window(news_count, stale, 20)
 
 
 @feature(rows=1, unit="sessions")
