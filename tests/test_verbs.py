@@ -21,6 +21,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny", storage=folder)
+        aa.run("tiny_feeds", storage=folder, first_month="2021-08", last_month="2021-08")
     return folder
 
 
@@ -56,15 +57,16 @@ def test_a_second_run_does_nothing_again(storage: str) -> None:
     assert set(said) <= {"raw", "report"}
 
 
-def test_predict_equals_the_backtest(storage: str) -> None:
-    query = "select session, symbol, horizon, score from tiny_predictions order by all"
+@pytest.mark.parametrize("recipe", ["tiny", "tiny_feeds"])
+def test_predict_equals_the_backtest(storage: str, recipe: str) -> None:
+    query = f"select session, symbol, horizon, score from {recipe}_predictions order by all"
     stored = {
         (r["session"], r["symbol"], r["horizon"]): r["score"]
         for r in aa.sql(query, market="tiny", storage=storage)
     }
     session = sorted({key[0] for key in stored})[7]
 
-    decided = aa.predict("tiny", storage=storage, asof=session.isoformat())
+    decided = aa.predict(recipe, storage=storage, asof=session.isoformat())
 
     assert decided["rows"]
     for row in decided["rows"]:
