@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from alpha_assets import __version__, verbs
 from alpha_assets.audit.telling import told
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.feeds.server import serve
+from alpha_assets.road.market import load_market
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -214,17 +216,20 @@ def import_check(folder: Path, market: str | None, as_json: bool) -> None:
 def serve_sim_jquants(market: str | None, **asked: Any) -> None:  # noqa: ANN401
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
     server = verbs.sim_jquants_server(market or "sim", **asked)
-    serve(server, lambda url: click.echo(serving(url, next(iter(server.exchange.accounts)))))
+    spec = load_market(market or "sim").spec.sim
+    key = next(iter(server.exchange.accounts))
+    serve(server, lambda url: click.echo(serving(url, key, spec.first, spec.last)))
     click.echo("stopped", err=True)
 
 
-def serving(url: str, key: str) -> str:
+def serving(url: str, key: str, first: date, last: date) -> str:
     """Return what to set so that the Japanese market reads a local server."""
     return (
         f"serving {url}\n"
         f"export JQUANTS_API_KEY={key}\n"
         "export ALPHA_STORAGE=storage-sim-jquants  # apart from what real rows gave\n"
-        f"alpha-assets run --market jp --set market.source.base_url={url}"
+        f"alpha-assets run --market jp --set market.source.base_url={url} "
+        f"--set market.source.first={first} --set market.source.last={last}"
     )
 
 

@@ -179,6 +179,18 @@ def test_a_correction_that_came_during_a_long_absence_is_found(
     assert_frame_equal(made, wanted, check_exact=True)
 
 
+@pytest.mark.parametrize("bulk", [False, True], ids=["by session", "from files"])
+def test_nothing_is_asked_of_days_after_the_newest_one_that_is_wanted(
+    serve: Serve, read: Read, bulk: bool
+) -> None:
+    transport = Changed(unchanged) if not bulk else None
+    source = read(serve(), last=date(2020, 10, 8), transport=transport, bulk=bulk)
+    assert source.rows("daily_bars")["event_date"].max() == date(2020, 10, 8)
+    if transport is not None:
+        days = {params["date"] for path, params in transport.asked if "date" in params}
+        assert max(days) == "2020-10-08"
+
+
 def test_an_issue_that_is_listed_later_is_one_of_the_stocks_from_then_on(
     serve: Serve, read: Read, clock: StandingClock
 ) -> None:

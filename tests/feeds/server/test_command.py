@@ -89,7 +89,10 @@ def test_it_prints_what_to_set_answers_and_stops_on_an_interrupt() -> None:
             running.kill()
     assert lines[0] == "export JQUANTS_API_KEY=mine"
     assert lines[1].startswith("export ALPHA_STORAGE=storage-sim-jquants")
-    assert lines[2].endswith(f"--market jp --set market.source.base_url={url}")
+    assert lines[2] == (
+        f"alpha-assets run --market jp --set market.source.base_url={url} "
+        "--set market.source.first=2021-01-04 --set market.source.last=2021-08-31"
+    )
     assert len(answer.json()["data"]) == 7
     assert "pagination_key" in answer.json()
     assert (running.returncode, rest, said) == (0, "", "stopped\n")

@@ -53,6 +53,8 @@ def refresh(
         now = client.clock.now()
         first = max(spec.first, window(spec.plan, now.astimezone(calendar.zone).date())[0])
         wanted = units(endpoint, calendar, first, now)
+        if spec.last is not None and endpoint.cut != "whole":
+            wanted = [unit for unit in wanted if unit.first <= spec.last]
         if spec.bulk and endpoint.has_bulk and includes(spec.plan, "light"):
             _from_files(endpoint, client, landing, wanted)
         todo = due(endpoint, wanted, landing.records())

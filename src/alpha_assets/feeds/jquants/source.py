@@ -335,11 +335,12 @@ class JQuantsSource:
         """Yield what has landed, some queries at a time, oldest first; at least one table."""
         landing = self._landing(endpoint)
         first = max(self.spec.first, since or self.spec.first).isoformat()
+        last = (self.spec.last or date.max).isoformat()
         names = [
             name
             for name, record in sorted(landing.records().items())
             # A month counts from its first day, the whole from the beginning.
-            if record.rows and (name == "all" or name >= first[: len(name)])
+            if record.rows and (name == "all" or first[: len(name)] <= name <= last)
         ]
         for start in range(0, max(len(names), 1), QUERIES_AT_ONCE):
             yield landing.read(names[start : start + QUERIES_AT_ONCE], columns)

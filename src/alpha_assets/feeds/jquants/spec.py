@@ -20,6 +20,7 @@ class JQuantsSpec(Spec):
     kind: Literal["jquants"] = "jquants"
     plan: Plan = "standard"
     first: date  # oldest day wanted; the plan's window may begin later
+    last: date | None = None  # newest day wanted; None: today
     base_url: str = BASE_URL
     bulk: bool = True  # long back-fills from the files of history, where the plan has them
     only_common_stock: bool = True  # leave out funds, trusts and preferred shares
