@@ -10,6 +10,7 @@ import pytest
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, CrossSection, Feature, cross_section, trailing_z
 from alpha_assets.features.cross_section import section_z
+from alpha_assets.features.interactions import interaction
 
 KEYS = ["session", "symbol"]
 RET = tuple(feature for feature in CATALOG if feature.name in ("ret_1", "ret_2", "stale"))
@@ -207,3 +208,134 @@ def test_a_trailing_z_looks_only_backwards_and_agrees_with_its_formula() -> None
     assert z[-1, 0] == pytest.approx(expected, rel=1e-10)
     assert np.isnan(z[200, 0])  # 201 values are less than four fifths of 252
     np.testing.assert_array_equal(trailing_z(x[:260], 252), z[:260])
+
+
+(MARKET_WIDE,) = (feature for feature in CATALOG if feature.name == "ss_ratio")
+
+
+def with_series(
+    features: pl.DataFrame,
+    series: pl.DataFrame | None,
+    catalog: tuple[Feature, ...] = (*RET, MARKET_WIDE),
+    rules: Rules = Rules(),
+) -> pl.DataFrame:
+    return cross_section(
+        features.drop("sector"), features.select(KEYS), features.select(*KEYS, "sector"),
+        catalog, rules, series=series,
+    ).frame  # fmt: skip
+
+
+def market_series(n_sessions: int, seed: int = 4) -> pl.DataFrame:
+    """Return one number a session, over the sessions of `table`; some are not known."""
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(n_sessions) < 0.05, np.nan, rng.standard_t(3, n_sessions))
+    days = np.arange("2020-01-01", "2025-01-01", dtype="datetime64[D]")[:n_sessions]
+    return pl.DataFrame({"session": days, "ss_ratio": values.astype(np.float32)}).with_columns(
+        pl.col("ss_ratio").fill_nan(None)
+    )
+
+
+def test_a_market_wide_series_is_compared_with_its_own_past_and_not_across_symbols() -> None:
+    spike = pl.when(pl.int_range(pl.len()) == 290).then(50.0).otherwise("ss_ratio")
+    features = table(300, 4)
+    series = market_series(300).with_columns(spike.cast(pl.Float32).alias("ss_ratio"))
+    frame = with_series(features, series)
+    x = series["ss_ratio"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    expected = np.zeros(300)
+    for row in range(300):
+        known = x[max(row - 251, 0) : row + 1]
+        known = known[~np.isnan(known)]
+        if len(known) >= 202 and not np.isnan(x[row]):
+            expected[row] = np.clip((x[row] - known.mean()) / known.std(ddof=1), -5, 5)
+
+    assert "ss_ratio_cs_z" not in frame.columns
+    assert "ss_missing" not in frame.columns
+    per_session = frame.group_by("session", maintain_order=True).agg(
+        pl.col("ss_ratio_ts_z").first(), pl.col("ss_ratio_ts_z").n_unique().alias("n")
+    )
+    assert set(per_session["n"]) == {1}
+    np.testing.assert_allclose(per_session["ss_ratio_ts_z"], expected, rtol=1e-6, atol=1e-6)
+    assert (expected != 0).sum() > 50
+    assert np.abs(expected).max() == 5.0
+    assert frame["ss_ratio_ts_z"].dtype == pl.Float32
+
+
+def test_a_z_in_time_does_not_feel_which_symbols_there_are() -> None:
+    features, series = table(260, 6), market_series(260)
+    few = features.filter(pl.col("symbol") < "0002").filter(pl.col("session").dt.day() != 7)
+    whole, part = with_series(features, series), with_series(few, series)
+
+    expected = whole.join(few.select(KEYS), on=KEYS, how="semi")["ss_ratio_ts_z"]
+    assert part["ss_ratio_ts_z"].equals(expected)
+
+
+def test_a_z_in_time_does_not_feel_what_comes_later() -> None:
+    features, series = table(280, 3), market_series(280)
+    past = pl.col("session") <= features["session"].unique().sort()[250]
+    early = with_series(features.filter(past), series.filter(past))
+
+    assert early.equals(with_series(features, series).filter(past))
+
+
+def test_market_wide_features_without_their_series_are_refused() -> None:
+    for series in (None, market_series(2).drop("ss_ratio")):
+        with pytest.raises(BadInput, match="the market-wide series lack ss_ratio"):
+            with_series(table(2, 3), series)
+
+
+def crossed(a: str, b: str) -> Feature:
+    by_name = {feature.name: feature for feature in (*RET, MARKET_WIDE)}
+    return interaction(by_name[a], by_name[b], "Made up.")
+
+
+def test_a_product_of_z_scores_by_hand() -> None:
+    features = pl.DataFrame(
+        {
+            "session": [date(2020, 1, 6)] * 3,
+            "symbol": ["a", "b", "c"],
+            "ret_1": pl.Series([1.0, 2.0, 3.0], dtype=pl.Float32),
+            "ret_2": pl.Series([5.0, 9.0, 1.0], dtype=pl.Float32),
+            "stale": pl.Series([0.0, 1.0, 2.0], dtype=pl.Float32),
+            "sector": ["x"] * 3,
+        }
+    )
+    frame = with_series(features, None, (*RET, crossed("ret_1", "ret_2")), Rules(winsorise=0.0))
+
+    # z of (1, 2, 3) is √1.5 · (-1, 0, 1), that of (5, 9, 1) is √1.5 · (0, 1, -1): the product is
+    # 1.5 · (0, 0, -1), and of that the z is (√½, √½, -√2).
+    expected = [np.sqrt(0.5), np.sqrt(0.5), -np.sqrt(2)]
+    np.testing.assert_allclose(frame["x_ret_1__ret_2_cs_z"], expected, rtol=1e-6)
+    assert frame.columns[2:6] == [
+        "ret_1_cs_z", "ret_2_cs_z", "stale_cs_z", "x_ret_1__ret_2_cs_z",
+    ]  # fmt: skip
+
+
+def test_a_product_with_a_market_wide_series_turns_with_its_sign() -> None:
+    features, series = table(300, 30, holes=0.0), market_series(300)
+    frame = with_series(
+        features,
+        series,
+        (*RET, MARKET_WIDE, crossed("ret_1", "ss_ratio")),
+        Rules(winsorise=0.0, clip=99),
+    )
+    in_time = frame["ss_ratio_ts_z"].to_numpy()
+    expected = np.sign(in_time) * frame["ret_1_cs_z"].to_numpy()
+
+    # Within a session the partner is one number: standardised again, its size is gone.
+    np.testing.assert_allclose(frame["x_ret_1__ss_ratio_cs_z"], expected, atol=1e-5)
+    assert set(np.sign(in_time)) == {-1.0, 0.0, 1.0}
+
+
+def test_a_product_is_zero_where_one_of_its_parts_is() -> None:
+    features = table(3, 40, holes=0.0).with_columns(ret_2=pl.lit(None, pl.Float32))
+    frame = with_series(features, None, (*RET, crossed("ret_1", "ret_2")))
+
+    assert frame["x_ret_1__ret_2_cs_z"].abs().max() == 0.0
+
+
+def test_an_interaction_needs_what_its_parts_need() -> None:
+    made = crossed("ret_1", "ss_ratio")
+
+    assert (made.name, made.family) == ("x_ret_1__ss_ratio", "x")
+    assert made.feeds == MARKET_WIDE.feeds == ("sector_short_selling",)
+    assert made.lookback == max(RET[0].lookback, MARKET_WIDE.lookback)

@@ -34,7 +34,7 @@ def test_days_are_counted_while_the_issue_is_inside() -> None:
 
 def test_short_over_long_by_hand() -> None:
     board, listed = row(5, 5, 5, 5, NAN), row(1, 1, 0, NAN, 1)
-    found = dmi.dmi_sl(row(25, 0.02, NAN, NAN, 25), listed, board)
+    found = dmi.dmi_sl(row(25, 0.02, 30, NAN, 25), listed, board)
 
     # ln(.25); never below a tenth of a percent; 0 after and for those never listed
     np.testing.assert_allclose(found, row(np.log(0.25), np.log(0.001), 0, 0, NAN))

@@ -49,6 +49,18 @@ def test_shares_are_counted_in_sessions_of_volume_across_a_split() -> None:
     assert np.isnan(found[:25]).all()
 
 
+def test_a_report_of_before_the_split_that_is_known_after_it_is_restated() -> None:
+    rows = np.arange(60)
+    factor = np.where(rows >= 30, 0.5, 1.0)[:, None]
+    traded, stale = np.full((60, 1), 1e6), np.zeros((60, 1))
+    # 5000 shares of session 27, known from row 31 on: four sessions later, one after the split.
+    shares = np.where(rows >= 31, 5000.0, NAN)[:, None]
+    age = np.where(rows >= 31, rows - 31.0, NAN)[:, None]
+    found = ssp.ssp_to_adv(shares, shares * 0 + 4, age, factor, traded, 100 * factor, stale)
+
+    np.testing.assert_allclose(found[31:], 0.5)
+
+
 def test_a_report_of_after_the_split_is_not_restated() -> None:
     rows = np.arange(60)
     factor = np.where(rows >= 30, 0.5, 1.0)[:, None]
