@@ -147,3 +147,5 @@ def test_the_whole_road_materialises_and_its_checks_pass(
     }
     assert checks["bars_are_sound"]
     assert checks["scores_spread"]
+    assert checks["coverage_ss"]
+    assert checks["coverage_sector_short"]

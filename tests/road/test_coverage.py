@@ -92,7 +92,7 @@ def hand_made() -> pl.DataFrame:
             "session": [day for day in days for _ in range(2)],
             "symbol": ["1301", "1303"] * 3,
             "stale": pl.Series([None, None, 0, None, 0, 1], dtype=pl.Float32),
-            "n_stale_20": pl.Series([None, 0, None, 0, 0, 0], dtype=pl.Float32),
+            "n_stale_20": pl.Series([0, 0, None, 0, 0, 0], dtype=pl.Float32),
         }
     )
 
@@ -100,8 +100,8 @@ def hand_made() -> pl.DataFrame:
 def test_cells_are_counted_where_there_is_enough_history(tmp_path: Path) -> None:
     road = small_road(tmp_path, hand_made(), [19, 20, 20, 21, 21, 22])
     got = month_cells(road, "2021-02", [BY_NAME["stale"], BY_NAME["n_stale_20"]])
-    # Six rows have a bar behind them, and three of these know `stale`.  Five have twenty bars;
-    # of the four values of `n_stale_20` after the first row, all stand on one of these five.
+    # Six rows have a bar behind them, and three of these know `stale`.  Five rows have twenty
+    # bars; five know `n_stale_20`, but the first of these has 19.
     assert BY_NAME["n_stale_20"].lookback == 20
     assert got.select("feature", "enough", "filled").rows() == [
         ("stale", 6, 3),

@@ -1,12 +1,13 @@
 """Asset checks: a no that blocks stops what follows, any other is a warning in the UI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-from alpha_assets.defs.metadata import facts_metadata
+from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
 from alpha_assets.defs.resources import Storage
 from alpha_assets.road import checks
+from alpha_assets.road.coverage import FamilyCoverage, coverage
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
@@ -28,6 +29,7 @@ def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
             checks.features_are_filled,
             blocking=True,
         ),
+        coverage_checks(market),
     ]
 
 
@@ -54,3 +56,50 @@ def check(
         )
 
     return asked
+
+
+def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
+    """Return a check per family of features: is it whole, and are its feeds alive?"""
+    key = dg.AssetKey([market.name, "features"])
+    families = dict.fromkeys(feature.family for feature in market.choice)
+    specs = [
+        dg.AssetCheckSpec(
+            coverage_check(name),
+            asset=key,
+            description=f"Ask whether every column of {name} is there and filled, and whether "
+            "the feeds behind it go on; a missing column or an empty family blocks.",
+            blocking=True,
+        )
+        for name in families
+    ]
+
+    # One pass over the stored months answers for all families.
+    @dg.multi_asset_check(name=f"{market.name}_coverage", specs=specs, can_subset=True)
+    def asked(
+        context: dg.AssetCheckExecutionContext, storage: Storage
+    ) -> Iterator[dg.AssetCheckResult]:
+        wanted = {check.name for check in context.selected_asset_check_keys}
+        chosen = [name for name in families if coverage_check(name) in wanted]
+        found = coverage(Road(market, Store(storage.url)), chosen)
+        for family in found.families:
+            yield coverage_result(key, family)
+
+    return asked
+
+
+def coverage_check(family: str) -> str:
+    """Return the name of a family's check."""
+    return f"coverage_{family}"
+
+
+def coverage_result(key: dg.AssetKey, family: FamilyCoverage) -> dg.AssetCheckResult:
+    """Return what was found of a family: the first words are the worst."""
+    blocks = any(finding.blocks for finding in family.findings)
+    return dg.AssetCheckResult(
+        passed=not family.findings,
+        asset_key=key,
+        check_name=coverage_check(family.name),
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        description="; ".join(f.words for f in family.findings) or family.summary,
+        metadata=coverage_metadata(family),
+    )

@@ -8,6 +8,7 @@ import dagster as dg
 
 from alpha_assets.features import Feature
 from alpha_assets.feeds import Feed
+from alpha_assets.road.coverage import FamilyCoverage, reasons_off
 from alpha_assets.road.road import Made
 
 
@@ -41,6 +42,65 @@ def facts_metadata(facts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
             case _:
                 shown[name] = dg.MetadataValue.json(fact)
     return shown
+
+
+def coverage_metadata(family: FamilyCoverage) -> dict[str, dg.MetadataValue]:
+    """Return a family's coverage: figures that are plotted from run to run, and a table."""
+    figures = {
+        "columns": len(family.present),
+        "columns_missing": len(family.missing),
+        "columns_off": len(family.off),
+        "filled": family.now,
+        "limit": family.limit,
+        "sessions_since_last_row": family.silent,
+    }
+    return {**facts_metadata(figures), "coverage": dg.MetadataValue.md(coverage_table(family))}
+
+
+def coverage_table(family: FamilyCoverage, months: int = 12) -> str:
+    """Return a family's coverage as Markdown: its figures, its feeds, its latest months."""
+    lowest = family.lowest
+    lines = [
+        "| what | |",
+        "|---|---|",
+        f"| columns | {len(family.present)} of {len(family.expected)} |",
+        *[f"| missing | `{name}` in {month} |" for name, month in family.missing.items()],
+        *[
+            f"| off | {_names(names)}: {_cell(why)} |"
+            for why, names in reasons_off(family.off).items()
+        ],
+        f"| first value | {family.first or 'none'} |",
+        f"| last value | {family.last or 'none'} |",
+        f"| lowest month | {f'{lowest[0]}: {lowest[1]:.1%}' if lowest else 'none'} |",
+        "",
+        "| feed | rows | keys | first | last | public | corrections | sessions silent | usual |",
+        "|---|--:|--:|---|---|---|--:|--:|--:|",
+    ]
+    for feed in family.feeds:
+        cells = (
+            f"{feed.name}{' (off)' if feed.why_off else ''}",
+            feed.rows,
+            feed.keys,
+            feed.first,
+            feed.last,
+            feed.last_available,
+            feed.corrections,
+            feed.silent,
+            feed.limit,
+        )
+        lines.append("| " + " | ".join("" if c is None else str(c) for c in cells) + " |")
+    latest = list(family.shares.items())[-months:]
+    lines += ["", "| month | filled |", "|---|--:|"]
+    lines += [f"| {m} | {'' if share is None else f'{share:.1%}'} |" for m, share in latest]
+    return "\n".join(lines)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ have nothing in are sparse by their nature; a market's file sets limits of its o
 
 LEAST_FILLED = 0.5
 SPARSE = {
+    "dmi": 0.3,  # some numbers are only those of issues under watch
     "fund": 0.2,  # growth needs two years of statements
     "iv": 0.2,  # not every symbol has options
     "news": 0.1,  # most symbols have no article for weeks

@@ -110,6 +110,15 @@ class FamilyCoverage:
             default=None,
         )
 
+    @property
+    def summary(self) -> str:
+        """One line: how much of it is there."""
+        if not self.is_on:
+            return f"off: {'; '.join(reasons_off(self.off))}"
+        filled = "too little history yet" if self.now is None else f"{self.now:.1%} filled"
+        lost = f", {len(self.off)} off" if self.off else ""
+        return f"{len(self.present)} of {len(self.expected)} columns, {filled}{lost}"
+
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What is not as it should be, what blocks first."""
