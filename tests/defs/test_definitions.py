@@ -139,7 +139,9 @@ def test_the_whole_road_materialises_and_its_checks_pass(
             raise_on_error=True,
         )
     assert history.success
-    assert (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").is_file()
+    page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
+    assert "<h2>Coverage</h2>" in page
+    assert '<td class="words">sector_short</td><td>11 of 11</td>' in page
     checks = {
         event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data.passed
         for event in history.all_events

@@ -47,6 +47,80 @@ def facts(simulated: bool, name: str) -> DataFacts:
     )
 
 
+def family(name: str, **said: object) -> dict[str, object]:
+    whole: dict[str, object] = {
+        "family": name,
+        "expected": 6,
+        "present": 6,
+        "missing": [],
+        "off": [],
+        "now": 0.987,
+        "lowest_month": "2021-02",
+        "lowest": 0.912,
+        "first": "2021-01-05",
+        "last": "2021-07-30",
+        "feeds": ["daily_bars"],
+        "silent": 0,
+        "findings": [],
+    }
+    return {**whole, **said}
+
+
+def feed(name: str, **said: object) -> dict[str, object]:
+    stored: dict[str, object] = {
+        "feed": name,
+        "off": None,
+        "rows": 22471,
+        "keys": 33,
+        "first": "2021-01-04",
+        "last": "2021-07-29",
+        "last_available": "2021-07-29T07:30:00+00:00",
+        "corrections": 12,
+        "silent": 0,
+        "limit": 10,
+        "is_late": False,
+    }
+    return {**stored, **said}
+
+
+def coverage() -> dict[str, object]:
+    """A family that is whole, one that is thin and late, one that is off."""
+    why = "needs the feed 'option_summary', which is off: the folder has no option_summary.parquet"
+    nothing = {"now": None, "lowest_month": None, "lowest": None, "first": None, "last": None}
+    return {
+        "frontier": "2021-08-02",
+        "families": [
+            family("price"),
+            family(
+                "sector_short",
+                present=5,
+                missing=["sector_short_rel_z_60"],
+                now=0.4,
+                lowest=0.4,
+                lowest_month="2021-07",
+                feeds=["sector_short_selling"],
+                silent=31,
+                findings=["the column sector_short_rel_z_60 is missing in 2021-07"],
+            ),
+            family(
+                "iv",
+                expected=0,
+                present=0,
+                off=[{"why": why, "features": ["iv_30", "iv_term_slope"]}],
+                feeds=["option_summary"],
+                silent=None,
+                **nothing,
+            ),
+        ],
+        "feeds": [
+            feed("daily_bars", keys=300),
+            feed("sector_short_selling", silent=31, is_late=True),
+            feed("index_options", keys=None),
+            feed("option_summary", off="the folder has no table", rows=0, keys=0),
+        ],
+    }
+
+
 def made_up_run(
     n_sessions: int = 150,
     n_symbols: int = 60,
@@ -154,7 +228,7 @@ def made_up_run(
         }
     )
     about = "A small Transformer encoder on price features, retrained every month."
-    return ReportInputs(found.metrics, daily, found.ic, about, checkpoints)
+    return ReportInputs(found.metrics, daily, found.ic, about, checkpoints, coverage())
 
 
 @pytest.fixture(scope="session")

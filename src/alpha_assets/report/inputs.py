@@ -16,6 +16,7 @@ class ReportInputs:
         ic: `session horizon rank_ic ic n_pairs`, from `evaluation.evaluate`.
         about: the recipe's own sentence.
         checkpoints: `month status epochs valid_rank_ic` of every month's model, or None.
+        coverage: `frontier`, `families` and `feeds` as `road.coverage` tells them, or None.
     """
 
     metrics: Mapping[str, object]
@@ -23,6 +24,7 @@ class ReportInputs:
     ic: pl.DataFrame
     about: str = ""
     checkpoints: pl.DataFrame | None = None
+    coverage: Mapping[str, object] | None = None
 
 
 def at(document: object, *path: str) -> object:
@@ -44,6 +46,12 @@ def records(document: object, *path: str) -> list[Mapping[str, object]]:
     """Return the list of records at a path; empty where there is none."""
     value = at(document, *path)
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def words(document: object, *path: str) -> list[str]:
+    """Return the list of words at a path; empty where there is none."""
+    value = at(document, *path)
+    return [str(word) for word in value] if isinstance(value, list) else []
 
 
 def horizons(metrics: Mapping[str, object]) -> list[int]:

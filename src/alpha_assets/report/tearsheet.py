@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from alpha_assets.report.charts import figures
+from alpha_assets.report.coverage import coverage_tables, remarks
 from alpha_assets.report.inputs import ReportInputs, at, main_horizon, number
 from alpha_assets.report.tables import tables
 from alpha_assets.report.theme import DARK, LIGHT, PICTURE_FONT, vega_config
@@ -49,7 +50,8 @@ def tear_sheet(inputs: ReportInputs) -> str:
         facts=facts(inputs.metrics),
         notes=notes(inputs),
         figures=made,
-        tables=tables(inputs),
+        tables={**tables(inputs), **coverage_tables(inputs.coverage)},
+        remarks=remarks(inputs.coverage),
         again=again(inputs.metrics),
         specifications=_script_json(drawn),
         themes=_script_json({"light": vega_config(LIGHT), "dark": vega_config(DARK)}),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -22,6 +23,7 @@ from alpha_assets.evaluation import (
 from alpha_assets.feeds.sim import oracle
 from alpha_assets.labels import forward_returns
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet
+from alpha_assets.road.coverage import coverage, reasons_off
 from alpha_assets.road.frames import span_of
 from alpha_assets.road.learning import SKIPPED
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
@@ -169,7 +171,8 @@ def evaluation_inputs(
 def facts(road: Road, data_hash: str) -> DataFacts:
     """Return where the figures come from, for the report's header and notes."""
     market, recipe = road.market, road.the_recipe
-    notes = [f"{name} {why}" for name, why in market.missing_features.items()]
+    lacking = reasons_off(market.missing_features)
+    notes = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
     return DataFacts(
         market=market.name,
         recipe=recipe.name,
@@ -185,7 +188,7 @@ def facts(road: Road, data_hash: str) -> DataFacts:
         feeds=tuple(market.feeds),
         feeds_off=market.feeds_off,
         sectors_static=sectors_are_static(road),
-        notes=tuple(f"Feature {note}." for note in notes),
+        notes=tuple(notes),
     )
 
 
@@ -292,6 +295,14 @@ def report_inputs(road: Road) -> ReportInputs:
     )
 
 
+def stored_coverage(road: Road) -> dict[str, Any] | None:
+    """Return what is there of features and feeds; None where the storage holds none of them."""
+    try:
+        return coverage(road).as_json()
+    except MissingOutput:
+        return None
+
+
 def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
     """Return one row per month's model."""
     rows = []
@@ -320,7 +331,7 @@ def make_report(road: Road) -> Made:
     manifest = require(road.backtest, road.the_recipe.digest, "alpha-assets run makes the backtest")
     inputs = {"backtest": manifest.content_hash}
     road.progress("report", str(road.report.path / PAGE))
-    page = tear_sheet(report_inputs(road))
+    page = tear_sheet(replace(report_inputs(road), coverage=stored_coverage(road)))
     made = road.report.write(
         {}, manifest_of(road.the_recipe.digest, inputs), files={PAGE: page.encode()}
     )
