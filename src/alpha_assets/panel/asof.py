@@ -184,8 +184,10 @@ def join_states(
     until = int(calendar.index_of(panel["session"].max()))
     known = known_rows(rows, calendar, until, join.feed)
     key = SCOPE_KEYS[join.scope]
-    order = [name for name in known.columns if name in ("event_date", key)]
-    known = known.sort(*order, "available_at", "revision", maintain_order=True)
+    key_columns = [name for name in known.columns if name in ("event_date", key)]
+    order = [*key_columns, "available_at", "revision"]
+    if not _is_sorted(known, order):
+        known = known.sort(order, maintain_order=True)
     states = join.states(known, calendar, until)
     left = panel.select("session", *([] if key is None else [_key_of(join.scope)]))
     found = as_of(
