@@ -87,8 +87,9 @@ def cross_section(
     Raises:
         BadInput: a universe row has no features, or a catalogued column is missing.
     """
+    whole = catalog
     products = [item for item in catalog if is_interaction(item)]
-    wide = [item.name for item in catalog if item.scope == "market"]
+    wide = [item for item in catalog if item.scope == "market"]
     catalog = [item for item in catalog if not is_interaction(item) and item.scope != "market"]
     names = [item.name for item in catalog]
     missing = [name for name in names if name not in features.columns]
@@ -97,10 +98,17 @@ def cross_section(
     keys = _placed(universe, features, panel)
     row_R = keys["row"].to_numpy()
     z = {name: np.zeros(len(row_R), dtype=np.float32) for name in names}
-    families = {item.family: np.zeros(len(row_R), dtype=np.float32) for item in catalog}
+    families = {item.family: np.zeros(len(row_R), dtype=np.float32) for item in whole}
+    # What a product lacks is known only where both of its parts are told apart.
+    unknown = {
+        part: np.zeros(len(row_R), dtype=bool)
+        for item in products
+        for part in item.inputs
+        if part in z
+    }
     members = {
         family: [f for f, item in enumerate(catalog) if item.family == family]
-        for family in families
+        for family in dict.fromkeys(item.family for item in catalog)
     }
     edges = _session_edges(keys["session"])
     n_missing_F = np.zeros(len(names), dtype=np.int64)
@@ -125,7 +133,8 @@ def cross_section(
         for family, of_family in members.items():
             for f in of_family:
                 families[family][rows] += unknown_FR[f]
-            families[family][rows] /= len(of_family)
+        for name, unknown_R in unknown.items():
+            unknown_R[rows] = unknown_FR[names.index(name)]
         return unknown_FR.sum(axis=1), thin_F, constant_F
 
     starts = range(0, len(edges) - 1, SESSIONS_AT_ONCE)
@@ -134,7 +143,14 @@ def cross_section(
             n_missing_F += missing_F
             n_thin_F += thin_F
             n_constant_F += constant_F
-    in_time = _in_time(series, wide, keys["session"], rules.clip)
+    in_time, unknown_in_time = _in_time(series, wide, keys["session"], rules.clip)
+    unknown |= unknown_in_time
+    for item in wide:
+        families[item.family] += unknown[item.name]
+    for item in products:
+        families[item.family] += unknown[item.inputs[0]] | unknown[item.inputs[1]]
+    for family, share_R in families.items():
+        share_R /= sum(item.family == family for item in whole)
     crossed = {
         item.name: _crossed([in_time.get(part, z.get(part)) for part in item.inputs], edges, rules)
         for item in products
@@ -198,21 +214,26 @@ def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
 
 
 def _in_time(
-    series: pl.DataFrame | None, names: Sequence[str], session: pl.Series, clip: float
-) -> dict[str, NDArray[np.float32]]:
-    """Return the market-wide features' z-scores in time, spread over the rows; 0 where unknown."""
+    series: pl.DataFrame | None, wide: Sequence[Feature], session: pl.Series, clip: float
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+    """Return the market-wide features' z-scores in time, spread over the rows.
+
+    0 where unknown; which those are is returned beside.
+    """
+    names = [item.name for item in wide]
     if not names:
-        return {}
+        return {}, {}
     missing = [name for name in names if series is None or name not in series.columns]
     if series is None or missing:
         raise BadInput(f"the market-wide series lack {', '.join(missing)}; rebuild features")
     at_R = np.searchsorted(series["session"].to_numpy(), session.to_numpy())
-    made = {}
+    made, unknown = {}, {}
     for name in names:
         x_D1 = series[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[:, None]
-        z_D = np.nan_to_num(np.clip(trailing_z(x_D1)[:, 0], -clip, clip)) + 0.0
-        made[name] = z_D.astype(np.float32)[at_R]
-    return made
+        z_D = np.clip(trailing_z(x_D1)[:, 0], -clip, clip)
+        unknown[name] = np.isnan(z_D)[at_R]
+        made[name] = (np.nan_to_num(z_D) + 0.0).astype(np.float32)[at_R]
+    return made, unknown
 
 
 def _crossed(

@@ -66,7 +66,7 @@ STATEMENTS = Feed(
     ),
     # The last load of a day ends half an hour after midnight.
     publication=Publication(days=1, at=time(0, 30)),
-    max_stale=None,
+    max_stale=300,  # a company that says nothing for more than a year is not known any more
     about="Summaries of statements and revisions of forecasts, document by document, as "
     "reported: never restated for splits.",
 )

@@ -16,7 +16,7 @@ from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
 from alpha_assets.feeds.levels import on_first_levels
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
-from alpha_assets.feeds.rules import errors_in
+from alpha_assets.feeds.rules import clock_errors, errors_in
 from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
@@ -87,6 +87,8 @@ def ingest(
         return Ingested(feed.name)
     rows = checked(source.rows(feed.name), feed, calendar, extra["source"])
     stamped = with_clock(rows, feed, calendar, now)
+    if not feed.known_ahead:
+        raise_errors(clock_errors(feed, stamped, calendar), f"{extra['source']}: {feed.name}")
     _check_publication(table, stamped, published)
     if feed.name == "daily_bars" and source.basis == "total_return":
         if source.price_level == "split_adjusted":

@@ -141,7 +141,7 @@ JOINS: dict[str, Join] = {
             "statements",
             "symbol",
             statements.STATEMENT_COLUMNS,
-            None,
+            SIDE_FEEDS["statements"].max_stale,
             statements.statement_states,
         ),
         Join(

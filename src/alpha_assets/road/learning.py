@@ -15,7 +15,7 @@ from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.dataset import Dataset, Split, split_month, training_axes
 from alpha_assets.dataset.tensor import TargetTransform
 from alpha_assets.errors import MissingOutput, RangeError
-from alpha_assets.features import Feature, is_interaction
+from alpha_assets.features import Feature
 from alpha_assets.labels import Array, Codes, LabelSpec, forward_returns, transform
 from alpha_assets.road.frames import sessions_back, tradable_rows
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
@@ -268,12 +268,8 @@ def target_transform(spec: LabelSpec) -> TargetTransform:
 
 
 def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
-    """Return the columns of a cross-section that a model reads: z-scores and missing shares.
-
-    Market-wide features and products have no share of their own: they count in no family.
-    """
-    own = [item for item in features if item.scope != "market" and not is_interaction(item)]
-    families = dict.fromkeys(item.family for item in own)
+    """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
+    families = dict.fromkeys(item.family for item in features)
     return (
         *[f"{feature.name}_cs_z" for feature in features if feature.scope != "market"],
         *[f"{family}_missing" for family in families],

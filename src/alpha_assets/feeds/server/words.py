@@ -66,12 +66,7 @@ def issues(market: SimMarket) -> pl.DataFrame:
             "S17": [COARSE[sector.code33] for sector in sectors],
             "S17Nm": [COARSE_NAMES[COARSE[sector.code33]] for sector in sectors],
             "S33": [sector.code33 for sector in sectors],
-            # The exchange puts semiconductors under electric appliances; this one tells
-            # them apart by name.
-            "S33Nm": [
-                sector.name if sector is tokyo.SEMICONDUCTORS else JAPANESE[sector.code33]
-                for sector in sectors
-            ],
+            "S33Nm": [JAPANESE[sector.code33] for sector in sectors],
             "ScaleCat": scale,
             "MktOld": [OLD_SEGMENTS[number][0] for number in segment],
             "MktNmOld": [OLD_SEGMENTS[number][1] for number in segment],

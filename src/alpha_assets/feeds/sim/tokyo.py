@@ -94,7 +94,9 @@ class Sector(NamedTuple):
     share: float  # of all symbols outside Semiconductors
 
 
-SEMICONDUCTORS = Sector("Semiconductors", "3650", 0.0)
+# Fourteen symbols with a sector factor of their own; the exchange's table has no such sector and
+# lists them where electric appliances are.
+SEMICONDUCTORS = Sector("Electric Appliances", "3650", 0.0)
 SECTORS = (
     SEMICONDUCTORS,
     Sector("Construction", "2050", 0.045),
@@ -148,5 +150,5 @@ def sector_of(n_symbols: int) -> NDArray[np.int64]:
 
 
 def semis(n_symbols: int) -> tuple[str, ...]:
-    """Return the codes of all symbols in Semiconductors: 14 if the exchange has 54 or more."""
+    """Return the codes of all makers of semiconductors: 14 if the exchange has 54 or more."""
     return tuple(code(i) for i in np.flatnonzero(sector_of(n_symbols) == 0).tolist())

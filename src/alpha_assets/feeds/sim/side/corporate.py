@@ -39,7 +39,8 @@ REVISED_FORECAST = 0.2  # of reports, followed by a new forecast
 ANNOUNCED_BEFORE, MOVED_BEFORE, MOVED = 15, 5, 0.1  # sessions, sessions, share
 TIMES = ("12:30:00", "15:30:00", "16:00:00")
 QUARTERS = ("1Q", "2Q", "3Q", "FY")
-_EVENING = time(16, 30)
+_EVENING, _MORNING = time(16, 30), time(7, 45)
+MORNING_MINUTES = 15  # of 300: the share of articles that come in the morning
 
 
 def surprises(market: SimMarket) -> Array:
@@ -303,10 +304,13 @@ def news(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
         minutes.append(np.floor(draw.random(len(symbol)) * 300).astype(np.int64))
     session = np.concatenate([[], *days]).astype(np.int64)
     symbol = np.concatenate([[], *symbols]).astype(np.int64)
-    evening = calendar.instant(dates_of(market, session), _EVENING)
-    stamp = evening + np.concatenate([[], *minutes]).astype("timedelta64[m]")
+    late = np.concatenate([[], *minutes]).astype(np.int64)
+    evening = calendar.instant(dates_of(market, session), _EVENING) + late.astype("timedelta64[m]")
+    # A few are out only on the next session's morning, within the hour before its decision.
+    morning = calendar.instant(calendar.after(dates_of(market, session), 1), _MORNING)
+    stamp = np.where(late < MORNING_MINUTES, morning, evening)
     vector = np.concatenate([np.empty((0, EMBEDDING), dtype=np.float32), *embeddings])
-    return pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "event_date": dates_of(market, session),
             "symbol": codes(market, symbol),
@@ -317,6 +321,7 @@ def news(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             .cast(INSTANT),
         }
     ).sort("event_date", "symbol", "article")
+    return out_by_now(rows, "news", market, calendar)
 
 
 def _session(market: SimMarket, calendar: Calendar, number: int) -> np.datetime64:
