@@ -249,7 +249,6 @@ def test_a_market_wide_series_is_compared_with_its_own_past_and_not_across_symbo
             expected[row] = np.clip((x[row] - known.mean()) / known.std(ddof=1), -5, 5)
 
     assert "ss_ratio_cs_z" not in frame.columns
-    assert "ss_missing" not in frame.columns
     per_session = frame.group_by("session", maintain_order=True).agg(
         pl.col("ss_ratio_ts_z").first(), pl.col("ss_ratio_ts_z").n_unique().alias("n")
     )
@@ -258,6 +257,9 @@ def test_a_market_wide_series_is_compared_with_its_own_past_and_not_across_symbo
     assert (expected != 0).sum() > 50
     assert np.abs(expected).max() == 5.0
     assert frame["ss_ratio_ts_z"].dtype == pl.Float32
+    # Before a year is known the z-score is 0 because it is unknown, and the family says so.
+    shares = frame.group_by("session", maintain_order=True).agg(pl.col("ss_missing").first())
+    assert shares["ss_missing"].to_list() == [float(value == 0) for value in expected]
 
 
 def test_a_z_in_time_does_not_feel_which_symbols_there_are() -> None:

@@ -19,6 +19,16 @@ EVERY_FEED = (
     "borrow",
     "rates",
     "benchmark",
+    "sector_short_selling",
+    "short_positions",
+    "margin",
+    "margin_alerts",
+    "investor_types",
+    "index_options",
+    "sector_indices",
+    "statements",
+    "earnings_dates",
+    "news",
 )
 CLOCK = {"available_at", "revision"}
 
