@@ -8,6 +8,7 @@ them again, which is what an update does.  A goal is under 12 GB at 4,000 symbol
 """
 
 import argparse
+import json
 import os
 import resource
 import shutil
@@ -26,6 +27,8 @@ from alpha_assets.road.run import months_of_data
 from alpha_assets.store.store import Store
 
 LAST_YEAR = 2023
+NOTES = "bench.jsonl"
+DAY_GOAL, PEAK_GOAL = 0.02, 12.0
 STAGES = ("ingest", "panel", "features", "cross_section", "day")
 
 
@@ -47,8 +50,23 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, __file__, *sizes, "--stage", stage]
         subprocess.run(command, check=True)
+    judge(folder)
     if not asked.keep:
         shutil.rmtree(folder)
+
+
+def judge(folder: Path) -> None:
+    """Print the goals and whether they were met."""
+    lines = (folder / NOTES).read_text(encoding="utf-8").splitlines()[-len(STAGES) :]
+    told = {note["stage"]: note for note in map(json.loads, lines)}
+    full = sum(told[stage]["cpu"] for stage in ("panel", "features", "cross_section"))
+    share = told["day"]["cpu"] / full
+    peak = max(note["peak"] for note in told.values())
+    print(
+        f"one new day, its month made again: {share:.1%} of the full build's CPU time, goal "
+        f"{DAY_GOAL:.0%}: {'met' if share < DAY_GOAL else 'MISSED'}"
+    )
+    print(f"peak {peak:.1f} GB, goal {PEAK_GOAL:.0f}: {'met' if peak < PEAK_GOAL else 'MISSED'}")
 
 
 def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
@@ -63,6 +81,9 @@ def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
     what = work(stage, road)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    note = {"stage": stage, "wall": wall, "cpu": cpu, "peak": peak}
+    with (folder / NOTES).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(note) + "\n")
     print(f"{stage:<16}{wall:>9.1f}{cpu:>9.1f}{peak:>9.2f}  {what}", flush=True)
 
 

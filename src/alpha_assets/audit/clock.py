@@ -77,9 +77,11 @@ class ClockTrial:
 
     def lines(self) -> list[str]:
         """Return the trial as a person reads it."""
+        shares = (self.precision, self.recall) if self.moved or self.expected else None
+        precision, recall = (f"{x:.4f}" for x in shares) if shares else ("–", "–")
         told = (
             f"  {self.feed:<22}{self.shift:>8}{self.expected:>12,} expected{self.moved:>12,} moved"
-            f"  precision {self.precision:.4f}  recall {self.recall:.4f}"
+            f"  precision {precision:>6}  recall {recall:>6}"
         )
         if not self.passed:
             told += "  FAILED"
