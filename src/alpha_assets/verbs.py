@@ -95,10 +95,12 @@ def open_road(
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     home = markets_of(recipe)[0]
     loaded = load_market(market or home, overrides=of_market, data=data, storage=storage)
+    chosen = load_recipe(recipe, loaded, overrides=of_recipe)
+    chosen.check_features()
     return Road(
         loaded,
         Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),
-        load_recipe(recipe, loaded, overrides=of_recipe),
+        chosen,
         device=device_named(device),
         progress=progress,
     )

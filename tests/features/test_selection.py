@@ -40,6 +40,22 @@ def test_a_market_without_a_feed_loses_what_is_made_of_it_and_hears_why() -> Non
         names(FeaturesSpec(names=("margin_imbalance",)), missing)
 
 
+def test_a_family_that_is_named_does_not_go_without_what_a_feed_costs_it() -> None:
+    missing = missing_features(CATALOG, EVERYTHING, {"earnings_dates": "no such table"})
+    ways = dict.fromkeys(missing, "put the table there")
+    spec = FeaturesSpec(families=("fund",))
+    with pytest.raises(
+        SpecError,
+        match=r"'fund' with fund_sessions_to_report needs the feed 'earnings_dates', which is off: "
+        r"no such table; put the table there; or take it out .*without = ",
+    ):
+        select(CATALOG, spec, missing, ways)
+    left = select(CATALOG, FeaturesSpec(families=("fund",), without=tuple(missing)), missing, ways)
+    assert len(left) == sum(f.family == "fund" for f in CATALOG) - 1
+    # What the market cannot have for another reason, a family goes without.
+    assert select(CATALOG, spec, missing) == left
+
+
 def test_families_and_single_names_add_up_in_the_catalogues_order() -> None:
     got = names(FeaturesSpec(families=("trading",), names=("ret_1",), without=("stale",)))
     assert got == ["ret_1", "n_stale_20", "limit_up_20", "limit_dn_20", "tick_rel"]

@@ -6,10 +6,8 @@ from alpha_assets.errors import SpecError
 from alpha_assets.features.base import REQUIREMENTS, Feature
 from alpha_assets.spec import Spec
 
-WAY_OUT = (
-    "take it out of the recipe, or switch the feed on in the market's file "
-    "([feeds.<name>] on = true, a wider [source] plan, or its table in the folder)"
-)
+WAY_OUT = "take it out of the recipe"
+N_NAMED = 5
 
 
 class FeaturesSpec(Spec):
@@ -43,19 +41,25 @@ def missing_features(
 
 
 def select(
-    catalog: Sequence[Feature], spec: FeaturesSpec, missing: Mapping[str, str]
+    catalog: Sequence[Feature],
+    spec: FeaturesSpec,
+    missing: Mapping[str, str],
+    ways_on: Mapping[str, str] | None = None,
 ) -> tuple[Feature, ...]:
     """Return the features that a recipe reads, in the catalogue's order.
 
     Args:
         catalog: every feature.
         spec: what the recipe says.
-        missing: features that the market cannot have, and why; a family goes without them.
+        missing: features that the market cannot have, and why.
+        ways_on: those of them that are missing since a feed is off, and how to switch it on. A
+            family that is named goes without the others, and not without these.
 
     Raises:
-        SpecError: an unknown name or family, a single feature or a whole family that the
-            market cannot have, or nothing left.
+        SpecError: an unknown name or family, a single feature or a family that the market
+            cannot have, or nothing left.
     """
+    ways_on = ways_on or {}
     by_name = {feature.name: feature for feature in catalog}
     by_family = {feature.family: feature for feature in catalog}
     _refuse_unknown("features.names", spec.names, by_name)
@@ -63,15 +67,15 @@ def select(
     _refuse_unknown("features.families", spec.families or (), by_family)
     for name in spec.names:
         if name in missing:
-            raise SpecError(f"features.names: {name!r} {missing[name]}; {WAY_OUT}")
+            raise SpecError(
+                f"features.names: {name!r} {missing[name]}; {_way_out((name,), ways_on)}"
+            )
     families = spec.families
     if families is None:
         families = () if spec.names else tuple(by_family)
     offered = [feature for feature in catalog if feature.name not in missing]
     for family in spec.families or ():
-        if all(feature.family != family for feature in offered):
-            reason = missing[by_family[family].name]
-            raise SpecError(f"features.families: all of {family!r} {reason}; {WAY_OUT}")
+        _refuse_cut([f for f in catalog if f.family == family], spec, missing, ways_on)
     chosen = tuple(
         feature
         for feature in offered
@@ -87,3 +91,33 @@ def _refuse_unknown(key: str, wanted: Sequence[str], known: Mapping[str, Feature
     for name in wanted:
         if name not in known:
             raise SpecError(f"{key}: there is no {name!r}; want some of {', '.join(known)}")
+
+
+def _refuse_cut(
+    family: Sequence[Feature],
+    spec: FeaturesSpec,
+    missing: Mapping[str, str],
+    ways_on: Mapping[str, str],
+) -> None:
+    """Refuse a family that is named and that the market does not have, or has in part."""
+    lost = [f.name for f in family if f.name in missing and f.name not in spec.without]
+    cut = [name for name in lost if name in ways_on]
+    is_gone = all(feature.name in missing for feature in family)
+    if not cut and not is_gone:
+        return
+    named = cut or [feature.name for feature in family]
+    some = ", ".join(named[:N_NAMED]) + (
+        f" and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
+    )
+    what = f"all of {family[0].family!r}" if is_gone else f"{family[0].family!r} with {some}"
+    by_hand = "" if is_gone else "; or leave out what it costs: [features] without = [...]"
+    raise SpecError(
+        f"features.families: {what} {missing[named[0]]}; {_way_out(named, ways_on)}{by_hand}"
+    )
+
+
+def _way_out(names: Sequence[str], ways_on: Mapping[str, str]) -> str:
+    """Return how to have these features, or that there is no way."""
+    ways = dict.fromkeys(ways_on[name] for name in names if ways_on.get(name))
+    is_off = any(name in ways_on for name in names)
+    return "; ".join([*ways, f"or {WAY_OUT}" if is_off else WAY_OUT])

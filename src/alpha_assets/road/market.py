@@ -26,6 +26,7 @@ from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.universe import UniverseSpec, check_universe
 from alpha_assets.road.pipelines import named_file
+from alpha_assets.road.ways import way_on
 from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
@@ -195,6 +196,20 @@ class Market:
         if self.spec.calendar.exchange == "XTKS":
             offered.append("tse_ticks")
         return missing_features(self.choice, offered, self.feeds_off)
+
+    @cached_property
+    def ways_on(self) -> dict[str, str]:
+        """Features that are missing since a feed is off, and how to switch it on."""
+        offered = self.source.feeds()  # and off all the same: the market's file says so
+        ways = {
+            feed: way_on(feed, self.spec.source, is_switched_off=feed in offered)
+            for feed in self.feeds_off
+        }
+        return {
+            feature.name: "; ".join(ways[feed] for feed in feature.feeds if ways.get(feed))
+            for feature in self.choice
+            if any(feed in ways for feed in feature.feeds)
+        }
 
     @cached_property
     def joins(self) -> tuple[Join, ...]:

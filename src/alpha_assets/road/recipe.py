@@ -75,7 +75,16 @@ class Recipe:
     @cached_property
     def features(self) -> tuple[Feature, ...]:
         """The catalogued features that the recipe reads, in catalogue order."""
-        return select(self.market.choice, self.spec.features, self.market.missing_features)
+        market = self.market
+        return select(market.choice, self.spec.features, market.missing_features, market.ways_on)
+
+    def check_features(self) -> None:
+        """Refuse features that the market cannot have before anything runs.
+
+        Raises:
+            SpecError: naming them, why, and how to have them.
+        """
+        _ = self.features
 
     @property
     def costs(self) -> CostsSpec:

@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.errors import CheckFailed, MissingOutput, RangeError
 from alpha_assets.road import deciding, judging, learning, stages
+from alpha_assets.road.coverage import coverage
 from alpha_assets.road.road import Made, Road
 from alpha_assets.store.table import MonthTable
 
@@ -31,6 +32,7 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     last = last_month or stored[-1]
     check_months(road, stored, first_month, last)
     make_market_stages(road, month_range(stored[0], last))
+    check_coverage(road)
     decided = months_to_decide(road, first_month, last)
     for month in decided:
         learning.make_checkpoints(road, [month])
@@ -86,6 +88,25 @@ def make_market_stages(road: Road, months: Sequence[str]) -> None:
     stages.make_cross_section(road, road.the_recipe.spec.universe.name, months)
 
 
+def check_coverage(road: Road) -> None:
+    """Refuse to learn from families that are not there; say aloud what else is odd of them.
+
+    Raises:
+        CheckFailed: a column of a family that the recipe reads is missing, or all are empty.
+    """
+    families = dict.fromkeys(feature.family for feature in road.the_recipe.features)
+    found = coverage(road, tuple(families)).families
+    for family in found:
+        for finding in family.findings:
+            words = f"{family.name}: {finding.words}"
+            if finding.blocks:
+                raise CheckFailed(
+                    f"{words}; take the family out of the recipe ([features]), or see to the "
+                    f"feeds behind it: {', '.join(feed.name for feed in family.feeds)}"
+                )
+            road.progress("coverage", words)
+
+
 def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[str, ...]:
     """Return the months to decide; those asked for, or all with a full training window.
 
@@ -119,8 +140,8 @@ def status(road: Road) -> list[dict[str, Any]]:
         for name, table in road.raw.items()
     ]
     rows += [
-        {"stage": f"raw/{name}", "made": 0, "to do": None, "why": f"off: {why}", **_ends(())}
-        for name, why in road.market.feeds_off.items()
+        {"stage": f"raw/{name}", "made": 0, "to do": None, "why": why, **_ends(())}
+        for name, why in feeds_off(road).items()
     ]
     if not road.raw["daily_bars"].months():
         return rows
@@ -162,6 +183,16 @@ def status(road: Road) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def feeds_off(road: Road) -> dict[str, str]:
+    """Return one line per feed that is off: why, and what it costs."""
+    said = {}
+    for name, why in road.market.feeds_off.items():
+        lost = [feature for feature in road.market.choice if name in feature.feeds]
+        families = ", ".join(dict.fromkeys(feature.family for feature in lost))
+        said[name] = f"off: {why}" + (f"; costs {len(lost)} features of {families}" if lost else "")
+    return said
 
 
 def _row(stage: str, made: Sequence[str], stale: dict[str, str]) -> dict[str, Any]:
