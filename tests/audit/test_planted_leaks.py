@@ -69,6 +69,13 @@ def plant_in_universe(patch: Patch, keeps: Callable[[pl.DataFrame], pl.Series]) 
     patch.setattr(frames, "universe", leaky)
 
 
+def test_the_clean_road_of_every_feed_is_silent(certify_all: Certify) -> None:
+    certificate = certify_all([MIDDLE], vintage=True)
+
+    assert certificate.passed, certificate.text()
+    assert len(certificate.trials) == 3
+
+
 def test_the_clean_road_is_silent(certify: Certify) -> None:
     certificate = certify([FIRST, MIDDLE, LAST], vintage=True)
 
