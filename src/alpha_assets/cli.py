@@ -218,7 +218,8 @@ def serve_sim_jquants(market: str | None, **asked: Any) -> None:  # noqa: ANN401
     server = verbs.sim_jquants_server(market or "sim", **asked)
     spec = load_market(market or "sim").spec.sim
     key = next(iter(server.exchange.accounts))
-    serve(server, lambda url: click.echo(serving(url, key, spec.first, spec.last)))
+    last = min(spec.last, server.exchange.now().date())
+    serve(server, lambda url: click.echo(serving(url, key, spec.first, last)))
     click.echo("stopped", err=True)
 
 
