@@ -18,7 +18,7 @@ export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 	@printf 'DAGSTER_HOME=%s\nALPHA_STORAGE=%s\nALPHA_DAGSTER_DIR=%s\n' \
 	  '$(DAGSTER_HOME)' '$(ALPHA_STORAGE)' '$(ALPHA_DAGSTER_DIR)' > $@
 
-.PHONY: help setup demo ui test lint format proofs docs bench clean
+.PHONY: help setup demo ui test lint format proofs docs coverage bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,8 +45,12 @@ test: lint  ## everything that must hold: lint and all tests
 proofs: setup  ## the slow proofs, minutes each
 	$(BIN)/python -m pytest -m slow
 
-docs: setup  ## write docs/FEATURES.md from the catalogue
+docs: setup  ## write docs/FEATURES.md from the catalogue and docs/coverage_sim.csv
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
+
+coverage: setup  ## measure what is filled on the simulated market, minutes; then make docs
+	$(BIN)/python -W ignore -m alpha_assets.road.coverage_table docs/coverage_sim.csv
+	$(MAKE) docs
 
 bench: setup  ## measured figures, printed as tables
 	$(BIN)/python -m benchmarks

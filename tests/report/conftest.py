@@ -53,6 +53,7 @@ def family(name: str, **said: object) -> dict[str, object]:
         "expected": 6,
         "present": 6,
         "missing": [],
+        "never": [],
         "off": [],
         "now": 0.987,
         "lowest_month": "2021-02",
@@ -100,6 +101,7 @@ def coverage() -> dict[str, object]:
                 lowest_month="2021-07",
                 feeds=["sector_short_selling"],
                 silent=31,
+                never=["sector_short_ext_run"],
                 findings=["the column sector_short_rel_z_60 is missing in 2021-07"],
             ),
             family(

@@ -36,6 +36,7 @@ def test_what_is_missing_late_or_off_is_said_in_words_with_what_it_costs(section
     said = re.findall(r"<li><b>([^<]*)</b>: ([^<]*)</li>", section)
     assert said == [
         ("sector_short", "the column sector_short_rel_z_60 is missing in 2021-07."),
+        ("sector_short", "never filled: sector_short_ext_run."),
         (
             "iv is off",
             "needs the feed &#39;option_summary&#39;, which is off: the folder has no "

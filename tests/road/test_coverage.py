@@ -14,6 +14,7 @@ from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
 from alpha_assets.road import stages
 from alpha_assets.road.coverage import Coverage, coverage, month_cells
+from alpha_assets.road.coverage_table import coverage_table
 from alpha_assets.road.feed_coverage import feed_coverage, usual_silence
 from alpha_assets.road.market import load_market
 from alpha_assets.road.road import Road, manifest_of
@@ -202,6 +203,20 @@ def test_a_family_that_thins_out_is_named_and_does_not_block(road: Road) -> None
     assert words(low, "trading") == []
 
 
+def test_a_single_column_that_has_gone_empty_is_named_and_does_not_block(road: Road) -> None:
+    for month in ("2021-06", "2021-07", "2021-08"):
+        rewrite(road, month, nulled(["ss_ratio_z_60"]))
+    assert words(road, "ss") == ["had values, and none since 2021-06: ss_ratio_z_60"]
+    assert not blocks(road, "ss")
+
+
+def test_a_column_that_never_had_a_value_is_told_apart(whole: Coverage) -> None:
+    # Balances are daily from 2026-07 on; before, there is no change from one day to the next.
+    assert whole.family("margin").never == ("margin_chg_1d",)
+    assert whole.family("margin").findings == ()
+    assert whole.family("ss").never == ()
+
+
 def test_a_column_that_is_dropped_blocks_by_its_name_and_month(road: Road) -> None:
     rewrite(road, "2021-05", lambda rows: rows.drop("ss_ratio_z_60"))
     assert words(road, "ss") == ["the column ss_ratio_z_60 is missing in 2021-05"]
@@ -274,6 +289,27 @@ def test_a_limit_of_no_family_is_refused() -> None:
         load_market("tiny", overrides=["coverage.opts=0.3"])
     with pytest.raises(SpecError, match=r"coverage.opt = 1.5: .*less than or equal to 1"):
         load_market("tiny", overrides=["coverage.opt=1.5"])
+
+
+def test_the_table_for_the_docs_has_a_row_per_feature(whole: Coverage) -> None:
+    days = {"first": date(2021, 2, 3), "last": date(2021, 3, 31)}
+    none = {"first": None, "last": None}
+    cells = pl.DataFrame(
+        [
+            {"month": "2021-01", "feature": "ret_1", "enough": 100, "filled": 0, **none},
+            {"month": "2021-02", "feature": "ret_1", "enough": 50, "filled": 45, **days},
+            {"month": "2021-03", "feature": "ret_1", "enough": 50, "filled": 50, **days},
+            {"month": "2021-03", "feature": "ret_5", "enough": 50, "filled": 0, **none},
+        ]
+    )
+    features = [BY_NAME[name] for name in ("ret_1", "ret_5", "iv_30")]
+    table = coverage_table(replace(whole, cells=cells), features)
+    # January, before the first value, does not count: 95 of 100, and at worst 45 of 50.
+    assert table.rows() == [
+        ("ret_1", "price", 0.95, 0.9, "2021-02", date(2021, 2, 3)),
+        ("ret_5", "price", 0.0, 0.0, "2021-03", None),
+        ("iv_30", "iv", None, None, None, None),
+    ]
 
 
 def test_coverage_is_plain_values_for_a_page(whole: Coverage) -> None:

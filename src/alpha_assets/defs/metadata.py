@@ -69,6 +69,7 @@ def coverage_table(family: FamilyCoverage, months: int = 12) -> str:
             f"| off | {_names(names)}: {_cell(why)} |"
             for why, names in reasons_off(family.off).items()
         ],
+        *([f"| never filled | {_names(family.never)} |"] if family.never else []),
         f"| first value | {family.first or 'none'} |",
         f"| last value | {family.last or 'none'} |",
         f"| lowest month | {f'{lowest[0]}: {lowest[1]:.1%}' if lowest else 'none'} |",

@@ -96,12 +96,17 @@ def feed_table(feeds: list[Row]) -> Table:
 
 
 def remarks(coverage: Row | None) -> list[Remark]:
-    """Return what is wrong with a family, then what is off, with the features that it costs."""
+    """Return what is wrong with families, what is empty, and what is off with what it costs."""
     families = records(coverage, "families")
     wrong = [
         Remark(_word(row, "family"), f"{finding}.")
         for row in families
         for finding in words(row, "findings")
+    ]
+    never = [
+        Remark(_word(row, "family"), f"never filled: {', '.join(names)}.")
+        for row in families
+        if (names := words(row, "never"))
     ]
     off = [
         Remark(
@@ -111,7 +116,7 @@ def remarks(coverage: Row | None) -> list[Remark]:
         for row in families
         for why in records(row, "off")
     ]
-    return [*wrong, *off]
+    return [*wrong, *never, *off]
 
 
 def _usual(row: Row) -> str:

@@ -55,6 +55,8 @@ class FamilyCoverage:
         off: features that the market cannot have, and why.
         shares: month -> share of the cells filled, of rows with enough history; None where no
             row has it yet.
+        never: expected features without a value in any month.
+        gone: those that had values, and have none in the latest months.
         first: first session with a value.
         last: last session with a value.
         feeds: those that it is made from.
@@ -66,6 +68,8 @@ class FamilyCoverage:
     missing: Mapping[str, str]
     off: Mapping[str, str]
     shares: Mapping[str, float | None]
+    never: tuple[str, ...]
+    gone: tuple[str, ...]
     first: date | None
     last: date | None
     feeds: tuple[FeedCoverage, ...]
@@ -125,6 +129,7 @@ class FamilyCoverage:
         if not self.is_on:
             return tuple(self._cut_off())
         latest = dict(list(self.known.items())[-LATEST:])
+        gone = [name for name in self.gone if name not in self.missing]
         found = [
             Finding(f"the column {name} is missing in {month}", blocks=True)
             for name, month in self.missing.items()
@@ -142,6 +147,9 @@ class FamilyCoverage:
                 for month, share in latest.items()
                 if share < self.limit
             ]
+            if gone:
+                said = f"had values, and none since {min(latest)}: {', '.join(gone)}"
+                found.append(Finding(said, blocks=False))
         return (*found, *self._late(), *self._cut_off())
 
     def _late(self) -> list[Finding]:
@@ -327,6 +335,7 @@ def family_coverage(
         .sort("month")
         .iter_rows()
     )
+    empty, gone = _without_values(ours)
     ends = ours.select(pl.col("first").min(), pl.col("last").max()).row(0)
     behind = dict.fromkeys(feed for feature in features for feed in feeds_behind(feature))
     return FamilyCoverage(
@@ -335,11 +344,28 @@ def family_coverage(
         missing={feature: lacking[feature] for feature in expected if feature in lacking},
         off=off,
         shares={month: filled / enough if enough else None for month, enough, filled in by_month},
+        never=tuple(feature for feature in expected if feature in empty),
+        gone=tuple(feature for feature in expected if feature in gone),
         first=ends[0],
         last=ends[1],
         feeds=tuple(feeds[feed] for feed in behind),
         limit=market.spec.coverage.get(name, least_filled(name)),
     )
+
+
+def _without_values(cells: pl.DataFrame) -> tuple[set[str], set[str]]:
+    """Return the features that never had a value, and those that have none in the latest months.
+
+    Only months count in which some row has enough history.
+    """
+    judged = cells.filter(pl.col("enough") > 0)
+    latest = judged.filter(pl.col("month").rank("dense", descending=True).over("feature") <= LATEST)
+    whole, late = (
+        set(part.group_by("feature").agg(pl.col("filled").sum()).filter(filled=0)["feature"])
+        for part in (judged, latest)
+    )
+    with_values = set(cells.drop_nulls("first")["feature"])
+    return whole - with_values, late & with_values
 
 
 def reasons_off(off: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -361,6 +387,7 @@ def family_json(family: FamilyCoverage) -> dict[str, Any]:
         "off": [
             {"why": why, "features": list(names)} for why, names in reasons_off(family.off).items()
         ],
+        "never": list(family.never),
         "now": family.now,
         "lowest_month": lowest[0] if lowest else None,
         "lowest": lowest[1] if lowest else None,
