@@ -8,10 +8,16 @@ from tests.features.crowd import EVER, MOVED, STRANGER, SYMBOLS, computed, crowd
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features.across import ACROSS
+from alpha_assets.features.correlation import Index
 from alpha_assets.features.sec import rest_of_sector, sec_beta_60
 
 NAN = np.nan
 SEC = [item for item in ACROSS if item.family == "sec"]
+
+
+def nowhere(sector: Index) -> Index:
+    """Return coarse sectors that are unknown throughout."""
+    return np.full_like(sector, -1)
 
 
 def test_the_rest_of_a_sector_by_hand() -> None:
@@ -19,12 +25,23 @@ def test_the_rest_of_a_sector_by_hand() -> None:
     sector = np.array([[0, 0, 0, 0, 0, 1, -1]])
     # (15 - x) / 4; sector 1 has one member; the last has no sector.
     expected = [[14 / 4, 13 / 4, 12 / 4, 11 / 4, 10 / 4, NAN, NAN]]
-    np.testing.assert_array_equal(rest_of_sector(x, sector), expected)
+    np.testing.assert_array_equal(rest_of_sector(x, sector, nowhere(sector)), expected)
+
+
+def test_a_small_sector_gives_way_to_the_coarse_one_by_hand() -> None:
+    x = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 7.0, 8.0]])
+    sector = np.array([[0, 0, 0, 0, 0, 1, -1, 2]])
+    coarse = np.array([[0, 0, 0, 0, 0, 0, -1, 1]])
+    # The member of sector 1 sees 1 to 5; those of sector 0 still see each other only; the last
+    # is alone in its coarse sector, too.
+    expected = [[14 / 4, 13 / 4, 12 / 4, 11 / 4, 10 / 4, 15 / 5, NAN, NAN]]
+    np.testing.assert_array_equal(rest_of_sector(x, sector, coarse), expected)
 
 
 def test_a_member_without_a_value_sees_the_others_and_is_not_counted() -> None:
     x = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, NAN], [NAN, 2.0, 3.0, 4.0, 5.0, NAN]])
-    rest = rest_of_sector(x, np.zeros((2, 6), dtype=np.int64))
+    sector = np.zeros((2, 6), dtype=np.int64)
+    rest = rest_of_sector(x, sector, nowhere(sector))
     np.testing.assert_array_equal(rest[0], [3.5, 3.25, 3.0, 2.75, 2.5, 3.0])
     assert np.isnan(rest[1]).all()  # four are too few
 
@@ -33,7 +50,8 @@ def test_a_symbol_that_moves_twice_as_much_as_its_sector_has_a_beta_of_two() -> 
     moves = np.random.default_rng(1).normal(0, 0.01, (60, 1))
     returns = np.repeat(moves, 6, axis=1)
     returns[:, 0] *= 2
-    beta = sec_beta_60(returns, np.zeros((60, 6), dtype=np.int64))
+    sector = np.zeros((60, 6), dtype=np.int64)
+    beta = sec_beta_60(returns, sector, nowhere(sector))
     # The rest of any other member holds the first: (4 · 1 + 2) / 5.
     np.testing.assert_allclose(beta[-1], [2.0] + [5 / 6] * 5)
 

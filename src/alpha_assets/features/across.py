@@ -18,7 +18,16 @@ from alpha_assets.features import graph, sec
 from alpha_assets.features.correlation import Graph, Index, week_starts, weekly_graphs
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
 from alpha_assets.features.kernels import Array, Mask
-from alpha_assets.features.wide import GRAPH, GRAPH_BEFORE, OWN, SECTOR, WEEKS_BEFORE, Across
+from alpha_assets.features.wide import (
+    COARSE_SECTOR,
+    GRAPH,
+    GRAPH_BEFORE,
+    OWN,
+    SECTOR,
+    WEEKS_BEFORE,
+    Across,
+)
+from alpha_assets.feeds.sectors import COARSE
 
 ACROSS: tuple[Across, ...] = (
     sec.sec_ret_5,
@@ -85,6 +94,8 @@ def across_features(
     made: dict[str, Array | Index] = dict(single)
     if any(SECTOR in item.needs for item in catalog):
         made[SECTOR] = board.sectors()
+    if any(COARSE_SECTOR in item.needs for item in catalog):
+        made[COARSE_SECTOR] = board.sectors(coarse=True)
     out = {item.name: np.full((stop - start, board.n_symbols), np.nan) for item in catalog}
     for item in catalog:
         if not item.reads_graph:
@@ -185,11 +196,17 @@ class Board:
                 made[name][:, cut] = block[name]
         return made
 
-    def sectors(self) -> Index:
-        """Return a number per sector as [D, N], -1 where it is not known."""
+    def sectors(self, *, coarse: bool = False) -> Index:
+        """Return a number per sector as [D, N], -1 where it is not known.
+
+        Args:
+            coarse: of the exchange's 17; unknown for a sector that is none of its 33.
+        """
         if SECTOR not in self._panel.columns:
             raise BadInput("the panel lacks sector, which tells a symbol's peers; rebuild it")
         word = self._panel[SECTOR].cast(pl.String)
+        if coarse:
+            word = word.replace_strict(COARSE, default=None, return_dtype=pl.String)
         code = word.cast(pl.Enum(word.drop_nulls().unique().sort())).to_physical()
         code_DN = np.full(self.is_there_DN.shape, -1, dtype=np.int64)
         code_DN[self.day_R, self.symbol_R] = code.cast(pl.Int64).fill_null(-1).to_numpy()

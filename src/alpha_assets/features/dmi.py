@@ -10,10 +10,12 @@ from alpha_assets.features.base import feature, made
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS
+from alpha_assets.panel.states.margin import STAGES
 
 AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LEAST_RATIO = 0.1  # percent
 RECENT = 20  # sessions
+SUPERVISION = STAGES["102"]
 
 
 def _seen(x: Array, board: Array) -> Array:
@@ -127,6 +129,15 @@ def dmi_reg_stage(margin_alerts_stage: Array, alert_board_listed: Array) -> Arra
     Source: the exchange's classes of margin regulation.
     """
     return _seen(margin_alerts_stage, alert_board_listed)
+
+
+@feature(rows=1, unit="flag")
+def dmi_is_supervised(margin_alerts_stage: Array, alert_board_listed: Array) -> Array:
+    """1 where the issue is under supervision, which is no step of the order of restrictions.
+
+    Source: the exchange's classes of margin regulation.
+    """
+    return _seen((margin_alerts_stage == SUPERVISION).astype(np.float64), alert_board_listed)
 
 
 _WORDS = {

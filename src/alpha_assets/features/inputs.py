@@ -178,6 +178,16 @@ def market_return(session_return: Array) -> Array:
     return as_column(total_D, count_D, session_return.shape[1])
 
 
+def index_level(benchmark_close: Array) -> Array:
+    """Last level of the market's index, at most 20 sessions old, points."""
+    return fill_forward(benchmark_close)
+
+
+def index_return(benchmark_close: Array) -> Array:
+    """Return of the market's index since the level before, a fraction; null without a level."""
+    return benchmark_close / shift(fill_forward(benchmark_close), 1) - 1
+
+
 def add_returns(returns_DN: Array, total_D: Array, count_D: Array) -> None:
     """Add one block of symbols to the market's running sum and count of returns.
 
@@ -226,6 +236,11 @@ _SERIES = (
     replace(_series(CARRIED + 1, market_return), scope="market"),
 )
 
+_INDEX = [
+    replace(series, scope="market", feeds=("benchmark",))
+    for series in (_series(CARRIED, index_level), _series(CARRIED + 1, index_return))
+]
+
 _JOINED = [item for join in JOINS.values() for item in joined(join)]
 
-INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES, *_JOINED)}
+INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES, *_INDEX, *_JOINED)}

@@ -17,7 +17,7 @@ LOT = 100.0  # shares; added to both sides of a ratio so that an empty one has a
 WEEKS, WEEK, SESSIONS = 52, 5, 260
 NEEDED_WEEKS = 42  # four fifths of 52
 LEAST_SPREAD = 1e-9
-LOANABLE = 2
+STANDARD, LOANABLE, OTHER = 1, 2, 3  # types of issues
 
 
 def _traded_shares(dollar_volume: Array, raw_close: Array, stale: Array) -> Array:
@@ -259,5 +259,27 @@ def margin_is_borrowable(margin_issue_type: Array) -> Array:
 
     Source: common practice.
     """
-    known = ~np.isnan(margin_issue_type)
-    return np.where(known, (margin_issue_type == LOANABLE).astype(np.float64), np.nan)
+    return _is_type(margin_issue_type, LOANABLE)
+
+
+@feature(rows=1, unit="flag")
+def margin_is_buy_only(margin_issue_type: Array) -> Array:
+    """1 where the issue can be bought on the exchange's terms, and is not lent to short sellers.
+
+    Source: common practice.
+    """
+    return _is_type(margin_issue_type, STANDARD)
+
+
+@feature(rows=1, unit="flag")
+def margin_is_negotiable_only(margin_issue_type: Array) -> Array:
+    """1 where the issue has no margin trading on the exchange's terms, only on the brokers'.
+
+    Source: common practice.
+    """
+    return _is_type(margin_issue_type, OTHER)
+
+
+def _is_type(issue_type: Array, wanted: int) -> Array:
+    known = ~np.isnan(issue_type)
+    return np.where(known, (issue_type == wanted).astype(np.float64), np.nan)

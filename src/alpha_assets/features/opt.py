@@ -164,3 +164,12 @@ def opt_is_stale(index_options_age: Array, index_options_lag: Array) -> Array:
     """
     stale = (index_options_age > 0) | (index_options_lag > 1)
     return np.where(np.isnan(index_options_age), np.nan, stale)
+
+
+@feature(rows=1, unit="flag")
+def opt_is_odd(index_options_is_odd: Array) -> Array:
+    """1 where own and official volatility at the money are a point or more apart.
+
+    Source: common practice: two ways to one number that disagree say that one is wrong.
+    """
+    return index_options_is_odd.copy()

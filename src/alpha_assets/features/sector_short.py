@@ -5,6 +5,7 @@ from alpha_assets.features.kernels import Array, shift, window_mean
 from alpha_assets.features.shares import (
     PAST_YEAR,
     extreme_run,
+    extremes,
     fraction_below,
     short_ratio,
     trailing,
@@ -158,6 +159,42 @@ def sector_short_pct_252(
             sector_short_selling_exempt,
         )
     )
+
+
+@feature(rows=PAST_YEAR, unit="flag")
+def sector_short_ext_hi(
+    sector_short_selling_selling: Array,
+    sector_short_selling_restricted: Array,
+    sector_short_selling_exempt: Array,
+) -> Array:
+    """1 where the sector's short ratio is extremely high for its last 252 values.
+
+    1 if sector_short_pct_252 >= 0.95
+
+    Source: common practice.
+    """
+    ratio = short_ratio(
+        sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
+    )
+    return extremes(ratio).high_DN
+
+
+@feature(rows=PAST_YEAR, unit="flag")
+def sector_short_ext_lo(
+    sector_short_selling_selling: Array,
+    sector_short_selling_restricted: Array,
+    sector_short_selling_exempt: Array,
+) -> Array:
+    """1 where the sector's short ratio is extremely low for its last 252 values.
+
+    1 if sector_short_pct_252 <= 0.05
+
+    Source: common practice.
+    """
+    ratio = short_ratio(
+        sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
+    )
+    return extremes(ratio).low_DN
 
 
 @feature(rows=PAST_YEAR + 20, unit="sessions")

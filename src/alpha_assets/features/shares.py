@@ -1,5 +1,7 @@
 """Shares of the day's sales, and where a series stands within its own past."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from alpha_assets.features.kernels import Array, needed, shift, window_count, window_moments
@@ -33,14 +35,30 @@ def fraction_below(x_DK: Array, n: int = PAST_YEAR) -> Array:
     return share
 
 
+class Extremes(NamedTuple):
+    """1 where a series is in the upper or the lower end of its own past, else 0; NaN: unknown."""
+
+    high_DN: Array
+    low_DN: Array
+
+
+def extremes(x_DK: Array, n: int = PAST_YEAR) -> Extremes:
+    """Return where x is among the highest or the lowest twentieth of its last n values."""
+    share = fraction_below(x_DK, n)
+    unknown = np.isnan(share)
+    return Extremes(
+        np.where(unknown, np.nan, share >= 1 - EXTREME), np.where(unknown, np.nan, share <= EXTREME)
+    )
+
+
 def extreme_run(x_DK: Array, n: int = PAST_YEAR) -> Array:
     """Return for how many rows in a row x has been in its own upper (or lower: negative) end."""
-    share = fraction_below(x_DK, n)
+    high, low = extremes(x_DK, n)
     run = np.zeros(x_DK.shape)
-    for sign, is_extreme in ((1, share >= 1 - EXTREME), (-1, share <= EXTREME)):
+    for sign, is_extreme in ((1, high == 1), (-1, low == 1)):
         unbroken = np.ones(x_DK.shape, dtype=bool)
         for back in range(LONGEST_RUN):
             unbroken &= shift(is_extreme.astype(np.float64), back, before=0.0) > 0
             run += sign * unbroken
-    run[np.isnan(share)] = np.nan
+    run[np.isnan(high)] = np.nan
     return run

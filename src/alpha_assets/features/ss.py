@@ -5,6 +5,7 @@ from alpha_assets.features.kernels import Array, shift, window_mean
 from alpha_assets.features.shares import (
     PAST_YEAR,
     extreme_run,
+    extremes,
     fraction_below,
     short_ratio,
     trailing,
@@ -80,6 +81,34 @@ def ss_ratio_pct_252(
     return fraction_below(
         short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
     )
+
+
+@feature(rows=PAST_YEAR, unit="flag")
+def ss_ratio_ext_hi(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """1 where the market's short ratio is extremely high for its last 252 values.
+
+    1 if ss_ratio_pct_252 >= 0.95
+
+    Source: common practice.
+    """
+    ratio = short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    return extremes(ratio).high_DN
+
+
+@feature(rows=PAST_YEAR, unit="flag")
+def ss_ratio_ext_lo(
+    short_selling_selling: Array, short_selling_restricted: Array, short_selling_exempt: Array
+) -> Array:
+    """1 where the market's short ratio is extremely low for its last 252 values.
+
+    1 if ss_ratio_pct_252 <= 0.05
+
+    Source: common practice.
+    """
+    ratio = short_ratio(short_selling_selling, short_selling_restricted, short_selling_exempt)
+    return extremes(ratio).low_DN
 
 
 @feature(rows=PAST_YEAR + 20, unit="sessions")

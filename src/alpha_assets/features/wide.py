@@ -4,8 +4,8 @@
     def sec_ret_5(ret_5: Array, sector: Index) -> Array:
 
 Its parameters are what it needs: an input, another feature of one symbol, `sector` (a number
-per sector, -1 where unknown), `graph` (the correlation graph of the session's week) or
-`graph_4w` (that of four weeks before).
+per sector, -1 where unknown), `coarse_sector` (likewise, of the exchange's 17), `graph` (the
+correlation graph of the session's week) or `graph_4w` (that of four weeks before).
 Shape letters: D sessions, S sessions of one week, N symbols.
 """
 
@@ -22,7 +22,8 @@ from alpha_assets.features.kernels import Array
 
 WEEK = 5  # sessions in a week, at most
 WEEKS_BEFORE = 4  # between `graph_4w` and `graph`, counting weeks that have a session
-SECTOR, GRAPH, GRAPH_BEFORE = "sector", "graph", "graph_4w"
+SECTOR, COARSE_SECTOR = "sector", "coarse_sector"
+GRAPH, GRAPH_BEFORE = "graph", "graph_4w"
 GRAPH_INPUTS = ("session_return", MARKET_RETURN)
 # Returns behind a graph on the last session on which it is in force.
 GRAPH_ROWS = {
@@ -81,7 +82,7 @@ def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Acro
             source=" ".join(source.split()),
             requires=(),
             fn=fn,
-            feeds=("listings",) if SECTOR in needs else (),
+            feeds=("listings",) if {SECTOR, COARSE_SECTOR} & {*needs} else (),
             needs=needs,
         )
 
@@ -90,7 +91,7 @@ def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Acro
 
 def _behind(need: str) -> tuple[str, ...]:
     """Return the inputs that something needed is made of."""
-    if need == SECTOR:
+    if need in (SECTOR, COARSE_SECTOR):
         return ()
     if need in GRAPH_ROWS:
         return GRAPH_INPUTS
@@ -102,7 +103,7 @@ def _behind(need: str) -> tuple[str, ...]:
 
 def _lookback(need: str) -> int:
     """Return the panel rows behind one value of something needed."""
-    if need == SECTOR:
+    if need in (SECTOR, COARSE_SECTOR):
         return 1
     if need in GRAPH_ROWS:
         return GRAPH_ROWS[need] - 1 + max(INPUTS[item].lookback for item in GRAPH_INPUTS)

@@ -13,7 +13,16 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.base import Scope
-from alpha_assets.panel.states import earnings, flows, margin, news, options, shorts, statements
+from alpha_assets.panel.states import (
+    earnings,
+    flows,
+    index,
+    margin,
+    news,
+    options,
+    shorts,
+    statements,
+)
 from alpha_assets.panel.states.plain import LAG, LAG_MEANING, parts_of, plain_states
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
@@ -87,6 +96,7 @@ def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = 
 JOINS: dict[str, Join] = {
     join.name: join
     for join in (
+        Join("benchmark", "benchmark", "market", index.INDEX_COLUMNS, 0, index.index_states),
         plain(SIDE_FEEDS["sector_short_selling"]),
         Join(
             "short_selling",

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.feeds.jquants.prices import SECTORS
+from alpha_assets.feeds.sectors import COARSE as COARSE_OF
 from alpha_assets.feeds.sim import SimMarket, tokyo
 
 OLD_SEGMENTS = (("0101", "東証一部"), ("0102", "東証二部"), ("0104", "マザーズ"))
@@ -32,16 +33,9 @@ COARSE_NAMES = {
     "17": "不動産",
     "99": "その他",
 }
-# fmt: off
-COARSE = {
-    "0050": "1", "1050": "2", "2050": "3", "3050": "1", "3100": "4", "3150": "4", "3200": "4",
-    "3250": "5", "3300": "2", "3350": "6", "3400": "3", "3450": "7", "3500": "7", "3550": "3",
-    "3600": "8", "3650": "9", "3700": "6", "3750": "9", "3800": "10", "4050": "11", "5050": "12",
-    "5100": "12", "5150": "12", "5200": "12", "5250": "10", "6050": "13", "6100": "14",
-    "7050": "15", "7100": "16", "7150": "16", "7200": "16", "8050": "17", "9050": "10",
-    "9999": "99",
-}
-# fmt: on
+# The exchange numbers its coarse sectors in the order of the table.
+_NUMBER = {name: str(n) for n, name in enumerate(dict.fromkeys(COARSE_OF.values()), start=1)}
+COARSE = {code: _NUMBER.get(COARSE_OF.get(english, ""), "99") for code, _, english in SECTORS}
 JAPANESE = {code: japanese for code, japanese, _ in SECTORS}
 # Share of the issues, by size, that each scale category holds, from the largest.
 SCALES = ((0.03, "TOPIX Core30"), (0.10, "TOPIX Large70"), (0.35, "TOPIX Mid400"))
