@@ -62,6 +62,13 @@ def test_stages_and_reasons_are_handed_on() -> None:
         np.testing.assert_array_equal(reason(row(NAN, 1, 0, 1), BOARD), row(0, 1, 0, NAN))
 
 
+def test_supervision_is_apart_from_the_order_of_stages() -> None:
+    # Not listed, the strictest restriction, supervision, lifted.
+    found = dmi.dmi_is_supervised(row(NAN, 6, 7, -1), np.zeros_like(row(NAN, 6, 7, -1)))
+
+    np.testing.assert_array_equal(found, row(0, 0, 1, 0))
+
+
 def test_every_reason_reads_its_own_column() -> None:
     for reason in dmi.dmi_reason:
         word = reason.name.removeprefix("dmi_reason_")

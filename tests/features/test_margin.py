@@ -41,10 +41,12 @@ def test_shares_on_the_exchanges_terms_by_hand() -> None:
     )
 
 
-def test_only_a_loanable_issue_can_be_borrowed() -> None:
-    found = margin.margin_is_borrowable(column(1, 2, 3, NAN))
+def test_each_type_of_issue_has_its_flag() -> None:
+    kind = column(1, 2, 3, NAN)
 
-    np.testing.assert_array_equal(found, column(0, 1, 0, NAN))
+    np.testing.assert_array_equal(margin.margin_is_buy_only(kind), column(1, 0, 0, NAN))
+    np.testing.assert_array_equal(margin.margin_is_borrowable(kind), column(0, 1, 0, NAN))
+    np.testing.assert_array_equal(margin.margin_is_negotiable_only(kind), column(0, 0, 1, NAN))
 
 
 def test_ages_by_hand() -> None:

@@ -58,6 +58,7 @@ BY_HAND = [
     ("opt_is_stale", {"age": 1, "lag": 1}, 1),
     ("opt_is_stale", {"age": 9, "lag": np.nan}, 1),
     ("opt_is_stale", {"age": np.nan, "lag": np.nan}, np.nan),
+    ("opt_is_odd", {"is_odd": 1.0}, 1.0),
 ]
 
 
@@ -69,7 +70,7 @@ def test_by_hand(name: str, inputs: dict[str, float], expected: float) -> None:
 def test_every_feature_is_of_the_whole_market_and_comes_from_one_feed() -> None:
     assert {item.scope for item in FEATURES.values()} == {"market"}
     assert {item.feeds for item in FEATURES.values()} == {("index_options",)}
-    assert len(FEATURES) == 14
+    assert len(FEATURES) == 15
 
 
 def test_the_price_of_insurance_by_hand() -> None:

@@ -231,3 +231,15 @@ def test_a_panel_without_sectors_or_without_the_feed_is_refused(panel: pl.DataFr
         features(panel.drop("sector"), "sector_short_ratio")
     with pytest.raises(BadInput, match=r"sector_short_selling_exempt.*'sector_short_selling' on"):
         features(panel.drop("sector_short_selling_exempt"), "sector_short_ratio")
+
+
+def test_extremes_are_the_ends_of_the_last_252_values() -> None:
+    # A ratio that grows is at its highest all the time, one that falls at its lowest.
+    ratio = column(*np.linspace(0.2, 0.4, 252))
+    for module in (of_market, of_sector):
+        name = "ss_ratio" if module is of_market else "sector_short"
+        high, low = getattr(module, f"{name}_ext_hi"), getattr(module, f"{name}_ext_lo")
+        assert (high(*sales_of(ratio))[-1, 0], low(*sales_of(ratio))[-1, 0]) == (1, 0)
+        falling = ratio[::-1].copy()
+        assert (high(*sales_of(falling))[-1, 0], low(*sales_of(falling))[-1, 0]) == (0, 1)
+        assert np.isnan(high(*sales_of(ratio))[100, 0])  # 200 values are needed
