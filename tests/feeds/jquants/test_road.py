@@ -11,15 +11,18 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.feeds.jquants.conftest import KEY, SMALL, Read, Serve, StandingClock
 
-from alpha_assets.calendar import Calendar, month_range
+from alpha_assets.calendar import Calendar, month_of, month_range
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import ingest
 from alpha_assets.feeds.jquants import JQuantsSource, Reply, RequestsTransport
 from alpha_assets.feeds.server import Fault, Faults
-from alpha_assets.feeds.sim import SimSource
+from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.feeds.sim.side import corporate, flows, margin
-from alpha_assets.road import stages
+from alpha_assets.road import run, stages
+from alpha_assets.road.graph import graph_table, make_graph
+from alpha_assets.road.judging import stored_metrics
 from alpha_assets.road.market import Market, MarketSpec
+from alpha_assets.road.recipe import load_recipe
 from alpha_assets.road.road import Road
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
@@ -28,6 +31,7 @@ TINY = SMALL.model_copy(
     update={"first": date(2022, 2, 1), "last": date(2022, 4, 28), "n_symbols": 40}
 )
 MONTHS = month_range("2022-02", "2022-04")
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 NOT_OF_THE_API = ("news", "borrow", "rates")
 
 
@@ -45,11 +49,11 @@ def clock() -> StandingClock:
     return StandingClock(datetime(2022, 5, 20, 14, 30, tzinfo=UTC))
 
 
-def market_of(source: Mapping[str, Any], off: tuple[str, ...]) -> Market:
+def market_of(source: Mapping[str, Any], off: tuple[str, ...], spec: SimSpec = TINY) -> Market:
     tables = {
         "about": "A tiny market, read from the API or from the exchange itself.",
         "currency": "JPY",
-        "first_month": MONTHS[0],
+        "first_month": month_of(spec.first),
         "source": dict(source),
         "calendar": {
             "exchange": "XTKS",
@@ -57,19 +61,24 @@ def market_of(source: Mapping[str, Any], off: tuple[str, ...]) -> Market:
             "decision_time": time(8, 30),
             "sessions_per_year": 245,
         },
-        "sim": TINY.model_dump(),
+        "sim": spec.model_dump(),
         "feeds": {name: {"on": False} for name in off},
         "universes": {"all": {}},
     }
     return Market("jp", MarketSpec.model_validate(tables))
 
 
-def panel_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
-    """Return the content of each month of a market's panel, by what a hash says of it."""
+def stages_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
+    """Return the content of each month of what a market makes without a recipe, as hashes."""
     road = Road(market, Store(str(folder)), clock=clock.now)
-    for feed in market.feeds:
-        stages.ingest_feed(road, feed)
-    return {made.month or "": made.content_hash for made in stages.make_panel(road, MONTHS)}
+    run.ingest_all(road)
+    made = [
+        *stages.make_panel(road, MONTHS),
+        *stages.make_features(road, MONTHS),
+        *stages.make_cross_section(road, "all", MONTHS),
+        *make_graph(road, "all", MONTHS),
+    ]
+    return {f"{one.stage} {one.month}": one.content_hash for one in made}
 
 
 def through(market: Market, source: JQuantsSource) -> Market:
@@ -80,13 +89,13 @@ def through(market: Market, source: JQuantsSource) -> Market:
 
 @pytest.fixture
 def direct(tmp_path: Path, clock: StandingClock) -> dict[str, str]:
-    """The panel of the exchange, without the API between."""
+    """What is made of the exchange, without the API between."""
     market = market_of({"kind": "sim"}, NOT_OF_THE_API)
-    return panel_of(market, tmp_path / "direct", clock)
+    return stages_of(market, tmp_path / "direct", clock)
 
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["by query", "from files"])
-def test_the_panel_through_the_api_is_the_panel_of_the_exchange(
+def test_what_is_made_through_the_api_is_what_is_made_of_the_exchange(
     serve: Serve,
     read: Read,
     direct: dict[str, str],
@@ -111,14 +120,70 @@ def test_the_panel_through_the_api_is_the_panel_of_the_exchange(
     source = read(server, first=TINY.first, plan="premium", bulk=bulk)
     market = through(market_of({"kind": "jquants", "first": TINY.first, "plan": "premium"}, ()),
                      source)  # fmt: skip
-    made = panel_of(market, tmp_path / "api", clock)
-    assert len(made) == len(MONTHS)
+    made = stages_of(market, tmp_path / "api", clock)
+    assert len(made) == 4 * len(MONTHS)
     assert made == direct
     assert source.tally.retries >= 3
     assert source.tally.throttled == 2
     account = server.exchange.accounts[KEY]
     assert account.most_in_a_minute <= 460
     assert account.most_fins_in_a_minute <= 55
+
+
+# Long enough that two months are decided.
+WHOLE = TINY.model_copy(update={"first": date(2022, 1, 4), "last": date(2022, 7, 29)})
+
+
+def decided(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
+    """Return what every output of a whole run says, as hashes: rows alone, no digests."""
+    recipe = load_recipe("tiny_feeds", market, overrides=["markets=['jp']", "universe.name='all'"])
+    road = Road(market, Store(str(folder)), recipe, clock=clock.now)
+    run.run(road)
+    make_graph(road, "all", road.panel.months())
+    tables = {
+        "panel": road.panel,
+        "features": road.features,
+        "cross_section": road.section,
+        "graph": graph_table(road, "all"),
+        "predictions": road.predictions,
+        "targets": road.targets,
+    }
+    made = {
+        f"{name} {month}": said
+        for name, table in tables.items()
+        for month, said in table.hashes().items()
+    }
+    manifest = road.backtest.manifest()
+    assert manifest is not None
+    made |= {f"backtest {name}": file.content_hash for name, file in manifest.files.items()}
+    figures = stored_metrics(road)
+    return {**made, **{f"figures {name}": repr(figures[name]) for name in ("portfolio", "costs")}}
+
+
+@pytest.mark.slow
+def test_a_whole_run_through_the_api_equals_a_run_on_the_exchange(
+    serve: Serve,
+    read: Read,
+    clock: StandingClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    clock.time = datetime(2022, 8, 20, 14, 30, tzinfo=UTC)
+    exchange = market_of({"kind": "sim"}, NOT_OF_THE_API, WHOLE)
+    direct = decided(exchange, tmp_path / "direct", clock)
+    server = serve(spec=WHOLE, every_version=True, keys={KEY: "premium"})
+    source = read(server, first=WHOLE.first, plan="premium", bulk=True)
+    told = {"kind": "jquants", "first": WHOLE.first, "plan": "premium"}
+    made = decided(through(market_of(told, (), WHOLE), source), tmp_path / "api", clock)
+
+    assert {name.split()[0] for name in made} == {
+        "panel", "features", "cross_section", "graph", "predictions", "targets", "backtest",
+        "figures",
+    }  # fmt: skip
+    # The figures name their source and what it lacks; what they are made of is the same.
+    assert [name for name in direct if made.get(name) != direct[name]] == ["backtest metrics.json"]
+    assert made.keys() == direct.keys()
 
 
 class OnTheWay:
