@@ -117,7 +117,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema_version": 2}, "schema_version = 2, want 1"),
+        ({"schema_version": 9}, "schema_version = 9, want 2"),
         ({"features": ["f0_cs_z"]}, "not the weights of the model"),
         ({"surprise": 1}, "not a card"),
         ({"threads": "one"}, "not a card"),

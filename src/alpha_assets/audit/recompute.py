@@ -86,7 +86,7 @@ def disagreements(explanation: Mapping[str, Any]) -> list[str]:
             odd.append(f"feature {name}: {item['value']!r} is stored, its panel rows make {made!r}")
         if item["z"] != found.z[column]:
             odd.append(f"{column}: {item['z']!r} is stored, {found.z[column]!r} comes out")
-        if explanation["window"][column][-1] != item["z"]:
+        if not item["left_out"] and explanation["window"][column][-1] != item["z"]:
             odd.append(f"{column}: the window ends with {explanation['window'][column][-1]!r}")
     odd += _window_disagrees(explanation)
     for item in explanation["scores"]:

@@ -83,7 +83,7 @@ def explain(road: Road, symbol: str, session: str) -> dict[str, Any]:
         "panel": {name: plain(value, zone) for name, value in panel_row.items()},
         "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
         **_panel_rows(road, used, symbol, day, panel_row),
-        "features": _features(road, symbol, day),
+        "features": _features(road, model, symbol, day),
         "window": _window(road, model, symbol, day),
         "section": _section(road, model, day),
         "checkpoint": _named(road, model, month),
@@ -212,7 +212,9 @@ def _carries(
     return wanted
 
 
-def _features(road: Road, symbol: str, day: date) -> list[dict[str, Any]]:
+def _features(road: Road, model: MonthModel, symbol: str, day: date) -> list[dict[str, Any]]:
+    assert model.checkpoint is not None
+    left_out = model.checkpoint.card.left_out
     month = month_of(day)
     recipe, market = road.the_recipe, road.market
     values = road.features.read(month, month).filter(pl.col("session") == day).collect()
@@ -250,7 +252,8 @@ def _features(road: Road, symbol: str, day: date) -> list[dict[str, Any]]:
             x_N = values_N[item.name].fill_null(np.nan).to_numpy()
             entry = {"value": values_N[item.name][place], "enters": "across_symbols"}
             entry |= _standardised(x_N, rules)
-        told.append({**about, **entry, "column": column, "z": section[column][place]})
+        entry |= {"column": column, "z": section[column][place], "left_out": column in left_out}
+        told.append({**about, **entry})
     return told
 
 

@@ -2,15 +2,18 @@
 
 from alpha_assets.dataset.axes import Axes, symbol_axis, training_axes
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.columns import Columns, learnable_columns
 from alpha_assets.dataset.split import Split, SplitSpec, split_month
 from alpha_assets.dataset.tensor import Dataset
 
 __all__ = [
     "Axes",
     "Batch",
+    "Columns",
     "Dataset",
     "Split",
     "SplitSpec",
+    "learnable_columns",
     "split_month",
     "symbol_axis",
     "training_axes",

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import as_date, month_of, next_month
-from alpha_assets.dataset import Dataset, Split, split_month, training_axes
+from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
 from alpha_assets.dataset.tensor import TargetTransform
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.features import Feature
@@ -138,7 +138,14 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
     data = training_data(road, split)
     learner = learner_of(road)
     state = road.store.tmp / "resume" / road.market.name / recipe.name / month
-    road.progress("checkpoint", f"{month}: {len(split.train)} + {len(split.valid)} sessions")
+    read = {*data.axes.features, *data.axes.market_features}
+    offered = (*section_columns(recipe.features), *market_columns(recipe.features))
+    left_out = [name for name in offered if name not in read]
+    road.progress(
+        "checkpoint",
+        f"{month}: {len(split.train)} + {len(split.valid)} sessions"
+        + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
+    )
     trained = train_month(
         data,
         split,
@@ -162,6 +169,7 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         data_hash=digest(inputs),
         resolved_recipe=recipe.resolved,
         embargo_sessions=recipe.spec.split.embargo_sessions,
+        left_out=left_out,
         parent=parent,
     )
     facts = {
@@ -170,6 +178,8 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         "best_epoch": max(seed.best for seed in trained.seeds),
         "train_sessions": len(split.train),
         "symbols": len(data.axes.symbols),
+        "columns": len(read),
+        "columns_left_out": len(left_out),
     }
     manifest = folder.write(
         {},
@@ -232,13 +242,20 @@ def training_data(road: Road, split: Split) -> Dataset:
         .select("session", "symbol", "stale")
         .collect()
     )
+    columns = learnable_columns(
+        section,
+        split.train,
+        section_columns(recipe.features),
+        market_columns(recipe.features),
+        recipe.spec.training.min_span,
+    )
     axes = training_axes(
         section,
         calendar,
         split,
         steps=recipe.spec.training.sequence,
-        features=section_columns(recipe.features),
-        market_features=market_columns(recipe.features),
+        features=columns.features,
+        market_features=columns.market_features,
         horizons=recipe.spec.label.horizons,
     )
     labels = labels_between(

@@ -5,7 +5,7 @@ Nothing here is pickled.  The card is the same text for the same weights: it hol
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
@@ -24,7 +24,7 @@ from alpha_assets.models import Ranker, Sizes, build_model
 from alpha_assets.spec import Spec
 from alpha_assets.training.month import Learner, TrainedMonth
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CARD = "card.json"
 
 
@@ -53,6 +53,7 @@ class Card(Spec):
     learner: Learner
     features: tuple[str, ...]
     market_features: tuple[str, ...]
+    left_out: tuple[str, ...]  # columns of the recipe that span too little of the training window
     horizons: tuple[int, ...]
     symbols: tuple[str, ...]
     sectors: tuple[str, ...]
@@ -106,6 +107,7 @@ def make_card(
     data_hash: str,
     resolved_recipe: Mapping[str, Any],
     embargo_sessions: int,
+    left_out: Sequence[str] = (),
     parent: str | None = None,
 ) -> Card:
     """Return the card of a trained month.
@@ -120,6 +122,7 @@ def make_card(
         data_hash: of the stages that it was trained on.
         resolved_recipe: the recipe as read, overrides included; plain JSON values.
         embargo_sessions: on top of the purge.
+        left_out: columns of the recipe that the month's models do not read.
         parent: the month that a warm start began with.
     """
     spec, device = trained.learner.training, trained.device
@@ -134,6 +137,7 @@ def make_card(
         learner=trained.learner,
         features=axes.features,
         market_features=axes.market_features,
+        left_out=tuple(left_out),
         horizons=axes.horizons,
         symbols=axes.known_symbols,
         sectors=axes.known_sectors,

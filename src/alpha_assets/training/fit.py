@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset import Dataset
@@ -42,6 +42,8 @@ class TrainingSpec(Spec):
     """Declared under `[training]` in a recipe."""
 
     sequence: int = Field(default=5, gt=0)  # T: sessions of a window
+    # Share of the training sessions that a column must span, or the month goes without it.
+    min_span: float = Field(default=0.0, ge=0, le=1)
     batch_sessions: int = Field(default=4, gt=0)
     max_epochs: int = Field(default=8, gt=0)
     patience: int = Field(default=2, gt=0)  # epochs without a better validation rank IC
@@ -56,6 +58,15 @@ class TrainingSpec(Spec):
     warm_start: bool = False
     warm_shrink: float = Field(default=0.5, ge=0, le=1)  # share of the parent's weights kept
     retrain_every: int = Field(default=1, gt=0)  # months
+
+    @model_validator(mode="after")
+    def _columns_stay(self) -> "TrainingSpec":
+        if self.warm_start and self.min_span > 0:
+            raise ValueError(
+                f"warm_start takes up the weights of another month, and min_span = "
+                f"{self.min_span:g} may give it other columns; leave one of them out"
+            )
+        return self
 
     def autocasts(self, device: torch.device) -> bool:
         """Return whether the forward pass runs in bf16 on a device."""

@@ -131,7 +131,8 @@ def check_scores(found: ScoreStatistics, gates: GatesSpec, where: str) -> tuple[
          "the scores are one constant with noise; use loss.kind = \"ic\""),
         ("within_share", found.within_share, found.within_share < gates.within_share_min,
          f"at least {gates.within_share_min:.3g}",
-         "the scores tell sessions apart, not symbols; use loss.kind = \"ic\""),
+         "the scores tell sessions apart, not symbols; use loss.kind = \"ic\", or lower "
+         "gates.within_share_min where market-wide series may move a whole session"),
         ("distinct", found.distinct, found.distinct < gates.distinct_min,
          f"at least {gates.distinct_min:.3g}", rounding),
         ("modal", found.modal, found.modal > gates.modal_max,

@@ -99,6 +99,9 @@ def _stamped(frame: pl.DataFrame, market: SimMarket, calendar: Calendar) -> pl.D
     return out_by_now(rows, "statements", market, calendar)
 
 
+GOLDEN = 0.618034  # multiples of it spread evenly over the unit interval
+
+
 class _Company:
     """One symbol's quarters, from the first report to the last."""
 
@@ -114,6 +117,9 @@ class _Company:
         self.sales_4 = yearly / 4 * season
         self.profit_4 = self.sales_4 * self.margin
         self.equity = self.capital * (0.5 + self.draws.random())
+        # Spread evenly over the companies, without a draw.
+        self.equity_share = 0.25 + 0.4 * (symbol * GOLDEN % 1)
+        self.cash_share = 0.05 + 0.15 * (symbol * GOLDEN**2 % 1)
         self.is_group = bool(self.draws.random() < 0.9)
         self.pays = float(roster.dividend_yield[symbol] * roster.price[symbol])
         self.sold, self.earned, self.share_sum = [0.0] * 4, [0.0] * 4, 0.0
@@ -192,7 +198,7 @@ class _Company:
     def _actuals(self, number: int, quarter: int) -> dict[str, float | None]:
         sales, profit = sum(self.sold[: quarter + 1]), sum(self.earned[: quarter + 1])
         shares = float(self.shares_D[number])
-        assets = self.equity / 0.45
+        assets = self.equity / self.equity_share
         is_year = quarter == 3
         made: dict[str, float | None] = {
             "sales": round(sales),
@@ -205,7 +211,7 @@ class _Company:
             "equity": round(self.equity),
             "equity_ratio": round(self.equity / assets, 3),
             "bps": round(self.equity / shares, 2),
-            "cash": round(0.12 * assets),
+            "cash": round(self.cash_share * assets),
             "shares_outstanding": round(shares / 0.98),
             "treasury_shares": round(shares / 0.98 - shares),
             "average_shares": round(shares),
