@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
 from alpha_assets.features import graph, sec
+from alpha_assets.features.blocks import (
+    KEYS,
+    Block,
+    block_cuts,
+    columns_behind,
+    nullable,
+    session_places,
+    symbol_places,
+)
 from alpha_assets.features.correlation import Graph, Index, week_starts, weekly_graphs
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
 from alpha_assets.features.kernels import Array, Mask
@@ -47,9 +56,7 @@ ACROSS: tuple[Across, ...] = (
     graph.graph_degree_chg_4w,
 )
 
-BLOCK_CELLS = 40_000  # a third of a megabyte per array
 RETURNS = "session_return"
-KEYS = ("session", "symbol")
 
 
 def across_features(
@@ -110,7 +117,7 @@ def across_features(
         rows.select(KEYS)
         .filter(pl.Series(wanted_R, dtype=pl.Boolean))
         .with_columns(
-            _column(name, out.pop(name)[at_R].astype(dtype)) for name in [i.name for i in catalog]
+            nullable(item.name, out.pop(item.name)[at_R].astype(dtype)) for item in catalog
         )
     )
 
@@ -160,26 +167,16 @@ class Board:
     def __init__(self, panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> None:
         self.sessions = sessions
         self._panel = panel
-        self.symbols = panel["symbol"].unique().sort()
+        self.symbols, self.symbol_R = symbol_places(panel)
         self.n_symbols = len(self.symbols)
-        day = panel["session"].to_numpy()
-        self.day_R = np.searchsorted(sessions, day)
-        strange_R = self.day_R == len(sessions)
-        strange_R[~strange_R] = sessions[self.day_R[~strange_R]] != day[~strange_R]
-        if strange_R.any():
-            raise BadInput(
-                f"the panel has rows of {day[strange_R][0]}, which is none of the "
-                f"{len(sessions)} sessions given; give every session of the market"
-            )
-        code = panel["symbol"].cast(pl.Enum(self.symbols)).to_physical()
-        self.symbol_R: Index = code.to_numpy().astype(np.int64)
+        self.day_R: Index = session_places(panel, sessions)
         self.is_there_DN: Mask = np.zeros((len(sessions), self.n_symbols), dtype=bool)
         self.is_there_DN[self.day_R, self.symbol_R] = True
 
     def values(self, names: Iterable[str]) -> dict[str, Array]:
         """Return inputs and single symbols' features as [D, N]."""
         wanted = list(dict.fromkeys(names))
-        behind = _columns_behind(wanted)
+        behind = columns_behind(wanted, features=OWN)
         missing = [c for c in behind if c not in (*self._panel.columns, *OPTIONAL_COLUMNS)]
         if missing:
             raise BadInput(
@@ -188,10 +185,9 @@ class Board:
             )
         columns = {name: self._dense(name) for name in behind}
         made = {name: np.empty(self.is_there_DN.shape) for name in wanted}
-        size = 1 + BLOCK_CELLS // max(len(self.sessions), 1)
-        for n in range(0, self.n_symbols, size):
-            cut = slice(n, n + size)
-            block = _Block({c: np.ascontiguousarray(x[:, cut]) for c, x in columns.items()})
+        for cut in block_cuts(len(self.sessions), self.n_symbols):
+            of_cut = {c: np.ascontiguousarray(x_DN[:, cut]) for c, x_DN in columns.items()}
+            block = Block(of_cut.__getitem__, features=OWN)
             for name in wanted:
                 made[name][:, cut] = block[name]
         return made
@@ -227,45 +223,3 @@ class Board:
             value_R = self._panel[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             value_DN[self.day_R, self.symbol_R] = value_R
         return value_DN
-
-
-class _Block:
-    """Inputs and features of a few symbols, each made when it is first asked for."""
-
-    def __init__(self, columns: Mapping[str, Array]) -> None:
-        self._columns = columns
-        self._made: dict[str, Array] = {}
-
-    def __getitem__(self, name: str) -> Array:
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def _make(self, name: str) -> Array:
-        if name in OWN:
-            return OWN[name](*[self[other] for other in OWN[name].inputs])
-        item = INPUTS[name]
-        if item.columns:
-            return item(*[self._columns[column] for column in item.columns])
-        return item(*[self[other] for other in item.inputs])
-
-
-def _columns_behind(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the panel columns that inputs and features are made of, in a fixed order."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name in OWN:
-            waiting += OWN[name].inputs
-        else:
-            found |= set(INPUTS[name].columns)
-            waiting += INPUTS[name].inputs
-    return tuple(sorted(found))
-
-
-def _column(name: str, value_R: NDArray[np.floating]) -> pl.Series:
-    """Return a column with null for NaN, and zero beneath the nulls."""
-    unknown_R = np.isnan(value_R)
-    value_R[unknown_R] = 0.0
-    return pl.Series(name, value_R).set(pl.Series(unknown_R, dtype=pl.Boolean), None)

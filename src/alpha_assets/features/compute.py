@@ -5,19 +5,27 @@ one core.  Where the blocks are cut, and how many threads share them, changes no
 Shape letters: D sessions, N symbols, R panel rows.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
 from alpha_assets.features.across import across_features
 from alpha_assets.features.base import Feature
+from alpha_assets.features.blocks import (
+    KEYS,
+    Block,
+    block_cuts,
+    columns_behind,
+    nullable,
+    session_places,
+    symbol_places,
+)
 from alpha_assets.features.inputs import (
     INPUTS,
     MARKET_RETURN,
@@ -32,10 +40,6 @@ from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
 from alpha_assets.features.wide import Across
 from alpha_assets.panel.joins import Join
-
-BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
-
-KEYS = ("session", "symbol")
 
 
 def max_lookback(catalog: Iterable[Feature]) -> int:
@@ -78,35 +82,66 @@ def compute_features(
     """
     if (panel["session"] > last).any():
         panel = panel.filter(pl.col("session") <= last)
-    whole, apart = catalog, [item for item in catalog if isinstance(item, Across)]
-    catalog = [item for item in catalog if not isinstance(item, Across)]
-    inputs = {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
-    grid = _Grid.of(panel, sessions, columns_behind(catalog, inputs))
-    wanted = (grid.sessions >= np.datetime64(first)) & (grid.sessions <= np.datetime64(last))
-    start, stop = _span(wanted)
-    kept_DN = grid.row_DN[start:stop] >= 0
-    out = {item.name: np.empty(kept_DN.shape, dtype=dtype) for item in catalog}
-    n_sessions, n_symbols = grid.row_DN.shape
-    block_symbols = block_symbols or 1 + BLOCK_CELLS // max(n_sessions, 1)
-    cuts = [slice(n, min(n + block_symbols, n_symbols)) for n in range(0, n_symbols, block_symbols)]
-    section = _market_return(grid, cuts) if _reads_market(catalog) else None
-    narrow = [item for item in catalog if item.scope == "symbol"]
-    for scope in dict.fromkeys(item.scope for item in catalog if item.scope != "symbol"):
+    apart = [item for item in catalog if isinstance(item, Across)]
+    alone = [item for item in catalog if not isinstance(item, Across)]
+    inputs = _inputs_with(own)
+    narrow = [item for item in alone if item.scope == "symbol"]
+    behind = columns_behind((name for item in narrow for name in item.inputs), inputs)
+    grid = _Grid.of(panel, sessions, behind)
+    span = grid.span(first, last)
+    out = {item.name: np.empty(grid.row_DN[span].shape, dtype=dtype) for item in alone}
+    _fill_keys([item for item in alone if item.scope != "symbol"], panel, grid, span, inputs, out)
+    _fill_symbols(narrow, grid, span, inputs, out, threads, block_symbols)
+    made = _as_rows(panel, grid.row_DN[span] >= 0, out)
+    across = across_features(panel, grid.sessions, first, last, catalog=apart, dtype=dtype)
+    made = made.with_columns(across.drop(KEYS).get_columns())
+    return made.select(*KEYS, *[item.name for item in catalog])
+
+
+def _inputs_with(own: Sequence[Join]) -> dict[str, Input]:
+    """Return all inputs, those of the market's own feeds too."""
+    return {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
+
+
+def _fill_keys(
+    catalog: Sequence[Feature],
+    panel: pl.DataFrame,
+    grid: "_Grid",
+    span: slice,
+    inputs: Mapping[str, Input],
+    out: Mapping[str, NDArray[np.floating]],
+) -> None:
+    """Fill the facts of sectors, sections and the market: once per key, then spread."""
+    for scope in dict.fromkeys(item.scope for item in catalog):
         keys_of = Keys.of(panel, scope, grid.sessions, inputs)
-        code_DN = keys_of.codes(grid.row_DN[start:stop])
+        code_DN = keys_of.codes(grid.row_DN[span])
         for item in catalog:
             if item.scope == scope:
-                since = max(start - item.rows + 1, 0)
-                value_DK = item(*[keys_of[name][since:stop] for name in item.inputs])
-                out[item.name][:] = keys_of.spread(value_DK[start - since :], code_DN)
+                value_DK = _latest(item, keys_of, span)
+                out[item.name][:] = keys_of.spread(value_DK, code_DN)
+
+
+def _fill_symbols(
+    catalog: Sequence[Feature],
+    grid: "_Grid",
+    span: slice,
+    inputs: Mapping[str, Input],
+    out: Mapping[str, NDArray[np.floating]],
+    threads: int,
+    block_symbols: int | None,
+) -> None:
+    """Fill the facts of single symbols, block by block."""
+    n_sessions, n_symbols = grid.row_DN.shape
+    cuts = block_cuts(n_sessions, n_symbols, block_symbols)
+    section = _market_return(grid, cuts) if _reads_market(catalog) else None
 
     def work(cut: slice) -> None:
-        block = _Block(grid, cut, section, inputs)
-        for item in narrow:
-            # No more rows than declared: a day costs less, and a short look-back would show.
-            since = max(start - item.rows + 1, 0)
-            value_DN = item(*[block[name][since:stop] for name in item.inputs])
-            out[item.name][:, cut] = value_DN[start - since :]
+        known = {}
+        if section is not None:
+            known[MARKET_RETURN] = as_column(*section, cut.stop - cut.start)
+        block = Block(grid.columns_of(cut), inputs, known=known)
+        for item in catalog:
+            out[item.name][:, cut] = _latest(item, block, span)
 
     if threads == 1:
         for cut in cuts:
@@ -114,15 +149,28 @@ def compute_features(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, cuts))
-    keys = panel.select(KEYS).tail(int(kept_DN.sum()))
-    across = across_features(panel, grid.sessions, first, last, catalog=apart, dtype=dtype)
+
+
+def _latest(item: Feature, arrays: Keys | Block, span: slice) -> Array:
+    """Return a feature on the rows of `span`, from no more rows than it declares.
+
+    A day costs less so, and a look-back that is too short shows.
+    """
+    since = max(span.start - item.rows + 1, 0)
+    value = item(*[arrays[name][since : span.stop] for name in item.inputs])
+    return value[span.start - since :]
+
+
+def _as_rows(
+    panel: pl.DataFrame, kept_DN: NDArray[np.bool_], out: dict[str, NDArray[np.floating]]
+) -> pl.DataFrame:
+    """Return the panel's last rows with a column per array, each array let go as it is read."""
     is_full = bool(kept_DN.all())
     columns = []
-    for name in [item.name for item in catalog]:
+    for name in list(out):
         value_DN = out.pop(name)
-        columns.append(_nullable(name, value_DN.ravel() if is_full else value_DN[kept_DN]))
-    made = keys.with_columns(*columns, *across.drop(KEYS).get_columns())
-    return made.select(*KEYS, *[item.name for item in whole])
+        columns.append(nullable(name, value_DN.ravel() if is_full else value_DN[kept_DN]))
+    return panel.select(KEYS).tail(int(kept_DN.sum())).with_columns(columns)
 
 
 @dataclass(frozen=True)
@@ -149,17 +197,8 @@ class _Grid:
             )
         if sessions is None:
             sessions = panel["session"].unique().sort().to_numpy()
-        day = panel["session"].to_numpy()
-        d = np.searchsorted(sessions, day)
-        strange = (d == len(sessions)) | (sessions[np.minimum(d, len(sessions) - 1)] != day)
-        if strange.any():
-            raise BadInput(
-                f"the panel has rows of {day[strange][0]}, which is none of the market's "
-                f"{len(sessions)} sessions given"
-            )
-        symbols = panel["symbol"].unique().sort()
-        n = panel["symbol"].cast(pl.Enum(symbols)).to_physical().to_numpy().astype(np.int64)
-        place = d * len(symbols) + n
+        symbols, n = symbol_places(panel)
+        place = session_places(panel, sessions) * len(symbols) + n
         if not (place[1:] > place[:-1]).all():
             at = int(np.flatnonzero(place[1:] <= place[:-1])[0]) + 1
             raise BadInput(
@@ -182,6 +221,26 @@ class _Grid:
             },
         )
 
+    def span(self, first: date, last: date) -> slice:
+        """Return where the sessions from `first` to `last` lie."""
+        wanted = (self.sessions >= np.datetime64(first)) & (self.sessions <= np.datetime64(last))
+        place = np.flatnonzero(wanted)
+        return slice(int(place[0]), int(place[-1]) + 1) if len(place) else slice(0, 0)
+
+    def columns_of(self, cut: slice) -> Callable[[str], Array]:
+        """Return what gives a panel column of some symbols as [D, N]."""
+        row_DN = self.row_DN[:, cut]
+        absent_DN = row_DN < 0
+
+        def column(name: str) -> Array:
+            if name not in self.columns:
+                return np.full(row_DN.shape, np.nan)
+            value_DN = self.columns[name][row_DN]  # -1 reads some row, then erased
+            value_DN[absent_DN] = np.nan
+            return value_DN
+
+        return column
+
 
 def market_series(
     rows: pl.DataFrame,
@@ -198,67 +257,12 @@ def market_series(
         sessions: of the rows, sorted.
         own: joins of the market's own feeds.
     """
-    inputs = {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
-    keys_of = Keys.of(rows, "market", sessions, inputs)
+    keys_of = Keys.of(rows, "market", sessions, _inputs_with(own))
     made = [
-        _nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
+        nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
         for item in catalog
     ]
     return rows.select("session").with_columns(made)
-
-
-def columns_behind(catalog: Iterable[Feature], inputs: Mapping[str, Input]) -> tuple[str, ...]:
-    """Return the panel columns that one symbol's own features are made of, in a fixed order."""
-    found: dict[str, None] = {}
-    waiting = [name for item in catalog if item.scope == "symbol" for name in item.inputs]
-    while waiting:
-        item = inputs[waiting.pop()]
-        found.update(dict.fromkeys(item.columns))
-        waiting += item.inputs
-    return tuple(sorted(found))
-
-
-class _Block:
-    """The inputs of a few symbols, each made when it is first asked for."""
-
-    def __init__(
-        self,
-        grid: _Grid,
-        cut: slice,
-        section: tuple[Array, Array] | None,
-        inputs: Mapping[str, Input] = INPUTS,
-    ) -> None:
-        self._inputs = inputs
-        self._row_DN = grid.row_DN[:, cut]
-        self._absent_DN = self._row_DN < 0
-        self._columns = grid.columns
-        self._section = section
-        self._raw: dict[str, Array] = {}
-        self._made: dict[str, Array] = {}
-
-    def __getitem__(self, name: str) -> Array:
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def _make(self, name: str) -> Array:
-        if name == MARKET_RETURN:
-            assert self._section is not None
-            return as_column(*self._section, self._row_DN.shape[1])
-        item = self._inputs[name]
-        if item.columns:
-            return item(*[self._column(column) for column in item.columns])
-        return item(*[self[other] for other in item.inputs])
-
-    def _column(self, name: str) -> Array:
-        if name not in self._raw:
-            if name in self._columns:
-                value_DN = self._columns[name][self._row_DN]  # -1 reads some row, then erased
-                value_DN[self._absent_DN] = np.nan
-            else:
-                value_DN = np.full(self._row_DN.shape, np.nan)
-            self._raw[name] = value_DN
-        return self._raw[name]
 
 
 def _reads_market(catalog: Iterable[Feature]) -> bool:
@@ -270,21 +274,5 @@ def _market_return(grid: _Grid, cuts: Sequence[slice]) -> tuple[Array, Array]:
     total_D, count_D = np.zeros(len(grid.sessions)), np.zeros(len(grid.sessions))
     (returns,) = INPUTS[MARKET_RETURN].inputs
     for cut in cuts:
-        add_returns(_Block(grid, cut, None)[returns], total_D, count_D)
+        add_returns(Block(grid.columns_of(cut))[returns], total_D, count_D)
     return total_D, count_D
-
-
-def _span(wanted_D: NDArray[np.bool_]) -> tuple[int, int]:
-    place = np.flatnonzero(wanted_D)
-    return (int(place[0]), int(place[-1]) + 1) if len(place) else (0, 0)
-
-
-def _nullable(name: str, value_R: NDArray[np.floating]) -> pl.Series:
-    """Return a column with null for NaN, without a second copy of the values."""
-    known_R = np.isfinite(value_R)
-    bits = pa.py_buffer(np.packbits(known_R, bitorder="little"))
-    value_R[~known_R] = 0.0  # one bit pattern under every null
-    array = pa.Array.from_buffers(
-        pa.from_numpy_dtype(value_R.dtype), len(value_R), [bits, pa.py_buffer(value_R)]
-    )
-    return pl.Series(name, array)

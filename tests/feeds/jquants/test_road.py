@@ -130,8 +130,8 @@ def test_what_is_made_through_the_api_is_what_is_made_of_the_exchange(
     assert account.most_fins_in_a_minute <= 55
 
 
-# Long enough that two months are decided.
-WHOLE = TINY.model_copy(update={"first": date(2022, 1, 4), "last": date(2022, 7, 29)})
+# Long enough that months are decided; in the last one dividends are paid.
+WHOLE = TINY.model_copy(update={"first": date(2021, 12, 1), "last": date(2022, 6, 30)})
 
 
 def decided(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
