@@ -9,7 +9,7 @@ from alpha_assets.feeds.base import (
     Publication,
     Source,
 )
-from alpha_assets.feeds.corporate import EARNINGS_DATES, NEWS, STATEMENTS
+from alpha_assets.feeds.corporate import EARNINGS_DATES, NEWS, STATEMENTS, VALUATION
 from alpha_assets.feeds.derivatives import INDEX_OPTIONS, SECTOR_INDICES
 from alpha_assets.feeds.flows import BREAKDOWN, INVESTOR_TYPES
 from alpha_assets.feeds.listings import LISTINGS, MEMBERSHIP
@@ -32,6 +32,7 @@ SIDE_FEEDS: dict[str, Feed] = {
         SECTOR_INDICES,
         STATEMENTS,
         EARNINGS_DATES,
+        VALUATION,
         NEWS,
         SHORT_VOLUME,
         SHORT_INTEREST,

@@ -1,4 +1,4 @@
-"""What companies say: statements with their forecasts, dates of reports, news."""
+"""What companies say (statements, forecasts, dates of reports, news), and what it is valued at."""
 
 from datetime import time
 
@@ -83,6 +83,27 @@ EARNINGS_DATES = Feed(
     publication=Publication(at=time(10, 5)),
     max_stale=None,
     about="When a company will report, as announced on the event date.",
+)
+
+VALUATION = Feed(
+    name="valuation",
+    key=("event_date", "symbol"),
+    scope="symbol",
+    columns=(
+        Column("eps", pl.Float64, "money a share", "earnings a share of the last twelve months"),
+        Column("forward_eps", pl.Float64, "money a share", "this fiscal year's, as forecast"),
+        Column("bps", pl.Float64, "money a share", "book value a share, last reported"),
+        Column("roe", pl.Float64, "fraction", "profit of the last twelve months over equity"),
+        Column("forward_roe", pl.Float64, "fraction", "this fiscal year's forecast over equity"),
+        Column("per", pl.Float64, "times", "price over `eps`"),
+        Column("forward_per", pl.Float64, "times", "price over `forward_eps`"),
+        Column("pbr", pl.Float64, "times", "price over `bps`"),
+        Column("market_value", pl.Float64, "money", "price times shares outstanding"),
+    ),
+    # What was disclosed on the day itself, at whatever hour, is in the row of the session after.
+    publication=Publication(at=time(16, 30)),
+    max_stale=5,
+    about="What the exchange makes of statements and the day's close; all null for funds.",
 )
 
 NEWS = Feed(

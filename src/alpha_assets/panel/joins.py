@@ -27,6 +27,9 @@ from alpha_assets.panel.states.plain import LAG, LAG_MEANING, parts_of, plain_st
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]
 
+# Of a valuation: its ratios to the price say nothing that these and the price do not.
+VALUED = ("eps", "forward_eps", "bps", "roe", "forward_roe", "market_value")
+
 
 @dataclass(frozen=True)
 class Join:
@@ -162,6 +165,7 @@ JOINS: dict[str, Join] = {
             None,
             earnings.earnings_date_states,
         ),
+        plain(SIDE_FEEDS["valuation"], VALUED, with_lag=True),
         Join("news", "news", "symbol", news.NEWS_COLUMNS, None, news.news_states),
         plain(SIDE_FEEDS["short_volume"]),
         plain(SIDE_FEEDS["short_interest"], with_lag=True),
