@@ -28,8 +28,9 @@ FEATURES = [
     *("ret_1", "ret_5", "rev_5", "turn_z", "beta_60", "sec_ret_5", "graph_degree"),
     *("sector_short_ratio", "ss_ratio", "flow_frgn_net", "margin_ls_ratio"),
     *("x_rev_5__turn_z", "x_beta_60__opt_iv_z"),
+    "beta_252",  # of a year, which this market has not had
 ]
-OVERRIDES = [f"features.names={json.dumps(FEATURES)}"]
+OVERRIDES = [f"features.names={json.dumps(FEATURES)}", "training.min_span=0.5"]
 Explanation = dict[str, Any]
 
 
@@ -124,6 +125,16 @@ def test_a_correction_that_came_later_is_kept_and_shown_and_not_used(one: Explan
     assert bars["rows"]["revision"][place] == 0
     first = [bars["rows"][name][place] for name in ("open", "high", "low", "close", "volume")]
     assert first != [later[name] for name in ("open", "high", "low", "close", "volume")]
+
+
+def test_a_column_that_the_month_goes_without_is_told_and_not_in_the_window(
+    one: Explanation, storage: str
+) -> None:
+    without = [item["column"] for item in one["features"] if item["left_out"]]
+
+    assert "beta_252_cs_z" in without
+    assert not {*without} & {*one["window"], *one["section"]["columns"]}
+    assert "left out (spans too little of the training window); z across" in call(storage, "13030", "2021-07-28").stdout
 
 
 def test_as_few_rows_are_told_as_make_the_state(one: Explanation) -> None:

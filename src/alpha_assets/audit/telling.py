@@ -98,7 +98,11 @@ def _features(features: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _entering(item: Mapping[str, Any]) -> str:
     if item["left_out"]:
-        return "left out: spans too little of the month's training window (training.min_span)"
+        return f"left out (spans too little of the training window); {_made(item)}"
+    return _made(item)
+
+
+def _made(item: Mapping[str, Any]) -> str:
     if item["enters"] == "in_time":
         known = sum(value is not None for value in item["series"])
         return f"z in time over {TRAILING} sessions, of which {known} have a value"
