@@ -10,6 +10,7 @@ import yaml
 
 from alpha_assets.calendar import month_of
 from alpha_assets.defs.automation import request
+from alpha_assets.features import CATALOG
 from alpha_assets.road.frames import panel_start
 from alpha_assets.road.market import load_market
 
@@ -141,13 +142,15 @@ def test_the_whole_road_materialises_and_its_checks_pass(
     assert history.success
     page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
     assert "<h2>Coverage</h2>" in page
-    assert '<td class="words">sector_short</td><td>11 of 11</td>' in page
+    n = sum(feature.family == "sector_short" for feature in CATALOG)
+    assert f'<td class="words">sector_short</td><td>{n} of {n}</td>' in page
     checks = {
         event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data.passed
         for event in history.all_events
         if event.event_type_value == "ASSET_CHECK_EVALUATION"
     }
     assert checks["bars_are_sound"]
+    assert checks["calendar_agrees"]
     assert checks["scores_spread"]
     assert checks["coverage_ss"]
     assert checks["coverage_sector_short"]

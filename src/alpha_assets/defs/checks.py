@@ -17,11 +17,20 @@ Question = Callable[[Road], checks.Answer]
 
 
 def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
-    """Return the checks of a market's raw bars and features."""
+    """Return the checks of a market's raw bars, calendar and features."""
     bars = dg.AssetKey([market.name, "raw", "daily_bars"])
     return [
         check(bars, market, None, checks.bars_are_sound, blocking=True),
         check(bars, market, None, checks.sessions_have_bars, blocking=False),
+        # The announcement stays wrong until the calendar library learns of the day: an error to
+        # be seen, but what the clock does not count can still be decided.
+        check(
+            dg.AssetKey([market.name, "raw", "trading_calendar"]),
+            market,
+            None,
+            checks.calendar_agrees,
+            blocking=False,
+        ),
         check(
             dg.AssetKey([market.name, "features"]),
             market,
@@ -51,7 +60,9 @@ def check(
         answer = question(Road(market, Store(storage.url), recipe))
         return dg.AssetCheckResult(
             passed=answer.passed,
-            severity=(dg.AssetCheckSeverity.ERROR if answer.blocks else dg.AssetCheckSeverity.WARN),
+            severity=(
+                dg.AssetCheckSeverity.ERROR if answer.is_error else dg.AssetCheckSeverity.WARN
+            ),
             metadata=facts_metadata(answer.facts),
         )
 

@@ -10,6 +10,8 @@ from alpha_assets.calendar import Calendar, Dates
 from alpha_assets.feeds.base import Column, Feed, Publication
 
 DIVISIONS = ("0", "1", "2", "3")
+HALF_DAY = "2"
+SESSION_DIVISIONS = ("1", HALF_DAY)  # shares trade
 
 
 @dataclass(frozen=True)

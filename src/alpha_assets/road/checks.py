@@ -6,22 +6,25 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from alpha_assets.features.wide import Across
+from alpha_assets.feeds.market import HALF_DAY, SESSION_DIVISIONS
 from alpha_assets.road.frames import offered_features
 from alpha_assets.road.road import Road
 
 MIN_COVERAGE = 0.5  # of the rows with enough history, per feature and month
 MIN_DISTINCT = 0.5  # of the scores of a session
+N_NAMED = 10  # days that an answer lists
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a check found; `blocks` says whether a no stops the stages that follow."""
+    """What a check found; `is_error` says whether a no is wrong or merely odd."""
 
     passed: bool
     facts: Mapping[str, Any]
-    blocks: bool = True
+    is_error: bool = True
 
 
 def bars_are_sound(road: Road) -> Answer:
@@ -60,9 +63,46 @@ def sessions_have_bars(road: Road) -> Answer:
     facts = {
         "sessions": len(sessions),
         "missing": len(missing),
-        "first_missing": [str(day) for day in missing[:10]],
+        "first_missing": _named(missing),
     }
-    return Answer(not len(missing), facts, blocks=False)
+    return Answer(not len(missing), facts, is_error=False)
+
+
+def calendar_agrees(road: Road) -> Answer:
+    """Ask whether the days announced as sessions are those that the clock counts.
+
+    A half day is a session; a holiday on which derivatives trade is none, and neither is a day
+    that was announced and not held.  An announcement reaches further than the clock does: only
+    days that both cover are compared, and of each side's own sessions the first are named.
+    """
+    if "trading_calendar" not in road.raw:
+        return Answer(True, {"off": road.market.feeds_off.get("trading_calendar", "not declared")})
+    known = road.raw["trading_calendar"].latest().select("event_date", "division").collect()
+    calendar = road.market.calendar
+    day_K = known["event_date"].to_numpy().astype("datetime64[D]")
+    covered_K = (day_K >= calendar.sessions[0]) & (day_K <= calendar.sessions[-1])
+    opens_K = known["division"].is_in(SESSION_DIVISIONS).to_numpy()
+    announced = np.setdiff1d(day_K[covered_K & opens_K], calendar.halts)
+    compared = day_K[covered_K]
+    counted = calendar.between(compared[0], compared[-1]) if len(compared) else compared
+    only_announced = np.setdiff1d(announced, counted)
+    only_counted = np.setdiff1d(counted, announced)
+    facts = {
+        "days": len(compared),
+        "sessions": len(counted),
+        "first": str(compared[0]) if len(compared) else "",
+        "last": str(compared[-1]) if len(compared) else "",
+        "half_days": int((known["division"] == HALF_DAY).sum()),
+        "only_in_feed": len(only_announced),
+        "first_only_in_feed": _named(only_announced),
+        "only_on_exchange": len(only_counted),
+        "first_only_on_exchange": _named(only_counted),
+    }
+    return Answer(not len(only_announced) and not len(only_counted), facts)
+
+
+def _named(days: NDArray[np.datetime64]) -> list[str]:
+    return [str(day) for day in days[:N_NAMED]]
 
 
 def features_are_filled(road: Road) -> Answer:
