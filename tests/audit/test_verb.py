@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from alpha_assets import verbs
 from alpha_assets.audit import ClockReport
 from alpha_assets.cli import main
+from alpha_assets.feeds import SIDE_FEEDS
 from alpha_assets.road.road import Road
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -43,7 +44,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(storage: Path, *arguments: str) -> Result:
+    off = [("--set", f"market.feeds.{name}.on=false") for name in SIDE_FEEDS if name != "margin"]
     words = ["audit", "--recipe", "tiny", "--storage", str(storage), *arguments]
+    words += [word for setting in off for word in setting]
     return CliRunner().invoke(main, words, env={"ALPHA_PIPELINES": str(PIPELINES)})
 
 
