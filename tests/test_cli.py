@@ -34,6 +34,26 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         assert verb in shown.output
 
 
+@pytest.mark.parametrize(
+    ("verb", "market"), [("serve-sim-jquants", "sim"), ("sql", "sim"), ("import-check", "us")]
+)
+def test_a_verb_without_a_recipe_says_which_market_it_takes(verb: str, market: str) -> None:
+    shown = " ".join(call(verb, "--help").output.split())
+    assert f"[default: {market}]" in shown
+    assert "recipe" not in shown
+
+
+def test_an_unknown_feature_gets_the_nearest_names_and_where_the_rest_is() -> None:
+    shown = call("status", "--recipe", "tiny", "--set", 'features.names=["ret_51"]')
+    assert shown.exit_code == 2
+    assert "there is no 'ret_51'; did you mean ret_5, " in shown.output
+    assert "docs/FEATURES.md lists all " in shown.output
+    assert len(shown.output) < 200
+
+    shown = call("status", "--recipe", "tiny", "--set", 'features.families=["priec"]')
+    assert "there is no 'priec'; want some of price, trend, " in shown.output
+
+
 def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:
     assert "tiny" in call("markets").output
     listed = json.loads(call("recipes", "--json").output)

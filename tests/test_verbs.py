@@ -1,5 +1,6 @@
 """The verbs in Python, on a market that trains in a second."""
 
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -88,7 +89,35 @@ def test_status_names_what_is_there_and_what_is_stale(storage: str) -> None:
     stale = {row["stage"]: row for row in changed}
     assert stale["tiny/predictions"]["to do"] > 0
     assert "digest" in stale["tiny/predictions"]["why"]
+    assert stale["tiny/checkpoint"]["to do"] == stale["tiny/checkpoint"]["made"]
     assert stale["panel"]["to do"] == 0
+
+
+def test_status_shows_models_and_those_whose_inputs_changed(storage: str, tmp_path: Path) -> None:
+    shutil.copytree(storage, tmp_path / "copy")
+    copy = str(tmp_path / "copy")
+    (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
+    assert (of_models["first"], of_models["to do"], of_models["why"]) == ("2021-07", 0, "")
+    assert of_models["made"] >= 2
+
+    shutil.rmtree(tmp_path / "copy" / "tiny" / "panel" / "month=2021-06")
+
+    (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
+    assert of_models["to do"] == of_models["made"]
+    assert of_models["why"] == "2021-07: its input panel has changed since"
+
+
+def test_months_are_read_before_any_row_is(storage: str) -> None:
+    said: list[str] = []
+    for verb in (aa.run, aa.audit):
+        with pytest.raises(RangeError, match="'2021/07' is not a month; want YYYY-MM"):
+            verb(
+                "tiny",
+                storage=storage,
+                last_month="2021/07",
+                progress=lambda stage, what: said.append(stage),
+            )
+    assert said == []
 
 
 def test_an_override_makes_what_is_stored_stale_by_name(storage: str) -> None:
@@ -114,6 +143,7 @@ def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
         ({"first_month": "2021-13"}, RangeError, "'2021-13' is not a month"),
         ({"first_month": "2021-08", "last_month": "2021-07"}, RangeError, "before first month"),
         ({"last_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),
+        ({"first_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),
         ({"last_month": "2021-02"}, RangeError, "the first one is 2021-07"),
         (
             {"first_month": "2021-02", "last_month": "2021-03"},

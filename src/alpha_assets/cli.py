@@ -51,6 +51,11 @@ def options(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def market_option(default: str, said: str) -> Callable[[Any], Any]:
+    """Return the option of a verb that is about a market and no recipe."""
+    return click.option("--market", default=default, show_default=True, help=said)
+
+
 SHARED: Mapping[str, Callable[[Any], Any]] = {
     "recipe": click.option(
         "--recipe",
@@ -59,7 +64,8 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
         help="A file of pipelines/recipes, without its ending.",
     ),
     "market": click.option(
-        "--market", help="A file of pipelines/markets; default: the recipe's home."
+        "--market",
+        help="A file of pipelines/markets; default: the first market that the recipe lists.",
     ),
     "data": click.option(
         "--data",
@@ -188,17 +194,18 @@ def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 
 @main.command("import-check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@options("market", "json")
-def import_check(folder: Path, market: str | None, as_json: bool) -> None:
+@market_option("us", "Whose calendar, column names and own feeds the folder is read with.")
+@options("json")
+def import_check(folder: Path, market: str, as_json: bool) -> None:
     """Read a folder of feeds and report every problem at once."""
-    found = verbs.import_check(folder, market=market or "us")
+    found = verbs.import_check(folder, market=market)
     show(found, as_json, render=lambda shown: str(shown["text"]))
     if found["errors"]:
         sys.exit(EXIT_BAD_INPUT)
 
 
 @main.command("serve-sim-jquants")
-@options("market")
+@market_option("sim", "The simulated market to serve.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0: any free."
@@ -213,10 +220,10 @@ def import_check(folder: Path, market: str | None, as_json: bool) -> None:
 @click.option(
     "--fault", "faults", multiple=True, metavar="KIND:TIMES:AFTER@PATH", help="What goes wrong."
 )
-def serve_sim_jquants(market: str | None, **asked: Any) -> None:  # noqa: ANN401
+def serve_sim_jquants(market: str, **asked: Any) -> None:  # noqa: ANN401
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
-    server = verbs.sim_jquants_server(market or "sim", **asked)
-    spec = load_market(market or "sim").spec.sim
+    server = verbs.sim_jquants_server(market, **asked)
+    spec = load_market(market).spec.sim
     key = next(iter(server.exchange.accounts))
     last = min(spec.last, server.exchange.now().date())
     serve(server, lambda url: click.echo(serving(url, key, spec.first, last)))
@@ -236,10 +243,11 @@ def serving(url: str, key: str, first: date, last: date) -> str:
 
 @main.command()
 @click.argument("query")
-@options("market", "storage", "json")
-def sql(query: str, market: str | None, storage: str, as_json: bool) -> None:
+@market_option("sim", "Whose tables.")
+@options("storage", "json")
+def sql(query: str, market: str, storage: str, as_json: bool) -> None:
     """Ask the stored tables a question in SQL: panel, features, raw_daily_bars and more."""
-    show(verbs.sql(query, market=market or "sim", storage=storage), as_json, render=table)
+    show(verbs.sql(query, market=market, storage=storage), as_json, render=table)
 
 
 @main.command()

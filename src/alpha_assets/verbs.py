@@ -172,11 +172,12 @@ def audit(
     hour did to the panel of the last ones, and `"passed"` holds for both.
     """
     road = open_road(recipe, **where)
+    walking.check_form(first_month, last_month)
     walking.ingest_all(road)
     stored = walking.months_of_data(road)
     last = last_month or stored[-1]
+    walking.check_months(road, stored, first_month, last)
     months = month_range(first_month or last, last)
-    walking.check_months(road, stored, months[0], last)
     chosen = choose_cuts(road, months, cuts, seed)
     told = audit_clock(road, clock).as_json() if clock else None
     certificate = certify(road, chosen, seed=seed, vintage=vintage).as_json()

@@ -1,6 +1,7 @@
 """Which features a recipe reads, and which a market cannot have."""
 
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 
 from alpha_assets.errors import SpecError
 from alpha_assets.features.base import REQUIREMENTS, Feature
@@ -8,6 +9,7 @@ from alpha_assets.spec import Spec
 
 WAY_OUT = "take it out of the recipe"
 N_NAMED = 5
+N_LISTED = 30  # more names than that are not read
 
 
 class FeaturesSpec(Spec):
@@ -90,7 +92,16 @@ def select(
 def _refuse_unknown(key: str, wanted: Sequence[str], known: Mapping[str, Feature]) -> None:
     for name in wanted:
         if name not in known:
-            raise SpecError(f"{key}: there is no {name!r}; want some of {', '.join(known)}")
+            raise SpecError(f"{key}: there is no {name!r}; {_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Return the known names that are spelled most like one, or where all of them stand."""
+    if len(known) <= N_LISTED:
+        return f"want some of {', '.join(known)}"
+    near = get_close_matches(name, known, n=N_NAMED)
+    meant = f"did you mean {', '.join(near)}? " if near else ""
+    return f"{meant}docs/FEATURES.md lists all {len(known)}"
 
 
 def _refuse_cut(

@@ -107,16 +107,51 @@ def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
     return [_make_checkpoint(road, month, usable) for month in sorted(months)]
 
 
+def made_checkpoints(road: Road) -> tuple[str, ...]:
+    """Return the months that have a finished checkpoint, sorted."""
+    folder = road.store.root / road.market.name / road.the_recipe.name / "checkpoint"
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return tuple(month for month in found if road.checkpoint(month).manifest() is not None)
+
+
+def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
+    """Return those of `months` whose model would be made again, and why."""
+    if not months:
+        return {}
+    try:
+        usable = first_usable(road)
+    except MissingOutput as error:
+        return dict.fromkeys(months, str(error))
+    found = {}
+    for month in months:
+        split = split_of(road, month, usable)
+        trained_in, parent = _leans_on(road, split, usable)
+        if trained_in == month:
+            inputs = checkpoint_inputs(road, split, parent)
+        else:
+            source = road.checkpoint(trained_in).manifest()
+            inputs = {f"checkpoint/{trained_in}": source.content_hash if source else "missing"}
+        reason = staleness(road.checkpoint(month), road.the_recipe.digest, inputs)
+        if reason:
+            found[month] = reason
+    return found
+
+
+def _leans_on(road: Road, split: Split, usable: date) -> tuple[str, str | None]:
+    """Return the month whose model decides a month, and the month that its training starts from."""
+    if not split.is_ready:
+        return split.month, None
+    first_month, training = first_trained_month(road, usable), road.the_recipe.spec.training
+    trained_in = model_month(split.month, first_month, training.retrain_every)
+    return trained_in, parent_month(split.month, first_month, training)
+
+
 def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
     recipe, folder = road.the_recipe, road.checkpoint(month)
     split = split_of(road, month, usable)
-    parent = None
-    if split.is_ready:
-        first_month = first_trained_month(road, usable)
-        trained_in = model_month(month, first_month, recipe.spec.training.retrain_every)
-        if trained_in != month:
-            return _point_to(road, month, trained_in)
-        parent = parent_month(month, first_month, recipe.spec.training)
+    trained_in, parent = _leans_on(road, split, usable)
+    if trained_in != month:
+        return _point_to(road, month, trained_in)
     inputs = checkpoint_inputs(road, split, parent)
     if staleness(folder, recipe.digest, inputs) is None:
         return Made.found("checkpoint", month, folder)

@@ -27,6 +27,7 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     Raises:
         RangeError: months without data or without enough history.
     """
+    check_form(first_month, last_month)
     ingest_all(road)
     stored = months_of_data(road)
     last = last_month or stored[-1]
@@ -66,13 +67,23 @@ def months_of_data(road: Road) -> tuple[str, ...]:
     return month_range(month_of(ends[0]), month_of(ends[1]))
 
 
+def check_form(first: str | None, last: str | None) -> None:
+    """Refuse what are no months, or end before they start, before anything is read.
+
+    Raises:
+        RangeError: naming them.
+    """
+    given = [month for month in (first, last) if month is not None]
+    if given:
+        month_range(given[0], given[-1])
+
+
 def check_months(road: Road, stored: Sequence[str], first: str | None, last: str) -> None:
-    """Refuse months that end before they start or lie outside the data.
+    """Refuse months that lie outside the data.
 
     Raises:
         RangeError: naming the months that there are.
     """
-    month_range(first or last, last)
     for month in (first, last):
         if month is not None and not stored[0] <= month <= stored[-1]:
             raise RangeError(
@@ -161,6 +172,9 @@ def status(road: Road) -> list[dict[str, Any]]:
     for name, table, made_by, inputs in market_stages:
         stale = stages.stale_months(table, months, made_by, inputs)
         rows.append(_row(name, table.months(), stale))
+    trained = learning.made_checkpoints(road)
+    stale = learning.stale_checkpoints(road, trained)
+    rows.append(_row(f"{road.the_recipe.name}/checkpoint", trained, stale))
     for table in (road.predictions, road.targets):
         made = table.months()
         stale = {
