@@ -191,6 +191,59 @@ def test_a_correction_is_no_publication() -> None:
     assert board_states(rows, TOKYO, UNTIL)["listed"].to_list() == [2.0, 2.0]
 
 
+def test_a_late_row_leaves_a_gap_only_until_it_comes() -> None:
+    # A's row of session 1 is known at 6 instead of 3; B tells of each publication.
+    rows = alerts(
+        *[alert("A", n, long=100.0 + n) for n in (0, 2, 3, 5)],
+        alert("A", 1, known=6),
+        *[alert("B", n) for n in (0, 1, 2, 3, 5)],
+    )
+
+    assert watched(rows, "A", 2, 3, 4, 5, 6, 7) == [
+        (1, 0, 100),
+        (0, 1, 0),  # the publication of session 1 lacks it, as far as anyone can know
+        (1, 0, 102),
+        (1, 1, 103),
+        (1, 4, 103),  # it was there all the time: under watch since 2
+        (1, 5, 105),
+    ]
+
+
+def test_a_row_that_comes_with_the_next_publication_breaks_no_spell() -> None:
+    rows = alerts(
+        *[alert("A", n, long=100.0 + n) for n in (0, 2, 3)],
+        alert("A", 1, known=4),
+        *[alert("B", n) for n in range(4)],
+    )
+
+    assert watched(rows, "A", 2, 3, 4, 5) == [(1, 0, 100), (0, 1, 0), (1, 2, 102), (1, 3, 103)]
+
+
+def test_a_late_row_of_an_issue_that_a_newer_publication_lacks_does_not_list_it() -> None:
+    rows = alerts(alert("A", 0, known=5), *[alert("B", n) for n in range(3)])
+
+    assert watched(rows, "A", 4, 5, 6) == [None, (0, 0, 0), (0, 1, 0)]
+
+
+def test_a_publication_that_is_late_as_a_whole_removes_nobody() -> None:
+    # What is published of session 1 says nothing of B, and comes after that of session 2.
+    rows = alerts(alert("A", 1, known=7), *[alert(s, n) for s in "AB" for n in (0, 2)])
+
+    assert watched(rows, "B", 2, 4, 7) == [(1, 0, 800), (1, 2, 800), (1, 5, 800)]
+    assert watched(rows, "A", 2, 4, 7) == [(1, 0, 800), (1, 2, 800), (1, 5, 800)]
+
+
+def test_a_late_row_lengthens_the_list_of_the_newest_publication_only() -> None:
+    rows = alerts(alert("A", 0), alert("B", 0, known=3), alert("A", 2), alert("B", 1, known=9))
+    states = board_states(rows, TOKYO, UNTIL)
+
+    assert states.select("event_date", "listed").rows() == [
+        (day(2), 1.0),
+        (day(3), 2.0),
+        (day(4), 1.0),
+    ]
+
+
 def test_a_correction_of_an_issue_that_has_left_does_not_bring_it_back() -> None:
     rows = alerts(
         alert("A", 0), alert("B", 0), alert("B", 1), alert("A", 0, known=6, long=1.0, revision=1)
@@ -243,34 +296,45 @@ def random_alerts(seed: int, late: bool) -> pl.DataFrame:
     return alerts(*rows)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_set_of_each_publication_gives_the_same(seed: int) -> None:
-    rows = random_alerts(seed, late=False)
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_set_of_each_publication_gives_the_same(seed: int, late: bool) -> None:
+    rows = random_alerts(seed, late)
     effective = (TOKYO.effective(rows["available_at"].to_numpy()) - FIRST).tolist()
     told = list(zip(effective, rows.to_dicts(), strict=True))
     for symbol in ISSUES:
-        entered: int | None = None
-        was_inside = False
         expected: list[tuple[object, ...] | None] = []
-        sets: dict[int, set[str]] = {}
-        for known, row in told:
-            if row["revision"] == 0:
-                sets.setdefault(known, set()).add(row["symbol"])
-        for session in range(70):
-            if session in sets:
-                is_inside = symbol in sets[session]
-                if is_inside and not was_inside:
-                    entered = session
-                was_inside = is_inside
-            versions = [
-                (row["event_date"], row["revision"], row["long"])
-                for known, row in told
-                if row["symbol"] == symbol and known <= session
+        entered: int | None = None
+        for session in range(75):
+            known = [(k, row) for k, row in told if k <= session and row["revision"] == 0]
+            sets: dict[date, dict[str, int]] = {}
+            for k, row in known:
+                sets.setdefault(row["event_date"], {})[row["symbol"]] = k
+            # A day that was first told of after a later one is no publication.
+            days = [
+                one
+                for one in sorted(sets)
+                if all(min(sets[one].values()) <= min(sets[d].values()) for d in sets if d > one)
             ]
-            long = max(versions)[2] if versions and was_inside else 0.0
-            state = None if entered is None else (float(was_inside), session - entered, long)
-            expected.append(state)
-        assert watched(rows, symbol, *range(70)) == expected
+            is_inside = bool(days) and symbol in sets[days[-1]]
+            if is_inside:
+                for one in reversed(days):
+                    if symbol not in sets[one]:
+                        break
+                    entered = sets[one][symbol]
+            elif entered is None:
+                entered = next((k for k, row in known if row["symbol"] == symbol), None)
+            if entered is None:
+                expected.append(None)
+                continue
+            versions = [
+                (row["event_date"], row["available_at"], row["revision"], row["long"])
+                for k, row in told
+                if row["symbol"] == symbol and k <= session and row["event_date"] == days[-1]
+            ]
+            long = max(versions)[3] if is_inside else 0.0
+            expected.append((float(is_inside), session - entered, long))
+        assert watched(rows, symbol, *range(75)) == expected
 
 
 @pytest.mark.parametrize("seed", range(2))

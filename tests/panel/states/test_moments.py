@@ -1,6 +1,6 @@
 """Tables of a day at each of its moments, and sums in a fixed order: by hand."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
@@ -29,8 +29,8 @@ def table(*cells: tuple[int, str, float | None, datetime, int]) -> pl.DataFrame:
 
 
 def told(rows: pl.DataFrame) -> list[tuple[str, str, float | None]]:
-    """Return (day and hour of the moment, part, x)."""
-    found = moments(rows, ["event_date"], ["part"]).with_columns(
+    """Return (day and hour of the decision that knew it, part, x)."""
+    found = moments(rows, ["event_date"], ["part"], TOKYO).with_columns(
         pl.col(MOMENT).dt.convert_time_zone("Asia/Tokyo").dt.strftime("%d %H")
     )
     return found.select(MOMENT, "part", "x").rows()
@@ -39,13 +39,13 @@ def told(rows: pl.DataFrame) -> list[tuple[str, str, float | None]]:
 def test_rows_that_come_together_are_told_once() -> None:
     rows = table((0, "b", 2.0, evening(0), 0), (0, "a", 1.0, evening(0), 0))
 
-    assert told(rows) == [("01 16", "a", 1.0), ("01 16", "b", 2.0)]
+    assert told(rows) == [("02 08", "a", 1.0), ("02 08", "b", 2.0)]
 
 
 def test_a_late_row_tells_the_whole_day_anew_and_leaves_what_was_told() -> None:
     rows = table((0, "a", 1.0, evening(0), 0), (0, "b", 2.0, evening(1), 0))
 
-    assert told(rows) == [("01 16", "a", 1.0), ("02 16", "a", 1.0), ("02 16", "b", 2.0)]
+    assert told(rows) == [("02 08", "a", 1.0), ("05 08", "a", 1.0), ("05 08", "b", 2.0)]
 
 
 def test_a_correction_replaces_its_row_from_its_own_moment_on() -> None:
@@ -54,23 +54,48 @@ def test_a_correction_replaces_its_row_from_its_own_moment_on() -> None:
     )
 
     assert told(rows) == [
-        ("01 16", "a", 1.0),
-        ("01 16", "b", 2.0),
-        ("02 16", "a", 5.0),
-        ("02 16", "b", 2.0),
+        ("02 08", "a", 1.0),
+        ("02 08", "b", 2.0),
+        ("05 08", "a", 5.0),
+        ("05 08", "b", 2.0),
     ]
+
+
+def test_rows_of_one_evening_belong_together_however_many_stamps_they_have() -> None:
+    rows = table(
+        (0, "a", 1.0, evening(0, time(16, 30)), 0),
+        (0, "b", 2.0, evening(0, time(16, 31)), 0),
+        (0, "a", 3.0, evening(0, time(17)), 1),
+        # After the decision of session 1, at 08:30.
+        (0, "c", 4.0, evening(1, time(8, 31)), 0),
+    )
+
+    assert told(rows) == [
+        ("02 08", "a", 3.0),
+        ("02 08", "b", 2.0),
+        ("05 08", "a", 3.0),
+        ("05 08", "b", 2.0),
+        ("05 08", "c", 4.0),
+    ]
+
+
+def test_a_stamp_for_each_row_of_a_day_repeats_no_row() -> None:
+    n = 400
+    rows = table(*[(0, f"{k:03d}", 1.0, evening(0) + timedelta(seconds=k), 0) for k in range(n)])
+
+    assert moments(rows, ["event_date"], ["part"], TOKYO).height == n
 
 
 def test_of_two_versions_at_one_moment_the_higher_revision_counts() -> None:
     rows = table((0, "a", 5.0, evening(0), 1), (0, "a", 1.0, evening(0), 0))
 
-    assert told(rows) == [("01 16", "a", 5.0)]
+    assert told(rows) == [("02 08", "a", 5.0)]
 
 
 def test_another_day_is_not_told_anew() -> None:
     rows = table((0, "a", 1.0, evening(0), 0), (1, "a", 2.0, evening(1), 0))
 
-    assert told(rows) == [("01 16", "a", 1.0), ("02 16", "a", 2.0)]
+    assert told(rows) == [("02 08", "a", 1.0), ("05 08", "a", 2.0)]
 
 
 def test_sums_run_over_known_values_of_each_group() -> None:

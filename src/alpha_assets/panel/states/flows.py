@@ -54,20 +54,20 @@ def flow_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFr
     parts = [
         made.with_columns(pl.lit(section).alias("section"))
         for section in dict.fromkeys(SPLICED.values())
-        if (made := _series(rows.filter(pl.col("spliced") == section))).height
+        if (made := _series(rows.filter(pl.col("spliced") == section), calendar)).height
     ]
-    empty = _series(rows.clear()).with_columns(pl.lit("").alias("section"))
+    empty = _series(rows.clear(), calendar).with_columns(pl.lit("").alias("section"))
     return pl.concat([empty, *parts])
 
 
 def market_flow_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
     """Return the same for all sections of the exchange together."""
-    return _series(rows.filter(pl.col("section") == ALL_SECTIONS))
+    return _series(rows.filter(pl.col("section") == ALL_SECTIONS), calendar)
 
 
-def _series(rows: pl.DataFrame) -> pl.DataFrame:
+def _series(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return the states of one series."""
-    told = moments(rows, ["event_date"], ["section"])
+    told = moments(rows, ["event_date"], ["section"], calendar)
     values = [f"{who}_{side}" for who in (*INVESTORS, "total") for side in ("sell", "buy")]
     weeks = sums(told, ["event_date", MOMENT], values)
     names = told.group_by("event_date", MOMENT).agg(pl.col("section").sort().str.join("+"))

@@ -1,4 +1,4 @@
-"""The table of a day as it was known at each moment at which some of its rows became public."""
+"""The table of a day as it was known at each decision at which some of its rows became usable."""
 
 from collections.abc import Sequence
 
@@ -10,30 +10,39 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import INSTANT
 
 MOMENT = "moment"
+_KNOWN = "known from"
 
 
-def moments(rows: pl.DataFrame, group: Sequence[str], row: Sequence[str]) -> pl.DataFrame:
+def moments(
+    rows: pl.DataFrame, group: Sequence[str], row: Sequence[str], calendar: Calendar
+) -> pl.DataFrame:
     """Return, for each group and each of its moments, the latest version of every row by then.
+
+    A moment is the decision of a session: rows that become effective at the same one belong
+    together, however many instants they were published at.
 
     Args:
         rows: raw rows, with `available_at` and `revision`.
         group: columns that rows are put together by, such as `event_date`.
         row: further columns that tell the rows of a group apart.
+        calendar: of the market.
 
     Returns:
         The rows, repeated for each `moment`, sorted by group, moment and row.
     """
-    rows = rows.with_columns(pl.col("available_at").alias(MOMENT))
+    _, stamp, _ = decision_stamps(session_numbers(rows, calendar), calendar)
+    known = pl.Series(_KNOWN, stamp)
+    rows = rows.with_columns(known, known.alias(MOMENT))
     several = pl.col(MOMENT).n_unique().over(group) > 1
     at_once, apart = rows.filter(~several), rows.filter(several)
     if apart.height:
-        instants = apart.select(*group, pl.col(MOMENT)).unique()
+        decisions = apart.select(*group, pl.col(MOMENT)).unique()
         apart = (
             apart.drop(MOMENT)
-            .join(instants, on=list(group))
-            .filter(pl.col("available_at") <= pl.col(MOMENT))
+            .join(decisions, on=list(group))
+            .filter(pl.col(_KNOWN) <= pl.col(MOMENT))
         )
-    both = pl.concat([at_once, apart.select(at_once.columns)])
+    both = pl.concat([at_once, apart.select(at_once.columns)]).drop(_KNOWN)
     key = [*group, MOMENT, *row]
     return both.sort(*key, "available_at", "revision").unique(key, keep="last", maintain_order=True)
 

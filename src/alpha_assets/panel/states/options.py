@@ -53,7 +53,9 @@ def option_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Data
     Rows for emergency margin do not count.  Volatilities are of contracts 5 to 120 days from
     their expiry; open and traded contracts are summed over all expiries.
     """
-    told = moments(rows.filter(pl.col("division") == NORMAL), ["event_date"], ["contract"])
+    told = moments(
+        rows.filter(pl.col("division") == NORMAL), ["event_date"], ["contract"], calendar
+    )
     clock = told.select("event_date", pl.col(MOMENT).alias("available_at"))
     start_S = np.flatnonzero((clock != clock.shift(1)).fill_null(True).to_numpy().any(axis=1))
     surface_R = np.repeat(np.arange(len(start_S)), np.diff(start_S, append=told.height))

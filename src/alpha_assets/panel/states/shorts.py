@@ -38,8 +38,8 @@ Ints = NDArray[np.int64]
 
 
 def market_sales_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
-    """Return the sums over all sectors, one state per day and moment."""
-    told = moments(rows, ["event_date"], ["sector"])
+    """Return the sums over all sectors, one state per day and decision that changed it."""
+    told = moments(rows, ["event_date"], ["sector"], calendar)
     return sums(told, ["event_date", MOMENT], SALES).select(
         "event_date",
         *SALES,
