@@ -107,6 +107,8 @@ def known_from(stamp: str, calendar: Calendar) -> str:
         ("statements", {"event_date": "2026-12-30"}, "2026-12-31 00:30", "2027-01-04"),
         ("index_options", {"event_date": "2026-12-30"}, "2026-12-31 03:00", "2027-01-04"),
         ("sector_indices", {"event_date": "2026-10-09"}, "2026-10-09 16:30", "2026-10-13"),
+        ("valuation", {"event_date": "2026-10-08"}, "2026-10-08 16:30", "2026-10-09"),
+        ("valuation", {"event_date": "2026-10-09"}, "2026-10-09 16:30", "2026-10-13"),
         ("breakdown", {"event_date": "2026-10-08"}, "2026-10-08 18:00", "2026-10-09"),
         # Articles of a Saturday are public at midnight after it.
         ("news", {"event_date": "2026-10-10"}, "2026-10-11 00:00", "2026-10-13"),

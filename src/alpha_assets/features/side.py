@@ -14,6 +14,7 @@ from alpha_assets.features import (
     short_volume,
     ss,
     ssp,
+    val,
 )
 from alpha_assets.features.base import Feature
 
@@ -138,6 +139,12 @@ SIDE_CATALOG: tuple[Feature, ...] = (
     fund.fund_sessions_since_actual,
     fund.fund_sessions_to_report,
     fund.fund_is_consolidated,
+    val.val_earnings_yield,
+    val.val_forward_earnings_yield,
+    val.val_book_to_price,
+    val.val_return_on_equity,
+    val.val_forward_return_on_equity,
+    val.val_ln_market_value,
     news.news_count_5,
     news.news_count_20,
     news.news_days_since,

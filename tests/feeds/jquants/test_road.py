@@ -210,6 +210,7 @@ SIDE = (
     "sector_indices",
     "statements",
     "earnings_dates",
+    "valuation",
 )
 
 

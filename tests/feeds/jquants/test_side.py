@@ -391,6 +391,25 @@ def test_an_announced_day_may_move_or_be_open(parsed: Read) -> None:
     ]
 
 
+def test_a_valuation_is_in_yen_and_a_fund_has_none(parsed: Read) -> None:
+    rows = parsed("valuation")
+    assert rows["symbol"].to_list() == ["11110", "13570", "222A0"]
+    assert said(rows, 0) == {
+        "event_date": date(2026, 10, 2),
+        "symbol": "11110",
+        "eps": 261.1,
+        "forward_eps": 294.72,
+        "bps": 2_180.55,
+        "roe": 0.1231,  # of 1, not of 100
+        "forward_roe": 0.1352,
+        "per": 7.89,
+        "forward_per": 6.99,
+        "pbr": 0.94,
+        "market_value": 2_080_900e6,  # told in millions
+    }
+    assert said(rows, 1) == {"event_date": date(2026, 10, 2), "symbol": "13570"}
+
+
 def test_what_was_sold_by_kind_of_order_was_bought_by_kind_of_order(parsed: Read) -> None:
     rows = parsed("breakdown")
     assert rows["symbol"].to_list() == ["11110", "11110", "222A0"]

@@ -288,6 +288,20 @@ def test_a_refused_feed_is_off_from_then_on_and_is_asked_again_after_a_week(
     assert "benchmark" in source.feeds()
 
 
+def test_valuations_that_a_plan_does_not_include_are_named(serve: Serve, read: Read) -> None:
+    """Nobody says which plans do: a source whose plan may asks, and takes no for an answer."""
+    server = serve(keys={KEY: "light"})
+    source = read(server, plan="standard")
+    assert "valuation" in source.feeds()
+    rows = source.rows("valuation")
+    assert rows.is_empty()
+    assert rows.columns[:3] == ["event_date", "symbol", "eps"]
+    assert source.off()["valuation"].startswith("not entitled: ")
+    assert "/equities/valuation" in source.off()["valuation"]
+    assert "valuation" not in source.feeds()
+    assert "needs the plan standard" in read(plan="light").off()["valuation"]
+
+
 def test_a_wrong_key_is_named_as_such(serve: Serve, read: Read) -> None:
     with pytest.raises(WrongKey, match="does not accept the key in JQUANTS_API_KEY"):
         read(serve(), key="wrong").rows("daily_bars")

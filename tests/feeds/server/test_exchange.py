@@ -30,11 +30,12 @@ def test_a_wrong_key_and_an_unknown_path_are_403(serve: Serve, ask: Ask) -> None
 
 
 def test_each_key_has_its_plan(serve: Serve, ask: Ask) -> None:
-    server = serve(keys={"f": "free", "s": "standard", "p": "premium"})
+    server = serve(keys={"f": "free", "s": "standard", "p": "premium"}, clock=None)
     for path, params, allowed in (
         (BARS, {"date": "2020-08-05"}, "fsp"),
         ("/indices/bars/daily/topix", {}, "sp"),
         ("/markets/short-ratio", {"date": "2020-08-05"}, "sp"),
+        ("/equities/valuation", {"date": "2020-08-05"}, "sp"),
         ("/markets/breakdown", {"date": "2020-08-05"}, "p"),
         ("/fins/dividend", {"date": "2020-08-05"}, "p"),
     ):
@@ -42,6 +43,21 @@ def test_each_key_has_its_plan(serve: Serve, ask: Ask) -> None:
             _, body = ask(server, path, api_key=key, **params)
             refused = "subscription" in body.get("message", "")
             assert refused == (key not in allowed), (path, key)
+
+
+def test_a_valuation_is_asked_by_code_or_by_day(serve: Serve, ask: Ask) -> None:
+    server, path = serve(), "/equities/valuation"
+    assert ask(server, path)[0] == 400
+    assert ask(server, path, **{"from": "2020-08-03", "to": "2020-08-05"})[0] == 400
+    assert {r["Date"] for r in ask(server, path, date="2020-08-05")[1]["data"]} == {"2020-08-05"}
+    span = ask(server, path, code="1301", **{"from": "20200803", "to": "20200805"})[1]["data"]
+    assert [(row["Code"], row["Date"][-2:]) for row in span] == [
+        ("13010", "03"),
+        ("13010", "04"),
+        ("13010", "05"),
+    ]
+    one = ask(server, path, code="13010", date="2020-08-04")[1]["data"]
+    assert one == span[1:2]
 
 
 def test_a_free_plan_sees_nothing_of_the_last_twelve_weeks(

@@ -7,6 +7,7 @@ and fails where one is missing.
 import json
 import warnings
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ CALLS: dict[str, tuple[str, dict[str, str]]] = {
         {"from_yyyymmdd": "20200914", "to_yyyymmdd": "20201005"},
     ),
     "dividends": ("get_fin_dividend", {"code": "13010"}),
+    "valuation": ("get_eq_valuation", {"date_yyyymmdd": "20200928"}),
 }
 
 
@@ -193,6 +195,27 @@ def test_the_clients_rows_of_every_feed_are_those_that_we_read(
     mine = ours.join(made.select(keys), on=keys, how="semi", nulls_equal=True)
     assert made.height > 0
     assert_frame_equal(made.sort(keys), mine.sort(keys), check_column_order=False)
+
+
+def test_the_clients_range_of_valuations_is_what_we_read(
+    serve: Serve, client: Any, read: Read, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = serve(page_size=40, clock=None)
+    monkeypatch.setattr(type(client), "JQUANTS_API_BASE", started.base_url)
+    # Asked day by day, from the Saturday before to the Sunday after the day of the halt.
+    theirs = client.get_eq_valuation_range(start_dt="2020-09-26", end_dt="2020-10-04")
+    table = TABLES["valuation"]
+    made = table.shaped(as_text(theirs, (*table.columns, *VERSION_COLUMNS)), calendar)
+    days = [date(2020, 9, day) for day in (28, 29, 30)] + [date(2020, 10, 2)]
+    ours = read(started, first=SMALL.first).rows("valuation")
+    mine = ours.filter(pl.col("event_date").is_in(days))
+    assert made["event_date"].unique().sort().to_list() == days
+    assert_frame_equal(made, mine)
+    # Millions over there, yen here.
+    code, day = mine.filter(pl.col("market_value") > 0).select("symbol", "event_date").row(0)
+    told = theirs[(theirs["Code"] == code) & (theirs["Date"] == str(day))]["MktCap"].item()
+    value = mine.filter(symbol=code, event_date=day)["market_value"].item()
+    assert value == 1e6 * told > 1e8
 
 
 def test_every_table_of_the_server_was_asked_for_by_the_client(serve: Serve) -> None:

@@ -27,6 +27,7 @@ QUERIES: dict[str, dict[str, str]] = {
     "/fins/summary": {"code": "13010"},
     "/fins/earnings-date": {"code": "13010"},
     "/fins/dividend": {"code": "13010"},
+    "/equities/valuation": {"date": "2020-09-28"},
 }
 # The simulated exchange does not tell its orders apart by kind.
 NOT_SERVED = {"/markets/breakdown"}

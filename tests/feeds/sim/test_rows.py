@@ -28,6 +28,7 @@ EVERY_FEED = (
     "sector_indices",
     "statements",
     "earnings_dates",
+    "valuation",
     "news",
 )
 CLOCK = {"available_at", "revision"}

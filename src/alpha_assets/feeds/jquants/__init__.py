@@ -1,4 +1,7 @@
-"""The J-Quants API V2: asking it, keeping what comes, and putting it into our words."""
+"""The J-Quants API V2: asking it, keeping what comes, and putting it into our words.
+
+`wire` lists the tables, and says which are left out.
+"""
 
 from alpha_assets.feeds.jquants.clock import Clock, SystemClock
 from alpha_assets.feeds.jquants.key import ApiKey

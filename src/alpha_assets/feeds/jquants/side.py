@@ -1,4 +1,4 @@
-"""The API's tables beside the prices in our words: shorts, margin, flows, options, indices, dates.
+"""The API's tables beside the prices in our words: shorts, margin, flows, options, companies.
 
 Every function takes text as it landed and returns rows in the order of their key.  A price of 0
 in the options table means that nothing was traded.
@@ -94,6 +94,18 @@ BREAKDOWN_COLUMNS = {
         ("margin_buy_close", "MrgnBuyClose"),
     )
 }
+VALUATION_COLUMNS = {
+    "eps": "EPS",
+    "forward_eps": "FwdEPS",
+    "bps": "BPS",
+    "roe": "ROE",
+    "forward_roe": "FwdROE",
+    "per": "PER",
+    "forward_per": "FwdPER",
+    "pbr": "PBR",
+    "market_value": "MktCap",
+}
+MILLION = 1e6  # yen: the unit of MktCap
 _ALERT_KEY = ("PubDate", "AppDate", "Code")
 
 
@@ -225,6 +237,18 @@ def earnings_dates(frame: pl.DataFrame) -> pl.DataFrame:
         "scheduled": dates(frame, "SchDate", key),
     }
     return _rows(frame, made, ("event_date", "symbol", "period", "fiscal_year_end"))
+
+
+def valuation(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a day's valuations in yen; funds have a row that says nothing."""
+    key = ("Date", "Code")
+    made = {
+        "event_date": dates(frame, "Date", key),
+        "symbol": frame["Code"],
+        **{ours: numbers(frame, theirs, key) for ours, theirs in VALUATION_COLUMNS.items()},
+    }
+    made["market_value"] = made["market_value"] * MILLION
+    return _rows(frame, made, ("event_date", "symbol"))
 
 
 def breakdown(frame: pl.DataFrame) -> pl.DataFrame:

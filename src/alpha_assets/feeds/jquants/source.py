@@ -41,6 +41,7 @@ from alpha_assets.feeds.jquants.wire import (
     SHORT_RATIO,
     SHORT_SALE_REPORT,
     TOPIX,
+    VALUATION,
     Endpoint,
 )
 from alpha_assets.spec import digest
@@ -131,6 +132,7 @@ TABLES: dict[str, Table] = {
     "earnings_dates": Table(
         EARNINGS_DATE, EARNINGS_DATE.columns, lambda rows, _: side.earnings_dates(rows)
     ),
+    "valuation": Table(VALUATION, VALUATION.columns, lambda rows, _: side.valuation(rows)),
     "breakdown": Table(BREAKDOWN, BREAKDOWN.columns, lambda rows, _: side.breakdown(rows)),
 }
 

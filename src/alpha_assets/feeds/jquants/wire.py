@@ -2,6 +2,10 @@
 
 Columns are written `short=long`: the API's name, and the long name that some files of history
 use.  Source: the API's documentation of each endpoint and of its hours of publication.
+
+Left out: the calendar of earnings (`/equities/earnings-calendar`), a snapshot of the next day
+without history, since `/fins/earnings-date` says the same with history; and, of the plan premium
+alone, morning prices, details of statements, and futures and options but those on the Nikkei 225.
 """
 
 from dataclasses import dataclass
@@ -276,6 +280,17 @@ EARNINGS_DATE = Endpoint(
     at=time(10, 5),
     always=False,
 )
+VALUATION = Endpoint(
+    "/equities/valuation",
+    # No source says which plans include it: taken to be those of most tables beside the prices.
+    # A refusal is an answer: the feed is off from then on, by name.
+    "standard",
+    "Date Code EPS FwdEPS BPS ROE FwdROE PER FwdPER PBR MktCap",
+    key=("Date", "Code"),
+    day="Date",
+    cut="session",
+    at=time(16, 30),
+)
 BREAKDOWN = Endpoint(
     "/markets/breakdown",
     "premium",
@@ -324,6 +339,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         OPTIONS_225,
         FINS_SUMMARY,
         EARNINGS_DATE,
+        VALUATION,
         BREAKDOWN,
         DIVIDEND,
     )

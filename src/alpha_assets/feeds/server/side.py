@@ -28,6 +28,7 @@ from alpha_assets.feeds.jquants.wire import (
     SHORT_RATIO,
     SHORT_SALE_REPORT,
     TOPIX,
+    VALUATION,
     Endpoint,
 )
 from alpha_assets.feeds.server import words
@@ -313,6 +314,15 @@ def _earnings_date(rows: pl.DataFrame, market: SimMarket, calendar: Calendar) ->
     ).join(names, on="Code", how="left", maintain_order="left")
 
 
+def _valuation(rows: pl.DataFrame, market: SimMarket, calendar: Calendar) -> pl.DataFrame:
+    return rows.select(
+        _day("event_date").alias("Date"),
+        pl.col("symbol").alias("Code"),
+        *_all(side.VALUATION_COLUMNS),
+        _kept(),
+    ).with_columns(pl.col("MktCap") / side.MILLION)
+
+
 def _breakdown(rows: pl.DataFrame, market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     return rows.select(
         _day("event_date").alias("Date"),
@@ -376,5 +386,6 @@ MADE: dict[str, tuple[Endpoint, Make, dict[str, str]]] = {
     "sector_indices": (INDICES, _indices, {}),
     "statements": (FINS_SUMMARY, _summary, {}),
     "earnings_dates": (EARNINGS_DATE, _earnings_date, {}),
+    "valuation": (VALUATION, _valuation, {}),
     "breakdown": (BREAKDOWN, _breakdown, {}),
 }

@@ -1,4 +1,7 @@
-"""The side feeds of the simulated exchange, each revealing its part of the planted signal."""
+"""The side feeds of the simulated exchange; each reveals its part of the planted signal.
+
+`valuation` is made of `statements` and bars, and reveals nothing that they do not.
+"""
 
 from collections.abc import Callable
 
@@ -6,7 +9,7 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.sim.market import SimMarket
-from alpha_assets.feeds.sim.side import corporate, derivatives, flows, margin, shorts
+from alpha_assets.feeds.sim.side import corporate, derivatives, flows, margin, shorts, valuation
 
 SIDE_ROWS: dict[str, Callable[[SimMarket, Calendar], pl.DataFrame]] = {
     "sector_short_selling": shorts.sector_short_selling,
@@ -18,5 +21,6 @@ SIDE_ROWS: dict[str, Callable[[SimMarket, Calendar], pl.DataFrame]] = {
     "sector_indices": derivatives.sector_indices,
     "statements": corporate.statements,
     "earnings_dates": corporate.earnings_dates,
+    "valuation": valuation.valuation,
     "news": corporate.news,
 }
