@@ -50,6 +50,32 @@ def test_every_stage_of_every_market_and_recipe_is_an_asset() -> None:
         assert f"{market}/raw/daily_bars" in keys
 
 
+def test_a_raw_asset_says_when_its_rows_are_public_and_why_it_is_off() -> None:
+    graph = load().resolve_asset_graph()
+
+    def told(market: str, feed: str) -> str:
+        return graph.get(dg.AssetKey([market, "raw", feed])).description or ""
+
+    assert "Public: 03:00 of the next day: next session." in told("sim", "index_options")
+    assert "Off" not in told("sim", "index_options")
+    assert "Public: 18:00 of the day" in told("us", "daily_bars")  # the market's own hour
+    assert told("sim", "option_summary").endswith(
+        "**Off on market sim:** the simulated exchange is not American; costs 8 features of `iv`."
+    )
+
+
+def test_every_column_of_a_table_is_described() -> None:
+    graph = load().resolve_asset_graph()
+    nameless = [
+        f"{node.key.to_user_string()}.{column.name}"
+        for node in graph.asset_nodes
+        if node.group_name == "sim_raw" or node.key.path[-1] == "features"
+        for column in node.metadata["dagster/column_schema"].columns
+        if not column.description
+    ]
+    assert nameless == []
+
+
 def test_the_jobs_hold_the_stages_that_their_session_needs() -> None:
     jobs = {job.name: job for job in load().resolve_all_job_defs()}
     of_month = {

@@ -40,7 +40,7 @@ def test_what_is_missing_late_or_off_is_said_in_words_with_what_it_costs(section
         (
             "iv is off",
             "needs the feed &#39;option_summary&#39;, which is off: the folder has no "
-            "option_summary.parquet; costs iv_30, iv_term_slope",
+            "option_summary.parquet; costs iv_30, iv_term_slope.",
         ),
     ]
 
@@ -65,7 +65,7 @@ def test_a_family_that_lacks_some_of_its_features_is_partly_off(run: ReportInput
     coverage: Any = run.coverage
     price = {**coverage["families"][0], "off": [{"why": "needs ticks", "features": ["tick_rel"]}]}
     (said,) = remarks({"families": [price]})
-    assert (said.family, said.text) == ("price is partly off", "needs ticks; costs tick_rel")
+    assert (said.family, said.text) == ("price is partly off", "needs ticks; costs tick_rel.")
 
 
 def test_markup_in_a_name_is_text(run: ReportInputs) -> None:

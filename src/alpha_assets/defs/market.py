@@ -9,6 +9,7 @@ from alpha_assets.defs.partitions import all_before, month_keys, months, months_
 from alpha_assets.defs.resources import Storage
 from alpha_assets.features import TRAILING, max_lookback
 from alpha_assets.features.edges import EDGE_SCHEMA
+from alpha_assets.feeds.spoken import publication_words
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road import stages
 from alpha_assets.road.frames import market_wide
@@ -36,7 +37,7 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=[market.name, "raw", feed],
-        description=market.declared[feed].about,
+        description=told_of_feed(market, feed),
         group_name=f"{market.name}_raw",
         kinds={"parquet"},
         partitions_def=months(market),
@@ -64,6 +65,18 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
         add_months(context, stages.stored_months(road, feed, asked))
 
     return raw
+
+
+def told_of_feed(market: Market, feed: str) -> str:
+    """Return what a feed is, when its rows are public, and, if it is off, why and at what cost."""
+    declared = market.feeds.get(feed, market.declared[feed])
+    told = [declared.about, f"Public: {publication_words(declared)}."]
+    if feed in market.feeds_off:
+        lost = [feature for feature in market.choice if feed in feature.feeds]
+        families = ", ".join(dict.fromkeys(f"`{feature.family}`" for feature in lost))
+        cost = f"; costs {len(lost)} features of {families}" if lost else ""
+        told.append(f"**Off on market {market.name}:** {market.feeds_off[feed]}{cost}.")
+    return "\n\n".join(told)
 
 
 def panel_asset(market: Market) -> dg.AssetsDefinition:

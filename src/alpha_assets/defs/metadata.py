@@ -11,6 +11,22 @@ from alpha_assets.feeds import Feed
 from alpha_assets.road.coverage import FamilyCoverage, reasons_off
 from alpha_assets.road.road import Made
 
+# What every table has, beside the columns that its owner describes.
+OF_ROWS = {
+    "session": "the session that is decided; the row holds what was known before its opening",
+    "symbol": "permanent id of the stock; tickers are for display",
+    "sector": "sector that the row is about",
+    "section": "section of the exchange that the row is about",
+    "name": "which one, by name",
+    "seller": "who reports the position",
+    "client": "for whom it is held, if for another",
+    "fund": "the fund that holds it, if one does",
+    "event_date": "the day or period end that the row describes",
+    "available_at": "instant at which a subscriber could first read the row (UTC)",
+    "ingested_at": "instant at which the row was stored (UTC)",
+    "revision": "0 as first published; 1 and up: its corrections",
+}
+
 
 def made_metadata(made: Made) -> dict[str, dg.MetadataValue]:
     """Return what is worth looking at of one output; numbers are plotted by partition."""
@@ -129,7 +145,7 @@ def table(schema: Mapping[str, object]) -> dict[str, Any]:
 
 def columns_of_feed(feed: Feed) -> dict[str, Any]:
     """Return the columns of a feed's raw rows, with unit and meaning."""
-    said = {column.name: f"{column.meaning} ({column.unit})" for column in feed.columns}
+    said = OF_ROWS | {column.name: f"{column.meaning} ({column.unit})" for column in feed.columns}
     return _schema(
         [
             dg.TableColumn(name, str(dtype), description=said.get(name))
@@ -140,7 +156,10 @@ def columns_of_feed(feed: Feed) -> dict[str, Any]:
 
 def columns_of_features(features: Sequence[Feature]) -> dict[str, Any]:
     """Return the columns of the features' table, with unit and meaning."""
-    keys = [dg.TableColumn("session", "Date"), dg.TableColumn("symbol", "String")]
+    keys = [
+        dg.TableColumn(name, dtype, description=OF_ROWS[name])
+        for name, dtype in (("session", "Date"), ("symbol", "String"))
+    ]
     return _schema(
         [
             *keys,

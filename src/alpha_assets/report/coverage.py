@@ -111,7 +111,7 @@ def remarks(coverage: Row | None) -> list[Remark]:
     off = [
         Remark(
             f"{_word(row, 'family')} is {'' if not number(row, 'expected') else 'partly '}off",
-            f"{at(why, 'why')}; costs {', '.join(words(why, 'features'))}",
+            f"{at(why, 'why')}; costs {', '.join(words(why, 'features'))}.",
         )
         for row in families
         for why in records(row, "off")
