@@ -21,7 +21,7 @@ def _over_price(
 ) -> Array:
     """Return an amount a share over the last close, both in the shares of that close."""
     today = restated(amount, cum_factor, age + lag, shares=False, limit=OLDEST)
-    return today / np.where(raw_close > 0, raw_close, np.nan)
+    return today / raw_close
 
 
 @feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)

@@ -21,6 +21,7 @@ from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.jquants.prices import VERSION_COLUMNS
 from alpha_assets.feeds.jquants.source import TABLES
 from alpha_assets.feeds.server import Server
+from alpha_assets.feeds.sim import SimSource
 from alpha_assets.feeds.sim.side import margin
 
 with warnings.catch_warnings():
@@ -211,11 +212,13 @@ def test_the_clients_range_of_valuations_is_what_we_read(
     mine = ours.filter(pl.col("event_date").is_in(days))
     assert made["event_date"].unique().sort().to_list() == days
     assert_frame_equal(made, mine)
-    # Millions over there, yen here.
-    code, day = mine.filter(pl.col("market_value") > 0).select("symbol", "event_date").row(0)
-    told = theirs[(theirs["Code"] == code) & (theirs["Date"] == str(day))]["MktCap"].item()
-    value = mine.filter(symbol=code, event_date=day)["market_value"].item()
-    assert value == 1e6 * told > 1e8
+    # Millions over there, yen here and on the exchange.
+    own = SimSource(SMALL, calendar).rows("valuation").filter(pl.col("event_date").is_in(days))
+    value = own.sort("symbol", "event_date")["market_value"].to_list()
+    told = as_numbers(in_polars(theirs), ["MktCap"])["MktCap"].to_list()
+    assert told == [None if yen is None else yen / 1e6 for yen in value]
+    assert mine.sort("symbol", "event_date")["market_value"].to_list() == value
+    assert sum(yen is not None for yen in value) > 50
 
 
 def test_every_table_of_the_server_was_asked_for_by_the_client(serve: Serve) -> None:
