@@ -84,6 +84,19 @@ def test_the_day_of_the_split_is_in_new_shares() -> None:
     )
 
 
+@pytest.mark.parametrize("offset", [0, 5, 20, 25])
+def test_no_more_rows_are_read_than_are_declared(offset: int) -> None:
+    # However late it came, and with a split in every row.
+    feature, n = val.val_earnings_yield, 40
+    cum_factor = column(*np.cumprod(np.full(n, 0.9)))
+    eps, lag = np.full((n, 1), 7.0), np.full((n, 1), 1.0 + offset)
+    inputs = (eps, lag, np.zeros((n, 1)), cum_factor, np.full((n, 1), 100.0))
+    recent = tuple(one[-feature.rows :] for one in inputs)
+
+    assert feature(*inputs)[-1] == pytest.approx(0.07 * 0.9 ** min(offset, 20))
+    np.testing.assert_array_equal(feature(*recent)[-1], feature(*inputs)[-1])
+
+
 def test_a_market_without_the_feed_loses_the_family_by_name() -> None:
     assert len(FAMILY) == 6
     missing = missing_features(CATALOG, ("raw_price_level", "tse_ticks"), {"valuation": "refused"})
