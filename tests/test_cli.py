@@ -1,14 +1,17 @@
 """The command line: what it prints, and the exit codes 0 ok, 1 failed check, 2 bad input."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from alpha_assets import verbs
-from alpha_assets.cli import main
+from alpha_assets.cli import main, serving
 from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
+from alpha_assets.feeds.jquants import JQuantsSpec
+from alpha_assets.road.market import load_market
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -52,6 +55,28 @@ def test_an_unknown_feature_gets_the_nearest_names_and_where_the_rest_is() -> No
 
     shown = call("status", "--recipe", "tiny", "--set", 'features.families=["priec"]')
     assert "there is no 'priec'; want some of price, trend, " in shown.output
+
+
+def test_what_a_local_server_says_to_run_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALPHA_PIPELINES", raising=False)
+    monkeypatch.setenv("JQUANTS_API_KEY", "mine")
+    said = serving("http://127.0.0.1:9/v2", "mine", "light", date(2022, 7, 1), date(2022, 8, 31))
+    assert "export JQUANTS_API_KEY=mine" in said
+    assert "at most 55 requests a minute on the plan light" in said
+
+    words = said.splitlines()[-1].split()
+    assert words[:4] == ["alpha-assets", "run", "--market", "jp"]
+    market = load_market(
+        "jp", overrides=[w.removeprefix("market.") for w in words if w.startswith("market.")]
+    )
+    source = market.spec.source
+    assert isinstance(source, JQuantsSpec)
+    assert (source.plan, source.first, source.last) == (
+        "light",
+        date(2022, 7, 1),
+        date(2022, 8, 31),
+    )
+    assert market.feeds_off["margin"].startswith("not entitled")
 
 
 def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:

@@ -18,6 +18,7 @@ import click
 from alpha_assets import __version__, verbs
 from alpha_assets.audit.telling import told
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
+from alpha_assets.feeds.jquants.plans import TERMS, Plan
 from alpha_assets.feeds.server import serve
 from alpha_assets.road.market import load_market
 
@@ -224,20 +225,23 @@ def serve_sim_jquants(market: str, **asked: Any) -> None:  # noqa: ANN401
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
     server = verbs.sim_jquants_server(market, **asked)
     spec = load_market(market).spec.sim
-    key = next(iter(server.exchange.accounts))
+    key, account = next(iter(server.exchange.accounts.items()))
     last = min(spec.last, server.exchange.now().date())
-    serve(server, lambda url: click.echo(serving(url, key, spec.first, last)))
+    serve(server, lambda url: click.echo(serving(url, key, account.plan, spec.first, last)))
     click.echo("stopped", err=True)
 
 
-def serving(url: str, key: str, first: date, last: date) -> str:
+def serving(url: str, key: str, plan: Plan, first: date, last: date) -> str:
     """Return what to set so that the Japanese market reads a local server."""
+    pace = TERMS[plan].ask_per_minute
     return (
         f"serving {url}\n"
         f"export JQUANTS_API_KEY={key}\n"
         "export ALPHA_STORAGE=storage-sim-jquants  # apart from what real rows gave\n"
+        f"# at most {pace} requests a minute on the plan {plan}: a later first day waits less\n"
         f"alpha-assets run --market jp --set market.source.base_url={url} "
-        f"--set market.source.first={first} --set market.source.last={last}"
+        f"--set market.source.plan={plan} --set market.source.first={first} "
+        f"--set market.source.last={last}"
     )
 
 
