@@ -92,6 +92,7 @@ def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:
         (["run", "--recipe", "tiny", "--set", "model.width=3"], "unknown key 'model"),
         (["run", "--recipe", "tiny", "--first-month", "July"], "'July' is not a month"),
         (["status", "--recipe", "tiny", "--market", "mars"], "there is no market 'mars'"),
+        (["run", "--recipe", "tiny", "--device", "gpu"], "here trains on one; want cpu, cuda or"),
         (["import-check", "/nowhere", "--market", "tiny_us"], "/nowhere: there is no such folder"),
         (["sql", "select 1", "--market", "tiny"], "does not exist"),
     ],

@@ -13,6 +13,8 @@ def device_named(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise BadInput(f"--device {name}: nothing here trains on one; want cpu, cuda or auto")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
