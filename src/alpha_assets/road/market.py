@@ -148,6 +148,11 @@ class Market:
             if isinstance(declared, OwnFeedSpec)
         }
 
+    def look_again(self) -> None:
+        """Ask the source anew which feeds there are: it may just have been refused some."""
+        for name in {*self.__dict__} - {*self.__dataclass_fields__, "source", "calendar"}:
+            del self.__dict__[name]
+
     @property
     def declared(self) -> dict[str, Feed]:
         """Every feed that there could be."""

@@ -6,7 +6,7 @@ output whose digest or inputs differ from today's is stale: it is rebuilt by `ru
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -82,6 +82,19 @@ class Road:
         """The recipe; asking for it where there is none is our own slip."""
         assert self.recipe is not None, "this stage needs a recipe"
         return self.recipe
+
+    def look_again(self) -> None:
+        """Go on with the feeds that the source has now, and with the features that they make.
+
+        Raises:
+            SpecError: the recipe names what is gone.
+        """
+        self.market.look_again()
+        for name in {*self.__dict__} - {*self.__dataclass_fields__}:
+            del self.__dict__[name]
+        if self.recipe is not None:
+            self.recipe = replace(self.recipe)
+            self.recipe.check_features()
 
     @cached_property
     def raw(self) -> dict[str, RawTable]:

@@ -44,9 +44,20 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
 
 
 def ingest_all(road: Road) -> None:
-    """Store what the source delivers of every feed that is on."""
+    """Store what the source delivers of every feed that is on.
+
+    One that turns out to be refused (a plan may not include it after all) is off from then on.
+
+    Raises:
+        SpecError: the recipe names what a refused feed makes.
+    """
     for feed in road.market.feeds:
         stages.ingest_feed(road, feed)
+    refused = [feed for feed in road.market.feeds if feed not in road.market.source.feeds()]
+    if refused:
+        road.look_again()
+    for feed in refused:
+        road.progress("raw", f"{feed} is off: {road.market.feeds_off[feed]}")
 
 
 def months_of_data(road: Road) -> tuple[str, ...]:

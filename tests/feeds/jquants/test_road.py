@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from tests.feeds.jquants.conftest import KEY, SMALL, Read, Serve, StandingClock
 
 from alpha_assets.calendar import Calendar, month_of, month_range
+from alpha_assets.errors import SpecError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import ingest
 from alpha_assets.feeds.jquants import JQuantsSource, Reply, RequestsTransport
@@ -384,3 +385,40 @@ def test_of_balances_published_twice_the_later_ones_count(
     assert made.height == plain.height > 100
     assert made["short"].to_list() == (plain["short"] + 100.0).to_list()
     assert (made["published"] > plain["published"]).all()
+
+
+def test_a_feed_that_the_key_is_refused_is_off_for_the_rest_of_the_run_and_named(
+    serve: Serve, read: Read, clock: StandingClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    # The market's file says standard; the key is one of the plan light.
+    server = serve(spec=TINY, keys={KEY: "light"}, page_size=200)
+    source = read(server, first=TINY.first, plan="standard")
+    market = through(market_of({"kind": "jquants", "first": TINY.first, "plan": "standard"}, ()),
+                     source)  # fmt: skip
+    here = ["markets=['jp']", "universe.name='all'"]
+    recipe = load_recipe("tiny_feeds", market, overrides=here)
+    told: list[str] = []
+    road = Road(
+        market,
+        Store(str(tmp_path)),
+        recipe,
+        clock=clock.now,
+        progress=lambda _, what: told.append(what),
+    )
+    assert "margin" in {feature.family for feature in road.the_recipe.features}
+    before = road.the_recipe.digest
+
+    run.ingest_all(road)
+
+    assert "margin" not in road.market.feeds
+    assert "margin" not in road.raw
+    assert {"margin", "sector_short"}.isdisjoint(f.family for f in road.the_recipe.features)
+    assert "fund" in {feature.family for feature in road.the_recipe.features}
+    assert road.the_recipe.digest != before
+    assert any(line.startswith("margin is off: not entitled") for line in told)
+    named = load_recipe(
+        "tiny_feeds", market, overrides=[*here, "features.families=['price','margin']"]
+    )
+    with pytest.raises(SpecError, match=r"features\.families: .*margin"):
+        named.check_features()

@@ -150,9 +150,9 @@ class _Company:
             self.sold, self.earned = [0.0] * 4, [0.0] * 4
         self.sold[quarter], self.earned[quarter] = self.sales_4[quarter], self.profit_4[quarter]
         base = self._base(number, end_month, quarter, TIMES[int(u[0] * len(TIMES))])
-        whole = {**base, **self._actuals(number, quarter), **self._forecasts(quarter, u[1])}
+        whole = {**base, **self._actuals(number, quarter), **self._forecasts(number, quarter, u[1])}
         if quarter == 2 and u[5] < NEXT_YEAR_EARLY:
-            whole |= self._forecasts(3, u[5])
+            whole |= self._forecasts(number, 3, u[5])
         if nth == 0 and quarter != 0:
             # Without the quarters before, the year so far is not known: only what stands.
             whole |= dict.fromkeys(("sales", "operating_profit", "ordinary_profit", "profit", "eps",
@@ -167,7 +167,7 @@ class _Company:
         last = min(len(self.market.sessions) - 1, int(self.market.roster.end[self.symbol]))
         if u[3] < REVISED_FORECAST and quarter != 3 and later <= last:
             change = self._base(later, end_month, quarter, TIMES[1])
-            forecast = self._forecasts(quarter, u[4])
+            forecast = self._forecasts(later, quarter, u[4])
             kind = {"kind": "EarnForecastRevision", "document": f"{change['document']}R"}
             rows.append({**change, **kind, **forecast, "is_consolidated": None})
         return rows
@@ -226,8 +226,8 @@ class _Company:
             made |= {"dividend": round(self.pays, 1), "payout_ratio": 0.3}
         return made
 
-    def _forecasts(self, quarter: int, u: float) -> dict[str, float | None]:
-        shares = float(self.market.roster.shares[self.symbol])
+    def _forecasts(self, number: int, quarter: int, u: float) -> dict[str, float | None]:
+        shares = float(self.shares_D[number])
         words = (1 + 0.04 * (u - 0.5)) * np.array(
             [self.sales_4.sum(), 1.5 * self.profit_4.sum(), 1.45 * self.profit_4.sum(),
              self.profit_4.sum()]
