@@ -122,7 +122,12 @@ class Book:
         return latest.select(
             pl.lit(self._date(number)).alias("session"),
             *([] if key is None else [pl.col(key).cast(pl.String)]),
-            *(pl.when(fresh).then(pl.col(name)).alias(f"{join.name}_{name}") for name in columns),
+            *(
+                pl.when(fresh | (name in join.lasting))
+                .then(pl.col(name))
+                .alias(f"{join.name}_{name}")
+                for name in columns
+            ),
             pl.col("age").alias(f"{join.name}_age"),
         ).cast(schema)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ hides a newer one.  The same join serves feeds keyed by symbol, sector, section 
 Shape letters: R rows of the feed, L rows to be filled, D sessions, K keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.bars import codes, known_rows, session_numbers
 from alpha_assets.panel.joins import Join
+from alpha_assets.panel.needed import needed_rows
 
 Index = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -91,6 +92,7 @@ def as_of(
     values: Sequence[str],
     by: tuple[str, str] | None,
     max_stale: int | None = None,
+    lasting: Collection[str] = (),
 ) -> pl.DataFrame:
     """Return what the feed said of each row of `left`, as known at that row's session.
 
@@ -103,6 +105,7 @@ def as_of(
         by: names of the key in `left` and in `rows`; None where the feed holds for all.
         max_stale: sessions since the row became effective after which its values are
             missing; None: never.
+        lasting: those of the values that the limit does not concern.
 
     Returns:
         Row for row beside `left`: `values` (null where nothing is known, or it is too old)
@@ -125,7 +128,9 @@ def as_of(
     row_L = row_DK.ravel()[(session_L - span.start) * n_keys + code_L]
     if by is not None and (code_L < 0).any():
         row_L = np.where(code_L < 0, np.int32(-1), row_L)
-    return taken(past, row_L, session_L, feed=feed, values=values, max_stale=max_stale)
+    return taken(
+        past, row_L, session_L, feed=feed, values=values, max_stale=max_stale, lasting=lasting
+    )
 
 
 def taken(
@@ -136,6 +141,7 @@ def taken(
     feed: str,
     values: Sequence[str],
     max_stale: int | None,
+    lasting: Collection[str] = (),
 ) -> pl.DataFrame:
     """Return the values of chosen rows and their age; null where there is no row (-1)."""
     if not past.frame.height:
@@ -147,9 +153,13 @@ def taken(
     age_L = past.effective_R.astype(np.int16).take(row_L)
     np.subtract(session_L, age_L, out=age_L, casting="unsafe")
     age = nullable(f"{feed}_age", age_L, known_L)
-    if max_stale is not None:
-        known_L = known_L & (age_L <= max_stale)
-    return rows_at(past.frame, values, row_L, known_L).with_columns(age)
+    lasts = [name for name in values if name in lasting]
+    limited = [name for name in values if name not in lasting]
+    fresh_L = known_L if max_stale is None else known_L & (age_L <= max_stale)
+    found = rows_at(past.frame, limited, row_L, fresh_L)
+    if lasts:
+        found = found.hstack(rows_at(past.frame, lasts, row_L, known_L)).select(values)
+    return found.with_columns(age)
 
 
 def rows_at(
@@ -182,7 +192,8 @@ def join_states(
         empty = pl.DataFrame(schema={**columns, f"{join.name}_age": pl.Int16})
         return panel.hstack(empty)
     until = int(calendar.index_of(panel["session"].max()))
-    known = known_rows(rows, calendar, until, join.feed)
+    span = range(int(calendar.index_of(panel["session"].min())), until + 1)
+    known = needed_rows(rows, join, calendar, span)
     key = SCOPE_KEYS[join.scope]
     key_columns = [name for name in known.columns if name in ("event_date", key)]
     order = [*key_columns, "available_at", "revision"]
@@ -198,6 +209,7 @@ def join_states(
         values=list(join.columns),
         by=None if key is None else (key, key),
         max_stale=join.max_stale,
+        lasting=join.lasting,
     )
     return panel.hstack(found.rename({name: f"{join.name}_{name}" for name in join.columns}))
 

@@ -24,7 +24,7 @@ class Bars:
 
     Attributes:
         frame: the raw rows.
-        symbols: every symbol of `frame`, sorted.
+        symbols: every symbol of `frame` at least, sorted.
         code_R: each row's place in `symbols`.
         session_R: number of the session that the bar describes.
         usable_R: number of the first session that may use it: the one at which it becomes
@@ -45,7 +45,12 @@ class Bars:
         return self.usable_R > self.session_R + 1
 
 
-def first_effective(rows: pl.DataFrame | pl.LazyFrame, calendar: Calendar, until: int) -> Bars:
+def first_effective(
+    rows: pl.DataFrame | pl.LazyFrame,
+    calendar: Calendar,
+    until: int,
+    symbols: pl.Series | None = None,
+) -> Bars:
     """Return each bar as it stood when it first became effective, at session `until` or before.
 
     Among the revisions of a bar that became effective together, the last published counts.
@@ -54,12 +59,14 @@ def first_effective(rows: pl.DataFrame | pl.LazyFrame, calendar: Calendar, until
         rows: raw rows of `daily_bars`, revisions included, in any order.
         calendar: of the market.
         until: number of a session; rows that are not effective by it do not exist.
+        symbols: those to count by, sorted; default: those of the rows.
 
     Raises:
         FeedError: a row without `available_at`, or two rows of the same bar and clock.
     """
     frame = known_rows(rows, calendar, until, "daily_bars")
-    symbols = frame["symbol"].unique().sort()
+    if symbols is None:
+        symbols = frame["symbol"].unique().sort()
     code_R = codes(frame["symbol"], symbols)
     session_R = session_numbers(frame["event_date"], calendar)
     effective_R = calendar.effective(frame["available_at"].to_numpy())

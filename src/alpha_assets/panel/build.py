@@ -21,6 +21,7 @@ from alpha_assets.panel.adjustment import factors, share_factors
 from alpha_assets.panel.asof import History, join_states, latest_rows, rows_at, taken
 from alpha_assets.panel.bars import Bars, codes, first_effective
 from alpha_assets.panel.joins import Join
+from alpha_assets.panel.needed import needed_bars
 from alpha_assets.panel.schema import BAR_VALUES, KEYS, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -61,8 +62,11 @@ def build_panel(
     span = _span(calendar, first, last)
     if "daily_bars" not in raw:
         raise BadInput(f"a panel is made of daily_bars; raw rows are those of {', '.join(raw)}")
-    bars = first_effective(_bar_columns(raw["daily_bars"]), calendar, span.stop - 1)
+    before = needed_bars(_bar_columns(raw["daily_bars"]), calendar, span)
+    bars = first_effective(before.rows, calendar, span.stop - 1, before.symbols)
     n_bars_DN, last_bar_DN = _bars_so_far(bars, span)
+    n_bars_DN += before.n_bars_N
+    np.maximum(last_bar_DN, before.last_N, out=last_bar_DN)
     session_D1 = np.arange(span.start, span.stop)[:, None]
     stale_DN = session_D1 - 1 - last_bar_DN
     alive_DN = (n_bars_DN > 0) & (stale_DN <= max_stale)

@@ -43,6 +43,13 @@ class Join:
         max_stale: sessions after which the values are missing; None: never.
         states: from raw rows effective at session number `until` or before, to states: the key,
             the columns, and `event_date`, `available_at`, `revision`.
+        history: sessions before the first one wanted whose rows its states need whole: what the
+            limit lets be seen, and what the states of then look back to; None: all there are.
+        marks: columns that tell apart kinds of older rows; of each the last one is needed, but
+            for no value beside these and the clock.
+        whole_days: whether a state is made of all rows of an `event_date`.
+        lasting: columns that are never too old.
+        unlike: why `max_stale` is not that of the feed; empty where it is.
     """
 
     name: str
@@ -51,6 +58,11 @@ class Join:
     columns: Mapping[str, str]
     max_stale: int | None
     states: States
+    history: int | None = None
+    marks: tuple[str, ...] = ()
+    whole_days: bool = False
+    lasting: tuple[str, ...] = ()
+    unlike: str = ""
 
     @property
     def panel_columns(self) -> tuple[str, ...]:
@@ -93,13 +105,24 @@ def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = 
             [*plain_ones, *([LAG] if with_lag else [])],
             vectors,
         ),
+        history=feed.max_stale,
+        marks=tuple(name for name in feed.key if name not in ("event_date", "name")),
     )
 
 
 JOINS: dict[str, Join] = {
     join.name: join
     for join in (
-        Join("benchmark", "benchmark", "market", index.INDEX_COLUMNS, 0, index.index_states),
+        Join(
+            "benchmark",
+            "benchmark",
+            "market",
+            index.INDEX_COLUMNS,
+            0,
+            index.index_states,
+            history=0,
+            marks=("name",),
+        ),
         plain(SIDE_FEEDS["sector_short_selling"]),
         Join(
             "short_selling",
@@ -108,6 +131,8 @@ JOINS: dict[str, Join] = {
             shorts.SALES_COLUMNS,
             10,
             shorts.market_sales_states,
+            history=10,
+            whole_days=True,
         ),
         Join(
             "short_positions",
@@ -116,8 +141,20 @@ JOINS: dict[str, Join] = {
             shorts.POSITION_COLUMNS,
             None,
             shorts.position_states,
+            # A position that was reported earlier has been replaced, or counts as closed.
+            history=shorts.SILENCE - 1,
+            marks=("symbol", "seller", "client", "fund"),
         ),
-        Join("margin", "margin", "symbol", margin.MARGIN_COLUMNS, 20, margin.margin_states),
+        Join(
+            "margin",
+            "margin",
+            "symbol",
+            margin.MARGIN_COLUMNS,
+            20,
+            margin.margin_states,
+            history=20,
+            marks=("symbol",),
+        ),
         Join(
             "margin_alerts",
             "margin_alerts",
@@ -125,9 +162,19 @@ JOINS: dict[str, Join] = {
             margin.ALERT_COLUMNS,
             None,
             margin.alert_states,
+            unlike="an issue that is silent has left: that stays true; `alert_board` has the "
+            "feed's limit, and says whether anything was published",
         ),
         Join(
-            "alert_board", "margin_alerts", "market", margin.BOARD_COLUMNS, 5, margin.board_states
+            "alert_board",
+            "margin_alerts",
+            "market",
+            margin.BOARD_COLUMNS,
+            5,
+            margin.board_states,
+            history=5,
+            marks=("revision",),
+            whole_days=True,
         ),
         Join(
             "investor_types", "investor_types", "section", flows.FLOW_COLUMNS, 20, flows.flow_states
@@ -147,6 +194,9 @@ JOINS: dict[str, Join] = {
             options.OPTION_COLUMNS,
             5,
             options.option_states,
+            history=5,
+            marks=("division",),
+            whole_days=True,
         ),
         plain(SIDE_FEEDS["sector_indices"], ("open", "close")),
         Join(
@@ -166,7 +216,17 @@ JOINS: dict[str, Join] = {
             earnings.earnings_date_states,
         ),
         plain(SIDE_FEEDS["valuation"], VALUED, with_lag=True),
-        Join("news", "news", "symbol", news.NEWS_COLUMNS, None, news.news_states),
+        Join(
+            "news",
+            "news",
+            "symbol",
+            news.NEWS_COLUMNS,
+            60,
+            news.news_states,
+            history=60,
+            marks=(*SIDE_FEEDS["news"].key, "revision"),
+            lasting=("count",),  # so many articles there were, however long ago the last was
+        ),
         plain(SIDE_FEEDS["short_volume"]),
         plain(SIDE_FEEDS["short_interest"], with_lag=True),
         plain(SIDE_FEEDS["option_summary"]),

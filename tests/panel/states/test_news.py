@@ -105,8 +105,17 @@ def test_a_correction_of_an_article_is_not_another_article() -> None:
     np.testing.assert_array_equal(told(rows)[2], told(news(first))[2])
 
 
-def test_an_article_without_an_embedding_is_none() -> None:
-    assert told(news((0, "A", "1", evening(0), 0, None)))[0] == []
+def test_an_article_without_an_embedding_counts_and_is_about_nothing_known() -> None:
+    rows = news(
+        (0, "A", "1", evening(0), 0, None),
+        (1, "A", "2", evening(1), 0, None),
+        (1, "A", "3", evening(1), 0, vector(3)),
+    )
+    number, count, numbers = told(rows)
+
+    assert (number, count) == ([1, 2], [1.0, 3.0])
+    assert np.isnan(numbers[0]).all()
+    np.testing.assert_allclose(numbers[1], plainly(vector(3)), atol=2e-5)
 
 
 def test_numbers_beyond_all_reason_are_drawn_in() -> None:

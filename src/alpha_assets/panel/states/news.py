@@ -54,31 +54,43 @@ def projected(embedding: NDArray[np.float32], width: int = WIDTH) -> NDArray[np.
 def news_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
     """Return the count of articles and the mean projection of the newest, by symbol and session.
 
+    An article without an embedding is one all the same; it adds nothing to the mean.
     Corrections of an article are kept in the store; the panel holds what was first read.
     """
-    first = rows.filter(pl.col("revision") == 0).drop_nulls("embedding")
+    first = rows.filter(pl.col("revision") == 0)
     if first.is_empty():
         schema = {"symbol": pl.String, **dict.fromkeys(NEWS_COLUMNS, pl.Float64)}
         stamps = decision_stamps(np.empty(0, dtype=np.int64), calendar)
         return pl.DataFrame(schema=schema).with_columns(stamps)
-    numbers = projected(np.ascontiguousarray(first["embedding"].to_numpy()))
+    told_R = first["embedding"].is_not_null().to_numpy()
+    numbers = np.zeros((first.height, WIDTH))
+    if told_R.any():
+        embedding = first["embedding"].drop_nulls().to_numpy()
+        numbers[told_R] = projected(np.ascontiguousarray(embedding))
     told = first.select(
         "symbol",
         "event_date",
         "article",
         pl.Series("number", session_numbers(first, calendar)),
+        pl.Series("is_told", told_R),
         *(pl.Series(name, numbers[:, k]) for k, name in enumerate(EMBEDDED)),
     ).sort("symbol", "number", "event_date", "article")
     key = told.select("symbol", "number")
     starts = np.flatnonzero((key != key.shift(1)).fill_null(True).to_numpy().any(axis=1))
     count = np.diff(np.append(starts, told.height)).astype(np.float64)
     group = np.repeat(np.arange(len(starts)), count.astype(np.int64))
-    states = key[starts].with_columns(
-        pl.Series("articles", count),
-        *(
-            pl.Series(name, np.bincount(group, told[name].to_numpy(), len(starts)) / count)
-            for name in EMBEDDED
-        ),
+    n_told = np.bincount(group, told["is_told"].to_numpy(), len(starts))
+    divisor = np.where(n_told > 0, n_told, np.nan)
+    states = (
+        key[starts]
+        .with_columns(
+            pl.Series("articles", count),
+            *(
+                pl.Series(name, np.bincount(group, told[name].to_numpy(), len(starts)) / divisor)
+                for name in EMBEDDED
+            ),
+        )
+        .with_columns(pl.col(EMBEDDED).fill_nan(None))
     )
     return states.select(
         "symbol",

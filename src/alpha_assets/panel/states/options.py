@@ -93,7 +93,8 @@ class _Chains:
         strike_R, iv_R = _positive(told, "strike"), _positive(told, "implied_volatility")
         settlement_R, under_R = _positive(told, "settlement"), underlying_S[surface_R]
         side_R = told["put_call"]
-        usable_R = (days_R >= SOONEST) & (days_R <= FURTHEST) & side_R.is_in([PUT, CALL]).to_numpy()
+        is_side_R = side_R.is_in([PUT, CALL]).fill_null(False).to_numpy()
+        usable_R = (days_R >= SOONEST) & (days_R <= FURTHEST) & is_side_R
         for value_R in (strike_R, iv_R, settlement_R, under_R):
             usable_R &= ~np.isnan(value_R)
         is_call_R = (side_R == CALL).fill_null(False).to_numpy()

@@ -1,0 +1,157 @@
+"""Which raw rows can matter to the panel rows of a span: the rest is not read, or in part only.
+
+What is left out changes no bit.  A side feed's rows count whole from `Join.history` sessions
+before the span on.  Of older ones the last of each kind is kept without its values: it says how
+old what was known is, and that a late row about an older day must not take its place.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.panel.bars import codes, first_effective, known_rows, session_numbers
+from alpha_assets.panel.joins import Join
+
+Frame = pl.DataFrame | pl.LazyFrame
+
+PRECEDENCE = ("event_date", "available_at", "revision")
+
+
+def decided(calendar: Calendar, number: int) -> datetime:
+    """Return the decision instant of a session."""
+    return datetime.fromisoformat(str(calendar.decisions[number])).replace(tzinfo=UTC)
+
+
+def needed_rows(rows: Frame, join: Join, calendar: Calendar, span: range) -> pl.DataFrame:
+    """Return the rows of a side feed that some session of the span can know and needs.
+
+    Args:
+        rows: the feed's raw rows.
+        join: how they enter.
+        calendar: of the market.
+        span: session numbers of the panel rows to be filled.
+    """
+    until = span.stop - 1
+    if join.history is None or span.start - join.history < 1:
+        return known_rows(rows, calendar, until, join.feed)
+    stamp, day = pl.col("available_at"), pl.col("event_date")
+    is_old = stamp <= decided(calendar, span.start - join.history - 1)
+    rows = rows.lazy()
+    schema = rows.collect_schema()
+    fresh = known_rows(rows.filter(stamp.is_null() | ~is_old), calendar, until, join.feed)
+    parts = [fresh]
+    if join.whole_days and fresh.height:
+        # A day that a late row speaks of is told anew, with all that was told of it before.
+        began = fresh["event_date"].min()
+        parts.append(rows.filter(is_old & (day >= began)).collect())
+        is_old &= day < began
+    marks = [name for name in join.marks if name not in PRECEDENCE]
+    old = rows.filter(is_old).select(*marks, *PRECEDENCE).collect()
+    last = old.sort(PRECEDENCE, maintain_order=True)
+    last = last.unique(list(join.marks), keep="last") if join.marks else last.tail(1)
+    lacking = [
+        pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in schema.items()
+        if name not in last.columns
+    ]
+    parts.append(last.with_columns(lacking).select(schema.names()))
+    return pl.concat(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What a span has to know of the bars that were usable before it.
+
+    Attributes:
+        symbols: every symbol that had a row by the end of the span, sorted.
+        n_bars_N: bars before the span.
+        last_N: number of the session of the last of them; -1 without.
+        rows: the rows that may matter one by one; those from before the span only for their
+            factors: they have no price, since their bars are counted above.
+    """
+
+    symbols: pl.Series
+    n_bars_N: NDArray[np.int32]
+    last_N: NDArray[np.int64]
+    rows: pl.DataFrame
+
+
+def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
+    """Return the bars that the sessions of a span read, and what those before them add up to.
+
+    Args:
+        rows: raw rows of `daily_bars` with the columns that the panel reads.
+        calendar: of the market.
+        span: session numbers of the panel.
+    """
+    until = span.stop - 1
+    rows = rows.lazy()
+    if span.start < 2:
+        return _nothing_before(known_rows(rows, calendar, until, "daily_bars"))
+    # A bar is usable before the span if it was effective, and its own session over, by then.
+    stamp, day = pl.col("available_at"), pl.col("event_date")
+    is_old = (stamp <= decided(calendar, span.start - 1)) & (
+        day < as_date(calendar.sessions[span.start - 1])
+    )
+    fresh = known_rows(rows.filter(stamp.is_null() | ~is_old), calendar, until, "daily_bars")
+    old = (
+        rows.filter(is_old)
+        .select(
+            "symbol",
+            *PRECEDENCE,
+            pl.col("close").is_not_null().alias("has_price"),
+            "adjustment_factor",
+        )
+        .collect()
+    )
+    if not old.height:
+        return _nothing_before(fresh)
+    key = ["event_date", "symbol"]
+    late = fresh.filter(day < as_date(calendar.sessions[span.start - 1]))
+    if late.height:
+        # What first became effective before the span stays as it was.
+        again = late.join(old.select(key), on=key, how="semi").select(*key, *PRECEDENCE[1:])
+        fresh = fresh.join(again, on=[*key, *PRECEDENCE[1:]], how="anti", maintain_order="left")
+    symbols = pl.concat([old["symbol"].unique(), fresh["symbol"].unique()]).unique().sort()
+    code_R = codes(old["symbol"], symbols)
+    session_R = session_numbers(old["event_date"], calendar)
+    cell_R = session_R * len(symbols) + code_R
+    several = np.bincount(cell_R - cell_R.min())[cell_R - cell_R.min()] > 1
+    old = old.with_columns(pl.Series("code", code_R), pl.Series("place", session_R))
+    if several.any():
+        old = pl.concat(
+            [old.filter(pl.Series(~several)), _first_told(old.filter(pl.Series(several)), calendar)]
+        )
+    priced = old.filter("has_price")
+    code_P, place_P = priced["code"].to_numpy(), priced["place"].to_numpy()
+    last_N = np.full(len(symbols), -1, dtype=np.int64)
+    np.maximum.at(last_N, code_P, place_P)
+    moves = old.filter(pl.col("adjustment_factor") != 1.0)
+    lacking = [
+        pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in fresh.schema.items()
+        if name not in moves.columns
+    ]
+    return Before(
+        symbols=symbols,
+        n_bars_N=np.bincount(code_P, minlength=len(symbols)).astype(np.int32),
+        last_N=last_N,
+        rows=pl.concat([moves.with_columns(lacking).select(fresh.columns), fresh]),
+    )
+
+
+def _nothing_before(rows: pl.DataFrame) -> Before:
+    symbols = rows["symbol"].unique().sort()
+    nothing = np.zeros(len(symbols), dtype=np.int32)
+    return Before(symbols, nothing, np.full(len(symbols), -1, dtype=np.int64), rows)
+
+
+def _first_told(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return each bar with several versions as it stood when it first became effective."""
+    price = pl.when("has_price").then(1.0).alias("close")
+    kept = first_effective(rows.with_columns(price), calendar, len(calendar.sessions) - 1)
+    return kept.frame.select(rows.columns)
