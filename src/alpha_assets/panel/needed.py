@@ -53,6 +53,11 @@ def needed_rows(rows: Frame, join: Join, calendar: Calendar, span: range) -> pl.
     old = rows.filter(is_old).select(*marks, *PRECEDENCE).collect()
     last = old.sort(PRECEDENCE, maintain_order=True)
     last = last.unique(list(join.marks), keep="last") if join.marks else last.tail(1)
+    wide = [name for name, dtype in schema.items() if isinstance(dtype, pl.Array)]
+    if wide:
+        # A missing vector costs as much as one that is there, unless its length may differ.
+        parts = [part.with_columns(pl.col(wide).arr.to_list()) for part in parts]
+        schema = parts[0].schema
     lacking = [
         pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in schema.items()
@@ -114,23 +119,29 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
     late = fresh.filter(day < as_date(calendar.sessions[span.start - 1]))
     if late.height:
         # What first became effective before the span stays as it was.
-        again = late.join(old.select(key), on=key, how="semi").select(*key, *PRECEDENCE[1:])
+        told = old.filter(day.is_in(late["event_date"].unique().implode())).select(key)
+        again = late.join(told, on=key, how="semi").select(*key, *PRECEDENCE[1:])
         fresh = fresh.join(again, on=[*key, *PRECEDENCE[1:]], how="anti", maintain_order="left")
     symbols = pl.concat([old["symbol"].unique(), fresh["symbol"].unique()]).unique().sort()
     code_R = codes(old["symbol"], symbols)
     session_R = session_numbers(old["event_date"], calendar)
     cell_R = session_R * len(symbols) + code_R
-    several = np.bincount(cell_R - cell_R.min())[cell_R - cell_R.min()] > 1
-    old = old.with_columns(pl.Series("code", code_R), pl.Series("place", session_R))
-    if several.any():
-        old = pl.concat(
-            [old.filter(pl.Series(~several)), _first_told(old.filter(pl.Series(several)), calendar)]
-        )
-    priced = old.filter("has_price")
-    code_P, place_P = priced["code"].to_numpy(), priced["place"].to_numpy()
+    cell_R -= cell_R.min()
+    count_C = np.bincount(cell_R)
+    price_R = old["has_price"].to_numpy()
+    if count_C.max() > 1:
+        several_R = count_C[cell_R] > 1
+        rows_S = np.flatnonzero(several_R)
+        kept = _first_told(old[rows_S].with_columns(pl.Series("row", rows_S)), calendar)
+        single_R = ~several_R
+        single_R[kept["row"].to_numpy()] = True  # one version of each bar
+        price_R = price_R & single_R
+        old = old.with_columns(pl.Series("is_it", single_R))
+    else:
+        old = old.with_columns(pl.lit(True).alias("is_it"))
     last_N = np.full(len(symbols), -1, dtype=np.int64)
-    np.maximum.at(last_N, code_P, place_P)
-    moves = old.filter(pl.col("adjustment_factor") != 1.0)
+    np.maximum.at(last_N, code_R[price_R], session_R[price_R])
+    moves = old.filter("is_it", pl.col("adjustment_factor") != 1.0)
     lacking = [
         pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in fresh.schema.items()
@@ -138,7 +149,7 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
     ]
     return Before(
         symbols=symbols,
-        n_bars_N=np.bincount(code_P, minlength=len(symbols)).astype(np.int32),
+        n_bars_N=np.bincount(code_R[price_R], minlength=len(symbols)).astype(np.int32),
         last_N=last_N,
         rows=pl.concat([moves.with_columns(lacking).select(fresh.columns), fresh]),
     )
@@ -153,5 +164,4 @@ def _nothing_before(rows: pl.DataFrame) -> Before:
 def _first_told(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return each bar with several versions as it stood when it first became effective."""
     price = pl.when("has_price").then(1.0).alias("close")
-    kept = first_effective(rows.with_columns(price), calendar, len(calendar.sessions) - 1)
-    return kept.frame.select(rows.columns)
+    return first_effective(rows.with_columns(price), calendar, len(calendar.sessions) - 1).frame

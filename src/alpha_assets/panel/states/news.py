@@ -65,8 +65,10 @@ def news_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFr
     told_R = first["embedding"].is_not_null().to_numpy()
     numbers = np.zeros((first.height, WIDTH))
     if told_R.any():
-        embedding = first["embedding"].drop_nulls().to_numpy()
-        numbers[told_R] = projected(np.ascontiguousarray(embedding))
+        embedding = first["embedding"].drop_nulls()
+        if isinstance(embedding.dtype, pl.List):
+            embedding = embedding.list.to_array(int(embedding.list.len()[0]))
+        numbers[told_R] = projected(np.ascontiguousarray(embedding.to_numpy()))
     told = first.select(
         "symbol",
         "event_date",

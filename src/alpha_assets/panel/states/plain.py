@@ -50,6 +50,8 @@ def parts_of(name: str, width: int) -> list[str]:
 
 def _parts(vector: pl.Series, width: int) -> list[pl.Series]:
     names = parts_of(vector.name, width)
+    if isinstance(vector.dtype, pl.List):
+        vector = vector.list.to_array(width)
     if width <= WIDEST:
         return [
             vector.arr.get(place).cast(pl.Float64).alias(name) for place, name in enumerate(names)
