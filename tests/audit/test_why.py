@@ -134,7 +134,10 @@ def test_a_column_that_the_month_goes_without_is_told_and_not_in_the_window(
 
     assert "beta_252_cs_z" in without
     assert not {*without} & {*one["window"], *one["section"]["columns"]}
-    assert "left out (spans too little of the training window); 0 across" in call(storage, "13030", "2021-07-28").stdout
+    assert (
+        "left out (spans too little of the training window); 0 across"
+        in call(storage, "13030", "2021-07-28").stdout
+    )
 
 
 def test_as_few_rows_are_told_as_make_the_state(one: Explanation) -> None:
