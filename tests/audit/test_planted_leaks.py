@@ -76,6 +76,7 @@ def test_the_clean_road_of_every_feed_is_silent(certify_all: Certify) -> None:
     assert len(certificate.trials) == 3
 
 
+@pytest.mark.slow  # the road of every feed holds the same stages, at one cut
 def test_the_clean_road_is_silent(certify_prices: Certify) -> None:
     # The middle of a month is cut where every feed is there, above.
     certificate = certify_prices([FIRST, LAST], vintage=True)

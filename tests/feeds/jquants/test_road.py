@@ -95,7 +95,13 @@ def direct(tmp_path: Path, clock: StandingClock) -> dict[str, str]:
     return stages_of(market, tmp_path / "direct", clock)
 
 
-@pytest.mark.parametrize("bulk", [False, True], ids=["by query", "from files"])
+@pytest.mark.parametrize(
+    "bulk",
+    [
+        pytest.param(False, id="by query", marks=pytest.mark.slow),
+        pytest.param(True, id="from files"),
+    ],
+)
 def test_what_is_made_through_the_api_is_what_is_made_of_the_exchange(
     serve: Serve,
     read: Read,

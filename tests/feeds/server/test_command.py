@@ -79,7 +79,7 @@ def test_it_prints_what_to_set_answers_and_stops_on_an_interrupt() -> None:
     ) as running:
         assert running.stdout is not None
         url = running.stdout.readline().removeprefix("serving ").strip()
-        lines = [running.stdout.readline().strip() for _ in range(3)]
+        lines = [running.stdout.readline().strip() for _ in range(4)]
         try:
             calendar = f"{url}/markets/calendar"
             answer = requests.get(calendar, headers={"x-api-key": "mine"}, timeout=30)
@@ -89,9 +89,11 @@ def test_it_prints_what_to_set_answers_and_stops_on_an_interrupt() -> None:
             running.kill()
     assert lines[0] == "export JQUANTS_API_KEY=mine"
     assert lines[1].startswith("export ALPHA_STORAGE=storage-sim-jquants")
-    assert lines[2] == (
+    assert lines[2].startswith("# at most 55 requests a minute on the plan light")
+    assert lines[3] == (
         f"alpha-assets run --market jp --set market.source.base_url={url} "
-        "--set market.source.first=2021-01-04 --set market.source.last=2021-08-31"
+        "--set market.source.plan=light --set market.source.first=2021-01-04 "
+        "--set market.source.last=2021-08-31"
     )
     assert len(answer.json()["data"]) == 7
     assert "pagination_key" in answer.json()
