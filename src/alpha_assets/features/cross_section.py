@@ -232,7 +232,7 @@ def _in_time(
         x_D1 = series[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[:, None]
         z_D = np.clip(trailing_z(x_D1)[:, 0], -clip, clip)
         unknown[name] = np.isnan(z_D)[at_R]
-        made[name] = (np.nan_to_num(z_D) + 0.0).astype(np.float32)[at_R]
+        made[name] = (np.where(np.isnan(z_D), 0.0, z_D) + 0.0).astype(np.float32)[at_R]
     return made, unknown
 
 

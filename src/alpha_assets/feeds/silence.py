@@ -41,6 +41,8 @@ def _published_late(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[
         .sort([*feed.key, "available_at"])
         .unique(feed.key, keep="first", maintain_order=True)
     )
+    # Looks at later rows on purpose: it only reports on a folder, and nothing that is stored or
+    # joined is made of it.
     earliest = pl.col("available_at").reverse().cum_min().reverse().shift(-1)
     after = (earliest.over(whose) if whose else earliest).alias("successor_available_at")
     return found(

@@ -284,3 +284,14 @@ def test_a_loop_over_sectors_gives_the_same_sums(seed: int) -> None:
         assert state is not None
         assert state["event_date"] == day_told
         assert [state[name] for name in ("selling", "restricted", "exempt")] == expected
+
+
+def test_the_shares_of_a_symbol_are_unknown_while_a_live_report_does_not_tell_them() -> None:
+    rows = (
+        report(0, 0.006, 1, shares=100.0),
+        report(2, 0.007, 3, holder=("Y", "", ""), shares=None),
+        report(4, 0.008, 5, holder=("Y", "", ""), shares=40.0),
+    )
+    # Unknown is not nought: 100; 100 and something; 100 + 40.
+    assert [shares for _, _, _, _, shares, *_ in held(*rows, until=10)] == [100.0, None, 140.0]
+    assert [total for _, total, *_ in held(*rows, until=10)] == pytest.approx([0.006, 0.013, 0.014])

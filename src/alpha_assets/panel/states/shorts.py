@@ -87,6 +87,8 @@ def position_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Da
 def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
     """Return the sums over the spells that are live at each point, holder after holder.
 
+    The shares are unknown where some live report does not tell them.
+
     Args:
         spells: sorted by symbol, holder, start.
         points: sorted by symbol and session.
@@ -99,9 +101,12 @@ def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
     place_P = of_point * _FAR + points["point"].to_numpy()
     first_S = np.searchsorted(place_P, of_spell * _FAR + spells["start"].to_numpy())
     stop_S = np.searchsorted(place_P, of_spell * _FAR + spells["stop"].to_numpy())
-    ratio_S = spells["ratio"].fill_null(0.0).to_numpy()
-    shares_S = spells["shares"].fill_null(0.0).to_numpy()
+    ratio_S = spells["ratio"].to_numpy()
+    shares_S = spells["shares"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    untold_S = np.isnan(shares_S)
+    told_S = np.where(untold_S, 0.0, shares_S)
     made = {name: np.zeros(len(place_P)) for name in ("total", "n_holders", "max_holder", "shares")}
+    n_untold_P = np.zeros(len(place_P))
     # Whole symbols at a time: a sum is never put together from parts.
     edges = np.searchsorted(of_spell, np.arange(0, len(symbols) + SYMBOLS_AT_ONCE, SYMBOLS_AT_ONCE))
     for low, high in itertools.pairwise(edges.tolist()):
@@ -115,10 +120,12 @@ def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
         n = int(stop_S[low:high].max()) - base
         where = slice(base, base + n)
         made["total"][where] += np.bincount(at, ratio_S[spell], minlength=n)
-        made["shares"][where] += np.bincount(at, shares_S[spell], minlength=n)
+        made["shares"][where] += np.bincount(at, told_S[spell], minlength=n)
+        n_untold_P[where] += np.bincount(at, untold_S[spell], minlength=n)
         made["n_holders"][where] += np.bincount(at, ratio_S[spell] >= PUBLIC_FROM, minlength=n)
         np.maximum.at(made["max_holder"], at + base, ratio_S[spell])
-    return [pl.Series(name, value) for name, value in made.items()]
+    made["shares"][n_untold_P > 0] = np.nan
+    return [pl.Series(name, value).fill_nan(None) for name, value in made.items()]
 
 
 def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:

@@ -140,7 +140,8 @@ def valuation(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
         known_NDF[number[str(code)]] = told
     *figures, shares_then, day_DN = np.moveaxis(known_NDF, (2, 1), (0, 1))
     factor_DN = np.cumprod(market.factor, axis=0)
-    row_DN = np.nan_to_num(day_DN).astype(np.int64)
+    # Where no document is known any row will do: `shares_then` is unknown there, too.
+    row_DN = np.where(np.isnan(day_DN), 0, day_DN).astype(np.int64)
     shares_DN = shares_then * np.take_along_axis(factor_DN, row_DN, axis=0) / factor_DN
     made = valued(np.stack(figures), _last_known(market.bar["close"]), shares_DN)
     session_K, symbol_K = np.nonzero(market.listed())
