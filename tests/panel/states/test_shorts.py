@@ -157,12 +157,6 @@ def test_symbols_do_not_feel_each_other() -> None:
     assert states.filter(symbol="A").equals(alone)
 
 
-def test_shares_that_are_not_told_add_nothing() -> None:
-    rows = [report(0, 0.006, 2, shares=None), report(0, 0.006, 2, holder=("Y", "", ""))]
-
-    assert held(*rows, until=50)[0][4] == 100.0
-
-
 def random_reports(seed: int) -> pl.DataFrame:
     """Return reports of four holders in two symbols, some late, some corrected."""
     rng = np.random.default_rng(seed)

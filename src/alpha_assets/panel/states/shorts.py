@@ -101,7 +101,9 @@ def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
     place_P = of_point * _FAR + points["point"].to_numpy()
     first_S = np.searchsorted(place_P, of_spell * _FAR + spells["start"].to_numpy())
     stop_S = np.searchsorted(place_P, of_spell * _FAR + spells["stop"].to_numpy())
-    ratio_S = spells["ratio"].to_numpy()
+    # Every report has a ratio; one that `needed_rows` kept without its values was over, or has
+    # been replaced, before the first session that is asked for.
+    ratio_S = spells["ratio"].fill_null(0.0).to_numpy()
     shares_S = spells["shares"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     untold_S = np.isnan(shares_S)
     told_S = np.where(untold_S, 0.0, shares_S)
