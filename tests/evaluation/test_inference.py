@@ -14,6 +14,7 @@ from alpha_assets.evaluation.inference import (
     bootstrap_interval,
     honest_t,
     newey_west_variance,
+    overlapping_error,
     overlapping_mean,
     t_iid,
     t_newey_west,
@@ -182,3 +183,35 @@ def test_flat_buckets_are_seldom_called_rising() -> None:
         for world in range(150)
     ]
     assert np.mean(called) < 0.11
+
+
+def test_error_of_overlapping_values_by_hand() -> None:
+    x = np.array([1.0, 2.0, 3.0, 6.0])  # horizon 1: mean 3, squares 14, sd^2 = 14 / 3
+    g0, g1, g2 = 14 / 4, 2 / 4, (0 - 3) / 4
+    newey_west = math.sqrt((g0 + 2 * (2 / 3 * g1 + 1 / 3 * g2)) / 4)
+    plain = math.sqrt(14 / 3 / 4)  # of both other ways at horizon 1
+    assert plain > newey_west
+    quantile = 3.182446305284263  # Student, 3 degrees of freedom, 97.5 %
+    assert overlapping_error(x, 1, 0.9) == pytest.approx(plain * quantile / 1.959963984540054)
+
+
+@pytest.mark.parametrize(("horizon", "n"), [(1, 12), (5, 21), (10, 61), (20, 61), (20, 252)])
+def test_whiskers_of_overlapping_worlds_without_signal_hold_the_truth(horizon: int, n: int) -> None:
+    rng, worlds = np.random.default_rng(7), 400
+    missed = missed_by_newey_west = 0
+    for _ in range(worlds):
+        x = overlapping_null(n, horizon, rng) + 0.3
+        away = abs(x.mean() - 0.3)
+        missed += away > 1.96 * overlapping_error(x, horizon, 1.0)
+        missed_by_newey_west += away > 1.96 * math.sqrt(newey_west_variance(x, 2 * horizon))
+    assert missed <= 0.07 * worlds
+    if horizon > 1:  # the rule before: 11 to 40 worlds of 100
+        assert missed_by_newey_west > 0.1 * worlds
+
+
+def test_there_is_no_error_where_there_is_no_honest_t() -> None:
+    x = overlapping_null(14, 10, np.random.default_rng(0))
+    assert math.isnan(overlapping_error(x, 10, 1.0))  # 14 sessions, 1 stretch of 10
+    assert math.isnan(overlapping_error(x, 2, math.nan))
+    assert math.isnan(overlapping_error(np.full(50, 0.1), 2, 1.0))
+    assert math.isnan(overlapping_error(np.empty(0), 2, 1.0))

@@ -174,3 +174,20 @@ def test_regimes_are_thirds_of_trailing_volatility(world: Any) -> None:
         world.predictions, world.labels, breakdowns=Breakdowns(regimes=regimes)
     ).statistics["h1"]
     assert [row["regime"] for row in found["by_regime"]] == ["calm", "normal", "stormy", "unknown"]
+
+
+def test_break_downs_have_an_error_exactly_where_they_have_a_t(world: Any) -> None:
+    sessions = world.predictions["session"].unique().sort()
+    regimes = pl.DataFrame(
+        {"session": sessions, "regime": ["calm"] * 2 + ["normal"] * (len(sessions) - 2)}
+    )
+    found: Any = signal(
+        world.predictions, world.labels, breakdowns=Breakdowns(world.names, regimes)
+    ).statistics["h1"]
+    rows = [row for name in ("decay", "by_year", "by_month") for row in found[name]]
+    rows += [row for name in ("by_regime", "by_sector", "by_size") for row in found[name]]
+    assert all(math.isnan(row["error"]) == math.isnan(row["t"]) for row in rows)
+    assert math.isnan(found["by_regime"][0]["error"])  # two sessions bear no t
+    # Never surer than the t beside it.
+    assert all(abs(row["mean"]) / row["error"] <= 1.01 * abs(row["t"]) for row in rows[:2])
+    assert all(row["error"] > 0 for row in found["buckets"]["means"])

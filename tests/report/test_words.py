@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from alpha_assets.report.inputs import main_horizon
 from alpha_assets.report.words import bps, money, percent, plain, verdict
 
 
@@ -16,8 +17,9 @@ def told(
     simulated: bool = False,
     planted: float | None = None,
     break_even: float = 12.0,
+    interval: tuple[float | None, float | None] = (0.01, 0.05),
 ) -> list[str]:
-    rank_ic = {"mean": ic, "t": t, "low": 0.01, "high": 0.05}
+    rank_ic = {"mean": ic, "t": t, "low": interval[0], "high": interval[1]}
     share = None if planted is None or ic is None else ic / planted
     metrics: dict[str, Any] = {
         "signal": {
@@ -77,7 +79,34 @@ def test_losses_are_called_losses(sharpe: float, words: str) -> None:
 
 
 def test_inverted_signal_is_called_so() -> None:
-    assert told(ic=-0.03, t=-3.0)[0].startswith("The scores point the wrong way")
+    said = told(ic=-0.03, t=-3.0, interval=(-0.05, -0.01))
+    assert said[0].startswith("The scores point the wrong way")
+
+
+def test_more_cautious_of_t_and_interval_decides() -> None:
+    held = told(ic=0.06, t=2.4, interval=(-0.007, 0.130))[0]
+    assert held.startswith("The signal cannot be told from chance")
+    assert held.endswith("95 % interval −0.007 to 0.130, honest t 2.4; the interval holds 0.")
+    assert "the interval holds 0" in told(ic=-0.06, t=-2.4, interval=(-0.130, 0.0))[0]
+    assert told(t=1.2)[0].startswith("The signal cannot be told from chance")
+    short = told(t=3.0, interval=(None, None))[0]
+    assert short.startswith("The span is too short to judge the signal")
+    assert short.endswith("honest t 3.0, without an interval.")
+
+
+def test_verdict_is_of_the_horizon_that_is_traded() -> None:
+    short = {"rank_ic": {"mean": 0.03, "t": 3.0, "low": 0.01, "high": 0.05}}
+    long = {"rank_ic": {"mean": 0.09, "t": 0.5, "low": -0.1, "high": 0.2}}
+    metrics: dict[str, Any] = {
+        "signal": {"h2": short, "h5": long},
+        "data": {"traded_horizon": 2},
+    }
+    assert "rank IC 0.030 at 2 sessions" in verdict(metrics)[0]
+    assert not any("leak" in line for line in verdict(metrics))
+    metrics["data"]["traded_horizon"] = 5
+    assert "rank IC 0.090 at 5 sessions" in verdict(metrics)[0]
+    del metrics["data"]["traded_horizon"]
+    assert main_horizon(metrics) == 5
 
 
 def test_large_coefficient_is_suspicious_on_real_prices_only() -> None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from alpha_assets.evaluation.inference import block_length, overlapping_mean, standard_error
+from alpha_assets.evaluation.inference import block_length, overlapping_error, overlapping_mean
 from alpha_assets.evaluation.monotonicity import monotonicity
 from alpha_assets.ranks import MIN_PAIRS, average_rank
 
@@ -63,8 +63,8 @@ def buckets(
         seed: of the bootstraps.
 
     Returns:
-        `means` (records; `mean_excess` is over the mean of the session's buckets, `error` its
-        Newey-West standard error), `spread` (highest less lowest bucket), `monotonicity`.
+        `means` (records; `mean_excess` is over the mean of the session's buckets, `error` as
+        `overlapping_error` has it), `spread` (highest less lowest bucket), `monotonicity`.
     """
     n_buckets = 0 if math.isnan(n_names) else bucket_count(n_names)
     if n_buckets == 0:
@@ -91,7 +91,7 @@ def buckets(
                 "bucket": q + 1,
                 "mean_return": float(return_DQ[:, q].mean()),
                 "mean_excess": float(excess_DQ[:, q].mean()),
-                "error": standard_error(excess_DQ[:, q], horizon),
+                "error": overlapping_error(excess_DQ[:, q], horizon, phi),
             }
             for q in range(n_buckets)
         ],

@@ -13,10 +13,12 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+Z_95 = 1.959963984540054
 MIN_NONOVERLAP = 3  # values in each thinned series; with fewer a t has no meaning
 MIN_BLOCKS = 3  # an interval from fewer blocks would be read off the blocks themselves
 N_BOOTSTRAP = 1_999  # so that the 2.5 % quantile is an order statistic
@@ -44,10 +46,37 @@ def newey_west_variance(x_D: Array, lag: int) -> float:
     return total / n / n
 
 
-def standard_error(x_D: Array, horizon: int) -> float:
-    """Return the Newey-West standard error of a mean of overlapping values (lag 2 h)."""
-    variance = newey_west_variance(x_D, 2 * horizon)
-    return math.sqrt(variance) if variance >= 0 else math.nan
+def overlapping_error(x_D: Array, horizon: int, phi: float) -> float:
+    """Return the error of a mean of overlapping values: mean ± 1.96 errors holds 95 worlds in 100.
+
+    error = max(s_nw, s_vif, s_apart) * q / 1.96, with s_nw the Newey-West standard error
+    (lag 2 h), s_vif = sqrt(variance inflation) * sd / sqrt(n), s_apart the standard error of
+    every h-th session, averaged over the h starts: the three behind `honest_t`.  q is Student's
+    97.5 % quantile at n / h - 1 degrees of freedom, the stretches that do not overlap less one:
+    with a normal quantile three of them miss the true mean in 12 worlds of 100.
+
+    Args:
+        x_D: one value per session, in order, none of them NaN.
+        horizon: sessions that a label spans.
+        phi: rank autocorrelation of the score, for the variance inflation.
+
+    Returns:
+        A half-width over 1.96 in units of x; NaN exactly where the honest t is.
+    """
+    n = len(x_D)
+    t_all = (
+        t_newey_west(x_D, 2 * horizon),
+        t_variance_inflation(x_D, phi, horizon),
+        t_nonoverlapping(x_D, horizon),
+    )
+    if math.isnan(honest_t(*t_all)):
+        return math.nan
+    inflated = float(x_D.var(ddof=1)) / n * variance_inflation(phi, horizon)
+    thinned = [x_D[start::horizon] for start in range(horizon)]
+    apart = float(np.mean([thin_D.std(ddof=1) / math.sqrt(len(thin_D)) for thin_D in thinned]))
+    newey_west = math.sqrt(newey_west_variance(x_D, 2 * horizon))
+    quantile = float(stdtrit(n / horizon - 1, (1 + CONFIDENCE) / 2))
+    return max(newey_west, math.sqrt(inflated), apart) * quantile / Z_95
 
 
 def t_newey_west(x_D: Array, lag: int) -> float:

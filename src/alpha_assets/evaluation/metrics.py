@@ -41,6 +41,7 @@ class DataFacts:
         features_lost: feed -> features that its absence costs.
         sectors_static: whether sectors are undated.
         notes: further sentences that a reader must know.
+        traded_horizon: sessions, of the scores that the portfolio holds; None: not known.
     """
 
     market: str
@@ -59,6 +60,7 @@ class DataFacts:
     features_lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sectors_static: bool = False
     notes: tuple[str, ...] = ()
+    traded_horizon: int | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ def _data(inputs: EvaluationInputs, bill: Mapping[str, object]) -> dict[str, obj
         "data_hash": facts.data_hash,
         "code_version": facts.code_version,
         "seed": facts.seed,
+        "traded_horizon": facts.traded_horizon,
         "source": facts.source,
         "simulated": facts.simulated,
         "basis": facts.basis,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.buckets import buckets
 from alpha_assets.evaluation.inference import (
+    overlapping_error,
     overlapping_mean,
-    standard_error,
     variance_inflation,
 )
 from alpha_assets.ranks import MIN_PAIRS, average_rank, rank_ic
@@ -201,7 +201,7 @@ def _short(ic_D: Array, horizon: int, phi: float) -> Record:
     ic_D = ic_D[~np.isnan(ic_D)]
     whole = overlapping_mean(ic_D, horizon, phi, seed=0)
     row = {name: whole[name] for name in ("mean", "sd", "t", "n_sessions")}
-    return row | {"error": standard_error(ic_D, horizon)}
+    return row | {"error": overlapping_error(ic_D, horizon, phi)}
 
 
 def _broken_down(

@@ -61,5 +61,11 @@ def horizons(metrics: Mapping[str, object]) -> list[int]:
 
 
 def main_horizon(metrics: Mapping[str, object]) -> int | None:
-    """Return the horizon that charts and verdict speak of: the longest, as in the split."""
-    return max(horizons(metrics), default=None)
+    """Return the horizon that charts and verdict speak of: the one that the book trades.
+
+    The longest one where the document does not name it, or has no figures of it.
+    """
+    traded, predicted = at(metrics, "data", "traded_horizon"), horizons(metrics)
+    return (
+        traded if isinstance(traded, int) and traded in predicted else max(predicted, default=None)
+    )

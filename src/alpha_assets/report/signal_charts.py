@@ -4,7 +4,6 @@ import altair as alt
 import polars as pl
 
 from alpha_assets.report.figure import (
-    Z_95,
     Figure,
     Row,
     inline,
@@ -22,6 +21,7 @@ from alpha_assets.report.inputs import ReportInputs, at, horizons, main_horizon,
 BPS = 1e-4
 QUARTER, MONTH = 63, 21  # sessions of a rolling mean; the short one for short spans
 HEIGHT = 230
+WHISKERS = "whiskers: 95 %, overlap allowed for; none where the span is too short for them."
 
 
 def rolling_ic(inputs: ReportInputs) -> Figure:
@@ -69,13 +69,11 @@ def buckets(inputs: ReportInputs) -> Figure:
     rows = [
         {
             "bucket": row["bucket"],
-            "mean": mean / BPS,
-            "low": (mean - Z_95 * error) / BPS,
-            "high": (mean + Z_95 * error) / BPS,
+            **interval({"mean": mean / BPS, "error": None if error is None else error / BPS}),
         }
         for row in records(inputs.metrics, "signal", f"h{horizon}", "buckets", "means")
         if (mean := number(row, "mean_excess")) is not None
-        and (error := number(row, "error")) is not None
+        for error in [number(row, "error")]
     ]
     chart = None
     if rows:
@@ -90,8 +88,7 @@ def buckets(inputs: ReportInputs) -> Figure:
         whiskers = base.mark_rule(style="whisker").encode(y="low:Q", y2="high:Q", tooltip=tips)
         chart = alt.layer(bars, whiskers).properties(height=HEIGHT, width="container")
     caption = (
-        f"Mean {horizon}-session return of each bucket over the cross-section's, in bps; "
-        "whiskers: 95 % (Newey-West)."
+        f"Mean {horizon}-session return of each bucket over the cross-section's, in bps; {WHISKERS}"
     )
     return Figure("buckets", "Return by score bucket", caption, chart)
 
@@ -133,7 +130,7 @@ def decay(inputs: ReportInputs) -> Figure:
         whiskers = base.mark_rule().encode(y="low:Q", y2="high:Q", tooltip=tips)
         chart = alt.layer(level_line([{"level": 0.0}], "zero"), whiskers, points)
         chart = chart.properties(height=HEIGHT, width="container")
-    caption = "Mean rank IC with returns over other holding times; whiskers: 95 % (Newey-West)."
+    caption = f"Mean rank IC with returns over other holding times; {WHISKERS}"
     return Figure("decay", "Decay", caption, chart)
 
 
@@ -162,7 +159,7 @@ def groups(inputs: ReportInputs) -> Figure:
         whiskers = base.mark_rule().encode(x="low:Q", x2="high:Q", tooltip=tips)
         zero = alt.Chart(inline([{"level": 0.0}])).mark_rule(style="zero").encode(x="level:Q")
         chart = alt.layer(zero, whiskers, points).properties(height=alt.Step(20), width="container")
-    caption = f"Mean rank IC, horizon {horizon}; sector and size within the group; whiskers: 95 %."
+    caption = f"Mean rank IC, horizon {horizon}; sector and size within the group; {WHISKERS}"
     return Figure("groups", "Where it held", caption, chart)
 
 

@@ -64,11 +64,17 @@ def _signal_verdict(metrics: Mapping[str, object]) -> str:
     size = f"mean rank IC {plain(mean, 3)} at {horizon} sessions{between}"
     if t is None:
         return f"The span is too short to judge the signal: {size}, without an honest t."
-    if t >= CLEAR:
-        return f"The scores carry information: {size}, honest t {plain(t, 1)}."
-    if t <= -CLEAR:
-        return f"The scores point the wrong way: {size}, honest t {plain(t, 1)}."
-    return f"The signal cannot be told from chance: {size}, honest t {plain(t, 1)}."
+    size += f", honest t {plain(t, 1)}"
+    if abs(t) < CLEAR:
+        return f"The signal cannot be told from chance: {size}."
+    # The more cautious of t and interval decides.
+    if low is None or high is None:
+        return f"The span is too short to judge the signal: {size}, without an interval."
+    if low <= 0 <= high:
+        return f"The signal cannot be told from chance: {size}; the interval holds 0."
+    if t > 0:
+        return f"The scores carry information: {size}."
+    return f"The scores point the wrong way: {size}."
 
 
 def _planted_verdict(metrics: Mapping[str, object]) -> list[str]:

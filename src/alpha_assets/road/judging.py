@@ -189,6 +189,7 @@ def facts(road: Road, data_hash: str) -> DataFacts:
         feeds_off=market.feeds_off,
         sectors_static=sectors_are_static(road),
         notes=tuple(notes),
+        traded_horizon=recipe.spec.portfolio.horizon,
     )
 
 
