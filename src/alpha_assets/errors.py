@@ -4,6 +4,7 @@
     ├── BadInput (ValueError)        what the user gave cannot be right; the CLI exits with 2
     │   ├── SpecError                a market, a recipe or an override
     │   ├── FeedError                raw rows, or a folder that holds them
+    │   │   └── Unreachable          a server gave no usable answer; worth another try later
     │   ├── RangeError               dates, sessions, months
     │   ├── SourceMismatch           raw rows of another source are already stored there
     │   ├── MissingOutput            a stage that has not been made yet
@@ -31,6 +32,10 @@ class SpecError(BadInput):
 
 class FeedError(BadInput):
     """Raw rows that cannot be right, or a folder of them that cannot be read."""
+
+
+class Unreachable(FeedError):
+    """No usable answer came from a server after the last try: the network, not the input."""
 
 
 class RangeError(BadInput):

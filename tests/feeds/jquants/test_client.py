@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tests.feeds.jquants.conftest import KEY, StandingClock
 
-from alpha_assets.errors import FeedError
+from alpha_assets.errors import FeedError, Unreachable
 from alpha_assets.feeds.jquants import ApiKey, Reply
+from alpha_assets.feeds.jquants import client as asking
 from alpha_assets.feeds.jquants.client import Client, NotEntitled, WrongKey
 from alpha_assets.feeds.jquants.limiter import Limiter
 from alpha_assets.feeds.jquants.transport import TransportFailure
@@ -191,3 +192,118 @@ def test_an_answer_of_another_form_is_named(make: Make) -> None:
     client, _ = make([Reply(200, b'{"daily_quotes": []}', {})])
     with pytest.raises(FeedError, match="no list of rows under `data`"):
         client.rows("/x", {})
+
+
+def slow_down(status: int, **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, b'{"message": "slow"}', named)
+
+
+@pytest.mark.parametrize(
+    ("headers", "waited"),
+    [
+        ({"Retry_After": "300"}, 300),  # longer than two minutes, as asked
+        ({"retry_after": "300"}, 300),  # names of headers have no case
+        ({"Retry_After": "Fri, 06 Nov 2020 14:35:00 GMT"}, 300),  # five minutes after EVENING
+        ({"Retry_After": "30"}, 60),  # never shorter than our own pause
+        ({"Retry_After": "Fri, 06 Nov 2020 14:00:00 GMT"}, 60),  # already over
+        ({"Retry_After": "\u00b2"}, 60),  # a digit to Python's isdigit, not to float
+        ({"Retry_After": "soon"}, 60),
+        ({"Retry_After": "Fri, 99 Nov 99999999999999 99:00:00 GMT"}, 60),
+        ({}, 60),
+    ],
+)
+def test_a_429_waits_for_as_long_as_it_asks(
+    make: Make, clock: StandingClock, headers: dict[str, str], waited: float
+) -> None:
+    client, _ = make([slow_down(429, **headers), page([ONE])])
+    assert client.rows("/x", {}) == [ONE]
+    assert clock.waits == [waited]
+
+
+def test_a_503_waits_for_as_long_as_it_asks(make: Make, clock: StandingClock) -> None:
+    client, _ = make([slow_down(503, Retry_After="77"), slow_down(503), page([ONE])])
+    assert client.rows("/x", {}) == [ONE]
+    assert clock.waits == [77, 10]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_a_day_is_left_to_the_user(make: Make, status: int) -> None:
+    client, _ = make([slow_down(status, Retry_After="86400")])
+    with pytest.raises(Unreachable, match=r"asks for 86,400 s without a request"):
+        client.rows("/x", {})
+
+
+def test_empty_pages_without_end_are_an_error(make: Make) -> None:
+    client, transport = make([page([], f"key {n}") for n in range(100)])
+    with pytest.raises(FeedError, match="10 empty pages in a row, each naming a further one"):
+        client.rows("/x", {})
+    assert len(transport.asked) == 10
+
+
+def test_an_empty_page_between_full_ones_is_no_fault(make: Make) -> None:
+    client, _ = make([page([ONE], "a"), page([], "b"), page([TWO])])
+    assert client.rows("/x", {}) == [ONE, TWO]
+
+
+def test_pages_and_rows_without_end_are_errors(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "N_PAGES_AT_MOST", 20)
+    monkeypatch.setattr(asking, "N_ROWS_AT_MOST", 50)
+    client, _ = make([page([{"Code": str(n)}], f"key {n}") for n in range(100)])
+    with pytest.raises(FeedError, match="more than 20 pages"):
+        client.rows("/x", {})
+    client, _ = make([page([{"C": f"{n} {k}"} for k in range(30)], f"key {n}") for n in range(9)])
+    with pytest.raises(FeedError, match="more than 50 rows for one query"):
+        client.rows("/x", {})
+
+
+DEEP = b"[" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (DEEP + b"]" * 200_000, "nested too deep"),
+        (b'{"data": [{"C": ' + DEEP + b"]" * 200_000 + b"}]}", "nested too deep"),
+        (b'{"data": [], "pagination_key": ["a"]}', "pagination_key is no text but list"),
+        (b'{"data": [], "pagination_key": {"a": 1}}', "pagination_key is no text but dict"),
+        (b'{"data": [], "pagination_key": true}', "pagination_key is no text but bool"),
+    ],
+    ids=["deep", "deep value", "list", "object", "flag"],
+)
+def test_hostile_answers_end_in_words(make: Make, body: bytes, words: str) -> None:
+    client, _ = make([Reply(200, body, {})] * 30)
+    with pytest.raises(FeedError, match=words):
+        client.rows("/x", {})
+
+
+def test_an_error_nested_deep_ends_in_words(make: Make) -> None:
+    client, _ = make([Reply(400, DEEP, {})])
+    with pytest.raises(FeedError, match="refused with status 400"):
+        client.rows("/x", {})
+
+
+def test_control_characters_of_a_server_are_not_printed(make: Make) -> None:
+    client, _ = make([says(400, "a\x1b[31mred\nline")])
+    with pytest.raises(FeedError, match=r"a \[31mred line"):
+        client.rows("/x", {})
+
+
+def test_a_page_longer_than_the_bound_is_not_parsed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "JSON_BYTES", 100)
+    client, _ = make([page([{"Code": "1" * 200}])] * 5)
+    with pytest.raises(FeedError, match="the answer is longer than 100 bytes"):
+        client.rows("/x", {})
+
+
+def test_a_file_of_history_that_unpacks_without_end_is_an_error(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "FILE_BYTES", 1_000)
+    address = Reply(200, b'{"url": "https://files.test/a"}', {})
+    bomb = Reply(200, gzip.compress(b"A\n" + b"1\n" * 10_000), {})
+    client, _ = make([address, bomb] * 5)
+    with pytest.raises(Unreachable, match="unpacks to more than 1,000 bytes"):
+        client.bulk_rows("f")

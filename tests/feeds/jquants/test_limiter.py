@@ -117,3 +117,15 @@ def test_a_clock_that_was_put_back_closes_the_bucket_for_a_minute_at_most(
 def test_a_state_file_that_is_not_whole_counts_as_new(tmp_path: Path, clock: StandingClock) -> None:
     (tmp_path / "requests.json").write_text('{"all": [1.0,')
     assert Limiter.of_plan("free", tmp_path, clock).try_take("/a") == 0
+
+
+def test_a_pause_of_five_minutes_lasts_five_minutes(tmp_path: Path, clock: StandingClock) -> None:
+    limiter = Limiter.of_plan("standard", tmp_path, clock)
+    limiter.pause(300)
+    assert limiter.try_take("/a") == 300
+    clock.sleep(200)
+    assert limiter.try_take("/a") == 100
+    limiter.pause(60)  # a shorter one does not end it
+    assert limiter.try_take("/a") == 100
+    clock.time -= timedelta(hours=5)  # the clock is put back: no longer than the pause itself
+    assert limiter.try_take("/a") == 300

@@ -1,10 +1,12 @@
 """Whatever goes wrong on the way, the source reads the same rows."""
 
+import socket
+
 import pytest
 from polars.testing import assert_frame_equal
 from tests.feeds.jquants.conftest import Read, Serve, StandingClock
 
-from alpha_assets.feeds.server import Fault, Faults
+from alpha_assets.feeds.server import Fault, Faults, app
 from alpha_assets.feeds.server.faults import Kind
 from alpha_assets.feeds.sim import SimSource
 
@@ -38,3 +40,15 @@ def test_a_script_is_used_up_in_its_order() -> None:
     faults = Faults([Fault("error", times=1, after=1), Fault("cut", path="/b")])
     met = [faults.meet(path, False) for path in ("/a", "/b", "/a", "/b")]
     assert met == [None, "error", None, "cut"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v2/x HTTP/1.1\r\nHost: half"], ids=["silent", "half"])
+def test_a_connection_that_says_nothing_is_closed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    assert 0 < (app._Handler.timeout or 0) <= 30  # seconds; shorter here only for the test
+    monkeypatch.setattr(app._Handler, "timeout", 0.1)
+    server = serve()
+    with socket.create_connection((server.host, server.server_port), timeout=20) as half_open:
+        half_open.sendall(sent)
+        assert half_open.recv(1) == b""  # closed by the server, not by this socket's time-out

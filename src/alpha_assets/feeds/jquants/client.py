@@ -4,28 +4,40 @@ Source: the API's documentation of status codes and rate limits.
 """
 
 import csv
-import gzip
 import hashlib
 import io
 import json
 import logging
-import zlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from alpha_assets.errors import FeedError
+from alpha_assets.errors import FeedError, Unreachable
 from alpha_assets.feeds.jquants.clock import Clock
 from alpha_assets.feeds.jquants.key import VARIABLE, ApiKey
 from alpha_assets.feeds.jquants.limiter import Limiter
-from alpha_assets.feeds.jquants.transport import Reply, Transport, TransportFailure
+from alpha_assets.feeds.jquants.transport import (
+    Reply,
+    Transport,
+    TransportFailure,
+    unpacked_gzip,
+)
 
 log = logging.getLogger(__name__)
 
 BACK_OFF_SECONDS = (5.0, 10.0, 20.0, 40.0)  # before the second, third, ... try
 PAUSE_SECONDS = (60.0, 90.0, 120.0, 120.0, 120.0)  # after the first, second, ... 429 in a row
 WRONG_KEY = "The incoming api key is invalid"
-N_PAGES_AT_MOST = 10_000  # of one query; an endless chain of keys is a fault of the server
+# Bounds of one query: an endless chain of pages is a fault of the server.
+N_PAGES_AT_MOST = 2_000
+N_EMPTY_PAGES_AT_MOST = 10  # in a row
+N_ROWS_AT_MOST = 2_000_000
+JSON_BYTES = 32 * 2**20  # of one page; the API's gateway sends a third of it at most
+FILE_BYTES = 256 * 2**20  # of one file of history, unpacked
+LONGEST_WAIT = 900.0  # seconds that a server may ask for; longer is for the user to decide
 N_MESSAGE = 200  # characters of a server's message that are repeated
 
 # A value as it was written: text, numbers and flags alike; null stays null.
@@ -79,7 +91,8 @@ class Client:
         Raises:
             NotEntitled: the plan does not include it.
             WrongKey: the key is not known.
-            FeedError: the query is refused, or no usable answer came after the last try.
+            FeedError: the query is refused, or its answer has no end.
+            Unreachable: no usable answer came after the last try.
         """
         for wait in (*BACK_OFF_SECONDS, None):
             try:
@@ -122,23 +135,37 @@ class Client:
         keys: set[str] = set()
         pages: set[bytes] = set()
         query = dict(params)
-        while True:
+        empty = 0
+        for _ in range(N_PAGES_AT_MOST):
             payload = self._payload(path, query)
             page = _rows_of(payload)
             print_ = hashlib.blake2b(repr(page).encode(), digest_size=16).digest()
-            key = payload.get("pagination_key") or ""
+            key = _key_of(payload)
             if (page and print_ in pages) or key in keys:
                 raise _Unusable("a page came twice")
-            if len(pages) > N_PAGES_AT_MOST:
-                raise FeedError(f"{_words(path, params)}: more than {N_PAGES_AT_MOST} pages")
             pages.add(print_)
             rows += page
             self.tally.pages += 1
             self.tally.rows += len(page)
             if not key:
                 return rows
+            empty = 0 if page else empty + 1
+            if empty >= N_EMPTY_PAGES_AT_MOST:
+                raise FeedError(
+                    f"{_words(path, params)}: {empty} empty pages in a row, each naming a further "
+                    "one; the server does not come to an end. What came before is kept"
+                )
+            if len(rows) > N_ROWS_AT_MOST:
+                raise FeedError(
+                    f"{_words(path, params)}: more than {N_ROWS_AT_MOST:,} rows for one query; the "
+                    "server does not come to an end. What came before is kept"
+                )
             keys.add(key)
             query = {**params, "pagination_key": key}
+        raise FeedError(
+            f"{_words(path, params)}: more than {N_PAGES_AT_MOST:,} pages; the server does not "
+            "come to an end. What came before is kept"
+        )
 
     def _payload(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Return the object that answers one request."""
@@ -159,28 +186,56 @@ class Client:
                 if reply.status < 500:
                     raise self._refusal(path, params, reply)
                 words = f"status {reply.status}: {self._message(reply)}"
+                asked_to_wait = self._asked_to_wait(path, reply)
             except (TransportFailure, _Unusable) as problem:
-                words = self.key.hidden_in(str(problem))
+                words, asked_to_wait = self.key.hidden_in(str(problem)), 0.0
             wait = BACK_OFF_SECONDS[failures] if failures < len(BACK_OFF_SECONDS) else None
             failures += 1
-            self._back_off(_words(path, params), words, wait)
+            self._back_off(_words(path, params), words, wait and max(wait, asked_to_wait))
 
     def _too_much(self, path: str, reply: Reply, throttled: int) -> None:
-        """Let everybody pause after a 429; the vendor's answer says not for how long."""
+        """Block every process that shares the limiter after a 429, for as long as it asks."""
         self.tally.throttled += 1
         if throttled >= len(PAUSE_SECONDS):
-            raise FeedError(
+            raise Unreachable(
                 f"{path}: still too many requests after {throttled} pauses; another program may "
                 "be using the same key. Wait some minutes and run again: what came is kept"
             )
-        named = reply.headers.get("Retry-After", "")
-        seconds = max(PAUSE_SECONDS[throttled], float(named) if named.isdigit() else 0.0)
+        seconds = max(PAUSE_SECONDS[throttled], self._asked_to_wait(path, reply))
         log.warning("%s: too many requests; pausing %g s", path, seconds)
         self.limiter.pause(seconds)
 
+    def _asked_to_wait(self, path: str, reply: Reply) -> float:
+        """Return the seconds of a `Retry-After` header, a number or a date; 0 without one.
+
+        Raises:
+            Unreachable: it is longer than a program should sleep for.
+
+        Source: RFC 9110, section 10.2.3.
+        """
+        named = (reply.header("Retry-After") or "").strip()
+        seconds = 0.0
+        if re.fullmatch("[0-9]{1,9}", named):
+            seconds = float(named)
+        elif named:
+            try:
+                until = parsedate_to_datetime(named)
+            except (ValueError, TypeError, IndexError, OverflowError):
+                log.warning("%s: Retry-After %r is neither seconds nor a date", path, named[:60])
+            else:
+                until = until.replace(tzinfo=until.tzinfo or UTC)
+                seconds = max((until - self.clock.now()).total_seconds(), 0.0)
+        if seconds > LONGEST_WAIT:
+            raise Unreachable(
+                f"{path}: status {reply.status}, and the server asks for {seconds:,.0f} s without "
+                f"a request; waiting {LONGEST_WAIT:,.0f} s at most, run again after that: what "
+                "came before is kept"
+            )
+        return seconds
+
     def _back_off(self, what: str, words: str, wait: float | None) -> None:
         if wait is None:
-            raise FeedError(
+            raise Unreachable(
                 f"{what}: no usable answer after {len(BACK_OFF_SECONDS) + 1} tries ({words}); "
                 "run again later: what came before is kept"
             )
@@ -201,21 +256,26 @@ class Client:
 
     def _message(self, reply: Reply) -> str:
         """Return what an error says, as far as it can be repeated."""
-        text = reply.body.decode("utf-8", errors="replace")
+        text = reply.body[: 16 * N_MESSAGE].decode("utf-8", errors="replace")
         try:
-            found = json.loads(text)
-            text = str(found["message"]) if isinstance(found, dict) else text
-        except (ValueError, KeyError):
-            pass
-        return self.key.hidden_in(text)[:N_MESSAGE] or "no message"
+            found = json.loads(text).get("message")
+            text = found if isinstance(found, str) else text
+        except (ValueError, AttributeError, RecursionError):
+            pass  # not the documented form: the text itself says more than nothing
+        text = self.key.hidden_in(text)
+        return "".join(c if c.isprintable() else " " for c in text)[:N_MESSAGE] or "no message"
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
     """Return a JSON object, numbers as the text that stood there."""
+    if len(body) > JSON_BYTES:
+        raise _Unusable(f"the answer is longer than {JSON_BYTES:,} bytes")
     try:
         found = json.loads(body, parse_float=str, parse_int=str, parse_constant=_no_number)
     except (ValueError, UnicodeDecodeError):
         raise _Unusable("the answer is not JSON") from None
+    except RecursionError:
+        raise _Unusable("the answer is JSON, nested too deep") from None
     if not isinstance(found, dict):
         raise _Unusable("the answer is no JSON object")
     return found
@@ -232,17 +292,31 @@ def _rows_of(payload: Mapping[str, Any]) -> list[Row]:
     return [{name: _text(value) for name, value in row.items()} for row in data]
 
 
+def _key_of(payload: Mapping[str, Any]) -> str:
+    """Return the key of the next page, empty on the last one."""
+    key = payload.get("pagination_key")
+    if key is None or isinstance(key, str):
+        return key or ""
+    raise _Unusable(f"pagination_key is no text but {type(key).__name__}")
+
+
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)  # flags, and objects such as PubReason
+    try:
+        return json.dumps(value, ensure_ascii=False)  # flags, and objects such as PubReason
+    except RecursionError:
+        raise _Unusable("the answer is JSON, nested too deep") from None
 
 
 def _csv_rows(body: bytes) -> list[Row]:
+    content = unpacked_gzip(body, FILE_BYTES)
     try:
-        text = gzip.decompress(body).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
-        raise _Unusable("the file is not whole") from None
+        text = content.decode("utf-8-sig") if content is not None else None
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise _Unusable("the file is not whole")
     reader = csv.DictReader(io.StringIO(text), restval=None, strict=True)
     try:
         rows = list(reader)

@@ -61,7 +61,7 @@ class Limiter:
                 name: [min(stamp, now) for stamp in state.get(name, []) if stamp > now - MINUTE]
                 for name in self.limits
             }
-            pause = min(max(state.get("pause", [0.0])[0] - now, 0.0), 2 * MINUTE)
+            pause = _pause_left(state, now)
             waits = [pause]
             for name in buckets:
                 if len(taken[name]) >= self.limits[name]:
@@ -71,16 +71,16 @@ class Limiter:
                 for name in buckets:
                     taken[name].append(now)
             state.update(taken)
-            state.pop("pause", None)
-            if pause > 0:
-                state["pause"] = [now + pause]
+            if pause <= 0:
+                state.pop("pause", None)
             return wait
 
     def pause(self, seconds: float) -> None:
-        """Let nobody who shares the folder ask for some time: the server said it was too much."""
+        """After HTTP 429, block every process that shares this rate limiter for `seconds`."""
         with self._state() as state:
-            until = self.clock.now().timestamp() + seconds
-            state["pause"] = [max(until, state.get("pause", [0.0])[0])]
+            now = self.clock.now().timestamp()
+            if seconds > _pause_left(state, now):
+                state["pause"] = [now + seconds, now]
 
     @contextmanager
     def _state(self) -> Iterator[State]:
@@ -95,6 +95,15 @@ class Limiter:
                 draft = path.with_suffix(f".{os.getpid()}.draft")
                 draft.write_text(json.dumps(state), encoding="utf-8")
                 draft.replace(path)
+
+
+def _pause_left(state: State, now: float) -> float:
+    """Return the seconds that are left of a pause: of its own length at most.
+
+    A clock that was put back makes a pause begin anew; it makes none longer.
+    """
+    until, since = (*state.get("pause", []), 0.0, 0.0)[:2]
+    return max(min(until - now, until - since), 0.0)
 
 
 def _read(path: Path) -> State:

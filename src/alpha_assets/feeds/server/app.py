@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 PAGE_SIZE = 1_000  # rows
 LONGEST_HANG = 600.0  # seconds
+IDLE_SECONDS = 15.0  # a connection that says nothing for so long is closed
 
 
 class Server(ThreadingHTTPServer):
@@ -134,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: Server
+    # Of every read and write: without it a client that opens a connection and sends nothing, or
+    # half a request, holds a thread for as long as it likes.
+    timeout = IDLE_SECONDS
     # Without this the second packet of an answer waits for the client's acknowledgement.
     disable_nagle_algorithm = True
 
