@@ -3,6 +3,7 @@
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
+import exchange_calendars
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from alpha_assets.calendar import (
     next_month,
 )
 from alpha_assets.errors import RangeError, SpecError
+from alpha_assets.spec import digest, parse_spec
 
 TOKYO_SPEC = CalendarSpec(
     exchange="XTKS", zone="Asia/Tokyo", decision_time=time(8, 30), sessions_per_year=245
@@ -150,6 +152,119 @@ def test_an_unknown_exchange_or_zone_is_named() -> None:
         Calendar.load(TOKYO_SPEC.model_copy(update={"exchange": "XXXX"}))
     with pytest.raises(SpecError, match=r"calendar\.zone = 'Tokyo' is not a time zone"):
         Calendar.load(TOKYO_SPEC.model_copy(update={"zone": "Tokyo"}))
+    with pytest.raises(SpecError, match=r"calendar\.zone = 'America' is not a time zone"):
+        Calendar.load(TOKYO_SPEC.model_copy(update={"zone": "America"}))  # a folder of zones
+
+
+def loaded_or_refused(exchange: str) -> Calendar | str:
+    """The calendar of an exchange, or the words with which it is refused."""
+    try:
+        return Calendar.load(TOKYO_SPEC.model_copy(update={"exchange": exchange}))
+    except SpecError as error:
+        return str(error)
+
+
+STUMBLES = ("ASEX", "XBSE", "XBEL", "XCYS", "XTAE")  # with the pinned pandas
+
+
+@pytest.mark.parametrize("exchange", STUMBLES)
+def test_an_exchange_that_the_library_cannot_make_is_refused_by_name(exchange: str) -> None:
+    """The library's own errors; where a later version makes the calendar, it must load."""
+    found = loaded_or_refused(exchange)
+    if isinstance(found, Calendar):
+        assert len(found.sessions) > 1000
+    else:
+        library = f"exchange_calendars {exchange_calendars.__version__}"
+        assert found.startswith(f"calendar.exchange = '{exchange}': {library} cannot make")
+        assert "\n" not in found
+
+
+@pytest.mark.slow
+def test_every_calendar_of_the_library_loads_or_is_refused_by_name() -> None:
+    for exchange in exchange_calendars.get_calendar_names(include_aliases=False):
+        found = loaded_or_refused(exchange)
+        if isinstance(found, Calendar):
+            assert (np.diff(found.sessions).astype(int) > 0).all()
+            assert (np.diff(found.decisions).astype("int64") > 0).all()
+        else:
+            assert exchange in STUMBLES
+            assert f"calendar.exchange = {exchange!r}" in found
+
+
+def changed(**days: tuple[date, ...]) -> Calendar:
+    return Calendar.load(TOKYO_SPEC.model_copy(update=days))
+
+
+def test_a_market_may_add_a_saturday_and_remove_a_phantom_session() -> None:
+    saturday, phantom = date(2024, 1, 20), date(2023, 9, 1)  # a Friday that Tokyo held
+    mended = changed(extra_sessions=(saturday,), closed=(phantom,))
+    assert mended.is_session([saturday, phantom]).tolist() == [True, False]
+    assert len(mended.sessions) == len(TOKYO.sessions)
+    assert as_date(mended.after("2024-01-19")) == saturday
+    assert as_date(mended.after(saturday)) == date(2024, 1, 22)
+    assert as_date(mended.after("2023-08-31")) == date(2023, 9, 4)
+    # 08:30 in Tokyo is 23:30 UTC of the day before, on a Saturday as well.
+    assert mended.decision(saturday) == utc("2024-01-19T23:30")
+    # Friday's bar, public at 16:30, is usable on the Saturday; the Saturday's on Monday.
+    assert effective_session(mended, TOKYO.instant("2024-01-19", time(16, 30))) == saturday
+    assert effective_session(mended, TOKYO.instant(saturday, time(16, 30))) == date(2024, 1, 22)
+    # Friday to Saturday is one night, Saturday to Monday two: three before as well.
+    nights = mended.nights()
+    number = int(mended.index_of(saturday))
+    assert (nights[number - 1], nights[number]) == (1, 2)
+
+
+def test_a_day_that_a_market_removes_was_announced_and_not_held() -> None:
+    # So rows of vendors that list the day without a price are known for what they are.
+    mended = changed(closed=(date(2023, 9, 1),))
+    assert mended.halts.astype(str).tolist() == ["2020-10-01", "2023-09-01"]
+    assert mended.follows_halt(["2023-09-04", "2023-09-05"]).tolist() == [True, False]
+    held_after_all = changed(extra_sessions=(date(2020, 10, 1),))
+    assert not len(held_after_all.halts)
+
+
+def test_the_first_session_of_a_month_or_week_may_be_one_that_a_market_adds() -> None:
+    sunday = date(2023, 10, 1)  # October's first session is Monday the 2nd otherwise
+    mended = changed(extra_sessions=(sunday,))
+    assert as_date(mended.month_sessions("2023-10")[0]) == sunday
+    asked = [sunday, date(2023, 10, 2)]
+    assert mended.rebalances(asked, "monthly").tolist() == [True, False]
+    assert mended.rebalances(asked, "weekly").tolist() == [False, True]  # the ISO week's last day
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        ({"extra_sessions": (date(2024, 1, 19),)}, "2024-01-19: a session of the exchange already"),
+        ({"extra_sessions": (date(1985, 1, 5),)}, "1985-01-05: the calendar of XTKS is known from"),
+        ({"closed": (date(2024, 1, 20),)}, "closed: 2024-01-20: no session that could be removed"),
+    ],
+)
+def test_a_change_that_changes_nothing_is_refused(
+    days: dict[str, tuple[date, ...]], words: str
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        changed(**days)
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        {"closed": ["2024-01-19", "2024-01-19"]},
+        {"closed": ["2024-01-20"], "extra_sessions": ["2024-01-20"]},
+    ],
+)
+def test_a_day_named_twice_is_refused(days: dict[str, list[str]]) -> None:
+    table = {**TOKYO_SPEC.model_dump(mode="json"), **days}
+    with pytest.raises(SpecError, match=r"mini.toml: .* stands twice in extra_sessions and closed"):
+        parse_spec(table, CalendarSpec, origin="mini.toml")
+
+
+def test_each_change_of_the_sessions_changes_what_is_named_by_them() -> None:
+    mended = changed(extra_sessions=(date(2024, 1, 20),), closed=(date(2023, 9, 1),))
+    assert mended.identity == "XTKS +2024-01-20 -2023-09-01"
+    assert TOKYO.identity == "XTKS"
+    assert digest(TOKYO_SPEC) != digest(TOKYO_SPEC.model_copy(update={"closed": mended.closed}))
 
 
 def test_the_calendar_does_not_depend_on_the_day_it_is_loaded() -> None:

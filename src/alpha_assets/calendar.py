@@ -5,16 +5,18 @@ effective at the first session whose decision instant is at or after it; that th
 one session is usable from the next is a consequence, not a shift by one.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.spec import Spec
@@ -33,12 +35,28 @@ RebalanceRule = Literal["weekly", "monthly"]
 
 
 class CalendarSpec(Spec):
-    """Declared under `[calendar]` in a market."""
+    """Declared under `[calendar]` in a market.
+
+    `extra_sessions` and `closed` mend what the calendar library does not know: a session held on
+    a Saturday, a day that it counts and on which the exchange never opened.
+    """
 
     exchange: str
     zone: str
     decision_time: time
     sessions_per_year: float = Field(gt=200, lt=366)
+    extra_sessions: tuple[date, ...] = ()
+    closed: tuple[date, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_no_day_twice(self) -> Self:
+        days = sorted((*self.extra_sessions, *self.closed))
+        twice = next((a for a, b in pairwise(days) if a == b), None)
+        if twice is not None:
+            raise ValueError(
+                f"{twice} stands twice in extra_sessions and closed together; name each day once"
+            )
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +69,24 @@ class Calendar:
     sessions: Dates
     decisions: Instants
     sessions_per_year: float
+    extra: tuple[date, ...] = ()  # sessions that the market's file adds
+    closed: tuple[date, ...] = ()  # days that it removes: announced, and not held
 
     @classmethod
     def load(cls, spec: CalendarSpec) -> "Calendar":
         """Return the calendar that a market declares.
 
         Raises:
-            SpecError: the exchange or the time zone does not exist.
+            SpecError: the exchange or the time zone does not exist, the library cannot make its
+                calendar, or a day to add is a session already, or one to remove is none.
         """
         try:
             zone = ZoneInfo(spec.zone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, OSError, ValueError):
             raise SpecError(
                 f"calendar.zone = {spec.zone!r} is not a time zone; want a name such as Asia/Tokyo"
             ) from None
-        sessions = _exchange_sessions(spec.exchange)
+        sessions = _changed(_exchange_sessions(spec.exchange), spec)
         decisions = _local_instants(sessions, spec.decision_time, zone)
         return cls(
             exchange=spec.exchange,
@@ -74,7 +95,18 @@ class Calendar:
             sessions=sessions,
             decisions=decisions,
             sessions_per_year=spec.sessions_per_year,
+            extra=tuple(sorted(spec.extra_sessions)),
+            closed=tuple(sorted(spec.closed)),
         )
+
+    @property
+    def identity(self) -> str:
+        """Name of the sessions: the exchange, and each day that is added or removed."""
+        changes = (
+            *(f"+{day.isoformat()}" for day in self.extra),
+            *(f"-{day.isoformat()}" for day in self.closed),
+        )
+        return " ".join((self.exchange, *changes))
 
     def is_session(self, dates: object) -> NDArray[np.bool_]:
         """Return which of `dates` are sessions."""
@@ -85,7 +117,8 @@ class Calendar:
     @property
     def halts(self) -> Dates:
         """Days that were announced as sessions and not held."""
-        return np.array(FULL_DAY_HALTS.get(self.exchange, ()), dtype="datetime64[D]")
+        known = (*FULL_DAY_HALTS.get(self.exchange, ()), *self.closed)
+        return np.array(sorted({*known} - {*self.extra}), dtype="datetime64[D]")
 
     def follows_halt(self, sessions: object) -> NDArray[np.bool_]:
         """Return which sessions are the first after a day that was announced and not held."""
@@ -259,21 +292,74 @@ def _local_instants(dates: Dates, at: time, zone: ZoneInfo) -> Instants:
     return np.asarray(instants[place].reshape(np.shape(dates)))
 
 
+def _changed(sessions: Dates, spec: CalendarSpec) -> Dates:
+    """Return the sessions of a library with those that a market adds, without those it removes.
+
+    Raises:
+        SpecError: a day to add is a session or lies outside, or one to remove is no session.
+    """
+    extra = np.array(spec.extra_sessions, dtype="datetime64[D]")
+    closed = np.array(spec.closed, dtype="datetime64[D]")
+    span = f"the calendar of {spec.exchange} is known from {sessions[0]} to {sessions[-1]}"
+    for key, wrong, why in (
+        (
+            "extra_sessions",
+            extra[np.isin(extra, sessions)],
+            "a session of the exchange already; leave it out",
+        ),
+        ("extra_sessions", extra[(extra < sessions[0]) | (extra > sessions[-1])], span),
+        ("closed", closed[~np.isin(closed, sessions)], f"no session that could be removed; {span}"),
+    ):
+        if len(wrong):
+            raise SpecError(f"calendar.{key}: {_days(wrong)}: {why}")
+    return np.setdiff1d(np.union1d(sessions, extra), closed)
+
+
+def _days(days: Dates, at_most: int = 5) -> str:
+    more = f" and {len(days) - at_most} more" if len(days) > at_most else ""
+    return ", ".join(str(day) for day in days[:at_most]) + more
+
+
+# What a library that stumbles over its own rules may raise; its own errors are among them.
+_LIBRARY_FAILS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 @cache
 def _exchange_sessions(exchange: str) -> Dates:
     """Return all sessions that the calendar library knows since `FIRST_YEAR`."""
     import exchange_calendars
 
     try:
-        recent = exchange_calendars.get_calendar(exchange)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the library about pandas, nothing a user can mend
+            recent = exchange_calendars.get_calendar(exchange)
+            # By default the library starts 20 years before today: an answer must not depend on
+            # the day on which it is asked for.
+            bound = recent.bound_min()
+            start = f"{FIRST_YEAR}-01-01" if bound is None or bound.year < FIRST_YEAR else bound
+            found = exchange_calendars.get_calendar(exchange, start=start)
     except exchange_calendars.errors.InvalidCalendarName:
         raise SpecError(
             f"calendar.exchange = {exchange!r} is not known; want a code of exchange_calendars "
             "such as XTKS (Tokyo) or XNYS (New York)"
         ) from None
-    # The library starts 20 years before today unless told otherwise: an answer must not
-    # depend on the day on which it is asked for.
-    bound = recent.bound_min()
-    start = f"{FIRST_YEAR}-01-01" if bound is None or bound.year < FIRST_YEAR else bound
-    found = exchange_calendars.get_calendar(exchange, start=start)
+    except (exchange_calendars.errors.CalendarError, *_LIBRARY_FAILS) as error:
+        import pandas
+
+        words = " ".join(str(error).split())[:80]
+        raise SpecError(
+            f"calendar.exchange = {exchange!r}: exchange_calendars "
+            f"{exchange_calendars.__version__} cannot make this calendar with pandas "
+            f"{pandas.__version__} ({type(error).__name__}: {words}); want another exchange with "
+            "the same days, mended by calendar.extra_sessions and calendar.closed, or another "
+            "version of the library"
+        ) from None
     return np.asarray(found.sessions.to_numpy(), dtype="datetime64[D]")

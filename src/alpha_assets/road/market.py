@@ -115,8 +115,15 @@ class Market:
 
     @cached_property
     def calendar(self) -> Calendar:
-        """The sessions of the market's exchange."""
-        return Calendar.load(self.spec.calendar)
+        """The sessions of the market's exchange.
+
+        Raises:
+            SpecError: see `Calendar.load`; the message names the market's file.
+        """
+        try:
+            return Calendar.load(self.spec.calendar)
+        except SpecError as error:
+            raise SpecError(f"{self.name}.toml: {error}") from None
 
     @cached_property
     def source(self) -> Source:

@@ -30,7 +30,7 @@ class SimSource:
     def identity(self) -> Mapping[str, str]:
         """Name what can change a row; `last` only adds rows, so it is no part of it."""
         lasting = self.spec.model_dump(mode="json", exclude={"last"})
-        return {"kind": "sim", "digest": digest(GENERATOR, self.calendar.exchange, lasting)}
+        return {"kind": "sim", "digest": digest(GENERATOR, self.calendar.identity, lasting)}
 
     def feeds(self) -> tuple[str, ...]:
         """Return the feeds that the exchange has."""
@@ -47,7 +47,7 @@ class SimSource:
     def fingerprint(self, feed: str) -> str:
         """Return a name of everything that `rows` would deliver, without making it."""
         self._check(feed)
-        return digest(GENERATOR, self.calendar.exchange, self.spec, feed)
+        return digest(GENERATOR, self.calendar.identity, self.spec, feed)
 
     def rows(self, feed: str) -> pl.DataFrame:
         """Return the rows of one feed, corrections included.
