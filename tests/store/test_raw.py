@@ -24,6 +24,7 @@ class Balances:
 
     name: str = "balances"
     key: tuple[str, ...] = ("event_date", "symbol")
+    derived: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
@@ -283,6 +284,28 @@ def test_a_table_of_other_columns_is_refused(published: RawTable) -> None:
     other = RawTable(published.store, "jp", Renamed(), TOKYO)
     with pytest.raises(StorageError, match=r"feed balances now wants .*lots.*choose another"):
         other.read()
+
+
+def test_a_derived_column_that_older_months_lack_is_null_in_them(published: RawTable) -> None:
+    @dataclass(frozen=True)
+    class Levelled(Balances):
+        derived: tuple[str, ...] = ("level",)
+
+        @property
+        def schema(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
+            return {**super().schema, "level": pl.Float64}
+
+    newer = RawTable(published.store, "jp", Levelled(), TOKYO)
+    more = frame(row(9, "a", 14.0, at(4, month=4)), row(8, "b", 15.0, at(12))).with_columns(
+        level=pl.lit(0.5)
+    )
+    known = newer.table.folder("2024-03").manifest()
+    assert known is not None
+    newer.append(more.head(1), ManifestInput(digest=known.digest))  # April's file gets the column
+    assert newer.read().collect()["level"].to_list() == [None] * 7 + [0.5]
+    newer.append(more.tail(1), ManifestInput(digest=known.digest))  # March's is rewritten with it
+    assert newer.read().collect().sort("shares")["level"].drop_nulls().to_list() == [0.5, 0.5]
+    assert newer.read().collect().height == 9
 
 
 def test_an_instant_without_a_zone_is_refused(published: RawTable) -> None:

@@ -40,6 +40,7 @@ class Column:
     meaning: str
     required: bool = False  # the delivery is refused without it
     default: float | str | bool | None = None  # what an absent value is known to mean
+    is_derived: bool = False  # computed at ingestion; no source delivers it
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ class Feed:
         declared = {column.name: column.dtype for column in self.columns}
         key = {name: declared.get(name, pl.String) for name in self.key}
         return {**key, "event_date": pl.Date, **declared, **CLOCK}
+
+    @cached_property
+    def derived(self) -> tuple[str, ...]:
+        """The columns that ingestion computes; a storage from before they were added lacks them."""
+        return tuple(column.name for column in self.columns if column.is_derived)
 
     @cached_property
     def values(self) -> tuple[Column, ...]:

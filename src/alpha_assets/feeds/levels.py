@@ -56,7 +56,9 @@ def on_first_levels(bars: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataF
     return (
         known.with_columns(level.alias("level"), before.alias("before"))
         .with_columns(
-            pl.col("adjustment_factor") * pl.when(rounding).then(1.0).otherwise(step.fill_null(1.0))
+            pl.col("adjustment_factor")
+            * pl.when(rounding).then(1.0).otherwise(step.fill_null(1.0)),
+            pl.when(pl.col("is_stored")).then(pl.col("level")).alias("level"),
         )
         .select(bars.columns)
     )

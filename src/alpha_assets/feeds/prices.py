@@ -33,6 +33,14 @@ DAILY_BARS = Feed(
             "ratio",
             "shares after the ex-date per share before; null = 1 / adjustment_factor",
         ),
+        Column(
+            "level",
+            pl.Float64,
+            "ratio",
+            "prices of this revision over those of the bar's first one, as far as the vendor "
+            "restated them for later splits; null = 1",
+            is_derived=True,
+        ),
         Column("upper_limit", pl.Boolean, "flag", "the upper price limit was touched"),
         Column("lower_limit", pl.Boolean, "flag", "the lower price limit was touched"),
     ),

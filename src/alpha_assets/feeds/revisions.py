@@ -15,6 +15,7 @@ from alpha_assets.store.raw import RawTable
 
 OWN = "_own"  # the stamp that came with a row
 STORED = " stored"
+LEVEL = "level"  # of the prices of a bar, against its first revision; null = 1
 
 
 def corrections(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
@@ -48,10 +49,12 @@ def differs(feed: Feed) -> pl.Expr:
     Numbers of a feed with a tolerance are the same within it, relative to what is stored:
     vendors round again what they restate.
     """
-    values = {n: t for n, t in feed.schema.items() if n not in (*feed.key, *CLOCK)}
-    return pl.any_horizontal(
-        _value_differs(name, dtype, feed.tolerance) for name, dtype in values.items()
-    )
+    values = {n: t for n, t in feed.schema.items() if n not in (*feed.key, *CLOCK, LEVEL)}
+    differing = [_value_differs(name, dtype, feed.tolerance) for name, dtype in values.items()]
+    if LEVEL in feed.schema:
+        level, stored = pl.col(LEVEL).fill_null(1.0), pl.col(f"{LEVEL}{STORED}").fill_null(1.0)
+        differing.append((level - stored).abs() > feed.tolerance * stored)
+    return pl.any_horizontal(differing)
 
 
 def corrected_at(predecessor: str) -> pl.Expr:

@@ -94,7 +94,7 @@ def table_of(feed: str, own: Feed | None = None) -> Table:
         return SPELLS[feed]
     declared = FEEDS[feed]
     word = DATE_WORDS.get(feed, "date")
-    columns = {column.name: column.dtype for column in declared.columns}
+    columns = {c.name: c.dtype for c in declared.columns if not c.is_derived}
     key = {name: columns.get(name, pl.String) for name in declared.key if name != EVENT_DATE}
     fields: dict[str, DataType] = {word: pl.Date, **key, **columns}
     if feed == "daily_bars":

@@ -8,7 +8,8 @@ market's zone, so a correction lies in the month in which it came out.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from itertools import groupby
+from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -20,6 +21,8 @@ from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.reading import checked_columns
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 _CLOCK = ("available_at", "revision")  # of one key, the greatest is what is known
 
@@ -40,6 +43,11 @@ class RawFeed(Protocol):
     @property
     def schema(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
         """Names and types of a row, in order, with `available_at` and `revision`."""
+        ...
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Columns that older storages may lack; they are read as null there."""
         ...
 
 
@@ -149,11 +157,24 @@ class RawTable:
         months = self.months(first, last)
         if not months:
             return pl.LazyFrame(schema=dict(self.feed.schema)).select(columns)
-        self._check_stored(months[0])
-        rows = self.table.scan(months)
+        rows = self._scanned(months)
         if until is not None:
             rows = rows.filter(pl.col("available_at") <= until)
         return rows.select(columns)
+
+    def _scanned(self, months: Sequence[str]) -> pl.LazyFrame:
+        """Return the rows of stored months with all columns, null where a month lacks one."""
+        # Where no month can lack a column, the first one speaks for all: `scan` compares them.
+        looked_at = months if self.feed.derived else months[:1]
+        lacking = {month: self._check_stored(month) for month in looked_at}
+        runs = groupby(months, key=lambda month: lacking.get(month, ()))
+        return pl.concat([self._filled(self.table.scan(list(run)), lacks) for lacks, run in runs])
+
+    def _filled(self, rows: Frame, lacks: Sequence[str]) -> Frame:
+        """Return stored rows with all columns of the feed, those that they lack as null."""
+        schema = self.feed.schema
+        empty = [pl.lit(None, dtype=schema[name]).alias(name) for name in lacks]
+        return rows.with_columns(empty).select(list(schema))
 
     def latest(self) -> pl.LazyFrame:
         """Return for each key its row with the greatest (available_at, revision), by key."""
@@ -189,8 +210,7 @@ class RawTable:
                 whole = part
                 count = part.height
             else:
-                self._check_stored(month)
-                stored = folder.read()
+                stored = self._filled(folder.read(), self._check_stored(month))
                 fresh = self._not_stored(part, stored, month)
                 count = fresh.height
                 whole = pl.concat([stored, fresh])
@@ -257,17 +277,20 @@ class RawTable:
                 "--storage"
             )
 
-    def _check_stored(self, month: str) -> None:
-        """Refuse a stored month whose columns are not the feed's."""
+    def _check_stored(self, month: str) -> tuple[str, ...]:
+        """Return the columns that a stored month may lack and does; refuse other differences."""
         folder = self.table.folder(month)
         manifest = folder.manifest()
         wanted = {name: str(_instance(dtype)) for name, dtype in self.feed.schema.items()}
         stored = manifest.files[f"{ROWS}.parquet"].columns if manifest else wanted
-        if list((stored or {}).items()) != list(wanted.items()):
+        lacks = tuple(name for name in self.feed.derived if name not in (stored or {}))
+        known = {name: dtype for name, dtype in wanted.items() if name not in lacks}
+        if list((stored or {}).items()) != list(known.items()):
             raise StorageError(
                 f"{folder.path} has the columns {stored}; feed {self.feed.name} now wants "
                 f"{wanted}: use the version that wrote it, or choose another --storage"
             )
+        return lacks
 
     def _month_of(self, instant: datetime) -> str:
         if instant.tzinfo is None:
