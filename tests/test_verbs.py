@@ -22,7 +22,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny", storage=folder)
-        aa.run("tiny_feeds", storage=folder, first_month="2021-08", last_month="2021-08")
+        aa.run("tiny_feeds", storage=folder, first_month="2021-05", last_month="2021-07")
     return folder
 
 
@@ -44,6 +44,25 @@ def test_a_run_ends_in_figures_and_a_page(storage: str) -> None:
     assert Path(found["report"]).read_text().startswith("<!doctype html>")
     assert {"Sharpe, net", "Sharpe, gross"} <= set(found["figures"])
     assert found["metrics"]["signal"]["h5"]["rank_ic"]["n_sessions"] > 20
+
+
+def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(storage: str) -> None:
+    found = aa.results("tiny_feeds", storage=storage)
+    span, net = found["metrics"]["span"], found["metrics"]["portfolio"]["net"]
+    assert (span["asked_first_month"], span["asked_last_month"]) == ("2021-05", "2021-07")
+    assert (span["first_session"], span["n_sessions"]) == ("2021-07-01", 20)
+    assert net["n_sessions"] == 20
+    (left_out,) = span["undecided"]
+    assert (left_out["first_session"], left_out["last_session"]) == ("2021-05-06", "2021-06-30")
+    assert left_out["n_sessions"] == span["n_sessions_undecided"] == 40
+    assert left_out["why"] == (
+        "too little history for a model, the first month with enough is 2021-07"
+    )
+    assert "without 40 sessions that nothing decided" in found["title"]
+    page = Path(found["report"]).read_text()
+    assert "2021-05-06 to 2021-06-30 (40 sessions) was asked for and not decided" in page
+    daily = aa.sql("select * from tiny_feeds_daily", market="tiny", storage=storage)
+    assert len(daily) == 20  # the books open with the first decision
 
 
 def test_a_second_run_does_nothing_again(storage: str) -> None:

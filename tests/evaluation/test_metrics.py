@@ -1,14 +1,17 @@
 """The document that others may rely on."""
 
 import json
+from datetime import date
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from alpha_assets.evaluation import (
     DataFacts,
     EvaluationInputs,
+    Undecided,
     evaluate,
     metrics,
     metrics_json,
@@ -45,6 +48,57 @@ def inputs(world: Any, make_books: Any, make_trades: Any, no_positions: Any) -> 
         sessions_per_year=245.0,
         oracle={1: 0.19},
     )
+
+
+def test_sessions_that_nothing_decided_count_in_no_figure(
+    world: Any, make_books: Any, make_trades: Any, no_positions: Any
+) -> None:
+    daily = make_books([0.01, -0.02, 0.5, 0.0, 0.03], cost=[10.0, 0.0, 70.0, 0.0, 5.0])
+    day = daily["session"]
+    hole = Undecided(day[2], day[3], 2, "no name had a bar")
+    before = Undecided(date(2020, 11, 2), date(2020, 12, 30), 40, "too little history")
+    found: Any = metrics(
+        EvaluationInputs(
+            predictions=world.predictions.filter(~pl.col("session").is_between(day[2], day[3])),
+            labels=world.labels,
+            daily=daily,
+            trades=make_trades([100.0, -50.0, 7_000.0, 30.0], ["rebalance"] * 4),
+            positions=no_positions,
+            facts=FACTS,
+            sessions_per_year=245.0,
+            asked=("2020-11", "2021-01"),
+            undecided=(before, hole),
+        )
+    )
+    net, span = found["portfolio"]["net"], found["span"]
+    assert net["total_return"] == pytest.approx(1.01 * 0.98 * 1.03 - 1)
+    assert net["n_sessions"] == span["n_sessions"] == 3
+    assert net["volatility"] == pytest.approx(np.std([0.01, -0.02, 0.03], ddof=1) * 245**0.5)
+    assert net["win_rate"] == pytest.approx(2 / 3)
+    assert found["portfolio"]["by_year"][0]["n_sessions"] == 3
+    assert found["costs"]["traded_notional"] == 150
+    assert found["costs"]["parts"][0]["money"] == pytest.approx(15)
+    # 5 money of the equity before the last session, which the hole did move: 1,000 1.01 .98 1.5.
+    annual = (10 / 1_000 + 5 / (1_000 * 1.01 * 0.98 * 1.5)) / (3 / 245)
+    assert found["costs"]["total_annual_return"] == pytest.approx(annual)
+    assert (span["asked_first_month"], span["asked_last_month"]) == ("2020-11", "2021-01")
+    assert (span["first_session"], span["n_sessions_undecided"]) == ("2021-01-04", 42)
+    assert span["undecided"] == [
+        {
+            "first_session": "2020-11-02",
+            "last_session": "2020-12-30",
+            "n_sessions": 40,
+            "why": "too little history",
+            "net_return": None,
+        },
+        {
+            "first_session": day[2].isoformat(),
+            "last_session": day[3].isoformat(),
+            "n_sessions": 2,
+            "why": "no name had a bar",
+            "net_return": pytest.approx(0.5),
+        },
+    ]
 
 
 def test_keys_are_those_of_the_design(inputs: EvaluationInputs) -> None:

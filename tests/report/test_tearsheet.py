@@ -1,5 +1,6 @@
 """The page: offline, the same every time, loud about simulation, deaf to markup in names."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from alpha_assets.report import ReportInputs, tear_sheet
+from alpha_assets.report.tearsheet import dividend_words
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -73,10 +75,22 @@ def test_feeds_that_are_off_are_named_with_what_they_cost(page: str) -> None:
 
 def test_notes_name_basis_static_sectors_and_vanished_names(page: str) -> None:
     assert "Prices as quoted" in page
+    assert page.index("Read this first") < page.index("What it earned")
     assert "Sectors are static" in page
     assert "because the source stopped delivering the name: 1 (source_end)" in page
     assert "No cash rates were given" in page
     assert "Exit returns are those of the generator." in page
+
+
+def test_dividends_are_named_by_the_feed_and_by_what_was_booked(run: ReportInputs) -> None:
+    metrics: Any = json.loads(json.dumps(run.metrics))
+    assert "no dividends feed: no dividend is booked" in dividend_words(metrics)
+    metrics["data"]["feeds"].append("dividends")
+    assert "has none for what was held" in dividend_words(metrics)
+    metrics["portfolio"]["dividends"] = {"money": -1_250_000.0, "n_sessions": 3}
+    assert "ex-date: −1.25 m JPY over 3 sessions" in dividend_words(metrics)
+    metrics["data"]["basis"] = "total_return"
+    assert "inside the price and not booked again" in dividend_words(metrics)
 
 
 def test_figures_of_the_document_are_on_the_page(page: str, run: ReportInputs) -> None:

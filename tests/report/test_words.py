@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alpha_assets.report.inputs import main_horizon
-from alpha_assets.report.words import bps, money, percent, plain, verdict
+from alpha_assets.report.words import bps, money, percent, plain, verdict, warnings
 
 
 def told(
@@ -126,3 +126,57 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 
 def test_book_that_loses_before_costs_is_not_given_a_break_even() -> None:
     assert "even if trading were free" in told(break_even=-3.0)[-1]
+
+
+def test_sessions_that_nothing_decided_are_named_with_what_was_earned_in_them() -> None:
+    before = {
+        "first_session": "2019-01-02",
+        "last_session": "2019-06-28",
+        "n_sessions": 124,
+        "why": "too little history for a model, the first month with enough is 2019-07",
+        "net_return": None,
+    }
+    hole = {**before, "why": "no name had a bar", "net_return": -0.0031}
+    found = warnings({"span": {"undecided": [before, hole]}})
+    assert found == [
+        "2019-01-02 to 2019-06-28 (124 sessions) was asked for and not decided: too little history "
+        "for a model, the first month with enough is 2019-07. It counts in no figure.",
+        "2019-01-02 to 2019-06-28 (124 sessions) was asked for and not decided: no name had a bar. "
+        "It counts in no figure; what was held stayed as it was and earned −0.31 %.",
+    ]
+    many = warnings({"span": {"undecided": [hole] * 7}})
+    assert len(many) == 6
+    assert many[-1].startswith("2 more stretches, 248 sessions in all")
+
+
+def rule(**changed: object) -> dict[str, Any]:
+    usual = {
+        "n": 13,
+        "n_empty": 13,
+        "reasons": [{"reason": "a side has fewer than 2 names", "n_rebalances": 13}],
+        "names_scored": 12.0,
+        "n_sessions": 61,
+        "n_sessions_empty": 61,
+        "quantile": 0.1,
+        "count": None,
+        "min_side": 2,
+    }
+    return {"portfolio": {"rebalances": {**usual, **changed}}}
+
+
+def test_book_that_holds_nothing_has_its_reason_and_a_way_out() -> None:
+    (empty,) = warnings(rule())
+    assert empty == (
+        "13 of 13 rebalances held nothing: a side has fewer than 2 names (13 times). With quantile "
+        "0.10, 12 scored names (median) ask for 1 a side and portfolio.min_side = 2: set "
+        "portfolio.quantile to 0.17 or more, portfolio.count to 2 or more, or portfolio.min_side "
+        "to less, or bring more names."
+    )
+    assert round(0.17 * 12) >= 2
+    (three,) = warnings(rule(names_scored=3.0))  # no quantile of at most 0.5 gives two of three
+    assert "portfolio.quantile to" not in three
+    (unfilled,) = warnings(rule(n_empty=0, reasons=[]))
+    assert unfilled.startswith("The book was empty at every close although 13 of 13 rebalances")
+    assert warnings(rule(n_empty=0, reasons=[], n_sessions_empty=3)) == []
+    (never,) = warnings(rule(n=0, n_empty=0, reasons=[], names_scored=None))
+    assert never.startswith("No session of the span is a rebalance")

@@ -14,6 +14,7 @@ from alpha_assets.evaluation.performance import performance
 from alpha_assets.evaluation.portfolio import costs, portfolio
 from alpha_assets.evaluation.regimes import volatility_regimes
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
+from alpha_assets.evaluation.spans import Undecided, is_undecided, stretches
 
 __all__ = [
     "Breakdowns",
@@ -21,8 +22,10 @@ __all__ = [
     "Evaluation",
     "EvaluationInputs",
     "Signal",
+    "Undecided",
     "costs",
     "evaluate",
+    "is_undecided",
     "metrics",
     "metrics_json",
     "overlapping_mean",
@@ -30,5 +33,6 @@ __all__ = [
     "plain",
     "portfolio",
     "signal",
+    "stretches",
     "volatility_regimes",
 ]

@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.evaluation.portfolio import costs, portfolio, source_end_exits
+from alpha_assets.evaluation.rebalances import rebalances
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
+from alpha_assets.evaluation.spans import Undecided, judged, undecided_records
 
 SCHEMA_VERSION = 1
 
@@ -40,8 +42,10 @@ class DataFacts:
         feeds_off: feed -> why it is off.
         features_lost: feed -> features that its absence costs.
         sectors_static: whether sectors are undated.
-        notes: further sentences that a reader must know.
+        features_missing: sentences on features that the market cannot have.
+        notes: further sentences that a reader must know first.
         traded_horizon: sessions, of the scores that the portfolio holds; None: not known.
+        sides: what decides how many names a side holds: `quantile`, `count`, `min_side`.
     """
 
     market: str
@@ -59,8 +63,10 @@ class DataFacts:
     feeds_off: Mapping[str, str] = field(default_factory=dict)
     features_lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sectors_static: bool = False
+    features_missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     traded_horizon: int | None = None
+    sides: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,9 @@ class EvaluationInputs:
         rates: `session`, `cash_rate_annual`, or None for a rate of 0 (said in the report).
         breakdowns: sectors, sizes and regimes.
         oracle: mean rank IC of the planted signal by horizon, for simulated data.
+        asked: the first and last month that were asked for, `YYYY-MM`; None: not known.
+        undecided: stretches of those months that nothing decided: they count in no figure.
+        targets: `session symbol target_weight reason` of the rebalances, or None.
     """
 
     predictions: pl.DataFrame
@@ -91,6 +100,9 @@ class EvaluationInputs:
     rates: pl.DataFrame | None = None
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
     oracle: Mapping[int, float] | None = None
+    asked: tuple[str, str] | None = None
+    undecided: tuple[Undecided, ...] = ()
+    targets: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -111,20 +123,26 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         seed=inputs.facts.seed,
     )
     horizons = inputs.predictions["horizon"].unique().to_list()
+    counts_D = judged(inputs.daily, inputs.undecided)
+    daily = inputs.daily.filter(pl.Series(counts_D))
     books = portfolio(
         inputs.daily,
         inputs.positions,
+        counts_D=counts_D,
         sessions_per_year=inputs.sessions_per_year,
         rates=inputs.rates,
         hac_lag=max(horizons, default=0),
     )
-    bill = costs(inputs.daily, inputs.trades, inputs.sessions_per_year)
+    if inputs.targets is not None:
+        decided = inputs.targets.filter(_not_in(inputs.undecided))
+        books = {**books, "rebalances": {**rebalances(decided, daily), **inputs.facts.sides}}
+    bill = costs(inputs.daily, inputs.trades, inputs.sessions_per_year, counts_D=counts_D)
     document = {
         "schema_version": SCHEMA_VERSION,
         "signal": found.statistics,
         "portfolio": books,
         "costs": bill,
-        "span": _span(inputs, found),
+        "span": _span(inputs, daily, found),
         "data": _data(inputs, bill),
     }
     return Evaluation(plain(document), found.ic)
@@ -161,11 +179,22 @@ def _plain(value: object) -> object:
     return value
 
 
-def _span(inputs: EvaluationInputs, found: Signal) -> dict[str, object]:
+def _not_in(undecided: Sequence[Undecided]) -> pl.Expr:
+    """Return whether a row's session lies in none of the stretches."""
+    inside = [pl.col("session").is_between(it.first_session, it.last_session) for it in undecided]
+    return ~pl.any_horizontal(inside) if inside else pl.lit(True)
+
+
+def _span(inputs: EvaluationInputs, judged: pl.DataFrame, found: Signal) -> dict[str, object]:
     """Return first and last sessions and counts; null where a table is empty."""
-    daily, predictions = inputs.daily["session"], inputs.predictions["session"]
+    daily, predictions = judged["session"], inputs.predictions["session"]
     labelled = found.ic.drop_nans("rank_ic")["session"]
+    first_month, last_month = inputs.asked or (None, None)
     return {
+        "asked_first_month": first_month,
+        "asked_last_month": last_month,
+        "n_sessions_undecided": sum(it.n_sessions for it in inputs.undecided),
+        "undecided": undecided_records(inputs.daily, inputs.undecided),
         "first_session": daily.min(),
         "last_session": daily.max(),
         "n_sessions": len(daily),
@@ -205,5 +234,6 @@ def _data(inputs: EvaluationInputs, bill: Mapping[str, object]) -> dict[str, obj
         "sectors_static": facts.sectors_static,
         "source_end_exits": source_end_exits(by_reason),
         "cash_rate_given": inputs.rates is not None,
+        "features_missing": list(facts.features_missing),
         "notes": list(facts.notes),
     }

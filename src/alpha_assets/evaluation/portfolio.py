@@ -16,6 +16,7 @@ from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.performance import performance
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Record = dict[str, object]
 
 BPS = 1e-4
@@ -94,6 +95,12 @@ def turnover(daily: pl.DataFrame, sessions_per_year: float) -> Record:
     }
 
 
+def dividends(daily: pl.DataFrame) -> Record:
+    """Return the dividends that were booked: money (received less owed), sessions with any."""
+    booked_D = daily["dividends"].to_numpy()
+    return {"money": float(booked_D.sum()), "n_sessions": int(np.count_nonzero(booked_D))}
+
+
 def exposure(daily: pl.DataFrame, positions: pl.DataFrame) -> Record:
     """Return how much was held: exposures as shares of equity, names per session held."""
     if daily.is_empty():
@@ -114,15 +121,30 @@ def exposure(daily: pl.DataFrame, positions: pl.DataFrame) -> Record:
     }
 
 
-def costs(daily: pl.DataFrame, trades: pl.DataFrame, sessions_per_year: float) -> Record:
+def costs(
+    daily: pl.DataFrame,
+    trades: pl.DataFrame,
+    sessions_per_year: float,
+    *,
+    counts_D: Flags | None = None,
+) -> Record:
     """Return what trading and borrowing cost: money, bps of what was traded, share of equity.
 
     Break-even: the cost in bps of traded notional, after borrow, at which nothing would be
     left of what the book earned before costs; below `trading_bps` the book lost money.
+
+    Args:
+        daily: the backtest's daily table.
+        trades: the backtest's trades.
+        sessions_per_year: of the market's calendar.
+        counts_D: sessions whose costs and trades count; None: all.
     """
+    before_D = _equity_before(daily)
+    if counts_D is not None and not counts_D.all():
+        before_D, daily = before_D[counts_D], daily.filter(pl.Series(counts_D))
+        trades = trades.join(daily.select("session"), on="session", how="semi")
     years = len(daily) / sessions_per_year
     traded = float(trades["notional"].abs().sum())
-    before_D = _equity_before(daily)
     spent_DC = daily.select(
         *COST_PARTS, trading=pl.sum_horizontal(TRADING_COSTS), total=pl.sum_horizontal(COST_PARTS)
     )
@@ -182,10 +204,23 @@ def portfolio(
     sessions_per_year: float,
     rates: pl.DataFrame | None = None,
     hac_lag: int = 0,
+    counts_D: Flags | None = None,
 ) -> Mapping[str, object]:
-    """Return net and gross performance, turnover, exposure and the calendar of returns."""
-    sessions = daily["session"].to_numpy()
+    """Return net and gross performance, turnover, exposure and the calendar of returns.
+
+    Args:
+        daily: the backtest's daily table.
+        positions: the backtest's positions.
+        sessions_per_year: of the market's calendar.
+        rates: see `cash_return`.
+        hac_lag: sessions of serial correlation that `sharpe_se_hac` allows for.
+        counts_D: sessions that count; None: all.
+    """
     cash_D = cash_return(daily, rates)
+    if counts_D is not None and not counts_D.all():
+        cash_D, daily = cash_D[counts_D], daily.filter(pl.Series(counts_D))
+        positions = positions.join(daily.select("session"), on="session", how="semi")
+    sessions = daily["session"].to_numpy()
     sides = {
         side: performance(
             daily[f"{side}_return"].to_numpy(),
@@ -201,6 +236,7 @@ def portfolio(
         "cash_return_annual": float(cash_D.mean()) * sessions_per_year if len(daily) else None,
         "turnover": turnover(daily, sessions_per_year),
         "exposure": exposure(daily, positions),
+        "dividends": dividends(daily),
         "by_year": by_period(daily, "year", sessions_per_year=sessions_per_year),
         "by_month": by_period(daily, "month", sessions_per_year=sessions_per_year),
     }

@@ -13,17 +13,22 @@ from markupsafe import Markup
 
 from alpha_assets.report.charts import figures
 from alpha_assets.report.coverage import coverage_tables, remarks
-from alpha_assets.report.inputs import ReportInputs, at, main_horizon, number
+from alpha_assets.report.inputs import ReportInputs, at, main_horizon, number, words
 from alpha_assets.report.tables import tables
 from alpha_assets.report.theme import DARK, LIGHT, PICTURE_FONT, vega_config
-from alpha_assets.report.words import MISSING, bps, percent, plain, verdict, whole
+from alpha_assets.report.words import (
+    MISSING,
+    bps,
+    money,
+    percent,
+    plain,
+    verdict,
+    warnings,
+    whole,
+)
 
 VEGA_LITE = "6.4"  # what altair writes; the page bundles the same
 PICTURE_WIDTH = 760  # pixels of a chart as a picture, drawn at twice that
-BASIS_WORDS = {
-    "price": "Prices as quoted; dividends are booked as cash on their ex-date.",
-    "total_return": "Total-return prices: dividends are inside the price and not booked again.",
-}
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def facts(metrics: Mapping[str, object]) -> list[tuple[str, str]]:
 def notes(inputs: ReportInputs) -> list[str]:
     """Return the sentences that a reader must know before believing a figure."""
     data = at(inputs.metrics, "data")
-    said = [BASIS_WORDS.get(str(at(data, "basis")), "")]
+    said = [*warnings(inputs.metrics), dividend_words(inputs.metrics)]
     if at(data, "price_level") == "split_adjusted":
         said.append(
             "Price levels are split-adjusted by the vendor, so nothing here rests on a level "
@@ -184,6 +189,27 @@ def notes(inputs: ReportInputs) -> list[str]:
     given = at(data, "notes")
     said += [str(note) for note in given] if isinstance(given, list) else []
     return [sentence for sentence in said if sentence]
+
+
+def dividend_words(metrics: Mapping[str, object]) -> str:
+    """Return where dividends are: inside the price, in cash, or nowhere in these figures."""
+    data = at(metrics, "data")
+    if at(data, "basis") == "total_return":
+        return "Total-return prices: dividends are inside the price and not booked again."
+    if "dividends" not in words(data, "feeds"):
+        return (
+            "Prices as quoted, and no dividends feed: no dividend is booked, neither received on "
+            "what is long nor owed on what is short."
+        )
+    booked = at(metrics, "portfolio", "dividends")
+    days = number(booked, "n_sessions")
+    if not days:
+        return "Prices as quoted; the dividends feed has none for what was held, so none is booked."
+    amount = money(number(booked, "money"), str(at(data, "currency") or ""))
+    return (
+        "Prices as quoted; dividends are booked as cash on their ex-date: "
+        f"{amount} over {whole(days)} sessions, received less owed."
+    )
 
 
 def again(metrics: Mapping[str, object]) -> str:

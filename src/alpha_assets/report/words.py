@@ -1,13 +1,15 @@
 """Figures as words: numbers with their signs and units, and the verdict in plain sentences."""
 
+import math
 from collections.abc import Mapping
 
-from alpha_assets.report.inputs import at, main_horizon, number
+from alpha_assets.report.inputs import at, main_horizon, number, records
 
 MISSING = "–"
 CLEAR = 2.0  # standard errors from zero before a figure is called clear of it
 SUSPICIOUS_IC = 0.08  # of real prices: an honest model is around 0.01 to 0.03
 BPS = 1e-4
+SHOWN = 5  # stretches of sessions that are named one by one
 UNITS = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
@@ -129,3 +131,77 @@ def _cost_verdict(metrics: Mapping[str, object]) -> list[str]:
     if spare > 0:
         return [text + f"traded, and the book breaks even at {bps(spare)}."]
     return [text + "traded, and the book would lose money even if trading were free."]
+
+
+def warnings(metrics: Mapping[str, object]) -> list[str]:
+    """Return what a reader must know first: sessions that do not count, books without holdings."""
+    return [*_undecided(metrics), *_empty_book(metrics)]
+
+
+def _undecided(metrics: Mapping[str, object]) -> list[str]:
+    """Return a sentence for each stretch of sessions that was asked for and not decided."""
+    stretches = records(metrics, "span", "undecided")
+    sentences = []
+    for stretch in stretches[:SHOWN]:
+        n, earned = whole(number(stretch, "n_sessions")), number(stretch, "net_return")
+        text = (
+            f"{stretch.get('first_session')} to {stretch.get('last_session')} ({n} sessions) was "
+            f"asked for and not decided: {stretch.get('why')}. It counts in no figure"
+        )
+        if earned is not None:
+            text += f"; what was held stayed as it was and earned {percent(earned, 2, signed=True)}"
+        sentences.append(text + ".")
+    rest = stretches[SHOWN:]
+    if rest:
+        total = sum(number(stretch, "n_sessions") or 0 for stretch in rest)
+        sentences.append(
+            f"{len(rest)} more stretches, {whole(total)} sessions in all, were not decided and "
+            "count in no figure; metrics.json lists them (span.undecided)."
+        )
+    return sentences
+
+
+def _empty_book(metrics: Mapping[str, object]) -> list[str]:
+    """Return what to know of rebalances and sessions at which nothing was held."""
+    rule = at(metrics, "portfolio", "rebalances")
+    n, n_empty = number(rule, "n"), number(rule, "n_empty")
+    days, days_empty = number(rule, "n_sessions"), number(rule, "n_sessions_empty")
+    if n is None or n_empty is None or days is None or days_empty is None:
+        return []
+    sentences = []
+    if n == 0:
+        sentences.append("No session of the span is a rebalance, so nothing was ever held.")
+    if n_empty:
+        why = "; ".join(
+            f"{row['reason']}"
+            + (f" ({whole(number(row, 'n_rebalances'))} times)" if n_empty > 1 else "")
+            for row in records(rule, "reasons")
+        )
+        sentences.append(
+            f"{whole(n_empty)} of {whole(n)} rebalances held nothing: {why}. {_way_out(rule)}"
+        )
+    if days and days_empty == days and n > n_empty:
+        sentences.append(
+            f"The book was empty at every close although {whole(n - n_empty)} of {whole(n)} "
+            "rebalances had targets: no order was filled. Look at the volumes and opening prices "
+            "of the names, and at portfolio.max_participation and portfolio.lot."
+        )
+    return sentences
+
+
+def _way_out(rule: object) -> str:
+    """Return what to change so that a side has its least number of names."""
+    names, least = number(rule, "names_scored"), number(rule, "min_side")
+    quantile, count = number(rule, "quantile"), number(rule, "count")
+    if names is None or least is None or quantile is None:
+        return "Change portfolio.quantile, portfolio.count or portfolio.min_side."
+    size = count if count is not None else round(quantile * names)
+    ways = f"portfolio.count to {whole(least)} or more, or portfolio.min_side to less"
+    enough = math.ceil(100 * least / max(names, 1)) / 100
+    if count is None and enough <= 0.5:
+        ways = f"portfolio.quantile to {plain(enough)} or more, {ways}"
+    rule_words = f"quantile {plain(quantile)}" if count is None else f"count {whole(count)}"
+    return (
+        f"With {rule_words}, {whole(names)} scored names (median) ask for {whole(size)} a side and "
+        f"portfolio.min_side = {whole(least)}: set {ways}, or bring more names."
+    )

@@ -6,23 +6,27 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from alpha_assets import __version__
 from alpha_assets.backtest import Books, backtest
-from alpha_assets.calendar import as_date, month_range
+from alpha_assets.calendar import Dates, as_date, month_of, month_range
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.evaluation import (
     Breakdowns,
     DataFacts,
     EvaluationInputs,
+    Undecided,
     evaluate,
+    is_undecided,
     metrics_json,
+    stretches,
     volatility_regimes,
 )
 from alpha_assets.feeds.sim import oracle
 from alpha_assets.labels import forward_returns
-from alpha_assets.report import ReportInputs, chart_images, tear_sheet
+from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
 from alpha_assets.road.coverage import coverage, reasons_off
 from alpha_assets.road.frames import span_of
 from alpha_assets.road.learning import SKIPPED
@@ -74,8 +78,11 @@ def make_backtest(road: Road, first: str | None = None, last: str | None = None)
     road.progress("backtest", f"{months[0]} to {months[-1]}")
     for month in months:
         require(road.targets.folder(month), road.the_recipe.digest, "alpha-assets run makes it")
-    books = simulated(road, months)
-    evaluation = evaluate(evaluation_inputs(road, months, books, digest(inputs)))
+    predictions = scores_of(road, months)
+    books = simulated(road, months, first=as_date(predictions["session"].min()))
+    evaluation = evaluate(evaluation_inputs(road, months, predictions, books, digest(inputs)))
+    for words in warnings(evaluation.metrics):
+        road.progress("backtest", words)
     frames = {
         "positions": books.positions,
         "trades": books.trades,
@@ -108,10 +115,29 @@ def backtest_inputs(road: Road, months: Sequence[str]) -> dict[str, str]:
     }
 
 
-def simulated(road: Road, months: Sequence[str]) -> Books:
-    """Return the books of holding the stored targets from the first to the last session."""
+def scores_of(road: Road, months: Sequence[str]) -> pl.DataFrame:
+    """Return the stored predictions of `months`.
+
+    Raises:
+        RangeError: there are none.
+    """
+    predictions = road.predictions.read(months[0], months[-1]).collect()
+    if not predictions.height:
+        raise RangeError(
+            f"months {months[0]} to {months[-1]} have no predictions: too little history"
+        )
+    return predictions
+
+
+def simulated(road: Road, months: Sequence[str], first: date) -> Books:
+    """Return the books of holding the stored targets up to the last session of `months`.
+
+    Args:
+        road: with a recipe.
+        months: decided ones.
+        first: the first decided session; the books begin there.
+    """
     calendar = road.market.calendar
-    first, _ = span_of(calendar.month_sessions(months[0]))
     _, last = span_of(calendar.month_sessions(months[-1]))
     targets = road.targets.read(months[0], months[-1]).collect()
     return backtest(
@@ -135,15 +161,11 @@ def last_bar(road: Road) -> date:
 
 
 def evaluation_inputs(
-    road: Road, months: Sequence[str], books: Books, data_hash: str
+    road: Road, months: Sequence[str], predictions: pl.DataFrame, books: Books, data_hash: str
 ) -> EvaluationInputs:
     """Return everything that the figures are made of."""
-    predictions = road.predictions.read(months[0], months[-1]).collect()
-    if not predictions.height:
-        raise RangeError(
-            f"months {months[0]} to {months[-1]} have no predictions: too little history"
-        )
-    first, last = span_of(predictions["session"].unique().to_numpy().astype("datetime64[D]"))
+    scored = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    first, last = span_of(scored)
     spec = road.the_recipe.spec
     horizons = sorted({*DECAY_HORIZONS, *spec.label.horizons})
     labels = forward_returns(
@@ -165,6 +187,33 @@ def evaluation_inputs(
         rates=cash_rates(road, books.daily),
         breakdowns=Breakdowns(names=panel, regimes=regimes(road, months)),
         oracle=oracle_ic(road),
+        asked=(months[0], months[-1]),
+        undecided=undecided(road, months, scored, as_date(books.daily["session"].max())),
+        targets=road.targets.read(months[0], months[-1]).collect(),
+    )
+
+
+def undecided(
+    road: Road, months: Sequence[str], scored: Dates, last: date
+) -> tuple[Undecided, ...]:
+    """Return the stretches of `months`, up to the session `last`, that nothing decided, and why."""
+    calendar = road.market.calendar
+    sessions = calendar.between(calendar.month_sessions(months[0])[0], last)
+    flags_D = is_undecided(
+        sessions, np.isin(sessions, scored), road.the_recipe.spec.portfolio.rebalance
+    )
+    why = {month: why_undecided(road, month) for month in months}
+    return stretches(sessions, flags_D, [why[month_of(session)] for session in sessions])
+
+
+def why_undecided(road: Road, month: str) -> str:
+    """Return why a month has sessions without any score."""
+    manifest = road.checkpoint(month).manifest()
+    if manifest is None or manifest.status != SKIPPED:
+        return "no name of the universe had a bar on the session before"
+    first = manifest.extra.get("first_month")
+    return "too little history for a model" + (
+        f", the first month with enough is {first}" if first else ""
     )
 
 
@@ -172,7 +221,7 @@ def facts(road: Road, data_hash: str) -> DataFacts:
     """Return where the figures come from, for the report's header and notes."""
     market, recipe = road.market, road.the_recipe
     lacking = reasons_off(market.missing_features)
-    notes = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
+    missing = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
     return DataFacts(
         market=market.name,
         recipe=recipe.name,
@@ -188,8 +237,9 @@ def facts(road: Road, data_hash: str) -> DataFacts:
         feeds=tuple(market.feeds),
         feeds_off=market.feeds_off,
         sectors_static=sectors_are_static(road),
-        notes=tuple(notes),
+        features_missing=tuple(missing),
         traded_horizon=recipe.spec.portfolio.horizon,
+        sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
     )
 
 
@@ -289,11 +339,19 @@ def report_inputs(road: Road) -> ReportInputs:
     months = month_range(manifest.extra["first_month"], manifest.extra["last_month"])
     return ReportInputs(
         metrics=metrics,
-        daily=road.backtest.read("daily"),
+        daily=judged_days(metrics, road.backtest.read("daily")),
         ic=road.backtest.read("ic"),
         about=road.the_recipe.spec.about,
         checkpoints=checkpoints(road, months),
     )
+
+
+def judged_days(metrics: Mapping[str, Any], daily: pl.DataFrame) -> pl.DataFrame:
+    """Return the sessions that count, of the daily table."""
+    for stretch in metrics["span"].get("undecided", ()):
+        first, last = (date.fromisoformat(stretch[f"{end}_session"]) for end in ("first", "last"))
+        daily = daily.filter(~pl.col("session").is_between(first, last))
+    return daily
 
 
 def stored_coverage(road: Road) -> dict[str, Any] | None:
@@ -348,9 +406,11 @@ def title(road: Road, metrics: Mapping[str, Any]) -> str:
     """Return one line that says whose figures these are."""
     span = metrics["span"]
     simulated = ", SIMULATED DATA" if road.market.is_simulated else ""
+    left_out = span.get("n_sessions_undecided") or 0
+    without = f" without {left_out} sessions that nothing decided" if left_out else ""
     return (
         f"{road.the_recipe.name} on {road.market.name}{simulated}: {span['first_session']} to "
-        f"{span['last_session']}, digest {road.the_recipe.digest}"
+        f"{span['last_session']}{without}, digest {road.the_recipe.digest}"
     )
 
 
@@ -371,6 +431,9 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         shown[f"Sharpe, {side}"] = (
             f"{_number(figures['sharpe'], 2)} ± {_number(figures['sharpe_se'], 2)}"
         )
+    rule = metrics["portfolio"].get("rebalances") or {}
+    if rule.get("n_empty"):
+        shown["rebalances that held nothing"] = f"{rule['n_empty']} of {rule['n']}"
     return shown
 
 

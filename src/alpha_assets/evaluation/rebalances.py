@@ -1,0 +1,38 @@
+"""How often there was something to hold, and how often nothing was held."""
+
+import numpy as np
+import polars as pl
+
+Record = dict[str, object]
+
+
+def rebalances(targets: pl.DataFrame, daily: pl.DataFrame) -> Record:
+    """Return counts of rebalances and of sessions at which the book was empty.
+
+    Args:
+        targets: `session symbol target_weight reason` of the judged span; a session with rows
+            is a rebalance.
+        daily: the judged sessions of the daily table.
+
+    Returns:
+        `n`, `n_empty` (every weight 0), `reasons` of the empty ones (records of `reason` and
+        `n_rebalances`, most frequent first), `names_scored` (median of all rebalances),
+        `n_sessions`, `n_sessions_empty` (nothing held at the close).
+    """
+    each = targets.group_by("session").agg(
+        n_names=pl.len(),
+        is_empty=(pl.col("target_weight") == 0).all(),
+        # Of an empty one the commonest reason; of two equally common ones the first by name.
+        reason=pl.col("reason").sort().mode().sort().first(),
+    )
+    empty = each.filter("is_empty")
+    reasons = empty.group_by("reason").agg(n_rebalances=pl.len())
+    names = each["n_names"].to_numpy()
+    return {
+        "n": len(each),
+        "n_empty": len(empty),
+        "reasons": reasons.sort(["n_rebalances", "reason"], descending=[True, False]).to_dicts(),
+        "names_scored": float(np.median(names)) if len(names) else None,
+        "n_sessions": len(daily),
+        "n_sessions_empty": int((daily["gross_exposure"] == 0).sum()),
+    }
