@@ -1,18 +1,24 @@
 """The Dagster edge: what is defined, when it runs, and that it materialises the road."""
 
+import itertools
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._utils.schedules import schedule_execution_time_iterator
 
-from alpha_assets.calendar import month_of
-from alpha_assets.defs.automation import request
+from alpha_assets.calendar import CalendarSpec, month_of
+from alpha_assets.defs.automation import cron, request
+from alpha_assets.defs.partitions import months
 from alpha_assets.features import CATALOG
+from alpha_assets.feeds.files import FilesSourceSpec
 from alpha_assets.road.frames import panel_start
-from alpha_assets.road.market import load_market
+from alpha_assets.road.market import FeedSetting, Market, load_market
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipelines"
@@ -113,6 +119,89 @@ def test_a_tick_asks_for_the_sessions_month_or_says_why_not(
     else:
         assert isinstance(asked, dg.RunRequest)
         assert (asked.run_key, asked.partition_key) == expected
+
+
+MIDNIGHT = CalendarSpec(exchange="24/7", zone="UTC", decision_time=time(0), sessions_per_year=365.0)
+
+
+def deciding(**calendar: Any) -> Market:
+    """The simulated market without an end, with another clock; bars are public at 16:30."""
+    sim = load_market("sim")
+    spec = sim.spec.model_copy(
+        update={
+            "calendar": MIDNIGHT.model_copy(update=calendar),
+            "source": FilesSourceSpec(kind="files"),
+        }
+    )
+    return Market("sim", spec)
+
+
+def asked_for(market: Market, local: str, *, on_first: bool) -> tuple[str, str] | str:
+    at = datetime.fromisoformat(local).astimezone(UTC)
+    asked = request(market, "job", at, on_first=on_first)
+    if isinstance(asked, dg.SkipReason):
+        return str(asked.skip_message)
+    return str(asked.run_key).removeprefix("job:"), str(asked.partition_key)
+
+
+@pytest.mark.parametrize("decided", [time(0), time(0, 10), time(0, 24)])
+def test_a_session_decided_after_midnight_is_asked_for_on_the_evening_before(decided: time) -> None:
+    market = deciding(decision_time=decided)
+    at = (datetime(2026, 2, 28, tzinfo=UTC) + timedelta(days=1)).replace(
+        hour=decided.hour, minute=decided.minute
+    ) - timedelta(minutes=25)
+    assert cron(market) == f"{at.minute} 23 * * *"
+    assert asked_for(market, at.isoformat(), on_first=True) == ("2026-03-01", "2026-03-01")
+    assert "the first session of 2026-03" in asked_for(market, at.isoformat(), on_first=False)
+    next_day = (at + timedelta(days=1)).isoformat()
+    assert asked_for(market, next_day, on_first=False) == ("2026-03-02", "2026-03-01")
+    assert "not the first" in asked_for(market, next_day, on_first=True)
+    # The month that begins tomorrow has a partition when it is asked for.
+    with partition_loading_context(effective_dt=at):
+        assert months(market).has_partition_key("2026-03-01")
+        assert not months(load_market("us")).has_partition_key("2026-03-01")
+
+
+def test_a_tick_waits_until_the_bars_are_public() -> None:
+    sim = deciding()
+    late = FeedSetting(publication_time=time(23, 50))
+    market = Market("sim", sim.spec.model_copy(update={"feeds": {"daily_bars": late}}))
+    assert cron(market) == "55 23 * * *"  # half of the ten minutes that are left
+    assert asked_for(market, "2026-02-28T23:55+00:00", on_first=True) == (
+        "2026-03-01",
+        "2026-03-01",
+    )
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "America/Santiago"])
+@pytest.mark.parametrize("decided", [time(0), time(1, 10), time(2, 30), time(23, 59)])
+def test_every_session_is_asked_for_before_it_is_decided_when_clocks_change(
+    zone: str, decided: time
+) -> None:
+    """Dagster's own ticks, on a market without holidays; it runs one key but once."""
+    market = deciding(zone=zone, decision_time=decided)
+    for first, last in (
+        ("2026-03-05", "2026-03-11"),
+        ("2026-04-01", "2026-04-08"),
+        ("2026-09-03", "2026-09-09"),
+        ("2026-10-29", "2026-11-04"),
+    ):
+        start, stop = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (first, last))
+        ticks = schedule_execution_time_iterator(start.timestamp(), cron(market), zone)
+        found: dict[str, datetime] = {}
+        for at in itertools.takewhile(lambda at, stop=stop: at < stop, ticks):
+            for on_first in (True, False):
+                asked = request(market, "job", at, on_first=on_first)
+                if isinstance(asked, dg.RunRequest):
+                    session = str(asked.run_key).removeprefix("job:")
+                    assert asked.partition_key == f"{session[:7]}-01"
+                    assert on_first == session.endswith("-01")
+                    found.setdefault(session, at)
+        sessions = market.calendar.between(first, last)[2:-2]
+        for session in sessions:
+            decision = market.calendar.decision(session).item().replace(tzinfo=UTC)
+            before = decision - found[str(session)]
+            assert timedelta(0) <= before <= timedelta(hours=5)  # New York's ticks lead by three
 
 
 def test_schedules_tick_after_the_last_publication_and_before_the_decision() -> None:

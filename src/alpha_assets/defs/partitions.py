@@ -1,25 +1,57 @@
 """One definition of months per market, and how far each stage looks back over them."""
 
+from datetime import time, timedelta
+
 import dagster as dg
 import numpy as np
 
 from alpha_assets.calendar import Calendar, month_of, next_month
 from alpha_assets.road.market import Market
 
+BARS = "daily_bars"
+MINUTE = timedelta(minutes=1)
+A_DAY = 24 * 60  # minutes
+
+# Of ticks before the decision: the last publication is over by then.
+MINUTES_BEFORE = 25
+LEADS = {"America/New_York": 180}
+
 ALL_HISTORY = 12 * 100  # months; more than any market has
+
+
+def minutes_of(at: time) -> int:
+    """Return the minutes of a time of day since midnight."""
+    return at.hour * 60 + at.minute
+
+
+def lead(market: Market) -> timedelta:
+    """Return how long before the decision a market's schedules tick.
+
+    After the bars are public: where that is shortly before the decision, in the middle between.
+    """
+    declared = market.spec.calendar
+    bars = market.feeds.get(BARS, market.declared[BARS])
+    window = (minutes_of(declared.decision_time) - minutes_of(bars.publication.at)) % A_DAY
+    return timedelta(minutes=min(LEADS.get(declared.zone, MINUTES_BEFORE), window // 2))
+
+
+def is_evening_before(market: Market) -> bool:
+    """Return whether a session is prepared on the day before its own."""
+    return minutes_of(market.spec.calendar.decision_time) * MINUTE < lead(market)
 
 
 def months(market: Market) -> dg.MonthlyPartitionsDefinition:
     """Return the months of a market; the current one has a partition from its first day.
 
-    A simulated market ends with its data: nobody will ever fill a later month.
+    So has the next one of a market whose first session is prepared on the evening before.
+    A simulated market ends with its data: nothing will ever fill a later month.
     """
     end = next_month(month_of(market.spec.sim.last)) if market.is_simulated else None
     return dg.MonthlyPartitionsDefinition(
         start_date=f"{market.spec.first_month}-01",
         end_date=f"{end}-01" if end else None,
         timezone=market.spec.calendar.zone,
-        end_offset=1,
+        end_offset=2 if is_evening_before(market) else 1,
     )
 
 
