@@ -45,8 +45,9 @@ test: lint  ## everything that must hold: lint and all tests
 proofs: setup  ## the slow proofs, minutes each
 	$(BIN)/python -m pytest -m slow
 
-docs: setup  ## write docs/FEATURES.md from the catalogue and docs/coverage_sim.csv
+docs: setup  ## write docs/FEATURES.md, RECIPES.md and MARKETS.md from the code
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
+	$(BIN)/python -W ignore -m alpha_assets.road.document docs
 
 coverage: setup  ## measure what is filled on the simulated market, minutes; then make docs
 	$(BIN)/python -W ignore -m alpha_assets.road.coverage_table docs/coverage_sim.csv

@@ -1,6 +1,7 @@
 """The command line: what it prints, and the exit codes 0 ok, 1 failed check, 2 bad input."""
 
 import json
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -140,3 +141,23 @@ def test_a_failed_certificate_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) ->
     shown = call("audit", "--recipe", "tiny")
     assert shown.exit_code == 1
     assert "FAILED" in shown.output
+
+
+def test_a_market_and_a_recipe_are_printed_as_toml() -> None:
+    shown = call("recipes", "tiny")
+    assert shown.exit_code == 0
+    assert tomllib.loads(shown.output)["training"]["patience"] >= 1
+    assert "commission_bps" in shown.output  # the market's, filled in
+    assert json.loads(call("markets", "tiny", "--json").output)["source"]["kind"] == "sim"
+    missing = call("markets", "nowhere")
+    assert missing.exit_code == 2
+    assert "want one of tiny" in missing.output
+
+
+def test_the_catalogue_is_listed_for_people_and_for_programs() -> None:
+    rows = json.loads(call("features", "--market", "tiny", "--json").output)
+    by_name = {row["feature"]: row for row in rows}
+    assert by_name["ret_5"]["family"] == "price"
+    assert by_name["ret_5"]["missing"] is None
+    assert all(row["meaning"] and row["source"] for row in rows)
+    assert "ret_5" in call("features", "--market", "tiny").output

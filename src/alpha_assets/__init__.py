@@ -14,9 +14,12 @@ __version__ = "0.2.0"
 # Loaded when first asked for, so that importing the package costs nothing.
 VERBS = (
     "audit",
+    "catalog",
     "import_check",
+    "market_toml",
     "markets",
     "predict",
+    "recipe_toml",
     "recipes",
     "report",
     "results",

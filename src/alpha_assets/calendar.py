@@ -42,11 +42,17 @@ class CalendarSpec(Spec):
     """
 
     exchange: str
+    """Code of the exchange in exchange_calendars, such as XTKS or XNYS."""
     zone: str
+    """Time zone of all wall times of the market."""
     decision_time: time
+    """Wall time at which a session is decided, before its opening auction."""
     sessions_per_year: float = Field(gt=200, lt=366)
+    """What annual figures are scaled by."""
     extra_sessions: tuple[date, ...] = ()
+    """Sessions that were held and that the library does not know."""
     closed: tuple[date, ...] = ()
+    """Sessions that the library knows and that were not held."""
 
     @model_validator(mode="after")
     def _names_no_day_twice(self) -> Self:

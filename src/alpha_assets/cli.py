@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -113,17 +114,36 @@ def main(verbose: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
 @options("json")
-def markets(as_json: bool) -> None:
-    """List the markets."""
-    show(verbs.markets(), as_json, render=table)
+def markets(name: str | None, as_json: bool) -> None:
+    """List the markets, or print one with every default filled in."""
+    if name is None:
+        show(verbs.markets(), as_json, render=table)
+    else:
+        show_toml(verbs.market_toml(name), as_json)
 
 
 @main.command()
+@click.argument("name", required=False)
 @options("json")
-def recipes(as_json: bool) -> None:
-    """List the recipes."""
-    show(verbs.recipes(), as_json, render=table)
+@click.option("--market", help="On which the recipe is printed; default: its home.")
+def recipes(name: str | None, market: str | None, as_json: bool) -> None:
+    """List the recipes, or print one with every default filled in."""
+    if name is None:
+        show(verbs.recipes(), as_json, render=table)
+    else:
+        show_toml(verbs.recipe_toml(name, market=market), as_json)
+
+
+@main.command()
+@market_option("sim", "Whose features: one that it cannot have says why.")
+@options("json")
+def features(market: str, as_json: bool) -> None:
+    """List the catalogue of features: what each means, needs and comes from."""
+    found = verbs.catalog(market)
+    shown = ("feature", "family", "scope", "unit", "meaning")
+    show(found, as_json, render=lambda rows: table([{n: r[n] for n in shown} for r in rows]))
 
 
 @main.command()
@@ -286,6 +306,13 @@ def progress(stage: str, what: str) -> None:
 def show(value: Any, as_json: bool, render: Callable[[Any], str]) -> None:  # noqa: ANN401
     """Print a result, for a program or for a person."""
     click.echo(json.dumps(value, indent=2, default=str) if as_json else render(value))
+
+
+def show_toml(text: str, as_json: bool) -> None:
+    """Print a declaration as TOML, or as JSON for a program."""
+    click.echo(
+        json.dumps(tomllib.loads(text), indent=2, default=str) if as_json else text, nl=as_json
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -36,17 +36,17 @@ LABEL_SCHEMA = {
 
 
 class LabelSpec(Spec):
-    """Declared under `[label]` in a recipe: what is predicted, how far ahead, from which price.
-
-    Attributes:
-        kind: what training fits; evaluation is always on returns.
-        horizons: sessions from entry to exit, ascending.
-        entry: the auction of D at which a position is taken.
-    """
+    """Declared under `[label]` in a recipe: what is predicted, how far ahead, from which price."""
 
     kind: LabelKind = "rank_normal"
+    """What training fits: the return itself, its normal score in the session, its excess over
+    the session's or the sector's mean, or the return over the symbol's own volatility;
+    evaluation is always on returns.
+    """
     horizons: tuple[int, ...] = Field(min_length=1)
+    """Sessions from entry to exit, ascending."""
     entry: Entry = "open"
+    """The auction of D at which a position is taken."""
 
     @field_validator("horizons")
     @classmethod

@@ -20,9 +20,14 @@ DIGEST_LENGTH = 12  # hexadecimal digits
 
 
 class Spec(BaseModel):
-    """Base of all declarations: frozen, strict about types, and without unknown keys."""
+    """Base of all declarations: frozen, strict about types, and without unknown keys.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    The text under a field is its description in docs/MARKETS.md or docs/RECIPES.md.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

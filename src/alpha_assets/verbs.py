@@ -19,11 +19,13 @@ from alpha_assets.audit import audit_clock, choose_cuts
 from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import BadInput, MissingOutput
+from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.feeds.server import Faults, Server, make_server
 from alpha_assets.feeds.server.options import fault_of, instant_of, keys_of
 from alpha_assets.road import deciding, judging
 from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
+from alpha_assets.road.document import as_toml
 from alpha_assets.road.market import load_market
 from alpha_assets.road.pipelines import names
 from alpha_assets.road.recipe import load_recipe, markets_of
@@ -65,6 +67,45 @@ def recipes() -> list[dict[str, Any]]:
                 "markets": ", ".join(recipe.spec.markets),
                 "digest": recipe.digest,
                 "about": recipe.spec.about,
+            }
+        )
+    return rows
+
+
+def market_toml(name: str, *, overrides: Sequence[str] = ()) -> str:
+    """Return a market's file with every default filled in."""
+    return as_toml(load_market(name, overrides=overrides).spec)
+
+
+def recipe_toml(name: str, *, market: str | None = None, overrides: Sequence[str] = ()) -> str:
+    """Return a recipe's file with every default, and the market's costs, filled in."""
+    loaded = load_market(market or markets_of(name)[0])
+    recipe = load_recipe(name, loaded, overrides=overrides)
+    return as_toml(recipe.spec.model_copy(update={"costs": recipe.costs}))
+
+
+def catalog(market: str = "sim") -> list[dict[str, Any]]:
+    """Return the catalogue as a market can have it: one row per feature, its formula included.
+
+    `missing` is why the market cannot have a feature, None where it can.
+    """
+    loaded = load_market(market)
+    rows = []
+    for feature in loaded.choice:
+        meaning, formula = meaning_and_formula(feature)
+        rows.append(
+            {
+                "feature": feature.name,
+                "family": feature.family,
+                "scope": feature.scope,
+                "meaning": meaning,
+                "formula": formula.strip("`"),
+                "unit": feature.unit,
+                "lookback": feature.lookback,
+                "inputs": list(feature.inputs),
+                "feeds": list(feature.feeds),
+                "source": feature.source,
+                "missing": loaded.missing_features.get(feature.name),
             }
         )
     return rows

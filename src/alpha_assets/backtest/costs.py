@@ -20,24 +20,22 @@ SpreadModel = Literal["fixed", "corwin_schultz"]
 
 
 class CostsSpec(Spec):
-    """Declared under `[costs]` in a market, and in a recipe that wants others.
-
-    Attributes:
-        commission_bps: the broker's fee, of traded notional.
-        half_spread_bps: distance from the mid price to the side that is hit, of traded notional.
-        spread: `fixed`: the same half-spread for all; `corwin_schultz`: half of what the ranges
-            of the 20 sessions before the decision imply, and never less than `half_spread_bps`.
-        impact_coefficient: share of a day's volatility that trading a day's volume costs.
-        unknown_volatility: daily, where fewer than 16 of the last 20 returns are known.
-        borrow_fee_bps_annual: where no fee is quoted.
-    """
+    """Declared under `[costs]` in a market, and in a recipe that wants others."""
 
     commission_bps: float = Field(default=1.0, ge=0, lt=10_000)
+    """The broker's fee, of traded notional."""
     half_spread_bps: float = Field(default=5.0, ge=0, lt=10_000)
+    """Distance from the mid price to the side that is hit, of traded notional."""
     spread: SpreadModel = "fixed"
+    """`fixed`: the same half-spread for all; `corwin_schultz`: half of what the ranges of the
+    20 sessions before the decision imply, and never less than `half_spread_bps`.
+    """
     impact_coefficient: float = Field(default=0.5, ge=0, le=100)
+    """Share of a day's volatility that trading a day's volume costs."""
     unknown_volatility: float = Field(default=0.05, ge=0, le=1)
+    """Daily volatility where fewer than 16 of the last 20 returns are known."""
     borrow_fee_bps_annual: float = Field(default=115.0, ge=0, lt=1_000_000)
+    """Lender's fee on shorts where no fee is quoted."""
 
 
 def commission(notional_K: Array, spec: CostsSpec) -> Array:

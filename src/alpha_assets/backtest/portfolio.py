@@ -27,39 +27,38 @@ TARGETS = {
 
 
 class PortfolioSpec(Spec):
-    """Declared under `[portfolio]` in a recipe.
-
-    Attributes:
-        rule: long the top quantile and short the bottom one, or long the top one alone.
-        horizon: whose scores are traded, sessions.
-        quantile: share of the scored names that a side holds.
-        count: names that a side holds, whatever their share; None: `quantile` says.
-        min_side: names that a side must have, else nothing is held.
-        weighting: within a side: the same weight for all, or in proportion to the distance of
-            the score from the session's median.
-        max_weight: largest absolute weight of a name; what is cut off goes to the others of
-            its side, and stays in cash where all of them are at the limit.
-        gross_exposure: sum of absolute weights, a fraction of equity.
-        rebalance: on the first session of each ISO week, or of each month.
-        fill: the auction of the decision session at which orders fill.
-        capital: equity before the first session, in the market's currency.
-        lot: shares that orders are rounded to, towards zero; None: fractions.
-        max_participation: largest fill of a session, a share of ADV; None: no limit.
-    """
+    """Declared under `[portfolio]` in a recipe."""
 
     rule: Literal["long_short_quantile", "long_only_quantile"] = "long_short_quantile"
+    """Long the top quantile and short the bottom one, or long the top one alone."""
     horizon: int = Field(gt=0)
+    """Whose scores are traded, sessions; one of `label.horizons`."""
     quantile: float = Field(default=0.1, gt=0, le=0.5)
+    """Share of the scored names that a side holds."""
     count: int | None = Field(default=None, gt=0)
+    """Names that a side holds, whatever their share; none: `quantile` decides."""
     min_side: int = Field(default=2, gt=0)
+    """Names that a side must have, else nothing is held."""
     weighting: Literal["equal", "score"] = "equal"
+    """Within a side: the same weight for all, or in proportion to the distance of the score
+    from the session's median.
+    """
     max_weight: float | None = Field(default=None, gt=0, le=10)
+    """Largest absolute weight of a name; what is cut off goes to the others of its side, and
+    stays in cash where all of them are at the limit.
+    """
     gross_exposure: float = Field(default=1.0, gt=0, le=10)
+    """Sum of absolute weights, a fraction of equity."""
     rebalance: RebalanceRule = "weekly"
+    """On the first session of each ISO week, or of each month, that can be decided."""
     fill: Literal["open", "close"] = "open"
+    """The auction of the decision session at which orders fill."""
     capital: float = Field(default=100e6, gt=0)
+    """Equity before the first session, in the market's currency."""
     lot: int | None = Field(default=None, gt=0)
+    """Shares that orders are rounded to, towards zero; none: fractions."""
     max_participation: float | None = Field(default=None, gt=0, le=1)
+    """Largest fill of a session, a share of ADV; none: no limit."""
 
     @model_validator(mode="after")
     def _a_side_can_be_full(self) -> Self:

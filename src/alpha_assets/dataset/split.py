@@ -23,10 +23,15 @@ class SplitSpec(Spec):
     """Declared under `[split]` in a recipe; all lengths are counts of sessions."""
 
     lookback_sessions: int = Field(default=252, gt=0)
+    """Decision sessions that a month is trained on."""
     valid_sessions: int = Field(default=42, gt=0)
+    """Decision sessions that stop its training, after the training sessions."""
     embargo_sessions: int = Field(default=0, ge=0)
-    min_train_sessions: int | None = Field(default=None, gt=0)  # None: the full look-back
+    """Sessions left empty before validation, on top of the purge by label end."""
+    min_train_sessions: int | None = Field(default=None, gt=0)
+    """Training sessions that a month must have, else it is skipped; none: the full look-back."""
     expanding: bool = False
+    """Whether training starts at the market's first usable session instead."""
 
     @property
     def needed_sessions(self) -> int:

@@ -15,9 +15,12 @@ N_LISTED = 30  # more names than that are not read
 class FeaturesSpec(Spec):
     """Declared under `[features]` in a recipe; without it, everything the market can have."""
 
-    families: tuple[str, ...] | None = None  # None: every family, unless `names` are given
-    names: tuple[str, ...] = ()  # single features, on top of the families
-    without: tuple[str, ...] = ()  # single features left out
+    families: tuple[str, ...] | None = None
+    """Families of the catalogue; none: every family, unless `names` are given."""
+    names: tuple[str, ...] = ()
+    """Single features, on top of the families."""
+    without: tuple[str, ...] = ()
+    """Single features left out."""
 
 
 def missing_features(

@@ -34,14 +34,19 @@ class FilesSourceSpec(Spec):
     """`[source]` of a market that reads a folder."""
 
     kind: Literal["files"] = "files"
-    path: str | None = None  # None: `--data`, else the environment's ALPHA_DATA
-    price_level: PriceLevel | None = None  # None: split_adjusted where adj_close is given
-    exit_words: dict[str, str] = Field(
-        default_factory=dict
-    )  # theirs -> delisted, acquired, source_end, active
-    columns: dict[str, dict[str, str]] = Field(default_factory=dict)  # feed -> theirs -> ours
-    separators: dict[str, str] = Field(default_factory=dict)  # feed -> of its .csv; else a comma
-    trailers: tuple[str, ...] = ()  # feeds whose .csv end with a line with the number of rows
+    """Name of the kind."""
+    path: str | None = None
+    """The folder; none: `--data`, else the environment's ALPHA_DATA."""
+    price_level: PriceLevel | None = None
+    """none: `split_adjusted` where `adj_close` is given, else `raw`."""
+    exit_words: dict[str, str] = Field(default_factory=dict)
+    """The vendor's words for exits and ours: delisted, acquired, source_end, active."""
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Per feed, the vendor's column names and ours."""
+    separators: dict[str, str] = Field(default_factory=dict)
+    """Per feed, the separator of its CSV; else a comma."""
+    trailers: tuple[str, ...] = ()
+    """Feeds whose CSV ends with a line that holds the number of rows."""
 
     @field_validator("exit_words")
     @classmethod

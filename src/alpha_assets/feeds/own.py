@@ -35,19 +35,27 @@ _VECTOR = re.compile(r"vector\((\d+)\)")
 class OwnPublicationSpec(Spec):
     """When a row without `available_at` is public: the date, moved, at a local wall time."""
 
-    sessions: int = Field(default=0, ge=0)  # strictly after the date
-    days: int = Field(default=0, ge=0)  # calendar days on top
+    sessions: int = Field(default=0, ge=0)
+    """Sessions strictly after the date."""
+    days: int = Field(default=0, ge=0)
+    """Calendar days on top."""
     at: time
+    """Wall time of the market's zone."""
 
 
 class OwnFeedSpec(Spec):
     """Declared under `[feeds.<name>]`, for a feed that nobody but this market has."""
 
     scope: Scope
-    columns: dict[str, str] = Field(min_length=1)  # name -> number, flag or vector(N)
-    max_stale: int | None = Field(default=20, ge=1)  # sessions
-    publication: OwnPublicationSpec | None = None  # None: every row has `available_at`
+    """Whom a row is about: a symbol, a sector, a market segment, or the market."""
+    columns: dict[str, str] = Field(min_length=1)
+    """Name of each column and its type: number, flag or vector(N)."""
+    max_stale: int | None = Field(default=20, ge=1)
+    """Sessions after which a value is no longer joined; none: never."""
+    publication: OwnPublicationSpec | None = None
+    """When a row is public; none: every row has `available_at`."""
     about: str = "declared by the market"
+    """What the feed is."""
 
     @field_validator("columns")
     @classmethod

@@ -18,6 +18,7 @@ class LinearSpec(Spec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["linear"] = "linear"
+    """Name of the kind."""
 
 
 class LinearRanker(Ranker):

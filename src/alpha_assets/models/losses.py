@@ -27,32 +27,44 @@ class ICSpec(Spec):
     """Minus the correlation of score and target; with `rank_normal` labels, nearly Spearman's."""
 
     kind: Literal["ic"] = "ic"
+    """Name of the kind."""
     pin: float = Field(default=1e-3, ge=0)
+    """Weight of the term that holds the spread of the scores near 1."""
     min_names: int = Field(default=10, ge=2)
+    """Sessions with fewer names give no loss."""
 
 
 class ICHuberSpec(Spec):
     """Mostly the correlation, with a little Huber loss that gives the scores their scale."""
 
     kind: Literal["ic_huber"] = "ic_huber"
+    """Name of the kind."""
     huber_weight: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the Huber loss; the rest is the correlation."""
     min_names: int = Field(default=10, ge=2)
+    """Sessions with fewer names give no loss."""
 
 
 class MSESpec(Spec):
     """Squared distance of score and target; the scores' spread becomes IC times the target's."""
 
     kind: Literal["mse"] = "mse"
+    """Name of the kind."""
     min_names: int = Field(default=10, ge=2)
+    """Sessions with fewer names give no loss."""
 
 
 class SoftSpearmanSpec(Spec):
     """Minus the rank correlation, through ranks with a gradient."""
 
     kind: Literal["soft_spearman"] = "soft_spearman"
-    ramp: float = Field(default=0.2, gt=0, le=2)  # half-width in spreads; 0.2 is 16 % of the names
+    """Name of the kind."""
+    ramp: float = Field(default=0.2, gt=0, le=2)
+    """Half-width of the ramp in spreads of the scores; 0.2 is 16 % of the names."""
     pin: float = Field(default=1e-3, ge=0)
+    """Weight of the term that holds the spread of the scores near 1."""
     min_names: int = Field(default=10, ge=2)
+    """Sessions with fewer names give no loss."""
 
 
 LossSpec = Annotated[ICSpec | ICHuberSpec | MSESpec | SoftSpearmanSpec, Field(discriminator="kind")]

@@ -27,12 +27,19 @@ class TransformerSpec(Spec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["transformer"] = "transformer"
+    """Name of the kind."""
     d_model: int = Field(default=32, gt=0)
+    """Width of the model; a multiple of `heads`."""
     layers: int = Field(default=1, gt=0)
+    """Encoder layers."""
     heads: int = Field(default=2, gt=0)
-    feed_forward: int = Field(default=4, gt=0)  # hidden units as a multiple of d_model
+    """Attention heads."""
+    feed_forward: int = Field(default=4, gt=0)
+    """Hidden units of a layer, as a multiple of `d_model`."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of activations dropped in training."""
     pooling: Literal["last"] = "last"
+    """Which step the score is read from."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -25,31 +25,28 @@ NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
 
 
 class UniverseSpec(Spec):
-    """Declared under `[universes.<name>]` in a market; a symbol must pass all rules together.
-
-    Attributes:
-        membership: only members of the index, as the feed `membership` says.
-        symbols: only these, by the store's id.
-        sectors: only these, as `listings` says.
-        min_history: bars that must have become known.
-        min_dollar_volume: money a session, compared with the median of the window's bars.
-        dollar_volume_window: sessions; four fifths of them must have a bar.
-        min_price: money a share as traded; of the last close, at most 20 sessions old.
-        min_names: see the cross-section: fewer known names leave a feature at 0.
-        winsorise: share of names drawn in at either end of a cross-section.
-        clip: largest z-score kept.
-    """
+    """Declared under `[universes.<name>]` in a market; a symbol must pass all rules together."""
 
     membership: bool = False
+    """Only members of the index, as the feed `membership` has them."""
     symbols: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Only these, by the store's id."""
     sectors: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Only these, as `listings` has them."""
     min_history: int = Field(default=0, ge=0)
+    """Bars that must have become known."""
     min_dollar_volume: float | None = Field(default=None, gt=0)
+    """Money a session, compared with the median of the window's bars."""
     dollar_volume_window: int = Field(default=20, ge=1, le=252)
+    """Sessions of that median; four fifths of them must have a bar."""
     min_price: float | None = Field(default=None, gt=0)
+    """Money a share as traded; of the last close, at most 20 sessions old."""
     min_names: int = Field(default=10, ge=2)
+    """Fewer names with a value leave a feature of the session's cross-section at 0."""
     winsorise: float = Field(default=0.01, ge=0, lt=0.5)
+    """Share of names drawn in at either end of a cross-section."""
     clip: float = Field(default=5.0, gt=0)
+    """Largest absolute z-score kept."""
 
     @field_validator("symbols", "sectors")
     @classmethod

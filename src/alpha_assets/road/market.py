@@ -43,13 +43,16 @@ class SimSourceSpec(Spec):
     """`[source]` of a market that is generated; `[sim]` says how."""
 
     kind: Literal["sim"] = "sim"
+    """Name of the kind."""
 
 
-class FeedSetting(Spec):
+class KnownFeedSpec(Spec):
     """Declared under `[feeds.<name>]` in a market; what is left out is the feed's own."""
 
     on: bool = True
+    """Whether the feed is read."""
     publication_time: time | None = None
+    """Wall time of publication, instead of the feed's own."""
 
 
 def _kind_of_feed(value: object) -> str:
@@ -60,7 +63,7 @@ def _kind_of_feed(value: object) -> str:
 
 
 FeedDeclaration = Annotated[
-    Annotated[FeedSetting, Tag("known")] | Annotated[OwnFeedSpec, Tag("own")],
+    Annotated[KnownFeedSpec, Tag("known")] | Annotated[OwnFeedSpec, Tag("own")],
     Discriminator(_kind_of_feed),
 ]
 
@@ -69,17 +72,29 @@ class MarketSpec(Spec):
     """Everything that a market's file declares."""
 
     about: str
+    """One sentence for lists."""
     currency: str
+    """Of all money."""
     first_month: str
+    """First partition, YYYY-MM."""
     source: SimSourceSpec | FilesSourceSpec | JQuantsSpec = Field(discriminator="kind")
+    """Where raw rows come from."""
     calendar: CalendarSpec
-    price_level: PriceLevel | None = None  # None: as the source says
+    """Sessions and decision instants."""
+    price_level: PriceLevel | None = None
+    """Whether prices are as traded or carry later splits; none: as the source declares."""
     max_stale: int = Field(default=20, ge=1, le=60)
+    """Sessions without a bar after which a symbol's rows end until one returns."""
     feeds: dict[str, FeedDeclaration] = Field(default_factory=dict)
+    """Settings of known feeds, and declarations of the market's own."""
     universes: dict[str, UniverseSpec]
+    """Sets of symbols by name, decided as of each session; `all` must be there."""
     costs: CostsSpec = CostsSpec()
+    """Of trading, where a recipe does not set its own."""
     coverage: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Least share of filled cells per family, instead of its own limit."""
     sim: SimSpec = SimSpec()
+    """The simulated exchange, where `source.kind` is `sim`."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -283,9 +298,9 @@ class Market:
         check_universe(universe, self.price_level, tuple(self.feeds))
         return universe
 
-    def _setting(self, feed: str) -> FeedSetting:
+    def _setting(self, feed: str) -> KnownFeedSpec:
         found = self.spec.feeds.get(feed)
-        return found if isinstance(found, FeedSetting) else FeedSetting()
+        return found if isinstance(found, KnownFeedSpec) else KnownFeedSpec()
 
 
 def load_market(
@@ -323,7 +338,7 @@ def _reading_files(tables: Mapping[str, Any], data: Path) -> dict[str, Any]:
     return {**tables, "source": {**kept, "path": str(data)}}
 
 
-def _published_at(feed: Feed, setting: FeedSetting) -> Feed:
+def _published_at(feed: Feed, setting: KnownFeedSpec) -> Feed:
     if setting.publication_time is None:
         return feed
     publication = replace(feed.publication, at=setting.publication_time)

@@ -27,23 +27,36 @@ class UniverseChoice(Spec):
     """Declared under `[universe]` in a recipe: the name of one of the market's universes."""
 
     name: str = "all"
+    """Of one of the market's universes."""
 
 
 class RecipeSpec(Spec):
     """Everything that a recipe's file declares."""
 
     about: str
+    """One sentence for lists."""
     markets: tuple[str, ...] = Field(min_length=1)
+    """Where the recipe may run; the first is its home."""
     universe: UniverseChoice = UniverseChoice()
+    """Whom it is trained on and holds."""
     features: FeaturesSpec = FeaturesSpec()
+    """What it reads; without the section, everything the market can have."""
     label: LabelSpec
+    """What is predicted."""
     split: SplitSpec = SplitSpec()
+    """Which sessions a month is trained and validated on."""
     model: ModelSpec
+    """The ranker."""
     loss: LossSpec
+    """What training minimises."""
     training: TrainingSpec = TrainingSpec()
+    """The training loop."""
     portfolio: PortfolioSpec
-    costs: CostsSpec | None = None  # None: the market's
+    """From scores to holdings."""
+    costs: CostsSpec | None = None
+    """Of trading; none: the market's."""
     gates: GatesSpec = GatesSpec()
+    """When a month's training is stopped."""
 
     @model_validator(mode="after")
     def _label_can_be_made(self) -> Self:

@@ -41,23 +41,38 @@ VALID_BATCH = 8  # sessions scored at a time
 class TrainingSpec(Spec):
     """Declared under `[training]` in a recipe."""
 
-    sequence: int = Field(default=5, gt=0)  # T: sessions of a window
-    # Share of the training sessions that a column must span, or the month goes without it.
+    sequence: int = Field(default=5, gt=0)
+    """T: decision sessions of an input window."""
     min_span: float = Field(default=0.0, ge=0, le=1)
+    """Share of the training sessions that a column must span, or the month goes without it."""
     batch_sessions: int = Field(default=4, gt=0)
+    """Sessions in one step of the optimiser."""
     max_epochs: int = Field(default=8, gt=0)
-    patience: int = Field(default=2, gt=0)  # epochs without a better validation rank IC
+    """Passes over the training sessions, at most."""
+    patience: int = Field(default=2, gt=0)
+    """Epochs without a better validation rank IC after which training stops."""
     learning_rate: float = Field(default=5e-4, gt=0)
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)  # of all steps
+    """Peak learning rate of AdamW."""
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
-    clip: float = Field(default=1.0, gt=0)  # of the norm of all gradients
+    """Decoupled weight decay of AdamW."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of all gradients together."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 on CUDA
-    resident: Literal["float32", "float16"] = "float32"  # float16 on CUDA only
+    """Seeds of the models whose scores are averaged."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of the forward pass; `auto`: bf16 on CUDA, else float32."""
+    resident: Literal["float32", "float16"] = "float32"
+    """Of the tensor that holds the panel; float16 on CUDA only."""
     threads: int = Field(default=1, gt=0)
+    """CPU threads of the training process."""
     warm_start: bool = False
-    warm_shrink: float = Field(default=0.5, ge=0, le=1)  # share of the parent's weights kept
-    retrain_every: int = Field(default=1, gt=0)  # months
+    """Whether a month starts from the weights of the month before; cold each January."""
+    warm_shrink: float = Field(default=0.5, ge=0, le=1)
+    """Share of the parent's weights that a warm start keeps."""
+    retrain_every: int = Field(default=1, gt=0)
+    """Months from one training to the next; those between use the last model."""
 
     @model_validator(mode="after")
     def _columns_stay(self) -> "TrainingSpec":

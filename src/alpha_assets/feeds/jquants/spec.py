@@ -18,13 +18,21 @@ class JQuantsSpec(Spec):
     """`[source]` of a market that reads the J-Quants API V2; the key is in the environment."""
 
     kind: Literal["jquants"] = "jquants"
+    """Name of the kind."""
     plan: Plan = "standard"
-    first: date  # oldest day wanted; the plan's window may begin later
-    last: date | None = None  # newest day wanted; None: today
+    """What the subscription includes; see docs/FEATURES.md for what each feed needs."""
+    first: date
+    """Oldest day wanted; the plan's window may begin later."""
+    last: date | None = None
+    """Newest day wanted; none: today."""
     base_url: str = BASE_URL
-    bulk: bool = True  # long back-fills from the files of history, where the plan has them
-    only_common_stock: bool = True  # leave out funds, trusts and preferred shares
+    """Address of the API, or of a local server in its shape."""
+    bulk: bool = True
+    """Whether long back-fills come from the files of history, where the plan has them."""
+    only_common_stock: bool = True
+    """Whether funds, trusts and preferred shares are left out."""
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    """Longest silence of the server within a request; a whole request may take five."""
 
     @property
     def host(self) -> str:

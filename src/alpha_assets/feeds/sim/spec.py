@@ -19,29 +19,50 @@ class SimSpec(Spec):
     """
 
     kind: Literal["sim"] = "sim"
+    """Name of the kind."""
     seed: int = Field(default=7, ge=0, lt=2**63)
+    """Of everything that is drawn."""
     n_symbols: int = Field(default=300, ge=MIN_SYMBOLS, le=MAX_SYMBOLS)
+    """Symbols that are ever listed."""
     first: date = date(2020, 1, 6)
+    """First session."""
     last: date = date(2023, 12, 29)
+    """Last session; a later one only adds rows."""
 
-    signal: float = Field(default=1.0, ge=0, le=5)  # scale of the planted signal; 0 = null market
-    signal_variation: float = Field(default=0.6, ge=0, le=3)  # sd of its strength in time / mean
-    price_share: float = Field(default=0.8, ge=0, le=1)  # of the signal's variance, seen in prices
+    signal: float = Field(default=1.0, ge=0, le=5)
+    """Scale of the planted signal; 0: a null market."""
+    signal_variation: float = Field(default=0.6, ge=0, le=3)
+    """Standard deviation of its strength in time, of its mean."""
+    price_share: float = Field(default=0.8, ge=0, le=1)
+    """Share of the signal's variance that prices reveal; side feeds reveal the rest."""
 
-    market_vol: float = Field(default=0.18, gt=0, le=1)  # a year
-    sector_vol: float = Field(default=0.09, ge=0, le=1)  # a year
-    idio_vol: float = Field(default=0.31, gt=0, le=2)  # a year, median symbol
+    market_vol: float = Field(default=0.18, gt=0, le=1)
+    """Volatility of the market factor, a year."""
+    sector_vol: float = Field(default=0.09, ge=0, le=1)
+    """Volatility of a sector factor, a year."""
+    idio_vol: float = Field(default=0.31, gt=0, le=2)
+    """Idiosyncratic volatility of the median symbol, a year."""
 
-    ticks: bool = True  # round prices to the exchange's tick table
-    late_share: float = Field(default=0.25, ge=0, le=1)  # of symbols, listed after `first`
-    late_within_sessions: int = Field(default=900, ge=1)  # after `first`, the last late listing
-    delistings_annual: float = Field(default=0.0135, ge=0, le=1)  # per symbol
-    halts_annual: float = Field(default=0.15, ge=0, le=20)  # per symbol, 1 to 20 sessions each
-    missing_share: float = Field(default=2e-4, ge=0, le=0.2)  # of bars, one at a time
-    corrected_share: float = Field(default=2e-4, ge=0, le=0.2)  # of bars, first delivered wrong
-    splits_annual: float = Field(default=0.05, ge=0, le=5)  # per symbol
-    payer_share: float = Field(default=0.7, ge=0, le=1)  # of symbols that pay dividends
-    jumps_annual: float = Field(default=0.25, ge=0, le=20)  # per symbol, overnight
+    ticks: bool = True
+    """Whether prices are rounded to the exchange's tick table."""
+    late_share: float = Field(default=0.25, ge=0, le=1)
+    """Share of symbols that are listed after `first`."""
+    late_within_sessions: int = Field(default=900, ge=1)
+    """Sessions after `first` within which they are."""
+    delistings_annual: float = Field(default=0.0135, ge=0, le=1)
+    """Delistings a year, per symbol."""
+    halts_annual: float = Field(default=0.15, ge=0, le=20)
+    """Halts of 1 to 20 sessions a year, per symbol."""
+    missing_share: float = Field(default=2e-4, ge=0, le=0.2)
+    """Share of bars that are missing, one at a time."""
+    corrected_share: float = Field(default=2e-4, ge=0, le=0.2)
+    """Share of bars that are first delivered wrong."""
+    splits_annual: float = Field(default=0.05, ge=0, le=5)
+    """Splits a year, per symbol."""
+    payer_share: float = Field(default=0.7, ge=0, le=1)
+    """Share of symbols that pay dividends."""
+    jumps_annual: float = Field(default=0.25, ge=0, le=20)
+    """Overnight jumps a year, per symbol."""
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
