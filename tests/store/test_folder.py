@@ -3,7 +3,11 @@
 import errno
 import json
 import os
+import re
+import shutil
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +16,7 @@ import pytest
 from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
 from alpha_assets.store import Folder, ManifestInput, Store, content_hash
 from alpha_assets.store import folder as folder_module
+from alpha_assets.store import reading as reading_module
 from alpha_assets.store.reading import Snapshot, read_snapshot
 
 TABLE = pl.DataFrame({"symbol": ["b", "a"], "x": [2.0, 1.0]})
@@ -45,7 +50,7 @@ def test_the_manifest_says_what_lies_there(folder: Folder, made: ManifestInput) 
 
     assert manifest == returned
     assert manifest is not None
-    assert json.loads((folder.path / "manifest.json").read_text())["schema_version"] == 1
+    assert json.loads((folder.path / "manifest.json").read_text())["schema_version"] == 2
     assert (manifest.table, manifest.rows, manifest.digest) == ("backtest", 2, "0123456789ab")
     assert manifest.content_hash == content_hash(TABLE)
     assert manifest.inputs == {"panel": "abc"}
@@ -255,6 +260,112 @@ def test_a_file_that_rots_after_it_was_read_is_noticed(folder: Folder, made: Man
         folder.read()
 
 
+def test_a_manifest_that_names_other_hashes_than_it_was_written_with_is_damaged(
+    folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    path = folder.path / "manifest.json"
+    path.write_text(path.read_text().replace('"panel": "abc"', '"panel": "abd"'))
+
+    for read in (folder.read, folder.manifest):
+        with pytest.raises(StorageError, match=r"manifest.json: its text is not what was written"):
+            read()
+    assert "its text is not what was written" in (folder.damage() or "")
+
+
+def test_a_manifest_of_the_version_before_is_read(folder: Folder, made: ManifestInput) -> None:
+    folder.write({"rows": TABLE}, made, {"a.json": b"{}"})
+    path = folder.path / "manifest.json"
+    told = json.loads(path.read_text())
+    for name, file in told["files"].items():
+        content = (folder.path / name).read_bytes()
+        kept = {key: file[key] for key in ("size", "content_hash", "rows", "columns")}
+        told["files"][name] = {**kept, "crc32": zlib.crc32(content)}
+    del told["seal"]
+    path.write_text(json.dumps({**told, "schema_version": 1}))
+
+    assert folder.read().height == 2
+    assert folder.damage() is None
+    flip_a_bit(folder.path / "rows.parquet")
+    assert "CRC-32" in (folder.damage() or "")
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_bit, delete])
+def test_damage_is_seen_without_reading(
+    folder: Folder, made: ManifestInput, damage: Callable[[Path], None]
+) -> None:
+    folder.write({"rows": TABLE}, made, {"seed=0/a.bin": b"0123456789"})
+    assert folder.damage() is None
+    damage(folder.path / "seed=0" / "a.bin")
+
+    assert re.search(r"seed=0/a.bin .*; delete .*backtest and run again", folder.damage() or "")
+
+
+def flip_a_bit_and_set_the_clock_back(path: Path) -> None:
+    stat = path.stat()
+    flip_a_bit(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_flip_behind_an_unchanged_stat_is_seen_by_readers_and_by_verify(
+    folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    assert folder.read().height == 2
+    flip_a_bit_and_set_the_clock_back(folder.path / "rows.parquet")
+
+    assert folder.damage() is None  # it looks at the stat alone
+    assert "it is corrupt" in (replace(folder, verify=True).damage() or "")
+    with pytest.raises(StorageError, match="it is corrupt"):
+        folder.read()
+
+
+def test_another_whole_table_in_the_place_of_one_is_damage(
+    store: Store, folder: Folder, made: ManifestInput
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    other = store.folder("sim", "other")
+    other.write({"rows": TABLE[:1]}, made)
+    shutil.copy(other.path / "rows.parquet", folder.path / "rows.parquet")
+
+    assert folder.damage() is not None
+    with pytest.raises(StorageError, match=r"rows.parquet has .*manifest says"):
+        folder.read()
+
+
+def test_a_copied_storage_is_whole_and_its_next_look_is_cheap(
+    store: Store, folder: Folder, made: ManifestInput, tmp_path: Path
+) -> None:
+    written = folder.write({"rows": TABLE}, made)
+    shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    copy = Store(str(tmp_path / "copy")).folder(*folder.parts)
+
+    assert copy.damage() is None
+
+    manifest = copy.manifest()
+    assert manifest is not None
+    assert manifest.files["rows.parquet"].inode == (copy.path / "rows.parquet").stat().st_ino
+    assert manifest.content_hash == written.content_hash
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading_module, "_hash_of", None)  # nothing is hashed again
+        assert copy.damage() is None
+    assert [path.name for path in copy.root.joinpath("_tmp").iterdir()] == ["locks"]
+
+
+def test_a_copy_on_a_read_only_disk_is_whole_too(
+    store: Store, folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    os.utime(folder.path / "rows.parquet", ns=(0, 0))
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert folder.damage() is None
+
+
 def test_damaged_raw_rows_are_not_lightly_deleted(store: Store, made: ManifestInput) -> None:
     folder = store.folder("sim", "raw", "daily_bars", "month=2023-07")
     folder.write({"rows": TABLE}, made)
@@ -286,9 +397,9 @@ def test_a_damaged_manifest_is_named_with_the_way_out(
 def test_a_manifest_of_another_version_is_refused(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": TABLE}, made)
     path = folder.path / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
 
-    with pytest.raises(StorageError, match="schema_version = 2, this version reads 1"):
+    with pytest.raises(StorageError, match="schema_version = 3, this version reads 2"):
         folder.read()
 
 

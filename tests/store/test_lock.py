@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from alpha_assets.errors import LockHeld
 from alpha_assets.store import lock as lock_module
 from alpha_assets.store import owner as owner_module
-from alpha_assets.store.lock import folder_lock
+from alpha_assets.store.lock import check_held, folder_lock, renew
 from alpha_assets.store.owner import Owner
 
 FOLDER = "sim/panel/month=2023-07"
@@ -88,14 +91,65 @@ def test_a_living_owner_is_named_when_the_wait_is_over(tmp_path: Path) -> None:
     assert the_lock(tmp_path).exists()
 
 
-def test_another_host_is_believed_to_live(tmp_path: Path) -> None:
-    leave_lock(tmp_path, host="elsewhere", pid=dead_pid())
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def at(minutes: float) -> Callable[[], datetime]:
+    """Return a clock that stands so many minutes after noon."""
+    return lambda: NOON + timedelta(minutes=minutes)
+
+
+def test_a_lock_of_another_host_is_a_lease_that_runs_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave_lock(tmp_path, host="elsewhere", pid=dead_pid(), renewed=NOON.isoformat())
 
     with (
-        pytest.raises(LockHeld, match="on elsewhere"),
-        folder_lock(tmp_path, FOLDER, wait_seconds=0),
+        pytest.raises(LockHeld, match=r"on elsewhere .*its lock runs out 0:05:00 after .*12:00"),
+        folder_lock(tmp_path, FOLDER, wait_seconds=0, clock=at(4.9)),
     ):
         pass
+
+    with (
+        caplog.at_level(logging.WARNING),
+        folder_lock(tmp_path, FOLDER, wait_seconds=0, clock=at(5)),
+    ):
+        assert json.loads(the_lock(tmp_path).read_text())["pid"] == os.getpid()
+    assert re.search(r"took over the lock of process \d+ on elsewhere, silent since", caplog.text)
+
+
+def test_a_lock_is_renewed_while_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = iter(range(100))
+    renewed = threading.Event()
+
+    def clock() -> datetime:
+        minute = next(minutes)
+        if minute >= 3:
+            renewed.set()
+        return NOON + timedelta(minutes=minute)
+
+    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.001)
+    with folder_lock(tmp_path, FOLDER, clock=clock):
+        assert renewed.wait(30)
+        record = json.loads(the_lock(tmp_path).read_text())
+    assert record["since"] == NOON.isoformat(timespec="seconds")
+    assert datetime.fromisoformat(record["renewed"]) > NOON
+
+
+def test_a_lease_that_was_taken_over_is_not_renewed_and_stops_its_writer(tmp_path: Path) -> None:
+    with folder_lock(tmp_path, FOLDER):
+        check_held(tmp_path, FOLDER)
+        path = the_lock(tmp_path)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}))
+
+        assert not renew(tmp_path, FOLDER)
+        with pytest.raises(
+            LockHeld, match=r"on elsewhere took over the lock .*nothing was written"
+        ):
+            check_held(tmp_path, FOLDER)
+    assert path.exists()  # it is the other's now
 
 
 def test_a_dead_owner_is_taken_over_and_said(

@@ -142,3 +142,24 @@ def test_strangers_in_the_folder_are_no_months(table: MonthTable) -> None:
     Path(path / "month=2024-10").write_text("")
 
     assert table.months() == ("2024-01", "2024-02", "2024-03")
+
+
+def test_damaged_months_are_named_and_strays_are_none(table: MonthTable) -> None:
+    path = table.store.root / "sim" / "panel"
+    for stray in (".DS_Store", "month=2024-03/.DS_Store", "month=2024-05", "Thumbs.db"):
+        (path / stray).write_bytes(b"?")
+    (path / "month=2024-04").mkdir()
+    (path / "notes").mkdir()
+    assert table.damaged() == {}
+    assert table.months() == ("2024-01", "2024-02", "2024-03")
+
+    (path / "month=2024-01" / "rows.parquet").unlink()
+    (path / "month=2024-02" / "manifest.json").unlink()
+    (path / "month=2024-03" / "manifest.json").write_text("{}")
+
+    assert [reason.split(": ")[0].split("; ")[0] for reason in table.damaged().values()] == [
+        f"{path / 'month=2024-01' / 'rows.parquet'} is gone",
+        f"{path / 'month=2024-02' / 'manifest.json'} is gone",
+        f"{path / 'month=2024-03' / 'manifest.json'}",
+    ]
+    assert table.hashes()["2024-03"] == "damaged"

@@ -3,9 +3,8 @@
 import io
 import os
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ import polars as pl
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
 from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
 from alpha_assets.store.location import TMP, check_parts
-from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS, folder_lock
+from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS, check_held, folder_lock
 from alpha_assets.store.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -24,10 +23,12 @@ from alpha_assets.store.manifest import (
     ManifestInput,
     StoredFile,
     parse_manifest,
+    sealed_text,
 )
 from alpha_assets.store.reading import Snapshot, checked_columns, read_snapshot
 from alpha_assets.store.swap import (
     Entry,
+    discard,
     finish_interrupted,
     publish,
     settle,
@@ -47,10 +48,17 @@ _PAUSE_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder below the storage root.  Readers need no lock; a writer holds it alone."""
+    """A folder below the storage root.  Readers need no lock; a writer holds it alone.
+
+    Attributes:
+        root: of the storage.
+        parts: its name below the root.
+        verify: `damage` hashes every file, whatever its stat says.
+    """
 
     root: Path
     parts: tuple[str, ...]
+    verify: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that lead out of the root."""
@@ -80,6 +88,24 @@ class Folder:
             return self._read(lambda snapshot: snapshot.manifest)
         except MissingOutput:
             return None
+
+    def damage(self) -> str | None:
+        """Return what is wrong with the stored files, with the way out; None where they are whole.
+
+        Size, time and inode are compared with the manifest, and bytes are hashed where these
+        differ.  Where only the stat differs (the storage was copied) the manifest takes the new
+        one, so that the next look is cheap again; on a read-only storage it stays as it is.
+        """
+        try:
+            moved = self._read(lambda snapshot: snapshot.moved(verify=self.verify))
+        except MissingOutput:
+            return None
+        except StorageError as error:
+            return str(error)
+        if moved:
+            with suppress(StorageError):
+                self._restat()
+        return None
 
     def read(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a table of the folder, in key order.
@@ -134,6 +160,32 @@ class Folder:
 
         return self._read(files)
 
+    def lost(self) -> str | None:
+        """Return what to do about files that lie here without a manifest; None where none lie."""
+        if not any(path.suffix == ".parquet" for path in self.path.glob("*")):
+            return None
+        return f"{self.path / MANIFEST} is gone; {self._way_out}"
+
+    def _restat(self) -> None:
+        """Write the present stat of the files, found whole, into the manifest."""
+        with disk_errors(self.path, "write"), self.lock(wait_seconds=0.0):
+            manifest, moved = self._read(lambda found: (found.manifest, found.moved()))
+            files = {
+                name: stored.model_copy(
+                    update={"mtime_ns": moved[name].st_mtime_ns, "inode": moved[name].st_ino}
+                )
+                if name in moved
+                else stored
+                for name, stored in manifest.files.items()
+            }
+            entry = stage(self.root, self.name)
+            try:
+                draft = entry.new / MANIFEST
+                _write_file(draft, sealed_text(manifest.model_copy(update={"files": files})))
+                draft.replace(self.path / MANIFEST)
+            finally:
+                discard(entry)
+
     def lock(self, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> AbstractContextManager[None]:
         """Return the right to write this folder, to be held with `with`.
 
@@ -142,7 +194,7 @@ class Folder:
         Raises:
             LockHeld: another living process has it; the message names it.
         """
-        return folder_lock(self.root / TMP / "locks", self.name, wait_seconds)
+        return folder_lock(self._locks, self.name, wait_seconds)
 
     def write(
         self,
@@ -187,11 +239,16 @@ class Folder:
             self._check_replaceable()
             entry = stage(self.root, self.name)
             try:
-                _fill(entry, contents, whole)
+                written = _fill(entry, contents, whole)
+                check_held(self._locks, self.name)
                 publish(entry, self.path)
             finally:
                 settle(entry, self.path)
-        return whole
+        return written
+
+    @property
+    def _locks(self) -> Path:
+        return self.root / TMP / "locks"
 
     def _manifest(self, given: ManifestInput, stored: Mapping[str, StoredFile]) -> Manifest:
         hashes = {
@@ -260,30 +317,43 @@ def parquet(frame: pl.DataFrame) -> bytes:
 
 
 def _stored(content: bytes, frame: pl.DataFrame | None) -> StoredFile:
+    whole = bytes_hash(content)
     return StoredFile(
         size=len(content),
-        crc32=zlib.crc32(content),
-        content_hash=bytes_hash(content) if frame is None else content_hash(frame),
+        bytes_hash=whole,
+        content_hash=whole if frame is None else content_hash(frame),
         rows=None if frame is None else frame.height,
         columns=None if frame is None else {n: str(t) for n, t in frame.schema.items()},
     )
 
 
-def _fill(entry: Entry, contents: Mapping[str, bytes], manifest: Manifest) -> None:
-    """Write everything into the entry, the manifest last, and onto the disk."""
-    text = manifest.model_dump_json(indent=2).encode() + b"\n"
-    parse_manifest(text, entry.new / MANIFEST)
+def _fill(entry: Entry, contents: Mapping[str, bytes], manifest: Manifest) -> Manifest:
+    """Write everything into the entry, the manifest last, and onto the disk; return it."""
     folders = {entry.new}
-    for name, content in {**contents, MANIFEST: text}.items():
+    files = {}
+    for name, content in contents.items():
         path = entry.new / name
         path.parent.mkdir(parents=True, exist_ok=True)
         folders.add(path.parent)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        stat = _write_file(path, content)
+        files[name] = manifest.files[name].model_copy(
+            update={"mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+        )
+    text = sealed_text(manifest.model_copy(update={"files": files}))
+    written = parse_manifest(text, entry.new / MANIFEST)
+    _write_file(entry.new / MANIFEST, text)
     for folder in folders:
         sync_directory(folder)
+    return written
+
+
+def _write_file(path: Path, content: bytes) -> os.stat_result:
+    """Write a file onto the disk; return its stat."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno())
 
 
 def _check_file_name(name: str, taken: Mapping[str, bytes]) -> None:

@@ -8,10 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alpha_assets import __version__
 from alpha_assets.errors import StorageError
+from alpha_assets.store.hashing import bytes_hash
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UNSEALED = 1  # earlier manifests: no seal, no hash of a table's bytes, no stat
 COMPLETE = "complete"
+
+_NO_SEAL = b'"seal": ""'
 
 
 class ManifestInput(BaseModel):
@@ -30,12 +34,19 @@ class ManifestInput(BaseModel):
 
 
 class StoredFile(BaseModel):
-    """One file of a folder, as it was written."""
+    """One file of a folder, as it was written.
+
+    Size, time and inode are compared with the file's wherever only its presence matters; the
+    bytes are hashed whenever they are read, and where the stat differs (a copied storage).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(ge=0)  # bytes
-    crc32: int  # of the bytes: finds a truncated or rotten file, proves nothing
+    mtime_ns: int | None = None
+    inode: int | None = None
+    bytes_hash: str | None = None  # None in manifests of version 1, which name a CRC-32
+    crc32: int | None = None
     content_hash: str  # of the table or, for other files, of the bytes
     rows: int | None = None  # of a table
     columns: dict[str, str] | None = None  # of a table: name -> type, in order
@@ -57,6 +68,7 @@ class Manifest(BaseModel):
     status: str
     extra: dict[str, Any]
     files: dict[str, StoredFile]
+    seal: str = ""  # hash of this file's own text with an empty seal
 
     @property
     def is_complete(self) -> bool:
@@ -64,11 +76,19 @@ class Manifest(BaseModel):
         return self.status == COMPLETE
 
 
+def sealed_text(manifest: Manifest) -> bytes:
+    """Return the text of `manifest.json`: JSON whose last field is the hash of the rest."""
+    bare = manifest.model_copy(update={"seal": ""})
+    head, _, tail = (bare.model_dump_json(indent=2).encode() + b"\n").rpartition(_NO_SEAL)
+    return head + _seal(head, tail) + tail
+
+
 def parse_manifest(content: bytes, path: Path) -> Manifest:
     """Return the manifest that a file holds.
 
     Raises:
-        StorageError: not a manifest, or one of another version.
+        StorageError: not a manifest, one of another version, or one changed since it was
+            written.
     """
     try:
         manifest = Manifest.model_validate_json(content)
@@ -79,10 +99,25 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
             f"{path}: not a manifest: {where}: {problem['msg']}; it was truncated, changed by "
             f"hand or written by another version: delete {path.parent} and run again"
         ) from None
-    if manifest.schema_version != SCHEMA_VERSION:
+    if manifest.schema_version not in (UNSEALED, SCHEMA_VERSION):
         raise StorageError(
             f"{path}: schema_version = {manifest.schema_version}, this version reads "
             f"{SCHEMA_VERSION}: use the version that wrote it, or delete {path.parent} and "
             "run again"
         )
+    if manifest.schema_version != UNSEALED and not _fits(manifest.seal, content):
+        raise StorageError(
+            f"{path}: its text is not what was written (its seal is {manifest.seal!r}): it was "
+            f"changed by hand or is corrupt: delete {path.parent} and run again"
+        )
     return manifest
+
+
+def _fits(seal: str, content: bytes) -> bool:
+    written = f'"seal": "{seal}"'.encode()
+    head, found, tail = content.rpartition(written)
+    return bool(found) and _seal(head, tail) == written
+
+
+def _seal(head: bytes, tail: bytes) -> bytes:
+    return f'"seal": "{bytes_hash(head + _NO_SEAL + tail)}"'.encode()

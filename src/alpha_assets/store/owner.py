@@ -46,9 +46,14 @@ class Owner:
         """The owner as a sentence names it."""
         return f"process {self.pid} on {self.host}"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this host, whose life can be asked for."""
+        return self.host == _host()
+
     def is_dead(self) -> bool:
         """Whether the process is gone for certain; never certain about another host."""
-        if self.host != _host():
+        if not self.is_here:
             return False
         start = _start(self.pid)
         if start is None:

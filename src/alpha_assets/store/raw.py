@@ -92,6 +92,17 @@ class RawTable:
         """Return one hash for all stored months of a span."""
         return self.table.combined_hash(first, last)
 
+    def check_whole(self) -> None:
+        """Refuse to go on where stored rows are damaged: they cannot always be fetched again.
+
+        Raises:
+            StorageError: naming the first file, and the way out.
+        """
+        damaged = self.table.damaged()
+        if damaged:
+            more = f" (and {len(damaged) - 1} more months)" if len(damaged) > 1 else ""
+            raise StorageError(f"{next(iter(damaged.values()))}{more}")
+
     def last_available(self) -> datetime | None:
         """Return the greatest `available_at` that is stored; None where nothing is."""
         months = self.months()

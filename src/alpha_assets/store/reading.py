@@ -5,6 +5,7 @@ manifest of one version with the rows of another.  Bytes are checked against the
 before anything reads meaning into them.
 """
 
+import hashlib
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
+from alpha_assets.store.hashing import HASH_LENGTH
 from alpha_assets.store.manifest import MANIFEST, Manifest, StoredFile, parse_manifest
 from alpha_assets.store.trouble import disk_errors
 
@@ -21,8 +23,9 @@ T = TypeVar("T")
 _TRIES = 1000  # each is lost only to a writer that replaced the folder meanwhile
 _CHUNK = 1 << 20  # bytes
 
-# (device, inode, time of change, size, checksum) of files found whole: read once a process.
-_found_whole: set[tuple[int, int, int, int, int]] = set()
+# Device, inode, times, size and hash of files whose bytes were hashed: once a process.  The time
+# of the last change of status cannot be set back by hand, unlike that of the last write.
+_found_whole: set[tuple[int, int, int, int, int, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,32 @@ class Snapshot:
         Raises:
             StorageError: truncated or changed since.
         """
+        return self._opened(name, anew=False)
+
+    def moved(self, *, verify: bool = False) -> dict[str, os.stat_result]:
+        """Return the files that are whole and whose stat differs: a storage that was copied.
+
+        Args:
+            verify: hash every file; default: only those whose size, time or inode differ.
+
+        Raises:
+            StorageError: a file is gone, truncated or changed.
+        """
+        found = {}
+        for name, stored in self.manifest.files.items():
+            stat = os.stat(name, dir_fd=self.handle)
+            differs = (stat.st_mtime_ns, stat.st_ino) != (stored.mtime_ns, stored.inode)
+            if verify or differs or stat.st_size != stored.size:
+                self._opened(name, anew=verify).close()
+            if differs:
+                found[name] = stat
+        return found
+
+    def _opened(self, name: str, *, anew: bool) -> IO[bytes]:
         stored = self.stored(name)
         file = _open(self.handle, name)
         try:
-            _check(file, stored, self.path / name)
+            _check(file, stored, self.path / name, anew)
         except BaseException:
             file.close()
             raise
@@ -129,7 +154,7 @@ def _was_replaced(path: Path, handle: int) -> bool:
     return not os.path.samestat(now, os.fstat(handle))
 
 
-def _check(file: IO[bytes], stored: StoredFile, path: Path) -> None:
+def _check(file: IO[bytes], stored: StoredFile, path: Path, anew: bool) -> None:
     with disk_errors(path, "read"):
         stat = os.fstat(file.fileno())
         if stat.st_size != stored.size:
@@ -137,16 +162,29 @@ def _check(file: IO[bytes], stored: StoredFile, path: Path) -> None:
                 f"{path} has {stat.st_size:,} bytes and its manifest says {stored.size:,}: "
                 "it was truncated or changed"
             )
-        seen = (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, stored.crc32)
-        if seen in _found_whole:
+        wanted = stored.bytes_hash or f"CRC-32 {stored.crc32:08x}"
+        times = (stat.st_mtime_ns, stat.st_ctime_ns)
+        seen = (stat.st_dev, stat.st_ino, *times, stat.st_size, wanted)
+        if seen in _found_whole and not anew:
             return
-        checksum = 0
-        while chunk := file.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
-        if checksum != stored.crc32:
+        found = _hash_of(file, stored)
+        if found != wanted:
             raise DamagedFile(
-                f"{path} has other bytes than were written (CRC-32 {checksum:08x}, its manifest "
-                f"says {stored.crc32:08x}): it is corrupt"
+                f"{path} has other bytes than were written (their hash is {found}, its manifest "
+                f"says {wanted}): it is corrupt"
             )
         file.seek(0)
         _found_whole.add(seen)
+
+
+def _hash_of(file: IO[bytes], stored: StoredFile) -> str:
+    """Return the hash of a file's bytes, in the form in which its manifest names it."""
+    checksum, whole = 0, hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        if stored.bytes_hash is None:
+            checksum = zlib.crc32(chunk, checksum)
+        else:
+            whole.update(chunk)
+    if stored.bytes_hash is None:
+        return f"CRC-32 {checksum:08x}"
+    return whole.hexdigest()[:HASH_LENGTH]

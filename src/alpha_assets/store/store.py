@@ -13,9 +13,15 @@ from alpha_assets.store.trouble import disk_errors
 
 @dataclass(frozen=True)
 class Store:
-    """All outputs below one root; nothing is made on the disk until something is written."""
+    """All outputs below one root; nothing is made on the disk until something is written.
+
+    Attributes:
+        url: the folder that holds it.
+        verify: looks at outputs hash every byte instead of comparing size, time and inode.
+    """
 
     url: str = DEFAULT_STORAGE
+    verify: bool = False
 
     @cached_property
     def root(self) -> Path:
@@ -29,7 +35,7 @@ class Store:
 
     def folder(self, *parts: str) -> Folder:
         """Return the output folder `<root>/<part>/<part>/…`, whether or not it was made."""
-        return Folder(self.root, parts)
+        return Folder(self.root, parts, self.verify)
 
     def remove(self, path: Path) -> None:
         """Remove a folder of `tmp` that its owner is done with; absent is as good as removed.

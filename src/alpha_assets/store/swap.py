@@ -129,11 +129,14 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def sweep(root: Path) -> None:
-    """Settle what dead processes of this host left in `storage/_tmp/`."""
+    """Settle what dead processes left in `storage/_tmp/`.
+
+    A process of another host is taken for dead where it does not hold the target's lock: it
+    holds it from before its entry is made until the entry is removed.
+    """
     for entry in entries(root):
-        if entry.owner.is_dead():
-            log.warning("%s: cleaning up after %s, which is gone", entry.path, entry.owner.words)
-            _settle_of_dead(root, entry)
+        if _may_be_dead(entry):
+            _settle_of_dead(root, entry, "cleaned up after")
 
 
 def finish_interrupted(root: Path) -> bool:
@@ -145,20 +148,26 @@ def finish_interrupted(root: Path) -> bool:
     for entry in entries(root):
         if entry.is_under_way:
             found = True
-            if entry.owner.is_dead():
-                log.warning("%s: finishing the move of %s", entry.path, entry.owner.words)
-                _settle_of_dead(root, entry)
+            if _may_be_dead(entry):
+                _settle_of_dead(root, entry, "finished the move of")
     return found
 
 
-def _settle_of_dead(root: Path, entry: Entry) -> None:
+def _may_be_dead(entry: Entry) -> bool:
+    return entry.owner.is_dead() or not entry.owner.is_here
+
+
+def _settle_of_dead(root: Path, entry: Entry, what: str) -> None:
     folder = entry.folder
     if folder is None:
-        discard(entry)
+        if entry.owner.is_dead():
+            discard(entry)
+            log.warning("%s: %s %s, which is gone", entry.path, what, entry.owner.words)
         return
     # Where another process writes the same target, it or the next one will clean up.
     with suppress(LockHeld), folder_lock(root / TMP / "locks", folder, wait_seconds=0.0):
         settle(entry, root / folder)
+        log.warning("%s: %s %s, which is gone", entry.path, what, entry.owner.words)
 
 
 def sync_directory(path: Path) -> None:

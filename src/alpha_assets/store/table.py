@@ -23,6 +23,7 @@ from alpha_assets.store.swap import finish_interrupted
 from alpha_assets.store.trouble import disk_errors
 
 _MONTH = re.compile(r"month=(\d{4}-\d{2})")
+DAMAGED = "damaged"  # in the place of the content hash of a month whose manifest is
 _OPEN_FILES = 8192  # several tables of thirty years, each month a file held open
 
 
@@ -132,12 +133,30 @@ class MonthTable:
         return rows.select(wanted)
 
     def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
-        """Return the content hash of each finished month of a span."""
+        """Return the content hash of each finished month of a span, as its manifest names it."""
         found: dict[str, str] = {}
         for month in self.months(first, last):
-            manifest = self.folder(month).manifest()
+            try:
+                manifest = self.folder(month).manifest()
+            except StorageError:
+                found[month] = DAMAGED
+                continue
             if manifest is not None:
                 found[month] = manifest.content_hash
+        return found
+
+    def damaged(self) -> dict[str, str]:
+        """Return the months whose files are not what their manifest names, and what is wrong.
+
+        A month's folder without a manifest is one of them: folders are moved into place whole.
+        """
+        path = self.store.root.joinpath(*self.parts)
+        found = {}
+        for month in sorted(_listed(path, unfinished=True)):
+            folder = self.folder(month)
+            wrong = folder.damage() if folder.path.joinpath(MANIFEST).exists() else folder.lost()
+            if wrong:
+                found[month] = wrong
         return found
 
     def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
@@ -174,16 +193,16 @@ class KnownHashes:
         return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
 
 
-def _listed(path: Path) -> set[str]:
-    """Return the months of a table's folder that have a manifest."""
-    if not path.exists():
+def _listed(path: Path, *, unfinished: bool = False) -> set[str]:
+    """Return the months of a table's folder that have a manifest; `unfinished`: all of them."""
+    if not path.is_dir():
         return set()
     with disk_errors(path, "read"):
         names = {child: _MONTH.fullmatch(child.name) for child in path.iterdir()}
         return {
             match.group(1)
             for child, match in names.items()
-            if match and (child / MANIFEST).exists()
+            if match and child.is_dir() and (unfinished or (child / MANIFEST).exists())
         }
 
 
