@@ -16,6 +16,7 @@ VERBS = (
     "audit",
     "catalog",
     "import_check",
+    "init",
     "market_toml",
     "markets",
     "predict",

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 a check that failed or a month that the guard stopped, 2 bad
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.feeds.jquants.plans import TERMS, Plan
 from alpha_assets.feeds.server import serve
 from alpha_assets.road.market import load_market
+from alpha_assets.road.pipelines import PIPELINES, VARIABLE
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -110,6 +112,18 @@ def main(verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
+    )
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a project folder of your own: markets, recipes, and the files for Dagster."""
+    written = verbs.init(folder)
+    click.echo(f"{len(written)} files in {folder}; from there, and from any folder below it:")
+    click.echo(f"  cd {shlex.quote(str(folder))}\n  alpha-assets recipes\n  alpha-assets run")
+    click.echo(
+        f"from elsewhere: export {VARIABLE}={shlex.quote(str(folder.absolute() / PIPELINES))}"
     )
 
 

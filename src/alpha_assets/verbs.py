@@ -27,7 +27,7 @@ from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
 from alpha_assets.road.document import as_toml
 from alpha_assets.road.market import load_market
-from alpha_assets.road.pipelines import names
+from alpha_assets.road.pipelines import names, write_project
 from alpha_assets.road.recipe import load_recipe, markets_of
 from alpha_assets.road.road import Progress, Road, silent
 from alpha_assets.store.store import Store
@@ -70,6 +70,11 @@ def recipes() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def init(folder: Path | str) -> list[str]:
+    """Write a project folder with the shipped markets, recipes and Dagster files; list them."""
+    return [str(path) for path in write_project(Path(folder).expanduser().absolute())]
 
 
 def market_toml(name: str, *, overrides: Sequence[str] = ()) -> str:
@@ -115,7 +120,7 @@ def open_road(
     recipe: str,
     *,
     market: str | None = None,
-    data: Path | None = None,
+    data: Path | str | None = None,
     storage: str | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
@@ -135,7 +140,8 @@ def open_road(
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     home = markets_of(recipe)[0]
-    loaded = load_market(market or home, overrides=of_market, data=data, storage=storage)
+    folder = None if data is None else Path(data)
+    loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
     chosen = load_recipe(recipe, loaded, overrides=of_recipe)
     chosen.check_features()
     return Road(
@@ -289,7 +295,7 @@ def why(
     return without_others(explanation) if brief else explanation
 
 
-def import_check(folder: Path, *, market: str = "us") -> dict[str, Any]:
+def import_check(folder: Path | str, *, market: str = "us") -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
     from alpha_assets.feeds.check import import_check as check_folder
 

@@ -1,24 +1,81 @@
-"""Where the TOML files of markets and recipes lie."""
+"""Where the TOML files of markets and recipes lie, and a project folder of the user's own."""
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from alpha_assets.errors import SpecError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+PIPELINES = "pipelines"
+VARIABLE = "ALPHA_PIPELINES"
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# In a checkout the files lie at its root; a wheel carries them inside the package.
+SHIPPED = (PACKAGE / "project", PACKAGE.parents[1])
 
 
 def pipelines_folder() -> Path:
-    """Return the folder of markets and recipes: `ALPHA_PIPELINES`, else that of the checkout."""
-    named = os.environ.get("ALPHA_PIPELINES")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "pipelines"
-    if not folder.is_dir():
+    """Return the folder of markets and recipes.
+
+    That is `ALPHA_PIPELINES`; else `pipelines/` of the project folder that the working directory
+    lies in; else the one that ships with the package.
+    """
+    named = os.environ.get(VARIABLE)
+    if named:
+        folder = Path(named)
+        if not folder.is_dir():
+            raise SpecError(
+                f"{VARIABLE} = {named}: there is no such folder; set it to the one that holds "
+                "markets/ and recipes/"
+            )
+        return folder
+    project = project_folder()
+    return (project or shipped_folder()) / PIPELINES
+
+
+def project_folder() -> Path | None:
+    """Return the project that the working directory lies in: the nearest folder with pipelines."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if all((folder / PIPELINES / kind).is_dir() for kind in ("markets", "recipes")):
+            return folder
+    return None
+
+
+def shipped_folder() -> Path:
+    """Return the folder with the pipelines and the Dagster files that ship with the package."""
+    return next(folder for folder in SHIPPED if (folder / PIPELINES).is_dir())
+
+
+def write_project(folder: Path) -> list[Path]:
+    """Write a project folder of the user's own: the shipped markets, recipes and Dagster files.
+
+    Returns:
+        The files written.
+
+    Raises:
+        SpecError: the folder has one of them already, or cannot be written; nothing is changed.
+    """
+    source = shipped_folder()
+    kept = [Path("dagster.yaml"), Path("workspace.yaml")]
+    kept += sorted(path.relative_to(source) for path in (source / PIPELINES).rglob("*.toml"))
+    there = [path for path in kept if (folder / path).exists()]
+    if there:
         raise SpecError(
-            f"{folder}: there is no such folder; set ALPHA_PIPELINES to the one that holds "
-            "markets/ and recipes/"
+            f"{folder} holds {there[0]} already ({len(there)} of {len(kept)} files); name a folder "
+            "that has none of them"
         )
-    return folder
+    try:
+        for path in kept:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / path, folder / path)
+    except OSError as error:
+        raise SpecError(
+            f"{folder} cannot be written: {error.strerror}; name another folder"
+        ) from None
+    return [folder / path for path in kept]
 
 
 def names(kind: str) -> tuple[str, ...]:
