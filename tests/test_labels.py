@@ -71,11 +71,41 @@ def test_an_exit_has_no_label() -> None:
     assert returns(rows, 5) == dict.fromkeys([day(0), day(1), day(2)])
 
 
-def test_a_bar_counts_as_it_stood_when_it_first_became_effective() -> None:
+def test_the_last_revision_judges_and_training_knows_none_after_its_session() -> None:
     rows = [bar("A", 0, 100.0), bar("A", 1, 110.0)]
-    later = bar("A", 1, 999.0, revision=1, available_at=evening(9))
+    later = bar("A", 1, 130.0, revision=1, available_at=evening(9))
 
-    assert returns([*rows, later], 1) == returns(rows, 1)
+    assert returns([*rows, later], 1)[day(0)] == 130 / 100 - 1
+    assert returns([*rows, later], 1, known_by=day(9)) == returns(rows, 1)
+    assert returns([*rows, later], 1, known_by=day(10))[day(0)] == 130 / 100 - 1
+
+
+def test_a_split_that_was_forgotten_for_two_days_is_one_on_its_real_day() -> None:
+    rows = [bar("A", 0, 100.0), *(bar("A", n, 50.0) for n in (1, 2, 3))]
+    forgotten = rows[1] | {"adjustment_factor": None}
+    found = rows[1] | {"adjustment_factor": 0.5, "revision": 1, "available_at": evening(3)}
+    told = [rows[0], forgotten, found, *rows[2:]]
+
+    assert returns(told, 1) == {day(0): 0.0, day(1): 0.0, day(2): 0.0, day(3): None}
+    assert returns(told, 1, known_by=day(3))[day(0)] == 50 / 100 - 1
+    assert returns(told, 1, known_by=day(4))[day(0)] == 0.0
+
+
+def test_a_restated_level_is_no_correction() -> None:
+    # After the split of session 2 the vendor halves all earlier prices.
+    rows = [bar("A", 0, 100.0), bar("A", 1, 110.0), bar("A", 2, 60.0, adjustment_factor=0.5)]
+    halved = [
+        bar("A", n, close / 2, revision=1, available_at=evening(2))
+        for n, close in ((0, 100.0), (1, 110.0))
+    ]
+    corrected = bar("A", 1, 50.0, revision=2, available_at=evening(3))
+    frame = bars([*rows, *halved, corrected])
+    level = pl.when(pl.col("revision") > 0).then(0.5)
+    frame = frame.with_columns(level=level)
+
+    found = forward_returns(frame, TOKYO, (1,), "open", day(0), day(1))
+    # Session 1 was 50 on the halved level: 100 on the first one.
+    assert found["label"].to_list() == [0.0, 60 / (100 * 0.5) - 1]
 
 
 def test_a_bar_that_was_late_does_not_exist_for_who_trains_before_it_came() -> None:

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
-from alpha_assets.panel.bars import Bars, first_effective
+from alpha_assets.panel.revised import LEVEL, bar_revisions
 from alpha_assets.ranks import average_rank
 from alpha_assets.spec import Spec
 
@@ -90,16 +90,16 @@ def forward_returns(
     price[D + h] / (price[D] · product of the factors with ex-dates in (D, D + h]) - 1
 
     Args:
-        bars: raw rows of `daily_bars`, revisions included; each counts as it stood when it
-            first became effective.
+        bars: raw rows of `daily_bars`, revisions included; the last revision of a bar counts,
+            on the level of its first one.
         calendar: of the market.
         horizons: sessions, each at least 1.
         entry: `open` of D to `open` of D + h, or `close` to `close`.
         first: first decision session wanted.
         last: last one.
-        known_by: only bars effective by this session exist: who trains at M0 says M0, so that
-            a bar that arrives later than it should cannot change what was trained.
-            None: all the bars given.
+        known_by: only rows effective by this session exist: who trains at M0 passes M0, so that
+            a bar or a correction that arrives later cannot change what was trained.
+            None: all the rows given, which is what evaluation reads.
 
     Returns:
         `session`, `symbol`, `horizon`, `label` (a fraction, null if the price of D + h is
@@ -213,14 +213,18 @@ def _grids(
     """Return prices and factors on the sessions of `reach`, and the symbols."""
     stop = calendar.sessions[min(reach.stop, len(calendar.sessions)) - 1]
     inside = pl.col("event_date").is_between(calendar.sessions[reach.start], stop)
-    columns = ("event_date", "symbol", "close", entry, "adjustment_factor")
-    lazy = rows.lazy().filter(inside).select(*dict.fromkeys(columns), "available_at", "revision")
-    bars: Bars = first_effective(lazy, calendar, until)
+    names = ("event_date", "symbol", "close", entry, "adjustment_factor")
+    lazy = rows.lazy().filter(inside)
+    level = [LEVEL] if LEVEL in lazy.collect_schema().names() else []
+    stored = bar_revisions(
+        lazy.select(*dict.fromkeys(names), *level, "available_at", "revision"), calendar, until
+    )
+    bars = stored.first
     at = (bars.session_R - reach.start, bars.code_R)
     shape = (len(reach), len(bars.symbols))
     price_DN, factor_DN = np.full(shape, np.nan), np.ones(shape)
-    price_DN[at] = bars.frame[entry].fill_null(np.nan).to_numpy()
-    factor_DN[at] = bars.frame["adjustment_factor"].fill_null(1.0).to_numpy()
+    price_DN[at] = stored.last[entry].fill_null(np.nan).to_numpy()
+    factor_DN[at] = stored.last["adjustment_factor"].fill_null(1.0).to_numpy()
     return price_DN, factor_DN, bars.symbols
 
 

@@ -45,7 +45,7 @@ BAR = {
     "event_date": pl.Date,
     "symbol": pl.String,
     **dict.fromkeys(("open", "high", "low", "close", "volume", "turnover_value"), pl.Float64),
-    **dict.fromkeys(("adjustment_factor", "share_factor"), pl.Float64),
+    **dict.fromkeys(("adjustment_factor", "share_factor", "level"), pl.Float64),
     **dict.fromkeys(("upper_limit", "lower_limit"), pl.Boolean),
     "available_at": INSTANT,
     "revision": pl.Int16,
@@ -69,6 +69,7 @@ BORROW = {
     "event_date": pl.Date,
     "symbol": pl.String,
     "fee_bps_annual": pl.Float64,
+    "available_shares": pl.Float64,
     "available_at": INSTANT,
     "revision": pl.Int16,
 }
@@ -101,6 +102,7 @@ def bar(symbol: str, n: int, close: float | None, **changes: Any) -> Row:
         "turnover_value": None,
         "adjustment_factor": 1.0,
         "share_factor": None,
+        "level": None,
         "upper_limit": False,
         "lower_limit": False,
         "available_at": at(n, 16, 30),
@@ -137,11 +139,12 @@ def dividend(symbol: str, n: int, amount: float) -> Row:
     }
 
 
-def fee(symbol: str, n: int, bps: float) -> Row:
+def fee(symbol: str, n: int, bps: float, available: float | None = None) -> Row:
     return {
         "event_date": day(n),
         "symbol": symbol,
         "fee_bps_annual": bps,
+        "available_shares": available,
         "available_at": at(n, 18),
         "revision": 0,
     }
@@ -214,9 +217,10 @@ def of(frame: pl.DataFrame, n: int, symbol: str | None = None) -> Row:
 def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
     """Return a market in which all that can happen happens often.
 
-    Halts, rows without a trade (some with a split), late bars, corrections on the same evening
-    and later, splits and rights issues, locked limits, dividends, changing fees, rates, exits
-    with and without a loss.
+    Halts, rows without a trade (some with a split), volumes that are 0 or unknown, late bars,
+    corrections on the same evening and later (of prices, forgotten splits, restated levels),
+    splits and rights issues, locked limits, dividends, changing fees, nothing to borrow, rates
+    with holes, exits with and without a loss, corrections of all of these.
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
@@ -244,7 +248,7 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
             has_trade = rng.random() > 0.03
             prices = dict.fromkeys(("open", "high", "low", "close", "volume"))
             if has_trade:
-                volume = float(rng.integers(1, 5_000))
+                volume = rng.choice([float(rng.integers(1, 5_000)), 0.0, None], p=[0.9, 0.05, 0.05])
                 prices = {"open": open_, "high": high, "low": low, "close": level}
                 prices |= {"volume": volume}
             late = rng.random() < 0.06
@@ -263,15 +267,30 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
                 changed = {"available_at": first["available_at"] + later, "revision": 1}
                 if has_trade:
                     changed |= {"high": high * 1.1, "close": level * 1.05}
+                if factor != 1.0 and rng.random() < 0.5:
+                    rows[-1] = first | {"adjustment_factor": None, "share_factor": None}
+                if has_trade and rng.random() < 0.3:  # all prices divided by two, as vendors do
+                    changed |= {key: prices[key] and prices[key] / 2 for key in prices}
+                    changed |= {"level": 0.5, "volume": volume and volume * 2}
                 rows.append(first | changed)
             if rng.random() < 0.05:
                 others["dividends"].append(dividend(symbol, n, level * 0.01))
+                if rng.random() < 0.3:
+                    corrected = {"available_at": at(n + 3, 9), "revision": 1}
+                    others["dividends"].append(dividend(symbol, n, level * 0.02) | corrected)
             if rng.random() < 0.1:
-                others["borrow"].append(fee(symbol, n, float(rng.integers(10, 900))))
+                shares = rng.choice([None, 1_000.0, 0.0], p=[0.4, 0.4, 0.2])
+                others["borrow"].append(fee(symbol, n, float(rng.integers(10, 900)), shares))
         if end < n_sessions and rng.random() < 0.8:
             loss = float(rng.choice([0.0, -0.5, 0.3]))
             others["listings"].append(leaves(symbol, end - 1, exit_return=loss))
-    others["rates"] = [rate(n, 0.01 + 0.001 * n) for n in range(0, n_sessions, 7)]
+            if rng.random() < 0.5:
+                corrected = {"available_at": at(end + 3, 23), "revision": 1}
+                exit_row = leaves(symbol, end - 1, "acquired", loss + 0.1)
+                others["listings"].append(exit_row | corrected)
+    others["rates"] = [rate(n, 0.01 + 0.001 * n) for n in (3, 7, 14, 44, 51)]
+    others["rates"].append(rate(7, 0.05) | {"available_at": at(30, 18), "revision": 1})
+    others["rates"].append(rate(6, 0.5) | {"available_at": at(20, 18)})
     order = rng.permutation(len(rows))
     return raw(daily_bars=[rows[k] for k in order], **others)
 

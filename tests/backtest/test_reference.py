@@ -19,6 +19,8 @@ from tests.backtest.market import (
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.backtest.reference import reference_backtest
 
+SEEDS = (6, 7, 8)  # between them every reason for a trade and every note comes up
+
 
 def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float) -> None:
     found = ours.to_dicts()
@@ -37,7 +39,7 @@ def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float
 
 
 @pytest.mark.parametrize("word", SPECS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_both_simulators_keep_the_same_books(word: str, seed: int) -> None:
     market, targets, spec = random_market(seed), random_targets(seed), SPECS[word]
     ours = books(targets, market, LAST, spec, FRICTIONS)
@@ -82,11 +84,17 @@ def test_they_agree_on_total_return_prices_too(costs: CostsSpec, seed: int) -> N
 def test_the_random_markets_do_what_they_are_for() -> None:
     """A market without halts, exits or carried orders would prove nothing."""
     seen: set[str] = set()
-    for seed in range(3):
+    noted: set[str] = set()
+    for seed in SEEDS:
         for spec in SPECS.values():
-            seen |= set(
-                books(random_targets(seed), random_market(seed), LAST, spec).trades["reason"]
-            )
+            kept = books(random_targets(seed), random_market(seed), LAST, spec)
+            seen |= set(kept.trades["reason"])
+            noted |= {note.split(" on ")[0].lstrip("0123456789 ") for note in kept.notes[1:]}
 
     stopped = "source_end: no bar for 21 sessions"
-    assert seen == {"rebalance", "carried", "delisted", "fraction", stopped}
+    assert seen == {"rebalance", "carried", "delisted", "acquired", "fraction", stopped}
+    assert noted == {
+        "purchases or new shorts were held back in part or whole",
+        "short sales were not filled",
+        "orders were filled",
+    }

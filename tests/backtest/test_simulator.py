@@ -4,6 +4,7 @@ Session 0 is Monday 2023-06-05; sessions 0 to 4 are a week, session 5 is the nex
 """
 
 import math
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from polars.testing import assert_frame_equal
 from tests.backtest.market import (
     FREE,
     PLAIN,
+    Row,
     at,
     bar,
     books,
@@ -327,20 +329,18 @@ def test_a_name_that_leaves_on_its_ex_date_still_pays() -> None:
     assert of(kept.daily, 2)["dividends"] == approx(20.0)
 
 
-@pytest.mark.parametrize(("evenings_later", "paid"), [(0, 20.0), (3, 15.0)])
-def test_an_event_counts_as_it_stood_when_it_first_became_effective(
-    evenings_later: int, paid: float
-) -> None:
+@pytest.mark.parametrize("evenings_later", [0, 3])
+def test_a_dividend_pays_what_its_last_revision_states_on_its_day(evenings_later: int) -> None:
     first = dividend("A", 2, 3.0) | {"available_at": at(1, 17)}
     better = dividend("A", 2, 4.0) | {"available_at": at(1 + evenings_later, 18), "revision": 1}
     market = raw(daily_bars=path("A", [100.0] * 6), dividends=[first, better])
     kept = books(hold((1, {"A": 0.5})), market, 5)
 
-    assert kept.daily["dividends"].to_list() == [0.0, 0.0, paid, 0.0, 0.0, 0.0]
+    assert kept.daily["dividends"].to_list() == [0.0, 0.0, 20.0, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("evenings_later", "price"), [(0, 60.0), (3, 75.0)])
-def test_an_exit_counts_as_it_was_first_told(evenings_later: int, price: float) -> None:
+@pytest.mark.parametrize("evenings_later", [0, 3])
+def test_an_exit_pays_what_its_last_revision_states_on_its_day(evenings_later: int) -> None:
     first = leaves("A", 1, "delisted", -0.25)
     better = leaves("A", 1, "acquired", -0.4) | {
         "available_at": at(1 + evenings_later, 23, 30),
@@ -349,7 +349,20 @@ def test_an_exit_counts_as_it_was_first_told(evenings_later: int, price: float) 
     market = raw(daily_bars=path("A", [100.0] * 2), listings=[first, better])
     kept = books(hold((1, {"A": 0.5})), market, 6)
 
-    assert kept.trades.filter(pl.col("session") > day(1))["price"].to_list() == approx([price])
+    # 100 less 40 %, on the session after the last bar.
+    assert of(kept.trades, 2)["price"] == approx(60.0)
+    assert of(kept.trades, 2)["reason"] == "acquired"
+
+
+def test_an_exit_published_late_leaves_on_its_own_day_and_a_withdrawn_one_never() -> None:
+    late = leaves("A", 1, "delisted", -0.25) | {"available_at": at(40, 23)}
+    bars = path("A", [100.0] * 2)
+    kept = books(hold((1, {"A": 0.5})), raw(daily_bars=bars, listings=[late]), 4)
+    assert of(kept.trades, 2)["price"] == approx(75.0)
+
+    withdrawn = leaves("A", 1, "active", None) | {"available_at": at(3, 23), "revision": 1}
+    market = raw(daily_bars=path("A", [100.0] * 5), listings=[leaves("A", 1), withdrawn])
+    assert books(hold((1, {"A": 0.5})), market, 4).trades.height == 1
 
 
 def test_total_return_prices_hold_the_dividend_instead_of_paying_it() -> None:
@@ -506,13 +519,233 @@ def test_a_late_bar_marks_the_books_and_sizes_no_order() -> None:
     assert of(kept.trades, 2)["shares"] == 10.0
 
 
-def test_bars_count_as_they_first_stood() -> None:
-    wrong, right = bar("A", 1, 100.0), bar("A", 1, 50.0, revision=1)
-    right["available_at"] = bar("A", 2, 1.0)["available_at"]
-    market = raw(daily_bars=[bar("A", 0, 100.0), wrong, right, bar("A", 2, 100.0)])
+def corrected(symbol: str, n: int, close: float, evening: int, **changes: Any) -> Row:
+    """Return the second revision of a bar, published on a later evening."""
+    changes = {"revision": 1, "available_at": at(evening, 17)} | changes
+    return bar(symbol, n, close, **changes)
+
+
+def test_fills_and_marks_are_those_of_the_last_revision() -> None:
+    market = raw(
+        daily_bars=[
+            bar("A", 0, 100.0),
+            bar("A", 1, 100.0),
+            corrected("A", 1, 50.0, 9),
+            bar("A", 2, 100.0),
+        ]
+    )
     kept = books(hold((1, {"A": 1.0})), market, 2)
 
-    assert kept.marks["close"].to_list() == [100.0] * 3
+    # Ten shares, sized at 100, filled at the real price of 50.
+    assert of(kept.trades, 1)["notional"] == 500.0
+    assert kept.daily["equity"].to_list() == [1_000.0, 1_000.0, 1_500.0]
+
+
+def test_a_split_that_the_vendor_forgot_is_one_on_its_real_day() -> None:
+    # The factor of session 2 is unknown that evening and published two days later.
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0]),
+            bar("A", 2, 50.0, adjustment_factor=None),
+            corrected("A", 2, 50.0, 4, adjustment_factor=0.5),
+            *path("A", [50.0, 50.0, 50.0], 3),
+        ]
+    )
+    kept = books(hold((1, {"A": 1.0}), (3, {"A": 0.5})), market, 5)
+
+    assert kept.daily["equity"].to_list() == [1_000.0] * 6
+    assert of(kept.positions, 2)["shares"] == 20.0
+    assert of(kept.trades, 3)["shares"] == -10.0
+
+
+@pytest.mark.parametrize("basis", ["price", "total_return"])
+def test_a_restated_level_is_no_correction(basis: str) -> None:
+    # On the evening of session 3 the vendor halves every earlier price and doubles the volume.
+    plain = path("A", [100.0, 110.0, 120.0])
+    halved = [
+        corrected("A", n, close / 2, 3, level=0.5, volume=2_000.0)
+        for n, close in enumerate([100.0, 110.0, 120.0])
+    ]
+    rest = [bar("A", 3, 60.0, adjustment_factor=0.5), bar("A", 4, 66.0)]
+    kept, expected = (
+        books(hold((1, {"A": 1.0}), (4, {"A": 0.5})), raw(daily_bars=rows), 4, basis=basis)
+        for rows in ([*plain, *halved, *rest], [*plain, *rest])
+    )
+
+    assert_frame_equal(kept.daily, expected.daily)
+    assert_frame_equal(kept.marks, expected.marks)
+    assert of(kept.daily, 4)["equity"] == approx(1_000 + 10 * 10 + 10 * 12)
+
+
+def test_orders_are_sized_by_the_equity_and_the_closes_known_at_the_decision() -> None:
+    # A is held.  Its bar of session 2 (200) arrives on session 4; session 3 knows 100.
+    late = bar("A", 2, 200.0, available_at=at(4, 17))
+    market = raw(
+        daily_bars=[*path("A", [100.0, 100.0]), late, bar("A", 3, 200.0), *path("B", [50.0] * 5)]
+    )
+    kept = books(hold((1, {"A": 0.5}), (3, {"A": 0.5, "B": 0.5})), market, 4)
+
+    # Cash 500 and five shares at 100: an equity of 1,000, of which B gets 500 / 50.
+    assert of(kept.daily, 2)["equity"] == approx(1_500.0)
+    assert of(kept.trades, 3, "B")["shares"] == 10.0
+    assert "A" not in kept.trades.filter(pl.col("session") == day(3))["symbol"]
+    assert kept.orders.rows() == [(day(1), "A", 5.0, 100.0), (day(3), "B", 10.0, 50.0)]
+
+
+def test_a_correction_counts_in_order_sizes_from_the_session_that_knows_it() -> None:
+    # The close of session 1 is 100, and 80 from the evening of session 2 on.
+    def shares(n: int) -> float:
+        rows = [bar("A", 0, 100.0), bar("A", 1, 100.0), corrected("A", 1, 80.0, 2)]
+        market = raw(daily_bars=[*rows, *path("B", [10.0] * 6)])
+        return float(of(books(hold((n, {"A": 0.8})), market, 5).orders, n)["shares"])
+
+    assert [shares(n) for n in (2, 3)] == [8.0, 10.0]
+
+
+def test_a_session_that_traded_nothing_fills_nothing_and_carries_the_order() -> None:
+    empty = bar("A", 1, 90.0, volume=0.0)
+    market = raw(daily_bars=[bar("A", 0, 100.0), empty, bar("A", 2, 100.0)])
+    kept = books(hold((1, {"A": 0.5})), market, 2)
+
+    assert kept.trades.select("session", "shares", "reason").rows() == [(day(2), 5.0, "carried")]
+    assert kept.notes == ()
+
+
+def test_a_fill_on_a_bar_of_unknown_volume_is_counted() -> None:
+    market = raw(daily_bars=[bar("A", 0, 100.0), bar("A", 1, 100.0, volume=None)])
+    kept = books(hold((1, {"A": 0.5})), market, 1)
+
+    assert kept.trades.height == 1
+    assert kept.notes == (
+        "1 orders were filled on 1 sessions with bars whose volume is not known.",
+    )
+
+
+def test_no_purchase_is_paid_for_by_a_sale_that_did_not_happen() -> None:
+    # A (half of the book) is halted on sessions 2 to 4; it was to pay for C.
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0, None, None, None, 100.0]),
+            *path("B", [100.0] * 6),
+            *path("C", [50.0, 50.0, 50.0, 60.0, 50.0, 50.0]),
+        ]
+    )
+    kept = books(hold((1, {"A": 0.5, "B": 0.5}), (2, {"B": 0.2, "C": 0.8})), market, 5)
+
+    # Three of B are sold for 300, and of C's sixteen shares at 50 six are bought with it; the
+    # other ten wait for A, whatever C's price does in the meantime.
+    on_2 = kept.trades.filter(pl.col("session") == day(2))
+    assert on_2.select("symbol", "shares").rows() == [("B", approx(-3.0)), ("C", approx(6.0))]
+    assert kept.trades.filter(pl.col("session").is_between(day(3), day(4))).is_empty()
+    on_5 = kept.trades.filter(pl.col("session") == day(5))
+    assert on_5.select("symbol", "shares").rows() == [("A", -5.0), ("C", approx(10.0))]
+    assert kept.daily["cash"].to_list()[1:] == approx([0.0] * 5)
+    assert kept.daily["gross_exposure"].max() == approx(1.0)
+    assert kept.notes == (
+        "3 purchases or new shorts were held back in part or whole on 3 sessions, because sales "
+        "that were to pay for them could not be filled.",
+    )
+
+
+def test_an_uncovered_short_holds_back_new_shorts_and_no_longs() -> None:
+    # The short A cannot be bought back on session 2: its price is locked at the upper limit.
+    market = raw(
+        daily_bars=[
+            *path("A", [100.0, 100.0]),
+            bar("A", 2, 100.0, upper_limit=True),
+            *path("B", [100.0] * 3),
+            *path("C", [100.0] * 3),
+        ]
+    )
+    kept = books(hold((1, {"A": -0.5}), (2, {"B": -0.5, "C": 0.5})), market, 2)
+
+    on_2 = kept.trades.filter(pl.col("session") == day(2))
+    assert on_2.select("symbol", "shares").rows() == [("C", 5.0)]
+
+
+def test_nothing_is_sold_short_that_no_lender_has() -> None:
+    # From session 2 on A cannot be borrowed: what is short stays, nothing is added.
+    market = raw(
+        daily_bars=path("A", [100.0] * 6), borrow=[fee("A", 0, 0.0, 1e6), fee("A", 1, 0.0, 0.0)]
+    )
+    targets = hold((1, {"A": -0.3}), (2, {"A": -0.6}), (3, {"A": -0.1}), (4, {"A": 0.2}))
+    kept = books(targets, market, 5)
+
+    assert kept.trades.select("session", "shares").rows() == [
+        (day(1), -3.0),
+        (day(3), approx(2.0)),
+        (day(4), approx(3.0)),
+    ]
+    assert kept.notes == (
+        "1 short sales were not filled on 1 sessions, because lenders had no share "
+        "(borrow.available_shares = 0).",
+    )
+    flip = books(hold((2, {"A": 0.2}), (4, {"A": -0.2})), market, 4)
+    assert flip.trades["shares"].to_list() == [2.0, -2.0]  # sold, and not sold short
+
+
+def test_what_lenders_have_counts_from_the_session_that_knows_it() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 3), borrow=[fee("A", 1, 0.0, 0.0)])
+
+    assert books(hold((1, {"A": -0.5})), market, 2).trades["session"].to_list() == [day(1)]
+    assert books(hold((2, {"A": -0.5})), market, 2).trades.is_empty()
+
+
+def test_the_rate_of_the_latest_date_counts_whenever_it_arrives() -> None:
+    # Session 3's rate arrives on session 8, after that of session 5; session 5's is corrected.
+    late = rate(3, 0.5) | {"available_at": at(8, 18)}
+    better = rate(5, 0.0730) | {"available_at": at(9, 18), "revision": 1}
+    market = raw(
+        daily_bars=path("A", [100.0] * 12), rates=[rate(0, 0.0365), rate(5, 0.01), late, better]
+    )
+    kept = books(hold((1, {"A": 0.0})), market, 11)
+
+    assert kept.cash_rates is not None
+    expected = [0.0] + [0.0365] * 5 + [0.0730] * 6
+    assert kept.cash_rates["cash_rate_annual"].to_list() == expected
+    assert kept.notes == (
+        "The cash rate is not known, and counts as 0, in 1 of 12 sessions: rates begin on "
+        "2023-06-06.",
+    )
+    assert of(kept.daily, 2)["cash_interest"] == approx(1_000 * 0.0365 / 365)
+
+
+def test_a_rate_is_not_known_any_more_after_twenty_sessions() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 40), rates=[rate(0, 0.0365)])
+    kept = books(hold((1, {"A": 0.0})), market, 39)
+
+    # Effective on session 1, in force up to session 21: the night after it is the last one paid.
+    paid = [n for n in range(40) if of(kept.daily, n)["cash_interest"] > 0]
+    assert paid == list(range(2, 23))
+    assert kept.notes[0].endswith(
+        "in 19 of 40 sessions: rates begin on 2023-06-06; after 2023-07-04 the last rate is more "
+        "than 20 sessions old."
+    )
+
+
+def test_rates_of_another_time_are_no_rates_and_none_at_all_has_no_note() -> None:
+    later = raw(daily_bars=path("A", [100.0] * 3), rates=[rate(30, 0.01)])
+    kept = books(hold((1, {"A": 0.0})), later, 2)
+    assert kept.notes[0].endswith("no rate is in force between 2023-06-05 and 2023-06-07.")
+
+    without = books(hold((1, {"A": 0.0})), raw(daily_bars=path("A", [100.0] * 3)), 2)
+    assert without.cash_rates is None
+    assert without.notes == ()
+
+
+def test_an_exit_return_in_percent_is_refused_by_name() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 2), listings=[leaves("A", 1, "delisted", -30.0)])
+    with pytest.raises(
+        BadInput, match=r"exit_return of 'A', which left on 2023-06-06, is -30.*0.3"
+    ):
+        books(hold((1, {"A": 0.5})), market, 3)
+
+
+def test_a_dividend_above_the_price_is_refused_by_name_where_it_is_held() -> None:
+    market = raw(daily_bars=path("A", [100.0] * 4), dividends=[dividend("A", 2, 300.0)])
+    with pytest.raises(BadInput, match=r"'A' pays 300 a share on 2023-06-07, .*before is 100"):
+        books(hold((1, {"A": 0.5})), market, 3)
+    assert books(hold((3, {"A": 0.5})), market, 3).trades.height == 1
 
 
 def test_used_up_equity_stops_loudly() -> None:

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from alpha_assets.errors import BadInput
 from alpha_assets.evaluation import costs, performance, portfolio
 from alpha_assets.evaluation.portfolio import cash_return, source_end_exits
 
@@ -92,22 +91,17 @@ def test_sharpe_is_of_the_return_over_cash(returns: np.ndarray) -> None:
     assert over["annual_return"] > shifted["annual_return"]
 
 
-def test_cash_accrues_by_night_at_the_rate_known_before(make_books: Any) -> None:
+def test_cash_accrues_by_night_at_the_rate_that_the_books_paid(make_books: Any) -> None:
     daily = make_books([0.0] * 6)  # Monday 4 January 2021 ... Monday 11
-    rates = pl.DataFrame(
-        {
-            "session": [daily["session"][0], daily["session"][5]],
-            "cash_rate_annual": [0.0365, 0.99],
-        }
-    )
-    assert cash_return(daily, rates) == pytest.approx([0, 1e-4, 1e-4, 1e-4, 1e-4, 3e-4])
+    annual = [0.0365] * 4 + [0.0730, 0.99]
+    rates = pl.DataFrame({"session": daily["session"], "cash_rate_annual": annual})
+    assert cash_return(daily, rates) == pytest.approx([0, 1e-4, 1e-4, 1e-4, 1e-4, 6e-4])
 
 
-def test_rates_that_start_late_are_refused(make_books: Any) -> None:
+def test_a_session_without_a_rate_earns_nothing(make_books: Any) -> None:
     daily = make_books([0.0] * 3)
-    rates = pl.DataFrame({"session": [daily["session"][1]], "cash_rate_annual": [0.01]})
-    with pytest.raises(BadInput, match=r"cash rates start on 2021-01-05, after .* 2021-01-04"):
-        cash_return(daily, rates)
+    rates = pl.DataFrame({"session": [daily["session"][1]], "cash_rate_annual": [0.0365]})
+    assert cash_return(daily, rates) == pytest.approx([0.0, 0.0, 1e-4])
 
 
 def test_costs_by_hand(make_books: Any, make_trades: Any) -> None:

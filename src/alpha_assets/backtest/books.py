@@ -11,9 +11,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.backtest.marks import Marks
+from alpha_assets.feeds.market import RATES
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+# What happened to orders beside their fills, and how it is reported; {n} orders, {days} sessions.
+HELD_BACK = (
+    "{n} purchases or new shorts were held back in part or whole on {days} sessions, because sales "
+    "that were to pay for them could not be filled"
+)
+NOT_BORROWED = (
+    "{n} short sales were not filled on {days} sessions, because lenders had no share "
+    "(borrow.available_shares = 0)"
+)
+NO_VOLUME = "{n} orders were filled on {days} sessions with bars whose volume is not known"
 
 DAILY = (
     "gross_return",
@@ -34,12 +46,28 @@ DAILY = (
 
 @dataclass(frozen=True)
 class Books:
-    """What a backtest writes: see the output contract for the columns."""
+    """What a backtest writes: see the output contract for the columns.
+
+    Attributes:
+        positions: at each close.
+        trades: fills, exits and fractions paid out.
+        daily: the account by session.
+        marks: the prices and ratios that were used.
+        orders: `session`, `symbol`, `shares` (signed), `sized_at`: every rebalance's orders as
+            they were decided, and the close known then.  Nothing published after a session's
+            decision changes its orders unless it changes a session that the books have lived.
+        cash_rates: `session`, `cash_rate_annual`: what was paid, 0 where the rate is not known;
+            None without a feed of rates.
+        notes: sentences that a reader of the figures must know.
+    """
 
     positions: pl.DataFrame
     trades: pl.DataFrame
     daily: pl.DataFrame
     marks: pl.DataFrame
+    orders: pl.DataFrame
+    cash_rates: pl.DataFrame | None
+    notes: tuple[str, ...]
 
 
 class Trades(NamedTuple):
@@ -60,6 +88,14 @@ class Trades(NamedTuple):
     reason_K: list[str]
 
 
+class Orders(NamedTuple):
+    """What one rebalance ordered: signed shares, and the known close that sized them."""
+
+    symbol_K: Index
+    shares_K: Array
+    sized_at_K: Array
+
+
 class Holdings(NamedTuple):
     """Positions at the close of one session; a weight of NaN says that no target was set."""
 
@@ -76,10 +112,50 @@ class Pages:
     days: list[tuple[float, ...]] = field(default_factory=list)
     traded: list[tuple[int, Trades]] = field(default_factory=list)
     held: list[tuple[int, Holdings]] = field(default_factory=list)
+    ordered: list[tuple[int, Orders]] = field(default_factory=list)
+    counted: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def count(self, d: int, what: str, n: int) -> None:
+        """Count that something happened to n orders of a session."""
+        if n:
+            days = self.counted.setdefault(what, {})
+            days[d] = days.get(d, 0) + n
 
     def books(self) -> Books:
         """Return all pages as tables, rows in key order."""
-        return Books(self._positions(), self._trades(), self._daily(), self._marks())
+        return Books(
+            positions=self._positions(),
+            trades=self._trades(),
+            daily=self._daily(),
+            marks=self._marks(),
+            orders=self._orders(),
+            cash_rates=self._cash_rates(),
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        counts = [
+            what.format(n=sum(days.values()), days=len(days)) + "."
+            for what, days in sorted(self.counted.items())
+        ]
+        return (*rate_notes(self.marks), *counts)
+
+    def _cash_rates(self) -> pl.DataFrame | None:
+        if not self.marks.has_rates:
+            return None
+        rate_D = np.nan_to_num(self.marks.cash_rate_annual)
+        return pl.DataFrame({"session": self.marks.sessions, "cash_rate_annual": rate_D})
+
+    def _orders(self) -> pl.DataFrame:
+        pages = [page for _, page in self.ordered]
+        session_R = np.repeat([d for d, _ in self.ordered], [len(p.symbol_K) for p in pages])
+        symbol_R, shares_R, sized_R = (
+            np.concatenate([np.empty(0, dtype), *(page[part] for page in pages)])
+            for part, dtype in enumerate((np.int64, np.float64, np.float64))
+        )
+        return self._keys(session_R.astype(np.int64), symbol_R).with_columns(
+            shares=shares_R, sized_at=sized_R
+        )
 
     def _keys(self, session_R: Index, symbol_R: Index) -> pl.DataFrame:
         symbols = pl.Series(self.marks.symbols, dtype=pl.String)
@@ -149,3 +225,27 @@ class Pages:
             close=pl.Series(marks.close.ravel()[cell_R]).fill_nan(None),
             share_ratio=marks.share_ratio.ravel()[cell_R],
         )
+
+
+def rate_notes(marks: Marks) -> tuple[str, ...]:
+    """Return where the cash rate is not known and counts as 0; empty where it always is known.
+
+    Without any feed of rates there is no note: the report states that on its own.
+    """
+    is_known_D = ~np.isnan(marks.cash_rate_annual)
+    if not marks.has_rates or is_known_D.all():
+        return ()
+    n, days = int(np.count_nonzero(~is_known_D)), marks.sessions
+    start = f"The cash rate is not known, and counts as 0, in {n} of {len(days)} sessions"
+    if not is_known_D.any():
+        return (f"{start}: no rate is in force between {days[0]} and {days[-1]}.",)
+    first, last = days[np.argmax(is_known_D)], days[::-1][np.argmax(is_known_D[::-1])]
+    parts = []
+    if first > days[0]:
+        parts.append(f"rates begin on {first}")
+    if last < days[-1]:
+        parts.append(f"after {last} the last rate is more than {RATES.max_stale} sessions old")
+    inside = n - int(np.count_nonzero(days < first)) - int(np.count_nonzero(days > last))
+    if inside:
+        parts.append(f"{inside} in between, more than {RATES.max_stale} sessions after a rate")
+    return (f"{start}: {'; '.join(parts)}.",)

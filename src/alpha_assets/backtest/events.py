@@ -1,5 +1,7 @@
 """What happens beside prices: exits, dividends, the price of borrowing and of money.
 
+Exits, dividends and cash rates read the last stored revision of each event, on its real day.
+What a lender quotes is read as known at each decision.
 Shape letters: D sessions, N symbols, K exits of one session.
 """
 
@@ -11,8 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar, Dates
-from alpha_assets.feeds.listings import ACTIVE, SOURCE_END
-from alpha_assets.feeds.market import BORROW
+from alpha_assets.errors import BadInput
+from alpha_assets.feeds.base import Feed
+from alpha_assets.feeds.listings import ACTIVE, LISTINGS, SOURCE_END
+from alpha_assets.feeds.market import BORROW, RATES
+from alpha_assets.feeds.prices import DIVIDENDS
 from alpha_assets.panel.asof import History, latest_rows
 from alpha_assets.panel.bars import codes
 from alpha_assets.panel.schema import MAX_STALE
@@ -39,22 +44,24 @@ class Exits:
 def exits(
     listings: pl.DataFrame | None, symbols: tuple[str, ...], sessions: Dates, calendar: Calendar
 ) -> Mapping[int, Exits]:
-    """Return who leaves, by the place of the session at which the exit is effective.
+    """Return who leaves, by the place of the session: the one after the last bar's.
 
-    That is the session after the last bar's for an exit published that evening.  An exit
-    counts as it stood when it first became effective.
+    The last stored revision of an exit counts, whenever it was published.
+
+    Raises:
+        BadInput: an `exit_return` that takes more from a holder than the share was worth.
     """
     if listings is None:
         return {}
-    left = _first_known(
-        listings.filter(
-            pl.col("symbol").is_in(symbols)
-            & pl.col("exit").is_not_null()
-            & (pl.col("exit") != ACTIVE)
-        ),
-        calendar,
-    ).sort("effective", "symbol")
-    place = left["effective"].to_numpy() - int(calendar.index_of(sessions[0]))
+    left = (
+        last_stored(listings.filter(pl.col("symbol").is_in(symbols)), LISTINGS)
+        .filter(pl.col("exit").is_not_null() & (pl.col("exit") != ACTIVE))
+        .sort("event_date", "symbol")
+    )
+    _refuse_lost_twice(left)
+    day = left["event_date"].to_numpy().astype("datetime64[D]")
+    number = np.searchsorted(calendar.sessions, day, side="right")
+    place = number - int(calendar.index_of(sessions[0]))
     inside = (place >= 0) & (place < len(sessions))
     left, place = left.filter(pl.Series(inside)), place[inside]
     symbol_K = codes(left["symbol"], pl.Series(symbols, dtype=pl.String))
@@ -118,70 +125,101 @@ def dividends(
     if rows is None:
         return paid_DN
     inside = pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= sessions[-1])
-    known = _first_known(rows.filter(inside), calendar)
+    events = last_stored(rows.filter(inside), DIVIDENDS)
     # An ex-date before the first session, but after the last one before it, pays at the first.
-    number = np.searchsorted(calendar.sessions, known["event_date"].to_numpy())
+    number = np.searchsorted(calendar.sessions, events["event_date"].to_numpy())
     d = number - int(calendar.index_of(sessions[0]))
-    n = codes(known["symbol"], pl.Series(symbols, dtype=pl.String))
+    n = codes(events["symbol"], pl.Series(symbols, dtype=pl.String))
     held = d >= 0
-    amount = known["amount"].cast(pl.Float64).fill_null(0.0).to_numpy()
+    amount = events["amount"].cast(pl.Float64).fill_null(0.0).to_numpy()
     np.add.at(paid_DN, (d[held], n[held]), amount[held])
     return paid_DN
 
 
-def borrow_fees(
+@dataclass(frozen=True, eq=False)
+class Loans:
+    """What lenders quote, as known at each session.
+
+    Attributes:
+        fee_bps_annual: [D, N] basis points a year; NaN where none is quoted.
+        is_available: [D, N] whether shares can be borrowed: false where a lender quotes none.
+    """
+
+    fee_bps_annual: Array
+    is_available: NDArray[np.bool_]
+
+
+def loans(
     rows: pl.DataFrame | None, symbols: tuple[str, ...], sessions: Dates, calendar: Calendar
-) -> Array:
-    """Return the fee as known at each session, basis points a year; NaN where none is quoted.
+) -> Loans:
+    """Return fees and availability of borrowed shares as known at each session.
 
     A quote holds until the next one, at most as long as the feed's staleness limit.
     """
     shape = (len(sessions), len(symbols))
+    unknown = Loans(np.broadcast_to(np.nan, shape), np.broadcast_to(True, shape))
     if rows is None or not rows.height:
-        return np.broadcast_to(np.nan, shape)
+        return unknown
     first = int(calendar.index_of(sessions[0]))
     span = range(first, first + len(sessions))
     past = History.of(
         rows.filter(pl.col("symbol").is_in(symbols)),
         calendar,
         span.stop - 1,
-        feed="borrow",
+        feed=BORROW.name,
         by="symbol",
     )
     if not past.frame.height:
-        return np.broadcast_to(np.nan, shape)
+        return unknown
     code_R = codes(past.frame["symbol"], pl.Series(symbols, dtype=pl.String))
     row_DN = latest_rows(past.effective_R, code_R, span, len(symbols))
-    fee_R = past.frame["fee_bps_annual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     age_DN = np.arange(span.start, span.stop)[:, None] - past.effective_R[row_DN]
     is_known_DN = (row_DN >= 0) & (age_DN <= (BORROW.max_stale or 0))
-    return np.where(is_known_DN, fee_R[row_DN], np.nan)
+    fee_R = past.frame["fee_bps_annual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    is_available_DN = unknown.is_available
+    if "available_shares" in past.frame.columns:
+        none_R = (past.frame["available_shares"] <= 0).fill_null(False).to_numpy()
+        is_available_DN = ~(is_known_DN & none_R[row_DN])
+    return Loans(np.where(is_known_DN, fee_R[row_DN], np.nan), is_available_DN)
 
 
 def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -> Array:
-    """Return the annual rate as known at each session, a fraction; 0 where there is none."""
+    """Return the annual cash rate at each session, a fraction; NaN where it is not known.
+
+    Of the dates with a rate published by the session's decision the latest counts, with the
+    last stored revision of its rate.  `RATES.max_stale` sessions after that rate became
+    effective it is not known any more.  The books pay this rate and the Sharpe ratio is over
+    it: there is no other.
+    """
     if rows is None or not rows.height:
-        return np.zeros(len(sessions))
+        return np.full(len(sessions), np.nan)
     first = int(calendar.index_of(sessions[0]))
     span = range(first, first + len(sessions))
-    past = History.of(rows, calendar, span.stop - 1, feed="rates", by=None)
-    if not past.frame.height:
-        return np.zeros(len(sessions))
-    row_D = latest_rows(past.effective_R, np.zeros_like(past.effective_R), span, 1)[:, 0]
-    rate_R = past.frame["cash_rate_annual"].cast(pl.Float64).fill_null(0.0).to_numpy()
-    return np.where(row_D >= 0, rate_R[row_D], 0.0)
+    rows = rows.sort("event_date", "available_at", "revision")
+    once = rows.unique("event_date", keep="first", maintain_order=True)
+    stamp = once["available_at"].dt.replace_time_zone(None).to_numpy()
+    effective_R = calendar.effective(stamp)
+    rate = last_stored(rows, RATES)["cash_rate_annual"]
+    rate_R = rate.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    row_D = latest_rows(effective_R, np.zeros_like(effective_R), span, 1)[:, 0]
+    age_D = np.arange(span.start, span.stop) - effective_R[row_D]
+    is_known_D = (row_D >= 0) & (age_D <= (RATES.max_stale or 0))
+    return np.where(is_known_D, rate_R[row_D], np.nan)
 
 
-def _first_known(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Return each event as it stood when it first became effective, with that session's number.
-
-    Among revisions that became effective together the last one counts.
-    """
-    stamp = rows["available_at"].dt.replace_time_zone(None).to_numpy()
-    key = ["event_date", "symbol"]
-    return (
-        rows.with_columns(effective=pl.Series(calendar.effective(stamp), dtype=pl.Int64))
-        .filter(pl.col("effective") == pl.col("effective").min().over(key))
-        .sort("available_at", "revision")
-        .unique(key, keep="last", maintain_order=True)
+def last_stored(rows: pl.DataFrame, feed: Feed) -> pl.DataFrame:
+    """Return the last stored revision of each event, in the order of the feed's key."""
+    return rows.sort(*feed.key, "available_at", "revision").unique(
+        feed.key, keep="last", maintain_order=True
     )
+
+
+def _refuse_lost_twice(left: pl.DataFrame) -> None:
+    odd = left.filter(pl.col("exit_return") < -1.0)
+    if odd.height:
+        row = odd.row(0, named=True)
+        raise BadInput(
+            f"listings: exit_return of {row['symbol']!r}, which left on {row['event_date']}, is "
+            f"{row['exit_return']:g}; it is a fraction of the last close, at least -1 (all is "
+            f"lost): write {row['exit_return'] / 100:g} for {row['exit_return']:g} %"
+        )

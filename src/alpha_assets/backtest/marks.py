@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from alpha_assets.backtest.costs import SpreadModel
 from alpha_assets.backtest.events import (
     Exits,
-    borrow_fees,
     cash_rates,
     dividends,
     either,
     exits,
+    loans,
     stops,
 )
 from alpha_assets.backtest.prices import Basis, Prices, Trailing
@@ -41,18 +41,21 @@ class Marks:
         close: [D, N] last price; NaN without a bar.
         mark: [D, N] the close, else the last one restated for splits; NaN before the first bar.
         share_ratio: [D, N] shares after the session's split for each share before.
-        can_buy: [D, N] at the fill: there is a bar and its price is not at the upper limit.
+        can_buy: [D, N] at the fill: there is a bar that traded, not at the upper limit.
         can_sell: [D, N] the same at the lower limit.
+        has_volume: [D, N] the volume of the bar is known.
         known_close: [D, N] last close known at D, per share of before D's split.
         traded: money traded in the sessions before D, as known at D: its mean is the ADV.
         changes: daily log returns before D, as known at D.
         half_spread: [D, N] a fraction of the price, as known at D; NaN where only the cost's
             own holds.
         fee_bps_annual: [D, N] quoted borrow fee as known at D; NaN without one.
+        can_borrow: [D, N] false where lenders have no share, as known at D.
         dividend: [D, N] money per share, after D's split, to holders of D-1's close.
         exits: who leaves, as listings say or because bars have stopped, by the place of the
             session.
-        cash_rate_annual: [D] fraction a year, as known at D.
+        cash_rate_annual: [D] fraction a year; NaN where it is not known.
+        has_rates: whether there is a feed of cash rates.
         nights: [D] calendar nights to the next session.
     """
 
@@ -64,14 +67,17 @@ class Marks:
     share_ratio: Array
     can_buy: Mask
     can_sell: Mask
+    has_volume: Mask
     known_close: Array
     traded: Trailing
     changes: Trailing
     half_spread: Array
     fee_bps_annual: Array
+    can_borrow: Mask
     dividend: Array
     exits: Mapping[int, Exits]
     cash_rate_annual: Array
+    has_rates: bool
     nights: NDArray[np.int64]
 
 
@@ -109,6 +115,8 @@ def marks_of(
     prices = Prices.of(raw["daily_bars"], symbols, calendar, sessions[0], sessions[-1], basis)
     books = slice(prices.shape[0] - len(sessions), None)
     paid = None if basis == "total_return" else raw.get("dividends")
+    rates = raw.get("rates")
+    lent = loans(raw.get("borrow"), symbols, sessions, calendar)
     unknown_DN = np.broadcast_to(np.nan, (len(sessions), len(symbols)))
     return Marks(
         sessions=sessions,
@@ -119,16 +127,19 @@ def marks_of(
         share_ratio=prices.share_ratio[books],
         can_buy=prices.fillable(fill, "buy")[books],
         can_sell=prices.fillable(fill, "sell")[books],
+        has_volume=prices.has_volume()[books],
         known_close=prices.known_close()[books],
         traded=Trailing.of(prices.traded(), books.start),
         changes=Trailing.of(prices.changes(), books.start),
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,
-        fee_bps_annual=borrow_fees(raw.get("borrow"), symbols, sessions, calendar),
+        fee_bps_annual=lent.fee_bps_annual,
+        can_borrow=lent.is_available,
         dividend=dividends(paid, symbols, sessions, calendar),
         exits=either(
             exits(raw.get("listings"), symbols, sessions, calendar),
             stops(prices.close, books.start),
         ),
-        cash_rate_annual=cash_rates(raw.get("rates"), sessions, calendar),
+        cash_rate_annual=cash_rates(rates, sessions, calendar),
+        has_rates=rates is not None and bool(rates.height),
         nights=calendar.nights()[calendar.index_of(sessions)],
     )

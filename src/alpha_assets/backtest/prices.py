@@ -1,7 +1,8 @@
 """Stored bars on dense axes: prices of the chosen basis, and what was known of them when.
 
-Bars count as they stood when they first became effective.  What is *known at D* leaves out the
-bar of D and every bar that had not arrived by D's decision.
+Fills, marks and splits read a bar's last stored revision: an exchange fills at the real price
+and splits on the real day.  What is *known at D* leaves out the bar of D, and every bar and
+revision that had not arrived by D's decision.
 Shape letters: D sessions, N symbols, R bars.
 """
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.features.estimators import corwin_schultz
 from alpha_assets.features.kernels import needed, shift, window_mean
-from alpha_assets.panel import first_effective
 from alpha_assets.panel.asof import latest_rows
+from alpha_assets.panel.revised import BarRevisions, bar_revisions
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,16 +33,16 @@ class Prices:
     """All stored sessions of some symbols, from the first stored bar to the last session.
 
     Attributes:
-        frame: raw rows, one per bar.
+        stored: raw rows, one per bar, as they first became effective and as they stand last.
         start: number of the first session on the calendar's axis.
         shape: (D, N).
         cell_R: place of each bar in a flattened [D, N] array.
         code_R: its symbol.
-        usable_R: row from which the bar was known.
+        usable_R: row from which the bar's first revision was known.
         basis: what `open` and `close` mean.
     """
 
-    frame: pl.DataFrame
+    stored: BarRevisions
     start: int
     shape: tuple[int, int]
     cell_R: Index
@@ -64,12 +65,13 @@ class Prices:
         wanted = rows.filter(
             pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= as_date(last))
         )
-        bars = first_effective(wanted, calendar, len(calendar.sessions) - 1)
+        stored = bar_revisions(wanted, calendar, len(calendar.sessions) - 1)
+        bars = stored.first
         start = min(int(x) for x in (calendar.index_of(first), *bars.session_R[:1]))  # in order
         place = np.searchsorted(np.array(symbols), bars.symbols.to_numpy())
         code_R = place[bars.code_R] if len(bars.code_R) else bars.code_R
         return cls(
-            frame=bars.frame,
+            stored=stored,
             start=start,
             shape=(stop - start, len(symbols)),
             cell_R=(bars.session_R - start) * len(symbols) + code_R,
@@ -110,7 +112,8 @@ class Prices:
     def fillable(self, fill: Literal["open", "close"], side: Literal["buy", "sell"]) -> Mask:
         """Return where an auction had someone on the other side.
 
-        There is none without a bar, and none where the price stands at the limit that the
+        There is none without a bar or in a session that traded nothing (volume 0; where the
+        volume is unknown there is one), and none where the price stands at the limit that the
         session touched: buyers at the upper one, or sellers at the lower one, wait in vain.
         """
         price_R = self._column(fill, np.nan)
@@ -120,47 +123,79 @@ class Prices:
         else:
             is_locked_R = is_touched_R & (price_R <= self._column("low", np.nan))
         may_DN = ~np.isnan(self.open if fill == "open" else self.close)
-        may_DN.ravel()[self.cell_R[is_locked_R]] = False
+        may_DN.ravel()[self.cell_R[is_locked_R | (self._column("volume", np.nan) == 0)]] = False
         return may_DN
+
+    def has_volume(self) -> Mask:
+        """Return where the volume of a bar is known."""
+        has_DN = np.zeros(self.shape, dtype=bool)
+        has_DN.ravel()[self.cell_R] = ~np.isnan(self._column("volume", np.nan))
+        return has_DN
 
     def known_close(self) -> Array:
         """Return the last close known at D, per share of before D's split; NaN if there is none.
 
-        It is the last one there is, but for names with a bar that missed its next decision.
+        It is the last mark, but for names with a bar that missed its next decision or was
+        corrected: of these the last revision known at D counts.
         """
         known_DN = shift(self.mark, 1)
-        has_price_R = self.frame["close"].is_not_null().to_numpy()
-        late = np.unique(self.code_R[has_price_R & ~self._is_on_time_R])
-        mine = np.flatnonzero(has_price_R & np.isin(self.code_R, late))
-        if not len(late):
+        cell_V, usable_V, close_V = self._closes_over_time()
+        if not len(cell_V):
             return known_DN
+        session_V, code_V = cell_V // self.shape[1], cell_V % self.shape[1]
+        late, place_V = np.unique(code_V, return_inverse=True)
         # Shares that one share of the start has become, up to and with each session.
         shares_DK = np.multiply.accumulate(self.share_ratio[:, late], axis=0)
-        session_R, code_R = self.cell_R[mine] // self.shape[1], self.code_R[mine]
-        place_R = np.searchsorted(late, code_R)
-        worth_R = self.close[session_R, code_R] * shares_DK[session_R, place_R]
-        row_DK = latest_rows(self.usable_R[mine], place_R, range(self.shape[0]), len(late))
-        worth_DK = np.where(row_DK >= 0, worth_R[row_DK], np.nan)
+        worth_V = close_V * shares_DK[session_V, place_V]
+        row_DK = latest_rows(usable_V, place_V, range(self.shape[0]), len(late))
+        worth_DK = np.where(row_DK >= 0, worth_V[row_DK], np.nan)
         known_DN[:, late] = worth_DK / shift(shares_DK, 1, before=1.0)
         return known_DN
+
+    def _closes_over_time(self) -> tuple[Index, Index, Array]:
+        """Return the cell, the first row that knows it, and the value of each close there was.
+
+        Only of names with a late or a corrected close; in the order in which one hides another.
+        A close of the total-return basis is the real one in the proportion of the two raw ones.
+        """
+        stored, raw_R = self.stored, self._known_column("close", np.nan)
+        first_V = self.stored.revised["close"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        is_changed_V = first_V != self._column("close", np.nan)[stored.bar_V]
+        late_R = ~np.isnan(raw_R) & ~self._is_on_time_R
+        odd = np.unique(
+            np.concatenate([self.code_R[late_R], self.code_R[stored.bar_V[is_changed_V]]])
+        )
+        once_R = np.isin(self.code_R, odd)
+        once_R[stored.bar_V] = False
+        several_V = np.isin(self.code_R[stored.bar_V], odd)
+        bar_V = np.concatenate([np.flatnonzero(once_R), stored.bar_V[several_V]])
+        usable_V = np.concatenate([self.usable_R[once_R], stored.usable_V[several_V] - self.start])
+        close_V = np.concatenate([raw_R[once_R], first_V[several_V]])
+        cell_V = self.cell_R[bar_V]
+        if self.basis == "total_return":
+            close_V = self.close.ravel()[cell_V] * (close_V / self._column("close", np.nan)[bar_V])
+        turn = np.flatnonzero(~np.isnan(close_V))
+        turn = turn[np.argsort(cell_V[turn], kind="stable")]
+        return cell_V[turn], usable_V[turn], close_V[turn]
 
     def traded(self) -> Array:
         """Return the money traded, as known the session after; a session without a bar is 0.
 
         NaN before the symbol's first bar.
         """
-        close_R, volume_R = self._column("close", np.nan), self._column("volume", np.nan)
-        traded_R = self._column("turnover_value", np.nan)
+        close_R = self._known_column("close", np.nan)
+        volume_R = self._known_column("volume", np.nan)
+        traded_R = self._known_column("turnover_value", np.nan)
         traded_R = np.where(np.isnan(traded_R), close_R * volume_R, traded_R)
-        traded_DN = self._on_time(traded_R)
+        traded_DN = self._on_time_values(traded_R)
         is_unknown_DN = np.isnan(traded_DN)
         traded_DN[is_unknown_DN & np.maximum.accumulate(~is_unknown_DN, axis=0)] = 0.0
         return traded_DN
 
     def changes(self) -> Array:
         """Return daily log returns, splits and rights taken out, as known the session after."""
-        close_DN = self._on_time(self._column("close", np.nan))
-        restated_DN = shift(carried(close_DN, 1.0 / self._factor), 1) * self._factor
+        close_DN, factor_DN = self._on_time("close"), self._known_factor
+        restated_DN = shift(carried(close_DN, 1.0 / factor_DN), 1) * factor_DN
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(close_DN / restated_DN))
 
@@ -171,10 +206,9 @@ class Prices:
 
         Source: Corwin & Schultz (2012), J. Finance 67.
         """
-        level_DN = np.cumprod(self._factor, axis=0)
+        level_DN = np.cumprod(self._known_factor, axis=0)
         high_DN, low_DN, close_DN = (
-            self._on_time(self._column(name, np.nan)) / level_DN
-            for name in ("high", "low", "close")
+            self._on_time(name) / level_DN for name in ("high", "low", "close")
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             spread_DN = np.maximum(corwin_schultz(high_DN, low_DN, close_DN), 0.0)
@@ -185,20 +219,33 @@ class Prices:
         return self._ones_but(self._column("adjustment_factor", 1.0))
 
     @cached_property
+    def _known_factor(self) -> Array:
+        """Return factors as each bar first became effective; an unknown one counts as 1."""
+        if self.stored.last is self.stored.first.frame:
+            return self._factor
+        return self._ones_but(self._known_column("adjustment_factor", 1.0))
+
+    @cached_property
     def _is_on_time_R(self) -> Mask:
         """Whether the next session was decided with the bar."""
         return np.asarray(self.usable_R == self.cell_R // self.shape[1] + 1)
 
     def _column(self, name: str, unknown: float) -> Array:
-        if name not in self.frame.columns:
-            return np.full(len(self.cell_R), unknown)
-        return self.frame[name].cast(pl.Float64).fill_null(unknown).to_numpy()
+        """Return a column of the last revisions."""
+        return _floats(self.stored.last, name, unknown)
+
+    def _known_column(self, name: str, unknown: float) -> Array:
+        """Return a column of the bars as they first became effective."""
+        return _floats(self.stored.first.frame, name, unknown)
 
     def _grid(self, name: str) -> Array:
         return self._placed(self._column(name, np.nan), slice(None))
 
-    def _on_time(self, value_R: Array) -> Array:
-        """Return values on the axes without those of bars that missed the next decision."""
+    def _on_time(self, name: str) -> Array:
+        """Return a column as first known, without bars that missed the next decision."""
+        return self._on_time_values(self._known_column(name, np.nan))
+
+    def _on_time_values(self, value_R: Array) -> Array:
         which_R = self._is_on_time_R
         return self._placed(value_R, slice(None) if which_R.all() else which_R)
 
@@ -253,6 +300,12 @@ class Trailing:
         count_K = WINDOW - is_unknown_WK.sum(axis=0, dtype=np.float64)
         count_K[count_K < needed(WINDOW)] = np.nan
         return x_WK, np.where(is_unknown_WK, 0.0, x_WK).sum(axis=0) / count_K, count_K
+
+
+def _floats(frame: pl.DataFrame, name: str, unknown: float) -> Array:
+    if name not in frame.columns:
+        return np.full(frame.height, unknown)
+    return frame[name].cast(pl.Float64).fill_null(unknown).to_numpy()
 
 
 def chained(close_DN: Array, factor_DN: Array) -> Array:

@@ -1,7 +1,7 @@
 """The books kept a second way: one symbol at a time, plain numbers, no arrays.
 
-Slow and written to be checked by eye.  It shares no code with the simulator but the specs, the
-calendar and the reading of first effective bars; tests compare the two to 1e-9.
+Slow and written to be checked by eye.  It shares no code with the simulator but the specs and
+the calendar; tests compare the two to 1e-9.
 """
 
 import math
@@ -17,16 +17,23 @@ from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.calendar import Calendar, as_date
-from alpha_assets.panel import first_effective
 
 Row = dict[str, Any]
 
-BORROW_QUOTES_HOLD = 20  # sessions
+QUOTES_HOLD = 20  # sessions: of borrow fees and cash rates
+DUST = 1e-13  # of equity
+PRICES = ("open", "high", "low", "close")
 
 
 @dataclass
 class Bar:
-    """One symbol's session: prices of the basis, and the number of the session that knew it."""
+    """One symbol's session: its last revision, and what was known of it when.
+
+    Attributes:
+        revisions: session that first knew each revision, and its raw close, oldest first.
+        first: the bar as it first became effective, raw.
+        known: the session that first knew the bar.
+    """
 
     number: int
     open: float | None
@@ -35,12 +42,27 @@ class Bar:
     close: float | None
     raw_open: float | None
     raw_close: float | None
-    traded: float | None
+    volume: float | None
     ratio: float
-    factor: float
     upper: bool
     lower: bool
+    revisions: list[tuple[int, float | None]]
+    first: Row
     known: int
+
+    @property
+    def traded(self) -> float | None:
+        """Money traded, as first known."""
+        money = self.first["turnover_value"]
+        if money is None and self.first["close"] is not None and self.first["volume"] is not None:
+            return float(self.first["close"] * self.first["volume"])
+        return None if money is None else float(money)
+
+    @property
+    def factor(self) -> float:
+        """The adjustment factor as first known; unknown is 1."""
+        factor = self.first["adjustment_factor"]
+        return 1.0 if factor is None else float(factor)
 
 
 @dataclass
@@ -74,6 +96,7 @@ def reference_backtest(
     cash = equity = portfolio.capital
     shares: dict[str, float] = {}
     orders: dict[str, float] = {}
+    sized_at: dict[str, float] = {}
     before: int | None = None
     for session in calendar.between(first, last):
         day, number = as_date(session), int(calendar.index_of(session))
@@ -85,23 +108,29 @@ def reference_backtest(
 
         if weights is not None:
             orders = {}
+            known_equity = cash + sum(
+                held * (_known_close(history[name], number) or math.nan)
+                for name, held in shares.items()
+                if held != 0
+            )
             for name in names:
                 close = _known_close(history[name], number)
                 held = shares.get(name, 0.0)
                 weight = weights.get(name, 0.0)
                 if close is None:
                     continue
-                order = weight * start_equity / close - held
+                order = weight * known_equity / close - held
                 if portfolio.lot is not None and weight != 0:
                     order = _whole(order, portfolio.lot)
-                if abs(order) * close > 1e-13 * start_equity:
-                    orders[name] = order
+                if abs(order) * close > DUST * known_equity:
+                    orders[name], sized_at[name] = order, close
 
         for name in names:
             ratio = _ratio(history[name], number)
             shares[name] = shares.get(name, 0.0) * ratio
             if name in orders:
                 orders[name] *= ratio
+                sized_at[name] /= ratio
                 if portfolio.lot is not None and ratio != 1:
                     orders[name] = _whole(orders[name], 1.0)
         dividends = sum(
@@ -127,10 +156,15 @@ def reference_backtest(
                 if shares[name] != 0:
                     fills.append((name, -shares[name], last_mark * (1 + gain), word, True))
                     shares[name] = 0.0
+        prices: dict[str, float] = {}
+        sizes: dict[str, float] = {}
         for name in sorted(orders):
             bar = history[name].get(number)
             price = None if bar is None else (bar.open if portfolio.fill == "open" else bar.close)
-            if bar is None or price is None or _is_locked(bar, orders[name], portfolio.fill):
+            sizes[name] = 0.0
+            if bar is None or price is None or bar.volume == 0:
+                continue
+            if _is_locked(bar, orders[name], portfolio.fill):
                 continue
             size = orders[name]
             if portfolio.max_participation is not None:
@@ -138,14 +172,20 @@ def reference_backtest(
                 if portfolio.lot is not None:
                     most = _whole(most, portfolio.lot)
                 size = max(-most, min(most, size))
+            if size < 0 and _none_to_borrow(raw, name, number, calendar):
+                size = max(size, -max(shares[name], 0.0))
+            prices[name], sizes[name] = price, size
+        sizes = _paid_for(orders, sizes, shares, sized_at, start_equity, portfolio.lot)
+        for name, price in prices.items():
+            size = sizes[name]
             if size != 0:
                 reason = "carried" if weights is None else "rebalance"
                 fills.append((name, size, price, reason, False))
                 shares[name] += size
             orders[name] -= size
-            if abs(orders[name]) * price <= 1e-13 * start_equity:
+            if abs(orders[name]) * price <= DUST * start_equity:
                 del orders[name]
-            if abs(shares[name]) * price <= 1e-13 * start_equity:
+            if abs(shares[name]) * price <= DUST * start_equity:
                 shares[name] = 0.0
 
         for name, size, price, reason, is_free in fills:
@@ -232,31 +272,42 @@ def _bars(
     rows: pl.DataFrame, name: str, calendar: Calendar, last: date, basis: Basis
 ) -> dict[int, Bar]:
     of_name = rows.filter((pl.col("symbol") == name) & (pl.col("event_date") <= last))
-    found = first_effective(of_name, calendar, len(calendar.sessions) - 1)
+    told: dict[date, list[Row]] = defaultdict(list)
+    for row in of_name.sort("event_date", "available_at", "revision").iter_rows(named=True):
+        level = row.get("level") or 1.0
+        changed = {part: None if row[part] is None else row[part] / level for part in PRICES}
+        volume = None if row["volume"] is None else row["volume"] * level
+        told[row["event_date"]].append(row | changed | {"volume": volume})
     bars: dict[int, Bar] = {}
     chain: float | None = None
     raw_before, owed = 0.0, 1.0
-    for k, row in enumerate(found.frame.iter_rows(named=True)):
+    for day, rows_of_day in sorted(told.items()):
+        number = int(calendar.index_of(day))
+        usable = [max(_effective(row, calendar), number + 1) for row in rows_of_day]
+        known = min(usable)
+        effective = [_effective(row, calendar) for row in rows_of_day]
+        firsts = [
+            row for row, when in zip(rows_of_day, effective, strict=True) if when == effective[0]
+        ]
+        row = rows_of_day[-1]
         factor = 1.0 if row["adjustment_factor"] is None else row["adjustment_factor"]
         ratio = 1 / factor if row.get("share_factor") is None else row["share_factor"]
         close, open_ = row["close"], row["open"]
-        traded = row["turnover_value"]
-        if traded is None and close is not None and row["volume"] is not None:
-            traded = close * row["volume"]
         bar = Bar(
-            number=int(found.session_R[k]),
-            open=open_,
+            number=number,
+            open=None if close is None else open_,
             high=row["high"],
             low=row["low"],
             close=close,
             raw_open=open_,
             raw_close=close,
-            traded=traded,
+            volume=row["volume"],
             ratio=ratio,
-            factor=factor,
             upper=bool(row["upper_limit"]),
             lower=bool(row["lower_limit"]),
-            known=int(found.usable_R[k]),
+            revisions=[(k, row["close"]) for k, row in zip(usable, rows_of_day, strict=True)],
+            first=firsts[-1],
+            known=known,
         )
         if basis == "total_return":
             bar.ratio = 1.0
@@ -268,6 +319,42 @@ def _bars(
                 bar.open = None if open_ is None else chain * open_ / close
         bars[bar.number] = bar
     return bars
+
+
+def _paid_for(
+    orders: dict[str, float],
+    sizes: dict[str, float],
+    shares: dict[str, float],
+    sized_at: dict[str, float],
+    equity: float,
+    lot: int | None,
+) -> dict[str, float]:
+    """Return fills without purchases (new shorts) that unfilled sales (covers) were to pay for."""
+    result = dict(sizes)
+    parts = {}
+    for name, order in orders.items():
+        held = shares[name]
+        opposite = order * held < 0
+        shuts = math.copysign(min(abs(order), abs(held)), order) if opposite else 0.0
+        shut = math.copysign(min(abs(sizes[name]), abs(held)), order) if opposite else 0.0
+        parts[name] = (held, shuts, shut, order - shuts, sizes[name] - shut)
+    for sign in (1, -1):
+        stuck = sum(
+            abs(shuts - shut) * sized_at[name]
+            for name, (held, shuts, shut, _, _) in parts.items()
+            if held * sign > 0
+        )
+        opening = {name: part for name, part in parts.items() if part[3] * sign > 0}
+        idle = sum(abs(part[3] - part[4]) * sized_at[name] for name, part in opening.items())
+        wanted = sum(abs(part[4]) * sized_at[name] for name, part in opening.items())
+        excess = stuck - idle
+        if stuck == 0 or excess <= DUST * equity or wanted <= DUST * equity:
+            continue
+        share = (wanted - excess) / wanted if wanted - excess > DUST * equity else 0.0
+        for name, (_, _, shut, _, new) in opening.items():
+            scaled = new * share if lot is None else _whole(new * share, lot)
+            result[name] = shut + scaled
+    return result
 
 
 def _ratio(bars: dict[int, Bar], number: int) -> float:
@@ -294,9 +381,13 @@ def _known_close(bars: dict[int, Bar], number: int) -> float | None:
     """Return the last close that the decision of a session knew, in shares of the day before."""
     ratio = 1.0
     for k in sorted((k for k in bars if k < number), reverse=True):
-        close = bars[k].close
-        if close is not None and bars[k].known <= number:
-            return close / ratio
+        bar = bars[k]
+        told = [close for known, close in bar.revisions if known <= number and close is not None]
+        if told:
+            # A total-return close is the real one, in the proportion of the two raw ones.
+            if bar.close is not None and bar.raw_close is not None and bar.close != bar.raw_close:
+                return bar.close * (told[-1] / bar.raw_close) / ratio
+            return told[-1] / ratio
         ratio *= bars[k].ratio
     return None
 
@@ -328,11 +419,11 @@ def _adv(bars: dict[int, Bar], number: int) -> float | None:
 def _volatility(bars: dict[int, Bar], number: int) -> float | None:
     moves = []
     for k in range(number - 20, number):
-        if not _on_time(bars, k) or bars[k].raw_close is None:
+        if not _on_time(bars, k) or bars[k].first["close"] is None:
             continue
         factor = bars[k].factor
         for j in sorted((j for j in bars if j < k), reverse=True):
-            before, close = bars[j].raw_close, bars[k].raw_close
+            before, close = bars[j].first["close"], bars[k].first["close"]
             if _on_time(bars, j) and before is not None and close is not None:
                 moves.append(math.log(close / (before * factor)))
                 break
@@ -347,28 +438,24 @@ def _effective(row: Row, calendar: Calendar) -> int:
     return int(calendar.effective(row["available_at"].replace(tzinfo=None)))
 
 
-def _first_known(
-    raw: Mapping[str, pl.DataFrame], feed: str, calendar: Calendar
-) -> dict[tuple[date, str], tuple[int, Row]]:
-    """Return each event as it first became effective, the last word of that session."""
-    found: dict[tuple[date, str], tuple[int, Row]] = {}
+def _last_stored(raw: Mapping[str, pl.DataFrame], feed: str) -> dict[tuple[date, str], Row]:
+    """Return the last revision of each event."""
     if feed not in raw:
-        return found
-    for row in raw[feed].sort("available_at", "revision").iter_rows(named=True):
-        if feed == "listings" and row["exit"] in (None, "active"):
-            continue
-        key, number = (row["event_date"], row["symbol"]), _effective(row, calendar)
-        if key not in found or found[key][0] == number:
-            found[key] = (number, row)
-    return found
+        return {}
+    rows = raw[feed].sort("available_at", "revision").iter_rows(named=True)
+    return {(row["event_date"], row["symbol"]): row for row in rows}
 
 
 def _exits(
     raw: Mapping[str, pl.DataFrame], calendar: Calendar
 ) -> dict[tuple[int, str], tuple[float, str]]:
     return {
-        (number, name): (row["exit_return"] or 0.0, row["exit"])
-        for (_, name), (number, row) in _first_known(raw, "listings", calendar).items()
+        (int(calendar.index_of(calendar.after(day))), name): (
+            row["exit_return"] or 0.0,
+            row["exit"],
+        )
+        for (day, name), row in _last_stored(raw, "listings").items()
+        if row["exit"] not in (None, "active")
     }
 
 
@@ -378,7 +465,7 @@ def _dividends(
     paid: dict[tuple[int, str], float] = defaultdict(float)
     if basis == "total_return":
         return paid
-    for (day, name), (_, row) in _first_known(raw, "dividends", calendar).items():
+    for (day, name), row in _last_stored(raw, "dividends").items():
         paid[int(calendar.index_of(calendar.on_or_after(day))), name] += row["amount"] or 0.0
     return paid
 
@@ -406,16 +493,40 @@ def _fee(
     calendar: Calendar,
     costs: CostsSpec,
 ) -> float:
-    found = _latest(raw, "borrow", number, calendar, symbol=name)
-    if found is None or number - found[0] > BORROW_QUOTES_HOLD:
-        return costs.borrow_fee_bps_annual
-    fee = found[1]["fee_bps_annual"]
+    quote = _quote(raw, name, number, calendar)
+    fee = None if quote is None else quote["fee_bps_annual"]
     return costs.borrow_fee_bps_annual if fee is None else float(fee)
 
 
+def _quote(
+    raw: Mapping[str, pl.DataFrame], name: str, number: int, calendar: Calendar
+) -> Row | None:
+    """Return what a lender quotes at a session; None where there is no quote that still holds."""
+    found = _latest(raw, "borrow", number, calendar, symbol=name)
+    return None if found is None or number - found[0] > QUOTES_HOLD else found[1]
+
+
+def _none_to_borrow(
+    raw: Mapping[str, pl.DataFrame], name: str, number: int, calendar: Calendar
+) -> bool:
+    quote = _quote(raw, name, number, calendar)
+    shares = None if quote is None else quote.get("available_shares")
+    return shares is not None and shares <= 0
+
+
 def _cash_rate(raw: Mapping[str, pl.DataFrame], number: int, calendar: Calendar) -> float:
-    found = _latest(raw, "rates", number, calendar)
-    return 0.0 if found is None else float(found[1]["cash_rate_annual"] or 0.0)
+    """Return the last stored rate of the latest date that had one by a session; 0 when old."""
+    if "rates" not in raw:
+        return 0.0
+    rates: dict[date, tuple[int, float | None]] = {}
+    for row in raw["rates"].sort("available_at", "revision").iter_rows(named=True):
+        since = rates.get(row["event_date"], (_effective(row, calendar), None))[0]
+        rates[row["event_date"]] = (since, row["cash_rate_annual"])
+    known = [day for day, (since, _) in rates.items() if since <= number]
+    if not known:
+        return 0.0
+    since, annual = rates[max(known)]
+    return 0.0 if annual is None or number - since > QUOTES_HOLD else float(annual)
 
 
 def _whole(x: float, unit: float) -> float:

@@ -2,15 +2,18 @@
 
 One session, in order:
 
-1. at a rebalance, new orders: what is missing to the targets, at the last known closes;
+1. at a rebalance, new orders: what is missing to the targets, for the equity and at the closes
+   that the decision knew;
 2. the session's splits, on holdings and orders alike; fractions of shares in cash, under lots;
 3. exits: names that have left turn into cash, their orders are cancelled;
-4. fills at the auction; what cannot fill waits for the next session or the next rebalance;
+4. fills at the auction; what cannot fill waits for the next session or the next rebalance, and
+   so does as much of each side's purchases as its unfilled sales were to pay for;
 5. at the close: marks, dividends, interest, the fee for what is short, and the balance.
 
 Nothing of steps 1 and 3 reads a bar of the session.  Shape letters: N symbols, K some of them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +22,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.backtest.books import Books, Holdings, Pages, Trades
+from alpha_assets.backtest.books import (
+    HELD_BACK,
+    NO_VOLUME,
+    NOT_BORROWED,
+    Books,
+    Holdings,
+    Orders,
+    Pages,
+    Trades,
+)
 from alpha_assets.backtest.costs import (
     DAYS_A_YEAR,
     CostsSpec,
@@ -147,6 +159,7 @@ class _Account:
         held_K: places of shares that are not 0.
         order_K: places of open orders.
         missing_K: signed shares still to be traded.
+        sized_at_K: the known close at which each order was sized, per share of now.
     """
 
     marks: Marks
@@ -160,6 +173,7 @@ class _Account:
     held_K: Index
     order_K: Index
     missing_K: Array
+    sized_at_K: Array
     has_split_D: NDArray[np.bool_]
     has_dividend_D: NDArray[np.bool_]
 
@@ -178,6 +192,7 @@ class _Account:
             held_K=nobody,
             order_K=nobody,
             missing_K=np.empty(0),
+            sized_at_K=np.empty(0),
             has_split_D=(marks.share_ratio != 1.0).any(axis=1),
             has_dividend_D=(marks.dividend != 0.0).any(axis=1),
         )
@@ -190,6 +205,7 @@ class _Account:
             ratio_N = self.marks.share_ratio[d]
             self.shares_N = self.shares_N * ratio_N
             self.missing_K = self.missing_K * ratio_N[self.order_K]
+            self.sized_at_K = self.sized_at_K / ratio_N[self.order_K]
             if self.portfolio.lot is not None:  # half a share cannot be ordered
                 self.missing_K = _towards_zero(self.missing_K, 1.0)
         # What the close of the session before has become: it earns the session's dividends.
@@ -205,15 +221,25 @@ class _Account:
             self.held_K = np.flatnonzero(self.shares_N)
         self.close(d, before_K, before_shares_K, trades, target_N)
 
+    def known_equity(self, d: int) -> float:
+        """Return the equity of the close before as D's decision knew it.
+
+        The book's cash, and its shares at the last closes known at D.  Fills, splits and cash
+        are the broker's reports: they are known.
+        """
+        shares_K, close_K = self.shares_N[self.held_K], self.marks.known_close[d, self.held_K]
+        return self.cash + float((shares_K * close_K).sum())
+
     def order_to(self, d: int, target_N: Array) -> None:
         """Replace all open orders by what is missing to the targets, at the last known closes.
 
         A name without a known close is not ordered.  Lots round an order towards zero, but a
         position that is to be left is left whole.
         """
+        equity = self.known_equity(d)
         some_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
         close_K = self.marks.known_close[d, some_K]
-        money_K = target_N[some_K] * self.equity
+        money_K = target_N[some_K] * equity
         full_K = np.zeros(len(some_K))
         np.divide(money_K, close_K, out=full_K, where=~np.isnan(close_K))
         missing_K = full_K - self.shares_N[some_K]
@@ -221,8 +247,10 @@ class _Account:
             missing_K = np.where(
                 full_K == 0, missing_K, _towards_zero(missing_K, self.portfolio.lot)
             )
-        is_order_K = np.abs(missing_K) * close_K > DUST * self.equity
+        is_order_K = np.abs(missing_K) * close_K > DUST * equity
         self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
+        self.sized_at_K = close_K[is_order_K]
+        self.pages.ordered.append((d, Orders(self.order_K, self.missing_K, self.sized_at_K)))
 
     def pay_fractions(self, d: int) -> list[Trades]:
         """Turn what a split left of a share into cash, at the restated last close."""
@@ -239,8 +267,7 @@ class _Account:
     def leave(self, d: int) -> list[Trades]:
         """Turn names that have left the market into cash, and cancel their orders."""
         gone = self.marks.exits[d]
-        stays_K = ~np.isin(self.order_K, gone.symbol_K)
-        self.order_K, self.missing_K = self.order_K[stays_K], self.missing_K[stays_K]
+        self.keep_open(~np.isin(self.order_K, gone.symbol_K))
         shares_K = self.shares_N[gone.symbol_K]
         has_K = np.flatnonzero(shares_K)
         if not len(has_K):
@@ -250,27 +277,34 @@ class _Account:
         price_K = self.last_marks(d, symbol_K) * (1.0 + gone.return_K[has_K])
         return [_free(symbol_K, -shares_K[has_K], price_K, [gone.word_K[k] for k in has_K])]
 
+    def keep_open(self, which_K: NDArray[np.bool_]) -> None:
+        """Cancel all orders but some."""
+        self.order_K, self.missing_K = self.order_K[which_K], self.missing_K[which_K]
+        self.sized_at_K = self.sized_at_K[which_K]
+
     def fill(self, d: int, reason: str) -> list[Trades]:
         """Fill what can be filled at the auction; the rest stays open."""
         marks, order_K = self.marks, self.order_K
         may_K = np.where(self.missing_K > 0, marks.can_buy[d, order_K], marks.can_sell[d, order_K])
         if not may_K.any():
             return []
-        symbol_K, shares_K = order_K[may_K], self.missing_K[may_K]
-        price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, symbol_K]
-        adv_K = marks.traded.mean(d, symbol_K)
-        if self.portfolio.max_participation is None:
-            self.order_K, self.missing_K = order_K[~may_K], self.missing_K[~may_K]
-        else:
+        price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, order_K]
+        adv_K = marks.traded.mean(d, order_K)
+        shares_K = np.where(may_K, self.missing_K, 0.0)
+        if self.portfolio.max_participation is not None:
             most_K = self.portfolio.max_participation * adv_K / price_K
             most_K[np.isnan(most_K)] = 0.0
             if self.portfolio.lot is not None:
                 most_K = _towards_zero(most_K, self.portfolio.lot)
             shares_K = np.clip(shares_K, -most_K, most_K)
-            self.missing_K[may_K] -= shares_K
-            is_open_K = ~may_K
-            is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
-            self.order_K, self.missing_K = order_K[is_open_K], self.missing_K[is_open_K]
+        shares_K = self.paid_for(d, self.without_loans(d, shares_K))
+        symbol_K = order_K[may_K]
+        shares_K, price_K, adv_K = shares_K[may_K], price_K[may_K], adv_K[may_K]
+        is_open_K = ~may_K
+        self.missing_K = self.missing_K.copy()  # the page of orders keeps what was ordered
+        self.missing_K[may_K] -= shares_K
+        is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
+        self.keep_open(is_open_K)
         notional_K = shares_K * price_K
         cost_3K = np.array(
             [
@@ -283,10 +317,54 @@ class _Account:
         after_K[np.abs(after_K) * price_K <= DUST * self.equity] = 0.0
         self.shares_N[symbol_K] = after_K
         is_trade_K = shares_K != 0
+        is_blind_K = is_trade_K & ~marks.has_volume[d, symbol_K]
+        self.pages.count(d, NO_VOLUME, int(np.count_nonzero(is_blind_K)))
         if not is_trade_K.all():
             symbol_K, shares_K, price_K = (x[is_trade_K] for x in (symbol_K, shares_K, price_K))
             cost_3K = cost_3K[:, is_trade_K]
         return [Trades(symbol_K, shares_K, price_K, cost_3K, [reason] * len(symbol_K))]
+
+    def without_loans(self, d: int, shares_K: Array) -> Array:
+        """Return fills without new shorts of names of which no share can be borrowed."""
+        none_K = ~self.marks.can_borrow[d, self.order_K] & (shares_K < 0)
+        if not none_K.any():
+            return shares_K
+        held_K = np.maximum(self.shares_N[self.order_K], 0.0)
+        lent_K = np.where(none_K, np.maximum(shares_K, -held_K), shares_K)
+        self.pages.count(d, NOT_BORROWED, int(np.count_nonzero(lent_K != shares_K)))
+        return lent_K
+
+    def paid_for(self, d: int, shares_K: Array) -> Array:
+        """Return fills in which no purchase is paid for by a sale that did not happen.
+
+        Of each side (longs, shorts) the orders that open positions are scaled down, all by one
+        factor, so that the side is no larger than it would be had its orders that close
+        positions been filled; money at the closes at which the orders were sized.
+        """
+        held_K = self.shares_N[self.order_K]
+        shuts_K = _closing(self.missing_K, held_K)
+        shut_K = _closing(shares_K, held_K)
+        stuck_K = np.abs(shuts_K - shut_K) * self.sized_at_K
+        if not stuck_K.any():
+            return shares_K
+        opens_K, open_K = self.missing_K - shuts_K, shares_K - shut_K
+        idle_K, new_K = np.abs(opens_K - open_K) * self.sized_at_K, np.abs(open_K) * self.sized_at_K
+        dust, scaled_K, n_held_back = DUST * self.equity, open_K.copy(), 0
+        for sign in (1.0, -1.0):
+            side_K = opens_K * sign > 0
+            excess = stuck_K[held_K * sign > 0].sum() - idle_K[side_K].sum()
+            wanted = new_K[side_K].sum()
+            if excess <= dust or wanted <= dust:
+                continue
+            share = (wanted - excess) / wanted if wanted - excess > dust else 0.0
+            scaled_K[side_K] *= share
+            n_held_back += int(np.count_nonzero(open_K[side_K]))
+        if self.portfolio.lot is not None:
+            scaled_K = np.where(
+                scaled_K == open_K, open_K, _towards_zero(scaled_K, self.portfolio.lot)
+            )
+        self.pages.count(d, HELD_BACK, n_held_back)
+        return shut_K + scaled_K
 
     def close(
         self,
@@ -308,9 +386,11 @@ class _Account:
             spent_3 += some.cost_3K.sum(axis=1)
         dividends = interest = 0.0
         if self.has_dividend_D[d]:
+            self.refuse_dividends_above_price(d, before_K)
             dividends = float(before_shares_K @ marks.dividend[d, before_K])
         if d:  # the capital arrives on the first session
-            share = marks.cash_rate_annual[d - 1] * marks.nights[d - 1] / DAYS_A_YEAR
+            rate = float(marks.cash_rate_annual[d - 1])  # NaN: not known, counts as 0
+            share = 0.0 if math.isnan(rate) else rate * marks.nights[d - 1] / DAYS_A_YEAR
             interest = float(self.cash * share)
         held_K = self.held_K
         shares_K = self.shares_N[held_K]
@@ -356,6 +436,23 @@ class _Account:
             page = Holdings(named_K, self.shares_N[named_K], target_N[named_K])
         self.pages.held.append((d, page))
 
+    def refuse_dividends_above_price(self, d: int, held_K: Index) -> None:
+        """Refuse a dividend per share of more than the share was worth the close before.
+
+        Raises:
+            BadInput: there is one of a name that is held.
+        """
+        paid_K, worth_K = self.marks.dividend[d, held_K], self.last_marks(d, held_K)
+        odd = np.flatnonzero(paid_K > worth_K)
+        if len(odd):
+            k = int(odd[0])
+            raise BadInput(
+                f"dividends: {self.marks.symbols[held_K[k]]!r} pays {paid_K[k]:g} a share on "
+                f"{self.marks.sessions[d]}, and the last close before is {worth_K[k]:g}; a "
+                "dividend is money per share and at most what the share was worth: is it in "
+                "another unit, or per lot?"
+            )
+
     def last_marks(self, d: int, symbol_K: Index) -> Array:
         """Return the marks of the session before, per share after this session's split."""
         ratio_K = self.marks.share_ratio[d, symbol_K]
@@ -365,6 +462,12 @@ class _Account:
 def _towards_zero(x_K: Array, unit: float) -> Array:
     """Return whole units, towards zero; what is nearly whole counts as whole."""
     return np.trunc(x_K / unit + np.sign(x_K) * WHOLE) * unit
+
+
+def _closing(order_K: Array, held_K: Array) -> Array:
+    """Return the part of each order that makes a held position smaller."""
+    size_K = np.minimum(np.abs(order_K), np.abs(held_K))
+    return np.where(order_K * held_K < 0, np.sign(order_K) * size_K, 0.0)
 
 
 def _free(symbol_K: Index, shares_K: Array, price_K: Array, reason_K: list[str]) -> Trades:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.performance import performance
 
 Array = NDArray[np.float64]
@@ -36,25 +35,18 @@ EXPOSURES = (
 def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
     """Return what cash earned up to each session, a fraction; zeros where no rates are given.
 
-    return = annual rate known at the session before * calendar nights since then / 365
+    return = annual rate of the session before * calendar nights since then / 365
 
     Args:
         daily: the backtest's daily table.
-        rates: `session`, `cash_rate_annual` (fraction a year), or None for a rate of 0.
-
-    Raises:
-        BadInput: the rates start after the books do.
+        rates: `session`, `cash_rate_annual` (fraction a year) of the same sessions, as the
+            books paid it; a session without a rate earns 0.  None for a rate of 0.
     """
     if rates is None or daily.is_empty():
         return np.zeros(len(daily))
-    known = daily.select("session").join_asof(rates.sort("session"), on="session")
-    if known["cash_rate_annual"].null_count():
-        raise BadInput(
-            f"cash rates start on {rates['session'].min()!s}, after the backtest's first session "
-            f"{daily['session'][0]}; give rates from there on, or none at all"
-        )
-    rate_D = known["cash_rate_annual"].to_numpy()
-    nights_D = np.diff(known["session"].to_numpy()).astype(np.float64)
+    paid = daily.select("session").join(rates, on="session", how="left", maintain_order="left")
+    rate_D = paid["cash_rate_annual"].fill_null(0.0).to_numpy()
+    nights_D = np.diff(paid["session"].to_numpy()).astype(np.float64)
     return np.concatenate([[0.0], rate_D[:-1] * nights_D / DAYS_A_YEAR])
 
 

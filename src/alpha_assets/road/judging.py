@@ -182,9 +182,9 @@ def evaluation_inputs(
         daily=books.daily,
         trades=books.trades,
         positions=books.positions,
-        facts=facts(road, data_hash),
+        facts=facts(road, data_hash, books.notes),
         sessions_per_year=road.market.calendar.sessions_per_year,
-        rates=cash_rates(road, books.daily),
+        rates=books.cash_rates,
         breakdowns=Breakdowns(names=panel, regimes=regimes(road, months)),
         oracle=oracle_ic(road),
         asked=(months[0], months[-1]),
@@ -217,8 +217,14 @@ def why_undecided(road: Road, month: str) -> str:
     )
 
 
-def facts(road: Road, data_hash: str) -> DataFacts:
-    """Return where the figures come from, for the report's header and notes."""
+def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
+    """Return where the figures come from, for the report's header and notes.
+
+    Args:
+        road: with a recipe.
+        data_hash: of what the figures are made from.
+        more: further notes, such as those of the books.
+    """
     market, recipe = road.market, road.the_recipe
     lacking = reasons_off(market.missing_features)
     missing = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
@@ -240,6 +246,7 @@ def facts(road: Road, data_hash: str) -> DataFacts:
         features_missing=tuple(missing),
         traded_horizon=recipe.spec.portfolio.horizon,
         sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
+        notes=tuple(more),
     )
 
 
@@ -249,28 +256,6 @@ def sectors_are_static(road: Road) -> bool:
     if table is None or not table.months():
         return False
     return bool(table.read(columns=["sector_is_static"]).collect()["sector_is_static"].any())
-
-
-def cash_rates(road: Road, daily: pl.DataFrame) -> pl.DataFrame | None:
-    """Return the cash rate as known at each session of the books; None without that feed."""
-    table = road.raw.get("rates")
-    if table is None or not table.months() or not daily.height:
-        return None
-    calendar = road.market.calendar
-    rows = table.read().sort("event_date", "available_at", "revision").collect()
-    effective = calendar.effective(rows["available_at"].dt.replace_time_zone(None).to_numpy())
-    known = rows.with_columns(
-        session=calendar.sessions[effective.clip(max=len(calendar.sessions) - 1)]
-    )
-    known = (
-        known.select("session", "cash_rate_annual").unique("session", keep="last").sort("session")
-    )
-    return (
-        daily.select("session")
-        .sort("session")
-        .join_asof(known, on="session", strategy="backward")
-        .drop_nulls()
-    )
 
 
 def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
