@@ -6,11 +6,16 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 import alpha_assets as aa
+from alpha_assets import verbs
+from alpha_assets.calendar import as_date
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
+from alpha_assets.road import learning
+from alpha_assets.training import load_checkpoint
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -63,6 +68,46 @@ def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(stora
     assert "2021-05-06 to 2021-06-30 (40 sessions) was asked for and not decided" in page
     daily = aa.sql("select * from tiny_feeds_daily", market="tiny", storage=storage)
     assert len(daily) == 20  # the books open with the first decision
+
+
+def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: str) -> None:
+    road = verbs.open_road("tiny_feeds", storage=storage)
+    split = learning.split_of(road, "2021-07", learning.first_usable(road))
+    data = learning.training_data(road, split)
+    panel = road.panel.read().sort("symbol", "session").collect()
+    level = (pl.col("close") / pl.col("cum_factor")).log()
+    moves = panel.select("session", "symbol", move=level.diff().over("symbol"))
+    n_compared = 0
+    for d, day in enumerate(data.axes.sessions):
+        before = moves.filter(pl.col("session") <= as_date(day)).group_by("symbol").tail(60)
+        sizes = before.group_by("symbol").agg(pl.col("move").std(), n=pl.col("move").count())
+        for symbol, deviation, _ in sizes.filter(pl.col("n") == 60).rows():
+            place = data.axes.symbols.index(symbol) if symbol in data.axes.symbols else None
+            if place is None or not data.mask_DN[d, place]:
+                continue
+            wanted = data.return_DNH[d, place] / deviation
+            np.testing.assert_allclose(data.target_DNH[d, place], wanted, rtol=1e-4)
+            n_compared += 1
+    assert n_compared > 100
+    inputs = road.checkpoint("2021-07").manifest()
+    assert inputs is not None
+    assert "features" in inputs.inputs
+
+
+def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
+    road = verbs.open_road("tiny", storage=storage)
+    marked = 0
+    for month in learning.made_checkpoints(road):
+        manifest = road.checkpoint(month).manifest()
+        card = load_checkpoint(road.checkpoint(month).path).card
+        assert manifest is not None
+        (seed,) = card.seeds
+        is_last = seed.best_epoch == len(seed.losses)
+        assert any("the best epoch is the last" in line for line in seed.warnings) == is_last
+        assert manifest.extra["unfinished_seeds"] == int(is_last)
+        marked += is_last
+    page = Path(aa.results("tiny", storage=storage)["report"]).read_text()
+    assert page.count("the best epoch is the last: raise training.max_epochs") == marked
 
 
 def test_a_second_run_does_nothing_again(storage: str) -> None:

@@ -27,6 +27,8 @@ Codes = NDArray[np.int64]
 LabelKind = Literal["return", "rank_normal", "excess", "sector", "vol_scaled"]
 Entry = Literal["open", "close"]
 
+VOLATILITY_SESSIONS = 60  # that the volatility of `vol_scaled` looks back
+
 LABEL_SCHEMA = {
     "session": pl.Date,
     "symbol": pl.String,
@@ -158,7 +160,8 @@ def transform(
     - `rank_normal`: inverse normal of (rank - 0.5) / n, average ranks.
     - `excess`: less the mean of the session's known returns.
     - `sector`: less the mean of the known returns of the symbol's sector.
-    - `vol_scaled`: over the symbol's trailing volatility.
+    - `vol_scaled`: over the symbol's trailing volatility; training hands in the standard
+      deviation of a session's log return over the last `VOLATILITY_SESSIONS`, as known at D.
 
     Sums run in symbol order, so that symbols without a return change no bit.
 

@@ -226,6 +226,8 @@ def made_up_run(
             "month": months,
             "status": ["complete"] * len(months),
             "epochs": rng.integers(2, 9, len(months)),
+            "best_epoch": [2] * len(months),
+            "unfinished_seeds": [0] * (len(months) - 1) + [1],
             "valid_rank_ic": rng.normal(1.5 * skill, 0.02, len(months)),
         }
     )

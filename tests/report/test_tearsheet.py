@@ -100,6 +100,13 @@ def test_figures_of_the_document_are_on_the_page(page: str, run: ReportInputs) -
     assert f"{metrics['signal']['h5']['rank_ic']['mean']:.4f}" in page
 
 
+def test_models_whose_best_epoch_is_the_last_are_marked(page: str) -> None:
+    table = page[page.index("<h3>Month by month</h3>") :]
+    table = table[: table.index("</table>")]
+    assert table.count("the best epoch is the last: raise training.max_epochs") == 1
+    assert table.count("complete") == 7
+
+
 def test_markup_in_names_is_text(make_run: Callable[..., ReportInputs]) -> None:
     evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)>'
     inputs = make_run(60, 12, name=evil)

@@ -25,6 +25,7 @@ from alpha_assets.training import (
     train_month,
 )
 from alpha_assets.training.fit import Fitting, learning_rate, score_places
+from alpha_assets.training.month import Trained
 
 
 def changed(learner: Learner, **training: object) -> Learner:
@@ -88,6 +89,22 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
     score_DN = score_places(model, data, place_D, wild.training)[..., 0]
     again = rank_ic(score_DN, data.return_DNH[place_D, :, 0]).mean()
     assert again == pytest.approx(seed.valid_rank_ic, abs=1e-12)
+
+
+def test_best_epoch_that_is_the_last_is_warned_of() -> None:
+    def after(*rank_ics: float) -> Trained:
+        epochs = tuple(
+            Epoch(k, 0.0, {}, ic, (ic,), {}, ("odd",) if k == 1 else (), 0, (0.0, 0.0))
+            for k, ic in enumerate(rank_ics, start=1)
+        )
+        return Trained(0, {}, epochs, best=int(np.argmax(rank_ics)) + 1)
+
+    rising = after(0.01, 0.02, 0.03)
+    assert rising.unfinished.startswith("the best epoch is the last one (3)")
+    assert rising.warnings == ("odd", rising.unfinished)
+    assert after(0.01, 0.03, 0.02).unfinished == ""
+    assert after(0.01, 0.03, 0.02).warnings == ("odd",)
+    assert after(0.01).unfinished
 
 
 def test_every_epoch_draws_afresh(data: Dataset, split: Split, learner: Learner) -> None:

@@ -176,6 +176,19 @@ class Dataset:
         return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
 
 
+def on_axes(frame: pl.DataFrame, column: str, axes: Axes) -> Floats:
+    """Return a column of `session`, `symbol` rows as [D, N], NaN where there is no value.
+
+    Raises:
+        BadInput: duplicate rows.
+    """
+    d, n, rows = _places(frame, axes, column)
+    _refuse_duplicates(d * len(axes.symbols) + n, rows, column)
+    value_DN = np.full((len(axes.sessions), len(axes.symbols)), np.nan)
+    value_DN[d, n] = rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return value_DN
+
+
 def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Codes, Codes, pl.DataFrame]:
     """Return session place, symbol place and the rows themselves, of the rows on the axes."""
     missing = [name for name in ("session", "symbol") if name not in frame.columns]

@@ -41,6 +41,8 @@ def model_inputs(recipe: Recipe, market: Market) -> list[dg.AssetDep]:
         dg.AssetKey([market.name, "panel"]),
         dg.AssetKey([market.name, "raw", "daily_bars"]),
     ]
+    if recipe.spec.label.kind == "vol_scaled":
+        keys.append(dg.AssetKey([market.name, "features"]))
     if recipe.spec.split.expanding:
         inputs = [all_before(key, until=-1) for key in keys]
     else:

@@ -15,7 +15,8 @@ class ReportInputs:
         daily: the backtest's daily table.
         ic: `session horizon rank_ic ic n_pairs`, from `evaluation.evaluate`.
         about: the recipe's own sentence.
-        checkpoints: `month status epochs valid_rank_ic` of every month's model, or None.
+        checkpoints: `month status epochs best_epoch unfinished_seeds valid_rank_ic` of every
+            month's model, or None.
         coverage: `frontier`, `families` and `feeds` as `road.coverage` tells them, or None.
     """
 

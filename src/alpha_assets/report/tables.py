@@ -39,6 +39,7 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
         "years": year_table(metrics),
         "holdings": holding_table(metrics),
         "reasons": trade_table(metrics),
+        "training": training_table(inputs),
     }
     return {name: table for name, table in made.items() if table.rows}
 
@@ -224,3 +225,24 @@ def trade_table(metrics: Metrics) -> Table:
         for row in records(metrics, "costs", "trades_by_reason")
     ]
     return Table("Trades by reason", ("reason", "trades", "traded"), tuple(rows))
+
+
+def training_table(inputs: ReportInputs) -> Table:
+    """Return every month's model: where it stopped, and whether it had stopped rising."""
+    cards = inputs.checkpoints
+    rows = () if cards is None else tuple(_training_row(row) for row in cards.to_dicts())
+    columns = ("month", "model", "epochs", "best epoch", "validation rank IC", "remark")
+    return Table("Month by month", columns, rows, text_columns=(0, 1, 5))
+
+
+def _training_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
+    n_unfinished = number(row, "unfinished_seeds") or 0
+    remark = "the best epoch is the last: raise training.max_epochs" if n_unfinished else ""
+    return (
+        Cell(str(row["month"])),
+        Cell(str(row["status"]).replace("_", " ")),
+        Cell(whole(number(row, "epochs"))),
+        Cell(whole(number(row, "best_epoch"))),
+        Cell(plain(number(row, "valid_rank_ic"), 4)),
+        Cell(remark),
+    )

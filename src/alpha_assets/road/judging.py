@@ -358,6 +358,8 @@ def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
                 "month": month,
                 "status": manifest.status if manifest else "missing",
                 "epochs": extra.get("epochs"),
+                "best_epoch": extra.get("best_epoch"),
+                "unfinished_seeds": extra.get("unfinished_seeds"),
                 "valid_rank_ic": extra.get("valid_rank_ic"),
             }
         )
@@ -365,6 +367,8 @@ def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
         "month": pl.String,
         "status": pl.String,
         "epochs": pl.Int64,
+        "best_epoch": pl.Int64,
+        "unfinished_seeds": pl.Int64,
         "valid_rank_ic": pl.Float64,
     }
     return pl.DataFrame(rows, schema=schema)

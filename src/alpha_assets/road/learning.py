@@ -4,6 +4,7 @@ A month's checkpoint reads nothing at or after the month's first session; predic
 targets of a session read nothing that was not known at its decision.
 """
 
+import math
 import shutil
 from collections.abc import Sequence
 from datetime import date
@@ -13,10 +14,21 @@ import polars as pl
 
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
-from alpha_assets.dataset.tensor import TargetTransform
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.dataset.axes import Axes
+from alpha_assets.dataset.tensor import TargetTransform, on_axes
+from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.features import Feature
-from alpha_assets.labels import Array, Codes, LabelSpec, forward_returns, transform
+from alpha_assets.features.base import SESSIONS_PER_YEAR
+from alpha_assets.labels import (
+    VOLATILITY_SESSIONS,
+    Array,
+    Codes,
+    LabelSpec,
+    forward_returns,
+    transform,
+)
+from alpha_assets.panel.schema import KEYS
+from alpha_assets.ranks import MIN_PAIRS
 from alpha_assets.road.frames import sessions_back, tradable_rows
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
 from alpha_assets.road.stages import RUN_AGAIN
@@ -73,6 +85,8 @@ def checkpoint_inputs(road: Road, split: Split, parent: str | None) -> dict[str,
         "panel": road.panel.combined_hash(first, last),
         "raw/daily_bars": road.raw["daily_bars"].combined_hash(first, last),
     }
+    if road.the_recipe.spec.label.kind == "vol_scaled":
+        inputs["features"] = road.features.combined_hash(first, last)
     if parent is not None:
         manifest = road.checkpoint(parent).manifest()
         inputs[f"checkpoint/{parent}"] = manifest.content_hash if manifest else "missing"
@@ -207,10 +221,14 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         left_out=left_out,
         parent=parent,
     )
+    for seed in trained.seeds:
+        if seed.unfinished:
+            road.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
     facts = {
         "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
         "epochs": max(len(seed.epochs) for seed in trained.seeds),
         "best_epoch": max(seed.best for seed in trained.seeds),
+        "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
         "train_sessions": len(split.train),
         "symbols": len(data.axes.symbols),
         "columns": len(read),
@@ -271,6 +289,7 @@ def training_data(road: Road, split: Split) -> Dataset:
     start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
     section = road.section.read(first_month, last_month).filter(within).collect()
+    check_names(road, section, split)
     panel = (
         road.panel.read(first_month, last_month)
         .filter(within)
@@ -304,17 +323,80 @@ def training_data(road: Road, split: Split) -> Dataset:
         axes,
         tradable=tradable_rows(panel),
         labels=labels,
-        transform=target_transform(recipe.spec.label),
+        transform=target_transform(recipe.spec.label, label_volatility(road, split, axes)),
         device=road.device,
         dtype=recipe.spec.training.resident_dtype,
     )
 
 
-def target_transform(spec: LabelSpec) -> TargetTransform:
-    """Return what training fits, made of the returns of one horizon and sector codes."""
+def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
+    """Refuse to train on a universe too small for a feature, or for a rank IC; name a thin one.
+
+    Args:
+        road: with a recipe; hears of sessions with too few names where others have enough.
+        section: cross-section rows of the training and validation sessions.
+        split: the month's.
+
+    Raises:
+        BadInput: no training session has `min_names` names, so that every feature is 0, or no
+            validation session has the names of a rank IC.
+    """
+    universe = road.the_recipe.spec.universe.name
+    least = road.market.spec.universes[universe].min_names
+    counts = section.group_by("session").agg(names=pl.len())
+    for words, sessions, needed, why in (
+        ("training", split.train, least, f"min_names = {least} leave every feature at 0"),
+        ("validation", split.valid, MIN_PAIRS, f"{MIN_PAIRS} have no rank IC to select epochs by"),
+    ):
+        names_D = counts.filter(pl.col("session").is_in(sessions.tolist()))["names"].to_numpy()
+        most = int(names_D.max(initial=0))
+        n_thin = len(sessions) - int((names_D >= needed).sum())
+        if most < needed:
+            enough = max(least, MIN_PAIRS)
+            way_out = f"bring at least {enough} names"
+            if most >= MIN_PAIRS:
+                way_out += f", or set [universes.{universe}] min_names to {most} or less"
+            else:
+                way_out += (
+                    f"; a lower min_names in [universes.{universe}] does not help alone, since a "
+                    f"rank IC needs {MIN_PAIRS}"
+                )
+            raise BadInput(
+                f"universe {universe} has {most} names at most in the {words} sessions "
+                f"{sessions[0]} to {sessions[-1]} of {split.month}; fewer than {why}: {way_out}"
+            )
+        if n_thin:
+            road.progress(
+                "checkpoint",
+                f"{split.month}: {n_thin} of {len(sessions)} {words} sessions have fewer than "
+                f"{needed} names of universe {universe}; fewer than {why}",
+            )
+
+
+def label_volatility(road: Road, split: Split, axes: Axes) -> Array | None:
+    """Return the volatility that `vol_scaled` divides by, [D, N] on the axes; else None.
+
+    The standard deviation of a session's log return over the last sessions, as known at D:
+    NaN where the history is too short for it.
+    """
+    if road.the_recipe.spec.label.kind != "vol_scaled":
+        return None
+    a_year = f"vol_c2c_{VOLATILITY_SESSIONS}"
+    first, last = window_months(road, split)
+    rows = road.features.read(first, last, columns=[*KEYS, a_year])
+    return np.asarray(on_axes(rows.collect(), a_year, axes) / math.sqrt(SESSIONS_PER_YEAR))
+
+
+def target_transform(spec: LabelSpec, volatility_DN: Array | None = None) -> TargetTransform:
+    """Return what training fits, made of the returns of one horizon and sector codes.
+
+    Args:
+        spec: the recipe's label.
+        volatility_DN: of a session, as known at D; for `vol_scaled`.
+    """
 
     def fitted(return_DN: Array, sector_DN: Codes) -> Array:
-        return transform(return_DN, spec.kind, sector_DN=sector_DN)
+        return transform(return_DN, spec.kind, sector_DN=sector_DN, volatility_DN=volatility_DN)
 
     return fitted
 

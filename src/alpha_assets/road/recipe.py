@@ -59,15 +59,6 @@ class RecipeSpec(Spec):
     """When a month's training is stopped."""
 
     @model_validator(mode="after")
-    def _label_can_be_made(self) -> Self:
-        if self.label.kind == "vol_scaled":
-            raise ValueError(
-                'label.kind = "vol_scaled" needs a volatility that no stage hands to training yet; '
-                "want return, rank_normal, excess or sector"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _portfolio_trades_a_predicted_horizon(self) -> Self:
         if self.portfolio.horizon not in self.label.horizons:
             raise ValueError(

@@ -153,7 +153,7 @@ def make_card(
                 valid_rank_ic=seed.valid_rank_ic,
                 losses=tuple(epoch.loss for epoch in seed.epochs),
                 rank_ics=tuple(epoch.rank_ic for epoch in seed.epochs),
-                warnings=tuple(line for epoch in seed.epochs for line in epoch.warnings),
+                warnings=seed.warnings,
             )
             for seed in trained.seeds
         ),

@@ -51,6 +51,22 @@ class Trained:
         """Of the weights kept."""
         return self.epochs[self.best - 1].valid_rank_ic
 
+    @property
+    def unfinished(self) -> str:
+        """A warning where the best epoch is the last one, so that more could do better; or ""."""
+        if self.best < len(self.epochs):
+            return ""
+        return (
+            f"the best epoch is the last one ({self.best}): the validation rank IC may rise "
+            "further; raise training.max_epochs or training.learning_rate"
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the guard found odd in any epoch, and whether the last one was the best."""
+        found = tuple(line for epoch in self.epochs for line in epoch.warnings)
+        return (*found, self.unfinished) if self.unfinished else found
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedMonth:
