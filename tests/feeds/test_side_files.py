@@ -172,11 +172,11 @@ def test_a_trailer_that_counts_otherwise_says_that_the_file_was_cut(
     assert (problem.rule, problem.examples[0].value) == ("wrong_trailer", said)
 
 
-def test_a_separator_that_was_not_declared_is_named_by_the_missing_columns(
+def test_a_separator_that_was_not_declared_is_named_with_the_setting(
     tmp_path: Path, new_york: Calendar
 ) -> None:
     (tmp_path / "rates.csv").write_text("date;cash_rate_annual\n2020-01-02;0.01\n")
-    with pytest.raises(FeedError, match="it has date;cash_rate_annual"):
+    with pytest.raises(FeedError, match=r'separators = { rates = ";" }'):
         source(tmp_path, new_york).rows("rates")
     rows = source(tmp_path, new_york, separators={"rates": ";"}).rows("rates")
     assert rows["cash_rate_annual"].to_list() == [0.01]

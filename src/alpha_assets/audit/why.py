@@ -198,8 +198,8 @@ def _carries(
     """
     spliced = pl.col("market_segment").replace_strict(SPLICED, default=None, return_dtype=pl.String)
     known_of = {
-        "sector": pl.col("sector") == panel_row["sector"],
-        "section": spliced == SPLICED.get(str(panel_row["market_segment"])),
+        "sector": _is(pl.col("sector"), panel_row["sector"]),
+        "section": _is(spliced, SPLICED.get(str(panel_row["market_segment"]))),
         "market": pl.lit(True),
     }
     wanted = pl.lit(False)
@@ -210,6 +210,11 @@ def _carries(
         first = pl.col("symbol") == pl.col("symbol").filter(known).first().over("session")
         wanted |= (lacks_own & known & first).fill_null(False)
     return wanted
+
+
+def _is(value: pl.Expr, wanted: str | None) -> pl.Expr:
+    """Return where `value` is what is wanted; where that is unknown, no row is."""
+    return pl.lit(False) if wanted is None else value == wanted
 
 
 def _features(road: Road, model: MonthModel, symbol: str, day: date) -> list[dict[str, Any]]:

@@ -9,21 +9,13 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds import FEEDS, SIDE_FEEDS
+from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
 from alpha_assets.feeds.files import FilesSourceSpec
-from alpha_assets.feeds.oddities import (
-    bar_oddities,
-    listing_oddities,
-    membership_oddities,
-    order_oddities,
-    unknown_columns,
-)
+from alpha_assets.feeds.judge import Beside, judged
 from alpha_assets.feeds.problem import Example, Problem
-from alpha_assets.feeds.shapes import bar_spans, shaped
-from alpha_assets.feeds.silence import side_oddities
-from alpha_assets.feeds.spells import listing_spells
+from alpha_assets.printable import printable
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class ImportReport:
     def text(self) -> str:
         """Return the report for people."""
         read = ", ".join(f"{name} {n:,} rows" for name, n in self.rows.items()) or "nothing"
-        lines = [f"{self.folder}: read {read}"]
+        lines = [f"{printable(self.folder)}: read {read}"]
         lines += [str(problem) for problem in (*self.errors, *self.warnings)]
         lines.append(
             f"{len(self.errors)} kinds of error, {len(self.warnings)} kinds of warning"
@@ -97,27 +89,10 @@ def import_check(
             wanted = "a feed is there in one form"
             problems.append(Problem("error", feed, "two_forms", wanted, 1, example))
     bars = there[REQUIRED].frame if REQUIRED in there else pl.DataFrame()
-    spans = None if bars.is_empty() else bar_spans(bars)
-    listings = None
-    if "listings" in there and not there["listings"].frame.is_empty() and spans is not None:
-        listings = listing_spells(there["listings"].frame, words, spans)
+    listings = there["listings"].frame if "listings" in there else None
+    beside = Beside.of(bars, listings, words)
     for feed, delivered in there.items():
-        problems += delivered.problems
-        problems += unknown_columns(feed, delivered.unknown)
-        frame = delivered.frame
-        if frame.is_empty():
-            continue
-        made = shaped(known[feed], frame, calendar, words, spans)
-        problems += made.problems
-        problems += order_oddities(feed, frame)
-        if (feed in SIDE_FEEDS or feed in own) and not made.problems:
-            problems += side_oddities(known[feed], made.rows, calendar, bars)
-        if feed == REQUIRED:
-            problems += bar_oddities(frame, calendar, listings)
-        if feed == "listings" and listings is not None and spans is not None:
-            problems += listing_oddities(listings, spans)
-        if feed == "membership":
-            problems += membership_oddities(frame, spans)
+        problems += judged(known[feed], delivered, calendar, words, beside).problems
     return ImportReport(
         str(folder),
         {feed: delivered.frame.height for feed, delivered in there.items()},
@@ -132,8 +107,14 @@ def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
     Args:
         folder: what is looked at.
         readable: the feeds that it may hold.
+
+    Raises:
+        FeedError: it cannot be listed.
     """
-    here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise FeedError(f"{folder}: it cannot be listed: {error.strerror}") from None
     if not here:
         wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
         return [Problem("error", "(folder)", "empty_folder", wanted)]
@@ -154,14 +135,14 @@ def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
 
 def _is_form(path: Path, feeds: Sequence[str]) -> bool:
     """Return whether a file or folder is one of the forms of a feed."""
-    if path.is_dir():
-        return path.name in feeds and any((*path.glob("*.parquet"), *path.glob("*.csv")))
+    if path.is_dir() and path.name in feeds:
+        return any((*path.glob("*.parquet"), *path.glob("*.csv")))
     return path.suffix in (".parquet", ".csv") and path.stem in feeds
 
 
 def _why_not(path: Path, readable: Sequence[str]) -> str:
     if path.is_dir() and path.name in readable:
         return "a folder without .parquet or .csv files"
-    if path.is_dir() or path.suffix not in (".parquet", ".csv"):
+    if path.suffix not in (".parquet", ".csv"):
         return "no table of a feed"
     return "neither a feed that this version reads nor one that the market declares"

@@ -1,5 +1,6 @@
 """What a folder delivers: which files make up each feed, and their rows put together."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,16 +40,21 @@ class Delivered:
 def files_of(folder: Path, feed: str) -> list[Path]:
     """Return the files of a feed: `<feed>.parquet`, `<feed>.csv` or those of `<feed>/`.
 
-    A folder holds files of one kind.
+    A folder holds files of one kind.  A pipe, a socket, a folder or a broken link of such a name
+    is among them: whoever opens it refuses it.
 
     Raises:
-        FeedError: it is there in two forms.
+        FeedError: it is there in two forms, or the folder cannot be looked into.
     """
+    try:
+        inside = sorted((folder / feed).iterdir()) if (folder / feed).is_dir() else []
+    except OSError as error:
+        raise FeedError(f"{folder / feed}: it cannot be listed: {error.strerror}") from None
     forms = {
-        f"{feed}.parquet": [p for p in (folder / f"{feed}.parquet",) if p.is_file()],
-        f"{feed}.csv": [p for p in (folder / f"{feed}.csv",) if p.is_file()],
-        f"{feed}/*.parquet": sorted((folder / feed).glob("*.parquet")),
-        f"{feed}/*.csv": sorted((folder / feed).glob("*.csv")),
+        f"{feed}.parquet": [p for p in (folder / f"{feed}.parquet",) if os.path.lexists(p)],
+        f"{feed}.csv": [p for p in (folder / f"{feed}.csv",) if os.path.lexists(p)],
+        f"{feed}/*.parquet": [path for path in inside if path.suffix == ".parquet"],
+        f"{feed}/*.csv": [path for path in inside if path.suffix == ".csv"],
     }
     there = [form for form, files in forms.items() if files]
     if len(there) > 1:

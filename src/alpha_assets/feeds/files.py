@@ -7,6 +7,7 @@ must be there.  Rows may lie in any order.
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,11 +19,12 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Basis, Feed, PriceLevel
-from alpha_assets.feeds.delivery import READABLE, REQUIRED, files_of, read_delivery
+from alpha_assets.feeds.content import require_regular
+from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
+from alpha_assets.feeds.judge import CLOSES, Beside, judged
 from alpha_assets.feeds.listings import EXITS
-from alpha_assets.feeds.problem import raise_errors
-from alpha_assets.feeds.shapes import bar_spans, shaped
-from alpha_assets.feeds.tables import Form, table_of
+from alpha_assets.feeds.problem import Problem, raise_errors
+from alpha_assets.feeds.tables import Form, header_of, table_of
 from alpha_assets.spec import Spec, canonical_json
 
 FOLDER_VARIABLE = "ALPHA_DATA"
@@ -134,6 +136,8 @@ class FilesSource:
         self.calendar = calendar
         self.own = dict(own or {})
         spec.check(self.own)
+        self._warnings: dict[str, tuple[Problem, ...]] = {}
+        self._read: tuple[tuple[tuple[str, int, int], ...], Delivered] | None = None
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -178,18 +182,7 @@ class FilesSource:
         names: dict[str, None] = {}
         form = self.spec.form(REQUIRED)
         for path in files_of(self.folder, REQUIRED):
-            try:
-                scan = (
-                    pl.scan_csv(path, separator=form.separator)
-                    if path.suffix == ".csv"
-                    else pl.scan_parquet(path)
-                )
-                names.update(dict.fromkeys(scan.collect_schema().names()))
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise FeedError(
-                    f"{path}: the file cannot be read: {error}; it is truncated or no table: "
-                    "deliver it again"
-                ) from None
+            names.update(dict.fromkeys(header_of(path, form)))
         return tuple(form.words.get(name, name) for name in names)
 
     @property
@@ -234,7 +227,11 @@ class FilesSource:
         return {**absent, "trading_calendar": "a folder of files has none; the exchange's is used"}
 
     def fingerprint(self, feed: str) -> str:
-        """Return a hash of the files that the feed's rows are made from, and of how."""
+        """Return a hash of the files that the feed's rows are made from, and of how.
+
+        Raises:
+            FeedError: one of them cannot be read.
+        """
         declared = [str(self._feed(feed).schema)] if feed in self.own else []
         form = self.spec.form(feed)
         words = canonical_json(
@@ -245,9 +242,13 @@ class FilesSource:
         for name in (feed, REQUIRED) if feed == "listings" else (feed,):
             for path in files_of(self.folder, name):
                 digest.update(path.name.encode())
-                with path.open("rb") as file:
-                    while block := file.read(1 << 20):
-                        digest.update(block)
+                require_regular(path)
+                try:
+                    with path.open("rb") as file:
+                        while block := file.read(1 << 20):
+                            digest.update(block)
+                except OSError as error:
+                    raise FeedError(f"{path} cannot be read: {error.strerror}") from None
         return digest.hexdigest()
 
     def rows(self, feed: str) -> pl.DataFrame:
@@ -258,14 +259,50 @@ class FilesSource:
                 of it is named at once.
         """
         delivered = read_delivery(self.folder, feed, self.spec.form(feed), self.own.get(feed))
-        frame = delivered.sound(self.folder)
-        bars = None
-        if feed == "listings":
-            told = read_delivery(self.folder, REQUIRED, self.spec.form(REQUIRED))
-            bars = bar_spans(told.sound(self.folder))
-        made = shaped(self._feed(feed), frame, self.calendar, self.spec.exit_words, bars)
+        delivered.sound(self.folder)
+        made = judged(
+            self._feed(feed),
+            delivered,
+            self.calendar,
+            self.spec.exit_words,
+            self._beside(delivered),
+        )
         raise_errors(made.problems, f"{self.folder}: {feed}")
+        self._warnings[feed] = tuple(made.problems)
         return made.rows
+
+    def warnings(self, feed: str) -> tuple[Problem, ...]:
+        """Return what was odd about the rows of a feed when they were last read."""
+        return self._warnings.get(feed, ())
+
+    def _beside(self, delivered: Delivered) -> Beside:
+        """Return what bars and listings say, with which a feed is compared.
+
+        Raises:
+            FeedError: the bars are needed to fill in what listings leave out, and cannot be read.
+        """
+        if delivered.feed != "listings" and not files_of(self.folder, REQUIRED):
+            return Beside()
+        bars = self._closes(delivered if delivered.feed == REQUIRED else None)
+        if delivered.feed == "listings":
+            bars.sound(self.folder)
+        listings = None
+        if delivered.feed == REQUIRED and files_of(self.folder, "listings"):
+            listings = read_delivery(self.folder, "listings", self.spec.form("listings")).frame
+        if delivered.feed == "listings":
+            listings = delivered.frame
+        return Beside.of(bars.frame, listings, self.spec.exit_words)
+
+    def _closes(self, delivered: Delivered | None) -> Delivered:
+        """Return the closes of the bars, read once as long as their files stay as they are."""
+        files = files_of(self.folder, REQUIRED)
+        stats = [(path.name, path.stat()) for path in files if path.exists()]
+        state = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        if self._read is None or self._read[0] != state or delivered is not None:
+            bars = delivered or read_delivery(self.folder, REQUIRED, self.spec.form(REQUIRED))
+            closes = bars.frame.select(name for name in CLOSES if name in bars.frame.columns)
+            self._read = state, replace(bars, frame=closes)
+        return self._read[1]
 
     def _feed(self, name: str) -> Feed:
         return self.own[name] if name in self.own else FEEDS[name]

@@ -7,6 +7,7 @@ not exist.
 
 import csv
 import io
+from collections import Counter
 
 from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem
 
@@ -23,13 +24,18 @@ def line_problems(content: bytes, shown: str, feed: str, separator: str = ",") -
     if not content.strip():
         return []  # no table at all: said by the reader
     problems: list[Problem] = []
-    uneven, n_fields = _uneven(content, separator)
+    uneven, header = _uneven(content, separator)
+    twice = [name for name, n in Counter(name.strip() for name in header).items() if n > 1]
+    if twice:
+        wanted = "a header names each column once; take out or rename the others"
+        examples = tuple(Example(shown, None, "", f"{name!r}") for name in twice[:N_EXAMPLES])
+        problems.append(Problem("error", feed, "column_twice", wanted, len(twice), examples))
     if uneven:
         examples = tuple(
             Example(shown, row, "", f"{n} fields: {line}") for row, n, line in uneven[:N_EXAMPLES]
         )
         wanted = (
-            f"each line has the header's {n_fields} fields; "
+            f"each line has the header's {len(header)} fields; "
             "the file is truncated or damaged: deliver it again"
         )
         problems.append(Problem("error", feed, "uneven_line", wanted, len(uneven), examples))
@@ -62,22 +68,25 @@ def without_trailer(content: bytes, shown: str, feed: str) -> tuple[bytes, list[
     return content, [Problem("error", feed, "wrong_trailer", wanted, 1, example)]
 
 
-def _uneven(content: bytes, separator: str) -> tuple[list[tuple[int, int, str]], int]:
-    """Return row, number of fields and text of the lines that differ, and the header's number."""
+def _uneven(content: bytes, separator: str) -> tuple[list[tuple[int, int, str]], list[str]]:
+    """Return row, number of fields and text of the lines that differ, and the header."""
     if b'"' not in content:
-        n_of_lines = [line.count(separator.encode()) + 1 for line in content.splitlines()]
-        if len(set(n_of_lines)) == 1:
-            return [], n_of_lines[0]
+        first = content.splitlines()[0].decode("utf-8", errors="replace").split(separator)
+        n_of_lines = {line.count(separator.encode()) + 1 for line in content.splitlines()}
+        if n_of_lines == {len(first)}:
+            return [], first
     lines = csv.reader(
         io.StringIO(content.decode("utf-8", errors="replace"), newline=""), delimiter=separator
     )
     uneven: list[tuple[int, int, str]] = []
-    n_fields, row = 0, 0
+    header: list[str] = []
+    row = 0
     try:
-        n_fields = len(next(lines))
+        header = next(lines)
         for row, line in enumerate(lines, start=1):
-            if line and len(line) != n_fields:
+            is_blank = not line or (len(line) == 1 and not line[0].strip())
+            if len(line) != len(header) and not is_blank:
                 uneven.append((row, len(line), separator.join(line)))
     except csv.Error as error:
         uneven.append((row + 1, 0, f"no line of a CSV file: {error}"))
-    return uneven, n_fields
+    return uneven, header

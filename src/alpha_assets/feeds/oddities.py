@@ -10,7 +10,8 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds.listings import ACTIVE
-from alpha_assets.feeds.problem import Example, Problem, found
+from alpha_assets.feeds.plausible import adjusted_before, bar_units
+from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem, found
 from alpha_assets.feeds.rules import PRICES
 
 JUMP = 0.5  # a close that is 1.5 times the one before, or less than 1 / 1.5 of it
@@ -39,11 +40,13 @@ def bar_oddities(
         listings: as spells with our exit words; None where there are none.
     """
     bars = bars.sort("symbol", "event_date")
+    units = bar_units(bars)
     axis = pl.DataFrame({"event_date": calendar.sessions}).with_columns(
         pl.int_range(pl.len()).alias("session")
     )
     bars = bars.join(axis, on="event_date", how="left", maintain_order="left")
     return [
+        *units,
         *_partly_empty(bars),
         *_jumps(bars),
         *_missing_sessions(bars, calendar),
@@ -117,7 +120,8 @@ def unknown_columns(feed: str, unknown: Mapping[str, str]) -> list[Problem]:
     """Return the columns that the contract does not name; they are not read."""
     if not unknown:
         return []
-    examples = tuple(Example(file, None, "", f"column {name!r}") for name, file in unknown.items())
+    places = [*unknown.items()][:N_EXAMPLES]
+    examples = tuple(Example(file, None, "", f"column {name!r}") for name, file in places)
     wanted = "the contract does not name these columns; they are not read"
     return [Problem("warning", feed, "unknown_column", wanted, len(unknown), examples)]
 
@@ -133,7 +137,15 @@ def _in_order(frame: pl.DataFrame, names: Sequence[str]) -> bool:
 
 def _partly_empty(bars: pl.DataFrame) -> list[Problem]:
     prices = [name for name in (*PRICES, "volume", "adj_close") if name in bars.columns]
-    n_null = pl.sum_horizontal(pl.col(name).is_null() for name in prices)
+    if not prices:
+        return []  # no column of numbers could be read
+    untraded = pl.all_horizontal(
+        pl.lit(True), *[pl.col(name).is_null() for name in PRICES if name in prices]
+    )
+    n_null = pl.sum_horizontal(
+        pl.col(name).is_null() | (untraded & (pl.col(name) == 0) if name == "volume" else False)
+        for name in prices
+    )
     return found(
         "warning",
         "daily_bars",
@@ -146,15 +158,10 @@ def _partly_empty(bars: pl.DataFrame) -> list[Problem]:
 
 
 def _jumps(bars: pl.DataFrame) -> list[Problem]:
-    if "adj_close" in bars.columns:
-        price = pl.col("adj_close")
-        before = price.forward_fill().shift(1).over("symbol")
-    elif "close" in bars.columns:
-        factor = pl.col("adjustment_factor") if "adjustment_factor" in bars.columns else pl.lit(1.0)
-        price = pl.col("close")
-        before = price.forward_fill().shift(1).over("symbol") * factor.fill_null(1.0)
-    else:
+    both = adjusted_before(bars)
+    if both is None:
         return []
+    price, before = both
     size = (price / before).log().abs()
     odd = (
         bars.with_columns(before.alias("before"), price.alias("now"), size.alias("size"))

@@ -7,12 +7,15 @@ from typing import Literal
 import polars as pl
 
 from alpha_assets.errors import FeedError
+from alpha_assets.printable import printable
 
 Severity = Literal["error", "warning"]
 
 # Where a row was read from; carried beside the values until they are checked.
 FILE, ROW = "_file", "_row"
 N_EXAMPLES = 3
+WIDTH = 400  # characters of one part of an example
+CELL = 80  # of one value in it
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Example:
     row: int | None  # 1 is the first row of values
     key: str
     value: str
+
+    def __post_init__(self) -> None:
+        # A value of a file is shown, never printed as it is: it may hold terminal escapes, or a
+        # megabyte.
+        for name in ("file", "key", "value"):
+            object.__setattr__(self, name, printable(getattr(self, name), WIDTH))
 
     def __str__(self) -> str:
         place = f"{self.file} row {self.row}" if self.row is not None else self.file
@@ -39,6 +48,15 @@ class Problem:
     wanted: str  # the rule in words, and the way out
     count: int = 1
     examples: tuple[Example, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wanted", printable(self.wanted, 3 * WIDTH))
+
+    @property
+    def line(self) -> str:
+        """The problem with its first example, in one line."""
+        first = f"; first: {self.examples[0]}" if self.examples and str(self.examples[0]) else ""
+        return f"{self.feed}: {self.rule} ({self.count:,}): {self.wanted}{first}"
 
     def __str__(self) -> str:
         lines = [f"{self.severity}: {self.feed}: {self.rule} ({self.count:,}): {self.wanted}"]
@@ -74,8 +92,10 @@ def found(
         Example(
             file=row.get(FILE) or "",
             row=row.get(ROW),
-            key=" ".join(str(row[name]) for name in key if name in row),
-            value=", ".join(f"{name} = {row[name]}" for name in values if name in row),
+            key=" ".join(printable(str(row[name]), CELL) for name in key if name in row),
+            value=", ".join(
+                f"{name} = {printable(str(row[name]), CELL)}" for name in values if name in row
+            ),
         )
         for row in rows.head(N_EXAMPLES).iter_rows(named=True)
     )

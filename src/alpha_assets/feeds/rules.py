@@ -3,7 +3,7 @@
 These rules stop.  What is merely odd is the business of `oddities`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import time
 
 import numpy as np
@@ -18,6 +18,21 @@ from alpha_assets.feeds.problem import Problem, found
 PRICES = ("open", "high", "low", "close")
 # Prices that a vendor adjusted and rounded again may disagree in the last digits.
 ROUNDING = 1e-5
+
+# Beyond these no unit of money or shares makes sense, and sums of squares are no numbers.
+PRICE_RANGE = (1e-12, 1e12)
+FACTOR_RANGE = (1e-6, 1e6)
+AMOUNT_RANGE = (1e-12, 1e20)  # shares or money that is not 0
+GREATEST = 1e30  # of any number
+MAX_RATE = 1.0  # a year: no currency of an exchange had 100 %
+MAX_FEE = 1e6  # bps a year
+MAX_EXIT = 5.0  # of the last close
+
+SYMBOL_LENGTH, KEY_LENGTH, TEXT_LENGTH = 64, 400, 10_000
+# Control, zero-width and direction marks, line ends; in symbols any space but a plain one, too.
+IN_SYMBOL = r"[\p{C}\p{Zl}\p{Zp}]|[^\S ]"
+IN_KEY = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
+IN_TEXT = r"[\p{Cc}\p{Zl}\p{Zp}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
 
 RowRules = Callable[[Feed, pl.DataFrame, Calendar], list[Problem]]
 
@@ -37,6 +52,7 @@ def errors_in(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Probl
     if isinstance(feed.publication, Stamped):
         problems += _unstamped(feed, frame)
     problems += number_errors(feed, frame)
+    problems += text_errors(feed, frame)
     if feed.name in OWN_RULES:
         problems += OWN_RULES[feed.name](feed, frame, calendar)
     return problems
@@ -110,12 +126,58 @@ def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
         problems += found(
             "error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats
         )
+        huge = frame.filter(
+            pl.any_horizontal(pl.col(floats).is_finite() & (pl.col(floats).abs() > GREATEST))
+        )
+        problems += found(
+            "error",
+            feed.name,
+            "number_too_large",
+            f"numbers lie within {GREATEST:g} of 0",
+            huge,
+            key=feed.key,
+            values=floats,
+        )
     for column in given:
         if isinstance(column.dtype, pl.Array):
             strange = frame.filter(~_all_finite(frame[column.name]))
             problems += found(
                 "error", feed.name, "not_finite", f"{column.name}: {wanted}", strange, key=feed.key
             )
+    return problems
+
+
+def text_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
+    """Return symbols, other parts of keys, and text that cannot be shown as they are.
+
+    A name with an escape, a line end or a mark without width looks like another one, and changes
+    the terminal that prints it.
+    """
+    problems: list[Problem] = []
+    for name, dtype in frame.schema.items():
+        if dtype != pl.String or name.startswith("_"):
+            continue
+        is_key = name in feed.key
+        bad, length = (IN_KEY, KEY_LENGTH) if is_key else (IN_TEXT, TEXT_LENGTH)
+        bad, length = (IN_SYMBOL, SYMBOL_LENGTH) if name == "symbol" else (bad, length)
+        texts = frame[name].drop_nulls().unique()
+        value = pl.col(name)
+        strange = texts.to_frame().filter(
+            (value.str.len_bytes() > 4 * length)
+            | (value.str.len_chars() > length)
+            | value.str.slice(0, length).str.contains(bad)
+            | ((value == "") & (name == "symbol"))
+        )
+        problems += found(
+            "error",
+            feed.name,
+            f"bad_{name}" if is_key else "bad_text",
+            f"{name} is text of at most {length:,} characters that can be printed, without "
+            "control characters, line ends or marks of no width; take them out",
+            frame.join(strange, on=name, how="semi", maintain_order="left"),
+            key=(),
+            values=(name,),
+        )
     return problems
 
 
@@ -153,6 +215,11 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
         "factors are above 0",
     )
     problems += _negative(feed, frame, ("volume", "turnover_value"))
+    factors = [name for name in ("adjustment_factor", "share_factor") if name in frame.columns]
+    amounts = [name for name in ("volume", "turnover_value") if name in frame.columns]
+    problems += _implausible(feed, frame, prices, "price", PRICE_RANGE)
+    problems += _implausible(feed, frame, factors, "factor", FACTOR_RANGE)
+    problems += _implausible(feed, frame, amounts, "amount", AMOUNT_RANGE)
     if set(PRICES) <= set(frame.columns):
         low, high = pl.col("low"), pl.col("high")
         problems += found(
@@ -236,8 +303,8 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
             "error",
             feed,
             "impossible_exit_return",
-            "exit_return is a fraction, at least -1",
-            frame.filter(pl.col("exit_return") < -1),
+            f"exit_return is a fraction of the last close, from -1 to {MAX_EXIT:g}: 0.35 for 35 %",
+            frame.filter(~pl.col("exit_return").is_between(-1, MAX_EXIT)),
             key=("symbol",),
             values=("exit_return",),
         )
@@ -255,15 +322,45 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
 
 
 def _dividend_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
-    return _negative(feed, frame, ("amount",))
+    return _negative(feed, frame, ("amount",)) + _implausible(
+        feed, frame, ["amount"], "amount", AMOUNT_RANGE
+    )
 
 
 def _borrow_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
-    return _negative(feed, frame, ("fee_bps_annual", "available_shares"))
+    problems = _negative(feed, frame, ("fee_bps_annual", "available_shares"))
+    if "fee_bps_annual" in frame.columns:
+        problems += found(
+            "error",
+            feed.name,
+            "impossible_fee",
+            f"fee_bps_annual is in basis points a year, at most {MAX_FEE:,.0f}",
+            frame.filter(pl.col("fee_bps_annual") > MAX_FEE),
+            key=feed.key,
+            values=("fee_bps_annual",),
+        )
+    return problems
+
+
+def _rate_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    if "cash_rate_annual" not in frame.columns:
+        return []
+    return found(
+        "error",
+        feed.name,
+        "impossible_rate",
+        f"cash_rate_annual is a fraction a year, within {MAX_RATE:g} of 0: 0.0525 for 5.25 %; "
+        "divide percent by 100",
+        frame.filter(pl.col("cash_rate_annual").abs() > MAX_RATE),
+        key=feed.key,
+        values=("cash_rate_annual",),
+    )
 
 
 def _benchmark_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
-    return _not_positive(feed, frame, ["close"], "price_not_positive", "levels are above 0")
+    return _not_positive(
+        feed, frame, ["close"], "price_not_positive", "levels are above 0"
+    ) + _implausible(feed, frame, ["close"], "price", PRICE_RANGE)
 
 
 def _calendar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
@@ -287,6 +384,26 @@ def _not_positive(
     return found("error", feed.name, rule, wanted, broken, key=feed.key, values=names)
 
 
+def _implausible(
+    feed: Feed, frame: pl.DataFrame, names: Sequence[str], what: str, limits: tuple[float, float]
+) -> list[Problem]:
+    """Return positive numbers outside `limits`; others are named by other rules."""
+    names = [name for name in names if name in frame.columns]
+    if not names:
+        return []
+    value = pl.col(names)
+    strange = (value > 0) & value.is_finite() & ~value.is_between(*limits)
+    return found(
+        "error",
+        feed.name,
+        f"implausible_{what}",
+        f"{' and '.join(names)} lie between {limits[0]:g} and {limits[1]:g}, where not 0 or empty",
+        frame.filter(pl.any_horizontal(strange)),
+        key=feed.key,
+        values=names,
+    )
+
+
 def _negative(feed: Feed, frame: pl.DataFrame, names: tuple[str, ...]) -> list[Problem]:
     problems: list[Problem] = []
     for name in names:
@@ -304,6 +421,7 @@ OWN_RULES: dict[str, RowRules] = {
     "listings": _listing_errors,
     "dividends": _dividend_errors,
     "borrow": _borrow_errors,
+    "rates": _rate_errors,
     "benchmark": _benchmark_errors,
     "trading_calendar": _calendar_errors,
 }

@@ -8,8 +8,8 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
-from alpha_assets.feeds.problem import Example, Problem
-from alpha_assets.feeds.rules import errors_in
+from alpha_assets.feeds.problem import Example, Problem, found
+from alpha_assets.feeds.rules import PRICES, ROUNDING, errors_in
 from alpha_assets.feeds.spells import (
     listing_errors,
     listing_events,
@@ -18,6 +18,10 @@ from alpha_assets.feeds.spells import (
     membership_events,
 )
 from alpha_assets.feeds.tables import LIMITS
+
+MAX_DECIMALS = 6  # of a price
+NOISE = 1e-6  # relative: prices that were stored in 32 bits are whole within this
+_PLACE, _TICK = "_place", "_tick"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,75 @@ def shaped(
     return Shaped(rows.sort([*feed.key, *version]), ())
 
 
+def without_halts(bars: pl.DataFrame, calendar: Calendar) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return bars without rows that have no price on a day that was announced and not held.
+
+    Vendors deliver such a day with an empty row for each symbol; it is no session.
+    """
+    prices = [name for name in PRICES if name in bars.columns]
+    if not len(calendar.halts) or not prices:
+        return bars, []
+    halts = pl.Series(calendar.halts.astype("datetime64[D]")).cast(pl.Date)
+    empty = pl.all_horizontal(pl.col(prices).is_null())
+    is_halt = pl.col("event_date").is_in(halts.implode()) & empty
+    rows = bars.filter(is_halt)
+    return bars.filter(~is_halt.fill_null(False)) if rows.height else bars, found(
+        "warning",
+        "daily_bars",
+        "announced_not_held",
+        f"{calendar.exchange} had announced this day and never opened; rows without prices on it "
+        "are left out",
+        rows,
+        key=("event_date", "symbol"),
+    )
+
+
+def added_up(
+    feed: Feed, rows: pl.DataFrame, calendar: Calendar
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return dividends with those of one symbol and ex-date added up, and what is odd about that.
+
+    An ordinary and a special dividend are two rows of one day.  What they sum to is known when
+    the last of them is.  Two that pay the same amount may be one row twice: a warning.  Rows that
+    break a rule are left as they are, for the rule to name them.
+    """
+    key = [name for name in feed.key if name in rows.columns]
+    if "amount" not in rows.columns or "event_date" not in rows.columns:
+        return rows, []
+    amount = pl.col("amount")
+    fine = amount.is_finite() & (amount >= 0) & pl.all_horizontal(pl.col(key).is_not_null())
+    fine = fine.fill_null(False) & (pl.len().over(key) > 1)
+    several = rows.filter(fine)
+    if several.is_empty():
+        return rows, []
+    same = several.filter(several.select(*key, "amount").is_duplicated())
+    if "available_at" in rows.columns:
+        rule = feed.publication.stamp(several, calendar)
+        several = several.with_columns(pl.col("available_at").fill_null(rule).max().over(key))
+    summed = several.with_columns(amount.sum().over(key)).unique(
+        key, keep="first", maintain_order=True
+    )
+    problems = found(
+        "warning",
+        feed.name,
+        "dividends_added_up",
+        "several dividends of one symbol and ex-date are paid together: their sum is stored",
+        summed,
+        key=key,
+        values=("amount",),
+    )
+    problems += found(
+        "warning",
+        feed.name,
+        "same_dividend_twice",
+        "two rows pay the same amount on one ex-date; take one out if it is one dividend twice",
+        same,
+        key=key,
+        values=("amount",),
+    )
+    return pl.concat([rows.filter(~fine), summed]), problems
+
+
 def with_dates(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return rows of an own feed with the dates that their stamps tell where they have none."""
     if "available_at" not in rows.columns:
@@ -100,13 +173,37 @@ def with_factors(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_flags(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return bars with limits that were given as prices turned into touched flags."""
-    reached = {
-        "upper_limit": pl.col("high") >= pl.col("upper_limit"),
-        "lower_limit": pl.col("low") <= pl.col("lower_limit"),
-    }
+    """Return bars with limits that were given as prices turned into touched flags.
+
+    A limit is touched where no price that the symbol can trade at lies between it and the high:
+    the distance is below one tick.  Limits are often delivered as 1.1 times the close before,
+    which lies off the ticks, and adjusted prices as rounded.  The tick is one unit of the last
+    decimal that the symbol's prices had until then.
+    """
     given = [name for name in LIMITS if bars.schema.get(name) == pl.Float64]
-    return bars.with_columns(reached[name].alias(name) for name in given)
+    prices = [name for name in PRICES if name in bars.columns]
+    if not given or not prices:
+        return bars
+    order = bars.with_row_index(_PLACE).sort("symbol", "event_date")
+    decimals = pl.lit(0)
+    for n in range(MAX_DECIMALS):
+        scaled = [pl.col(name) * 10.0**n for name in prices]
+        whole = [((one - one.round()).abs() <= NOISE * (1 + one.abs())) for one in scaled]
+        decimals += (~pl.all_horizontal(whole)).fill_null(False).cast(pl.Int32)
+    tick = 10.0 ** -(decimals.cum_max().over("symbol").cast(pl.Float64))
+    reached = {
+        "upper_limit": _within(pl.col("upper_limit"), pl.col("high")),
+        "lower_limit": _within(pl.col("low"), pl.col("lower_limit")),
+    }
+    made = order.with_columns(tick.alias(_TICK)).with_columns(
+        reached[name].alias(name) for name in given
+    )
+    return made.sort(_PLACE).select(bars.columns)
+
+
+def _within(upper: pl.Expr, lower: pl.Expr) -> pl.Expr:
+    """Return whether `upper` lies less than one tick, or the rounding of prices, above `lower`."""
+    return ((upper - lower) < pl.col(_TICK) * (1 - ROUNDING)) | (upper <= lower * (1 + ROUNDING))
 
 
 def _no_bars() -> pl.DataFrame:

@@ -64,7 +64,9 @@ def listing_spells(
         frame.join(bars, on="symbol", how="left", maintain_order="left")
         .with_columns(pl.col("exit").replace(dict(words)).fill_null(ACTIVE))
         .with_columns(
-            pl.col("start").fill_null(pl.col("first")).fill_null(bars["first"].min()),
+            pl.coalesce("start", "first", pl.lit(bars["first"].min(), dtype=pl.Date)).alias(
+                "start"
+            ),
             pl.when(left).then(pl.col("end").fill_null(pl.col("last"))).otherwise(pl.col("end")),
             sector_is_static=pl.lit(not has_dated_sectors(frame)),
         )

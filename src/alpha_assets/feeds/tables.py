@@ -4,6 +4,8 @@ Every value is taken as what the contract says it is, or named as what it is not
 are never dropped, and a number that is written as a word does not become empty.
 """
 
+import codecs
+import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +13,20 @@ from pathlib import Path
 
 import polars as pl
 
+from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, DataType, Feed, Stamped
+from alpha_assets.feeds.content import (
+    HEAD,
+    content_problems,
+    regular_file,
+    require_regular,
+    text_problems,
+)
 from alpha_assets.feeds.lines import line_problems, without_trailer
-from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found
+from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found, raise_errors
 from alpha_assets.feeds.spells import LISTED
+from alpha_assets.printable import printable
 
 EVENT_DATE = "event_date"
 DATE_WORDS = {"dividends": "ex_date"}  # what the contract calls the event date; else `date`
@@ -27,6 +38,7 @@ EMPTY_PARTS = {
 LIMITS = ("upper_limit", "lower_limit")  # touched flags, or the limits themselves as prices
 YEARS = (1900, 2100)  # of dates that can be meant
 
+DECIMAL_COMMA = r"^\s*[-+]?\d+,\d+\s*$"
 FILE_WORDS = "deliver the file again"
 WORDS: Mapping[DataType, str] = {
     pl.Float64: "a number",
@@ -136,27 +148,9 @@ def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
     """
     is_text = path.suffix == ".csv"
     words = form.words
-    problems: list[Problem] = []
-    try:
-        if is_text:
-            content = path.read_bytes()
-            if form.has_trailer:
-                content, problems = without_trailer(content, shown, table.feed)
-            problems += line_problems(content, shown, table.feed, form.separator)
-            # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
-            raw = pl.read_csv(
-                io.BytesIO(content),
-                infer_schema=False,
-                separator=form.separator,
-                truncate_ragged_lines=bool(problems),
-            )
-        else:
-            raw = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        wanted = f"a whole table is wanted, it is truncated or none; {FILE_WORDS}"
-        example = (Example(shown, None, "", reason),)
-        return FileRead(None, [Problem("error", table.feed, "unreadable", wanted, 1, example)])
+    raw, problems = _raw(path, shown, table, form)
+    if raw is None:
+        return FileRead(None, problems)
     twice = {t: o for t, o in words.items() if {t, o} <= {*raw.columns} and o not in words}
     problems += _two_of_one(twice, shown, table)
     raw = raw.rename({t: o for t, o in words.items() if t not in twice}, strict=False)
@@ -167,6 +161,9 @@ def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
         pl.lit(shown).alias(FILE),
         pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias(ROW),
     )
+    if is_text:
+        raw, blank = _without_blank(raw, shown, table)
+        problems += blank
     good: list[pl.Series] = []
     for name in raw.columns[:-2]:
         values, bad = _typed(raw[name], table.fields[name], is_text)
@@ -185,6 +182,95 @@ def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
     return FileRead(frame, problems, unknown)
 
 
+def _raw(
+    path: Path, shown: str, table: Table, form: Form
+) -> tuple[pl.DataFrame | None, list[Problem]]:
+    """Return a file's columns as they are written, text untyped; None where it is no table."""
+    is_text = path.suffix == ".csv"
+    problems: list[Problem] = []
+    why = regular_file(path)
+    if why is not None:
+        example = (Example(shown, None, "", why),)
+        wanted = "a feed is a regular file; remove what is none, or deliver it again"
+        return None, [Problem("error", table.feed, "no_regular_file", wanted, 1, example)]
+    try:
+        with path.open("rb") as file:
+            problems += content_problems(file.read(HEAD), shown, table.feed, is_text=is_text)
+        if problems:
+            return None, problems
+        if not is_text:
+            return pl.read_parquet(path), []
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+        if not content:
+            problems = content_problems(b"", shown, table.feed, is_text=True)
+        problems += text_problems(content, shown, table.feed, form.separator)
+        if problems:
+            return None, problems
+        if form.has_trailer:
+            content, problems = without_trailer(content, shown, table.feed)
+        problems += line_problems(content, shown, table.feed, form.separator)
+        # Text is typed here, not guessed: "0050" stays a symbol, "n/a" is named as no number.
+        raw = pl.read_csv(
+            io.BytesIO(content.rstrip(b"\r\n")),
+            infer_schema=False,
+            separator=form.separator,
+            truncate_ragged_lines=bool(problems),
+        )
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        wanted = f"a whole table is wanted, it is truncated or none; {FILE_WORDS}"
+        example = (Example(shown, None, "", reason),)
+        return None, [Problem("error", table.feed, "unreadable", wanted, 1, example)]
+    return raw, problems
+
+
+def _without_blank(
+    raw: pl.DataFrame, shown: str, table: Table
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return text without rows that hold nothing at all, blank lines or separators alone."""
+    fields = pl.exclude(FILE, ROW)
+    is_blank = raw.select(
+        pl.all_horizontal(fields.is_null() | (fields.str.strip_chars() == "")).alias("blank")
+    )["blank"]
+    if raw.width == 2 or not is_blank.any():
+        return raw, []
+    rows = raw.filter(is_blank)
+    wanted = "a line without any value is skipped"
+    return raw.filter(~is_blank), found(
+        "warning", table.feed, "blank_line", wanted, rows, key=(), values=()
+    )
+
+
+def header_of(path: Path, form: Form) -> list[str]:
+    """Return the names of a file's columns, as they are written.
+
+    Raises:
+        FeedError: the file cannot be read, or is no table.
+    """
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            is_text = path.suffix == ".csv"
+            raise_errors(content_problems(head, path.name, path.stem, is_text=is_text), str(path))
+            if not is_text:
+                return pl.scan_parquet(path).collect_schema().names()
+            line = (head + file.readline()).removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+        text = line.splitlines()[0].decode("utf-8", errors="replace")
+        return next(csv.reader([text], delimiter=form.separator))
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        csv.Error,
+        IndexError,
+    ) as error:
+        raise FeedError(
+            f"{path}: the file cannot be read: {printable(str(error))}; it is truncated or no "
+            "table: deliver it again"
+        ) from None
+
+
 def _two_of_one(twice: Mapping[str, str], shown: str, table: Table) -> list[Problem]:
     """Return the columns that are there under the file's name and under the contract's."""
     if not twice:
@@ -201,6 +287,8 @@ def _wrong_type(rows: pl.DataFrame, name: str, table: Table, is_text: bool) -> l
     values: tuple[str, ...] = (name,) if is_text else (name, "type")
     rows = rows.with_columns(pl.lit(str(given)).alias("type"))
     words = WORDS.get(dtype, str(dtype))
+    if dtype == pl.Float64 and is_text and rows[name].str.contains(DECIMAL_COMMA).any():
+        words += " with a decimal point, not a comma"
     if isinstance(dtype, pl.Array):
         words = f"a list of {dtype.shape[0]} numbers, in Parquet"
         values = (name,) if is_text else ("type",)
@@ -234,7 +322,11 @@ def _missing(raw: pl.DataFrame, shown: str, table: Table) -> list[Problem]:
 
 
 def _impossible_dates(frame: pl.DataFrame, table: Table) -> list[Problem]:
-    dates = [n for n, dtype in table.fields.items() if dtype == pl.Date and n in frame.columns]
+    dates = [
+        name
+        for name, dtype in table.fields.items()
+        if dtype in (pl.Date, INSTANT) and name in frame.columns
+    ]
     strange = pl.any_horizontal(~pl.col(dates).dt.year().is_between(*YEARS)) if dates else False
     return found(
         "error",
