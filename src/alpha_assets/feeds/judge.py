@@ -107,13 +107,13 @@ def judged(
         problems += bar_oddities(frame, calendar, beside.listings)
     if feed.name == "listings" and beside.listings is not None and beside.spans is not None:
         problems += listing_oddities(beside.listings, beside.spans)
-        problems += exit_oddities(frame)
+        problems += exit_oddities(frame) if is_sound else []
     if feed.name == "membership":
         problems += membership_oddities(frame, beside.spans)
         problems += membership_seams(frame, beside.spans, calendar)
-    if feed.name == "rates":
+    if feed.name == "rates" and is_sound:
         problems += rate_oddities(frame)
-    if feed.name == "borrow":
+    if feed.name == "borrow" and is_sound:
         problems += fee_oddities(frame)
     if feed.name == "dividends" and is_sound:
         problems += dividend_problems(frame, beside.bars)
