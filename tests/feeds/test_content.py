@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 import zipfile
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -183,6 +183,38 @@ def test_numbers_and_dates_have_bounds(
     report = import_check(write(daily_bars=table), new_york)
     assert rule in [problem.rule for problem in report.errors]
     assert "daily_bars.parquet row 2" in report.text()
+
+
+ODD_COLUMNS = [
+    pl.Series([b"x", b"\xff"]),
+    pl.Series([{"a": 1}, {"a": 2}]),
+    pl.Series([[1], [2, 3]]),
+    pl.Series([timedelta(1), None]),
+    pl.Series([2**31 - 1, -(2**31)], dtype=pl.Int32).cast(pl.Date),
+    pl.Series([2**62, -(2**62)], dtype=pl.Int64).cast(pl.Datetime("us")),
+    pl.Series([2**62, -(2**62)], dtype=pl.Int64).cast(pl.Datetime("ms", "UTC")),
+    pl.Series(["a", "b"], dtype=pl.Categorical),
+    pl.Series([None, None]),
+    pl.Series([2**63, 0], dtype=pl.UInt64),
+    pl.Series([float("nan"), float("inf")]),
+]
+
+
+@pytest.mark.parametrize("odd", ODD_COLUMNS, ids=lambda odd: str(odd.dtype))
+def test_no_parquet_type_in_any_column_ends_in_a_traceback(
+    odd: pl.Series, write: Write, new_york: Calendar
+) -> None:
+    sound = bars({"A": [1.0, 1.1]}).with_columns(
+        adj_close=pl.col("close"),
+        turnover_value=pl.col("close") * pl.col("volume"),
+        upper_limit=pl.lit(False),
+        available_at=pl.lit(None, pl.Datetime("us", "UTC")),
+    )
+    for name in sound.columns:
+        folder = write(daily_bars=sound.with_columns(odd.alias(name)))
+        report = import_check(folder, new_york)
+        assert all(line.isprintable() for line in report.text().split("\n"))
+        assert bool(refusal(source(folder, new_york), "daily_bars")) == bool(report.errors)
 
 
 # Promises: whatever a file holds, there is a report.

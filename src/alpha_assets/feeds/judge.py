@@ -53,6 +53,8 @@ class Beside:
             listings: None where there are none.
             exit_words: the vendor's exit words and ours.
         """
+        if not bars.is_empty():
+            bars = bars.drop_nulls(["event_date", "symbol"])
         if bars.is_empty():
             return cls()
         closes = bars.select(name for name in CLOSES if name in bars.columns)
@@ -103,8 +105,9 @@ def judged(
     is_sound = not any(problem.severity == "error" for problem in made.problems)
     if (feed.name in SIDE_FEEDS or feed.name not in FEEDS) and is_sound:
         problems += side_oddities(feed, made.rows, calendar, beside.bars)
-    if feed.name == REQUIRED:
-        problems += bar_oddities(frame, calendar, beside.listings)
+    if feed.name == REQUIRED and beside.spans is not None:
+        keyed = frame.drop_nulls(["event_date", "symbol"])
+        problems += bar_oddities(keyed, calendar, beside.listings)
     if feed.name == "listings" and beside.listings is not None and beside.spans is not None:
         problems += listing_oddities(beside.listings, beside.spans)
         problems += exit_oddities(frame) if is_sound else []

@@ -263,7 +263,8 @@ def _adjusted(bars: pl.DataFrame) -> list[Problem]:
     )
     last = rows.group_by("symbol").agg(pl.col("ratio").last())
     level = last["ratio"].median()
-    if isinstance(level, float) and abs(math.log10(level)) >= MIN_POWER - NEAR_POWER:
+    is_known = isinstance(level, float) and 0 < level < math.inf
+    if isinstance(level, float) and is_known and abs(math.log10(level)) >= MIN_POWER - NEAR_POWER:
         example = Example("", None, "", f"the median symbol's is {level:.4g}")
         wanted = "adj_close / close is near 1 at a symbol's last bar; see that both are in one unit"
         problems.append(Problem("warning", "daily_bars", "adjusted_unit", wanted, 1, (example,)))

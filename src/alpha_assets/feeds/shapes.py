@@ -62,7 +62,8 @@ def shaped(
         rows = frame
     if feed.name in ("listings", "membership") and not problems:
         problems = errors_in(feed, rows, calendar)
-    if problems:
+    absent = {column.name for column in feed.columns if column.required} - {*rows.columns}
+    if problems or absent:  # what is absent could not be read: the delivery's problems name it
         return Shaped(frame.clear(), tuple(problems))
     if feed.name == "daily_bars":
         rows = with_flags(with_factors(rows))

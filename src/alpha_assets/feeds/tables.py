@@ -36,6 +36,8 @@ EMPTY_PARTS = {
     "earnings_dates": ("period", "fiscal_year_end"),
 }
 LIMITS = ("upper_limit", "lower_limit")  # touched flags, or the limits themselves as prices
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, from 1970-01-01
+DAY_IN = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 YEARS = (1900, 2100)  # of dates that can be meant
 
 DECIMAL_COMMA = r"^\s*[-+]?\d+,\d+\s*$"
@@ -161,9 +163,8 @@ def read_file(path: Path, shown: str, table: Table, form: Form) -> FileRead:
         pl.lit(shown).alias(FILE),
         pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias(ROW),
     )
-    if is_text:
-        raw, blank = _without_blank(raw, shown, table)
-        problems += blank
+    raw, named = _without_blank(raw, shown, table) if is_text else _dated(raw, table)
+    problems += named
     good: list[pl.Series] = []
     for name in raw.columns[:-2]:
         values, bad = _typed(raw[name], table.fields[name], is_text)
@@ -239,6 +240,40 @@ def _without_blank(
     return raw.filter(~is_blank), found(
         "warning", table.feed, "blank_line", wanted, rows, key=(), values=()
     )
+
+
+def _dated(raw: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return typed columns without dates and instants that no calendar has, each of them named.
+
+    Parquet holds days and microseconds of any size; what lies outside the years 1 to 9999 cannot
+    even be shown.
+    """
+    problems: list[Problem] = []
+    for name, dtype in raw.schema.items():
+        if dtype == pl.Date:
+            a_day = 1
+        elif isinstance(dtype, pl.Datetime):
+            a_day = DAY_IN[dtype.time_unit]
+        else:
+            continue
+        number = raw[name].to_physical().cast(pl.Int64)
+        day = number // a_day
+        # One day less on each side: a zone may move an instant over midnight.
+        strange = ~day.is_between(FIRST_DAY + 1, LAST_DAY - 1)
+        if not strange.fill_null(False).any():
+            continue
+        rows = raw.filter(strange).select(FILE, ROW, number.filter(strange).alias(name))
+        problems += found(
+            "error",
+            table.feed,
+            "impossible_date",
+            f"{name} is a date between {YEARS[0]} and {YEARS[1]}; {FILE_WORDS}",
+            rows,
+            key=(),
+            values=(name,),
+        )
+        raw = raw.with_columns(raw[name].set(strange, None))
+    return raw, problems
 
 
 def header_of(path: Path, form: Form) -> list[str]:
