@@ -202,6 +202,13 @@ def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--seed", default=0, show_default=True, help="Of the cuts and the noise.")
 @click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
 @click.option(
+    "--sessions",
+    default=verbs.AUDIT_SESSIONS,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Sessions, spread over the calendar, at which the cheap stages are cut; 0: none.",
+)
+@click.option(
     "--clock",
     default=verbs.CLOCK_SESSIONS,
     show_default=True,

@@ -14,8 +14,8 @@ from typing import Any
 
 import duckdb
 
+from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
 from alpha_assets.audit import audit as certify
-from alpha_assets.audit import audit_clock, choose_cuts
 from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import BadInput, MissingOutput
@@ -33,6 +33,7 @@ from alpha_assets.road.road import Progress, Road, silent
 from alpha_assets.store.store import Store
 
 OF_MARKET = "market."
+AUDIT_SESSIONS = LIGHT_CUTS
 CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
 
 
@@ -210,11 +211,14 @@ def audit(
     cuts: int = 2,
     seed: int = 0,
     vintage: bool = False,
+    sessions: int = AUDIT_SESSIONS,
     clock: int = CLOCK_SESSIONS,
     **where: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """Return the causality certificate of a recipe; the last decidable month by default.
 
+    The cheap stages have so many `sessions` as cuts of their own, spread over the months asked
+    for, or over all of the data by default.
     With `clock` sessions, `"clock"` says what moving each feed's publication by a day and by an
     hour did to the panel of the last ones, and `"passed"` holds for both.
     """
@@ -227,7 +231,10 @@ def audit(
     months = month_range(first_month or last, last)
     chosen = choose_cuts(road, months, cuts, seed)
     told = audit_clock(road, clock).as_json() if clock else None
-    certificate = certify(road, chosen, seed=seed, vintage=vintage).as_json()
+    cheap = months if first_month or last_month else stored
+    certificate = certify(
+        road, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
+    ).as_json()
     if told is None:
         return certificate
     return {

@@ -1,7 +1,7 @@
 """Rebuild the road in other worlds and compare, bit for bit, what was decided before the cut.
 
-Both sides are rebuilt here and now, from the same raw copy, into storages of their own; what
-the user's storage holds beyond raw rows is neither read nor written.
+Both sides are rebuilt here and now, from the same raw copy, into storages of their own.  What
+the user's storage holds beyond raw rows is compared with what was rebuilt, and never written.
 """
 
 import shutil
@@ -16,13 +16,36 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.audit.compare import Comparison, Difference
-from alpha_assets.audit.perturb import Deletion, Noise, Restatement, World, altered
-from alpha_assets.audit.rebuild import STAGES, Rebuilt, compared, in_store, rebuild
+from alpha_assets.audit.coverage import Covered, choose_sessions, covered, sessions_of
+from alpha_assets.audit.lawful import Early, early_rows, unknown_feeds
+from alpha_assets.audit.perturb import (
+    RESTATED,
+    Deletion,
+    Insertion,
+    Mixed,
+    Noise,
+    Restatement,
+    World,
+    altered,
+)
+from alpha_assets.audit.rebuild import (
+    STAGES,
+    Rebuilt,
+    compared,
+    in_store,
+    predicted,
+    rebuild,
+    remake,
+    seeded,
+)
+from alpha_assets.audit.stored import Stored, compare_stored
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
+
+LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
 
 
 @dataclass(frozen=True)
@@ -89,11 +112,19 @@ class Certificate:
     digest: str
     trials: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
+    early: tuple[Early, ...] = ()
+    stored: Stored | None = None
+    covered: tuple[Covered, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether there were trials and all of them passed."""
-        return bool(self.trials) and all(trial.passed for trial in self.trials)
+        """Whether there were trials, all of them passed, and no row or table is out of order."""
+        return (
+            bool(self.trials)
+            and all(trial.passed for trial in self.trials)
+            and not self.early
+            and (self.stored is None or self.stored.passed)
+        )
 
     @property
     def first(self) -> Difference | None:
@@ -113,6 +144,11 @@ class Certificate:
     def text(self) -> str:
         """Return the certificate as a person reads it."""
         lines = [f"causality of {self.recipe} on {self.market}, digest {self.digest}", *self.notes]
+        lines += [f"covered by {one.line()}" for one in self.covered]
+        lines += ["stamps: no row is stamped before it can have been public"] * (not self.early)
+        lines += [f"STAMPED TOO EARLY: {one}" for one in self.early]
+        if self.stored is not None:
+            lines += ["", *self.stored.lines()]
         for trial in self.trials:
             lines += ["", *trial.lines()]
         verdict = "passed" if self.passed else "FAILED"
@@ -157,22 +193,35 @@ def audit(
     *,
     seed: int = 0,
     vintage: bool = False,
+    sessions: int = LIGHT_CUTS,
+    months: Sequence[str] | None = None,
 ) -> Certificate:
     """Return the causality certificate of a recipe on a market.
 
     For every cut the whole road is rebuilt in a world where all that became readable after
-    the cut's decision is noise, and in one where it does not exist: panel, features and
-    cross-section of all months up to the cut, and the model, scores and targets of its month.
-    Models of other months have cuts of their own.
+    the cut's decision is noise, in one where it does not exist, and in one where rows were added
+    to it: panel, features and cross-section of all months up to the cut, and the model with its
+    card, scores and targets of its month, and what `predict` decides at it.  Models of other
+    months have cuts of their own.
+
+    What is cheap has more cuts: panel, features and cross-section at sessions spread over the
+    calendar, and scores, targets and `predict` at every session of the cuts' months at which
+    targets are written.  Only the cut's month is made again there, in one world that has noise,
+    gaps and added rows at once.
+
+    The stamps of all stored rows are held against a table of the earliest lawful ones, and what
+    is stored of the cuts' months against what was rebuilt.
 
     Args:
         road: whose raw rows are copied; it needs a recipe.
         cuts: decision sessions; nothing decided at or before one may change with what became
             readable after its decision instant.
-        seed: of the noise and the restatement.
+        seed: of the noise, the restatement, and the choice of cheap cuts.
         vintage: also restate the past.  A price level that carries later splits is what a
             restatement imitates, so both sides are then built as if the market's level did:
             features that declare that they need prices as traded are left out, and said.
+        sessions: how many cheap cuts; 0: none, and none for the targets either.
+        months: where the cheap cuts are chosen; default: those of `cuts`.
 
     Raises:
         MissingOutput: no raw rows are stored.
@@ -185,36 +234,86 @@ def audit(
     if "daily_bars" not in raw:
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
     notes: list[str] = []
+    unknown = unknown_feeds(raw)
+    if unknown:
+        notes.append(f"stamps of {', '.join(unknown)}: no earliest lawful instant is known")
     restated = _with_vendor_level(road, notes) if vintage else road
-    months = sorted({month_of(cut) for cut in cuts})
+    decided = sorted({month_of(cut) for cut in cuts})
     with tempfile.TemporaryDirectory(prefix="audit-") as room:
         place = Path(room)
         road.progress("audit", "this world")
         here = vendor = in_store(road, place / "here")
-        rebuild(here, raw, months)
+        rebuild(here, raw, decided)
         if restated is not road:
             road.progress("audit", "this world, on a vendor's price level")
             vendor = in_store(restated, place / "vendor")
-            rebuild(vendor, raw, months)
+            rebuild(vendor, raw, decided)
+        stored = compare_stored(road, here, decided)
         trials = []
         for cut in sorted(set(cuts)):
-            instant = np.datetime64(calendar.decision(cut).item(), "us")
+            instant = _instant(road, cut)
             worlds: list[tuple[Rebuilt, World]] = [
                 (here, Noise(instant, seed)),
                 (here, Deletion(instant)),
+                (here, Insertion(instant, seed)),
             ]
             if vintage:
                 worlds.append((vendor, Restatement(instant, seed)))
             for side, world in worlds:
                 road.progress("audit", f"cut {cut}: {world.name}")
                 trials.append(_trial(side, raw, cut, world, place / "there"))
+        # The last session of the data has nothing later that could be changed.
+        last = raw["daily_bars"]["event_date"].max()
+        candidates = sessions_of(calendar, months or decided, last)
+        first = _first_section(here)
+        candidates = [day for day in candidates if day > first]
+        spread = choose_sessions(calendar, candidates, sessions, seed) if sessions else []
+        rebalance_days = [day for day in _rebalances(here, decided) if str(day) <= str(last)]
+        rebalances = rebalance_days if sessions else []
+        light = sorted({*spread, *rebalances} - {*cuts})
+        for number, cut in enumerate(light):
+            world = Mixed(_instant(road, cut), seed)
+            road.progress("audit", f"cut {cut}: {world.name} ({number + 1} of {len(light)})")
+            trials.append(_light_trial(here, raw, cut, world, place / "there"))
+    market_cuts = sorted({*light, *cuts})
+    at_targets = sorted({*rebalances, *(set(cuts) & set(rebalance_days))})
     return Certificate(
         market=road.market.name,
         recipe=road.the_recipe.name,
         digest=road.the_recipe.digest,
         trials=tuple(trials),
         notes=tuple(notes),
+        early=tuple(early_rows(raw, calendar)),
+        stored=stored,
+        covered=(
+            covered("panel, features, cross_section", calendar, market_cuts, candidates),
+            covered("predictions, targets, predict", calendar, at_targets, rebalance_days),
+            covered("models", calendar, sorted(set(cuts)), sessions_of(calendar, decided, last)),
+        ),
     )
+
+
+def _instant(road: Road, cut: date) -> np.datetime64:
+    return np.datetime64(road.market.calendar.decision(cut).item(), "us")
+
+
+def _first_section(here: Rebuilt) -> date:
+    """Return the first session with names to rank; before it there is nothing to compare."""
+    rows = here.road.section.read(columns=["session"]).collect()
+    first = rows["session"].min()
+    if not isinstance(first, date):
+        raise MissingOutput(f"{here.road.section.name} has no rows: nothing can be audited")
+    return first
+
+
+def _rebalances(here: Rebuilt, months: Sequence[str]) -> list[date]:
+    """Return the sessions at which targets were written."""
+    found: set[date] = set()
+    for month in months:
+        targets = here.table("targets", month)
+        if targets is not None:
+            found |= set(targets["session"].to_list())
+    return sorted(found)
 
 
 def _trial(
@@ -222,14 +321,40 @@ def _trial(
 ) -> Trial:
     other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
     there = in_store(here.road, place)
+    return _tried(here, there, raw, other, cut, world, seed=False)
+
+
+def _light_trial(
+    here: Rebuilt, raw: dict[str, pl.DataFrame], cut: date, world: World, place: Path
+) -> Trial:
+    other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
+    return _tried(here, seeded(here, place, cut), raw, other, cut, world, seed=True)
+
+
+def _tried(
+    here: Rebuilt,
+    there: Rebuilt,
+    raw: dict[str, pl.DataFrame],
+    other: dict[str, pl.DataFrame],
+    cut: date,
+    world: World,
+    *,
+    seed: bool,
+) -> Trial:
     stopped = None
+    forward: list[Comparison] = []
     try:
-        rebuild(there, other, [month_of(cut)])
+        if seed:
+            remake(there, other, cut)
+        else:
+            rebuild(there, other, [month_of(cut)])
+        if world.name != RESTATED:
+            forward = predicted(here, there, cut)
     except AlphaAssetsError as error:
         # Where this world's road went on and the other one's stops, something later is needed.
         stopped = str(error)
-    comparisons = compared(here, there, cut, world)
-    shutil.rmtree(place, ignore_errors=True)
+    comparisons = [*compared(here, there, cut, world, alone=seed), *forward]
+    shutil.rmtree(there.road.store.root, ignore_errors=True)
     return Trial(cut.isoformat(), world.name, altered(raw, other), tuple(comparisons), stopped)
 
 

@@ -13,6 +13,7 @@ from alpha_assets.errors import BadInput
 Mask = NDArray[np.bool_]
 
 NO_ROW = "(no row)"
+NO_VALUE = "(none)"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,44 @@ def compare_weights(month: str, here: Mapping[str, Any], there: Mapping[str, Any
             values = [repr(side.reshape(-1)[at].item()) for side in (one, other)]
             first = Difference("checkpoint", month, "", f"{name}[{at}]", *values)
     return Comparison("checkpoint", cells, changed, first)
+
+
+def compare_facts(
+    stage: str, where: str, here: Mapping[str, Any], there: Mapping[str, Any]
+) -> Comparison:
+    """Return how two trees of plain values differ, leaf by leaf; a NaN equals a NaN.
+
+    Args:
+        stage: what they are.
+        where: the month or session that they are of.
+        here: the baseline's.
+        there: the other world's.
+    """
+    sides = [dict(_leaves(side)) for side in (here, there)]
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
+    odd = [
+        name
+        for name in names
+        if repr(sides[0].get(name, NO_VALUE)) != repr(sides[1].get(name, NO_VALUE))
+    ]
+    first = None
+    if odd:
+        values = [repr(side[odd[0]]) if odd[0] in side else NO_VALUE for side in sides]
+        first = Difference(stage, where, "", odd[0], *values)
+    return Comparison(stage, len(names), len(odd), first)
+
+
+def _leaves(value: object, name: str = "") -> list[tuple[str, object]]:
+    """Return the leaves of nested mappings and sequences with their paths; `a.b[2]`."""
+    if isinstance(value, Mapping):
+        return [
+            leaf
+            for key, item in value.items()
+            for leaf in _leaves(item, f"{name}.{key}" if name else str(key))
+        ]
+    if isinstance(value, (list, tuple)):
+        return [leaf for k, item in enumerate(value) for leaf in _leaves(item, f"{name}[{k}]")]
+    return [(name, value)]
 
 
 def same_bits(one: pl.Series, other: pl.Series) -> Mask:

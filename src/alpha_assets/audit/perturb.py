@@ -1,11 +1,13 @@
 """Other worlds that a decision must not be able to tell from this one.
 
-Noise and deletion change what became readable after a cut; a restatement changes the past,
-the way a vendor does when it carries a later split into all earlier prices.
+Noise and deletion change what became readable after a cut, an insertion adds to it; a
+restatement changes the past, the way a vendor does when it carries a later split into all
+earlier prices.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +24,17 @@ PRICES = ("open", "high", "low", "close")
 
 # What the certificate calls the worlds.
 NOISE, DELETED, RESTATED = "noise after the cut", "nothing after the cut", "the past restated"
+INSERTED = "rows added after the cut"
+MIXED = "noise, gaps and added rows after the cut"
+
+N_ADDED = 40  # rows of each kind that an insertion adds to a feed, as far as there are
+N_NEW_SYMBOLS = 2
+N_NEW_DAYS = 10  # the last days known at the cut; what is added to them comes out soon
+NEW_SYMBOL = "ZZ"  # put before the code of the symbol whose rows are copied
+SOON = timedelta(hours=1)  # from the cut to the first added row
+MUCH_LATER = timedelta(days=35)  # from the last row to the last added one: a month of its own
+LATE_FACTOR = 0.5  # adjustment factor of a bar that is corrected by a forgotten split
+MIXED_REACH = timedelta(days=45)  # beyond it a mixed world ends
 
 
 class World(Protocol):
@@ -58,22 +71,7 @@ class Noise:
         """Return the rows with noise in the later ones."""
         later_R = _is_later(rows, self.cut)
         generator = np.random.default_rng([self.seed, *feed.name.encode()])
-        factor_R = np.ones(rows.height)
-        factor_R[later_R] = np.exp(generator.normal(0.0, NOISE_SD, int(later_R.sum())))
-        prices = [name for name in PRICES if name in rows.columns]
-        fixed = [
-            name
-            for name, dtype in rows.schema.items()
-            if name in feed.key or name in CLOCK or dtype == pl.Date
-        ]
-        dealt = [name for name in rows.columns if name not in (*fixed, *prices)]
-        donor_R = np.arange(rows.height)
-        fields = [name for name in (*fixed, *prices) if name not in feed.key]
-        donor_R[later_R] = _donors(rows.select(fields), later_R, generator)
-        return rows.with_columns(
-            *[pl.col(name) * pl.Series(factor_R) for name in prices],
-            *[rows[name].gather(donor_R) for name in dealt],
-        )
+        return _noised(feed, rows, later_R, generator)
 
     def undone(self, panel: pl.DataFrame) -> pl.DataFrame:
         """Return the panel: up to the cut nothing was changed on purpose."""
@@ -90,6 +88,143 @@ class Deletion:
     def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that were readable by the cut."""
         return rows.filter(~_is_later(rows, self.cut))
+
+    def undone(self, panel: pl.DataFrame) -> pl.DataFrame:
+        """Return the panel: up to the cut nothing was changed on purpose."""
+        return panel
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Rows were added, all of them public only after the cut; the others stay as they are.
+
+    Per feed: corrections of rows known at the cut (flags turned, values of other rows, some
+    bars with a split that was forgotten), late rows of old days, and whole histories of symbols
+    that are not there.  Half of them come out soon after the cut, half after all stored rows,
+    in a month of publication that holds nothing else.  Values of side feeds that may be empty
+    are empty in the rows that were later already, so that what is counted over the future
+    counts something else.
+    """
+
+    cut: np.datetime64  # UTC instant
+    seed: int
+    name: str = INSERTED
+
+    def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows with others added."""
+        later_R = _is_later(rows, self.cut)
+        known = rows.filter(~later_R)
+        if not known.height:
+            return rows
+        generator = np.random.default_rng([self.seed, 1, *feed.name.encode()])
+        added = [
+            self._corrections(feed, rows, generator),
+            self._late(feed, rows, known, generator),
+            self._new_symbols(feed, rows, generator),
+        ]
+        late = pl.concat(
+            [part.select(rows.columns) for part in added if part.height] or [known[:0]]
+        )
+        late = late.unique([*feed.key, "revision"], keep="first", maintain_order=True)
+        return pl.concat([_emptied(feed, rows, later_R), late])
+
+    def undone(self, panel: pl.DataFrame) -> pl.DataFrame:
+        """Return the panel: up to the cut nothing was changed on purpose."""
+        return panel
+
+    def _stamps(self, rows: pl.DataFrame, made: pl.DataFrame) -> pl.Series:
+        """Return when added rows came out: every other one of old days after all stored rows.
+
+        So the month of publication that they have for themselves holds old days alone.
+        """
+        cut = _instant(self.cut)
+        last = max(cut, rows["available_at"].max()) + MUCH_LATER  # type: ignore[type-var, operator]
+        known = rows.filter(~_is_later(rows, self.cut))["event_date"].unique().sort()
+        is_old = made["event_date"] < known[-min(N_NEW_DAYS, len(known))]
+        odd = pl.Series(np.arange(made.height) % 2 == 1)
+        stamps = made.select(
+            pl.when(is_old & odd).then(pl.lit(last)).otherwise(pl.lit(cut + SOON))
+        ).to_series()
+        return stamps.cast(rows["available_at"].dtype).alias("available_at")
+
+    def _corrections(
+        self, feed: Feed, rows: pl.DataFrame, generator: np.random.Generator
+    ) -> pl.DataFrame:
+        newest = rows.sort("revision").unique(list(feed.key), keep="last", maintain_order=True)
+        newest = newest.filter(~_is_later(newest, self.cut)).sort(feed.key)
+        # The newest days are those that decisions read; old ones are corrected too.
+        place = newest["event_date"].arg_sort(descending=True).to_numpy()
+        near, far = place[: 5 * N_ADDED], place[5 * N_ADDED :]
+        picked = np.concatenate(
+            [generator.permutation(part.copy())[:N_ADDED] for part in (near, far)]
+        )
+        picked = np.sort(picked)
+        every_R = np.zeros(newest.height, dtype=bool)
+        every_R[picked] = True
+        made = _noised(feed, newest, every_R, generator)[picked]
+        flags = [
+            name
+            for name, dtype in made.schema.items()
+            if dtype == pl.Boolean and name not in feed.key
+        ]
+        if "adjustment_factor" in made.columns and feed.name == "daily_bars":
+            split = pl.Series(np.arange(made.height) % 4 == 0)
+            factor = pl.when(split).then(LATE_FACTOR).otherwise("adjustment_factor")
+            made = made.with_columns(factor.alias("adjustment_factor"))
+        return made.with_columns(
+            *[~pl.col(name) for name in flags],
+            (pl.col("revision") + 1).cast(pl.Int16),
+            self._stamps(rows, made),
+        )
+
+    def _late(
+        self,
+        feed: Feed,
+        rows: pl.DataFrame,
+        known: pl.DataFrame,
+        generator: np.random.Generator,
+    ) -> pl.DataFrame:
+        days = known["event_date"].unique().sort()
+        picked = known[generator.integers(known.height, size=N_ADDED)]
+        day = days.gather(generator.integers(len(days), size=N_ADDED))
+        made = picked.with_columns(event_date=day, revision=pl.lit(0, pl.Int16))
+        made = made.join(rows.select(feed.key), on=list(feed.key), how="anti")
+        return made.with_columns(self._stamps(rows, made))
+
+    def _new_symbols(
+        self, feed: Feed, rows: pl.DataFrame, generator: np.random.Generator
+    ) -> pl.DataFrame:
+        if "symbol" not in feed.key:
+            return rows[:0]
+        symbols = rows["symbol"].unique().sort()
+        few = symbols.gather(np.arange(min(N_NEW_SYMBOLS, len(symbols))))
+        made = rows.filter(pl.col("symbol").is_in(few.implode()))
+        soon = pl.lit(_instant(self.cut) + SOON, made["available_at"].dtype)
+        return made.with_columns(
+            pl.concat_str(pl.lit(NEW_SYMBOL), "symbol").alias("symbol"),
+            pl.max_horizontal("available_at", soon).alias("available_at"),
+        )
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """All at once: half of the later rows are gone, the others hold noise, and some are added.
+
+    One rebuilding then shows what reads later values, counts later rows, or asks whether there
+    is one.  Nothing is published more than a month and a half after the cut but added rows.
+    """
+
+    cut: np.datetime64  # UTC instant
+    seed: int
+    name: str = MIXED
+
+    def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows with gaps, noise and additions."""
+        near = rows.filter(pl.col("available_at") <= _instant(self.cut) + MIXED_REACH)
+        noised = Noise(self.cut, self.seed).rows(feed, near)
+        generator = np.random.default_rng([self.seed, 2, *feed.name.encode()])
+        gone_R = _is_later(noised, self.cut) & (generator.random(noised.height) < 0.5)
+        return Insertion(self.cut, self.seed).rows(feed, noised.filter(~gone_R))
 
     def undone(self, panel: pl.DataFrame) -> pl.DataFrame:
         """Return the panel: up to the cut nothing was changed on purpose."""
@@ -135,12 +270,12 @@ class Restatement:
 
 
 def altered(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFrame]) -> int:
-    """Return how many raw rows of all feeds are gone or hold another value."""
+    """Return how many raw rows of all feeds are gone, added, or hold another value."""
     count = 0
     for name, rows in before.items():
         other = after[name]
         if other.height != rows.height:
-            count += rows.height - other.height
+            count += abs(rows.height - other.height)
             continue
         changed = [rows[column].ne_missing(other[column]) for column in rows.columns]
         count += int(pl.DataFrame(changed).select(pl.any_horizontal(pl.all()).sum()).item())
@@ -151,6 +286,48 @@ def _is_later(rows: pl.DataFrame, cut: np.datetime64) -> NDArray[np.bool_]:
     """Return which rows became readable after an instant."""
     stamps = rows["available_at"].dt.replace_time_zone(None).to_numpy()
     return np.asarray(stamps.astype("datetime64[us]") > cut.astype("datetime64[us]"))
+
+
+def _instant(cut: np.datetime64) -> datetime:
+    """Return a UTC instant with its zone."""
+    plain = cut.astype("datetime64[us]").item()
+    assert isinstance(plain, datetime), "an instant to the microsecond"
+    return plain.replace(tzinfo=UTC)
+
+
+def _noised(
+    feed: Feed, rows: pl.DataFrame, changed_R: NDArray[np.bool_], generator: np.random.Generator
+) -> pl.DataFrame:
+    """Return the rows with other values in some of them; see `Noise`."""
+    factor_R = np.ones(rows.height)
+    factor_R[changed_R] = np.exp(generator.normal(0.0, NOISE_SD, int(changed_R.sum())))
+    prices = [name for name in PRICES if name in rows.columns]
+    fixed = [
+        name
+        for name, dtype in rows.schema.items()
+        if name in feed.key or name in CLOCK or dtype == pl.Date
+    ]
+    dealt = [name for name in rows.columns if name not in (*fixed, *prices)]
+    donor_R = np.arange(rows.height)
+    fields = [name for name in (*fixed, *prices) if name not in feed.key]
+    donor_R[changed_R] = _donors(rows.select(fields), changed_R, generator)
+    return rows.with_columns(
+        *[pl.col(name) * pl.Series(factor_R) for name in prices],
+        *[rows[name].gather(donor_R) for name in dealt],
+    )
+
+
+def _emptied(feed: Feed, rows: pl.DataFrame, later_R: NDArray[np.bool_]) -> pl.DataFrame:
+    """Return the rows without the later values that may be empty; those of bars stay."""
+    if feed.name == "daily_bars":
+        return rows
+    optional = [
+        column.name
+        for column in feed.values
+        if not column.required and column.default is None and column.dtype == pl.Float64
+    ]
+    kept = pl.Series(~later_R)
+    return rows.with_columns(pl.when(kept).then(name).alias(name) for name in optional)
 
 
 def _donors(

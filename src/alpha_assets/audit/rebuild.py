@@ -1,5 +1,7 @@
 """One world's road, built from its raw rows alone, and its tables beside another world's."""
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -8,7 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from alpha_assets.audit.compare import Comparison, compare_tables, compare_weights
+from alpha_assets.audit.compare import (
+    Comparison,
+    compare_facts,
+    compare_tables,
+    compare_weights,
+)
 from alpha_assets.audit.perturb import World
 from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.errors import RangeError
@@ -18,7 +25,13 @@ from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 from alpha_assets.training import model_month, parent_month
 
-STAGES = ("panel", "features", "cross_section", "checkpoint", "predictions", "targets")
+MARKET_STAGES = ("panel", "features", "cross_section")
+MODEL_STAGES = ("checkpoint", "card")
+PREDICT = ("predict", "predict_targets")  # what the verb `predict` decides, against the tables
+STAGES = (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets", *PREDICT)
+
+# What a card holds of the machine, and names of what was read: no choice of the model's.
+OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_hash")
 
 
 @dataclass(frozen=True)
@@ -28,10 +41,15 @@ class Rebuilt:
     road: Road
     _read: dict[tuple[str, str], pl.DataFrame] = field(default_factory=dict)
 
-    def table(self, stage: str, month: str) -> pl.DataFrame | None:
+    def table(self, stage: str, month: str, *, alone: bool = False) -> pl.DataFrame | None:
         """Return a stage's rows up to a month; None if that month was not made.
 
         Scores and targets are those of the month alone: others are other models' business.
+
+        Args:
+            stage: one that is a table.
+            month: the last one.
+            alone: without the months before, of every stage.
         """
         tables: dict[str, MonthTable] = {
             "panel": self.road.panel,
@@ -40,13 +58,23 @@ class Rebuilt:
             "predictions": self.road.predictions,
             "targets": self.road.targets,
         }
-        of_model = stage in ("predictions", "targets")
+        alone = alone or stage in ("predictions", "targets")
         if month not in tables[stage].months():
             return None
-        if (stage, month) not in self._read:
-            rows = tables[stage].read(month if of_model else None, month)
-            self._read[stage, month] = rows.collect()
-        return self._read[stage, month]
+        name = (stage, f"{month} alone" if alone else month)
+        if name not in self._read:
+            self._read[name] = tables[stage].read(month if alone else None, month).collect()
+        return self._read[name]
+
+    def card(self, month: str) -> dict[str, Any] | None:
+        """Return what the card of the month's model holds, and what its manifest says of it."""
+        if not self.road.checkpoint(month).exists():
+            return None
+        model = deciding.month_model(self.road, month)
+        assert model.checkpoint is not None, "a skipped month stops the rebuilding"
+        card = model.checkpoint.card.model_dump(mode="json")
+        kept = {name: value for name, value in card.items() if name not in OF_THE_MACHINE}
+        return {"card": kept, "facts": dict(model.manifest.extra)}
 
     def weights(self, month: str) -> dict[str, Any] | None:
         """Return the arrays of the model that decides a month, by seed and tensor."""
@@ -64,6 +92,48 @@ class Rebuilt:
 def in_store(road: Road, place: Path) -> Rebuilt:
     """Return a road with a store of its own, in which nothing has been made."""
     return Rebuilt(replace(road, store=Store(str(place)), progress=silent))
+
+
+def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
+    """Return a road that has from this world all that was finished before the cut's month.
+
+    Raw rows published in earlier months and what was made of them, and the models of all months.
+    Nothing of it can differ in a world whose rows differ only after the cut; files are linked,
+    not copied, and never written again in place.
+    """
+    there, month = in_store(here.road, place), month_of(cut)
+    tables = [table.table for table in here.road.raw.values()]
+    tables += [here.road.panel, here.road.features, here.road.section]
+    for table in tables:
+        for earlier in table.months(None, next_month(month, -1)):
+            _link(table.folder(earlier).path, here.road.store, there.road.store)
+    models = here.road.checkpoint(month).path.parent
+    if models.is_dir():
+        _link(models, here.road.store, there.road.store)
+    return there
+
+
+def _link(folder: Path, of: Store, to: Store) -> None:
+    target = to.root / folder.relative_to(of.root)
+    shutil.copytree(folder, target, copy_function=os.link, dirs_exist_ok=True)
+
+
+def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
+    """Make the month of a cut again in a world that has all before it; see `seeded`.
+
+    Panel, features and cross-section, and where the month has a model, scores and targets.
+    """
+    road, month = world.road, month_of(cut)
+    zone = road.market.calendar.zone.key
+    published = pl.col("available_at").dt.convert_time_zone(zone).dt.strftime("%Y-%m")
+    for name, rows in raw.items():
+        newer = rows.filter(published >= month)
+        if newer.height:
+            road.raw[name].append(newer, manifest_of(road.market.data_digest, {}))
+    run.make_market_stages(road, [month])
+    if road.checkpoint(month).exists():
+        deciding.make_predictions(road, [month])
+        deciding.make_targets(road, [month])
 
 
 def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[str]) -> None:
@@ -113,17 +183,27 @@ def _chain(road: Road, month: str) -> list[str]:
     return sorted(chain)
 
 
-def compared(here: Rebuilt, there: Rebuilt, cut: date, world: World) -> list[Comparison]:
-    """Return how each stage differs at or before the cut; of those that both sides have made."""
+def compared(
+    here: Rebuilt, there: Rebuilt, cut: date, world: World, *, alone: bool = False
+) -> list[Comparison]:
+    """Return how each stage differs at or before the cut; of those that both sides have made.
+
+    Args:
+        here: the baseline.
+        there: the other world.
+        cut: last session that is compared.
+        world: the other one.
+        alone: compare the cut's month without those before, and no models: those of a seeded
+            road are the baseline's.
+    """
     month = month_of(cut)
     found = []
-    for stage in STAGES:
-        if stage == "checkpoint":
-            weights = [side.weights(month) for side in (here, there)]
-            if weights[0] is not None and weights[1] is not None:
-                found.append(compare_weights(month, weights[0], weights[1]))
+    for stage in (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets"):
+        if stage in MODEL_STAGES:
+            if not alone:
+                found += _models_compared(here, there, month, stage)
             continue
-        sides = [side.table(stage, month) for side in (here, there)]
+        sides = [side.table(stage, month, alone=alone) for side in (here, there)]
         if sides[0] is None or sides[1] is None:
             continue
         if stage == "panel":
@@ -133,6 +213,46 @@ def compared(here: Rebuilt, there: Rebuilt, cut: date, world: World) -> list[Com
         needed = stage != "targets" or _rebalances_by(here.road, cut)
         found.append(compare_tables(stage, upto[0], upto[1], key, needed=needed))
     return found
+
+
+def _models_compared(here: Rebuilt, there: Rebuilt, month: str, stage: str) -> list[Comparison]:
+    if stage == "checkpoint":
+        weights = [side.weights(month) for side in (here, there)]
+        if weights[0] is None or weights[1] is None:
+            return []
+        return [compare_weights(month, weights[0], weights[1])]
+    cards = [side.card(month) for side in (here, there)]
+    if cards[0] is None or cards[1] is None:
+        return []
+    return [compare_facts("card", month, cards[0], cards[1])]
+
+
+def predicted(here: Rebuilt, there: Rebuilt, cut: date) -> list[Comparison]:
+    """Return how what `predict` decides in another world differs from this world's tables.
+
+    The stored scores and targets of a session and those that `predict` makes for it are the
+    same by the contract, so one comparison shows both: what reads past its instant, and what
+    decides otherwise than the backtest.
+    """
+    month = month_of(cut)
+    scores, targets = (here.table(stage, month) for stage in ("predictions", "targets"))
+    if scores is None or targets is None:
+        return []
+    decision = deciding.decide(there.road, cut.isoformat())
+    today = pl.col("session") == cut
+    expected = targets.filter(today)
+    return [
+        compare_tables(
+            "predict", scores.filter(today), decision.scores, (*KEYS, "horizon"), needed=True
+        ),
+        compare_tables(
+            "predict_targets",
+            expected,
+            decision.targets,
+            KEYS,
+            needed=expected.height > 0,
+        ),
+    ]
 
 
 def _rebalances_by(road: Road, cut: date) -> bool:

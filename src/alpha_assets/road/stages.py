@@ -200,16 +200,17 @@ def stale_months(
 def frontier(road: Road) -> date:
     """Return the last session that can be decided: the one after the last stored bar's.
 
-    Later sessions have no rows yet: what they will know is still to be published.
+    Later sessions have no rows yet: what they will know is still to be published.  The last bar
+    is the one of the last day, whenever it was published: a correction of an old one moves
+    nothing.
 
     Raises:
         MissingOutput: no bars are stored.
     """
     bars = road.raw["daily_bars"]
-    months = bars.months()
-    if not months:
+    if not bars.months():
         raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {RUN_AGAIN}")
-    last = bars.read(first=months[-1], columns=["event_date"]).max().collect().item()
+    last = bars.read(columns=["event_date"]).max().collect().item()
     return as_date(road.market.calendar.after(last))
 
 

@@ -1,0 +1,126 @@
+"""What the storage holds beside what is rebuilt from its raw rows, bit for bit.
+
+A certificate of rebuilt tables says nothing of tables that other code has left behind: what is
+stored, fresh by its own manifests, and differs is what `why`, `report` and the books read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alpha_assets.audit.compare import (
+    Comparison,
+    Difference,
+    compare_facts,
+    compare_tables,
+    compare_weights,
+)
+from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
+from alpha_assets.errors import AlphaAssetsError
+from alpha_assets.road import deciding, learning, stages
+from alpha_assets.road.road import KEYS, Road, staleness
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How the storage differs from what its raw rows make.
+
+    Attributes:
+        comparisons: of every stage and month that is stored and fresh.
+        left_out: months that are not compared, with the reason.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing stored differs."""
+        return all(one.changed == 0 for one in self.comparisons)
+
+    def lines(self) -> list[str]:
+        """Return what was compared as a person reads it."""
+        found = ["the storage, as it lies there, against what its raw rows make:"]
+        for one in self.comparisons:
+            word = "same" if not one.changed else f"{one.changed:,} CHANGED"
+            found.append(f"  {one.stage:<24}{one.cells:>14,} cells  {word}")
+            if one.first is not None:
+                found.append(f"    first: {one.first}")
+        return found + [f"  not compared: {words}" for words in self.left_out]
+
+
+def compare_stored(road: Road, here: Rebuilt, months: Sequence[str]) -> Stored:
+    """Return how what is stored for some months differs from what was rebuilt.
+
+    Months that were not made, or are stale by their manifests, are left out by name: nobody may
+    read them as they are.
+    """
+    found: list[Comparison] = []
+    left_out: list[str] = []
+    for month in months:
+        for stage in (*MARKET_STAGES, "checkpoint", "predictions", "targets"):
+            name = f"{stage} {month}"
+            try:
+                reason = _why_not(road, stage, month)
+                if reason is not None:
+                    left_out.append(f"{name}: {reason}")
+                    continue
+                found += _compared(Rebuilt(road), here, stage, month)
+            except AlphaAssetsError as error:
+                # What cannot be read is not what was made.
+                first = Difference(stage, month, "", "(file)", "readable", str(error))
+                found.append(Comparison(name, 1, 1, first))
+    return Stored(tuple(found), tuple(left_out))
+
+
+def _compared(stored: Rebuilt, here: Rebuilt, stage: str, month: str) -> list[Comparison]:
+    name = f"{stage} {month}"
+    if stage == "checkpoint":
+        sides = [side.weights(month) for side in (here, stored)]
+        cards = [side.card(month) for side in (here, stored)]
+        if sides[0] is None or sides[1] is None or cards[0] is None or cards[1] is None:
+            return []
+        return [
+            _named(name, compare_weights(month, sides[0], sides[1])),
+            _named(f"card {month}", compare_facts("card", month, cards[0], cards[1])),
+        ]
+    tables = [side.table(stage, month, alone=True) for side in (here, stored)]
+    if tables[0] is None or tables[1] is None:
+        return []
+    key = (*KEYS, "horizon") if stage == "predictions" else KEYS
+    return [_named(name, compare_tables(stage, tables[0], tables[1], key, needed=False))]
+
+
+def _named(name: str, one: Comparison) -> Comparison:
+    return Comparison(name, one.cells, one.changed, one.first, needed=False)
+
+
+def _why_not(road: Road, stage: str, month: str) -> str | None:
+    """Return why a stored month cannot be compared; None where it is there and fresh."""
+    recipe, market = road.the_recipe, road.market
+    if stage == "checkpoint":
+        if not road.checkpoint(month).exists():
+            return "not stored"
+        return learning.stale_checkpoints(road, [month]).get(month)
+    if stage in MARKET_STAGES:
+        universe = recipe.spec.universe.name
+        table, digest, inputs = {
+            "panel": (road.panel, market.data_digest, stages.panel_inputs),
+            "features": (road.features, market.data_digest, stages.features_inputs),
+            "cross_section": (
+                road.section,
+                stages.cross_section_digest(road, universe),
+                lambda road, months: stages.cross_section_inputs(road, universe, months),
+            ),
+        }[stage]
+        if month not in table.months():
+            return "not stored"
+        return staleness(table.folder(month), digest, inputs(road, [month])[month])
+    table = road.predictions if stage == "predictions" else road.targets
+    if month not in table.months():
+        return "not stored"
+    if stage == "targets":
+        made_from = deciding.targets_inputs(road, month)
+    else:
+        model = deciding.month_model(road, month)
+        made_from = deciding.predictions_inputs(road, month, model.manifest)
+    return staleness(table.folder(month), recipe.digest, made_from)

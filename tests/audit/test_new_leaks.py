@@ -1,0 +1,362 @@
+"""Leaks that noise and deletion alone let pass, each caught by the power that was added for it.
+
+The cheap ones make one month again in this world and in another, with the leak in both.
+"""
+
+import tempfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
+from alpha_assets.audit.compare import Comparison
+from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
+from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise, World
+from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
+from alpha_assets.calendar import as_date, month_of, month_range
+from alpha_assets.road import deciding, learning, run, stages
+from alpha_assets.road.road import Road, manifest_of
+
+MIDDLE = date(2021, 7, 14)  # a Wednesday
+APRIL = date(2021, 4, 20)
+AFTER_HOLIDAY = date(2021, 7, 26)  # the Monday after two holidays
+
+Patch = pytest.MonkeyPatch
+Certify = Callable[..., Certificate]
+Cut = Callable[..., list[Comparison]]
+
+
+@pytest.fixture(scope="module")
+def raw(leaky_road: Road) -> dict[str, pl.DataFrame]:
+    return {name: t.read().collect() for name, t in leaky_road.raw.items() if t.months()}
+
+
+@pytest.fixture(scope="module")
+def clean(
+    leaky_road: Road, raw: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
+) -> Rebuilt:
+    """The market's stages of this world, without a leak and without a model."""
+    made = in_store(leaky_road, tmp_path_factory.mktemp("clean"))
+    for name, rows in raw.items():
+        made.road.raw[name].append(rows, manifest_of(leaky_road.market.data_digest, {}))
+    run.make_market_stages(made.road, month_range("2021-01", "2021-08"))
+    return made
+
+
+@pytest.fixture
+def cut_at(clean: Rebuilt, raw: dict[str, pl.DataFrame], tmp_path: Path) -> Cut:
+    """Compare the month of a cut, made again as the road is patched now, with another world's."""
+
+    def of(cut: date, world: type[World] = Mixed) -> list[Comparison]:
+        decision = clean.road.market.calendar.decision(cut).astype("datetime64[us]")[()]
+        other = Deletion(decision) if world is Deletion else world(decision, 3)  # type: ignore[call-arg]
+        places = (Path(tempfile.mkdtemp(dir=tmp_path)) for _ in range(2))
+        sides = [seeded(clean, place, cut) for place in places]
+        changed = {
+            name: other.rows(clean.road.market.feeds[name], rows) for name, rows in raw.items()
+        }
+        for side, rows in zip(sides, (raw, changed), strict=True):
+            remake(side, rows, cut)
+        return compared(sides[0], sides[1], cut, other, alone=True)
+
+    return of
+
+
+def first_of(comparisons: list[Comparison]) -> str:
+    """Return the first differing cell; empty where nothing differs."""
+    return next((str(one.first) for one in comparisons if one.first is not None), "")
+
+
+def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> None:
+    """Pass every made feature table through `leak(features, panel)`."""
+    honest = stages.feature_rows
+
+    def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+        return leak(honest(market, panel, first, last), panel)
+
+    patch.setattr(stages, "feature_rows", leaky)
+
+
+def plant_tomorrow(patch: Patch, road: Road, only: pl.Expr) -> None:
+    """Add tomorrow's stored close to a feature, on some sessions only."""
+    honest, make = stages.feature_rows, stages.make_features
+    calendar = road.market.calendar
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        bars = road.raw["daily_bars"].read(columns=["event_date", "symbol", "close"]).collect()
+        known = bars.unique(["event_date", "symbol"], keep="first", maintain_order=True)
+        close = known.rename({"event_date": "session", "close": "own_close"})
+
+        def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+            features = honest(market, panel, first, last)
+            joined = features.join(
+                close, on=["session", "symbol"], how="left", maintain_order="left"
+            )
+            ahead = joined.with_columns(
+                pl.when(only & pl.col("own_close").is_not_null())
+                .then(pl.col("own_close").cast(pl.Float32))
+                .otherwise("ret_1")
+                .alias("ret_1")
+            )
+            return ahead.drop("own_close")
+
+        patch.setattr(stages, "feature_rows", leaky)
+        return make(road, months)
+
+    assert calendar.is_session(MIDDLE)
+    patch.setattr(stages, "make_features", leaky_make)
+
+
+def test_no_cut_differs_without_a_leak(cut_at: Cut) -> None:
+    for world in (Mixed, Insertion):
+        assert first_of(cut_at(AFTER_HOLIDAY, world)) == ""
+
+
+@pytest.mark.parametrize(
+    ("only", "at"),
+    [
+        (pl.col("session").dt.weekday() == 3, MIDDLE),
+        (pl.col("session").dt.month() == 4, APRIL),
+        (pl.col("session") == AFTER_HOLIDAY, AFTER_HOLIDAY),
+    ],
+    ids=["Wednesdays", "April", "after holidays"],
+)
+def test_a_leak_that_lives_on_some_sessions_only(
+    cut_at: Cut, leaky_road: Road, monkeypatch: Patch, only: pl.Expr, at: date
+) -> None:
+    plant_tomorrow(monkeypatch, leaky_road, only)
+    other_day = date(2021, 7, 15)
+
+    assert "ret_1" in first_of(cut_at(at))
+    assert first_of(cut_at(other_day)) == ""
+
+
+def test_the_cheap_cuts_reach_where_the_dear_ones_do_not(leaky_road: Road) -> None:
+    calendar = leaky_road.market.calendar
+    months = month_range("2021-03", "2021-07")
+    candidates = sessions_of(calendar, months, date(2021, 7, 30))
+    dear = choose_cuts(leaky_road, ["2021-07"], 2, 0)
+    cheap = choose_sessions(calendar, candidates, 12, 0)
+
+    assert not any(day.month == 4 for day in dear)
+    assert any(day.month == 4 for day in cheap)
+    assert {day.weekday() for day in cheap} == set(range(5))
+    said = covered("panel", calendar, cheap, candidates)
+    assert (said.cuts, said.of) == (12, len(candidates))
+    assert sum(said.months.values()) == sum(said.weekdays.values()) == 12
+    # 3 May to 5 May, 29 April, 22 and 23 July: three sessions stand behind holidays.
+    assert said.holidays == 3
+    assert said.after_holidays >= 1
+    assert "after a holiday" in said.line()
+    assert choose_sessions(calendar, candidates, 999, 0) == candidates
+
+
+def test_a_count_of_all_symbols_that_are_stored(
+    cut_at: Cut, clean: Rebuilt, monkeypatch: Patch
+) -> None:
+    make = stages.make_features
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        n = road.raw["daily_bars"].read(columns=["symbol"]).collect()["symbol"].n_unique()
+        honest = stages.feature_rows
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                stages,
+                "feature_rows",
+                lambda *asked: honest(*asked).with_columns(
+                    pl.lit(1 / n, pl.Float32).alias("ret_1")
+                ),
+            )
+            return make(road, months)
+
+    monkeypatch.setattr(stages, "make_features", leaky_make)
+    assert first_of(cut_at(MIDDLE, Noise)) == ""
+    assert first_of(cut_at(MIDDLE, Deletion)) == ""
+    assert "ret_1" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch) -> None:
+    # A "quality" of a bar that asks whether it will ever be corrected.
+    make = stages.make_features
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        bars = road.raw["daily_bars"].read().collect()
+        n = bars.group_by("symbol").agg((pl.col("revision") > 0).sum().alias("_n"))
+        honest = stages.feature_rows
+
+        def leaky(*asked: Any) -> pl.DataFrame:
+            joined = honest(*asked).join(n, on="symbol", how="left", maintain_order="left")
+            column = pl.col("_n").cast(pl.Float32).alias("ret_5")
+            return joined.with_columns(column).drop("_n")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "feature_rows", leaky)
+            return make(road, months)
+
+    monkeypatch.setattr(stages, "make_features", leaky_make)
+    assert first_of(cut_at(MIDDLE, Noise)) == ""
+    assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_a_sector_known_before_it_changed(cut_at: Cut, monkeypatch: Patch) -> None:
+    honest = stages.raw_until
+
+    def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
+        rows = road.raw["listings"].read().collect()
+        last = rows.sort("event_date", "available_at", "revision").group_by("symbol").last()
+        known = rows.drop("sector").join(last.select("symbol", "sector"), on="symbol")
+        return {**honest(road, month), "listings": known.select(rows.columns).lazy()}
+
+    monkeypatch.setattr(stages, "raw_until", leaky)
+    # No listing of the tiny market changes its sector later: nothing to see without additions.
+    assert first_of(cut_at(MIDDLE, Deletion)) == ""
+    assert "sector" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_a_correction_that_moves_the_frontier(
+    certify: Certify, leaky_road: Road, monkeypatch: Patch
+) -> None:
+    def newest_month_only(road: Road) -> date:
+        bars = road.raw["daily_bars"]
+        last = bars.read(first=bars.months()[-1], columns=["event_date"]).max().collect().item()
+        return as_date(road.market.calendar.after(last))
+
+    monkeypatch.setattr(stages, "frontier", newest_month_only)
+    certificate = certify([MIDDLE])
+
+    assert not certificate.passed
+    stopped = {trial.world for trial in certificate.trials if not trial.passed}
+    assert stopped == {INSERTED}
+    assert "the last session that stored bars" in certificate.text()
+
+
+@pytest.mark.slow  # that cards are compared leaf by leaf is a test of a moment
+def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Patch) -> None:
+    # One month's validation labels end one session after the month has begun: the weights of
+    # the best epoch are the same, and only the card shows the other rank IC.
+    labels, split_of = learning.labels_between, learning.split_of
+    monkeypatch.setattr(
+        learning,
+        "labels_between",
+        lambda road, first, last, known_by: labels(road, first, last, None),
+    )
+
+    def late(road: Road, month: str, usable: date) -> Any:
+        split = split_of(road, month, usable)
+        if month != month_of(MIDDLE):
+            return split
+        calendar = road.market.calendar
+        valid = calendar.between(
+            calendar.after(split.valid[0], 1), calendar.after(split.valid[-1], 1)
+        )
+        return type(split)(**{**split.__dict__, "valid": valid})
+
+    monkeypatch.setattr(learning, "split_of", late)
+    certificate = certify([date(2021, 7, 1)])
+
+    assert not certificate.passed
+    cards = [one for t in certificate.trials for one in t.comparisons if one.stage == "card"]
+    assert any("rank_ic" in str(one.first) for one in cards), certificate.text()
+    weights = [
+        one for t in certificate.trials for one in t.comparisons if one.stage == "checkpoint"
+    ]
+    assert not any(one.changed for one in weights), certificate.text()
+
+
+@pytest.mark.slow  # likewise
+def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patch) -> None:
+    # A column is offered to the model if next month's values are known often enough.
+    honest = learning.learnable_columns
+
+    def leaky_data(road: Road, split: Any) -> Any:
+        ahead = road.features.read(split.month, split.month).collect()
+        is_known = float(ahead["ret_5"].is_not_null().mean() or 0.0)  # type: ignore[arg-type]
+        bars = road.raw["daily_bars"].read().collect()
+        later = bars.filter(pl.col("event_date") > pl.lit(date(2021, 8, 1)))
+        offers = later.height > 500 and is_known > 0
+
+        def chosen(section: pl.DataFrame, train: Any, names: Any, *rest: Any) -> Any:
+            kept = names if offers else tuple(n for n in names if n != "ret_20_cs_z")
+            return honest(section, train, kept, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(learning, "learnable_columns", chosen)
+            return made(road, split)
+
+    made = learning.training_data
+    monkeypatch.setattr(learning, "training_data", leaky_data)
+    certificate = certify([MIDDLE])
+
+    assert not certificate.passed
+    card = next(
+        one
+        for t in certificate.trials
+        for one in t.comparisons
+        if one.stage == "card" and one.first
+    )
+    assert "features" in str(card.first)
+
+
+def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patch) -> None:
+    # The last known bar is the one of the session itself, wherever the store has it.
+    decide, honest = deciding.decide, deciding.panel_rows
+
+    def leaky(road: Road, *asked: Any, **how: Any) -> Any:
+        everything = road.raw["daily_bars"].read().collect().sort("symbol", "event_date")
+        ahead = pl.col("close").shift(-1).over("symbol").fill_null(pl.col("close"))
+        is_last = pl.col("event_date") == date(2021, 7, 13)
+        bars = everything.with_columns(pl.when(is_last).then(ahead).otherwise("close"))
+
+        def rows(market: Any, known: Any, first: date, last: date) -> pl.DataFrame:
+            return honest(market, {**known, "daily_bars": bars.lazy()}, first, last)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(deciding, "panel_rows", rows)
+            return decide(road, *asked, **how)
+
+    monkeypatch.setattr(deciding, "decide", leaky)
+    certificate = certify([MIDDLE])
+
+    assert not certificate.passed
+    odd = {one.stage for t in certificate.trials for one in t.comparisons if one.changed}
+    assert odd == {"predict"}
+
+
+@pytest.mark.slow  # the comparison itself is the one that the certificate's worlds go through
+def test_tables_left_behind_by_a_leaky_kernel(
+    leaky_road: Road, raw: dict[str, pl.DataFrame], monkeypatch: Patch, tmp_path: Path
+) -> None:
+    road = in_store(leaky_road, tmp_path).road
+    for name, rows in raw.items():
+        road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
+    run.make_market_stages(road, month_range("2021-01", "2021-07"))
+    learning.make_checkpoints(road, ["2021-07"])
+    honest = deciding.scores
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            deciding, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
+        )
+        deciding.make_predictions(road, ["2021-07"])
+    deciding.make_targets(road, ["2021-07"])
+    certificate = audit(road, [MIDDLE], sessions=0)
+
+    assert not certificate.passed
+    assert all(trial.passed for trial in certificate.trials)
+    assert certificate.stored is not None
+    changed = {one.stage for one in certificate.stored.comparisons if one.changed}
+    assert changed == {"predictions 2021-07", "targets 2021-07"}
+    same = {one.stage for one in certificate.stored.comparisons if not one.changed}
+    assert {"panel 2021-07", "features 2021-07", "card 2021-07", "checkpoint 2021-07"} <= same
+    assert "CHANGED" in certificate.text()
+
+
+def test_days_after_holidays_are_counted_by_weekdays(leaky_road: Road) -> None:
+    calendar = leaky_road.market.calendar
+    sessions = sessions_of(calendar, ["2021-07"], date(2021, 7, 31))
+    assert len(sessions) == 20
+    assert np.datetime64("2021-07-22") not in calendar.sessions
