@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from alpha_assets import verbs
+from alpha_assets import cli, verbs
 from alpha_assets.cli import main, serving
 from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
 from alpha_assets.feeds.jquants import JQuantsSpec
@@ -161,3 +161,9 @@ def test_the_catalogue_is_listed_for_people_and_for_programs() -> None:
     assert by_name["ret_5"]["missing"] is None
     assert all(row["meaning"] and row["source"] for row in rows)
     assert "ret_5" in call("features", "--market", "tiny").output
+
+
+def test_a_table_shows_control_characters_and_does_not_print_them() -> None:
+    shown = cli.table([{"symbol": "A\x1b[31m", "name": "x" * 1_000_000}])
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert ("A\\x1b[31m" in shown, len(shown) < 10_000) == (True, True)

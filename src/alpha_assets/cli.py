@@ -22,9 +22,11 @@ from alpha_assets.audit.telling import told
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.feeds.jquants.plans import TERMS, Plan
 from alpha_assets.feeds.server import serve
+from alpha_assets.printable import printable
 from alpha_assets.road.market import load_market
 from alpha_assets.road.pipelines import PIPELINES, VARIABLE
 
+CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
@@ -341,7 +343,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "(nothing)"
     names = list(rows[0])
-    cells = [names, *[["" if row[n] is None else str(row[n]) for n in names] for row in rows]]
+    shown = [["" if row[n] is None else str(row[n]) for n in names] for row in rows]
+    # What comes from a file is shown, never printed as it is: it may hold terminal escapes.
+    cells = [[printable(cell, CELL) for cell in line] for line in [names, *shown]]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells

@@ -19,6 +19,7 @@ from alpha_assets.audit.recompute import disagreements, recomputed
 from alpha_assets.audit.why import explain
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
+from alpha_assets.features import CATALOG
 from alpha_assets.road import deciding
 from alpha_assets.road.road import Road
 
@@ -273,6 +274,23 @@ def test_a_symbol_that_is_not_there_is_told_by_its_bars(road: Road) -> None:
     exit, day = gone["exit"][0], gone["event_date"][0]
     with pytest.raises(MissingOutput, match=rf"its exit \({exit}, {day}\) was known"):
         explain(road, gone["symbol"][0], "2021-07-30")
+
+
+def test_an_unknown_sector_is_no_row_s_and_compared_with_nothing() -> None:
+    # Comparing a column with None makes polars warn; warnings are errors in tests.
+    rows = pl.DataFrame(
+        {
+            "session": [date(2021, 7, 1)] * 2,
+            "symbol": ["A", "B"],
+            "sector": [None, "T"],
+            "market_segment": [None, "Prime"],
+        }
+    )
+    of_sector = next(item for item in CATALOG if item.scope == "sector")
+    unknown = {"sector": None, "market_segment": None}
+    for known, wanted in ((unknown, []), ({**unknown, "sector": "T"}, ["B"])):
+        carries = why._carries(rows, "A", known, [of_sector])
+        assert rows.filter(carries)["symbol"].to_list() == wanted
 
 
 def test_a_month_without_a_model_is_told(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
