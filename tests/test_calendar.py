@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alpha_assets.calendar import (
     Calendar,
     CalendarSpec,
+    RebalanceRule,
     as_date,
     month_of,
     month_range,
@@ -271,3 +272,17 @@ def test_the_calendar_does_not_depend_on_the_day_it_is_loaded() -> None:
     assert TOKYO.sessions[0] == np.datetime64("1997-01-06")
     assert NEW_YORK.sessions[0] == np.datetime64("1990-01-02")
     assert TOKYO.zone == ZoneInfo("Asia/Tokyo")
+
+
+def test_a_period_is_a_session_an_iso_week_or_a_month() -> None:
+    # Tuesday 2019-04-30 to Tuesday 2019-05-07 is the long holiday of 2019: weeks 18 and 19.
+    sessions = TOKYO.between("2019-04-22", "2019-05-14")
+
+    def days(session: str, rule: RebalanceRule) -> list[str]:
+        return [str(day) for day in TOKYO.period_sessions(session, rule)]
+
+    assert days("2019-05-07", "weekly") == [f"2019-05-{day:02d}" for day in (7, 8, 9, 10)]
+    assert days("2019-05-07", "daily") == ["2019-05-07"]
+    assert days("2019-05-31", "monthly")[::18] == ["2019-05-07", "2019-05-31"]
+    assert TOKYO.rebalances(sessions, "daily").all()
+    assert len(set(TOKYO.period_of(sessions, "weekly").tolist())) == 3

@@ -31,7 +31,7 @@ MONTHS_A_YEAR = 12
 # Days that an exchange had announced as sessions and on which it never opened.
 FULL_DAY_HALTS: Mapping[str, tuple[date, ...]] = {"XTKS": (date(2020, 10, 1),)}
 
-RebalanceRule = Literal["weekly", "monthly"]
+RebalanceRule = Literal["daily", "weekly", "monthly"]
 
 
 class CalendarSpec(Spec):
@@ -212,13 +212,27 @@ class Calendar:
         gaps = np.diff(self.sessions).astype(np.int64)
         return np.append(gaps, 1)
 
-    def rebalances(self, sessions: object, rule: RebalanceRule) -> NDArray[np.bool_]:
-        """Return which sessions are the first of their ISO week or of their month."""
-        number = self.index_of(sessions)
-        unit = "M" if rule == "monthly" else "W"
-        # numpy's weeks start on Thursday 1970-01-01; four days later makes them ISO weeks.
+    def period_of(self, sessions: object, rule: RebalanceRule) -> Index:
+        """Return the number of each session's rebalance period: its ISO week, month, or itself."""
+        if rule == "daily":
+            return self.index_of(sessions)
+        # numpy's weeks start on Thursday 1970-01-01; three days later makes them ISO weeks.
         shift = np.timedelta64(0 if rule == "monthly" else 3, "D")
-        period = (self.sessions + shift).astype(f"datetime64[{unit}]")
+        unit = "M" if rule == "monthly" else "W"
+        days = self.sessions[self.index_of(sessions)]
+        return np.asarray((days + shift).astype(f"datetime64[{unit}]").astype(np.int64))
+
+    def period_sessions(self, session: object, rule: RebalanceRule) -> Dates:
+        """Return all sessions of the rebalance period of a session."""
+        number = int(self.index_of(session))
+        near = self.sessions[max(number - 31, 0) : number + 32]
+        within = self.period_of(near, rule) == self.period_of(session, rule)
+        return np.asarray(near[within])
+
+    def rebalances(self, sessions: object, rule: RebalanceRule) -> NDArray[np.bool_]:
+        """Return which sessions are the first of their rebalance period on this calendar."""
+        number = self.index_of(sessions)
+        period = self.period_of(self.sessions, rule)
         first = np.append(True, period[1:] != period[:-1])
         return np.asarray(first[number])
 

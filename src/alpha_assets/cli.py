@@ -361,4 +361,5 @@ def results(shown: Mapping[str, Any]) -> str:
 
 def prediction(shown: Mapping[str, Any]) -> str:
     """Return the scores and targets of one session."""
-    return f"{shown['title']}\n\n{table(shown['rows'])}"
+    notes = "".join(f"{note}\n" for note in shown["notes"])
+    return f"{shown['title']}\n{notes}\n{table(shown['rows'])}"

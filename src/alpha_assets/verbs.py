@@ -194,6 +194,7 @@ def predict(
         "session": decided.session.isoformat(),
         "model_month": decided.model_month,
         "rows": decided.rows.to_dicts(),
+        "notes": list(decided.notes),
     }
 
 

@@ -269,10 +269,13 @@ def _worst_or_best_by_bits(epochs: list[Any]) -> int:
 def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Patch) -> None:
     clean = deciding.targets_of
 
-    def leaky(road: Road, predictions: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
+    def leaky(
+        road: Road, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
+    ) -> pl.DataFrame:
         rows = road.raw["daily_bars"].read().filter(pl.col("volume") > 100_000)
         traded = rows.select(pl.col("event_date").alias("session"), "symbol").unique().collect()
-        return clean(road, predictions.join(traded, on=["session", "symbol"], how="semi"), panel)
+        scored = predictions.join(traded, on=["session", "symbol"], how="semi")
+        return clean(road, scored, panel, **more)
 
     monkeypatch.setattr(deciding, "targets_of", leaky)
     assert_caught(certify([date(2021, 7, 26)]), "targets")

@@ -10,6 +10,7 @@ from alpha_assets.backtest.portfolio import (
     target_weights,
 )
 from alpha_assets.backtest.prices import Basis
+from alpha_assets.backtest.rebalances import Displaced, displaced, rebalance_sessions
 from alpha_assets.backtest.simulator import backtest, simulate
 
 __all__ = [
@@ -17,11 +18,14 @@ __all__ = [
     "Basis",
     "Books",
     "CostsSpec",
+    "Displaced",
     "Marks",
     "PortfolioSpec",
     "backtest",
     "check_portfolio",
+    "displaced",
     "marks_of",
+    "rebalance_sessions",
     "simulate",
     "target_weights",
 ]

@@ -50,7 +50,7 @@ class PortfolioSpec(Spec):
     gross_exposure: float = Field(default=1.0, gt=0, le=10)
     """Sum of absolute weights, a fraction of equity."""
     rebalance: RebalanceRule = "weekly"
-    """On the first session of each ISO week, or of each month, that can be decided."""
+    """Every session, or on the first session of each ISO week or month that can be decided."""
     fill: Literal["open", "close"] = "open"
     """The auction of the decision session at which orders fill."""
     capital: float = Field(default=100e6, gt=0)

@@ -1,17 +1,102 @@
-"""Targets as weights on the axes of a market: which sessions rebalance, and to what.
+"""Which sessions rebalance, and targets as weights on the axes of a market.
 
+A period (a session, an ISO week, a month) is rebalanced on its first session that can be
+decided: one at which some name of the universe had a bar on the session before.  What came
+later in the period plays no part, so that the rule can be followed on the day.
 Shape letters: D rebalance sessions, N symbols, R rows.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.backtest.marks import Marks
+from alpha_assets.calendar import Calendar, Dates, RebalanceRule
 from alpha_assets.errors import BadInput
 from alpha_assets.panel.bars import codes
 
 Array = NDArray[np.float64]
+
+
+def rebalance_sessions(
+    decided: Dates, earlier: Dates, calendar: Calendar, rule: RebalanceRule
+) -> Dates:
+    """Return those of `decided` that are the first decided session of their period.
+
+    Args:
+        decided: sessions with scores, sorted.
+        earlier: sessions before them in the period of the first one that were decided as well.
+        calendar: of the market.
+        rule: when the portfolio rebalances.
+    """
+    both = np.union1d(np.asarray(earlier, dtype="datetime64[D]"), decided)
+    period = calendar.period_of(both, rule)
+    first = np.append(True, period[1:] != period[:-1])[: len(both)]
+    return np.intersect1d(both[first], decided)
+
+
+@dataclass(frozen=True)
+class Displaced:
+    """Rebalances that did not take place where the calendar has them.
+
+    Attributes:
+        moved: the calendar's session and the one on which the period was rebalanced.
+        missed: the calendar's session of each period in which nothing could be decided.
+    """
+
+    moved: tuple[tuple[np.datetime64, np.datetime64], ...]
+    missed: tuple[np.datetime64, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What happened, for a log and a report; empty where nothing did."""
+        found = []
+        if self.moved:
+            days = _some([f"{when} instead of {due}" for due, when in self.moved])
+            found.append(
+                f"{len(self.moved)} rebalances came later than the first session of their period, "
+                f"because no name of the universe had a bar on the session before: {days}."
+            )
+        if self.missed:
+            days = _some([str(day) for day in self.missed])
+            found.append(
+                f"{len(self.missed)} rebalances were missed, because on no session of their "
+                f"period a name of the universe had a bar on the session before: due {days}."
+            )
+        return tuple(found)
+
+
+def displaced(
+    rebalanced: Dates, sessions: Dates, calendar: Calendar, rule: RebalanceRule
+) -> Displaced:
+    """Return which rebalances of periods that begin within `sessions` were moved or missed.
+
+    Args:
+        rebalanced: sessions that were rebalance sessions.
+        sessions: of the market, consecutive; a period that ends after them is not missed yet.
+        calendar: of the market.
+        rule: when the portfolio rebalances.
+    """
+    moved, missed = [], []
+    if not len(sessions):
+        return Displaced((), ())
+    when = dict(zip(calendar.period_of(rebalanced, rule).tolist(), rebalanced, strict=True))
+    due = sessions[calendar.rebalances(sessions, rule)]
+    for day, period in zip(due, calendar.period_of(due, rule).tolist(), strict=True):
+        actual = when.get(period)
+        if actual is None:
+            if calendar.period_sessions(day, rule)[-1] <= sessions[-1]:
+                missed.append(day)
+        elif actual != day:
+            moved.append((day, actual))
+    return Displaced(tuple(moved), tuple(missed))
+
+
+def _some(words: list[str], most: int = 5) -> str:
+    rest = f", and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + rest
 
 
 def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:

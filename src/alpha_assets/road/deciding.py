@@ -7,12 +7,20 @@ from datetime import UTC, date
 import numpy as np
 import polars as pl
 
-from alpha_assets.backtest import TARGETS, target_weights
+from alpha_assets.backtest import (
+    TARGETS,
+    Displaced,
+    displaced,
+    rebalance_sessions,
+    target_weights,
+)
 from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.road import learning, stages
 from alpha_assets.road.frames import (
+    decidable_sessions,
+    decided_among,
     feature_rows,
     panel_rows,
     panel_start,
@@ -159,10 +167,40 @@ def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
 
 def targets_inputs(road: Road, month: str) -> dict[str, str]:
     """Return what a month of targets is made from."""
-    return {
+    inputs = {
         "predictions": road.predictions.combined_hash(month, month),
         "panel": road.panel.combined_hash(month, month),
     }
+    before = _months_before_in_period(road, month)
+    if before:  # whether their sessions could be decided says whether this month's are the first
+        inputs["cross_section/before"] = road.section.combined_hash(before[0], before[-1])
+        inputs["panel/before"] = road.panel.combined_hash(before[0], before[-1])
+    return inputs
+
+
+def _months_before_in_period(road: Road, month: str) -> list[str]:
+    """Return the months before `month` that share its first session's rebalance period."""
+    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    start = calendar.month_sessions(month)[0]
+    near = calendar.period_sessions(start, rule)
+    return sorted({month_of(session) for session in near[near < start]})
+
+
+def earlier_in_period(road: Road, session: date | np.datetime64, model: Manifest) -> Dates:
+    """Return the sessions before `session`, in its rebalance period, that a model may decide.
+
+    Args:
+        road: with a recipe.
+        session: a decision session.
+        model: of the checkpoint of its month; before the first month with enough history no
+            session can be decided.
+    """
+    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    near = calendar.period_sessions(session, rule)
+    near = near[near < np.asarray(session, dtype="datetime64[D]")]
+    if model.extra.get(learning.IS_FIRST):
+        near = near[near >= calendar.month_sessions(month_of(session))[0]]
+    return near
 
 
 def make_targets(road: Road, months: Sequence[str]) -> list[Made]:
@@ -180,9 +218,18 @@ def _make_targets(road: Road, month: str) -> Made:
     road.progress("targets", month)
     predictions = road.predictions.read(month, month).collect()
     panel = road.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
-    frame = targets_of(road, predictions, panel)
+    possible, earlier = _before_in_period(road, month)
+    frame = targets_of(road, predictions, panel, earlier=earlier)
+    rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    odd = Displaced((), ())
+    if source.status != SKIPPED:
+        odd = _displaced(road, month, np.union1d(rebalanced, earlier[:1]), possible)
+    for words in odd.sentences:
+        road.progress("targets", f"{month}: {words}")
     facts = {
-        "rebalances": frame["session"].n_unique(),
+        "rebalances": len(rebalanced),
+        "rebalances_moved": len(odd.moved),
+        "rebalances_missed": len(odd.missed),
         "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
     }
     manifest = road.targets.write(
@@ -191,18 +238,66 @@ def _make_targets(road: Road, month: str) -> Made:
     return Made.of("targets", month, folder, manifest)
 
 
-def targets_of(road: Road, predictions: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
+def _before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
+    """Return the sessions before `month`, in its first rebalance period, that a model may decide.
+
+    Returns:
+        All of them, and those that were decided.
+
+    Raises:
+        MissingOutput: rows of those sessions have not been made.
+    """
+    start = road.market.calendar.month_sessions(month)[0]
+    model = road.checkpoint(month).manifest()
+    if model is None or model.status == SKIPPED:
+        nothing = np.empty(0, dtype="datetime64[D]")
+        return nothing, nothing
+    earlier = earlier_in_period(road, start, model)
+    if not len(earlier):
+        return earlier, earlier
+    first, last = month_of(earlier[0]), month_of(earlier[-1])
+    for table in (road.section, road.panel):
+        if last not in table.months():
+            raise MissingOutput(
+                f"{table.name} of {last} has not been made, and whether {month} begins with a "
+                f"rebalance depends on it: {start} is not the first session of its period; "
+                f"{stages.RUN_AGAIN}"
+            )
+    within = pl.col("session").is_in(earlier.tolist())
+    members = road.section.read(first, last).select("session", "symbol").filter(within).collect()
+    panel = road.panel.read(first, last).select("session", "symbol", "stale").filter(within)
+    return earlier, decided_among(earlier, members, panel.collect())
+
+
+def _displaced(road: Road, month: str, rebalanced: Dates, possible: Dates) -> Displaced:
+    """Return which rebalances of the periods that reach into `month` were moved or missed."""
+    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    sessions = calendar.month_sessions(month)
+    reached = np.datetime64(stages.frontier(road))
+    seen = np.union1d(possible, sessions[sessions <= reached])
+    return displaced(rebalanced, seen, calendar, rule)
+
+
+def targets_of(
+    road: Road,
+    predictions: pl.DataFrame,
+    panel: pl.DataFrame,
+    *,
+    earlier: Dates | None = None,
+) -> pl.DataFrame:
     """Return what to hold from each rebalance session among the predicted ones.
 
     Args:
-        road: whose recipe has the rule, and whose calendar says what a rebalance session is.
+        road: whose recipe has the rule, and whose calendar says what a period is.
         predictions: of any sessions.
         panel: `session`, `symbol`, `shortable` of the same sessions.
+        earlier: decided sessions before them in the period of the first one.
     """
     spec, calendar = road.the_recipe.spec.portfolio, road.market.calendar
     sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    before = sessions[:0] if earlier is None else earlier
     frames = [pl.DataFrame(schema=TARGETS)]
-    for session in sessions[calendar.rebalances(sessions, spec.rebalance)]:
+    for session in rebalance_sessions(sessions, before, calendar, spec.rebalance):
         today = pl.col("session") == as_date(session)
         barred = panel.filter(today & ~pl.col("shortable").fill_null(True))["symbol"]
         frames.append(target_weights(predictions.filter(today), frozenset(barred.to_list()), spec))
@@ -211,12 +306,21 @@ def targets_of(road: Road, predictions: pl.DataFrame, panel: pl.DataFrame) -> pl
 
 @dataclass(frozen=True)
 class Decision:
-    """One session's scores and targets."""
+    """One session's scores and targets.
+
+    Attributes:
+        session: that was decided.
+        model_month: whose model scored it.
+        scores: rows as in `predictions`.
+        targets: rows as in `targets`; empty on a session that is no rebalance.
+        notes: why there are no scores or no targets; empty where there are both.
+    """
 
     session: date
     model_month: str
     scores: pl.DataFrame
     targets: pl.DataFrame
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -262,7 +366,11 @@ def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decis
     steps = road.the_recipe.spec.training.sequence
     first = sessions_back(calendar, session, steps - 1)
     rules = road.market.universe(road.the_recipe.spec.universe.name)
-    start = min(panel_start(road.market, first), universe_start(road.market, rules, first))
+    earlier = earlier_in_period(road, session, model.manifest)
+    start = min(
+        panel_start(road.market, first),
+        universe_start(road.market, rules, min([first, *map(as_date, earlier[:1])])),
+    )
     instant = calendar.decision(session)[()].astype("datetime64[us]").item().replace(tzinfo=UTC)
     known = {name: table.read(until=instant) for name, table in road.raw.items() if table.months()}
     panel = panel_rows(road.market, known, start, session)
@@ -270,12 +378,57 @@ def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decis
     series = series_rows(road.market, known, series_start(road.market, first), session)
     section = section_rows(road.market, rules, features, panel, first, session, series=series).frame
     found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
+    earlier = decidable_sessions(rules, panel, earlier)
+    targets = targets_of(road, found, panel, earlier=earlier)
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,
         scores=found,
-        targets=targets_of(road, found, panel),
+        targets=targets,
+        notes=why_nothing(road, session, section, found, targets, earlier),
     )
+
+
+def why_nothing(
+    road: Road,
+    session: date,
+    section: pl.DataFrame,
+    found: pl.DataFrame,
+    targets: pl.DataFrame,
+    earlier: Dates,
+) -> tuple[str, ...]:
+    """Return why a session has no scores, no targets, or nothing to hold; empty where it has.
+
+    Args:
+        road: with a recipe.
+        session: that was decided.
+        section: universe rows of the session, at least.
+        found: its scores.
+        targets: its targets.
+        earlier: decided sessions before it in its rebalance period.
+    """
+    calendar, spec = road.market.calendar, road.the_recipe.spec
+    rule, name = spec.portfolio.rebalance, spec.universe.name
+    if not found.height:
+        members = section.filter(pl.col("session") == session).height
+        if not members:
+            return (f"no score: universe {name!r} has no name at {session}",)
+        before = calendar.before(session)
+        return (
+            f"no score: none of the {members} names of universe {name!r} had a bar on {before}, "
+            f"the session before {session}",
+        )
+    if not targets.height:
+        due = calendar.period_sessions(session, rule)[-1]
+        following = calendar.after(due)
+        return (
+            f"no targets: {session} is no rebalance session ({rule}); its period was rebalanced "
+            f"on {earlier[0]}, and the next one is due on {following}",
+        )
+    if not (targets["target_weight"] != 0).any():
+        reasons = ", ".join(targets["reason"].unique().sort().to_list())
+        return (f"nothing to hold: {reasons}",)
+    return ()
 
 
 def parsed_date(text: str) -> date:

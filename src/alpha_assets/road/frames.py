@@ -173,6 +173,28 @@ def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:
     return panel.filter(pl.col("stale") == 0).select("session", "symbol")
 
 
+def decidable_sessions(rules: UniverseSpec, panel: pl.DataFrame, sessions: Dates) -> Dates:
+    """Return those of `sessions` at which a name of the universe had a bar on the one before.
+
+    Args:
+        rules: of the universe.
+        panel: with the look-back of the universe.
+        sessions: consecutive, sorted.
+    """
+    if not len(sessions):
+        return sessions
+    members = universe(panel, rules, *span_of(sessions))
+    return decided_among(sessions, members, panel)
+
+
+def decided_among(sessions: Dates, members: pl.DataFrame, panel: pl.DataFrame) -> Dates:
+    """Return those of `sessions` with a row of `members` that has a bar on the session before."""
+    scored = members.select("session", "symbol").join(
+        tradable_rows(panel), on=["session", "symbol"], how="semi"
+    )
+    return np.intersect1d(sessions, scored["session"].unique().to_numpy().astype("datetime64[D]"))
+
+
 def span_of(sessions: Dates) -> tuple[date, date]:
     """Return the first and last of some sessions."""
     return as_date(np.min(sessions)), as_date(np.max(sessions))

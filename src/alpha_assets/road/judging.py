@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets import __version__
-from alpha_assets.backtest import Books, backtest
+from alpha_assets.backtest import Books, backtest, displaced
 from alpha_assets.calendar import Dates, as_date, month_of, month_range
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.evaluation import (
@@ -139,17 +139,33 @@ def simulated(road: Road, months: Sequence[str], first: date) -> Books:
     """
     calendar = road.market.calendar
     _, last = span_of(calendar.month_sessions(months[-1]))
+    last = min(last, last_bar(road))
     targets = road.targets.read(months[0], months[-1]).collect()
-    return backtest(
+    books = backtest(
         targets,
         {name: table.read().collect() for name, table in road.raw.items() if table.months()},
         calendar,
         first=first,
-        last=min(last, last_bar(road)),
+        last=last,
         portfolio=road.the_recipe.spec.portfolio,
         costs=road.the_recipe.costs,
         basis=road.market.source.basis,
     )
+    odd = displaced(
+        targets["session"].unique().sort().to_numpy().astype("datetime64[D]"),
+        calendar.between(first, last),
+        calendar,
+        road.the_recipe.spec.portfolio.rebalance,
+    )
+    begins = []
+    start = str(targets["session"].min()) if targets.height else ""
+    n_flat = len(calendar.between(first, start)) - 1 if start else 0
+    if n_flat:
+        begins.append(
+            f"Nothing is held in the first {n_flat} sessions: their period began before them, and "
+            f"the first rebalance is on {start}."
+        )
+    return replace(books, notes=(*begins, *odd.sentences, *books.notes))
 
 
 def last_bar(road: Road) -> date:

@@ -45,6 +45,7 @@ from alpha_assets.training import (
 
 SKIPPED = "not_enough_history"
 POINTER = "pointer"
+IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has too little history
 
 
 def first_usable(road: Road) -> date:
@@ -233,6 +234,7 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         "symbols": len(data.axes.symbols),
         "columns": len(read),
         "columns_left_out": len(left_out),
+        IS_FIRST: not split_of(road, next_month(month, -1), usable).is_ready,
     }
     manifest = folder.write(
         {},

@@ -1,0 +1,89 @@
+"""Which sessions rebalance: the first of their period that can be decided, known on the day."""
+
+import numpy as np
+import pytest
+from tests.backtest.market import TOKYO
+
+from alpha_assets.backtest import displaced, rebalance_sessions
+from alpha_assets.calendar import RebalanceRule
+
+NONE: list[str] = []
+
+
+def days(texts: list[str]) -> np.ndarray:
+    return np.array(texts, dtype="datetime64[D]")
+
+
+def june(first: int, last: int) -> np.ndarray:
+    return TOKYO.between(f"2023-06-{first:02d}", f"2023-06-{last:02d}")
+
+
+def rebalanced(decided: np.ndarray, rule: RebalanceRule, earlier: list[str] = NONE) -> list[str]:
+    found = rebalance_sessions(decided, days(earlier), TOKYO, rule)
+    return [str(day) for day in found]
+
+
+def test_a_week_whose_monday_cannot_be_decided_is_rebalanced_on_the_next_session_that_can() -> None:
+    # Mondays of June 2023: 5, 12, 19, 26.  Nothing is decided on the 12th and the 13th.
+    decided = days([d for d in june(5, 23).astype(str) if d not in ("2023-06-12", "2023-06-13")])
+
+    assert rebalanced(decided, "weekly") == ["2023-06-05", "2023-06-14", "2023-06-19"]
+
+
+def test_a_month_whose_first_session_cannot_be_decided_is_rebalanced_later() -> None:
+    assert rebalanced(june(2, 30), "monthly") == ["2023-06-02"]
+
+
+def test_every_decided_session_rebalances_daily() -> None:
+    assert rebalanced(june(5, 8), "daily") == [f"2023-06-0{d}" for d in (5, 6, 7, 8)]
+
+
+def test_a_week_that_began_in_the_month_before_is_rebalanced_once() -> None:
+    # Thursday 2023-06-01 belongs to the week of Monday 2023-05-29.
+    july = june(1, 6)
+    assert rebalanced(july, "weekly", ["2023-05-30", "2023-05-31"]) == ["2023-06-05"]
+    assert rebalanced(july, "weekly") == ["2023-06-01", "2023-06-05"]
+
+
+def test_nothing_decided_rebalances_nothing() -> None:
+    assert rebalanced(days([]), "weekly") == []
+    assert rebalanced(days([]), "weekly", ["2023-05-30"]) == []
+
+
+@pytest.mark.parametrize("rule", ["daily", "weekly", "monthly"])
+def test_the_rule_can_be_followed_on_the_day(rule: RebalanceRule) -> None:
+    """Whether D rebalances does not depend on which later sessions can be decided."""
+    rng = np.random.default_rng(0)
+    sessions = TOKYO.between("2023-03-01", "2023-09-29")
+    decided = sessions[rng.random(len(sessions)) < 0.4]
+    whole = rebalanced(decided, rule)
+    for n in range(1, len(decided)):
+        assert rebalanced(decided[:n], rule) == [d for d in whole if d <= str(decided[n - 1])]
+
+
+def test_what_was_moved_and_missed_is_counted_and_named() -> None:
+    sessions = june(5, 30)
+    found = displaced(days(["2023-06-05", "2023-06-14", "2023-06-26"]), sessions, TOKYO, "weekly")
+
+    assert found.sentences == (
+        "1 rebalances came later than the first session of their period, because no name of the "
+        "universe had a bar on the session before: 2023-06-14 instead of 2023-06-12.",
+        "1 rebalances were missed, because on no session of their period a name of the universe "
+        "had a bar on the session before: due 2023-06-19.",
+    )
+
+
+def test_a_period_that_is_not_over_is_not_missed_and_one_that_began_before_is_not_due() -> None:
+    # The 20th is a Tuesday; the first of June a Thursday.
+    found = displaced(days(["2023-06-12"]), june(1, 20), TOKYO, "weekly")
+
+    assert [str(day) for day in found.missed] == ["2023-06-05"]
+    assert found.moved == ()
+    assert displaced(days([]), days([]), TOKYO, "monthly").sentences == ()
+
+
+def test_only_the_first_five_are_listed() -> None:
+    found = displaced(days([]), june(1, 30), TOKYO, "daily")
+
+    assert found.sentences[0].startswith("22 rebalances were missed")
+    assert found.sentences[0].endswith("2023-06-06, 2023-06-07, and 17 more.")
