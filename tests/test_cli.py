@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alpha_assets import cli, verbs
-from alpha_assets.cli import main, serving
+from alpha_assets.cli import demo_environment, follow, main, serving
 from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
 from alpha_assets.feeds.jquants import JQuantsSpec
 from alpha_assets.road.market import load_market
@@ -167,3 +167,32 @@ def test_a_table_shows_control_characters_and_does_not_print_them() -> None:
     shown = cli.table([{"symbol": "A\x1b[31m", "name": "x" * 1_000_000}])
     assert all(line.isprintable() for line in shown.splitlines())
     assert ("A\\x1b[31m" in shown, len(shown) < 10_000) == (True, True)
+
+
+LOG = """\
+2026-11-28 16:54:01 +0000 - dagster - DEBUG - __ASSET_JOB - 5441 - 20461 - RUN_START - Started.
+2026-11-28 16:54:02 +0000 - dagster - INFO - __ASSET_JOB - 5441 - sim__panel - panel: 2021-01
+2026-11-28 16:54:05 +0000 - dagster - DEBUG - __ASSET_JOB - 5441 - 20461 - sim__panel - \
+ASSET_MATERIALIZATION - Materialized value sim panel.
+2026-11-28 16:54:05 +0000 - dagster - DEBUG - __ASSET_JOB - 5441 - 20461 - sim__panel - \
+ASSET_MATERIALIZATION - Materialized value sim panel.
+Traceback: something
+"""
+
+
+def test_the_demo_reports_what_its_dagster_run_logs_and_keeps_the_log() -> None:
+    lines: list[str] = []
+    log = follow(LOG.splitlines(keepends=True), 2, lambda stage, what: lines.append(stage + what))
+    assert lines == ["panel2021-01"]
+    assert log == LOG
+
+
+def test_the_demo_has_a_dagster_home_without_telemetry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    environment = demo_environment(str(tmp_path / "st"))
+    home = Path(environment["DAGSTER_HOME"])
+    assert home == tmp_path / "st" / "_dagster"
+    assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
+    assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")

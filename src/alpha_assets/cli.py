@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,8 @@ from alpha_assets.feeds.jquants.plans import TERMS, Plan
 from alpha_assets.feeds.server import serve
 from alpha_assets.printable import printable
 from alpha_assets.road.market import load_market
-from alpha_assets.road.pipelines import PIPELINES, VARIABLE
+from alpha_assets.road.pace import Pace, Progress
+from alpha_assets.road.pipelines import PIPELINES, VARIABLE, shipped_folder
 
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
@@ -302,14 +304,43 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
 def demo(storage: str) -> None:
     """Materialise the whole road on the simulated market through Dagster: six months decided."""
     environment = demo_environment(storage)
-    for arguments in verbs.demo_launches():
-        command = [sys.executable, "-m", "dagster", "asset", "materialize", *arguments]
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        if done.returncode:
-            click.echo(done.stdout + done.stderr, err=True)
+    for number, launch in enumerate(verbs.demo_launches(), 1):
+        progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")
+        command = [sys.executable, "-m", "dagster", "asset", "materialize", *launch.arguments]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as running:
+            assert running.stdout is not None, "it was asked for"
+            log = follow(running.stdout, launch.assets, progress)
+        if running.returncode:
+            click.echo(log, err=True)
             raise CheckFailed("a stage of the demo failed; Dagster's log is above")
-        click.echo(f"done: {arguments[arguments.index('--select') + 1]}", err=True)
     show(verbs.results("rolling_transformer", storage=storage), False, render=results)
+
+
+def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
+    """Report what a Dagster run logs: our own lines as they come, and how many assets are done.
+
+    Args:
+        lines: its log.
+        assets: that it will make.
+        report: where lines of progress go.
+
+    Returns:
+        The whole log.
+    """
+    pace, made, log = Pace(report, "dagster"), set[str](), []
+    pace("assets", 0, assets)
+    for line in lines:
+        log.append(line)
+        _, is_ours, words = line.partition(" - INFO - ")
+        stage, is_progress, what = words.rpartition(" - ")[2].strip().partition(": ")
+        if is_ours and is_progress:
+            report(stage, what)
+        if " - ASSET_MATERIALIZATION - " in line:
+            made.add(line.rpartition(" - ")[2])
+            pace("assets", len(made), assets)
+    return "".join(log)
 
 
 def demo_environment(storage: str) -> dict[str, str]:
@@ -317,6 +348,9 @@ def demo_environment(storage: str) -> dict[str, str]:
     root = Path(storage.removeprefix("file://")).resolve()
     home = root / "_dagster"
     home.mkdir(parents=True, exist_ok=True)
+    if "DAGSTER_HOME" not in os.environ and not (home / "dagster.yaml").exists():
+        # Without its own file an instance has neither our limits nor telemetry switched off.
+        shutil.copyfile(shipped_folder() / "dagster.yaml", home / "dagster.yaml")
     environment = {"DAGSTER_HOME": str(home), "ALPHA_DAGSTER_DIR": str(home), **os.environ}
     return {**environment, "ALPHA_STORAGE": str(root)}
 

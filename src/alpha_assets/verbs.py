@@ -8,6 +8,7 @@ Each returns plain values: dicts, lists, numbers and text.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ from alpha_assets.road import run as walking
 from alpha_assets.road.devices import device_named
 from alpha_assets.road.document import as_toml
 from alpha_assets.road.market import load_market
+from alpha_assets.road.pace import Progress
 from alpha_assets.road.pipelines import names, write_project
 from alpha_assets.road.recipe import load_recipe, markets_of
-from alpha_assets.road.road import Progress, Road, silent
+from alpha_assets.road.road import Road, silent
 from alpha_assets.store.store import Store
 
 OF_MARKET = "market."
 AUDIT_SESSIONS = LIGHT_CUTS
+RECIPE_STAGES = ("checkpoint", "predictions", "targets", "backtest", "report")
 CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
 
 
@@ -188,7 +191,9 @@ def predict(
 ) -> dict[str, Any]:
     """Return the scores and targets of one session, from rows effective by it alone."""
     road = open_road(recipe, **where)
-    decided = deciding.decide(road, asof, train=train)
+    if train:
+        walking.make_model(road, month_of(deciding.session_to_decide(road, asof)))
+    decided = deciding.decide(road, asof)
     return {
         "title": f"{recipe} on {road.market.name}, decided {decided.session}",
         "session": decided.session.isoformat(),
@@ -362,8 +367,16 @@ def figures(road: Road) -> dict[str, Any]:
     }
 
 
-def demo_launches() -> list[list[str]]:
-    """Return the arguments of the Dagster runs that make the demo, in order."""
+@dataclass(frozen=True)
+class Launch:
+    """One Dagster run of the demo: the arguments of `dagster asset materialize`, and its size."""
+
+    arguments: tuple[str, ...]
+    assets: int
+
+
+def demo_launches() -> list[Launch]:
+    """Return the Dagster runs that make the demo, in order."""
     market = load_market("sim")
     last = month_of(market.spec.sim.last)
     months = month_range(market.spec.first_month, last)
@@ -374,15 +387,15 @@ def demo_launches() -> list[list[str]]:
         *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
         f'key:"{market.name}/cross_section/{universe}"',
     ]
+    raw = len({*market.feeds, *market.feeds_off})
     return [
-        _launch(history, months),
-        _launch([f"group:{market.name}_{recipe}"], months[-6:]),
+        Launch(_arguments(history, months), raw + 3),  # panel, features, cross-section
+        Launch(_arguments([f"group:{market.name}_{recipe}"], months[-6:]), len(RECIPE_STAGES)),
     ]
 
 
-def _launch(selection: Sequence[str], months: Sequence[str]) -> list[str]:
+def _arguments(selection: Sequence[str], months: Sequence[str]) -> tuple[str, ...]:
     """Return the arguments that materialise a selection for a range of months in one run."""
     partitions = f"{months[0]}-01...{months[-1]}-01"
-    chosen = " or ".join(selection)
-    module = ["-m", "alpha_assets.definitions"]
-    return [*module, "--select", chosen, "--partition-range", partitions]
+    module = ("-m", "alpha_assets.definitions")
+    return (*module, "--select", " or ".join(selection), "--partition-range", partitions)

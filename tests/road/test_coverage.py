@@ -280,7 +280,7 @@ def test_a_young_market_is_not_asked_for_what_needs_history(made: Path, tmp_path
 
 def test_without_features_the_way_out_is_named(tmp_path: Path) -> None:
     road = Road(load_market("tiny"), Store(str(tmp_path)))
-    with pytest.raises(MissingOutput, match="alpha-assets run makes it"):
+    with pytest.raises(MissingOutput, match=r"alpha-assets run --market \S+.* makes it"):
         coverage(road)
 
 

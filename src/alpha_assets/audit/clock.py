@@ -20,7 +20,8 @@ from alpha_assets.calendar import as_date
 from alpha_assets.errors import MissingOutput
 from alpha_assets.road import frames, stages
 from alpha_assets.road.market import Market
-from alpha_assets.road.road import KEYS, Progress, Road, silent
+from alpha_assets.road.pace import Progress
+from alpha_assets.road.road import KEYS, Road, silent
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}
 SESSIONS = 60

@@ -8,6 +8,7 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
+from alpha_assets.road.command import run_again
 from alpha_assets.road.deciding import MonthModel, parsed_date
 from alpha_assets.road.road import Road, require
 
@@ -23,16 +24,14 @@ def check_asked(road: Road, symbol: str, session: str) -> date:
         MissingOutput: nothing of that month was predicted.
         StaleOutput: another digest predicted it.
     """
-    market, recipe = road.market, road.the_recipe
     day = parsed_date(session)
     _check_symbol(road, symbol)
     _check_session(road, day)
     month = month_of(day)
-    run = f"alpha-assets run --recipe {recipe.name} --market {market.name}"
     made = road.predictions.months()
     reach = f"predicted are {made[0]} to {made[-1]}; " if made else "no month is predicted; "
-    way_out = f"{reach}{run} --first-month {month} --last-month {month} makes it"
-    require(road.predictions.folder(month), recipe.digest, way_out)
+    way_out = f"{reach}{run_again(road, month)}"
+    require(road.predictions.folder(month), road.the_recipe.digest, way_out)
     return day
 
 
@@ -50,9 +49,7 @@ def why_not(road: Road, symbol: str, day: date, model: MonthModel) -> BadInput:
 def _check_symbol(road: Road, symbol: str) -> None:
     bars = road.raw["daily_bars"]
     if not bars.months():
-        raise MissingOutput(
-            f"no bars of market {road.market.name!r} are stored; alpha-assets run makes it"
-        )
+        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {run_again(road)}")
     known = bars.read(columns=["symbol"]).unique().collect()["symbol"].sort().to_list()
     if symbol in known:
         return

@@ -30,6 +30,7 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.features.wide import Across
 from alpha_assets.feeds.flows import SPLICED
+from alpha_assets.road.command import run_again
 from alpha_assets.road.deciding import MonthModel, month_model, scoring_data
 from alpha_assets.road.frames import series_of, series_start, sessions_back
 from alpha_assets.road.market import Market
@@ -138,7 +139,7 @@ def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> p
 
 def _check_made(road: Road, month: str) -> None:
     """Refuse tables of another digest than the one that is asked about."""
-    way_out = f"alpha-assets run --recipe {road.the_recipe.name} makes it again"
+    way_out = run_again(road, month)
     for table in (road.panel, road.features):
         require_months(table, month, month, road.market.data_digest, way_out)
     require_months(road.predictions, month, month, road.the_recipe.digest, way_out)

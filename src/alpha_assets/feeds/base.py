@@ -6,7 +6,7 @@ describe), `available_at` (UTC instant at which a subscriber could first read th
 columns and nowhere else; it is used for rows that come without a stamp of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import time
 from functools import cached_property
@@ -129,8 +129,14 @@ class Feed:
         return tuple(column for column in self.columns if column.name not in self.key)
 
 
+Counting = Callable[[str, int, int], None]  # what is counted, parts done, parts in all
+
+
 class Source(Protocol):
     """Where raw rows come from."""
+
+    # Called while a delivery goes on; None: not at all.
+    progress: Counting | None
 
     @property
     def identity(self) -> Mapping[str, str]:

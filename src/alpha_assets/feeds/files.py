@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.base import Basis, Feed, PriceLevel
+from alpha_assets.feeds.base import Basis, Counting, Feed, PriceLevel
 from alpha_assets.feeds.content import require_regular
 from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
 from alpha_assets.feeds.judge import CLOSES, Beside, judged
@@ -128,6 +128,8 @@ class FilesSource:
     Raises:
         SpecError: a setting of a feed that no folder has.
     """
+
+    progress: Counting | None = None
 
     def __init__(
         self, spec: FilesSourceSpec, calendar: Calendar, own: Mapping[str, Feed] | None = None

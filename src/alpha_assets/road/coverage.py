@@ -16,10 +16,11 @@ import polars as pl
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features import Feature, is_interaction
 from alpha_assets.features.limits import least_filled
+from alpha_assets.road.command import run_again
 from alpha_assets.road.feed_coverage import FeedCoverage, feed_coverage
 from alpha_assets.road.market import Market
 from alpha_assets.road.road import KEYS, Road
-from alpha_assets.road.stages import RUN_AGAIN, frontier
+from alpha_assets.road.stages import frontier
 
 LATEST = 3  # months that are judged
 SEASONED = 60  # rows of history after which a symbol should have side feeds' features, too
@@ -226,7 +227,9 @@ def coverage(road: Road, families: Collection[str] | None = None) -> Coverage:
     wanted = [f for f in market.choice if families is None or f.family in families]
     months = road.features.months()
     if not months:
-        raise MissingOutput(f"market {market.name!r} has no features in this storage; {RUN_AGAIN}")
+        raise MissingOutput(
+            f"market {market.name!r} has no features in this storage; {run_again(road)}"
+        )
     parts = [month_cells(road, month, wanted) for month in months]
     cells = pl.concat(parts) if parts else pl.DataFrame(schema=CELLS)
     behind = {name for feature in wanted for name in feeds_behind(feature)}

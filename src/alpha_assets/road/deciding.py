@@ -17,7 +17,8 @@ from alpha_assets.backtest import (
 from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError
-from alpha_assets.road import learning, stages
+from alpha_assets.road import stages
+from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import (
     decidable_sessions,
     decided_among,
@@ -54,10 +55,7 @@ def month_model(road: Road, month: str) -> MonthModel:
         MissingOutput: the month's checkpoint has not been made.
         StaleOutput: it was made by another digest.
     """
-    way_out = (
-        f"alpha-assets run --recipe {road.the_recipe.name} --market {road.market.name} "
-        f"--first-month {month} --last-month {month} makes it"
-    )
+    way_out = run_again(road, month)
     manifest = require(road.checkpoint(month), road.the_recipe.digest, way_out)
     if manifest.status == SKIPPED:
         return MonthModel(manifest, None)
@@ -331,7 +329,25 @@ class Decision:
         )
 
 
-def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decision:
+def session_to_decide(road: Road, asof: str | None = None) -> date:
+    """Return a session by its date, by default the next one to decide.
+
+    Raises:
+        RangeError: not a session, or one that stored bars do not reach.
+    """
+    calendar = road.market.calendar
+    edge = stages.frontier(road)
+    if asof is None:
+        return edge
+    session = as_date(calendar.sessions[calendar.index_of(parsed_date(asof))])
+    if session > edge:
+        raise RangeError(
+            f"session {session} cannot be decided yet: stored bars reach the decision of {edge}"
+        )
+    return session
+
+
+def decide(road: Road, asof: str | None = None) -> Decision:
     """Return what the month's model says of one session, and what to hold.
 
     Everything is built here and now from the raw rows that were effective by the session, and
@@ -340,23 +356,14 @@ def decide(road: Road, asof: str | None = None, *, train: bool = False) -> Decis
     Args:
         road: with a recipe.
         asof: the session; default: the next one to decide.
-        train: make the month's checkpoint if it is missing or stale.
 
     Raises:
         RangeError: not a session, or one that stored bars do not reach.
         MissingOutput: the month's checkpoint has not been made.
     """
     calendar = road.market.calendar
-    session = as_date(calendar.sessions[calendar.index_of(parsed_date(asof))]) if asof else None
-    edge = stages.frontier(road)
-    session = session or edge
-    if session > edge:
-        raise RangeError(
-            f"session {session} cannot be decided yet: stored bars reach the decision of {edge}"
-        )
+    session = session_to_decide(road, asof)
     month = month_of(session)
-    if train:
-        learning.make_checkpoints(road, [month])
     model = month_model(road, month)
     if model.checkpoint is None:
         raise MissingOutput(

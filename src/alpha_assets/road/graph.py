@@ -14,10 +14,11 @@ from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, ed
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.universe import universe as members_of
+from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import sessions_back
 from alpha_assets.road.market import Market
 from alpha_assets.road.road import Made, Road, require_months
-from alpha_assets.road.stages import RUN_AGAIN, Inputs, _firsts, _make_months
+from alpha_assets.road.stages import Inputs, _firsts, _make_months
 from alpha_assets.spec import digest
 from alpha_assets.store.table import MonthTable
 
@@ -66,7 +67,7 @@ def make_graph(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
     def rows(first: date, last: date) -> pl.DataFrame:
         start = graph_start(road.market, rules, first)
         data_digest = road.market.data_digest
-        require_months(road.panel, month_of(first), month_of(last), data_digest, RUN_AGAIN)
+        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
         panel = road.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
         panel_rows = panel.filter(pl.col("session").is_between(start, last)).collect()
         sessions = road.market.calendar.between(start, last)

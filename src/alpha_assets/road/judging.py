@@ -27,6 +27,7 @@ from alpha_assets.evaluation import (
 from alpha_assets.feeds.sim import oracle
 from alpha_assets.labels import forward_returns
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
+from alpha_assets.road.command import run_again
 from alpha_assets.road.coverage import coverage, reasons_off
 from alpha_assets.road.frames import span_of
 from alpha_assets.road.learning import SKIPPED
@@ -55,7 +56,7 @@ def decided_months(road: Road) -> tuple[str, ...]:
     if not found:
         raise MissingOutput(
             f"recipe {road.the_recipe.name!r} has no targets on market {road.market.name!r}; "
-            f"alpha-assets run --recipe {road.the_recipe.name} --market {road.market.name}"
+            f"{run_again(road)}"
         )
     first = len(found) - 1
     while first > 0 and month_range(found[first - 1], found[first])[1:] == (found[first],):
@@ -77,7 +78,7 @@ def make_backtest(road: Road, first: str | None = None, last: str | None = None)
         return Made.found("backtest", None, road.backtest)
     road.progress("backtest", f"{months[0]} to {months[-1]}")
     for month in months:
-        require(road.targets.folder(month), road.the_recipe.digest, "alpha-assets run makes it")
+        require(road.targets.folder(month), road.the_recipe.digest, run_again(road))
     predictions = scores_of(road, months)
     books = simulated(road, months, first=as_date(predictions["session"].min()))
     evaluation = evaluate(evaluation_inputs(road, months, predictions, books, digest(inputs)))
@@ -326,7 +327,7 @@ def stored_metrics(road: Road) -> dict[str, Any]:
         MissingOutput: there is none.
         StaleOutput: another digest made it.
     """
-    way_out = f"alpha-assets run --recipe {road.the_recipe.name} --market {road.market.name}"
+    way_out = run_again(road)
     require(road.backtest, road.the_recipe.digest, way_out)
     content: dict[str, Any] = json.loads(road.backtest.contents(METRICS)[METRICS])
     return content
@@ -392,7 +393,7 @@ def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
 
 def make_report(road: Road) -> Made:
     """Write the tear sheet of the stored backtest."""
-    manifest = require(road.backtest, road.the_recipe.digest, "alpha-assets run makes the backtest")
+    manifest = require(road.backtest, road.the_recipe.digest, run_again(road))
     inputs = {"backtest": manifest.content_hash}
     road.progress("report", str(road.report.path / PAGE))
     page = tear_sheet(replace(report_inputs(road), coverage=stored_coverage(road)))

@@ -29,9 +29,9 @@ from alpha_assets.labels import (
 )
 from alpha_assets.panel.schema import KEYS
 from alpha_assets.ranks import MIN_PAIRS
+from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import sessions_back, tradable_rows
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
-from alpha_assets.road.stages import RUN_AGAIN
 from alpha_assets.spec import digest
 from alpha_assets.training import (
     Learner,
@@ -59,7 +59,7 @@ def first_usable(road: Road) -> date:
         found = rows.item()
         if found is not None:
             return as_date(found)
-    raise MissingOutput(f"{road.section.name} has no rows; {RUN_AGAIN}")
+    raise MissingOutput(f"{road.section.name} has no rows; {run_again(road)}")
 
 
 def split_of(road: Road, month: str, usable: date) -> Split:
@@ -120,6 +120,18 @@ def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
     """Train the model of each of `months` that is missing or stale, in order."""
     usable = first_usable(road)
     return [_make_checkpoint(road, month, usable) for month in sorted(months)]
+
+
+def chain(road: Road, month: str) -> list[str]:
+    """Return the months whose checkpoints a month's model leans on, in order, itself last."""
+    usable = first_usable(road)
+    found = [month]
+    while True:
+        trained_in, parent = _leans_on(road, split_of(road, found[0], usable), usable)
+        before = trained_in if trained_in != found[0] else parent
+        if before is None:
+            return found
+        found.insert(0, before)
 
 
 def made_checkpoints(road: Road) -> tuple[str, ...]:

@@ -127,6 +127,8 @@ class Market:
     name: str
     spec: MarketSpec
     storage: str | None = None  # where an API's rows land; None: as the environment says
+    overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
+    data: Path | None = None  # the folder given instead of the file's source
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -327,7 +329,8 @@ def load_market(
     )
     if data is not None:
         tables = _reading_files(tables, data)
-    return Market(name, parse_spec(tables, MarketSpec, origin=str(path.name)), storage)
+    spec = parse_spec(tables, MarketSpec, origin=str(path.name))
+    return Market(name, spec, storage, tuple(overrides), data)
 
 
 def _reading_files(tables: Mapping[str, Any], data: Path) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Recipe:
     name: str
     spec: RecipeSpec
     market: Market
+    overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -136,7 +137,7 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
         )
     market.universe(spec.universe.name)
     check_portfolio(spec.portfolio, market.price_level)
-    return Recipe(name=name, spec=spec, market=market)
+    return Recipe(name=name, spec=spec, market=market, overrides=tuple(overrides))
 
 
 def markets_of(name: str) -> tuple[str, ...]:

@@ -15,14 +15,13 @@ from alpha_assets import __version__
 from alpha_assets.calendar import month_range
 from alpha_assets.errors import MissingOutput, StaleOutput
 from alpha_assets.road.market import Market
+from alpha_assets.road.pace import Progress
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
-
-Progress = Callable[[str, str], None]  # (stage, what is being done)
 
 KEYS = ("session", "symbol")
 

@@ -9,6 +9,7 @@ from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import CheckFailed, MissingOutput, RangeError
 from alpha_assets.road import deciding, judging, learning, stages
 from alpha_assets.road.coverage import coverage
+from alpha_assets.road.pace import Pace
 from alpha_assets.road.road import Made, Road
 from alpha_assets.store.table import MonthTable
 
@@ -35,7 +36,9 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     make_market_stages(road, month_range(stored[0], last))
     check_coverage(road)
     decided = months_to_decide(road, first_month, last)
-    for month in decided:
+    pace = Pace(road.progress, "run")
+    for number, month in enumerate(decided):
+        pace("months decided", number, len(decided))
         learning.make_checkpoints(road, [month])
         deciding.make_predictions(road, [month])
         deciding.make_targets(road, [month])
@@ -108,6 +111,18 @@ def make_market_stages(road: Road, months: Sequence[str]) -> None:
     stages.make_panel(road, months)
     stages.make_features(road, months)
     stages.make_cross_section(road, road.the_recipe.spec.universe.name, months)
+
+
+def make_model(road: Road, month: str) -> None:
+    """Make the checkpoint that decides a month, and whatever it needs that is missing or stale.
+
+    That is the market's stages up to the month before, and, with warm starts or where a model
+    serves several months, the checkpoints that it leans on.
+    """
+    stored = months_of_data(road)
+    make_market_stages(road, [known for known in stored if known < month])
+    check_coverage(road)
+    learning.make_checkpoints(road, learning.chain(road, month))
 
 
 def check_coverage(road: Road) -> None:

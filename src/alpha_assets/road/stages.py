@@ -14,6 +14,7 @@ from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.panel.schema import PANEL_SCHEMA
+from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import (
     feature_rows,
     market_wide,
@@ -25,13 +26,13 @@ from alpha_assets.road.frames import (
     span_of,
     universe_start,
 )
+from alpha_assets.road.pace import Pace
 from alpha_assets.road.road import Made, Road, manifest_of, require_months, staleness
 from alpha_assets.spec import digest
 from alpha_assets.store.table import MonthTable
 
 Inputs = dict[str, dict[str, str]]  # month -> input -> hash
 
-RUN_AGAIN = "alpha-assets run makes it"
 MONTHS_AT_ONCE = 12
 
 
@@ -43,6 +44,7 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
         FeedError: rows that cannot be right.
     """
     road.progress("raw", feed)
+    road.market.source.progress = Pace(road.progress, "raw")
     return ingest(
         road.raw[feed],
         road.market.feeds[feed],
@@ -118,7 +120,9 @@ def cross_section_digest(road: Road, universe: str) -> str:
 def make_panel(road: Road, months: Sequence[str]) -> list[Made]:
     """Write what was known at each decision of `months`."""
     if not any(table.months() for table in road.raw.values()):
-        raise MissingOutput(f"no raw rows of market {road.market.name!r} are stored; {RUN_AGAIN}")
+        raise MissingOutput(
+            f"no raw rows of market {road.market.name!r} are stored; {run_again(road)}"
+        )
 
     def rows(first: date, last: date) -> pl.DataFrame:
         return panel_rows(road.market, raw_until(road, month_of(last)), first, last)
@@ -134,7 +138,7 @@ def make_features(road: Road, months: Sequence[str]) -> list[Made]:
     def rows(first: date, last: date) -> pl.DataFrame:
         start = panel_start(road.market, first)
         data_digest = road.market.data_digest
-        require_months(road.panel, month_of(first), month_of(last), data_digest, RUN_AGAIN)
+        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
         panel = road.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
         )
@@ -152,7 +156,7 @@ def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list
     def rows(first: date, last: date) -> pl.DataFrame:
         start = universe_start(road.market, rules, first)
         data_digest = road.market.data_digest
-        require_months(road.features, month_of(first), month_of(last), data_digest, RUN_AGAIN)
+        require_months(road.features, month_of(first), month_of(last), data_digest, run_again(road))
         panel = road.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
         )
@@ -209,7 +213,7 @@ def frontier(road: Road) -> date:
     """
     bars = road.raw["daily_bars"]
     if not bars.months():
-        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {RUN_AGAIN}")
+        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {run_again(road)}")
     last = bars.read(columns=["event_date"]).max().collect().item()
     return as_date(road.market.calendar.after(last))
 
@@ -230,7 +234,9 @@ def _make_months(
     edge = frontier(road)
     known = inputs(road, months)
     stale = stale_months(table, months, made_by, known)
+    pace, done = Pace(road.progress, stage), 0
     for run in neighbours(list(stale)):
+        pace("months", done, len(stale))
         road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
         first, _ = span_of(road.market.calendar.month_sessions(run[0]))
         _, last = span_of(road.market.calendar.month_sessions(run[-1]))
@@ -239,6 +245,7 @@ def _make_months(
             start, stop = span_of(road.market.calendar.month_sessions(month))
             of_month = frame.filter(pl.col("session").is_between(start, stop))
             table.write(month, of_month, manifest_of(made_by, known[month]))
+        done += len(run)
     return [Made.found(stage, month, table.folder(month)) for month in sorted(months)]
 
 

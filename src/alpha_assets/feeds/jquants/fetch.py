@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
+from alpha_assets.feeds.base import Counting
 from alpha_assets.feeds.jquants.client import Client, Refused, Row
 from alpha_assets.feeds.jquants.landing import Landing
 from alpha_assets.feeds.jquants.plans import includes, window
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 
 HISTORICAL = "historical"  # in the names of files that hold a whole month
 _MONTH = re.compile(r"(\d{4})-?(\d{2})\.csv\.gz$")
-
-Progress = Callable[[str, int, int], None]  # path, queries done, queries in all
 
 
 class Checked(NamedTuple):
@@ -39,7 +38,7 @@ def refresh(
     spec: JQuantsSpec,
     calendar: Calendar,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Counting | None = None,
 ) -> Landing:
     """Ask for what is due of an endpoint, and return its landing.
 
@@ -61,7 +60,7 @@ def refresh(
         recent = {unit.name for unit in wanted[-endpoint.reread :]}
         for number, unit in enumerate(todo):
             if progress is not None:
-                progress(endpoint.path, number, len(todo))
+                progress(f"{endpoint.path} queries", number, len(todo))
             asked_at = client.clock.now()
             rows = client.rows(endpoint.path, unit.parameters(endpoint))
             if not rows and endpoint.always and unit.name in recent:
@@ -71,6 +70,8 @@ def refresh(
             if endpoint is not MASTER:  # it answers for the next session on a closed day
                 _is_for(found.rows, endpoint, unit)
             landing.put(unit.name, found.rows, asked_at, found.unknown)
+        if progress is not None and todo:
+            progress(f"{endpoint.path} queries", len(todo), len(todo))
     return landing
 
 

@@ -14,11 +14,11 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.american import AMERICAN
-from alpha_assets.feeds.base import CLOCK
+from alpha_assets.feeds.base import CLOCK, Counting
 from alpha_assets.feeds.jquants import prices, side, statements
 from alpha_assets.feeds.jquants.client import Client, NotEntitled, Tally
 from alpha_assets.feeds.jquants.clock import Clock, SystemClock
-from alpha_assets.feeds.jquants.fetch import Progress, refresh
+from alpha_assets.feeds.jquants.fetch import refresh
 from alpha_assets.feeds.jquants.key import ApiKey
 from alpha_assets.feeds.jquants.landing import Landing
 from alpha_assets.feeds.jquants.limiter import Limiter
@@ -152,7 +152,7 @@ class JQuantsSource:
         transport: Transport | None = None,
         clock: Clock | None = None,
         key: ApiKey | None = None,
-        progress: Progress | None = None,
+        progress: Counting | None = None,
     ) -> None:
         """Read an API, keeping what comes in a folder.
 

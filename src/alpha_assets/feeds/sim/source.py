@@ -8,6 +8,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.american import AMERICAN
+from alpha_assets.feeds.base import Counting
 from alpha_assets.feeds.sim.market import generate
 from alpha_assets.feeds.sim.rows import ROWS
 from alpha_assets.feeds.sim.spec import SimSpec
@@ -21,6 +22,7 @@ class SimSource:
 
     price_level: Literal["raw", "split_adjusted"] = "raw"
     basis: Literal["price", "total_return"] = "price"
+    progress: Counting | None = None
 
     def __init__(self, spec: SimSpec, calendar: Calendar) -> None:
         self.spec = spec
