@@ -17,7 +17,7 @@ from alpha_assets.backtest import (
 from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError
-from alpha_assets.road import stages
+from alpha_assets.road import learning, stages
 from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import (
     decidable_sessions,
