@@ -259,7 +259,7 @@ def _before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
             raise MissingOutput(
                 f"{table.name} of {last} has not been made, and whether {month} begins with a "
                 f"rebalance depends on it: {start} is not the first session of its period; "
-                f"{stages.RUN_AGAIN}"
+                f"{run_again(road)}"
             )
     within = pl.col("session").is_in(earlier.tolist())
     members = road.section.read(first, last).select("session", "symbol").filter(within).collect()
