@@ -165,6 +165,10 @@ class Source(Protocol):
         """Return a cheap name of what it delivers now; the same name, nothing to ingest."""
         ...
 
+    def warnings(self, feed: str) -> tuple[str, ...] | None:
+        """Return what was odd about the rows last returned, a line a kind; None: none were."""
+        ...
+
     def rows(self, feed: str) -> pl.DataFrame:
         """Return what it delivers now: key and values, perhaps `available_at` and `revision`."""
         ...

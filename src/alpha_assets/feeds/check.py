@@ -1,6 +1,6 @@
 """Reading a whole folder of feeds and saying all that is wrong or odd about it at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
-from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
+from alpha_assets.feeds.delivery import (
+    READABLE,
+    REQUIRED,
+    Delivered,
+    files_of,
+    folder_problems,
+    read_delivery,
+)
 from alpha_assets.feeds.files import FilesSourceSpec
 from alpha_assets.feeds.judge import Beside, judged
 from alpha_assets.feeds.problem import Example, Problem
@@ -99,50 +106,3 @@ def import_check(
         tuple(p for p in problems if p.severity == "error"),
         tuple(p for p in problems if p.severity == "warning"),
     )
-
-
-def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
-    """Return what is wrong or odd about a folder before anything in it is read.
-
-    Args:
-        folder: what is looked at.
-        readable: the feeds that it may hold.
-
-    Raises:
-        FeedError: it cannot be listed.
-    """
-    try:
-        here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise FeedError(f"{folder}: it cannot be listed: {error.strerror}") from None
-    if not here:
-        wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
-        return [Problem("error", "(folder)", "empty_folder", wanted)]
-    problems = []
-    names = {path.name.split(".")[0] for path in here if _is_form(path, readable)}
-    if REQUIRED not in names:
-        wanted = f"the folder holds {REQUIRED}.parquet, .csv or a folder {REQUIRED}/"
-        problems.append(Problem("error", REQUIRED, "missing_feed", wanted))
-    unknown = [path for path in here if not _is_form(path, readable)]
-    if unknown:
-        examples = tuple(Example(path.name, None, "", _why_not(path, readable)) for path in unknown)
-        wanted = "these are not read"
-        problems.append(
-            Problem("warning", "(folder)", "unknown_file", wanted, len(unknown), examples)
-        )
-    return problems
-
-
-def _is_form(path: Path, feeds: Sequence[str]) -> bool:
-    """Return whether a file or folder is one of the forms of a feed."""
-    if path.is_dir() and path.name in feeds:
-        return any((*path.glob("*.parquet"), *path.glob("*.csv")))
-    return path.suffix in (".parquet", ".csv") and path.stem in feeds
-
-
-def _why_not(path: Path, readable: Sequence[str]) -> str:
-    if path.is_dir() and path.name in readable:
-        return "a folder without .parquet or .csv files"
-    if path.suffix not in (".parquet", ".csv"):
-        return "no table of a feed"
-    return "neither a feed that this version reads nor one that the market declares"

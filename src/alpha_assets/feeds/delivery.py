@@ -1,7 +1,7 @@
 """What a folder delivers: which files make up each feed, and their rows put together."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,3 +91,50 @@ def read_delivery(folder: Path, feed: str, form: Form, own: Feed | None = None) 
         wanted = "a table has rows; leave the file out where there is nothing to say"
         problems.append(Problem("error", feed, "empty_table", wanted, 1, example))
     return Delivered(feed, frame, tuple(problems), unknown)
+
+
+def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
+    """Return what is wrong or odd about a folder before anything in it is read.
+
+    Args:
+        folder: what is looked at.
+        readable: the feeds that it may hold.
+
+    Raises:
+        FeedError: it cannot be listed.
+    """
+    try:
+        here = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise FeedError(f"{folder}: it cannot be listed: {error.strerror}") from None
+    if not here:
+        wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
+        return [Problem("error", "(folder)", "empty_folder", wanted)]
+    problems = []
+    names = {path.name.split(".")[0] for path in here if _is_form(path, readable)}
+    if REQUIRED not in names:
+        wanted = f"the folder holds {REQUIRED}.parquet, .csv or a folder {REQUIRED}/"
+        problems.append(Problem("error", REQUIRED, "missing_feed", wanted))
+    unknown = [path for path in here if not _is_form(path, readable)]
+    if unknown:
+        examples = tuple(Example(path.name, None, "", _why_not(path, readable)) for path in unknown)
+        wanted = "these are not read"
+        problems.append(
+            Problem("warning", "(folder)", "unknown_file", wanted, len(unknown), examples)
+        )
+    return problems
+
+
+def _is_form(path: Path, feeds: Sequence[str]) -> bool:
+    """Return whether a file or folder is one of the forms of a feed."""
+    if path.is_dir() and path.name in feeds:
+        return any((*path.glob("*.parquet"), *path.glob("*.csv")))
+    return path.suffix in (".parquet", ".csv") and path.stem in feeds
+
+
+def _why_not(path: Path, readable: Sequence[str]) -> str:
+    if path.is_dir() and path.name in readable:
+        return "a folder without .parquet or .csv files"
+    if path.suffix not in (".parquet", ".csv"):
+        return "no table of a feed"
+    return "neither a feed that this version reads nor one that the market declares"

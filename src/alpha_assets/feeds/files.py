@@ -20,10 +20,17 @@ from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Basis, Counting, Feed, PriceLevel
 from alpha_assets.feeds.content import require_regular
-from alpha_assets.feeds.delivery import READABLE, REQUIRED, Delivered, files_of, read_delivery
+from alpha_assets.feeds.delivery import (
+    READABLE,
+    REQUIRED,
+    Delivered,
+    files_of,
+    folder_problems,
+    read_delivery,
+)
 from alpha_assets.feeds.judge import CLOSES, Beside, judged
 from alpha_assets.feeds.listings import EXITS
-from alpha_assets.feeds.problem import Problem, raise_errors
+from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.feeds.tables import Form, header_of, table_of
 from alpha_assets.spec import Spec, canonical_json
 
@@ -138,7 +145,7 @@ class FilesSource:
         self.calendar = calendar
         self.own = dict(own or {})
         spec.check(self.own)
-        self._warnings: dict[str, tuple[Problem, ...]] = {}
+        self._warnings: dict[str, tuple[str, ...]] = {}
         self._read: tuple[tuple[tuple[str, int, int], ...], Delivered] | None = None
 
     @property
@@ -270,12 +277,13 @@ class FilesSource:
             self._beside(delivered),
         )
         raise_errors(made.problems, f"{self.folder}: {feed}")
-        self._warnings[feed] = tuple(made.problems)
+        odd = folder_problems(self.folder, self.readable) if feed == REQUIRED else []
+        self._warnings[feed] = tuple(problem.line for problem in (*odd, *made.problems))
         return made.rows
 
-    def warnings(self, feed: str) -> tuple[Problem, ...]:
+    def warnings(self, feed: str) -> tuple[str, ...] | None:
         """Return what was odd about the rows of a feed when they were last read."""
-        return self._warnings.get(feed, ())
+        return self._warnings.get(feed)
 
     def _beside(self, delivered: Delivered) -> Beside:
         """Return what bars and listings say, with which a feed is compared.

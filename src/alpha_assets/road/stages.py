@@ -13,6 +13,7 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.feeds.warned import delivery_warnings
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import (
@@ -45,7 +46,7 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
     """
     road.progress("raw", feed)
     road.market.source.progress = Pace(road.progress, "raw")
-    return ingest(
+    done = ingest(
         road.raw[feed],
         road.market.feeds[feed],
         road.market.source,
@@ -53,6 +54,9 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
         now=road.clock(),
         months=months,
     )
+    for line in delivery_warnings(road.raw[feed], road.market.source):
+        road.progress("raw", f"warning: {line}")
+    return done
 
 
 def stored_months(road: Road, feed: str, months: Sequence[str]) -> list[Made]:
