@@ -132,11 +132,12 @@ def test_a_share_factor_beside_a_split_that_states_none_counts_both() -> None:
 
 def test_a_correction_published_later_enters_no_row() -> None:
     wrong = bar("A", 1, 100.0)
-    right = bar("A", 1, 110.0, adjustment_factor=0.5, revision=1, available_at=evening(3))
+    right = bar("A", 1, 110.0, revision=1, available_at=evening(3))
     found = panel([wrong, right], last=6)
 
     assert list(column(found, "close").values()) == [100.0, None, None, None, None]
     assert set(column(found, "cum_factor").values()) == {1.0}
+    assert found["late_factors"].null_count() == found.height
     assert set(column(found, "n_bars").values()) == {1}
 
 
@@ -165,12 +166,12 @@ def test_a_delisted_symbol_has_no_row_from_the_session_at_which_its_exit_is_know
     assert list(column(panel(rows, listings=events), "close")) == [day(n) for n in range(1, 5)]
 
 
-def test_a_symbol_that_is_listed_again_has_rows_again() -> None:
+def test_a_symbol_that_is_listed_again_has_rows_from_its_own_first_bar_on() -> None:
     rows = [bar("A", n, 100.0) for n in (0, 1, 8, 9)]
     events = listings([listing("A", 0), listing("A", 1, "acquired"), listing("A", 8)])
     found = panel(rows, last=10, listings=events)
 
-    assert list(column(found, "stale")) == [day(1), day(8), day(9), day(10)]
+    assert column(found, "n_bars") == {day(1): 1, day(9): 1, day(10): 2}
 
 
 def test_an_exit_that_is_corrected_away_ends_no_row_after_the_correction() -> None:

@@ -1,7 +1,8 @@
 """Promises of the panel: nothing later, beside or around a row changes a bit of it."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -129,19 +130,35 @@ def test_a_row_counts_at_the_decision_instant_and_not_a_microsecond_later(
 
 
 def by_the_book(raw: Raw, max_stale: int = 20) -> pl.DataFrame:
-    """Return the panel, one row after the other, as the design words it."""
-    out = []
-    for n in range(LAST + 1):
-        now = decided(n)
-        for symbol in sorted(set(raw["daily_bars"]["symbol"])):
-            row = _row(raw, symbol, n, now, max_stale)
+    """Return the panel written out plainly: each session asks what was readable then."""
+    rows = []
+    for symbol in sorted(raw["daily_bars"]["symbol"].unique()):
+        shown = (-1, -1)  # the life and the session of the symbol's last row
+        for n in range(LAST + 1):
+            row = _row(raw, symbol, n, max_stale, shown)
             if row is not None:
-                out.append(row)
-    return pl.DataFrame(out, schema=PANEL_SCHEMA, orient="row")
+                rows.append(row)
+                shown = (row["life"], n)
+    return pl.DataFrame(rows, schema=PANEL_SCHEMA).sort("session", "symbol")
 
 
-def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[str, Any] | None:
-    known = _by_session(raw["daily_bars"], symbol, now)
+def _row(
+    raw: Raw, symbol: str, n: int, max_stale: int, shown: tuple[int, int]
+) -> dict[str, Any] | None:
+    now = decided(n)
+    lives = _lives(raw["listings"], symbol, n)
+    life = len(lives)
+    versions = _by_session(raw["daily_bars"], symbol, now)
+    # A bar belongs to the life that was the symbol's when the bar could first be used.
+    mine = {}
+    for k, told in versions.items():
+        then = _lives(raw["listings"], symbol, max(told[0]["effective"], k + 1))
+        if sum(day(k) >= start for start, _ in then) == life:
+            mine[k] = told
+    known = {
+        k: [row for row in told if row["effective"] == told[0]["effective"]][-1]
+        for k, told in mine.items()
+    }
     priced = {k: row for k, row in known.items() if row["close"] is not None}
     latest = _latest(raw["listings"], symbol, now)
     if not priced or (latest and latest["exit"] != "active"):
@@ -152,16 +169,26 @@ def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[s
     yesterday = priced.get(n - 1) or {}
     if yesterday and yesterday["effective"] != n:
         yesterday = {}
-    cum, today = 1.0, 1.0
-    for effective in sorted({row["effective"] for row in known.values()}):
+    cum, today, late = 1.0, 1.0, []
+    for effective in range(n + 1):
         today = 1.0
-        for k in sorted(known):
-            if known[k]["effective"] == effective:
-                today *= known[k]["adjustment_factor"]
+        for k in sorted(mine):
+            before = [row for row in mine[k] if row["effective"] < effective]
+            by_then = [row for row in mine[k] if row["effective"] <= effective]
+            if len(by_then) == len(before):
+                continue
+            old = before[-1]["adjustment_factor"] if before else 1.0
+            ratio = by_then[-1]["adjustment_factor"] / old
+            today *= ratio
+            unseen = shown[0] != life or shown[1] < effective
+            if ratio != 1.0 and effective > k + 1 and unseen:
+                late.append((k, effective, ratio))
         cum *= today
-        if effective != n:
-            today = 1.0
-    member = _latest(raw["membership"], symbol, now)
+    since = None
+    if lives:  # from the end of the old life's last day on
+        midnight = datetime.combine(lives[-1][1], time(0), TOKYO.zone) + timedelta(days=1)
+        since = midnight.astimezone(UTC)
+    member = _latest(raw["membership"], symbol, now, since)
     values = (
         "open",
         "high",
@@ -173,6 +200,9 @@ def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[s
         "lower_limit",
     )
     words = ("ticker", "sector", "market_segment", "shortable")
+    learned = [
+        {"session": day(k), "ratio": ratio, "volume_ratio": ratio} for k, _, ratio in sorted(late)
+    ]
     return {
         "session": day(n),
         "symbol": symbol,
@@ -180,6 +210,9 @@ def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[s
         "adjustment_factor": today,
         "share_factor": None,
         "cum_factor": cum,
+        "cum_volume_factor": cum,
+        "late_factors": learned or None,
+        "life": life,
         "n_bars": len(priced),
         "stale": stale,
         **{name: latest[name] if latest else None for name in words},
@@ -188,20 +221,39 @@ def _row(raw: Raw, symbol: str, n: int, now: datetime, max_stale: int) -> dict[s
     }
 
 
-def _by_session(rows: pl.DataFrame, symbol: str, now: datetime) -> dict[int, dict[str, Any]]:
-    """Return each bar known now, as it stood when it first became effective."""
-    found: dict[int, dict[str, Any]] = {}
+def _lives(listings: pl.DataFrame, symbol: str, n: int) -> list[tuple[date, date]]:
+    """Return start, and end of the life before, of each life known at a session but the first."""
+    of_symbol = listings.filter(
+        (pl.col("symbol") == symbol) & (pl.col("available_at") <= decided(n))
+    )
+    events = of_symbol.sort("event_date", "available_at", "revision").unique(
+        "event_date", keep="last", maintain_order=True
+    )
+    words = list(zip(events["event_date"], events["exit"], strict=True))
+    return [
+        (start, end)
+        for (end, left), (start, word) in pairwise(words)
+        if left != "active" and word == "active"
+    ]
+
+
+def _by_session(rows: pl.DataFrame, symbol: str, now: datetime) -> dict[int, list[dict[str, Any]]]:
+    """Return the versions of each bar known now, in the order of publication."""
+    found: dict[int, list[dict[str, Any]]] = {}
     of_symbol = rows.filter((pl.col("symbol") == symbol) & (pl.col("available_at") <= now))
     for row in of_symbol.sort("available_at", "revision").iter_rows(named=True):
         place = SESSIONS.index(row["event_date"])
         effective = _effective(row["available_at"])
-        if place not in found or found[place]["effective"] == effective:
-            found[place] = row | {"effective": effective}
+        found.setdefault(place, []).append(row | {"effective": max(effective, place + 1)})
     return found
 
 
-def _latest(rows: pl.DataFrame, symbol: str, now: datetime) -> dict[str, Any] | None:
+def _latest(
+    rows: pl.DataFrame, symbol: str, now: datetime, since: datetime | None = None
+) -> dict[str, Any] | None:
     known = rows.filter((pl.col("symbol") == symbol) & (pl.col("available_at") <= now))
+    if since is not None:
+        known = known.filter(pl.col("available_at") >= since)
     ordered = known.sort("event_date", "available_at", "revision")
     return ordered.row(-1, named=True) if ordered.height else None
 

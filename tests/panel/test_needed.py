@@ -18,7 +18,7 @@ from alpha_assets.feeds import FEEDS
 from alpha_assets.panel import build_panel, join_states
 from alpha_assets.panel.bars import known_rows
 from alpha_assets.panel.joins import JOINS, Join
-from alpha_assets.panel.needed import needed_bars, needed_rows
+from alpha_assets.panel.needed import decided, needed_bars, needed_rows
 from alpha_assets.road.market import load_market
 from alpha_assets.road.road import Road
 from alpha_assets.road.run import ingest_all
@@ -190,17 +190,14 @@ def test_bars_before_the_span_count_as_if_each_were_read(
     assert_frame_equal(alone, whole.filter(inside), check_exact=True)
 
 
-def test_of_bars_before_the_span_only_those_with_a_factor_are_kept() -> None:
+def test_of_bars_before_the_span_only_the_moves_of_their_factors_are_kept() -> None:
     raw = random_market(5)["daily_bars"].with_columns(
         pl.lit(None, pl.Float64).alias("share_factor")
     )
     number = int(TOKYO.index_of(day(55)))
     before = needed_bars(raw, TOKYO, range(number, number + 2))
 
-    old = before.rows.filter(
-        pl.col("event_date") < day(53), pl.col("available_at") < pl.lit(day(50))
-    )
-    assert old.height > 0
-    assert (old["adjustment_factor"] != 1).all()
-    assert old["close"].null_count() == old.height
+    assert before.rows["available_at"].min() > decided(TOKYO, number - 1)
+    assert before.moves.filter(pl.col("usable") < number).height > 10
+    assert (before.moves["ratio"] != 1).all()
     assert before.n_bars_N.sum() > 100

@@ -7,8 +7,10 @@ instant and takes the last one per key.  It is slow, and made to be read.
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,6 +29,18 @@ CORE_FEEDS = ("daily_bars", "listings", "membership")
 PRECEDENCE = ("event_date", "available_at", "revision")  # of one key the greatest is known
 
 
+class Move(NamedTuple):
+    """What one version of a bar did to its symbol's factors, and when it could be used."""
+
+    place: int
+    usable: int
+    price: float
+    volume: float
+    share: float | None
+    factor: float  # as the version has it
+    is_first: bool
+
+
 @dataclass(frozen=True)
 class Book:
     """What was known at some sessions, by the clock alone.
@@ -41,13 +55,17 @@ class Book:
     raw: Raw
     sessions: tuple[int, ...]
     _told: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _lives_at: dict[int, dict[str, list[tuple[date, date]]]] = field(default_factory=dict)
 
     def with_rows(self, feed: str, rows: pl.DataFrame) -> "Book":
         """Return the book of a world in which one feed's rows are others."""
         kept = {
             join.name: self._told[join.name]
             for join in self.market.joins
-            if join.feed != feed and join.name in self._told
+            if join.feed != feed
+            and join.name in self._told
+            # Whose life a row belongs to, the listings decide.
+            and not (feed == "listings" and join.scope == "symbol")
         }
         other = Book(self.market, {**self.raw, feed: rows}, self.sessions, kept)
         if feed not in CORE_FEEDS:
@@ -65,6 +83,8 @@ class Book:
         for join in self.market.joins:
             told = self.told(join)
             key = [name for name in ("session", key_of(join)) if name is not None]
+            if join.scope == "symbol":
+                key.append("life")
             table = table.join(told, on=key, how="left", maintain_order="left")
         columns = [name for join in self.market.joins for name in join.panel_columns]
         return table.select(*PANEL_SCHEMA, *columns)
@@ -100,6 +120,24 @@ class Book:
         return rows.join(table, on="available_at", how="left", maintain_order="left")
 
     def _told_at(self, join: Join, number: int) -> pl.DataFrame:
+        """Return what a side feed says at a session, of each life apart that it knows."""
+        if join.scope != "symbol" or join.feed not in self.raw:
+            told = self._told_of(join, number, None)
+            if join.scope == "symbol":
+                told = told.with_columns(life=pl.lit(0, dtype=pl.Int16))
+            return told
+        known = self.known(join.feed, number)
+        reborn = {name: lives for name, lives in self._lives(number).items() if lives}
+        again = pl.col("symbol").is_in(sorted(reborn))
+        parts = [self._told_of(join, number, known.filter(~again))]
+        parts[0] = parts[0].with_columns(life=pl.lit(0, dtype=pl.Int16))
+        for symbol, lives in reborn.items():
+            since = pl.col("available_at") >= self._day_after(lives[-1][0])
+            told = self._told_of(join, number, known.filter((pl.col("symbol") == symbol) & since))
+            parts.append(told.with_columns(life=pl.lit(len(lives), dtype=pl.Int16)))
+        return pl.concat(parts)
+
+    def _told_of(self, join: Join, number: int, known: pl.DataFrame | None) -> pl.DataFrame:
         key = key_of(join)
         columns = list(join.columns)
         schema = {
@@ -110,7 +148,8 @@ class Book:
         }
         if join.feed not in self.raw:
             return pl.DataFrame(schema=schema)
-        known = self.known(join.feed, number)
+        if known is None:
+            known = self.known(join.feed, number)
         order = [name for name in known.columns if name in ("event_date", key)]
         known = known.sort(*order, "available_at", "revision", maintain_order=True)
         states = join.states(known, self.market.calendar, number)
@@ -132,7 +171,12 @@ class Book:
         ).cast(schema)  # type: ignore[arg-type]
 
     def _core_of(self, number: int) -> pl.DataFrame:
-        bars = self.bars.filter(pl.col("usable") <= number)
+        lives = self._lives(number)
+        mine = [
+            life == len(lives.get(name, ()))
+            for name, life in self.bars.select("symbol", "life").iter_rows()
+        ]
+        bars = self.bars.filter(pl.Series(mine, dtype=pl.Boolean) & (pl.col("usable") <= number))
         priced = bars.filter(pl.col("close").is_not_null())
         rows = (
             priced.group_by("symbol")
@@ -154,6 +198,13 @@ class Book:
             pl.Series("adjustment_factor", [move[0] for move in moves], dtype=pl.Float64),
             pl.Series("share_factor", [move[1] for move in moves], dtype=pl.Float64),
             pl.Series("cum_factor", [move[2] for move in moves], dtype=pl.Float64),
+            pl.Series("cum_volume_factor", [move[3] for move in moves], dtype=pl.Float64),
+            pl.Series(
+                "late_factors",
+                [self._learned(name, number) for name in rows["symbol"]],
+                dtype=PANEL_SCHEMA["late_factors"],
+            ),
+            pl.Series("life", [len(lives.get(s, ())) for s in rows["symbol"]], dtype=pl.Int16),
             "n_bars",
             "stale",
             *LISTING_VALUES,
@@ -162,8 +213,8 @@ class Book:
         ).cast(PANEL_SCHEMA)  # type: ignore[arg-type]
 
     @cached_property
-    def bars(self) -> pl.DataFrame:
-        """Each bar as it stood when it first became effective, and from when it may be used."""
+    def _versions(self) -> pl.DataFrame:
+        """Every version of every bar, from when it may be used, and the life that it is of."""
         rows = self.raw["daily_bars"]
         optional = {**BAR_VALUES, "adjustment_factor": pl.Float64, "share_factor": pl.Float64}
         rows = rows.with_columns(
@@ -175,48 +226,157 @@ class Book:
         place = {as_date(s): n for n, s in enumerate(self.market.calendar.sessions)}
         places = pl.DataFrame({"event_date": days, "place": [place[day] for day in days]})
         bar = ["event_date", "symbol"]
-        return (
+        versions = (
             self.placed(rows)
             .join(places, on="event_date", how="left")
             .sort(*bar, "available_at", "revision")
-            .filter(pl.col("effective") == pl.col("effective").first().over(bar))
-            .unique(bar, keep="last")
             .with_columns(usable=pl.max_horizontal("effective", pl.col("place") + 1))
+        )
+        first = versions.unique(bar, keep="first", maintain_order=True)
+        life = pl.Series(
+            [
+                sum(day >= start for _, start in self._lives(usable).get(symbol, ()))
+                if symbol in self._listed_again
+                else 0
+                for symbol, day, usable in first.select(
+                    "symbol", "event_date", "usable"
+                ).iter_rows()
+            ],
+            dtype=pl.Int64,
+        )
+        return versions.join(first.select(*bar, life=life), on=bar, how="left")
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """Each bar as it stood when it first became effective, and from when it may be used."""
+        bar = ["event_date", "symbol"]
+        return (
+            self._versions.filter(pl.col("effective") == pl.col("effective").first().over(bar))
+            .unique(bar, keep="last")
             .sort("symbol", "usable", "place")
         )
 
     @cached_property
-    def _moves(self) -> dict[str, list[tuple[int, float, float | None]]]:
-        """Each symbol's bars that say something of its factors, in the order of knowing."""
-        found: dict[str, list[tuple[int, float, float | None]]] = {}
-        says = (pl.col("adjustment_factor") != 1.0) | pl.col("share_factor").is_not_null()
+    def _listed_again(self) -> set[str]:
+        """Symbols with an exit: others have one life."""
+        if "listings" not in self.raw:
+            return set()
+        listed = self.raw["listings"]
+        return set(listed.filter(pl.col("exit").fill_null(ACTIVE) != ACTIVE)["symbol"])
+
+    def _lives(self, number: int) -> dict[str, list[tuple[date, date]]]:
+        """Return the end before and the start of each known life after a symbol's first."""
+        if number not in self._lives_at:
+            found: dict[str, list[tuple[date, date]]] = {}
+            if self._listed_again:
+                known = self.known("listings", number).sort(PRECEDENCE)
+                known = known.filter(pl.col("symbol").is_in(sorted(self._listed_again)))
+                last = known.unique(["symbol", "event_date"], keep="last", maintain_order=True)
+                for (symbol,), events in last.partition_by("symbol", as_dict=True).items():
+                    left = (events["exit"].fill_null(ACTIVE) != ACTIVE).to_list()
+                    days = events["event_date"].to_list()
+                    found[str(symbol)] = [
+                        (days[n], days[n + 1])
+                        for n in range(len(days) - 1)
+                        if left[n] and not left[n + 1]
+                    ]
+            self._lives_at[number] = found
+        return self._lives_at[number]
+
+    def _day_after(self, day: date) -> datetime:
+        """Return the end of a day of the market."""
+        midnight = datetime.combine(day, time(0), self.market.calendar.zone) + timedelta(days=1)
+        return midnight.astimezone(UTC)
+
+    @cached_property
+    def _moves(self) -> dict[tuple[str, int], list[Move]]:
+        """What each version of a life's bars did to its factors, in the order of sessions."""
+        stated = (pl.col("adjustment_factor") != 1.0) | pl.col("share_factor").is_not_null()
+        bar = ["event_date", "symbol"]
         near = pl.col("usable").is_in([*self.sessions])
         # A bar that says nothing of shares counts with its price factor beside one that does.
-        rows = self.bars.filter(says.fill_null(False) | near)
-        told = rows.select("symbol", "usable", "adjustment_factor", "share_factor")
-        for symbol, usable, factor, share in told.iter_rows():
-            price = 1.0 if factor is None or np.isnan(factor) else factor
-            found.setdefault(symbol, []).append((usable, price, share))
+        wanted = (stated.fill_null(False) | near).any().over(bar)
+        found: dict[tuple[str, int], list[Move]] = {}
+        versions = self._versions.filter(wanted).sort("place", "symbol", "available_at", "revision")
+        names = ("place", "symbol", "life", "usable", "adjustment_factor", "share_factor")
+        bars = groupby(versions.select(names).iter_rows(), key=lambda row: row[:3])
+        for (place, symbol, life), rows in bars:
+            price, volume, is_first = 1.0, 1.0, True
+            for usable, together in groupby(rows, key=lambda row: row[3]):
+                was, share = (price, volume), None
+                for *_, factor, share in together:
+                    is_given = factor is not None and not np.isnan(factor)
+                    price = factor if is_given else price
+                    if share is not None:
+                        volume = 1.0 / share
+                    elif is_given:
+                        volume = factor
+                found.setdefault((symbol, life), []).append(
+                    Move(place, usable, price / was[0], volume / was[1], share, price, is_first)
+                )
+                is_first = False
         return found
 
-    def _factors(self, symbol: str, number: int) -> tuple[float, float | None, float]:
-        """Return the session's price factor, its share factor, and the product so far."""
-        today, shares, so_far = 1.0, None, 1.0
-        moves = [move for move in self._moves.get(symbol, []) if move[0] <= number]
-        for usable in sorted({move[0] for move in moves}):
-            together = 1.0
+    def _moves_of(self, symbol: str, number: int) -> list[Move]:
+        life = len(self._lives(number).get(symbol, ()))
+        return [m for m in self._moves.get((symbol, life), []) if m.usable <= number]
+
+    def _factors(self, symbol: str, number: int) -> tuple[float, float | None, float, float]:
+        """Return the session's price factor, its share factor, and the products so far."""
+        today, shares, so_far, volume = 1.0, None, 1.0, 1.0
+        moves = self._moves_of(symbol, number)
+        for usable in sorted({move.usable for move in moves}):
+            together, of_volume = 1.0, 1.0
             for move in moves:
-                if move[0] == usable:
-                    together *= move[1]
+                if move.usable == usable:
+                    together *= move.price
+                    of_volume *= move.volume
             so_far *= together
+            volume *= of_volume
             if usable == number:
                 today = together
-        stated = [move for move in moves if move[0] == number]
-        if any(share is not None for _, _, share in stated):
+        stated = [move for move in moves if move.usable == number and move.is_first]
+        if any(move.share is not None for move in stated):
             shares = 1.0
-            for _, price, share in stated:
-                shares *= 1.0 / price if share is None else share
-        return today, shares, so_far
+            for move in stated:
+                shares *= 1.0 / move.factor if move.share is None else move.share
+        return today, shares, so_far, volume
+
+    def _learned(self, symbol: str, number: int) -> list[dict[str, object]] | None:
+        """Return the factors of earlier ex-sessions that no row before this session carried."""
+        found = []
+        for move in self._moves_of(symbol, number):
+            moved = move.price != 1.0 or move.volume != 1.0
+            if not moved or move.usable <= move.place + 1:
+                continue
+            if any(
+                self._has_row(symbol, n, number) for n in range(number - 1, move.usable - 1, -1)
+            ):
+                continue
+            found.append(
+                {
+                    "session": self._date(move.place),
+                    "ratio": move.price,
+                    "volume_ratio": move.volume,
+                }
+            )
+        return found or None
+
+    def _has_row(self, symbol: str, n: int, number: int) -> bool:
+        """Return whether a symbol had a row at session n, in the life that it has at `number`."""
+        lives = self._lives(n).get(symbol, ())
+        if len(lives) != len(self._lives(number).get(symbol, ())):
+            return False
+        mine = self.bars.filter(
+            (pl.col("symbol") == symbol)
+            & (pl.col("usable") <= n)
+            & (pl.col("life") == len(lives))
+            & pl.col("close").is_not_null()
+        )
+        if mine.is_empty() or n - 1 - int(mine["place"].max()) > self.market.spec.max_stale:  # type: ignore[arg-type]
+            return False
+        listed = self._listed(n).filter(pl.col("symbol") == symbol)
+        return listed.is_empty() or (listed["exit"][0] or ACTIVE) == ACTIVE
 
     def _listed(self, number: int) -> pl.DataFrame:
         """Return what the latest known listing of each symbol says."""
@@ -235,7 +395,12 @@ class Book:
         """Return whether each symbol is known to be a member; null without such a feed."""
         if "membership" not in self.raw:
             return pl.Series("in_membership", [None] * len(symbols), dtype=pl.Boolean)
-        known = self.known("membership", number).sort(PRECEDENCE).unique("symbol", keep="last")
+        known = self.known("membership", number).sort(PRECEDENCE)
+        for symbol, lives in self._lives(number).items():
+            if lives:
+                early = pl.col("available_at") < self._day_after(lives[-1][0])
+                known = known.filter(~((pl.col("symbol") == symbol) & early))
+        known = known.unique("symbol", keep="last")
         inside = known.filter(pl.col("member").fill_null(False))["symbol"]
         return symbols.is_in(inside.implode()).alias("in_membership")
 

@@ -2,24 +2,94 @@
 
 A factor stands on its ex-date and multiplies all earlier prices: 0.5 for a 1-to-2 split.
 Series are adjusted forwards, price / cum_factor, so that a value once written never moves.
+A factor that is corrected, or known late, moves the product at the session K that learns it;
+`late_factors` in K's row says to which earlier ex-session it belongs.
+Only what changes the number of shares rescales volume: volume · cum_volume_factor.
 Shape letters: R rows, D sessions, N symbols.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.panel.bars import session_numbers
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+VERSION = ("symbol", "event_date", "available_at", "revision", "adjustment_factor", "share_factor")
+MOVES = {
+    "symbol": pl.String,
+    "session": pl.Int64,  # number of the ex-session
+    "usable": pl.Int64,  # number of the first session that knows it
+    "ratio": pl.Float64,  # what the product of price factors is multiplied by
+    "volume_ratio": pl.Float64,  # the same of volume factors
+}
+
+
+def may_move(factor: pl.Expr, share: pl.Expr) -> pl.Expr:
+    """Return whether a version of a bar can move a product, by itself or as a correction.
+
+    A first version that states 1, or nothing, moves nothing and is not needed: what a later
+    one states counts from 1.
+    """
+    states = (factor.fill_nan(None) != 1.0) | (share.fill_nan(None) != 1.0)
+    return states.fill_null(False) | (pl.col("revision") > 0)
+
+
+def moves_of(versions: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return by what, and when, the factors of bars moved the products of their symbols.
+
+    The factor of a bar as known at D is that of its last version effective by D that states
+    one; until one does it is unknown, and moves nothing.  No factor is used before its own
+    session is over.
+
+    Args:
+        versions: the columns `VERSION` of every version of a bar that `may_move`.
+        calendar: of the market.
+
+    Returns:
+        The columns `MOVES`, in the order of ex-session and symbol.
+    """
+    factor = pl.col("adjustment_factor").fill_nan(None)
+    share = pl.col("share_factor").fill_nan(None)
+    bar = ["symbol", "event_date"]
+    rows = versions.filter(may_move(factor, share)).sort(*bar, "available_at", "revision")
+    session = session_numbers(rows["event_date"], calendar)
+    effective = calendar.effective(rows["available_at"].to_numpy())
+    volume = pl.when(share.is_not_null()).then(1.0 / share).otherwise(factor)
+    key = ["symbol", "session"]
+    known = (
+        rows.with_columns(
+            pl.Series("session", session, dtype=pl.Int64),
+            pl.Series("usable", np.maximum(effective, session + 1), dtype=pl.Int64),
+            factor.forward_fill().over(bar).fill_null(1.0).alias("factor"),
+            volume.forward_fill().over(bar).fill_null(1.0).alias("volume"),
+        )
+        .select(*key, "usable", "factor", "volume")
+        .unique([*key, "usable"], keep="last", maintain_order=True)
+    )
+    moves = known.select(
+        *key,
+        "usable",
+        *[
+            (pl.col(name) / pl.col(name).shift(1).over(key).fill_null(1.0)).alias(ratio)
+            for name, ratio in (("factor", "ratio"), ("volume", "volume_ratio"))
+        ],
+    )
+    moved = (pl.col("ratio") != 1.0) | (pl.col("volume_ratio") != 1.0)
+    return moves.filter(moved).sort("session", "symbol", "usable").cast(MOVES)  # type: ignore[arg-type]
 
 
 class Factors(NamedTuple):
     """Factors on the sessions of a span.
 
     Attributes:
-        session_DN: product of the factors that became effective at the session; 1 without.
-        cum_DN: product of all that became effective so far, since the symbol's first bar.
+        session_DN: product of the factors that became known at the session; 1 without.
+        cum_DN: product of all that were known by then, since the symbol's first bar.
     """
 
     session_DN: Array

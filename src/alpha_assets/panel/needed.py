@@ -5,6 +5,7 @@ before the span on.  Of older ones the last of each kind is kept without its val
 old what was known is, and that a late row about an older day must not take its place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,12 +14,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.panel.adjustment import VERSION, may_move, moves_of
 from alpha_assets.panel.bars import codes, first_effective, known_rows, session_numbers
 from alpha_assets.panel.joins import Join
 
 Frame = pl.DataFrame | pl.LazyFrame
 
 PRECEDENCE = ("event_date", "available_at", "revision")
+KNOWN = {"symbol": pl.String, "session": pl.Int64, "usable": pl.Int64}
 
 
 def decided(calendar: Calendar, number: int) -> datetime:
@@ -75,14 +78,18 @@ class Before:
         symbols: every symbol that had a row by the end of the span, sorted.
         n_bars_N: bars before the span.
         last_N: number of the session of the last of them; -1 without.
-        rows: the rows that may matter one by one; those from before the span only for their
-            factors: they have no price, since their bars are counted above.
+        rows: the rows that may matter one by one.
+        moves: what the factors of all bars did to their symbols' products, and when.
+        known: `symbol`, `session`, `usable` of the bars before the span of symbols that learned
+            a factor late before it: which of their sessions had a row.
     """
 
     symbols: pl.Series
     n_bars_N: NDArray[np.int32]
     last_N: NDArray[np.int64]
     rows: pl.DataFrame
+    moves: pl.DataFrame
+    known: pl.DataFrame
 
 
 def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
@@ -96,7 +103,7 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
     until = span.stop - 1
     rows = rows.lazy()
     if span.start < 2:
-        return _nothing_before(known_rows(rows, calendar, until, "daily_bars"))
+        return _nothing_before(known_rows(rows, calendar, until, "daily_bars"), calendar)
     # A bar is usable before the span if it was effective, and its own session over, by then.
     stamp, day = pl.col("available_at"), pl.col("event_date")
     is_old = (stamp <= decided(calendar, span.start - 1)) & (
@@ -110,11 +117,13 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
             *PRECEDENCE,
             pl.col("close").is_not_null().alias("has_price"),
             "adjustment_factor",
+            "share_factor",
         )
         .collect()
     )
     if not old.height:
-        return _nothing_before(fresh)
+        return _nothing_before(fresh, calendar)
+    moves = _moves([old, fresh], calendar)
     key = ["event_date", "symbol"]
     late = fresh.filter(day < as_date(calendar.sessions[span.start - 1]))
     if late.height:
@@ -136,29 +145,56 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
         single_R = ~several_R
         single_R[kept["row"].to_numpy()] = True  # one version of each bar
         price_R = price_R & single_R
-        old = old.with_columns(pl.Series("is_it", single_R))
-    else:
-        old = old.with_columns(pl.lit(True).alias("is_it"))
     last_N = np.full(len(symbols), -1, dtype=np.int64)
     np.maximum.at(last_N, code_R[price_R], session_R[price_R])
-    moves = old.filter("is_it", pl.col("adjustment_factor") != 1.0)
-    lacking = [
-        pl.lit(None, dtype=dtype).alias(name)
-        for name, dtype in fresh.schema.items()
-        if name not in moves.columns
-    ]
     return Before(
         symbols=symbols,
         n_bars_N=np.bincount(code_R[price_R], minlength=len(symbols)).astype(np.int32),
         last_N=last_N,
-        rows=pl.concat([moves.with_columns(lacking).select(fresh.columns), fresh]),
+        rows=fresh,
+        moves=moves,
+        known=_known_of_late(old, price_R, session_R, moves, calendar, span),
     )
 
 
-def _nothing_before(rows: pl.DataFrame) -> Before:
+def _known_of_late(
+    old: pl.DataFrame,
+    price_R: NDArray[np.bool_],
+    session_R: NDArray[np.int64],
+    moves: pl.DataFrame,
+    calendar: Calendar,
+    span: range,
+) -> pl.DataFrame:
+    """Return the bars before the span of the symbols that learned a factor late before it."""
+    usable = pl.col("usable")
+    late = moves.filter((usable > pl.col("session") + 1) & (usable < span.start))
+    if late.is_empty():
+        return pl.DataFrame(schema=KNOWN)
+    wanted_R = price_R & old["symbol"].is_in(late["symbol"].unique().implode()).to_numpy()
+    some, session = old.filter(pl.Series(wanted_R)), session_R[wanted_R]
+    effective = calendar.effective(some["available_at"].to_numpy())
+    return pl.DataFrame(
+        [
+            some["symbol"],
+            pl.Series("session", session),
+            pl.Series("usable", np.maximum(effective, session + 1)),
+        ],
+        schema=KNOWN,
+    )
+
+
+def _moves(parts: Sequence[pl.DataFrame], calendar: Calendar) -> pl.DataFrame:
+    """Return the moves of all factors, corrections included, in some rows of bars."""
+    moving = may_move(pl.col("adjustment_factor"), pl.col("share_factor"))
+    return moves_of(pl.concat(part.select(VERSION).filter(moving) for part in parts), calendar)
+
+
+def _nothing_before(rows: pl.DataFrame, calendar: Calendar) -> Before:
     symbols = rows["symbol"].unique().sort()
     nothing = np.zeros(len(symbols), dtype=np.int32)
-    return Before(symbols, nothing, np.full(len(symbols), -1, dtype=np.int64), rows)
+    none = np.full(len(symbols), -1, dtype=np.int64)
+    moves, known = _moves([rows], calendar), pl.DataFrame(schema=KNOWN)
+    return Before(symbols, nothing, none, rows, moves, known)
 
 
 def _first_told(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
