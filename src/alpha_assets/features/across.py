@@ -18,11 +18,14 @@ from alpha_assets.features import graph, sec
 from alpha_assets.features.blocks import (
     KEYS,
     Block,
+    as_known_at,
     block_cuts,
     columns_behind,
     nullable,
     session_places,
+    states_of,
     symbol_places,
+    with_volume_factor,
 )
 from alpha_assets.features.correlation import Graph, Index, week_starts, weekly_graphs
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
@@ -37,6 +40,8 @@ from alpha_assets.features.wide import (
     Across,
 )
 from alpha_assets.feeds.sectors import COARSE
+from alpha_assets.panel.dense import late_factors
+from alpha_assets.panel.lives import by_life, plain_symbol
 
 ACROSS: tuple[Across, ...] = (
     sec.sec_ret_5,
@@ -109,6 +114,8 @@ def across_features(
             since = max(start - begin - item.rows + 1, 0)
             needs_DN = [made[name][since:] for name in item.needs]
             out[item.name][:] = item(*needs_DN)[start - begin - since :]
+            if item.rows > 1:
+                _restate(item, board, made, since, start - begin, out[item.name])
     weekly = [item for item in catalog if item.reads_graph]
     _fill_weekly(weekly, board, single, start - begin, out)
     wanted_R = board.day_R >= start - begin
@@ -120,6 +127,32 @@ def across_features(
             nullable(item.name, out.pop(item.name)[at_R].astype(dtype)) for item in catalog
         )
     )
+
+
+def _restate(
+    item: Across,
+    board: "Board",
+    made: Mapping[str, Array | Index],
+    since: int,
+    start: int,
+    out_DN: Array,
+) -> None:
+    """Fill windows over a symbol's own past anew where it learned a factor late.
+
+    What it is compared with, the others of its sector, stays as first computed.
+    """
+    for n, state in enumerate(board.states):
+        if state.row >= len(board.sessions):
+            continue
+        needs_DN = []
+        for name in item.needs:
+            value_DN = made[name][since:]
+            if name in board.later:
+                value_DN = value_DN.copy()
+                value_DN[:, state.column] = board.later[name][since:, n]
+            needs_DN.append(value_DN)
+        rows = slice(max(state.row - start, 0), None)
+        out_DN[rows, state.column] = item(*needs_DN)[start - since :, state.column][rows]
 
 
 def _of_single_symbols(item: Across) -> list[str]:
@@ -162,14 +195,18 @@ def _fill_weekly(
 
 
 class Board:
-    """Panel rows as dense arrays over all sessions and symbols."""
+    """Panel rows as dense arrays over all sessions and symbols, each life a column of its own."""
 
     def __init__(self, panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> None:
         self.sessions = sessions
-        self._panel = panel
-        self.symbols, self.symbol_R = symbol_places(panel)
+        self._panel = with_volume_factor(panel)
+        lives, self.symbol_R = symbol_places(by_life(panel))
+        self.symbols = lives.to_frame("key").select(plain_symbol(pl.col("key"))).to_series()
         self.n_symbols = len(self.symbols)
         self.day_R: Index = session_places(panel, sessions)
+        late = late_factors(panel, self.day_R, self.symbol_R, sessions)
+        self.states = states_of(late)
+        self.later: dict[str, Array] = {}  # of each state, what `values` returned of symbols
         self.is_there_DN: Mask = np.zeros((len(sessions), self.n_symbols), dtype=bool)
         self.is_there_DN[self.day_R, self.symbol_R] = True
 
@@ -184,13 +221,16 @@ class Board:
                 "of; rebuild the panel"
             )
         columns = {name: self._dense(name) for name in behind}
-        made = {name: np.empty(self.is_there_DN.shape) for name in wanted}
-        for cut in block_cuts(len(self.sessions), self.n_symbols):
+        n_sessions, n_columns = len(self.sessions), self.n_symbols + len(self.states)
+        made = {name: np.empty((n_sessions, n_columns)) for name in wanted}
+        for cut in block_cuts(n_sessions, n_columns):
             of_cut = {c: np.ascontiguousarray(x_DN[:, cut]) for c, x_DN in columns.items()}
             block = Block(of_cut.__getitem__, features=OWN)
             for name in wanted:
                 made[name][:, cut] = block[name]
-        return made
+        if self.states:
+            self.later |= {name: x_DC[:, self.n_symbols :] for name, x_DC in made.items()}
+        return {name: as_known_at(x_DC, self.states) for name, x_DC in made.items()}
 
     def sectors(self, *, coarse: bool = False) -> Index:
         """Return a number per sector as [D, N], -1 where it is not known.
@@ -222,4 +262,9 @@ class Board:
         if name in self._panel.columns:
             value_R = self._panel[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             value_DN[self.day_R, self.symbol_R] = value_R
+        if self.states:
+            later_DC = value_DN[:, [state.column for state in self.states]]
+            for n, state in enumerate(self.states):
+                state.restate(name, later_DC[:, n])
+            value_DN = np.concatenate([value_DN, later_DC], axis=1)
         return value_DN

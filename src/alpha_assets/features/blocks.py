@@ -5,7 +5,10 @@ core.  Where the blocks are cut changes no bit.
 Shape letters: D sessions, N symbols, R panel rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -16,6 +19,9 @@ from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import INPUTS, Input
 from alpha_assets.features.kernels import Array
+from alpha_assets.panel.dense import Late
+
+Floats = TypeVar("Floats", bound=NDArray[np.floating])
 
 BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
 
@@ -64,6 +70,65 @@ class Block:
         if name not in self._raw:
             self._raw[name] = self._column(name)
         return self._raw[name]
+
+
+@dataclass(frozen=True)
+class State:
+    """A symbol's past as known from a row on: after factors that were learned late.
+
+    Attributes:
+        column: of the symbol.
+        row: from which it is known.
+        moves: since when, until when (exclusive) and by what rows are restated.
+    """
+
+    column: int
+    row: int
+    moves: tuple[Late, ...]
+
+    def restate(self, name: str, value_D: Array) -> None:
+        """Restate the symbol's panel column `name` in place."""
+        for late in self.moves:
+            if name == "cum_factor":
+                value_D[late.since : late.row] *= late.ratio
+            elif name == "cum_volume_factor":
+                value_D[late.since : late.row] *= late.volume_ratio
+
+
+def states_of(late: Sequence[Late]) -> tuple[State, ...]:
+    """Return the states after each row that learned something, by symbol and row."""
+    found = []
+    for column, of_symbol in groupby(late, key=lambda item: item.column):
+        moves: tuple[Late, ...] = ()
+        for row, together in groupby(of_symbol, key=lambda item: item.row):
+            moves = (*moves, *together)
+            found.append(State(column, row, moves))
+    return tuple(found)
+
+
+def as_known_at(value_DC: Floats, states: Sequence[State], first: int = 0) -> Floats:
+    """Return each symbol's values as each session knew them, one column a symbol.
+
+    Args:
+        value_DC: the symbols' values, then those of their states in the order given.
+        states: of the symbols.
+        first: place of the first row on the axis that the states' rows count on.
+    """
+    if not states:
+        return value_DC
+    n_symbols = value_DC.shape[1] - len(states)
+    value_DN = cast("Floats", value_DC[:, :n_symbols].copy())
+    for n, state in enumerate(states):
+        since = max(state.row - first, 0)
+        value_DN[since:, state.column] = value_DC[since:, n_symbols + n]
+    return value_DN
+
+
+def with_volume_factor(panel: pl.DataFrame) -> pl.DataFrame:
+    """Return a panel that knows volume factors: without any, those of prices."""
+    if "cum_volume_factor" in panel.columns or "cum_factor" not in panel.columns:
+        return panel
+    return panel.with_columns(pl.col("cum_factor").alias("cum_volume_factor"))
 
 
 def block_cuts(

@@ -2,7 +2,9 @@
 
 A block is a [D, N] array of few symbols, so that what is computed stays in the cache of
 one core.  Where the blocks are cut, and how many threads share them, changes no bit.
-Shape letters: D sessions, N symbols, R panel rows.
+A symbol that learned a factor late has a column for each state of its past: the kernels need
+not know, and each session takes the column of what it knew.
+Shape letters: D sessions, N symbols, C columns (symbols, then their later states), R panel rows.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,11 +22,15 @@ from alpha_assets.features.base import Feature
 from alpha_assets.features.blocks import (
     KEYS,
     Block,
+    State,
+    as_known_at,
     block_cuts,
     columns_behind,
     nullable,
     session_places,
+    states_of,
     symbol_places,
+    with_volume_factor,
 )
 from alpha_assets.features.inputs import (
     INPUTS,
@@ -39,7 +45,9 @@ from alpha_assets.features.inputs import (
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
 from alpha_assets.features.wide import Across
+from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.joins import Join
+from alpha_assets.panel.lives import by_life
 
 
 def max_lookback(catalog: Iterable[Feature]) -> int:
@@ -82,16 +90,24 @@ def compute_features(
     """
     if (panel["session"] > last).any():
         panel = panel.filter(pl.col("session") <= last)
+    panel = with_volume_factor(panel)
     apart = [item for item in catalog if isinstance(item, Across)]
     alone = [item for item in catalog if not isinstance(item, Across)]
     inputs = _inputs_with(own)
     narrow = [item for item in alone if item.scope == "symbol"]
     behind = columns_behind((name for item in narrow for name in item.inputs), inputs)
-    grid = _Grid.of(panel, sessions, behind)
+    grid = _Grid.of(by_life(panel), sessions, behind)
     span = grid.span(first, last)
-    out = {item.name: np.empty(grid.row_DN[span].shape, dtype=dtype) for item in alone}
+    n_sessions, n_symbols = grid.row_DN[span].shape
+    n_columns = n_symbols + len(grid.states)
+    out = {
+        item.name: np.empty((n_sessions, n_columns if item in narrow else n_symbols), dtype=dtype)
+        for item in alone
+    }
     _fill_keys([item for item in alone if item.scope != "symbol"], panel, grid, span, inputs, out)
     _fill_symbols(narrow, grid, span, inputs, out, threads, block_symbols)
+    for item in narrow:
+        out[item.name] = as_known_at(out[item.name], grid.states, span.start)
     made = _as_rows(panel, grid.row_DN[span] >= 0, out)
     across = across_features(panel, grid.sessions, first, last, catalog=apart, dtype=dtype)
     made = made.with_columns(across.drop(KEYS).get_columns())
@@ -132,7 +148,7 @@ def _fill_symbols(
 ) -> None:
     """Fill the facts of single symbols, block by block."""
     n_sessions, n_symbols = grid.row_DN.shape
-    cuts = block_cuts(n_sessions, n_symbols, block_symbols)
+    cuts = block_cuts(n_sessions, n_symbols + len(grid.states), block_symbols)
     section = _market_return(grid, cuts) if _reads_market(catalog) else None
 
     def work(cut: slice) -> None:
@@ -180,6 +196,7 @@ class _Grid:
     sessions: NDArray[np.datetime64]
     row_DN: NDArray[np.int32]
     columns: Mapping[str, NDArray[np.float64]]
+    states: tuple[State, ...]
 
     @classmethod
     def of(
@@ -198,7 +215,8 @@ class _Grid:
         if sessions is None:
             sessions = panel["session"].unique().sort().to_numpy()
         symbols, n = symbol_places(panel)
-        place = session_places(panel, sessions) * len(symbols) + n
+        row_R = session_places(panel, sessions)
+        place = row_R * len(symbols) + n
         if not (place[1:] > place[:-1]).all():
             at = int(np.flatnonzero(place[1:] <= place[:-1])[0]) + 1
             raise BadInput(
@@ -219,6 +237,7 @@ class _Grid:
                 name: panel[name].cast(pl.Float64).to_numpy()
                 for name in (*REQUIRED_COLUMNS, *present)
             },
+            states=states_of(late_factors(panel, row_R, n, sessions)),
         )
 
     def span(self, first: date, last: date) -> slice:
@@ -228,8 +247,14 @@ class _Grid:
         return slice(int(place[0]), int(place[-1]) + 1) if len(place) else slice(0, 0)
 
     def columns_of(self, cut: slice) -> Callable[[str], Array]:
-        """Return what gives a panel column of some symbols as [D, N]."""
+        """Return what gives a panel column of some symbols, or states of them, as [D, N]."""
+        n_symbols = self.row_DN.shape[1]
         row_DN = self.row_DN[:, cut]
+        states = self.states[max(cut.start - n_symbols, 0) : max(cut.stop - n_symbols, 0)]
+        if states:
+            more = [state.column for state in states]
+            row_DN = np.concatenate([row_DN, self.row_DN[:, more]], axis=1)
+        at = row_DN.shape[1] - len(states)
         absent_DN = row_DN < 0
 
         def column(name: str) -> Array:
@@ -237,6 +262,8 @@ class _Grid:
                 return np.full(row_DN.shape, np.nan)
             value_DN = self.columns[name][row_DN]  # -1 reads some row, then erased
             value_DN[absent_DN] = np.nan
+            for n, state in enumerate(states, start=at):
+                state.restate(name, value_DN[:, n])
             return value_DN
 
         return column
@@ -273,6 +300,17 @@ def _market_return(grid: _Grid, cuts: Sequence[slice]) -> tuple[Array, Array]:
     """Return sum and count of the symbols' returns per session, added up in symbol order."""
     total_D, count_D = np.zeros(len(grid.sessions)), np.zeros(len(grid.sessions))
     (returns,) = INPUTS[MARKET_RETURN].inputs
+    n_symbols = grid.row_DN.shape[1]
+    later = Block(grid.columns_of(slice(n_symbols, n_symbols + len(grid.states))))
     for cut in cuts:
-        add_returns(Block(grid.columns_of(cut))[returns], total_D, count_D)
+        own = slice(cut.start, min(cut.stop, n_symbols))
+        if own.start >= own.stop:
+            break
+        returns_DN = Block(grid.columns_of(own))[returns]
+        # Each session counts with what it knew: what is learned later changes no mean.
+        for n, state in enumerate(grid.states):
+            if own.start <= state.column < own.stop:
+                at = state.column - own.start
+                returns_DN[state.row :, at] = later[returns][state.row :, n]
+        add_returns(returns_DN, total_D, count_D)
     return total_D, count_D

@@ -35,9 +35,11 @@ def _a_share(value: Array, age: Array, lag: Array, cum_factor: Array, raw_close:
     return _over(restated(value, cum_factor, age + lag, shares=False), raw_close)
 
 
-def _capital(shares: Array, age: Array, lag: Array, cum_factor: Array, raw_close: Array) -> Array:
+def _capital(
+    shares: Array, age: Array, lag: Array, cum_volume_factor: Array, raw_close: Array
+) -> Array:
     """Return the market value, money."""
-    return restated(shares, cum_factor, age + lag, shares=True) * raw_close
+    return restated(shares, cum_volume_factor, age + lag, shares=True) * raw_close
 
 
 @feature(rows=LONGEST, unit="fraction of the price", requires=AS_TRADED)
@@ -61,7 +63,7 @@ def fund_book_to_price(
     statements_shares: Array,
     statements_shares_lag: Array,
     statements_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     raw_close: Array,
 ) -> Array:
     """Equity over market value.
@@ -69,7 +71,7 @@ def fund_book_to_price(
     Source: Fama & French (1992), J. Finance 47.
     """
     capital = _capital(
-        statements_shares, statements_age, statements_shares_lag, cum_factor, raw_close
+        statements_shares, statements_age, statements_shares_lag, cum_volume_factor, raw_close
     )
     return _over(statements_equity, capital)
 
@@ -80,7 +82,7 @@ def fund_sales_to_price(
     statements_shares: Array,
     statements_shares_lag: Array,
     statements_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     raw_close: Array,
 ) -> Array:
     """Sales of the last twelve months over market value.
@@ -88,7 +90,7 @@ def fund_sales_to_price(
     Source: Barbee, Mukherji & Raines (1996), Financ. Anal. J. 52.
     """
     capital = _capital(
-        statements_shares, statements_age, statements_shares_lag, cum_factor, raw_close
+        statements_shares, statements_age, statements_shares_lag, cum_volume_factor, raw_close
     )
     return _over(statements_sales_ttm, capital)
 
@@ -99,7 +101,7 @@ def fund_cash_flow_yield(
     statements_shares: Array,
     statements_shares_lag: Array,
     statements_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     raw_close: Array,
 ) -> Array:
     """Operating cash flow of twelve months over market value.
@@ -107,7 +109,7 @@ def fund_cash_flow_yield(
     Source: Lakonishok, Shleifer & Vishny (1994), J. Finance 49.
     """
     capital = _capital(
-        statements_shares, statements_age, statements_shares_lag, cum_factor, raw_close
+        statements_shares, statements_age, statements_shares_lag, cum_volume_factor, raw_close
     )
     return _over(statements_operating_cash_flow_ttm, capital)
 
@@ -134,7 +136,7 @@ def fund_ln_market_value(
     statements_shares: Array,
     statements_shares_lag: Array,
     statements_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     raw_close: Array,
 ) -> Array:
     """Size: price times shares outstanding, without those that the company holds.
@@ -142,7 +144,7 @@ def fund_ln_market_value(
     Source: Banz (1981), J. Financ. Econ. 9.
     """
     capital = _capital(
-        statements_shares, statements_age, statements_shares_lag, cum_factor, raw_close
+        statements_shares, statements_age, statements_shares_lag, cum_volume_factor, raw_close
     )
     return np.log(np.where(capital > 0, capital, np.nan))
 

@@ -20,6 +20,9 @@ from alpha_assets.panel.joins import JOINS, Join
 REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume", "cum_factor", "stale")
 OPTIONAL_COLUMNS = ("turnover_value", "upper_limit", "lower_limit")
 
+# What tells rows of one symbol apart: its lives, and what a session learned late.
+VERSION_COLUMNS = ("life", "late_factors")
+
 MARKET_RETURN = "market_return"
 CARRIED = MAX_STALE + 1  # rows behind a close that may be carried
 
@@ -113,8 +116,8 @@ def _forward_adjusted(price_DN: Array, cum_factor_DN: Array) -> Array:
     return price_DN / cum_factor_DN
 
 
-def _adjusted_volume(volume_DN: Array, cum_factor_DN: Array) -> Array:
-    return volume_DN * cum_factor_DN
+def _adjusted_volume(volume_DN: Array, cum_volume_factor_DN: Array) -> Array:
+    return volume_DN * cum_volume_factor_DN
 
 
 def _traded_value(turnover_value_DN: Array, close_DN: Array, volume_DN: Array) -> Array:
@@ -213,10 +216,16 @@ _COLUMNS = (
     _column("high", "adjusted high", ("high", "cum_factor"), _forward_adjusted),
     _column("low", "adjusted low", ("low", "cum_factor"), _forward_adjusted),
     _column("close", "adjusted close", ("close", "cum_factor"), _forward_adjusted),
-    _column("volume", "adjusted shares", ("volume", "cum_factor"), _adjusted_volume),
+    _column("volume", "adjusted shares", ("volume", "cum_volume_factor"), _adjusted_volume),
     _column("dollar_volume", "traded value", ("turnover_value", "close", "volume"), _traded_value),
     _column("raw_close", "close as traded", ("close",), _as_is),
     _column("cum_factor", "product of the factors known", ("cum_factor",), _as_is),
+    _column(
+        "cum_volume_factor",
+        "product of the factors known that change the number of shares",
+        ("cum_volume_factor",),
+        _as_is,
+    ),
     _column("stale", "sessions since the last bar", ("stale",), _as_is),
     _column("upper_limit", "1 where the upper limit was touched", ("upper_limit",), _as_is),
     _column("lower_limit", "1 where the lower limit was touched", ("lower_limit",), _as_is),

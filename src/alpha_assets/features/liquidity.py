@@ -63,14 +63,14 @@ def ln_adv20(dollar_volume: Array, stale: Array) -> Array:
 
 
 @feature(rows=20, unit="shares a session", requires=("raw_price_level",))
-def adv_sh_20(volume: Array, cum_factor: Array) -> Array:
+def adv_sh_20(volume: Array, cum_volume_factor: Array) -> Array:
     """Mean number of shares traded in 20 sessions, in shares of the session.
 
     MA_20(shares restated to the session's basis)
 
     Source: common practice.
     """
-    return window_mean(volume, 20) / cum_factor
+    return window_mean(volume, 20) / cum_volume_factor
 
 
 @feature(rows=60, unit="standard deviations")

@@ -26,9 +26,9 @@ def _traded_shares(dollar_volume: Array, raw_close: Array, stale: Array) -> Arra
     return mean_traded_value(dollar_volume, stale, 20) / price
 
 
-def _today(shares: Array, cum_factor: Array, offset: Array) -> Array:
+def _today(shares: Array, cum_volume_factor: Array, offset: Array) -> Array:
     """Return a balance in shares of the row's last bar."""
-    return restated(shares, cum_factor, offset, shares=True, limit=OLDEST)
+    return restated(shares, cum_volume_factor, offset, shares=True, limit=OLDEST)
 
 
 def _imbalance(long: Array, short: Array) -> Array:
@@ -89,7 +89,7 @@ def margin_long_adv(
     margin_long: Array,
     margin_lag: Array,
     margin_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -100,7 +100,7 @@ def margin_long_adv(
 
     Source: common practice.
     """
-    long = _today(margin_long, cum_factor, margin_age + margin_lag)
+    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
     return long / _traded_shares(dollar_volume, raw_close, stale)
 
 
@@ -109,7 +109,7 @@ def margin_short_adv(
     margin_short: Array,
     margin_lag: Array,
     margin_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -120,7 +120,7 @@ def margin_short_adv(
 
     Source: common practice.
     """
-    short = _today(margin_short, cum_factor, margin_age + margin_lag)
+    short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
     return short / _traded_shares(dollar_volume, raw_close, stale)
 
 
@@ -142,7 +142,7 @@ def margin_long_chg_1w(
     margin_lag: Array,
     margin_age: Array,
     margin_is_week_end: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
 ) -> Array:
     """Growth of what is bought on margin in a week, splits taken out.
 
@@ -151,7 +151,7 @@ def margin_long_chg_1w(
     Source: common practice.
     """
     # In shares of the market's first day a split between two balances does not show.
-    long = _today(margin_long, cum_factor, margin_age + margin_lag) * cum_factor
+    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag) * cum_volume_factor
     before = _week_before(long, margin_age, margin_is_week_end)
     return np.log((long + LOT) / (before + LOT))
 
@@ -180,7 +180,7 @@ def margin_long_z_52w(
     margin_lag: Array,
     margin_age: Array,
     margin_is_week_end: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -189,7 +189,7 @@ def margin_long_z_52w(
 
     Source: common practice.
     """
-    long = _today(margin_long, cum_factor, margin_age + margin_lag)
+    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
     days = long / _traded_shares(dollar_volume, raw_close, stale)
     return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
 
@@ -200,7 +200,7 @@ def margin_short_z_52w(
     margin_lag: Array,
     margin_age: Array,
     margin_is_week_end: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -209,7 +209,7 @@ def margin_short_z_52w(
 
     Source: common practice.
     """
-    short = _today(margin_short, cum_factor, margin_age + margin_lag)
+    short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
     days = short / _traded_shares(dollar_volume, raw_close, stale)
     return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
 

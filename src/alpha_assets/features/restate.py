@@ -18,7 +18,8 @@ def restated(
 
     Args:
         value: number of shares, or money a share, of the day that it describes.
-        cum_factor: product of the factors known at each row.
+        cum_factor: product of the factors known at each row: for numbers of shares of those
+            that change it (`cum_volume_factor`), for money a share of all.
         offset: sessions from that day to the row; the day's bar stands in the row after it.
         shares: True for numbers of shares (a 1-to-2 split doubles them), False for money a
             share (it halves them).

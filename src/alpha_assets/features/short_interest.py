@@ -30,7 +30,7 @@ def short_interest_days(
     short_interest_shares_short: Array,
     short_interest_lag: Array,
     short_interest_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -43,7 +43,7 @@ def short_interest_days(
     """
     shares = restated(
         short_interest_shares_short,
-        cum_factor,
+        cum_volume_factor,
         short_interest_age + short_interest_lag,
         shares=True,
         limit=OLDEST,
@@ -57,7 +57,7 @@ def short_interest_chg(
     short_interest_shares_short: Array,
     short_interest_lag: Array,
     short_interest_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
 ) -> Array:
     """Growth of the open short positions since the report before, splits taken out.
 
@@ -66,9 +66,9 @@ def short_interest_chg(
     Source: Boehmer, Huszár & Jordan (2010), J. Financ. Econ. 96.
     """
     shares = fresh(short_interest_shares_short, short_interest_age)
-    today = restated(shares, cum_factor, short_interest_lag, shares=True, limit=OLDEST)
+    today = restated(shares, cum_volume_factor, short_interest_lag, shares=True, limit=OLDEST)
     # In shares of the market's first day a split between two reports does not show.
-    last, before = _last_two(today * cum_factor, TWO_REPORTS)
+    last, before = _last_two(today * cum_volume_factor, TWO_REPORTS)
     return np.log((last + LOT) / (before + LOT))
 
 

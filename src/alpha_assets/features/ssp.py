@@ -62,7 +62,7 @@ def ssp_to_adv(
     short_positions_shares: Array,
     short_positions_lag: Array,
     short_positions_age: Array,
-    cum_factor: Array,
+    cum_volume_factor: Array,
     dollar_volume: Array,
     raw_close: Array,
     stale: Array,
@@ -74,7 +74,10 @@ def ssp_to_adv(
     Source: common practice.
     """
     shares = restated(
-        short_positions_shares, cum_factor, short_positions_age + short_positions_lag, shares=True
+        short_positions_shares,
+        cum_volume_factor,
+        short_positions_age + short_positions_lag,
+        shares=True,
     )
     traded = mean_traded_value(dollar_volume, stale, 20) / np.where(
         raw_close > 0, raw_close, np.nan

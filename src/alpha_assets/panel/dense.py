@@ -4,6 +4,7 @@ Shape letters: D decision sessions, N symbols.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -56,3 +57,51 @@ def dense(
         value_DN.ravel()[cell] = frame[name].cast(pl.Float64).to_numpy()[inside]
         arrays[name] = value_DN
     return arrays
+
+
+class Late(NamedTuple):
+    """A factor that a row learned of an earlier ex-session, on dense axes.
+
+    Attributes:
+        column: of the symbol.
+        row: that learned it: what ends there or later uses it as if it stood on its session.
+        since: first row with the ex-session's bar or a later one; rows from here to `row` stand
+            as they were, and are restated for what ends at `row` or later.
+        ratio: what their product of price factors is multiplied by.
+        volume_ratio: the same of volume factors.
+    """
+
+    column: int
+    row: int
+    since: int
+    ratio: float
+    volume_ratio: float
+
+
+def late_factors(
+    panel: pl.DataFrame,
+    row_R: NDArray[np.int64],
+    column_R: NDArray[np.int64],
+    sessions: NDArray[np.datetime64],
+) -> tuple[Late, ...]:
+    """Return the factors that rows of the panel learned late, in the order of columns and rows.
+
+    Args:
+        panel: with `late_factors`; without, nothing was late.
+        row_R: place of each panel row's session; rows outside the axes are below 0.
+        column_R: place of its symbol.
+        sessions: of the first axis.
+    """
+    if "late_factors" not in panel.columns or panel["late_factors"].null_count() == panel.height:
+        return ()
+    told = panel["late_factors"].is_not_null().arg_true().to_numpy()
+    found = []
+    for place, entries in zip(told, panel["late_factors"][told].to_list(), strict=True):
+        row, column = int(row_R[place]), int(column_R[place])
+        if row < 0 or column < 0:
+            continue
+        for entry in entries:
+            since = int(np.searchsorted(sessions, np.datetime64(entry["session"]), side="right"))
+            if since < row:
+                found.append(Late(column, row, since, entry["ratio"], entry["volume_ratio"]))
+    return tuple(sorted(found))

@@ -133,6 +133,18 @@ def _births_of(symbol: str, rows: Iterable[dict[str, object]]) -> list[Birth]:
     return found
 
 
+def by_life(panel: pl.DataFrame) -> pl.DataFrame:
+    """Return panel rows with each life under a symbol of its own; the order stays.
+
+    Without the column `life`, or without a second one, the rows themselves.
+    """
+    if "life" not in panel.columns or not (panel["life"] > 0).any():
+        return panel
+    symbol, life = pl.col("symbol").cast(pl.String), pl.col("life")
+    key = pl.concat_str(symbol, pl.lit(MARK), life.cast(pl.String).str.zfill(3))
+    return panel.with_columns(pl.when(life > 0).then(key).otherwise(symbol).alias("symbol"))
+
+
 def lives_on(of: Births, symbols: pl.Series, dates: pl.Series) -> pl.Series:
     """Return in which life each symbol was on each date; null between two of them.
 

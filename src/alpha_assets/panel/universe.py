@@ -3,7 +3,7 @@
 Shape letters: D decision sessions, N symbols, C cells, W sessions of a window.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Literal
 
@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.panel.bars import codes
-from alpha_assets.panel.dense import dense
+from alpha_assets.panel.dense import Late, dense, late_factors
+from alpha_assets.panel.lives import by_life
 from alpha_assets.panel.schema import KEYS, MAX_STALE
 from alpha_assets.spec import Spec
 
@@ -137,7 +138,8 @@ def _trades_enough(
     sessions: NDArray[np.datetime64] | None,
 ) -> Mask:
     """Return which of `members` pass the rules on traded value and price."""
-    past = panel.filter(pl.col("session") <= members["session"].max())
+    past = by_life(panel.filter(pl.col("session") <= members["session"].max()))
+    members = by_life(members)
     if sessions is None:
         sessions = past["session"].unique().sort().to_numpy()
     symbols = members["symbol"].unique().sort().to_list()
@@ -151,7 +153,9 @@ def _trades_enough(
         traded_DN = np.where(np.isnan(traded_DN), computed_DN, traded_DN)
         passes_DN &= median_at_least(traded_DN, spec.min_dollar_volume, spec.dollar_volume_window)
     if spec.min_price is not None:
-        passes_DN &= last_price(value["close"], value["cum_factor"]) >= spec.min_price
+        place = np.searchsorted(sessions, past["session"].to_numpy())
+        late = late_factors(past, place, codes(past["symbol"], pl.Series(symbols)), sessions)
+        passes_DN &= last_price(value["close"], value["cum_factor"], late=late) >= spec.min_price
     d = np.searchsorted(sessions, members["session"].to_numpy())
     if not (sessions[np.minimum(d, len(sessions) - 1)] == members["session"].to_numpy()).all():
         raise BadInput("the panel has rows on dates that are none of the market's sessions")
@@ -183,10 +187,13 @@ def median_at_least(x_DN: Array, limit: float, n: int) -> Mask:
     return out_DN
 
 
-def last_price(close_DN: Array, cum_factor_DN: Array, limit: int = MAX_STALE) -> Array:
+def last_price(
+    close_DN: Array, cum_factor_DN: Array, limit: int = MAX_STALE, *, late: Sequence[Late] = ()
+) -> Array:
     """Return the last close as it would be quoted now, at most `limit` sessions old; or NaN.
 
-    A split since then moves it: close · cum_factor now / cum_factor then.
+    A split since then moves it: close · cum_factor now / cum_factor then.  One of before that
+    was learned since does not: the close already lies on its level.
     """
     n_sessions, n_symbols = close_DN.shape
     row_D1 = np.arange(n_sessions)[:, None]
@@ -195,7 +202,11 @@ def last_price(close_DN: Array, cum_factor_DN: Array, limit: int = MAX_STALE) ->
     is_there_DN = (last_DN >= 0) & (row_D1 - last_DN <= limit)
     last_DN[~is_there_DN] = 0
     at = (last_DN, np.arange(n_symbols))
-    price_DN = close_DN[at] * (cum_factor_DN / cum_factor_DN[at])
+    then_DN = cum_factor_DN[at]
+    for column, row, since, ratio, _ in late:
+        was = last_DN[row:, column]
+        then_DN[row:, column] *= np.where((was >= since) & (was < row), ratio, 1.0)
+    price_DN = close_DN[at] * (cum_factor_DN / then_DN)
     return np.where(is_there_DN, price_DN, np.nan)
 
 
