@@ -5,7 +5,7 @@ delivered under one name.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,10 @@ def raw() -> dict[str, pl.DataFrame]:
     return raw_rows(SPEC)
 
 
+def instant(day: date, at: time) -> datetime:
+    return datetime.combine(day, at, TOKYO.zone).astimezone(UTC)
+
+
 def built(raw: Raw) -> pl.DataFrame:
     return build_panel(raw, TOKYO, SPEC.first, LAST, side=joins_of({n: FEEDS[n] for n in raw}))
 
@@ -76,10 +80,10 @@ def told(raw: dict[str, pl.DataFrame]) -> Told:
     )
     symbol, ex_date = bars.filter(split).sort("event_date").select("symbol", "event_date").row(0)
     learned = as_date(SESSIONS[int(np.searchsorted(SESSIONS, np.datetime64(ex_date))) + 16])
-    evening = datetime.combine(learned, time(7), TOKYO.zone)
+    evening = instant(learned, time(7))
     here = (pl.col("symbol") == symbol) & (pl.col("event_date") == ex_date)
     correction = bars.filter(here).with_columns(
-        revision=pl.lit(1, pl.Int16), available_at=pl.lit(evening).dt.convert_time_zone("UTC")
+        revision=pl.lit(1, pl.Int16), available_at=pl.lit(evening)
     )
     unknown = pl.when(here).then(None).otherwise("adjustment_factor").alias("adjustment_factor")
     without = bars.with_columns(unknown)
@@ -121,11 +125,11 @@ def test_what_pools_symbols_stays_as_first_computed(told: Told) -> None:
 def test_a_span_made_alone_has_the_same_bits(raw: dict[str, pl.DataFrame], told: Told) -> None:
     bars = raw["daily_bars"]
     here = (pl.col("symbol") == told.symbol) & (pl.col("adjustment_factor") != 1.0)
-    evening = datetime.combine(told.learned, time(7), TOKYO.zone)
+    evening = instant(told.learned, time(7))
     late = bars.filter(here & (pl.col("event_date") >= FIRST)).with_columns(
         adjustment_factor=pl.col("adjustment_factor") * 0.9,
         revision=pl.lit(9, pl.Int16),
-        available_at=pl.lit(evening).dt.convert_time_zone("UTC"),
+        available_at=pl.lit(evening),
     )
     panel = build_panel(
         {"daily_bars": pl.concat([bars, late]), "listings": raw["listings"]},
@@ -149,7 +153,7 @@ def test_two_lives_of_one_symbol_are_two_symbols(raw: dict[str, pl.DataFrame], g
         raw["daily_bars"].filter(pl.col("event_date") == SPEC.first)["symbol"].unique()
     )
     old, new = symbols[2], symbols[5]
-    midnight = datetime.combine(end + timedelta(days=1), time(0), TOKYO.zone)
+    midnight = instant(end + timedelta(days=1), time(0))
 
     def renamed(name: str) -> dict[str, pl.DataFrame]:
         """Return the market in which the other one is called `name`."""
@@ -172,15 +176,13 @@ def test_two_lives_of_one_symbol_are_two_symbols(raw: dict[str, pl.DataFrame], g
             event_date=pl.lit(end),
             end=pl.lit(end),
             exit=pl.lit("delisted"),
-            available_at=pl.lit(midnight - timedelta(hours=1)).dt.convert_time_zone("UTC"),
+            available_at=pl.lit(midnight - timedelta(hours=1)),
         )
         came = event.with_columns(
             event_date=pl.lit(start),
             start=pl.lit(start),
             symbol=pl.lit(name),
-            available_at=pl.lit(datetime.combine(start, time(0), TOKYO.zone)).dt.convert_time_zone(
-                "UTC"
-            ),
+            available_at=pl.lit(instant(start, time(0))),
         )
         events = [world["listings"], left, came]
         world["listings"] = pl.concat([e.select(listed.columns) for e in events])
