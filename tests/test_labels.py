@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import norm, rankdata
-from tests.panel.market import SESSIONS, TOKYO, bar, bars, day, evening, random_market
+from tests.panel.market import (
+    SESSIONS,
+    TOKYO,
+    bar,
+    bars,
+    day,
+    evening,
+    listing,
+    listings,
+    random_market,
+)
 
 from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.labels import LabelSpec, forward_returns, known_at, transform
@@ -106,6 +116,26 @@ def test_a_restated_level_is_no_correction() -> None:
     found = forward_returns(frame, TOKYO, (1,), "open", day(0), day(1))
     # Session 1 was 50 on the halved level: 100 on the first one.
     assert found["label"].to_list() == [0.0, 60 / (100 * 0.5) - 1]
+
+
+def test_no_label_reaches_from_one_life_of_a_symbol_into_the_other() -> None:
+    # The old company ends on session 2 at 100, the new one starts on session 4 at 7.
+    rows = [bar("A", n, 100.0) for n in (0, 1, 2)] + [bar("A", n, 7.0) for n in (4, 5, 6)]
+    rows.append(bar("A", 3, 50.0))  # between the two: of neither
+    rows[4] = bar("A", 5, 3.5, adjustment_factor=0.5)
+    events = [listing("A", 0), listing("A", 2, "delisted"), listing("A", 4)]
+
+    found = returns(rows, 2, listings=listings(events))
+    assert found == {
+        day(0): 0.0,
+        **dict.fromkeys((day(1), day(2))),
+        day(4): 7.0 / 3.5 - 1,
+        **dict.fromkeys((day(5), day(6))),
+    }
+    # Who trains before the new start was known could not tell them apart.
+    events[2] = listing("A", 4, available_at=evening(7))
+    early = returns(rows, 2, listings=listings(events), known_by=day(6))
+    assert early[day(2)] == 7.0 / 100.0 - 1
 
 
 def test_a_bar_that_was_late_does_not_exist_for_who_trains_before_it_came() -> None:

@@ -17,6 +17,7 @@ from scipy.special import ndtri
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
+from alpha_assets.panel.lives import births, judged_by_life, plain_symbol
 from alpha_assets.panel.revised import LEVEL, bar_revisions
 from alpha_assets.ranks import average_rank
 from alpha_assets.spec import Spec
@@ -86,6 +87,7 @@ def forward_returns(
     last: date,
     *,
     known_by: date | None = None,
+    listings: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> pl.DataFrame:
     """Return what a position entered at D and left h sessions later would have earned.
 
@@ -102,6 +104,8 @@ def forward_returns(
         known_by: only rows effective by this session exist: who trains at M0 passes M0, so that
             a bar or a correction that arrives later cannot change what was trained.
             None: all the rows given, which is what evaluation reads.
+        listings: raw events, from which two lives of one symbol are known; a position does not
+            reach from one into the other.
 
     Returns:
         `session`, `symbol`, `horizon`, `label` (a fraction, null if the price of D + h is
@@ -122,6 +126,7 @@ def forward_returns(
         until = int(calendar.index_of(known_by))
     start = int(calendar.index_of(sessions[0]))
     reach = range(start, start + len(sessions) + wanted[-1])
+    bars = judged_by_life(bars, births(listings, calendar, until))
     price_DN, factor_DN, symbols = _grids(bars, calendar, until, reach, entry)
 
     n = len(sessions)
@@ -144,7 +149,7 @@ def forward_returns(
             "label": pl.Series(label_DNH[at_R, symbol_R].ravel()).fill_nan(None),
         },
         schema=LABEL_SCHEMA,
-    )
+    ).with_columns(plain_symbol(pl.col("symbol")))
 
 
 def transform(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 import pytest
 from tests.features.conftest import apply_factor, make_panel, random_bars
@@ -75,13 +74,22 @@ class Told(NamedTuple):
 def told(raw: dict[str, pl.DataFrame]) -> Told:
     """The features where a split is told 15 sessions late, at once, and never."""
     bars = raw["daily_bars"]
-    split = (pl.col("adjustment_factor") != 1.0) & pl.col("event_date").is_between(
-        as_date(SESSIONS[300]), as_date(SESSIONS[318])
+    ex_date, factor = as_date(SESSIONS[310]), pl.col("adjustment_factor")
+    near = pl.col("event_date").is_between(as_date(SESSIONS[290]), LAST)
+    whole = pl.len() == 40 + len(SESSIONS[330:])
+    quiet = (
+        bars.filter(near)
+        .group_by("symbol")
+        .agg(((factor.fill_null(1.0) == 1.0).all() & whole).alias("is_quiet"))
     )
-    symbol, ex_date = bars.filter(split).sort("event_date").select("symbol", "event_date").row(0)
-    learned = as_date(SESSIONS[int(np.searchsorted(SESSIONS, np.datetime64(ex_date))) + 16])
+    symbol = quiet.filter("is_quiet")["symbol"].min()
+    on = pl.col("symbol") == symbol
+    here = on & (pl.col("event_date") == ex_date)
+    bars = bars.with_columns(
+        pl.when(here).then(0.5).otherwise(factor).alias(factor.meta.output_name())
+    )
+    learned = as_date(SESSIONS[326])
     evening = instant(learned, time(7))
-    here = (pl.col("symbol") == symbol) & (pl.col("event_date") == ex_date)
     correction = bars.filter(here).with_columns(
         revision=pl.lit(1, pl.Int16), available_at=pl.lit(evening)
     )
@@ -103,7 +111,7 @@ def test_from_the_session_that_learns_it_on_a_factor_stands_where_it_belongs(tol
     assert differing(one, other) == []
     # And it matters: without it these windows hold a fall of a half.
     missed = differing(one, told.never.filter(since).select(names))
-    assert {"ret_20", "mom_12_1", "vol_yz_20", "volume_z_20", "sec_rel_ret_20"} <= set(missed)
+    assert {"ret_20", "mom_12_1", "vol_yz_20", "volume_z_20"} <= set(missed)
 
 
 def test_before_it_is_learned_a_factor_changes_nothing(told: Told) -> None:
@@ -124,7 +132,7 @@ def test_what_pools_symbols_stays_as_first_computed(told: Told) -> None:
 
 def test_a_span_made_alone_has_the_same_bits(raw: dict[str, pl.DataFrame], told: Told) -> None:
     bars = raw["daily_bars"]
-    here = (pl.col("symbol") == told.symbol) & (pl.col("adjustment_factor") != 1.0)
+    here = (pl.col("symbol") == told.symbol) & (pl.col("event_date").dt.day() == 8)
     evening = instant(told.learned, time(7))
     late = bars.filter(here & (pl.col("event_date") >= FIRST)).with_columns(
         adjustment_factor=pl.col("adjustment_factor") * 0.9,

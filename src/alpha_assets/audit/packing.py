@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -34,8 +34,10 @@ def plain(value: Any, zone: ZoneInfo) -> Any:  # noqa: ANN401 -- any cell
         return value.astimezone(zone).isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, pl.Series):
+    if isinstance(value, pl.Series | list):
         return [plain(item, zone) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item, zone) for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
@@ -55,6 +57,15 @@ def _column(name: str, values: list[Any], dtype: DataType) -> pl.Series:
         values = [None if value is None else _utc(value) for value in values]
     elif dtype in (pl.Float32, pl.Float64):
         values = [float(value) if isinstance(value, str) else value for value in values]
+    elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        entries = [entry for entry in values if entry is not None]
+        flat = pl.DataFrame([item for entry in entries for item in entry]).to_dict(as_series=False)
+        fields = [
+            _column(f.name, flat.get(f.name, []), cast("DataType", f.dtype))
+            for f in dtype.inner.fields
+        ]
+        rows = iter(pl.DataFrame(fields).to_dicts())
+        values = [None if entry is None else [next(rows) for _ in entry] for entry in values]
     return pl.Series(name, values, dtype=dtype)
 
 

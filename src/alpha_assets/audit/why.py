@@ -25,11 +25,13 @@ from alpha_assets.features.inputs import (
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
+    VERSION_COLUMNS,
     Input,
     joined,
 )
 from alpha_assets.features.wide import Across
 from alpha_assets.feeds.flows import SPLICED
+from alpha_assets.panel.lives import MARK
 from alpha_assets.road.command import run_again
 from alpha_assets.road.deciding import MonthModel, month_model, scoring_data
 from alpha_assets.road.frames import series_of, series_start, sessions_back
@@ -117,7 +119,7 @@ def columns_of(features: Iterable[Feature], inputs: Mapping[str, Input]) -> list
     """Return the panel columns that features are made of."""
     names = [name for item in features for name in _behind(item.inputs, inputs)]
     leaves = [column for name in names for column in inputs[name].columns]
-    base = (*KEYS, *SECTION_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+    base = (*KEYS, *SECTION_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *VERSION_COLUMNS)
     return list(dict.fromkeys((*base, *leaves)))
 
 
@@ -313,7 +315,8 @@ def _section(road: Road, model: MonthModel, day: date) -> dict[str, Any]:
     decided = road.market.calendar.between(day, day)
     first = sessions_back(road.market.calendar, day, steps - 1)
     section = road.section.read(month_of(first), month_of(day)).collect()
-    panel = road.panel.read(month_of(first), month_of(day), columns=[*KEYS, "stale"]).collect()
+    columns = [*KEYS, "stale", "life"]
+    panel = road.panel.read(month_of(first), month_of(day), columns=columns).collect()
     data = scoring_data(road, model.checkpoint, section, panel, decided)
     batch, symbols = data.cross_section(decided[0], steps)
     arrays = {}
@@ -324,7 +327,7 @@ def _section(road: Road, model: MonthModel, day: date) -> dict[str, Any]:
             stored = tensor.transpose(1, 2) if item.name in TIME_MAJOR else tensor
             arrays[item.name] = packed_array(stored.cpu().numpy())
     return {
-        "symbols": list(symbols),
+        "symbols": [symbol.partition(MARK)[0] for symbol in symbols],
         "columns": list(card.features),
         "market_columns": list(card.market_features),
         "device": str(road.device),

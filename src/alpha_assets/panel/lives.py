@@ -145,6 +145,39 @@ def by_life(panel: pl.DataFrame) -> pl.DataFrame:
     return panel.with_columns(pl.when(life > 0).then(key).otherwise(symbol).alias("symbol"))
 
 
+def rows_by_life(rows: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of a table under the symbols of the lives that the panel's rows are of.
+
+    Args:
+        rows: `session`, `symbol` and whatever else.
+        panel: `session`, `symbol`, `life` of the same sessions.
+    """
+    later = panel.filter(pl.col("life") > 0).select("session", "symbol", "life")
+    if later.is_empty():
+        return rows
+    placed = rows.join(later, on=["session", "symbol"], how="left", maintain_order="left")
+    return by_life(placed.with_columns(pl.col("life").fill_null(0))).drop("life")
+
+
+def judged_by_life(bars: Frame, of: Births) -> Frame:
+    """Return bars under the symbol of the life that their sessions lie in; none between two.
+
+    Args:
+        bars: raw rows of `daily_bars`.
+        of: what `births` returns, as known to who judges.
+    """
+    for birth in of:
+        symbol, day = pl.col("symbol"), pl.col("event_date")
+        mine = (symbol == birth.symbol) & (day > birth.ended) & (day < birth.start)
+        bars = bars.filter(~mine)
+    for birth in of[::-1]:  # the last one first: who was renamed is not asked again
+        symbol, day = pl.col("symbol"), pl.col("event_date")
+        mine = (symbol == birth.symbol) & (day >= birth.start)
+        name = pl.when(mine).then(pl.lit(birth.key)).otherwise(symbol)
+        bars = bars.with_columns(name.alias("symbol"))
+    return bars
+
+
 def lives_on(of: Births, symbols: pl.Series, dates: pl.Series) -> pl.Series:
     """Return in which life each symbol was on each date; null between two of them.
 
@@ -234,11 +267,7 @@ def side_by_life(rows: Frame, of: Births, calendar: Calendar) -> Frame:
         mine = (pl.col("symbol") == birth.symbol) & (
             pl.col("available_at") >= end_of_day(birth.ended, calendar)
         )
-        parts.append(
-            lazy.filter(mine).with_columns(
-                pl.lit(birth.key).cast(lazy.collect_schema()["symbol"]).alias("symbol")
-            )
-        )
+        parts.append(lazy.filter(mine).with_columns(pl.lit(birth.key).alias("symbol")))
     return pl.concat(parts)
 
 

@@ -17,6 +17,7 @@ from alpha_assets.backtest import (
 from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.road import learning, stages
 from alpha_assets.road.command import run_again
 from alpha_assets.road.frames import (
@@ -82,16 +83,17 @@ def scoring_data(
         road: whose calendar and device are used.
         checkpoint: of the month.
         section: cross-section rows of the sessions and the `sequence` - 1 before them.
-        panel: `session`, `symbol`, `stale` of the same sessions.
+        panel: `session`, `symbol`, `stale`, `life` of the same sessions.
         decided: sessions, sorted.
     """
     card = checkpoint.card
     steps = card.learner.training.sequence
     start = sessions_back(road.market.calendar, decided[0], steps - 1)
     within = pl.col("session").is_between(start, as_date(decided[-1]))
-    section = section.filter(within)
+    panel = panel.filter(within)
+    section = rows_by_life(section.filter(within), panel)
     axes = prediction_axes(card, section, road.market.calendar.between(start, decided[-1]))
-    tradable = tradable_rows(panel.filter(within))
+    tradable = tradable_rows(by_life(panel))
     return Dataset.build(section, axes, tradable=tradable, device=road.device)
 
 
@@ -145,7 +147,7 @@ def _score_stored(road: Road, checkpoint: Checkpoint, month: str) -> pl.DataFram
     decided = sessions[np.isin(sessions, known.to_numpy().astype("datetime64[D]"))]
     if not len(decided):
         return pl.DataFrame(schema=PREDICTIONS)
-    stale = panel.select("session", "symbol", "stale").collect()
+    stale = panel.select("session", "symbol", "stale", "life").collect()
     return scores(road, checkpoint, section, stale, decided)
 
 

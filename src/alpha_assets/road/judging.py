@@ -30,7 +30,7 @@ from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
 from alpha_assets.road.command import run_again
 from alpha_assets.road.coverage import coverage, reasons_off
 from alpha_assets.road.frames import span_of
-from alpha_assets.road.learning import SKIPPED
+from alpha_assets.road.learning import SKIPPED, stored_listings
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
 from alpha_assets.spec import digest
 
@@ -186,7 +186,13 @@ def evaluation_inputs(
     spec = road.the_recipe.spec
     horizons = sorted({*DECAY_HORIZONS, *spec.label.horizons})
     labels = forward_returns(
-        road.raw["daily_bars"].read(), road.market.calendar, horizons, spec.label.entry, first, last
+        road.raw["daily_bars"].read(),
+        road.market.calendar,
+        horizons,
+        spec.label.entry,
+        first,
+        last,
+        listings=stored_listings(road),
     )
     panel = (
         road.panel.read(months[0], months[-1])

@@ -27,6 +27,7 @@ from alpha_assets.labels import (
     forward_returns,
     transform,
 )
+from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.panel.schema import KEYS
 from alpha_assets.ranks import MIN_PAIRS
 from alpha_assets.road.command import run_again
@@ -112,8 +113,21 @@ def labels_between(road: Road, first: date, last: date, known_by: date | None) -
         .filter(pl.col("event_date").is_between(first, end))
     )
     return forward_returns(
-        bars, calendar, spec.horizons, spec.entry, first, last, known_by=known_by
+        bars,
+        calendar,
+        spec.horizons,
+        spec.entry,
+        first,
+        last,
+        known_by=known_by,
+        listings=stored_listings(road),
     )
+
+
+def stored_listings(road: Road) -> pl.LazyFrame | None:
+    """Return all stored events of `listings`; None where the market has none."""
+    table = road.raw.get("listings")
+    return table.read() if table is not None and table.months() else None
 
 
 def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
@@ -307,9 +321,10 @@ def training_data(road: Road, split: Split) -> Dataset:
     panel = (
         road.panel.read(first_month, last_month)
         .filter(within)
-        .select("session", "symbol", "stale")
+        .select("session", "symbol", "stale", "life")
         .collect()
     )
+    section = rows_by_life(section, panel)
     columns = learnable_columns(
         section,
         split.train,
@@ -335,9 +350,9 @@ def training_data(road: Road, split: Split) -> Dataset:
     return Dataset.build(
         section,
         axes,
-        tradable=tradable_rows(panel),
-        labels=labels,
-        transform=target_transform(recipe.spec.label, label_volatility(road, split, axes)),
+        tradable=tradable_rows(by_life(panel)),
+        labels=rows_by_life(labels, panel),
+        transform=target_transform(recipe.spec.label, label_volatility(road, split, axes, panel)),
         device=road.device,
         dtype=recipe.spec.training.resident_dtype,
     )
@@ -387,7 +402,7 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
             )
 
 
-def label_volatility(road: Road, split: Split, axes: Axes) -> Array | None:
+def label_volatility(road: Road, split: Split, axes: Axes, panel: pl.DataFrame) -> Array | None:
     """Return the volatility that `vol_scaled` divides by, [D, N] on the axes; else None.
 
     The standard deviation of a session's log return over the last sessions, as known at D:
@@ -397,8 +412,9 @@ def label_volatility(road: Road, split: Split, axes: Axes) -> Array | None:
         return None
     a_year = f"vol_c2c_{VOLATILITY_SESSIONS}"
     first, last = window_months(road, split)
-    rows = road.features.read(first, last, columns=[*KEYS, a_year])
-    return np.asarray(on_axes(rows.collect(), a_year, axes) / math.sqrt(SESSIONS_PER_YEAR))
+    rows = road.features.read(first, last, columns=[*KEYS, a_year]).collect()
+    of_axes = on_axes(rows_by_life(rows, panel), a_year, axes)
+    return np.asarray(of_axes / math.sqrt(SESSIONS_PER_YEAR))
 
 
 def target_transform(spec: LabelSpec, volatility_DN: Array | None = None) -> TargetTransform:

@@ -24,6 +24,7 @@ from alpha_assets.feeds.jquants import API_HOST, JQuantsSource, JQuantsSpec
 from alpha_assets.feeds.own import OwnFeedSpec, check_name
 from alpha_assets.feeds.sim import SimSource, SimSpec
 from alpha_assets.panel.joins import JOINS, Join, joins_of
+from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec, check_universe
 from alpha_assets.road.pipelines import named_file
 from alpha_assets.road.ways import way_on
@@ -281,7 +282,7 @@ class Market:
             {name: setting.model_dump(mode="json") for name, setting in spec.feeds.items()},
             self.price_level,
             spec.max_stale,
-            [join.panel_columns for join in self.joins],
+            [*PANEL_SCHEMA, *(join.panel_columns for join in self.joins)],
             [feature.name for feature in self.choice],
         )
 

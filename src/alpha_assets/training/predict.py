@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alpha_assets.calendar import as_date
 from alpha_assets.dataset import Axes, Batch, Dataset, symbol_axis
 from alpha_assets.errors import DegenerateModel, StaleOutput
+from alpha_assets.panel.lives import plain_symbol
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
 
@@ -87,6 +88,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
         },
         schema=SCHEMA,
     )
+    frame = frame.with_columns(plain_symbol(pl.col("symbol")))  # of a life, its symbol
     return frame.sort("session", "symbol", "horizon")
 
 
