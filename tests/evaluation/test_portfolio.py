@@ -63,6 +63,17 @@ def test_sharpe_error_annualises_like_the_ratio(returns: np.ndarray) -> None:
     )
 
 
+def test_the_headline_error_allows_for_correlated_returns(returns: np.ndarray) -> None:
+    leaning = returns.copy()
+    leaning[1:] += 0.5 * returns[:-1]
+    found: Any = performance(leaning, dates(600), sessions_per_year=YEAR, hac_lag=5)
+    # An average of two neighbours with weights 1 and 1/2: autocorrelation 0.4, variance of the
+    # mean (1 + 2 * 0.4) times that of independent returns.
+    assert found["sharpe_se"] / found["sharpe_se_mertens"] == pytest.approx(1.8**0.5, rel=0.12)
+    low, high = (found["sharpe"] + s * 1.959964 * found["sharpe_se"] for s in (-1, 1))
+    assert (found["sharpe_low"], found["sharpe_high"]) == pytest.approx((low, high))
+
+
 def test_fall_by_hand_with_its_dates() -> None:
     # wealth 1.10 0.99 0.88 0.968 1.2: the peak is the first session, the trough the third
     r = np.array([0.10, -0.10, 0.88 / 0.99 - 1, 0.1, 1.2 / 0.968 - 1])

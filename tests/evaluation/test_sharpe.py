@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
 from alpha_assets.evaluation.sharpe import (
@@ -13,6 +14,7 @@ from alpha_assets.evaluation.sharpe import (
     moments,
     probabilistic_sharpe,
     sharpe_error,
+    sharpe_error_cautious,
     sharpe_error_hac,
     sharpe_error_lo,
     sharpe_ratio,
@@ -80,6 +82,45 @@ def test_momentum_in_returns_widens_the_error() -> None:
     e = np.random.default_rng(2).normal(0, 0.01, 2_001)
     smooth = (e[1:] + e[:-1]) / 2 + 0.0005
     assert sharpe_error_hac(smooth, 5) > 1.25 * sharpe_error_hac(smooth, 0)
+
+
+def test_the_error_for_correlated_returns_is_that_of_a_second_library() -> None:
+    x = np.random.default_rng(5).standard_t(5, 400) * 0.01 + 0.0005
+    x[1:] += 0.3 * x[:-1]
+    sharpe = sharpe_ratio(x)
+    z = (x - x.mean()) / x.std()
+    influence = z - sharpe / 2 * (z**2 - 1)
+    fitted = sm.OLS(influence, np.ones(400)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": 6, "use_correction": False}
+    )
+    assert sharpe_error_hac(x, 6) == pytest.approx(float(fitted.bse[0]), rel=3e-3)
+
+
+def correlated(rho: float, n_worlds: int) -> np.ndarray:
+    """Worlds of two years of normal returns with mean 0.05 and standard deviation 1."""
+    shocks = np.random.default_rng(6).standard_normal((n_worlds, 504))
+    x = shocks.copy()
+    for t in range(1, 504):
+        x[:, t] = rho * x[:, t - 1] + math.sqrt(1 - rho**2) * shocks[:, t]
+    return x + 0.05
+
+
+@pytest.mark.parametrize(("rho", "least"), [(0.0, 0.93), (0.2, 0.92), (0.4, 0.90)])
+def test_the_cautious_error_covers_where_returns_lean_on_their_neighbours(
+    rho: float, least: float
+) -> None:
+    held = {"cautious": 0, "Mertens": 0}
+    worlds = correlated(rho, 500)
+    for x in worlds:
+        sharpe = sharpe_ratio(x)
+        plain = sharpe_error(sharpe, 504, *moments(x))
+        error = sharpe_error_cautious(x, 5)
+        assert error >= plain
+        held["cautious"] += abs(sharpe - 0.05) < 1.96 * error
+        held["Mertens"] += abs(sharpe - 0.05) < 1.96 * plain
+    assert least < held["cautious"] / 500 < 0.98
+    if rho == 0.2:
+        assert held["Mertens"] / 500 < 0.91  # too small, and by how much
 
 
 def test_error_matches_the_spread_of_simulated_ratios() -> None:

@@ -8,12 +8,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from alpha_assets.evaluation.sharpe import (
     min_track_record,
     moments,
-    probabilistic_sharpe,
     sharpe_error,
+    sharpe_error_cautious,
     sharpe_error_hac,
     sharpe_error_lo,
     sharpe_ratio,
@@ -26,7 +27,8 @@ Z_95 = 1.959963984540054
 MIN_TAIL = {"95": 20, "99": 100}  # sessions; with fewer the tail holds less than one of them
 FIGURES = (
     *("total_return", "annual_return", "volatility"),
-    *("sharpe", "sharpe_se", "sharpe_low", "sharpe_high", "sharpe_se_lo", "sharpe_se_hac"),
+    *("sharpe", "sharpe_se", "sharpe_low", "sharpe_high"),
+    *("sharpe_se_mertens", "sharpe_se_lo", "sharpe_se_hac"),
     *("psr", "min_track_record_years", "skew", "kurtosis", "sortino", "calmar"),
     *("max_drawdown", "drawdown_peak", "drawdown_trough", "drawdown_recovered"),
     *("drawdown_sessions", "var_95", "cvar_95", "var_99", "cvar_99"),
@@ -49,11 +51,12 @@ def performance(
         sessions: their dates.
         sessions_per_year: of the market's calendar.
         cash_D: what cash earned in the same sessions; 0 if None.
-        hac_lag: sessions of serial correlation that `sharpe_se_hac` allows for.
+        hac_lag: sessions of serial correlation that are known of: labels that overlap.
 
     Returns:
         Annual figures unless a name says otherwise; `sharpe` is of the excess over cash, its
-        error `sharpe_se` allows for skew and fat tails (Mertens).
+        error `sharpe_se` allows for skew, fat tails and serial correlation: the larger of
+        `sharpe_se_mertens` and the HAC error.  `psr` goes by it.
     """
     n = len(return_D)
     if n == 0:
@@ -63,7 +66,7 @@ def performance(
     root = math.sqrt(year)
     per_session = sharpe_ratio(excess_D)
     skew, kurtosis = moments(excess_D)
-    error = sharpe_error(per_session, n, skew, kurtosis)
+    error = sharpe_error_cautious(excess_D, hac_lag)
     wealth = float(np.prod(1 + return_D))
     annual = wealth ** (year / n) - 1 if wealth > 0 else -1.0
     below = math.sqrt(float(np.mean(np.minimum(excess_D, 0) ** 2)))
@@ -80,9 +83,10 @@ def performance(
         "sharpe_se": error * root,
         "sharpe_low": (per_session - Z_95 * error) * root,
         "sharpe_high": (per_session + Z_95 * error) * root,
+        "sharpe_se_mertens": sharpe_error(per_session, n, skew, kurtosis) * root,
         "sharpe_se_lo": sharpe_error_lo(per_session, n) * root,
         "sharpe_se_hac": sharpe_error_hac(excess_D, hac_lag) * root,
-        "psr": probabilistic_sharpe(per_session, n, skew, kurtosis),
+        "psr": float(ndtr(per_session / error)) if error > 0 else math.nan,
         "min_track_record_years": track / year,
         "skew": skew,
         "kurtosis": kurtosis,

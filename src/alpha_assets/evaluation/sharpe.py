@@ -78,7 +78,26 @@ def sharpe_error_hac(excess_D: Array, lag: int) -> float:
     total = float(e_D @ e_D)
     for k in range(1, min(lag, n - 1) + 1):
         total += 2 * (1 - k / (lag + 1)) * float(e_D[k:] @ e_D[:-k])
-    return math.sqrt(total / n / (n - 1))
+    return math.sqrt(max(total, 0.0) / n / (n - 1))
+
+
+def sharpe_error_cautious(excess_D: Array, lag: int) -> float:
+    """Return the larger of the errors with and without serial correlation.
+
+    Returns that lean on their neighbours make Mertens' error too small (an interval of 95 %
+    holds the true ratio in 89 of 100 worlds at an autocorrelation of 0.2); without any, the
+    HAC error is the noisier of the two, and sometimes too small itself.
+
+    Args:
+        excess_D: excess return per session.
+        lag: sessions of serial correlation that are known of; at least the cube root of their
+            number is allowed for.
+    """
+    sharpe, n = sharpe_ratio(excess_D), len(excess_D)
+    if math.isnan(sharpe):
+        return math.nan
+    plain = sharpe_error(sharpe, n, *moments(excess_D))
+    return max(plain, sharpe_error_hac(excess_D, max(lag, round(math.cbrt(n)))))
 
 
 def probabilistic_sharpe(
