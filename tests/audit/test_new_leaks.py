@@ -5,7 +5,8 @@ The cheap ones make one month again in this world and in another, with the leak 
 
 import tempfile
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
 from alpha_assets.audit.compare import Comparison
 from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
+from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise, World
 from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
+from alpha_assets.backtest import TARGETS, simulator
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.road import deciding, learning, run, stages
 from alpha_assets.road.road import Road, manifest_of
@@ -360,3 +363,89 @@ def test_days_after_holidays_are_counted_by_weekdays(leaky_road: Road) -> None:
     sessions = sessions_of(calendar, ["2021-07"], date(2021, 7, 31))
     assert len(sessions) == 20
     assert np.datetime64("2021-07-22") not in calendar.sessions
+
+
+REBALANCE = date(2021, 7, 19)
+
+
+@pytest.fixture(scope="module")
+def holding(clean: Rebuilt) -> Rebuilt:
+    """The clean world with targets of two weeks, as any rule might write them."""
+    symbols = clean.road.raw["daily_bars"].read().collect()["symbol"].unique().sort()[:6]
+    rows = [
+        {"session": day, "symbol": symbol, "score": 0.0, "target_weight": weight, "reason": "test"}
+        for day in (date(2021, 7, 12), REBALANCE)
+        for symbol, weight in zip(symbols, (0.2, 0.2, 0.1, -0.2, -0.2, -0.1), strict=True)
+    ]
+    frame = pl.DataFrame(rows, schema=TARGETS)
+    return Rebuilt(clean.road, {("targets", "2021-07 alone"): frame})
+
+
+@pytest.fixture
+def orders_at(holding: Rebuilt, raw: dict[str, pl.DataFrame]) -> Callable[[], list[Comparison]]:
+    def of() -> list[Comparison]:
+        decision = holding.road.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
+        feeds = holding.road.market.feeds
+        world = Insertion(decision, 3)
+        noise = Noise(decision, 3)
+        other = {
+            name: world.rows(feeds[name], noise.rows(feeds[name], rows))
+            for name, rows in raw.items()
+        }
+        # The last close before the rebalance is corrected after it, for every name.
+        bars = other["daily_bars"]
+        last = bars.filter(pl.col("event_date") == date(2021, 7, 16), pl.col("revision") == 0)
+        late = last.with_columns(
+            pl.col("close") * 1.5,
+            revision=pl.lit(9, pl.Int16),
+            available_at=pl.lit(decision.item() + timedelta(hours=9)).dt.replace_time_zone("UTC"),
+        )
+        other["daily_bars"] = pl.concat([bars, late.cast(dict(bars.schema))])  # type: ignore[arg-type]
+        return orders_compared(holding, raw, other, REBALANCE)
+
+    return of
+
+
+def test_orders_are_the_same_in_every_future(
+    orders_at: Callable[[], list[Comparison]],
+) -> None:
+    found = orders_at()
+    # Of a book that begins there, and of one that has lived a week.
+    assert [one.cells for one in found] == [12, 12]
+    assert first_of(found) == ""
+
+
+def test_order_sizes_from_a_later_close(
+    orders_at: Callable[[], list[Comparison]], monkeypatch: Patch
+) -> None:
+    honest = simulator.marks_of
+
+    def corrected(raw: Any, *asked: Any, **how: Any) -> Any:
+        # The close of the day before as the vendor has it today.
+        bars = raw["daily_bars"]
+        frame = bars.collect() if isinstance(bars, pl.LazyFrame) else bars
+        last = frame.sort("revision").unique(["event_date", "symbol"], keep="last")
+        first = frame.filter(pl.col("revision") == 0).drop("close")
+        restated = first.join(
+            last.select("event_date", "symbol", "close"), on=["event_date", "symbol"]
+        )
+        return honest({**raw, "daily_bars": restated.select(frame.columns)}, *asked, **how)
+
+    monkeypatch.setattr(simulator, "marks_of", corrected)
+    assert "orders 2021-07-19" in first_of(orders_at())
+
+
+def test_order_sizes_from_the_open_of_the_session(
+    orders_at: Callable[[], list[Comparison]], monkeypatch: Patch
+) -> None:
+    honest = simulator.marks_of
+
+    def ahead(*asked: Any, **how: Any) -> Any:
+        marks = honest(*asked, **how)
+        return replace(
+            marks, known_close=np.where(np.isnan(marks.open), marks.known_close, marks.open)
+        )
+
+    monkeypatch.setattr(simulator, "marks_of", ahead)
+    found = orders_at()
+    assert [one.changed > 0 for one in found] == [True, True]

@@ -18,6 +18,7 @@ import polars as pl
 from alpha_assets.audit.compare import Comparison, Difference
 from alpha_assets.audit.coverage import Covered, choose_sessions, covered, sessions_of
 from alpha_assets.audit.lawful import Early, early_rows, unknown_feeds
+from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import (
     RESTATED,
     Deletion,
@@ -205,9 +206,9 @@ def audit(
     months have cuts of their own.
 
     What is cheap has more cuts: panel, features and cross-section at sessions spread over the
-    calendar, and scores, targets and `predict` at every session of the cuts' months at which
-    targets are written.  Only the cut's month is made again there, in one world that has noise,
-    gaps and added rows at once.
+    calendar, and scores, targets, `predict` and order sizes at every session of the cuts'
+    months at which targets are written.  Only the cut's month is made again there, in one
+    world that has noise, gaps and added rows at once.
 
     The stamps of all stored rows are held against a table of the earliest lawful ones, and what
     is stored of the cuts' months against what was rebuilt.
@@ -287,7 +288,7 @@ def audit(
         stored=stored,
         covered=(
             covered("panel, features, cross_section", calendar, market_cuts, candidates),
-            covered("predictions, targets, predict", calendar, at_targets, rebalance_days),
+            covered("predictions, targets, predict, orders", calendar, at_targets, rebalance_days),
             covered("models", calendar, sorted(set(cuts)), sessions_of(calendar, decided, last)),
         ),
     )
@@ -350,6 +351,7 @@ def _tried(
             rebuild(there, other, [month_of(cut)])
         if world.name != RESTATED:
             forward = predicted(here, there, cut)
+            forward += orders_compared(here, raw, other, cut)
     except AlphaAssetsError as error:
         # Where this world's road went on and the other one's stops, something later is needed.
         stopped = str(error)

@@ -28,7 +28,7 @@ from alpha_assets.training import model_month, parent_month
 MARKET_STAGES = ("panel", "features", "cross_section")
 MODEL_STAGES = ("checkpoint", "card")
 PREDICT = ("predict", "predict_targets")  # what the verb `predict` decides, against the tables
-STAGES = (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets", *PREDICT)
+STAGES = (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets", *PREDICT, "orders")
 
 # What a card holds of the machine, and names of what was read: no choice of the model's.
 OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_hash")
@@ -59,10 +59,10 @@ class Rebuilt:
             "targets": self.road.targets,
         }
         alone = alone or stage in ("predictions", "targets")
-        if month not in tables[stage].months():
-            return None
         name = (stage, f"{month} alone" if alone else month)
         if name not in self._read:
+            if month not in tables[stage].months():
+                return None
             self._read[name] = tables[stage].read(month if alone else None, month).collect()
         return self._read[name]
 

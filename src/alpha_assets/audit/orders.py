@@ -1,0 +1,68 @@
+"""Order sizes of a rebalance in another world, through the simulator that keeps the books.
+
+What a book has lived changes its equity, and rightly so: fills are real.  So the other world
+changes nothing that the book has lived: a book that begins at the session may see any later row,
+corrections of older bars among them; a book that began earlier only rows of days to come.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.audit.compare import Comparison, compare_tables
+from alpha_assets.audit.rebuild import Rebuilt
+from alpha_assets.backtest import simulator
+from alpha_assets.calendar import month_of
+from alpha_assets.road.road import KEYS
+
+Raw = Mapping[str, pl.DataFrame]
+
+STAGE = "orders"
+
+
+def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comparison]:
+    """Return how the orders of a session differ; nothing where it writes no targets.
+
+    Args:
+        here: whose targets are held, in both worlds: those of the other one are compared by
+            themselves.
+        raw: rows of this world.
+        other: rows of the other one, which differ after the cut's decision.
+        cut: session whose orders are compared.
+    """
+    targets = here.table("targets", month_of(cut))
+    if targets is None or cut not in targets["session"].to_list():
+        return []
+    first = min(targets["session"].to_list())
+    books = [(cut, other)]
+    if first < cut:
+        books.append(
+            (first, {name: _unlived(rows, other[name], cut) for name, rows in raw.items()})
+        )
+    found = []
+    for begun, world in books:
+        sides = [_orders(here, targets, rows, begun, cut) for rows in (raw, world)]
+        found.append(compare_tables(STAGE, sides[0], sides[1], KEYS))
+    return found
+
+
+def _unlived(rows: pl.DataFrame, other: pl.DataFrame, cut: date) -> pl.DataFrame:
+    """Return the rows of days before the cut as they are, and later ones of the other world."""
+    lived = pl.col("event_date") < cut
+    return pl.concat([rows.filter(lived), other.filter(~lived)])
+
+
+def _orders(here: Rebuilt, targets: pl.DataFrame, raw: Raw, first: date, cut: date) -> pl.DataFrame:
+    recipe = here.road.the_recipe
+    books = simulator.backtest(
+        targets.filter(pl.col("session").is_between(first, cut)),
+        raw,
+        here.road.market.calendar,
+        first=first,
+        last=cut,
+        portfolio=recipe.spec.portfolio,
+        costs=recipe.costs,
+        basis=here.road.market.source.basis,
+    )
+    return books.orders.filter(pl.col("session") == cut)
