@@ -45,6 +45,21 @@ def test_a_null_market_has_no_share_to_recover(world: Any) -> None:
     figures: Any = signal(world.predictions, world.labels, oracle={1: 0.0}).statistics["h1"]
     assert math.isnan(figures["planted"]["share"])
     assert "nothing was planted" in figures["planted"]["reason"]
+    words = "nothing was planted at all"
+    figures = signal(world.predictions, world.labels, oracle={1: words}).statistics["h1"]
+    assert math.isnan(figures["planted"]["oracle_rank_ic"])
+    assert math.isnan(figures["planted"]["share"])
+    assert figures["planted"]["reason"] == words
+
+
+def test_a_span_below_twenty_sessions_has_no_share(world: Any) -> None:
+    days = world.predictions["session"].unique().sort()
+    for n, known in ((19, False), (20, True)):
+        few = world.predictions.filter(pl.col("session").is_in(days[:n].to_list()))
+        planted: Any = signal(few, world.labels, oracle={1: 0.19}).statistics["h1"]["planted"]
+        assert math.isnan(planted["share"]) != known
+        assert (planted["reason"] is None) == known
+        assert planted["is_estimate"]
 
 
 def test_persistence_of_a_frozen_and_a_fresh_score(world: Any) -> None:

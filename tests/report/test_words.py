@@ -115,7 +115,17 @@ def test_large_coefficient_is_suspicious_on_real_prices_only() -> None:
 
 
 def test_share_of_what_was_planted_is_said() -> None:
-    assert "That is 75 % of the 0.040 that was planted." in told(planted=0.04, simulated=True)
+    words = "That is 75 % of the 0.040 that the planted drift is estimated to reach."
+    assert words in told(planted=0.04, simulated=True)
+
+
+def test_share_of_what_was_planted_is_not_known_where_the_estimate_is_not() -> None:
+    planted = {"oracle_rank_ic": None, "share": None, "reason": "nothing was planted"}
+    rank_ic = {"mean": 0.03, "t": 3.0, "low": 0.01, "high": 0.05}
+    said = verdict({"signal": {"h10": {"rank_ic": rank_ic, "planted": planted}}})
+    assert said[1] == (
+        "What share of the planted drift that is, is not known: nothing was planted."
+    )
 
 
 def test_what_is_missing_is_said_to_be_missing() -> None:

@@ -84,7 +84,8 @@ class EvaluationInputs:
         sessions_per_year: of the market's calendar.
         rates: `session`, `cash_rate_annual`, or None for a rate of 0 (said in the report).
         breakdowns: sectors, sizes and regimes.
-        oracle: mean rank IC of the planted signal by horizon, for simulated data.
+        oracle: by horizon, for simulated data: the estimated rank IC of what was planted, or
+            why it is not known.
         asked: the first and last month that were asked for, `YYYY-MM`; None: not known.
         undecided: stretches of those months that nothing decided: they count in no figure.
         targets: `session symbol target_weight reason` of the rebalances, or None.
@@ -99,7 +100,7 @@ class EvaluationInputs:
     sessions_per_year: float
     rates: pl.DataFrame | None = None
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
-    oracle: Mapping[int, float] | None = None
+    oracle: Mapping[int, float | str] | None = None
     asked: tuple[str, str] | None = None
     undecided: tuple[Undecided, ...] = ()
     targets: pl.DataFrame | None = None

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 Record = dict[str, object]
 
 KEY = ("session", "symbol", "horizon")
+MIN_SESSIONS_OF_SHARE = 20
 SIZES = ("small", "middle", "large")
 
 
@@ -78,7 +79,7 @@ def signal(
     labels: pl.DataFrame,
     *,
     breakdowns: Breakdowns | None = None,
-    oracle: Mapping[int, float] | None = None,
+    oracle: Mapping[int, float | str] | None = None,
     seed: int = 0,
 ) -> Signal:
     """Return what the scores of every horizon were worth.
@@ -88,7 +89,8 @@ def signal(
         labels: `session symbol horizon label`, raw forward returns; horizons that were not
             predicted show the decay.
         breakdowns: what to sort sessions and symbols by.
-        oracle: mean rank IC of the planted signal, by horizon, on simulated data.
+        oracle: by horizon, on simulated data: the estimated rank IC of what was planted, or why
+            it is not known.
         seed: of the bootstraps.
 
     Raises:
@@ -260,18 +262,29 @@ def _within(score_DN: Array, label_DN: Array, member_DN: NDArray[np.bool_], hori
     return row | {"n_names_median": float(np.median(names_D)) if len(names_D) else math.nan}
 
 
-def _planted(rank_ic_figures: object, planted: float) -> Record:
-    """Return the share of the planted rank IC that the scores recovered, with its interval."""
+def _planted(rank_ic_figures: object, planted: float | str) -> Record:
+    """Return the share of the planted rank IC that the scores recovered, with its interval.
+
+    It is not known where the oracle is not, and where the scores have too few sessions: the
+    oracle is measured on the whole market, and the ratio to a short span says nothing.
+    """
     assert isinstance(rank_ic_figures, dict)
-    if planted == 0:
-        why = "nothing was planted: the oracle's rank IC is 0"
+    n = rank_ic_figures["n_sessions"]
+    why = planted if isinstance(planted, str) else None
+    if why is None and not float(planted) > 0:
+        why = "nothing was planted: the oracle's rank IC is not above 0"
+    if why is None and n < MIN_SESSIONS_OF_SHARE:
+        why = f"{n} sessions are fewer than {MIN_SESSIONS_OF_SHARE}"
+    if why is not None:
         nothing = dict.fromkeys(("share", "share_low", "share_high"), math.nan)
-        return {"oracle_rank_ic": planted, **nothing, "reason": why}
+        oracle = math.nan if isinstance(planted, str) else planted
+        return {"oracle_rank_ic": oracle, **nothing, "is_estimate": True, "reason": why}
+    assert not isinstance(planted, str)
     shares = {
         name: rank_ic_figures[figure] / planted
         for name, figure in (("share", "mean"), ("share_low", "low"), ("share_high", "high"))
     }
-    return {"oracle_rank_ic": planted, **shares, "reason": None}
+    return {"oracle_rank_ic": planted, **shares, "is_estimate": True, "reason": None}
 
 
 def _refuse_duplicates(name: str, frame: pl.DataFrame) -> None:

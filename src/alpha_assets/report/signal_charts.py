@@ -58,7 +58,11 @@ def rolling_ic(inputs: ReportInputs) -> Figure:
         chart = alt.layer(*layers).properties(height=HEIGHT, width="container")
     caption = (
         f"Mean of the last {window} sessions, horizon {horizon}. Dashed grey: mean of the span"
-        + ("." if planted is None else "; dotted amber: what was planted.")
+        + (
+            "."
+            if planted is None
+            else "; dotted amber: what the planted drift is estimated to reach."
+        )
     )
     return Figure("rolling_ic", "Rolling rank IC", caption, chart)
 
@@ -192,7 +196,10 @@ def planted(inputs: ReportInputs) -> Figure:
         )
         whiskers = base.mark_rule(style="whisker").encode(x="low:Q", x2="high:Q", tooltip=tips)
         chart = alt.layer(bars, whiskers).properties(height=alt.Step(26), width="container")
-    caption = "Simulated data only: the rank IC of the planted signal itself, beside the scores'."
+    caption = (
+        "Simulated data only: the rank IC that the expected drift of the planted state is "
+        "estimated to reach, beside the scores'."
+    )
     return Figure("planted", "Planted and recovered", caption, chart)
 
 

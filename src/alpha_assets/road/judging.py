@@ -37,6 +37,7 @@ from alpha_assets.spec import digest
 PAGE = "tear_sheet.html"
 METRICS = "metrics.json"
 ORACLE = "_oracle"
+ORACLE_FORM = 2  # of its summary: an earlier one is measured again
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
 
@@ -293,27 +294,31 @@ def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
     return volatility_regimes(returns) if returns.height else None
 
 
-def oracle_ic(road: Road) -> dict[int, float] | None:
-    """Return the planted signal's rank IC by horizon; None on real data.
+def oracle_ic(road: Road) -> dict[int, float | str] | None:
+    """Return by horizon the rank IC of the planted state's expected drift, or why it is not known.
 
     A recipe that reads prices alone is compared with the part that prices reveal, one that reads
-    side feeds with the whole.
+    side feeds with the whole.  None on real data.
     """
     if not road.market.is_simulated:
         return None
     reads_feeds = any(feature.feeds for feature in road.the_recipe.features)
-    summary = stored_oracle(road)["rank_ic"]["f" if reads_feeds else "f_price"]
-    return {
-        int(name.removeprefix("h")): figures["mean"]
-        for name, figures in summary.items()
-        if figures["mean"] is not None
-    }
+    expected = stored_oracle(road)["expected"]["f" if reads_feeds else "f_price"]
+    found: dict[int, float | str] = {}
+    for h in road.the_recipe.spec.label.horizons:
+        figures = expected.get(f"h{h}")
+        if figures is None:
+            known = ", ".join(name.removeprefix("h") for name in expected)
+            found[h] = f"it is estimated for horizons of {known} sessions only"
+        else:
+            found[h] = figures["unknown"] or figures["mean"]
+    return found
 
 
 def stored_oracle(road: Road) -> dict[str, Any]:
     """Return what was planted and how much of it can be had, stored where no feature reads."""
     folder = road.store.folder(road.market.name, ORACLE)
-    name = digest(road.market.source.identity, road.market.spec.sim)
+    name = digest(road.market.source.identity, road.market.spec.sim, ORACLE_FORM)
     if staleness(folder, name, {}) is not None:
         road.progress("oracle", "measure what was planted")
         found = oracle(road.market.spec.sim, road.market.calendar)
@@ -437,7 +442,9 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         shown[f"  t (smallest of three) {name}"] = _number(ic["t"], 2)
         planted = horizon.get("planted")
         if planted and planted.get("share") is not None:
-            shown[f"  share of planted IC {name}"] = f"{100 * planted['share']:.0f} %"
+            shown[f"  share of planted IC {name}"] = f"{100 * planted['share']:.0f} % (estimate)"
+        elif planted:
+            shown[f"  share of planted IC {name}"] = "not known"
     for side in ("net", "gross"):
         figures = metrics["portfolio"][side]
         shown[f"Sharpe, {side}"] = (

@@ -3,6 +3,7 @@
 Shape letters: D sessions, N symbols.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.sim import signal
+from alpha_assets.feeds.sim.drift import Coefficients, coefficients, expected_drifts
 from alpha_assets.feeds.sim.market import SimMarket, generate
 from alpha_assets.feeds.sim.spec import SimSpec
 from alpha_assets.ranks import rank_ic
@@ -21,6 +23,8 @@ Array = NDArray[np.float64]
 
 HORIZONS = (1, 2, 5, 10, 20)  # sessions
 COMPONENT_HORIZONS = (1, 10)
+MIN_SESSIONS = 20  # with fewer, nothing is said of what can be had
+CLEAR = 2.0  # standard errors
 MAX_PAIRS = 2_000_000  # name-sessions; a larger market is measured on every k-th session
 
 
@@ -31,6 +35,9 @@ class Oracle:
     Attributes:
         summary: plain values for JSON: `rank_ic.<score>.h<h>.{mean,sd,se,n_sessions}` with
             the scores `f`, `f_price` (the part that prices reveal) and each component,
+            `expected.<score>.h<h>`, the same of the drift expected over h sessions, with
+            `one_session` (the mean of the one-session drift against returns over h) and
+            `unknown` (why the mean is no estimate of what can be had, or null),
             `planted_share.<component>`, `sessions_apart`, `name_sessions`.
         truth: `session` (the decision session that the values are known at), `symbol`, `f`,
             `f_price`, `strength` (drift of the session per unit of f and of volatility),
@@ -45,14 +52,19 @@ class Oracle:
 def oracle(spec: SimSpec, calendar: Calendar) -> Oracle:
     """Return the measured oracle of a market and the truth behind it."""
     market = generate(spec, calendar)
-    return Oracle(summary=measured(market), truth=truth(market, calendar))
+    fitted = coefficients(spec, calendar) if spec.signal > 0 else None
+    return Oracle(summary=measured(market, fitted), truth=truth(market, calendar))
 
 
-def measured(market: SimMarket) -> dict[str, Any]:
+def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     """Return rank ICs of what was planted, against adjusted open-to-open returns.
 
     A score known after the close of T is held from the open of T+1 to the open of T+1+h;
     symbols without a bar at T are left out, as they are when a model predicts.
+
+    Args:
+        market: what happened.
+        fitted: what the price part pays in the coming sessions; None on a null market.
     """
     has_bar_DN = ~np.isnan(market.bar["close"])
     listed_DN = market.listed() & has_bar_DN
@@ -68,11 +80,55 @@ def measured(market: SimMarket) -> dict[str, Any]:
         }
     return {
         "rank_ic": result,
+        "expected": {
+            name: _expected(market, fitted, name == "f", listed_DN, open_DN, stride)
+            for name in scores
+        },
         "planted_share": signal.planted_shares(market.spec.price_share),
         "signal": market.spec.signal,
         "sessions_apart": stride,
         "name_sessions": int(listed_DN[::stride].sum()),
     }
+
+
+def _expected(
+    market: SimMarket,
+    fitted: Coefficients | None,
+    with_latents: bool,
+    listed_DN: NDArray[np.bool_],
+    open_DN: Array,
+    stride: int,
+) -> dict[str, dict[str, Any]]:
+    """Return the rank IC of the expected drift by horizon, and why it may say nothing."""
+    if fitted is None:
+        nothing = {"mean": None, "sd": None, "se": None, "n_sessions": 0, "one_session": None}
+        return {f"h{h}": {**nothing, "unknown": "nothing was planted"} for h in HORIZONS}
+    rows = np.arange(0, len(open_DN), stride)
+    found: dict[str, dict[str, Any]] = {}
+    first_DN = np.full(open_DN.shape, np.nan)
+    drifts = expected_drifts(market, fitted, rows, with_latents=with_latents)
+    for h, drift_RN in drifts:
+        drift_DN = np.full(open_DN.shape, np.nan)
+        drift_DN[rows] = drift_RN
+        if h == 1:
+            first_DN = drift_DN
+        if h in HORIZONS:
+            figures = _rank_ic(drift_DN, listed_DN, open_DN, h, stride)
+            one = _rank_ic(first_DN, listed_DN, open_DN, h, stride)["mean"]
+            found[f"h{h}"] = {**figures, "one_session": one, "unknown": _unknown(figures, one)}
+    return found
+
+
+def _unknown(figures: Mapping[str, float | int | None], one_session: float | None) -> str | None:
+    """Return why a measured rank IC says nothing of what can be had; None where it does."""
+    mean, error, n = figures["mean"], figures["se"], figures["n_sessions"]
+    if mean is None or error is None or one_session is None or n is None or n < MIN_SESSIONS:
+        return f"the market has {n or 0} sessions to measure it on, fewer than {MIN_SESSIONS}"
+    if mean < CLEAR * error:
+        return "its own rank IC is within two standard errors of 0"
+    if mean < one_session:
+        return "the estimated drift ranks returns worse than that of one session does"
+    return None
 
 
 def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
@@ -102,7 +158,7 @@ def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
 
 
 def _rank_ic(
-    score_DN: NDArray[np.float32],
+    score_DN: NDArray[np.float32] | Array,
     listed_DN: NDArray[np.bool_],
     open_DN: Array,
     horizon: int,
