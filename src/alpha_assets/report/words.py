@@ -81,12 +81,11 @@ def _signal_verdict(metrics: Mapping[str, object]) -> str:
 
 def _planted_verdict(metrics: Mapping[str, object]) -> list[str]:
     planted = at(metrics, "signal", f"h{main_horizon(metrics)}", "planted")
-    if planted is None:
-        return []
     share, oracle = number(planted, "share"), number(planted, "oracle_rank_ic")
     if share is None or oracle is None:
         why = at(planted, "reason")
-        return [f"What share of the planted drift that is, is not known: {why}."]
+        words = f"What share of the planted drift that is, is not known: {why}."
+        return [words] if isinstance(why, str) else []
     low, high = number(planted, "share_low"), number(planted, "share_high")
     between = "" if low is None or high is None else f" ({percent(low, 0)} to {percent(high, 0)})"
     return [
