@@ -1,20 +1,22 @@
 """The verbs in Python, on a market that trains in a second."""
 
+import shlex
 import shutil
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 import alpha_assets as aa
-from alpha_assets import verbs
+from alpha_assets import cli, verbs
 from alpha_assets.calendar import as_date
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
-from alpha_assets.road import learning
+from alpha_assets.road import judging, learning
 from alpha_assets.training import load_checkpoint
 
 PIPELINES = Path(__file__).parent / "pipelines"
@@ -108,6 +110,39 @@ def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str
         marked += is_last
     page = Path(aa.results("tiny", storage=storage)["report"]).read_text()
     assert page.count("the best epoch is the last: raise training.max_epochs") == marked
+
+
+@pytest.mark.parametrize("reads_files", [False, True])
+def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool) -> None:
+    recipe, overrides = "tiny", ["market.sim.n_symbols=25", "market.signal=0"]
+    where: dict[str, Any] = {"storage": str(tmp_path / "of mine")}
+    if reads_files:
+        recipe, overrides = "tiny_us", ["market.max_stale=7"]
+        where["data"] = tmp_path / "the data"
+        where["data"].mkdir()
+        bar = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
+        day = {"date": date(2011, 8, 1), "symbol": "A"}
+        pl.DataFrame([day | bar]).write_parquet(where["data"] / "daily_bars.parquet")
+        member = {"symbol": "A", "start": date(2011, 8, 1), "end": None}
+        spells = pl.DataFrame([member], schema_overrides={"end": pl.Date})
+        spells.write_parquet(where["data"] / "membership.parquet")
+    overrides += ["portfolio.quantile=0.3", "training.seeds=[3]", "about='a b'"]
+    road = verbs.open_road(recipe, overrides=overrides, **where)
+    command = judging.command_again(road, {"asked_first_month": "2021-07"})
+    program, verb, *arguments = shlex.split(command)
+    assert (program, verb) == ("alpha-assets", "run")
+    asked = cli.run.make_context("run", arguments).params
+    months = asked.pop("first_month"), asked.pop("last_month")
+    assert months == ("2021-07", None)
+    asked.pop("as_json")
+    followed = verbs.open_road(**asked)
+    assert followed.the_recipe.digest == road.the_recipe.digest
+    assert followed.market.data_digest == road.market.data_digest
+    assert followed.backtest.path == road.backtest.path
+    facts = judging.facts(road, "")
+    assert facts.overrides == tuple(overrides)
+    assert facts.data_folder == (str(where["data"]) if reads_files else None)
+    assert followed.the_recipe.digest != verbs.open_road(recipe, **where).the_recipe.digest
 
 
 def test_a_second_run_does_nothing_again(storage: str) -> None:

@@ -34,7 +34,6 @@ from alpha_assets.road.recipe import load_recipe, markets_of
 from alpha_assets.road.road import Road, silent
 from alpha_assets.store.store import Store
 
-OF_MARKET = "market."
 AUDIT_SESSIONS = LIGHT_CUTS
 RECIPE_STAGES = ("checkpoint", "predictions", "targets", "backtest", "report")
 CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
@@ -141,8 +140,10 @@ def open_road(
         device: `cpu`, `cuda`, or `auto`.
         progress: told what is being done.
     """
-    of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
-    of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
+    of_market = [
+        o.removeprefix(judging.OF_MARKET) for o in overrides if o.startswith(judging.OF_MARKET)
+    ]
+    of_recipe = [o for o in overrides if not o.startswith(judging.OF_MARKET)]
     home = markets_of(recipe)[0]
     folder = None if data is None else Path(data)
     loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)

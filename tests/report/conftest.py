@@ -232,7 +232,8 @@ def made_up_run(
         }
     )
     about = "A small Transformer encoder on price features, retrained every month."
-    return ReportInputs(found.metrics, daily, found.ic, about, checkpoints, coverage())
+    command = f"alpha-assets run --recipe {name} --market sim --first-month 2021-01"
+    return ReportInputs(found.metrics, daily, found.ic, about, checkpoints, coverage(), command)
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,8 @@ class DataFacts:
         feeds_off: feed -> why it is off.
         features_lost: feed -> features that its absence costs.
         sectors_static: whether sectors are undated.
+        data_folder: that raw rows were read from, absolute; None for another source.
+        overrides: `section.key=value` of the run, those of the market with `market.` in front.
         features_missing: sentences on features that the market cannot have.
         notes: further sentences that a reader must know first.
         traded_horizon: sessions, of the scores that the portfolio holds; None: not known.
@@ -63,6 +65,8 @@ class DataFacts:
     feeds_off: Mapping[str, str] = field(default_factory=dict)
     features_lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sectors_static: bool = False
+    data_folder: str | None = None
+    overrides: tuple[str, ...] = ()
     features_missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     traded_horizon: int | None = None
@@ -235,6 +239,8 @@ def _data(inputs: EvaluationInputs, bill: Mapping[str, object]) -> dict[str, obj
         "sectors_static": facts.sectors_static,
         "source_end_exits": source_end_exits(by_reason),
         "cash_rate_given": inputs.rates is not None,
+        "data_folder": facts.data_folder,
+        "overrides": list(facts.overrides),
         "features_missing": list(facts.features_missing),
         "notes": list(facts.notes),
     }

@@ -17,6 +17,7 @@ class ReportInputs:
         about: the recipe's own sentence.
         checkpoints: `month status epochs best_epoch unfinished_seeds valid_rank_ic` of every
             month's model, or None.
+        command: that makes the same figures again, quoted for a shell; "": not known.
         coverage: `frontier`, `families` and `feeds` as `road.coverage` tells them, or None.
     """
 
@@ -26,6 +27,7 @@ class ReportInputs:
     about: str = ""
     checkpoints: pl.DataFrame | None = None
     coverage: Mapping[str, object] | None = None
+    command: str = ""
 
 
 def at(document: object, *path: str) -> object:

@@ -57,7 +57,7 @@ def tear_sheet(inputs: ReportInputs) -> str:
         figures=made,
         tables={**tables(inputs), **coverage_tables(inputs.coverage)},
         remarks=remarks(inputs.coverage),
-        again=again(inputs.metrics),
+        again=inputs.command,
         specifications=_script_json(drawn),
         themes=_script_json({"light": vega_config(LIGHT), "dark": vega_config(DARK)}),
         styles=Markup(_resource("style.css")),
@@ -210,16 +210,6 @@ def dividend_words(metrics: Mapping[str, object]) -> str:
         "Prices as quoted; dividends are booked as cash on their ex-date: "
         f"{amount} over {whole(days)} sessions, received less owed."
     )
-
-
-def again(metrics: Mapping[str, object]) -> str:
-    """Return the command that makes these figures again."""
-    data, span = at(metrics, "data"), at(metrics, "span")
-    command = f"alpha-assets run --recipe {at(data, 'recipe')} --market {at(data, 'market')}"
-    first, last = at(span, "first_predicted"), at(span, "last_predicted")
-    if first and last:
-        command += f" --first-month {str(first)[:7]} --last-month {str(last)[:7]}"
-    return command
 
 
 def _resource(name: str) -> str:

@@ -27,7 +27,7 @@ from alpha_assets.evaluation import (
 from alpha_assets.feeds.sim import oracle
 from alpha_assets.labels import forward_returns
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
-from alpha_assets.road.command import run_again
+from alpha_assets.road.command import command, run_again
 from alpha_assets.road.coverage import coverage, reasons_off
 from alpha_assets.road.frames import span_of
 from alpha_assets.road.learning import SKIPPED, stored_listings
@@ -37,6 +37,7 @@ from alpha_assets.spec import digest
 PAGE = "tear_sheet.html"
 METRICS = "metrics.json"
 ORACLE = "_oracle"
+OF_MARKET = "market."  # in front of an override of the market
 ORACLE_FORM = 2  # of its summary: an earlier one is measured again
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
@@ -267,6 +268,11 @@ def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
         feeds=tuple(market.feeds),
         feeds_off=market.feeds_off,
         sectors_static=sectors_are_static(road),
+        data_folder=None if market.data_folder is None else str(market.data_folder),
+        overrides=(
+            *(f"{OF_MARKET}{words}" for words in market.overrides),
+            *recipe.overrides,
+        ),
         features_missing=tuple(missing),
         traded_horizon=recipe.spec.portfolio.horizon,
         sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
@@ -356,7 +362,17 @@ def report_inputs(road: Road) -> ReportInputs:
         ic=road.backtest.read("ic"),
         about=road.the_recipe.spec.about,
         checkpoints=checkpoints(road, months),
+        command=command_again(road, metrics["span"]),
     )
+
+
+def command_again(road: Road, span: Mapping[str, Any]) -> str:
+    """Return the command that makes the figures of a span again, of the months asked for."""
+    options: list[str] = []
+    for end in ("first", "last"):
+        month = span.get(f"asked_{end}_month") or span.get(f"{end}_predicted")
+        options += [f"--{end}-month", str(month)[:7]] if month else []
+    return command(road, "run", *options)
 
 
 def judged_days(metrics: Mapping[str, Any], daily: pl.DataFrame) -> pl.DataFrame:

@@ -156,6 +156,18 @@ class Market:
         return SimSource(self.spec.sim, self.calendar)
 
     @property
+    def data_folder(self) -> Path | None:
+        """The folder that raw rows are read from; None for another source, or while none is named.
+
+        Raises:
+            FeedError: it does not exist.
+        """
+        source = self.source
+        if isinstance(source, FilesSource) and source.is_named:
+            return source.folder.resolve()
+        return None
+
+    @property
     def landing(self) -> Path:
         """Where rows of an API land, each market's and server's in a folder of its own."""
         named = os.environ.get(LANDING_VARIABLE)
