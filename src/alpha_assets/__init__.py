@@ -9,7 +9,7 @@ The verbs are those of the command line; `verbs.py` documents them.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Loaded when first asked for, so that importing the package costs nothing.
 VERBS = (
