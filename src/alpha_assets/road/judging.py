@@ -276,7 +276,7 @@ def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
         features_missing=tuple(missing),
         traded_horizon=recipe.spec.portfolio.horizon,
         sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
-        notes=tuple(more),
+        notes=(*market.notes, *more),
     )
 
 

@@ -31,6 +31,8 @@ from alpha_assets.road.ways import way_on
 from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
+ALL = "all"  # the universe that every market declares
+
 # Folders that stand beside recipes in `storage/<market>/`.
 RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
 
@@ -100,7 +102,7 @@ class MarketSpec(Spec):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         month_start(self.first_month)
-        if "all" not in self.universes:
+        if ALL not in self.universes:
             raise ValueError("every market declares [universes.all]")
         for name, declared in self.feeds.items():
             if isinstance(declared, OwnFeedSpec):
@@ -298,8 +300,24 @@ class Market:
             [feature.name for feature in self.choice],
         )
 
+    @property
+    def _lacks_members(self) -> bool:
+        return self.spec.universes[ALL].membership and "membership" not in self.feeds
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what the market does without, for the run and the report."""
+        if not self._lacks_members:
+            return ()
+        return (
+            f"Universe {ALL!r} goes by bars alone, for want of a membership feed: a folder of "
+            "survivors makes a universe of survivors.",
+        )
+
     def universe(self, name: str) -> UniverseSpec:
         """Return a universe of this market.
+
+        The universe `all` goes by membership where the market has that feed, else by bars alone.
 
         Raises:
             SpecError: there is none of that name, or its rules need what the market lacks.
@@ -310,6 +328,8 @@ class Market:
                 f"want one of {', '.join(self.spec.universes)}"
             )
         universe = self.spec.universes[name]
+        if name == ALL and self._lacks_members:
+            universe = universe.model_copy(update={"membership": False})
         check_universe(universe, self.price_level, tuple(self.feeds))
         return universe
 

@@ -113,7 +113,7 @@ class Recipe:
             self.market.data_digest,
             self.name,
             self.spec,
-            self.market.spec.universes[self.spec.universe.name],
+            self.market.universe(self.spec.universe.name),
             [feature.name for feature in self.features],
             self.costs,
         )

@@ -30,6 +30,8 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     """
     check_form(first_month, last_month)
     ingest_all(road)
+    for note in road.market.notes:
+        road.progress("market", note)
     stored = months_of_data(road)
     last = last_month or stored[-1]
     check_months(road, stored, first_month, last)
