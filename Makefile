@@ -40,10 +40,10 @@ lint: setup  ## formatter, linter, types, import contracts
 	$(BIN)/lint-imports --no-cache
 
 test: lint  ## everything that must hold: lint and all tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
 proofs: setup  ## the slow proofs, minutes each
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 docs: setup  ## write docs/FEATURES.md, RECIPES.md and MARKETS.md from the code
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
