@@ -196,3 +196,17 @@ def test_the_demo_has_a_dagster_home_without_telemetry(
     assert home == tmp_path / "st" / "_dagster"
     assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
     assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")
+
+
+@pytest.mark.parametrize("width", [None, 40, 60, 500])
+def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int | None) -> None:
+    monkeypatch.setattr(cli, "screen_width", lambda: width)
+    row = {"stage": "tiny/checkpoint", "to do": 3, "why": "its input has changed since " * 4}
+    lines = cli.table([row]).splitlines()
+    longest = max(len(line) for line in lines)
+    if width is None or width == 500:
+        assert "…" not in lines[2]
+    else:
+        assert longest <= width
+        assert lines[2].startswith("tiny/checkpoint")
+        assert lines[2].endswith("…")

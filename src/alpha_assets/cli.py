@@ -30,6 +30,7 @@ from alpha_assets.road.pipelines import PIPELINES, VARIABLE, shipped_folder
 
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
+NARROWEST = 12  # letters to which a column is shortened at most
 EXIT_BAD_INPUT = 2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -372,8 +373,13 @@ def show_toml(text: str, as_json: bool) -> None:
     )
 
 
+def screen_width() -> int | None:
+    """Return the columns of the terminal that reads the output; None for a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as an aligned table."""
+    """Return rows as an aligned table; on a narrow terminal its widest columns are shortened."""
     if not rows:
         return "(nothing)"
     names = list(rows[0])
@@ -381,6 +387,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     # What comes from a file is shown, never printed as it is: it may hold terminal escapes.
     cells = [[printable(cell, CELL) for cell in line] for line in [names, *shown]]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    limit = screen_width()
+    while limit and sum(widths) + 2 * len(widths) - 2 > limit and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    cells = [
+        [c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(line, widths, strict=True)]
+        for line in cells
+    ]
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
     ]
