@@ -558,6 +558,24 @@ def test_a_split_that_the_vendor_forgot_is_one_on_its_real_day() -> None:
     assert of(kept.trades, 3)["shares"] == -10.0
 
 
+def test_a_forgotten_split_moves_no_price_once_it_is_known() -> None:
+    # 30 quiet sessions; the split of session 22 is published on the evening of session 24.
+    closes = [100.0 if n % 2 else 101.0 for n in range(22)]
+    after = [50.0 if n % 2 else 50.5 for n in range(22, 30)]
+    costs = FREE.model_copy(update={"impact_coefficient": 1.0})
+
+    def impact(n: int, *split: Row) -> float:
+        rows = [*path("A", closes), *split, *path("A", after[1:], 23)]
+        kept = books(hold((n, {"A": 0.5})), raw(daily_bars=rows), 29, costs=costs)
+        return float(of(kept.daily, n)["impact_cost"])
+
+    told = bar("A", 22, 50.5, adjustment_factor=0.5)
+    forgotten = bar("A", 22, 50.5, adjustment_factor=None)
+    later = corrected("A", 22, 50.5, 24, adjustment_factor=0.5)
+    assert impact(24, forgotten, later) > 5 * impact(24, told)  # a move of ln 2 in the window
+    assert impact(25, forgotten, later) == approx(impact(25, told))
+
+
 @pytest.mark.parametrize("basis", ["price", "total_return"])
 def test_a_restated_level_is_no_correction(basis: str) -> None:
     # On the evening of session 3 the vendor halves every earlier price and doubles the volume.

@@ -115,6 +115,7 @@ def marks_of(
     prices = Prices.of(raw["daily_bars"], symbols, calendar, sessions[0], sessions[-1], basis)
     books = slice(prices.shape[0] - len(sessions), None)
     paid = None if basis == "total_return" else raw.get("dividends")
+    changes_DN = prices.changes()
     rates = raw.get("rates")
     lent = loans(raw.get("borrow"), symbols, sessions, calendar)
     unknown_DN = np.broadcast_to(np.nan, (len(sessions), len(symbols)))
@@ -130,7 +131,7 @@ def marks_of(
         has_volume=prices.has_volume()[books],
         known_close=prices.known_close()[books],
         traded=Trailing.of(prices.traded(), books.start),
-        changes=Trailing.of(prices.changes(), books.start),
+        changes=Trailing.of(changes_DN, books.start, prices.later_changes(changes_DN)),
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,
         fee_bps_annual=lent.fee_bps_annual,
         can_borrow=lent.is_available,

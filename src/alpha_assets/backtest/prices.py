@@ -199,6 +199,29 @@ class Prices:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(close_DN / restated_DN))
 
+    def later_changes(self, change_DN: Array) -> "Later":
+        """Return by how much corrected and late factors move the returns that decisions know.
+
+        Args:
+            change_DN: what `changes` returns.
+        """
+        stored = self.stored
+        factor_V = _floats(stored.revised, "adjustment_factor", 1.0)
+        before_V = self._known_column("adjustment_factor", 1.0)[stored.bar_V]
+        is_first_V = stored.usable_V - self.start <= self.usable_R[stored.bar_V]
+        follows_V = np.append(False, (stored.bar_V[1:] == stored.bar_V[:-1]) & ~is_first_V[:-1])
+        before_V = np.where(follows_V, np.roll(factor_V, 1), before_V)
+        found = np.flatnonzero(~is_first_V & (factor_V != before_V))
+        cell_P = self.cell_R[stored.bar_V[found]]
+        row_P, code_P = cell_P // self.shape[1], cell_P % self.shape[1]
+        # A factor of a session without a price shows in the return of the next one with a price.
+        has = [~np.isnan(change_DN[row:, code]) for row, code in zip(row_P, code_P, strict=True)]
+        row_P = row_P + np.array([int(np.argmax(known)) for known in has], dtype=np.int64)
+        shows = np.array([bool(known.any()) for known in has], dtype=bool)
+        moved_P = np.log(before_V[found] / factor_V[found])
+        known_P = stored.usable_V[found] - self.start
+        return Later(row_P[shows], code_P[shows], known_P[shows], moved_P[shows])
+
     def half_spread(self) -> Array:
         """Return half of the spread that the ranges of the 20 sessions before D imply.
 
@@ -263,21 +286,55 @@ class Prices:
 
 
 @dataclass(frozen=True, eq=False)
+class Later:
+    """Values that decisions know otherwise from some session on.
+
+    Attributes:
+        row_P: row of the value.
+        code_P: its symbol.
+        known_P: first session whose decision knows it.
+        by_P: what is added to it from then on.
+    """
+
+    row_P: Index
+    code_P: Index
+    known_P: Index
+    by_P: Array
+
+    @classmethod
+    def none(cls) -> "Later":
+        """Return no values."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing, nothing, np.empty(0))
+
+    def inside(self, d: int) -> Index:
+        """Return which of them the window of session d holds and its decision knows."""
+        is_in_P = (self.row_P >= d) & (self.row_P < d + WINDOW) & (self.known_P <= d)
+        return np.flatnonzero(is_in_P)
+
+
+@dataclass(frozen=True, eq=False)
 class Trailing:
     """The `WINDOW` sessions before each one of the books, for the few names that trade.
 
     Attributes:
         x_DN: values of the sessions, from `WINDOW` before the first of the books; NaN where
             unknown.
+        later: values that were corrected, from the session that knows it on.
     """
 
     x_DN: Array
+    later: "Later"
 
     @classmethod
-    def of(cls, x_DN: Array, first: int) -> "Trailing":
+    def of(cls, x_DN: Array, first: int, later: "Later | None" = None) -> "Trailing":
         """Return windows that end before row `first`, `first` + 1, and so on."""
         missing = np.full((max(WINDOW - first, 0), x_DN.shape[1]), np.nan)
-        return cls(np.concatenate([missing, x_DN[max(first - WINDOW, 0) :]]))
+        later = Later.none() if later is None else later
+        moved = Later(
+            later.row_P + (WINDOW - first), later.code_P, later.known_P - first, later.by_P
+        )
+        return cls(np.concatenate([missing, x_DN[max(first - WINDOW, 0) :]]), moved)
 
     def mean(self, d: int, symbol_K: Index) -> Array:
         """Return the mean of the known values; NaN where fewer than four fifths are known."""
@@ -293,6 +350,8 @@ class Trailing:
     def _moments(self, d: int, symbol_K: Index) -> tuple[Array, Array, Array]:
         """Return the windows, their means, and how many of their values are known."""
         x_WK = self.x_DN[d : d + WINDOW].take(symbol_K, axis=1)
+        for p in self.later.inside(d):
+            x_WK[self.later.row_P[p] - d, symbol_K == self.later.code_P[p]] += self.later.by_P[p]
         is_unknown_WK = np.isnan(x_WK)
         if not is_unknown_WK.any():
             count_K = np.full(len(symbol_K), float(WINDOW))

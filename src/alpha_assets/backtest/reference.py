@@ -30,7 +30,7 @@ class Bar:
     """One symbol's session: its last revision, and what was known of it when.
 
     Attributes:
-        revisions: session that first knew each revision, and its raw close, oldest first.
+        revisions: session that first knew each revision, its raw close and factor, oldest first.
         first: the bar as it first became effective, raw.
         known: the session that first knew the bar.
     """
@@ -46,7 +46,7 @@ class Bar:
     ratio: float
     upper: bool
     lower: bool
-    revisions: list[tuple[int, float | None]]
+    revisions: list[tuple[int, float | None, float | None]]
     first: Row
     known: int
 
@@ -58,10 +58,12 @@ class Bar:
             return float(self.first["close"] * self.first["volume"])
         return None if money is None else float(money)
 
-    @property
-    def factor(self) -> float:
-        """The adjustment factor as first known; unknown is 1."""
+    def factor(self, number: int) -> float:
+        """The adjustment factor as known at a session, at least as first known; unknown is 1."""
         factor = self.first["adjustment_factor"]
+        for known, _, later in self.revisions:
+            if self.known < known <= number:
+                factor = later
         return 1.0 if factor is None else float(factor)
 
 
@@ -305,7 +307,10 @@ def _bars(
             ratio=ratio,
             upper=bool(row["upper_limit"]),
             lower=bool(row["lower_limit"]),
-            revisions=[(k, row["close"]) for k, row in zip(usable, rows_of_day, strict=True)],
+            revisions=[
+                (k, row["close"], row["adjustment_factor"])
+                for k, row in zip(usable, rows_of_day, strict=True)
+            ],
             first=firsts[-1],
             known=known,
         )
@@ -382,7 +387,7 @@ def _known_close(bars: dict[int, Bar], number: int) -> float | None:
     ratio = 1.0
     for k in sorted((k for k in bars if k < number), reverse=True):
         bar = bars[k]
-        told = [close for known, close in bar.revisions if known <= number and close is not None]
+        told = [close for known, close, _ in bar.revisions if known <= number and close is not None]
         if told:
             # A total-return close is the real one, in the proportion of the two raw ones.
             if bar.close is not None and bar.raw_close is not None and bar.close != bar.raw_close:
@@ -421,13 +426,13 @@ def _volatility(bars: dict[int, Bar], number: int) -> float | None:
     for k in range(number - 20, number):
         if not _on_time(bars, k) or bars[k].first["close"] is None:
             continue
-        factor = bars[k].factor
+        factor = bars[k].factor(number)
         for j in sorted((j for j in bars if j < k), reverse=True):
             before, close = bars[j].first["close"], bars[k].first["close"]
             if _on_time(bars, j) and before is not None and close is not None:
                 moves.append(math.log(close / (before * factor)))
                 break
-            factor *= bars[j].factor
+            factor *= bars[j].factor(number)
     if len(moves) < 16:
         return None
     mean = math.fsum(moves) / len(moves)
