@@ -365,6 +365,49 @@ def test_an_exit_published_late_leaves_on_its_own_day_and_a_withdrawn_one_never(
     assert books(hold((1, {"A": 0.5})), market, 4).trades.height == 1
 
 
+def starts(symbol: str, n: int) -> Row:
+    """Return the listing event of a name whose first bar is that of session n."""
+    return leaves(symbol, n, "active", None) | {"available_at": at(n, 0)}
+
+
+def test_two_lives_of_a_symbol_are_two_holdings() -> None:
+    # The old A ends with session 2 and pays half; a new A trades from session 4 on at 10.
+    market = raw(
+        daily_bars=[*path("A", [100.0, 100.0, 100.0]), *path("A", [10.0, 10.0, 12.0, 12.0], 4)],
+        listings=[starts("A", 0), leaves("A", 2, "acquired", -0.5), starts("A", 4)],
+        dividends=[dividend("A", 3, 4.0), dividend("A", 6, 1.0)],
+    )
+    targets = hold((1, {"A": 0.5}), (4, {"A": 0.5}), (5, {"A": 0.5}))
+    kept = books(targets, market, 7)
+
+    trades = kept.trades.select("session", "symbol", "shares", "price", "reason").rows()
+    # 500 of 100, five shares; 250 and 20 of dividends on the 3rd; nothing is known of the new A
+    # on the 4th; on the 5th half of 770 at 10.
+    assert trades == [
+        (day(1), "A", 5.0, 100.0, "rebalance"),
+        (day(3), "A", -5.0, 50.0, "acquired"),
+        (day(5), "A", approx(38.5), 10.0, "rebalance"),
+    ]
+    assert kept.daily["equity"].to_list()[3:7] == approx([770, 770, 770, 770 + 77 + 38.5])
+    assert set(kept.marks["symbol"]) == set(kept.positions["symbol"]) == {"A"}
+
+
+def test_no_trailing_window_reaches_into_the_life_before() -> None:
+    # The new A is quiet; the old one's price lies a hundred times higher.
+    quiet = [1.0 if n % 2 else 1.01 for n in range(25)]
+    old = [*path("A", [100.0] * 3)]
+    new = path("A", quiet, 4)
+    lives = [starts("A", 0), leaves("A", 2), starts("A", 4)]
+    costs = FREE.model_copy(update={"impact_coefficient": 1.0})
+
+    def impact(market: Any) -> float:
+        return float(
+            of(books(hold((21, {"A": 0.5})), market, 22, costs=costs).daily, 21)["impact_cost"]
+        )
+
+    assert impact(raw(daily_bars=[*old, *new], listings=lives)) == impact(raw(daily_bars=new))
+
+
 def test_total_return_prices_hold_the_dividend_instead_of_paying_it() -> None:
     # The close falls from 100 to 96 on an ex-date of factor 0.96 (four paid): no change.
     market = raw(

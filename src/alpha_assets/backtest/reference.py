@@ -87,7 +87,10 @@ def reference_backtest(
     costs: CostsSpec,
     basis: Basis,
 ) -> ReferenceBooks:
-    """Return the books of holding `targets` from `first` to `last`; fixed half-spreads only."""
+    """Return the books of holding `targets` from `first` to `last`; fixed half-spreads only.
+
+    Of symbols with one life.
+    """
     wanted: dict[date, dict[str, float]] = defaultdict(dict)
     for row in targets.iter_rows(named=True):
         wanted[row["session"]][row["symbol"]] = row["target_weight"]

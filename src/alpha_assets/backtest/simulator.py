@@ -15,7 +15,7 @@ Nothing of steps 1 and 3 reads a bar of the session.  Shape letters: N symbols, 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -40,6 +40,7 @@ from alpha_assets.backtest.costs import (
     impact_cost,
     spread_cost,
 )
+from alpha_assets.backtest.lives import by_date, lives_of, raw_by_life, shown
 from alpha_assets.backtest.marks import Marks, marks_of
 from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
@@ -90,6 +91,9 @@ def backtest(
             f"portfolio.lot = {portfolio.lot} counts shares at prices as traded, which "
             "total-return prices are not; leave lot out"
         )
+    lives = lives_of(raw, calendar)
+    if lives:
+        raw, targets = raw_by_life(raw, lives), by_date(targets, "session", lives)
     held = targets.filter(pl.col("target_weight") != 0)
     symbols = tuple(held["symbol"].unique().sort().to_list())
     marks = marks_of(
@@ -104,8 +108,17 @@ def backtest(
     )
     # A row of weight 0 still makes its session a rebalance; a name never held needs no more.
     known = pl.col("symbol").is_in(symbols)
-    return simulate(
+    books = simulate(
         targets.with_columns(symbol=pl.when(known).then("symbol")), marks, portfolio, costs
+    )
+    if not lives:
+        return books
+    return replace(
+        books,
+        positions=shown(books.positions),
+        trades=shown(books.trades),
+        marks=shown(books.marks),
+        orders=shown(books.orders),
     )
 
 

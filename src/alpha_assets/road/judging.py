@@ -171,17 +171,6 @@ def simulated(road: Road, months: Sequence[str], first: date) -> Books:
     return replace(books, notes=(*begins, *odd.sentences, *books.notes))
 
 
-def order_sizes(road: Road, months: Sequence[str]) -> pl.DataFrame:
-    """Return the orders of every rebalance of `months`: `session symbol shares sized_at`.
-
-    The audit compares these between worlds.  What is published after the decision of D changes
-    no order at or before D, as long as the worlds differ in no session before D: fills, splits
-    and cash of sessions that the books have lived are the broker's reports, and count as known.
-    """
-    predictions = scores_of(road, months)
-    return simulated(road, months, as_date(predictions["session"].min())).orders
-
-
 def last_bar(road: Road) -> date:
     """Return the session of the last stored bar."""
     bars = road.raw["daily_bars"]
