@@ -1,7 +1,7 @@
 """The checks of coverage: they stop what follows where a family is gone, and only then."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -10,9 +10,12 @@ import pytest
 
 from alpha_assets.defs.checks import coverage_checks
 from alpha_assets.defs.resources import Storage
+from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.road import stages
+from alpha_assets.road.checks import require_families
 from alpha_assets.road.market import load_market
+from alpha_assets.road.recipe import load_recipe
 from alpha_assets.road.road import Road, manifest_of
 from alpha_assets.road.run import ingest_all, months_of_data
 from alpha_assets.store.store import Store
@@ -44,34 +47,37 @@ def road(made: Path, tmp_path: Path) -> Road:
     return Road(load_market("tiny"), Store(str(tmp_path / "storage")))
 
 
+def goes_on(road: Road, months: Sequence[str] | None = None) -> bool:
+    """Whether the recipe of a road may learn and decide in these months."""
+    try:
+        require_families(road, months)
+    except CheckFailed:
+        return False
+    return True
+
+
 def asked(road: Road) -> tuple[dict[str, dg.AssetCheckEvaluation], bool]:
-    """The answers by family, and whether what follows the features was made."""
+    """The answers by family, and whether a recipe that reads every family may go on."""
 
     @dg.asset(key=KEY)
     def features() -> None: ...
 
-    @dg.asset(deps=[KEY])
-    def section() -> None: ...
-
     definitions = dg.Definitions(
-        assets=[features, section],
+        assets=[features],
         asset_checks=[coverage_checks(road.market)],
         resources={"storage": Storage(url=road.store.url)},
         jobs=[dg.define_asset_job("all", selection=dg.AssetSelection.all())],
     )
     with dg.DagsterInstance.ephemeral() as instance:
-        history = definitions.resolve_job_def("all").execute_in_process(
-            instance=instance, raise_on_error=False
-        )
+        history = definitions.resolve_job_def("all").execute_in_process(instance=instance)
     answers = [
         event.asset_check_evaluation_data
         for event in history.all_events
         if event.event_type_value == "ASSET_CHECK_EVALUATION"
     ]
-    followed = any(
-        event.asset_key == section.key for event in history.get_asset_materialization_events()
-    )
-    return {answer.check_name.removeprefix("coverage_"): answer for answer in answers}, followed
+    road.recipe = load_recipe("tiny_feeds", road.market)
+    by_family = {answer.check_name.removeprefix("coverage_"): answer for answer in answers}
+    return by_family, goes_on(road)
 
 
 def rewrite(road: Road, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -125,3 +131,14 @@ def test_a_feed_that_stops_warns_and_goes_on(road: Road) -> None:
     assert (answers["flow"].passed, answers["flow"].severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "investor_types has had no new row for" in answers["flow"].description
     assert followed
+
+
+def test_what_is_wrong_in_other_months_or_families_stops_nothing(road: Road) -> None:
+    """Months asked for and families read, and no others: with one definition for `run` as well."""
+    rewrite(road, lambda rows: rows.drop("opt_iv_z"))  # of June to August 2021
+    road.recipe = load_recipe("tiny_feeds", road.market)
+    assert not goes_on(road, ["2021-05", "2021-06"])
+    assert goes_on(road, ["2021-04", "2021-05"])
+    road.recipe = load_recipe("tiny", road.market)  # reads bars alone
+    assert goes_on(road, ["2021-05", "2021-06"])
+    assert goes_on(road)

@@ -1,10 +1,14 @@
-"""Asset checks: a no that blocks stops what follows, any other is a warning in the UI."""
+"""Asset checks: a no that blocks stops what follows, any other is a warning in the UI.
 
-from collections.abc import Callable, Iterator
+The questions stand in `road.checks`: what stops here stops `run` as well, in the same months.
+"""
+
+from collections.abc import Iterator
 
 import dagster as dg
 
 from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
+from alpha_assets.defs.partitions import months_of_tags
 from alpha_assets.defs.resources import Storage
 from alpha_assets.road import checks
 from alpha_assets.road.coverage import FamilyCoverage, coverage
@@ -12,8 +16,6 @@ from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
 from alpha_assets.store.store import Store
-
-Question = Callable[[Road], checks.Answer]
 
 
 def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
@@ -36,7 +38,7 @@ def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
             market,
             None,
             checks.features_are_filled,
-            blocking=True,
+            blocking=False,
         ),
         coverage_checks(market),
     ]
@@ -49,15 +51,20 @@ def recipe_checks(recipe: Recipe, market: Market) -> list[dg.AssetChecksDefiniti
 
 
 def check(
-    key: dg.AssetKey, market: Market, recipe: Recipe | None, question: Question, *, blocking: bool
+    key: dg.AssetKey,
+    market: Market,
+    recipe: Recipe | None,
+    question: checks.Question,
+    *,
+    blocking: bool,
 ) -> dg.AssetChecksDefinition:
     """Return one question as an asset check."""
 
     @dg.asset_check(
         asset=key, name=question.__name__, description=question.__doc__, blocking=blocking
     )
-    def asked(storage: Storage) -> dg.AssetCheckResult:
-        answer = question(Road(market, Store(storage.url), recipe))
+    def asked(context: dg.AssetCheckExecutionContext, storage: Storage) -> dg.AssetCheckResult:
+        answer = question(Road(market, Store(storage.url), recipe), months_asked(context))
         return dg.AssetCheckResult(
             passed=answer.passed,
             severity=(
@@ -70,7 +77,11 @@ def check(
 
 
 def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
-    """Return a check per family of features: is it whole, and are its feeds alive?"""
+    """Return a check per family of features: is it whole, and are its feeds alive?
+
+    None of them stops a run: whether a family is needed depends on the recipe, and the recipe's own
+    assets ask (`road.checks.require_families`), as `run` does.
+    """
     key = dg.AssetKey([market.name, "features"])
     families = dict.fromkeys(feature.family for feature in market.choice)
     specs = [
@@ -78,8 +89,9 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
             coverage_check(name),
             asset=key,
             description=f"Ask whether every column of {name} is there and filled, and whether "
-            "the feeds behind it go on; a missing column or an empty family blocks.",
-            blocking=True,
+            "the feeds behind it go on; where a column is missing or the family empty, recipes "
+            "that read it stop.",
+            blocking=False,
         )
         for name in families
     ]
@@ -91,11 +103,16 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {check.name for check in context.selected_asset_check_keys}
         chosen = [name for name in families if coverage_check(name) in wanted]
-        found = coverage(Road(market, Store(storage.url)), chosen)
+        found = coverage(Road(market, Store(storage.url)), chosen, months_asked(context))
         for family in found.families:
             yield coverage_result(key, family)
 
     return asked
+
+
+def months_asked(context: dg.AssetCheckExecutionContext) -> list[str] | None:
+    """Return the months that the run of a check is about; None where it names none."""
+    return months_of_tags(context.run.tags)
 
 
 def coverage_check(family: str) -> str:

@@ -1,12 +1,18 @@
 """One definition of months per market, and how far each stage looks back over them."""
 
+from collections.abc import Mapping
 from datetime import time, timedelta
 
 import dagster as dg
 import numpy as np
 
-from alpha_assets.calendar import Calendar, month_of, next_month
+from alpha_assets.calendar import Calendar, month_of, month_range, next_month
 from alpha_assets.road.market import Market
+
+# Tags of a run of one partition, and of a range of them.
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 
 BARS = "daily_bars"
 MINUTE = timedelta(minutes=1)
@@ -58,6 +64,15 @@ def months(market: Market) -> dg.MonthlyPartitionsDefinition:
 def month_keys(context: dg.AssetExecutionContext) -> list[str]:
     """Return the months `YYYY-MM` that this run is about; partition keys are `YYYY-MM-01`."""
     return [key.removesuffix("-01") for key in context.partition_keys]
+
+
+def months_of_tags(tags: Mapping[str, str]) -> list[str] | None:
+    """Return the months that a run is about by its tags; None where they name none."""
+    first = tags.get(RANGE_START, tags.get(PARTITION))
+    last = tags.get(RANGE_END, tags.get(PARTITION))
+    if first is None or last is None:
+        return None
+    return list(month_range(first.removesuffix("-01"), last.removesuffix("-01")))
 
 
 def months_spanned(calendar: Calendar, sessions: int) -> int:

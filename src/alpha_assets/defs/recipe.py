@@ -20,6 +20,7 @@ from alpha_assets.defs.partitions import (
     since,
 )
 from alpha_assets.defs.resources import Storage
+from alpha_assets.road.checks import require_families
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
@@ -79,6 +80,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         from alpha_assets.road import learning
 
         road = storage.road(market, recipe, context)
+        require_families(road, month_keys(context))
         add_months(context, learning.make_checkpoints(road, month_keys(context)))
 
     @dg.asset(
@@ -98,6 +100,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         from alpha_assets.road import deciding
 
         road = storage.road(market, recipe, context)
+        require_families(road, month_keys(context))
         add_months(context, deciding.make_predictions(road, month_keys(context)))
 
     @dg.asset(

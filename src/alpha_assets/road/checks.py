@@ -1,35 +1,99 @@
-"""Questions asked of stored outputs: are they sound enough for the next stage to read?"""
+"""Questions asked of stored outputs: are they sound enough for the next stage to read?
 
-from collections.abc import Mapping
+One definition for every way of running: `run` asks what stops (`require`, `require_families`)
+before it goes on, and so do the assets and checks of Dagster, about the months that are made and
+no others.  A no stops only where it is wrong for this market and these months; what is odd is said.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.calendar import as_date, month_start, next_month
+from alpha_assets.errors import CheckFailed
+from alpha_assets.features import Feature
 from alpha_assets.features.wide import Across
 from alpha_assets.feeds.market import HALF_DAY, SESSION_DIVISIONS
+from alpha_assets.road.coverage import coverage, month_cells
 from alpha_assets.road.frames import offered_features
 from alpha_assets.road.road import Road
 
 MIN_COVERAGE = 0.5  # of the rows with enough history, per feature and month
 MIN_DISTINCT = 0.5  # of the scores of a session
+OPTIONAL_BARS = ("upper_limit", "lower_limit")  # columns that not every market's bars have
 N_NAMED = 10  # days that an answer lists
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a check found; `is_error` says whether a no is wrong or merely odd."""
+    """What a check found; `is_error`: whether a no is wrong, and stops, or only odd."""
 
     passed: bool
     facts: Mapping[str, Any]
     is_error: bool = True
 
+    @property
+    def words(self) -> str:
+        """What was counted, in one line."""
+        return ", ".join(f"{name} {fact}" for name, fact in self.facts.items() if fact)
 
-def bars_are_sound(road: Road) -> Answer:
+
+Months = Sequence[str] | None  # None: all that are stored
+Question = Callable[[Road, Months], Answer]
+
+
+def require(question: Question, road: Road, months: Months) -> None:
+    """Stop where the answer to a question is no, and that is wrong.
+
+    Raises:
+        CheckFailed: with what was counted.
+    """
+    answer = question(road, months)
+    if not answer.passed and answer.is_error:
+        raise CheckFailed(f"{question.__name__}: {answer.words}")
+
+
+def require_families(road: Road, months: Months) -> None:
+    """Refuse to learn or decide from families that are not there; report what else is odd of them.
+
+    Args:
+        road: with a recipe; only the families that it reads are asked about.
+        months: that are decided.
+
+    Raises:
+        CheckFailed: in these months a column of such a family is missing, or all are empty.
+    """
+    families = dict.fromkeys(feature.family for feature in road.the_recipe.features)
+    for family in coverage(road, tuple(families), months).families:
+        for finding in family.findings:
+            words = f"{family.name}: {finding.words}"
+            if finding.blocks:
+                raise CheckFailed(
+                    f"{words}; take the family out of the recipe ([features]), or see to the "
+                    f"feeds behind it: {', '.join(feed.name for feed in family.feeds)}"
+                )
+            road.progress("coverage", words)
+
+
+def _span(months: Months) -> tuple[date, date]:
+    """Return the first and the last day of months, which need not be neighbours."""
+    if not months:
+        return date.min, date.max
+    stop = month_start(next_month(max(months))) - np.timedelta64(1, "D")
+    return as_date(month_start(min(months))), as_date(stop)
+
+
+def bars_are_sound(road: Road, months: Months = None) -> Answer:
     """Ask whether bars are unique, positive, ordered high to low, and on sessions."""
-    bars = road.raw["daily_bars"].read().collect()
+    of_months = pl.col("event_date").is_between(*_span(months))
+    # A bar is public on its own day or later.
+    stored = road.raw["daily_bars"].read(first=min(months) if months else None)
+    bars = stored.filter(of_months).collect()
     schema = road.market.feeds["daily_bars"].schema
     wrong_types = [name for name, dtype in schema.items() if bars.schema.get(name) != dtype]
     key = ["event_date", "symbol", "revision"]
@@ -54,10 +118,11 @@ def bars_are_sound(road: Road) -> Answer:
     return Answer(not any(counts.values()), {"rows": bars.height, **counts})
 
 
-def sessions_have_bars(road: Road) -> Answer:
+def sessions_have_bars(road: Road, months: Months = None) -> Answer:
     """Ask whether every session between the first and the last bar has bars; odd, not wrong."""
     found = road.raw["daily_bars"].read().select(pl.col("event_date").unique().sort()).collect()
-    days = found["event_date"].to_numpy().astype("datetime64[D]")
+    of_months = found.filter(pl.col("event_date").is_between(*_span(months)))
+    days = of_months["event_date"].to_numpy().astype("datetime64[D]")
     sessions = road.market.calendar.between(days[0], days[-1]) if len(days) else days
     missing = np.setdiff1d(sessions, days)
     facts = {
@@ -68,7 +133,7 @@ def sessions_have_bars(road: Road) -> Answer:
     return Answer(not len(missing), facts, is_error=False)
 
 
-def calendar_agrees(road: Road) -> Answer:
+def calendar_agrees(road: Road, months: Months = None) -> Answer:
     """Ask whether the days announced as sessions are those that the clock counts.
 
     A half day is a session; a holiday on which derivatives trade is none, and neither is a day
@@ -77,7 +142,8 @@ def calendar_agrees(road: Road) -> Answer:
     """
     if "trading_calendar" not in road.raw:
         return Answer(True, {"off": road.market.feeds_off.get("trading_calendar", "not declared")})
-    known = road.raw["trading_calendar"].latest().select("event_date", "division").collect()
+    stored = road.raw["trading_calendar"].latest().select("event_date", "division")
+    known = stored.filter(pl.col("event_date").is_between(*_span(months))).collect()
     calendar = road.market.calendar
     day_K = known["event_date"].to_numpy().astype("datetime64[D]")
     covered_K = (day_K >= calendar.sessions[0]) & (day_K <= calendar.sessions[-1])
@@ -105,65 +171,82 @@ def _named(days: NDArray[np.datetime64]) -> list[str]:
     return [str(day) for day in days[:N_NAMED]]
 
 
-def features_are_filled(road: Road) -> Answer:
-    """Ask whether each feature of bars is known for most rows with its history, in every month.
+def features_are_filled(road: Road, months: Months = None) -> Answer:
+    """Ask whether each feature of bars is known for most rows with its history; odd, not wrong.
 
     Features of side feeds are sparse where the feed is, and those across symbols where sectors
-    and graphs are small: families of theirs have limits of their own, in `coverage`.
+    and graphs are small: families of theirs have limits of their own, in `coverage`.  Of a column
+    that bars need not have, features are asked for where the bars of these months have it.
     """
-    offered = [
+    made = [month for month in road.features.months() if months is None or month in months]
+    absent = _absent_columns(road, made)
+    asked = [
         feature
         for feature in offered_features(road.market)
-        if not feature.feeds and not isinstance(feature, Across)
+        if not feature.feeds and not isinstance(feature, Across) and not _reads(feature, absent)
     ]
-    names = ["session", "symbol", *[feature.name for feature in offered]]
-    features = road.features.read().select(names)
-    history = road.panel.read().select("session", "symbol", "n_bars")
-    joined = features.join(history, on=["session", "symbol"])
-    enough = {f.name: pl.col("n_bars") >= f.lookback for f in offered}
+    parts = [month_cells(road, month, asked) for month in made]
     shares = (
-        joined.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month"))
-        .agg(
-            pl.col(name).filter(known).is_not_null().mean().alias(name)
-            for name, known in enough.items()
-        )
-        .sort("month")
-        .collect()
+        pl.concat(parts)
+        .filter(pl.col("enough") > 0)
+        .select("month", "feature", share=pl.col("filled") / pl.col("enough"))
+        if parts
+        else pl.DataFrame(schema={"month": pl.String, "feature": pl.String, "share": pl.Float64})
     )
-    lowest = {
-        name: share
-        for name in enough
-        if (share := shares[name].min()) is not None and float(str(share)) < MIN_COVERAGE
-    }
-    latest = shares.tail(1).drop("month").to_dicts()
+    lowest = shares.group_by("feature").agg(pl.col("share").min()).sort("feature")
+    below = dict(lowest.filter(pl.col("share") < MIN_COVERAGE).iter_rows())
+    latest = shares.filter(pl.col("month") == (made[-1] if made else ""))
     return Answer(
-        not lowest,
+        not below,
         {
             "limit": MIN_COVERAGE,
-            "below": {name: float(str(share)) for name, share in lowest.items()},
-            "latest_month": latest[0] if latest else {},
+            "below": below,
+            "latest_month": dict(latest.select("feature", "share").iter_rows()),
+            "without_column": list(absent),
             "off": dict(road.market.missing_features),
         },
+        is_error=False,
     )
 
 
-def scores_spread(road: Road) -> Answer:
-    """Ask whether every session's scores tell its symbols apart."""
+def _absent_columns(road: Road, months: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that bars need not have and that those of the panel's months lack."""
+    if not months:
+        return OPTIONAL_BARS
+    rows = road.panel.read(min(months), max(months)).select(
+        pl.col(name).is_not_null().any() for name in OPTIONAL_BARS
+    )
+    given = rows.collect().row(0, named=True)
+    return tuple(name for name in OPTIONAL_BARS if not given[name])
+
+
+def _reads(feature: Feature, columns: Sequence[str]) -> bool:
+    return any(name in columns for name in feature.inputs)
+
+
+def scores_spread(road: Road, months: Months = None) -> Answer:
+    """Ask whether every session's scores tell its symbols apart.
+
+    Sessions of fewer names than a cross-section takes are scored alike by rule, and only counted.
+    """
     of_session = (
         road.predictions.read()
+        .filter(pl.col("session").is_between(*_span(months)))
         .group_by("session", "horizon")
         .agg(
+            pl.len().alias("names"),
             pl.col("score").cast(pl.Float64).std().alias("spread"),
             (pl.col("score").n_unique() / pl.len()).alias("distinct"),
         )
         .sort("session")
         .collect()
     )
-    flat = of_session.filter(
-        (pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT)
-    )
+    universe = road.market.universe(road.the_recipe.spec.universe.name)
+    wide = of_session.filter(pl.col("names") >= max(universe.min_names, 2))
+    flat = wide.filter((pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT))
     facts = {
         "sessions": of_session.height,
+        "sessions_of_few_names": of_session.height - wide.height,
         "flat_sessions": flat.height,
         "first_flat": [str(day) for day in flat["session"].head(5)],
         "limit_distinct": MIN_DISTINCT,

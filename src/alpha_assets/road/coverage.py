@@ -52,7 +52,7 @@ class FamilyCoverage:
     Attributes:
         name: of the family.
         expected: features that the market can have.
-        missing: those of them that have no column in some stored month, with that month.
+        missing: those of them that have no column in some judged month, with that month.
         off: features that the market cannot have, and why.
         shares: month -> share of the cells filled, of rows with enough history; None where no
             row has it yet.
@@ -62,6 +62,7 @@ class FamilyCoverage:
         last: last session with a value.
         feeds: those that it is made from.
         limit: the share of a month that is expected at least.
+        judged: the months that are asked about; others are shown, and block nothing.
     """
 
     name: str
@@ -75,6 +76,7 @@ class FamilyCoverage:
     last: date | None
     feeds: tuple[FeedCoverage, ...]
     limit: float
+    judged: tuple[str, ...]
 
     @property
     def is_on(self) -> bool:
@@ -129,7 +131,8 @@ class FamilyCoverage:
         """What is not as it should be, what blocks first."""
         if not self.is_on:
             return tuple(self._cut_off())
-        latest = dict(list(self.known.items())[-LATEST:])
+        judged = [(month, share) for month, share in self.known.items() if month in self.judged]
+        latest = dict(judged[-LATEST:])
         gone = [name for name in self.gone if name not in self.missing]
         found = [
             Finding(f"the column {name} is missing in {month}", blocks=True)
@@ -213,12 +216,15 @@ class Coverage:
         }
 
 
-def coverage(road: Road, families: Collection[str] | None = None) -> Coverage:
+def coverage(
+    road: Road, families: Collection[str] | None = None, judged: Collection[str] | None = None
+) -> Coverage:
     """Return what is stored of a market's features and of the feeds behind them.
 
     Args:
         road: of the market; a month of its features is in memory at a time.
         families: those wanted, with the feeds behind them; default: all, and every feed.
+        judged: months in which something missing is a finding; default: all that are stored.
 
     Raises:
         MissingOutput: no bars or no features are stored.
@@ -241,7 +247,10 @@ def coverage(road: Road, families: Collection[str] | None = None) -> Coverage:
     of_family: dict[str, list[Feature]] = {}
     for feature in wanted:
         of_family.setdefault(feature.family, []).append(feature)
-    found = [family_coverage(market, name, of_family[name], cells, feeds) for name in of_family]
+    asked = tuple(month for month in months if judged is None or month in judged)
+    found = [
+        family_coverage(market, name, of_family[name], cells, feeds, asked) for name in of_family
+    ]
     return Coverage(market.name, edge, tuple(found), tuple(feeds.values()), cells)
 
 
@@ -317,6 +326,7 @@ def family_coverage(
     features: Sequence[Feature],
     cells: pl.DataFrame,
     feeds: Mapping[str, FeedCoverage],
+    judged: tuple[str, ...],
 ) -> FamilyCoverage:
     """Return one family of a market.
 
@@ -326,11 +336,13 @@ def family_coverage(
         features: all of the family.
         cells: see `Coverage`.
         feeds: those behind the features, at least.
+        judged: months in which something missing is a finding.
     """
     off = {f.name: why for f in features if (why := market.missing_features.get(f.name))}
     expected = tuple(feature.name for feature in features if feature.name not in off)
     ours = cells.filter(pl.col("feature").is_in(expected))
-    absent = ours.filter(~pl.col("present")).sort("month").unique("feature", keep="last")
+    lost = ~pl.col("present") & pl.col("month").is_in(judged)
+    absent = ours.filter(lost).sort("month").unique("feature", keep="last")
     lacking = dict(absent.select("feature", "month").iter_rows())
     by_month = (
         ours.group_by("month")
@@ -353,6 +365,7 @@ def family_coverage(
         last=ends[1],
         feeds=tuple(feeds[feed] for feed in behind),
         limit=market.spec.coverage.get(name, least_filled(name)),
+        judged=judged,
     )
 
 

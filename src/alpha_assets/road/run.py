@@ -6,9 +6,10 @@ from typing import Any
 import polars as pl
 
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.errors import CheckFailed, MissingOutput, RangeError
+from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.road import deciding, judging, learning, stages
-from alpha_assets.road.coverage import coverage
+from alpha_assets.road.checks import bars_are_sound, require, require_families, scores_spread
+from alpha_assets.road.coverage import LATEST
 from alpha_assets.road.pace import Pace
 from alpha_assets.road.road import Made, Road
 from alpha_assets.store.table import MonthTable
@@ -27,6 +28,7 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
 
     Raises:
         RangeError: months without data or without enough history.
+        CheckFailed: a question of `road.checks` about these months stops.
     """
     check_form(first_month, last_month)
     ingest_all(road)
@@ -36,13 +38,15 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     last = last_month or stored[-1]
     check_months(road, stored, first_month, last)
     make_market_stages(road, month_range(stored[0], last))
-    check_coverage(road)
     decided = months_to_decide(road, first_month, last)
+    require(bars_are_sound, road, decided)
+    require_families(road, decided)
     pace = Pace(road.progress, "run")
     for number, month in enumerate(decided):
         pace("months decided", number, len(decided))
         learning.make_checkpoints(road, [month])
         deciding.make_predictions(road, [month])
+        require(scores_spread, road, [month])
         deciding.make_targets(road, [month])
     judging.make_backtest(road, decided[0], decided[-1])
     return judging.make_report(road)
@@ -122,28 +126,10 @@ def make_model(road: Road, month: str) -> None:
     serves several months, the checkpoints that it leans on.
     """
     stored = months_of_data(road)
-    make_market_stages(road, [known for known in stored if known < month])
-    check_coverage(road)
+    before = [known for known in stored if known < month]
+    make_market_stages(road, before)
+    require_families(road, before[-LATEST:])
     learning.make_checkpoints(road, learning.chain(road, month))
-
-
-def check_coverage(road: Road) -> None:
-    """Refuse to learn from families that are not there; say aloud what else is odd of them.
-
-    Raises:
-        CheckFailed: a column of a family that the recipe reads is missing, or all are empty.
-    """
-    families = dict.fromkeys(feature.family for feature in road.the_recipe.features)
-    found = coverage(road, tuple(families)).families
-    for family in found:
-        for finding in family.findings:
-            words = f"{family.name}: {finding.words}"
-            if finding.blocks:
-                raise CheckFailed(
-                    f"{words}; take the family out of the recipe ([features]), or see to the "
-                    f"feeds behind it: {', '.join(feed.name for feed in family.feeds)}"
-                )
-            road.progress("coverage", words)
 
 
 def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[str, ...]:
