@@ -1,0 +1,252 @@
+"""What stops in Dagster stops `run` as well, and nothing else: on every shipped market and recipe.
+
+The stages of the market are the real ones, on few symbols; training and what follows it are
+planted, so that the questions asked between them are all that decides.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from alpha_assets.calendar import as_date
+from alpha_assets.defs.checks import market_checks, recipe_checks
+from alpha_assets.defs.market import market_assets
+from alpha_assets.defs.recipe import recipe_assets
+from alpha_assets.defs.resources import Storage
+from alpha_assets.errors import CheckFailed
+from alpha_assets.features import CATALOG
+from alpha_assets.feeds.files import FilesSourceSpec
+from alpha_assets.feeds.sim import SimSpec
+from alpha_assets.road import deciding, judging, learning
+from alpha_assets.road import run as walking
+from alpha_assets.road.market import Market, SimSourceSpec, load_market
+from alpha_assets.road.pipelines import names
+from alpha_assets.road.recipe import Recipe, load_recipe, markets_of
+from alpha_assets.road.road import Made, Road, manifest_of
+from alpha_assets.store.store import Store
+
+MONTH = "2021-03"
+SMALL = SimSpec(seed=4, n_symbols=40, first=date(2020, 11, 2), last=date(2021, 3, 31))
+SHIPPED = [(market, recipe) for recipe in names("recipes") for market in markets_of(recipe)]
+
+
+def american(market: Market, folder: Path) -> None:
+    """Bars of 24 symbols by a random walk, all of them members throughout; no price limits."""
+    sessions = market.calendar.between("2020-11-02", "2021-03-31")
+    rng = np.random.default_rng(4)
+    close_DN = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (len(sessions), 24)), axis=0))
+    symbols = [f"S{n:02}" for n in range(24)]
+    rows = pl.DataFrame(
+        {
+            "date": np.repeat(sessions, 24),
+            "symbol": symbols * len(sessions),
+            "open": close_DN.ravel() * 0.999,
+            "high": close_DN.ravel() * 1.01,
+            "low": close_DN.ravel() * 0.99,
+            "close": close_DN.ravel(),
+            "volume": rng.integers(1_000_000, 2_000_000, close_DN.size).astype(float),
+        }
+    )
+    folder.mkdir()
+    rows.write_parquet(folder / "daily_bars.parquet")
+    members = {"symbol": symbols, "start": [as_date(sessions[0])] * 24}
+    pl.DataFrame(members).with_columns(end=pl.lit(None, pl.Date)).write_parquet(
+        folder / "membership.parquet"
+    )
+
+
+def made_up(name: str, folder: Path) -> Market:
+    """A shipped market as its file declares it, with rows that are made up."""
+    market = load_market(name)
+    if name == "us":
+        american(market, folder / "data")
+        source: Any = FilesSourceSpec(kind="files", path=str(folder / "data"))
+    else:  # of the API's server, too, the rows are those of a simulated exchange
+        source = SimSourceSpec()
+    spec = market.spec.model_copy(update={"source": source, "sim": SMALL, "first_month": "2020-11"})
+    return Market(name, spec, str(folder / "storage"))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Road]:
+    """The road of a market up to its cross-sections, made once a market."""
+    made: dict[str, Road] = {}
+
+    def of(name: str) -> Road:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            market = made_up(name, folder)
+            recipe = next(recipe for home, recipe in SHIPPED if home == name)
+            road = Road(market, Store(str(folder / "storage")), load_recipe(recipe, market))
+            walking.ingest_all(road)
+            walking.make_market_stages(road, walking.months_of_data(road))
+            made[name] = road
+        return made[name]
+
+    return of
+
+
+@dataclass
+class Planted:
+    """What stands for training and deciding: which of the recipe's stages were reached."""
+
+    road: Road
+    scores: Callable[[int], list[float]]
+    reached: list[str]
+
+    def checkpoints(self, road: Road, months: object, **_: object) -> list[Made]:
+        self.reached.append("checkpoint")
+        return []
+
+    def predictions(self, road: Road, months: object, **_: object) -> list[Made]:
+        self.reached.append("predictions")
+        sessions = road.market.calendar.month_sessions(MONTH)
+        symbols = [f"S{n:02}" for n in range(24)]
+        rows = pl.DataFrame(
+            {
+                "session": np.repeat(sessions, 24),
+                "symbol": symbols * len(sessions),
+                "horizon": [5] * 24 * len(sessions),
+                "score": self.scores(24) * len(sessions),
+                "model_month": [MONTH] * 24 * len(sessions),
+            },
+            schema_overrides={"horizon": pl.Int16, "score": pl.Float32},
+        )
+        road.predictions.write(MONTH, rows, manifest_of("planted", {}))
+        return []
+
+    def targets(self, road: Road, months: object, **_: object) -> list[Made]:
+        self.reached.append("targets")
+        return []
+
+
+def by_run(planted: Planted) -> tuple[str, ...]:
+    """The stages of the recipe that `run` reaches."""
+    planted.reached.clear()
+    with contextlib.suppress(CheckFailed):
+        walking.run(planted.road, MONTH, MONTH)
+    return tuple(planted.reached)
+
+
+def by_dagster(planted: Planted) -> tuple[str, ...]:
+    """The stages of the recipe that Dagster's job reaches."""
+    planted.reached.clear()
+    road = planted.road
+    market, recipe = road.market, road.the_recipe
+    universe = recipe.spec.universe.name
+    wanted = ("panel", "features")
+    definitions = dg.Definitions(
+        assets=[*market_assets(market), *recipe_assets(recipe, market)],
+        asset_checks=[*market_checks(market), *recipe_checks(recipe, market)],
+        resources={"storage": Storage(url=road.store.url, device="cpu")},
+        jobs=[
+            dg.define_asset_job(
+                "month",
+                dg.AssetSelection.assets(
+                    [market.name, "raw", "daily_bars"],
+                    *[[market.name, stage] for stage in wanted],
+                    [market.name, "cross_section", universe],
+                    *[
+                        [market.name, recipe.name, s]
+                        for s in ("checkpoint", "predictions", "targets")
+                    ],
+                ),
+            )
+        ],
+        executor=dg.in_process_executor,
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        definitions.resolve_job_def("month").execute_in_process(
+            instance=instance, partition_key=f"{MONTH}-01", raise_on_error=False
+        )
+    return tuple(planted.reached)
+
+
+FAMILY = next(feature.family for feature in CATALOG if feature.name == "ret_5")
+WHOLE = ("checkpoint", "predictions", "targets")
+
+
+def apart(count: int) -> list[float]:
+    return [float(n) for n in range(count)]
+
+
+def alike(count: int) -> list[float]:
+    return [0.0] * count
+
+
+def whole(road: Road) -> None:
+    """Change nothing."""
+
+
+def emptied(road: Road, month: str) -> None:
+    """Take the values of a family that every shipped recipe reads out of a month."""
+    rows = road.features.folder(month).read()
+    names = [f.name for f in CATALOG if f.family == FAMILY and f.name in rows.columns]
+    gone = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
+    road.features.write(month, gone, rekept(road, month))
+
+
+def an_old_month(road: Road) -> None:
+    """Empty a month that is not decided."""
+    emptied(road, "2020-12")
+
+
+def this_month(road: Road) -> None:
+    """Empty the month that is decided."""
+    emptied(road, MONTH)
+
+
+def rekept(road: Road, month: str) -> Any:
+    """The manifest of a month, so that it counts as fresh and is not mended."""
+    manifest = road.features.folder(month).manifest()
+    assert manifest is not None
+    return manifest_of(manifest.digest, manifest.inputs)
+
+
+@pytest.mark.parametrize(
+    ("market", "recipe", "fault", "scores", "reached"),
+    [
+        *[(market, recipe, whole, apart, WHOLE) for market, recipe in SHIPPED],
+        ("us", "rolling_transformer", an_old_month, apart, WHOLE),
+        ("us", "rolling_transformer", this_month, apart, ()),
+        ("us", "rolling_transformer", whole, alike, WHOLE[:2]),
+    ],
+)
+def test_run_and_dagster_stop_at_the_same_stage(
+    stored: Callable[[str], Road],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    market: str,
+    recipe: str,
+    fault: Callable[[Road], None],
+    scores: Callable[[int], list[float]],
+    reached: tuple[str, ...],
+) -> None:
+    shutil.copytree(stored(market).store.url, tmp_path / "storage")
+    mine = replace(stored(market).market, storage=str(tmp_path / "storage"))
+    road = Road(
+        mine, Store(str(tmp_path / "storage")), Recipe(recipe, stored_spec(recipe, mine), mine)
+    )
+    fault(road)
+    planted = Planted(road, scores, [])
+    monkeypatch.setattr(learning, "make_checkpoints", planted.checkpoints)
+    monkeypatch.setattr(deciding, "make_predictions", planted.predictions)
+    monkeypatch.setattr(deciding, "make_targets", planted.targets)
+    monkeypatch.setattr(judging, "make_backtest", lambda *_: None)
+    monkeypatch.setattr(judging, "make_report", lambda *_: None)
+    monkeypatch.setattr(walking, "months_to_decide", lambda *_: (MONTH,))
+    assert by_run(planted) == reached
+    assert by_dagster(planted) == reached
+
+
+def stored_spec(recipe: str, market: Market) -> Any:
+    return load_recipe(recipe, market).spec
