@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-export DAGSTER_HOME := $(CURDIR)
+export DAGSTER_HOME ?= $(CURDIR)
 export ALPHA_STORAGE ?= $(CURDIR)/storage
 export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 
@@ -13,10 +13,13 @@ export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Dagster reads .env from the folder it starts in, so that plain `dagster dev` finds its home.
+# Dagster reads .env from the folder it starts in, so that plain `dagster dev` finds its home, and
+# puts it over the environment: so each value is the environment's, where that has one.
 .env:
-	@printf 'DAGSTER_HOME=%s\nALPHA_STORAGE=%s\nALPHA_DAGSTER_DIR=%s\n' \
-	  '$(DAGSTER_HOME)' '$(ALPHA_STORAGE)' '$(ALPHA_DAGSTER_DIR)' > $@
+	@printf '%s="$${%s:-%s}"\n' \
+	  DAGSTER_HOME DAGSTER_HOME '$(CURDIR)' \
+	  ALPHA_STORAGE ALPHA_STORAGE '$(CURDIR)/storage' \
+	  ALPHA_DAGSTER_DIR ALPHA_DAGSTER_DIR '$(CURDIR)/storage/_dagster' > $@
 
 .PHONY: help setup demo ui test lint format proofs docs coverage bench clean
 
@@ -24,14 +27,14 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.installed .env  ## make .venv from the pinned versions, and .env
+	@# An earlier version wrote values that won over the environment.
+	@sed -i.old -E 's|^(DAGSTER_HOME\|ALPHA_STORAGE\|ALPHA_DAGSTER_DIR)=([^"$$].*)$$|\1="$${\1:-\2}"|' .env && rm -f .env.old
 
 demo: setup  ## the whole road on the simulated market, through Dagster, to a tear sheet
 	@$(BIN)/alpha-assets demo
 
 ui: setup  ## open the Dagster web UI on http://127.0.0.1:3000
-	@mkdir -p $(ALPHA_DAGSTER_DIR)
-	@$(BIN)/dagster instance info > /dev/null  # once, alone: see docs/decisions
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	$(BIN)/python -W ignore -m alpha_assets.defs.launch dev -w $(CURDIR)/workspace.yaml -h 127.0.0.1 -p 3000
 
 lint: setup  ## formatter, linter, types, import contracts
 	$(BIN)/ruff format --check .

@@ -307,7 +307,8 @@ def demo(storage: str) -> None:
     environment = demo_environment(storage)
     for number, launch in enumerate(verbs.demo_launches(), 1):
         progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")
-        command = [sys.executable, "-m", "dagster", "asset", "materialize", *launch.arguments]
+        started = [sys.executable, "-m", "alpha_assets.defs.launch"]
+        command = [*started, "asset", "materialize", *launch.arguments]
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as running:

@@ -1,42 +1,115 @@
-"""The code location: every market and recipe of `pipelines/` as Dagster assets."""
+"""The code location: every market and recipe of `pipelines/` as Dagster assets.
+
+A file that cannot be used takes no other down: it is an asset of the group `broken`, with its error
+as the description, and stands in the location's metadata and in the log.
+"""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster_shared.check import CheckError
 
 from alpha_assets.defs.automation import Automation, automation, run_failed
 from alpha_assets.defs.checks import market_checks, recipe_checks
 from alpha_assets.defs.market import market_assets
+from alpha_assets.defs.reaper import reaper
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
-from alpha_assets.road.market import load_market
+from alpha_assets.errors import AlphaAssetsError, SpecError
+from alpha_assets.road.market import Market, load_market
 from alpha_assets.road.pipelines import names
 from alpha_assets.road.recipe import load_recipe, markets_of
+
+BROKEN = "broken"  # the group of what cannot be used
+
+
+@dataclass
+class Location:
+    """What is defined, and which files could not be used."""
+
+    assets: list[dg.AssetsDefinition] = field(default_factory=list)
+    checks: list[dg.AssetChecksDefinition] = field(default_factory=list)
+    automated: list[Automation] = field(default_factory=list)
+    broken: dict[tuple[str, ...], str] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)  # names in Dagster, and whose they are
+
+    @contextmanager
+    def guarded(self, *parts: str) -> Iterator[None]:
+        """Note what stops one file from being used, and go on."""
+        try:
+            yield
+        except (AlphaAssetsError, dg.DagsterError, CheckError) as error:
+            self.broken[parts] = str(error)
+            dg.get_dagster_logger().warning(f"{'/'.join(parts)} is broken: {error}")
+
+    def take(self, owner: str, *taken: str) -> None:
+        """Give names to one market, or to a recipe on one.
+
+        Raises:
+            SpecError: another has one of them; Dagster would refuse both.
+        """
+        for name in taken:
+            if self.taken.get(name, owner) != owner:
+                raise SpecError(
+                    f"{owner} would share the name {name!r} with {self.taken[name]} in Dagster; "
+                    "rename one of the two files"
+                )
+        self.taken.update(dict.fromkeys(taken, owner))
+
+    def add_market(self, market: Market) -> None:
+        """Define what a market has without a recipe."""
+        assets, checks = market_assets(market), market_checks(market)
+        self.take(
+            f"market {market.name}",
+            *(f"{market.name}_{group}" for group in ("raw", "market", "coverage")),
+        )
+        self.assets += assets
+        self.checks += checks
+
+    def add_recipe(self, name: str, market: Market) -> None:
+        """Define a recipe on a market."""
+        recipe = load_recipe(name, market)
+        made = recipe_assets(recipe, market), recipe_checks(recipe, market)
+        automated = automation(recipe, market)
+        owner = f"recipe {name} on market {market.name}"
+        self.take(owner, f"{market.name}_{name}", f"{market.name}__{name}")
+        self.assets += made[0]
+        self.checks += made[1]
+        self.automated.append(automated)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return assets, checks, jobs, schedules, sensors and resources."""
-    markets = {name: load_market(name) for name in names("markets")}
-    assets: list[dg.AssetsDefinition] = []
-    checks: list[dg.AssetChecksDefinition] = []
-    automated: list[Automation] = []
-    for market in markets.values():
-        assets += market_assets(market)
-        checks += market_checks(market)
+    location = Location()
+    markets: dict[str, Market] = {}
+    for name in names("markets"):
+        with location.guarded("markets", name):
+            market = load_market(name)
+            location.add_market(market)
+            markets[name] = market
     for name in names("recipes"):
-        for market_name in markets_of(name):
-            market = markets.get(market_name) or load_market(market_name)  # says what there is
-            recipe = load_recipe(name, market)
-            assets += recipe_assets(recipe, market)
-            checks += recipe_checks(recipe, market)
-            automated.append(automation(recipe, market))
+        homes: tuple[str, ...] = ()
+        with location.guarded("recipes", name):
+            homes = markets_of(name)
+        for home in dict.fromkeys(homes):
+            with location.guarded("recipes", name, home):
+                if ("markets", home) in location.broken:
+                    raise SpecError(f"its market {home} is broken, see markets/{home}")
+                location.add_recipe(name, markets.get(home) or load_market(home))
+    broken = [
+        dg.AssetSpec(key=[BROKEN, *parts], group_name=BROKEN, description=error)
+        for parts, error in location.broken.items()
+    ]
     return dg.Definitions(
-        assets=assets,
-        asset_checks=checks,
-        jobs=[job for one in automated for job in one.jobs],
-        schedules=[schedule for one in automated for schedule in one.schedules],
-        sensors=[run_failed],
+        assets=[*location.assets, *broken],
+        asset_checks=location.checks,
+        jobs=[job for one in location.automated for job in one.jobs],
+        schedules=[schedule for one in location.automated for schedule in one.schedules],
+        sensors=[run_failed, reaper],
         resources={
             "storage": Storage(
                 url=os.environ.get("ALPHA_STORAGE", "storage"),
@@ -44,4 +117,5 @@ def defs() -> dg.Definitions:
             ),
         },
         executor=dg.in_process_executor,
+        metadata={f"{BROKEN}/{'/'.join(parts)}": e for parts, e in location.broken.items()},
     )

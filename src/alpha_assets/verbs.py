@@ -7,7 +7,7 @@ Each returns plain values: dicts, lists, numbers and text.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.errors import BadInput, MissingOutput
+from alpha_assets.errors import AlphaAssetsError, BadInput, MissingOutput
 from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.feeds.server import Faults, Server, make_server
 from alpha_assets.feeds.server.options import fault_of, instant_of, keys_of
@@ -40,39 +40,67 @@ CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly
 
 
 def markets() -> list[dict[str, Any]]:
-    """Return every market: where it reads, its exchange, its universes."""
-    rows = []
-    for name in names("markets"):
-        spec = load_market(name).spec
-        rows.append(
-            {
-                "market": name,
-                "source": spec.source.kind,
-                "exchange": spec.calendar.exchange,
-                "universes": ", ".join(spec.universes),
-                "about": spec.about,
-            }
-        )
-    return rows
+    """Return every market: where it reads, its exchange, its universes.
+
+    One whose file cannot be used is a row as well, with the error.
+    """
+    return _listed("market", "markets", _market_row)
+
+
+def _market_row(name: str) -> dict[str, Any]:
+    market = load_market(name)
+    _ = market.calendar  # refused by name where the exchange has none
+    spec = market.spec
+    return {
+        "market": name,
+        "source": spec.source.kind,
+        "exchange": spec.calendar.exchange,
+        "universes": ", ".join(spec.universes),
+        "about": spec.about,
+    }
 
 
 def recipes() -> list[dict[str, Any]]:
-    """Return every recipe: its model, loss, horizons and markets."""
-    rows = []
-    for name in names("recipes"):
-        recipe = load_recipe(name, load_market(markets_of(name)[0]))
-        rows.append(
-            {
-                "recipe": name,
-                "model": recipe.spec.model.kind,
-                "loss": recipe.spec.loss.kind,
-                "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
-                "markets": ", ".join(recipe.spec.markets),
-                "digest": recipe.digest,
-                "about": recipe.spec.about,
-            }
-        )
-    return rows
+    """Return every recipe: its model, loss, horizons and markets.
+
+    One whose file cannot be used is a row as well, with the error.
+    """
+    return _listed("recipe", "recipes", _recipe_row)
+
+
+def _recipe_row(name: str) -> dict[str, Any]:
+    home, *others = markets_of(name)
+    recipe = load_recipe(name, load_market(home))
+    row = {
+        "recipe": name,
+        "model": recipe.spec.model.kind,
+        "loss": recipe.spec.loss.kind,
+        "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
+        "markets": ", ".join(recipe.spec.markets),
+        "digest": recipe.digest,
+        "about": recipe.spec.about,
+    }
+    for other in others:
+        try:
+            load_recipe(name, load_market(other))
+        except AlphaAssetsError as error:
+            return {**row, "error": str(error)}
+    return row
+
+
+def _listed(column: str, kind: str, row: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row per file; those that cannot be used last, with the column `error`."""
+    rows: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
+    for name in names(kind):
+        try:
+            rows.append(row(name))
+        except AlphaAssetsError as error:
+            broken.append({column: name, "error": str(error)})
+    columns = dict.fromkeys(name for found in (*rows, *broken) for name in found)
+    if "error" in columns:
+        columns["error"] = columns.pop("error")  # last
+    return [{name: found.get(name) for name in columns} for found in (*rows, *broken)]
 
 
 def init(folder: Path | str) -> list[str]:

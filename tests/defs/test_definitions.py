@@ -18,7 +18,7 @@ from alpha_assets.defs.partitions import months
 from alpha_assets.features import CATALOG
 from alpha_assets.feeds.files import FilesSourceSpec
 from alpha_assets.road.frames import panel_start
-from alpha_assets.road.market import FeedSetting, Market, load_market
+from alpha_assets.road.market import KnownFeedSpec, Market, load_market
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipelines"
@@ -164,7 +164,7 @@ def test_a_session_decided_after_midnight_is_asked_for_on_the_evening_before(dec
 
 def test_a_tick_waits_until_the_bars_are_public() -> None:
     sim = deciding()
-    late = FeedSetting(publication_time=time(23, 50))
+    late = KnownFeedSpec(publication_time=time(23, 50))
     market = Market("sim", sim.spec.model_copy(update={"feeds": {"daily_bars": late}}))
     assert cron(market) == "55 23 * * *"  # half of the ten minutes that are left
     assert asked_for(market, "2026-02-28T23:55+00:00", on_first=True) == (

@@ -9,7 +9,7 @@ import dagster as dg
 
 from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
 from alpha_assets.defs.partitions import months_of_tags
-from alpha_assets.defs.resources import Storage
+from alpha_assets.defs.resources import Storage, in_one_line
 from alpha_assets.road import checks
 from alpha_assets.road.coverage import FamilyCoverage, coverage
 from alpha_assets.road.market import Market
@@ -64,7 +64,8 @@ def check(
         asset=key, name=question.__name__, description=question.__doc__, blocking=blocking
     )
     def asked(context: dg.AssetCheckExecutionContext, storage: Storage) -> dg.AssetCheckResult:
-        answer = question(Road(market, Store(storage.url), recipe), months_asked(context))
+        with in_one_line(context):
+            answer = question(Road(market, Store(storage.url), recipe), months_asked(context))
         return dg.AssetCheckResult(
             passed=answer.passed,
             severity=(
@@ -103,7 +104,8 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {check.name for check in context.selected_asset_check_keys}
         chosen = [name for name in families if coverage_check(name) in wanted]
-        found = coverage(Road(market, Store(storage.url)), chosen, months_asked(context))
+        with in_one_line(context):
+            found = coverage(Road(market, Store(storage.url)), chosen, months_asked(context))
         for family in found.families:
             yield coverage_result(key, family)
 

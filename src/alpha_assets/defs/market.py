@@ -16,8 +16,6 @@ from alpha_assets.road.frames import market_wide
 from alpha_assets.road.graph import graph_lookback, make_graph
 from alpha_assets.road.market import Market
 
-LOCAL_SOURCES = ("sim", "files")  # a second try would find what the first one found
-NETWORK_RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
 
@@ -42,7 +40,6 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        retry_policy=None if market.spec.source.kind in LOCAL_SOURCES else NETWORK_RETRIES,
         metadata=columns_of_feed(market.declared[feed]),
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> None:
@@ -50,19 +47,18 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             context.add_asset_metadata({"off": market.feeds_off[feed]})
             context.log.warning(f"{feed} is off: {market.feeds_off[feed]}")
             return
-        road = storage.road(market, None, context)
-        asked = month_keys(context)
-        # Earlier months too: the bars of a month's last session are public only after that day's
-        # run, and calendars and listings are public long before the market's first month.
-        found = stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
-        context.log.info(
-            f"{feed}: {found.new} new rows, {found.revised} corrections, {found.unchanged} known"
-        )
-        context.add_asset_metadata(
-            {"rows_new": found.new, "rows_corrected": found.revised},
-            partition_key=context.partition_keys[-1],
-        )
-        add_months(context, stages.stored_months(road, feed, asked))
+        with storage.road(market, None, context) as road:
+            asked = month_keys(context)
+            # Earlier months too: the bars of a month's last session are public only after that
+            # day's run, and calendars and listings long before the market's first month.
+            found = stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
+            counted = f"{found.new} new rows, {found.revised} corrections"
+            context.log.info(f"{feed}: {counted}, {found.unchanged} known")
+            context.add_asset_metadata(
+                {"rows_new": found.new, "rows_corrected": found.revised},
+                partition_key=context.partition_keys[-1],
+            )
+            add_months(context, stages.stored_months(road, feed, asked))
 
     return raw
 
@@ -93,9 +89,8 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
     )
     def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What was known at each decision: one row per (session, symbol)."""
-        add_months(
-            context, stages.make_panel(storage.road(market, None, context), month_keys(context))
-        )
+        with storage.road(market, None, context) as road:
+            add_months(context, stages.make_panel(road, month_keys(context)))
 
     return panel
 
@@ -126,8 +121,8 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
     )
     def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Every catalogued feature, raw values, one row per (session, symbol)."""
-        road = storage.road(market, None, context)
-        add_months(context, stages.make_features(road, month_keys(context)))
+        with storage.road(market, None, context) as road:
+            add_months(context, stages.make_features(road, month_keys(context)))
 
     return features
 
@@ -152,8 +147,8 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     )
     def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Winsorised z-scores of every feature, session by session, inside a universe."""
-        road = storage.road(market, None, context)
-        add_months(context, stages.make_cross_section(road, universe, month_keys(context)))
+        with storage.road(market, None, context) as road:
+            add_months(context, stages.make_cross_section(road, universe, month_keys(context)))
 
     return cross_section
 
@@ -175,7 +170,7 @@ def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     )
     def graph(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """The strongest neighbours by correlation of residual returns, on each week's start."""
-        road = storage.road(market, None, context)
-        add_months(context, make_graph(road, universe, month_keys(context)))
+        with storage.road(market, None, context) as road:
+            add_months(context, make_graph(road, universe, month_keys(context)))
 
     return graph

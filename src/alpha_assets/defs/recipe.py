@@ -24,7 +24,7 @@ from alpha_assets.road.checks import require_families
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 
-GPU_POOL = "gpu"  # dagster.yaml limits it to one
+GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 
 
 def training_sessions(recipe: Recipe) -> int:
@@ -79,9 +79,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """A model per month, trained only on labels known before the month's first session."""
         from alpha_assets.road import learning
 
-        road = storage.road(market, recipe, context)
-        require_families(road, month_keys(context))
-        add_months(context, learning.make_checkpoints(road, month_keys(context)))
+        with storage.road(market, recipe, context) as road:
+            require_families(road, month_keys(context))
+            add_months(context, learning.make_checkpoints(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "predictions"],
@@ -99,9 +99,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
         from alpha_assets.road import deciding
 
-        road = storage.road(market, recipe, context)
-        require_families(road, month_keys(context))
-        add_months(context, deciding.make_predictions(road, month_keys(context)))
+        with storage.road(market, recipe, context) as road:
+            require_families(road, month_keys(context))
+            add_months(context, deciding.make_predictions(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "targets"],
@@ -116,8 +116,8 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """What to hold, decided on rebalance sessions before the session's bar exists."""
         from alpha_assets.road import deciding
 
-        road = storage.road(market, recipe, context)
-        add_months(context, deciding.make_targets(road, month_keys(context)))
+        with storage.road(market, recipe, context) as road:
+            add_months(context, deciding.make_targets(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "backtest"],
@@ -130,10 +130,10 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """Positions, trades, daily books and metrics of every decided month, after costs."""
         from alpha_assets.road import judging
 
-        road = storage.road(market, recipe, context)
-        made = judging.make_backtest(road)
-        figures = headline(judging.stored_metrics(road))
-        return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
+        with storage.road(market, recipe, context) as road:
+            made = judging.make_backtest(road)
+            figures = headline(judging.stored_metrics(road))
+            return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
 
     @dg.asset(
         key=[*prefix, "report"],
@@ -146,12 +146,12 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """The tear sheet: one offline page."""
         from alpha_assets.road import judging
 
-        road = storage.road(market, recipe, context)
-        made = judging.make_report(road)
-        charts = {
-            f"chart/{name}": picture(png) for name, png in judging.report_pictures(road).items()
-        }
-        page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{judging.PAGE}")}
-        return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})
+        with storage.road(market, recipe, context) as road:
+            made = judging.make_report(road)
+            charts = {
+                f"chart/{name}": picture(png) for name, png in judging.report_pictures(road).items()
+            }
+            page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{judging.PAGE}")}
+            return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})
 
     return [checkpoint, predictions, targets, backtest, report]

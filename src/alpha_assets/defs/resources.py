@@ -1,12 +1,22 @@
 """What only changes the running: where outputs lie, and which device trains."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import dagster as dg
 
+from alpha_assets.defs.reaper import reap, sign
+from alpha_assets.errors import AlphaAssetsError, Unreachable
 from alpha_assets.road.devices import device_named
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
 from alpha_assets.store.store import Store
+
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
+RETRIES = 3
+FIRST_WAIT_SECONDS = 30  # doubled from one try to the next
 
 
 class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -15,12 +25,41 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
     url: str
     device: str = "auto"
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Write into the run which process walks it, and end runs whose process is gone."""
+        if context.instance is None or context.run is None:
+            return
+        if sign(context.instance, context.run.run_id):
+            for line in reap(context.instance):
+                (context.log or dg.get_dagster_logger()).warning(line)
+
+    @contextmanager
     def road(
         self, market: Market, recipe: Recipe | None, context: dg.AssetExecutionContext
-    ) -> Road:
-        """Return the road of one market and recipe, its progress going to the run's log."""
+    ) -> Iterator[Road]:
+        """Open the road of one market and recipe, its progress going to the run's log."""
 
         def log(stage: str, what: str) -> None:
             context.log.info(f"{stage}: {what}")
 
-        return Road(market, Store(self.url), recipe, device=device_named(self.device), progress=log)
+        with in_one_line(context):
+            device = device_named(self.device)
+            yield Road(market, Store(self.url), recipe, device=device, progress=log)
+
+
+@contextmanager
+def in_one_line(context: Context) -> Iterator[None]:
+    """Fail a step at once, in one line, where something is refused by name.
+
+    A second try would find the same.  Only a server that gave no usable answer is asked again,
+    after a while.
+    """
+    try:
+        yield
+    except Unreachable as error:
+        tries = context.op_execution_context.retry_number
+        context.log.warning(f"{error}; tries left: {RETRIES - tries}")
+        wait = FIRST_WAIT_SECONDS * 2**tries
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=wait) from error
+    except AlphaAssetsError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None

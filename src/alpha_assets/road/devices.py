@@ -1,8 +1,19 @@
-"""Which device trains."""
+"""Which device trains, and who trains on it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import torch
 
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import BadInput, LockHeld
+from alpha_assets.store.lock import folder_lock
+from alpha_assets.store.owner import Owner
+from alpha_assets.store.store import Store
+
+SECONDS_BETWEEN_TRIES = 1.0
+TRIES_BETWEEN_LINES = 60
 
 
 def device_named(name: str) -> str:
@@ -20,3 +31,37 @@ def device_named(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise BadInput(f"--device {name}: {error}; want cpu, cuda or auto") from None
     return name
+
+
+@contextmanager
+def device_alone(
+    store: Store,
+    device: str,
+    progress: Callable[[str, str], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Train alone on a device: of all processes that use a storage, one at a time.
+
+    The others sleep, once a minute with a line of what they wait for; a signal ends the wait.  A
+    process that is gone holds nothing.
+
+    Args:
+        store: whose locks are asked.
+        device: by name; each device of each host has a lock of its own.
+        progress: called with the stage and a line.
+        sleep: waits, in seconds.
+    """
+    name = f"{device}:0" if device == "cuda" else device
+    folder = f"device {name} of {Owner.current().host}"
+    with ExitStack() as held:
+        for tries in count():
+            try:
+                held.enter_context(folder_lock(store.tmp / "locks", folder, wait_seconds=0))
+                break
+            except LockHeld as error:
+                if tries % TRIES_BETWEEN_LINES == 0:
+                    by = str(error).partition(" is being written by ")[2].partition(";")[0]
+                    progress("checkpoint", f"waits for the {folder}, on which {by} trains")
+                sleep(SECONDS_BETWEEN_TRIES)
+        yield

@@ -6,7 +6,7 @@ targets of a session read nothing that was not known at its decision.
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -31,6 +31,7 @@ from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.panel.schema import KEYS
 from alpha_assets.ranks import MIN_PAIRS
 from alpha_assets.road.command import run_again
+from alpha_assets.road.devices import device_alone
 from alpha_assets.road.frames import sessions_back, tradable_rows
 from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
 from alpha_assets.spec import digest
@@ -211,6 +212,17 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
             manifest_of(recipe.digest, inputs, status=SKIPPED, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
+    with device_alone(road.store, road.device, road.progress):
+        if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
+            return Made.found("checkpoint", month, folder)
+        return _train(road, split, inputs, parent, usable)
+
+
+def _train(
+    road: Road, split: Split, inputs: Mapping[str, str], parent: str | None, usable: date
+) -> Made:
+    """Train the model of a month and write its checkpoint."""
+    recipe, month, folder = road.the_recipe, split.month, road.checkpoint(split.month)
     data = training_data(road, split)
     learner = learner_of(road)
     state = road.store.tmp / "resume" / road.market.name / recipe.name / month

@@ -90,7 +90,12 @@ def named_file(kind: str, name: str) -> Path:
         SpecError: there is none of that name.
     """
     known = names(kind)
-    if not NAME.fullmatch(name) or name not in known:
+    if name in known and not NAME.fullmatch(name):
+        raise SpecError(
+            f"{pipelines_folder().name}/{kind}/{name}.toml: a file is named by small letters, "
+            "digits and _, the first no _; rename it"
+        )
+    if name not in known:
         raise SpecError(
             f"there is no {kind.removesuffix('s')} {name!r} in {pipelines_folder().name}/{kind}; "
             f"want one of {', '.join(known)}"

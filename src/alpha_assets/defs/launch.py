@@ -1,0 +1,52 @@
+"""Dagster's command line, as this project starts it: `python -m alpha_assets.defs.launch dev …`.
+
+Three things come first: the environment is made to win over `.env` (which Dagster loads over it
+from the folder it starts in), Dagster's databases are made once and alone, and runs whose
+process is gone are ended, so that nothing waits for them.
+"""
+
+import fcntl
+import os
+import runpy
+import sys
+from pathlib import Path
+
+from dagster import DagsterInstance
+
+from alpha_assets.defs.reaper import reap
+
+HOME = "DAGSTER_HOME"
+PATHS = (HOME, "ALPHA_DAGSTER_DIR", "ALPHA_PIPELINES", "ALPHA_DATA", "ALPHA_LANDING")
+STORAGE = "ALPHA_STORAGE"  # a path or a URL
+RUNS = "ALPHA_DAGSTER_DIR"
+
+
+def prepare() -> list[str]:
+    """Make paths of the environment absolute, leave the folder of `.env`, end dead runs.
+
+    Returns:
+        What was done to runs, a line each.
+    """
+    for name in (*PATHS, STORAGE):
+        value = os.environ.get(name)
+        if value and "://" not in value:
+            os.environ[name] = str(Path(value).expanduser().absolute())
+    folder = Path(os.environ.get(RUNS) or os.environ[HOME])
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    # A first use by two processes at once would spoil Dagster's databases for good.
+    with (folder / "first_use.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with DagsterInstance.get() as instance:
+            return reap(instance)
+
+
+def main() -> None:
+    """Prepare, and hand over to Dagster's own command line."""
+    for line in prepare():
+        sys.stderr.write(f"{line}\n")
+    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

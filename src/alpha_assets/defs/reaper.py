@@ -1,0 +1,65 @@
+"""Runs whose process is gone: they are marked as failed, and what they held is freed.
+
+Dagster itself never asks: a run that was killed stays STARTED and keeps its place in a pool.
+So each run carries the process that walks it, and whoever looks next (the next run, `launch`, a
+sensor of the daemon) ends the runs of processes that are gone.  Those of other hosts, and
+runs without such a tag, are left alone.
+"""
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from alpha_assets.store.owner import Owner
+
+OWNER_TAG = "alpha_assets/process"
+SECONDS_BETWEEN = 30  # of the sensor: a slot is free within a minute
+
+WALKING = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def sign(instance: DagsterInstance, run_id: str) -> bool:
+    """Write into a run which process walks it; False where that stood there already."""
+    mine = str(Owner.current())
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.tags.get(OWNER_TAG) == mine:
+        return False
+    instance.add_run_tags(run_id, {OWNER_TAG: mine})
+    return True
+
+
+def reap(instance: DagsterInstance) -> list[str]:
+    """End the runs whose process is gone; return what was done, a line each."""
+    lines = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=WALKING)):
+        owner = Owner.parse(run.tags.get(OWNER_TAG, ""))
+        if owner is None or not owner.is_dead():
+            continue
+        # The process may have written its last words between our two looks; now it cannot.
+        now = instance.get_run_by_id(run.run_id)
+        if now is not None and now.status in WALKING:
+            words = f"its {owner.words} is gone: killed, or out of memory or power; launch it again"
+            if now.status == dg.DagsterRunStatus.CANCELING:
+                instance.report_run_canceled(now, words)
+            else:
+                instance.report_run_failed(now, words)
+            lines.append(f"run {run.run_id} of {run.job_name}: {words}")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return lines
+
+
+@dg.sensor(
+    name="runs_of_dead_processes",
+    minimum_interval_seconds=SECONDS_BETWEEN,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="End runs whose process is gone, so that others need not wait for them.",
+)
+def reaper(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """End runs whose process is gone."""
+    found = reap(context.instance)
+    for line in found:
+        context.log.warning(line)
+    return dg.SkipReason("; ".join(found) or "every run's process lives")

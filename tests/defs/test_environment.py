@@ -1,0 +1,78 @@
+"""What the environment names wins, wherever Dagster is started."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dagster._core.secrets.env_file import get_env_var_dict
+
+from alpha_assets.defs.launch import prepare
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("DAGSTER_HOME", "ALPHA_STORAGE", "ALPHA_DAGSTER_DIR")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the Makefile, where `.venv` counts as made."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "a checkout"
+    (folder / ".venv").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.installed"):
+        (folder / name).touch()
+        os.utime(folder / name, (1e9, 1e9))
+    return folder
+
+
+def make(folder: Path, **environment: str) -> None:
+    subprocess.run(
+        ["make", "-s", "setup"], cwd=folder, env={**os.environ, **environment}, check=True
+    )
+
+
+def test_env_holds_defaults_that_give_way(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Made while the environment names a storage for once: that is not kept.
+    make(checkout, ALPHA_STORAGE="/for/once")
+    assert get_env_var_dict(str(checkout)) == {
+        "DAGSTER_HOME": str(checkout),
+        "ALPHA_STORAGE": f"{checkout}/storage",
+        "ALPHA_DAGSTER_DIR": f"{checkout}/storage/_dagster",
+    }
+    for name in NAMES:
+        monkeypatch.setenv(name, f"/mine/{name}")
+    assert get_env_var_dict(str(checkout)) == {name: f"/mine/{name}" for name in NAMES}
+
+
+def test_an_env_of_an_earlier_version_is_mended_and_the_rest_of_it_kept(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / ".env").write_text("ALPHA_STORAGE=/old one/storage\nJQUANTS_API_KEY=abc\n")
+    make(checkout)
+    make(checkout)
+    old = {"ALPHA_STORAGE": "/old one/storage", "JQUANTS_API_KEY": "abc"}
+    assert get_env_var_dict(str(checkout)) == old
+    monkeypatch.setenv("ALPHA_STORAGE", "/mine")
+    assert get_env_var_dict(str(checkout)) == {**old, "ALPHA_STORAGE": "/mine"}
+
+
+def test_a_launch_of_ours_leaves_the_folder_of_env_and_keeps_its_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("ALPHA_STORAGE=/elsewhere\n")
+    for name, value in {
+        "DAGSTER_HOME": "mine/_dagster",
+        "ALPHA_DAGSTER_DIR": "mine/_dagster",
+        "ALPHA_STORAGE": "mine",
+        "ALPHA_PIPELINES": "pipelines",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "mine" / "_dagster").mkdir(parents=True)
+    assert prepare() == []
+    assert os.environ["ALPHA_STORAGE"] == str(tmp_path / "mine")
+    assert os.environ["ALPHA_PIPELINES"] == str(tmp_path / "pipelines")
+    assert get_env_var_dict(str(Path.cwd())) == {}

@@ -1,0 +1,147 @@
+"""Runs of dead processes: who is dead, what is freed, and who is left alone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from alpha_assets.defs.reaper import OWNER_TAG, SECONDS_BETWEEN, reap, reaper, sign
+from alpha_assets.defs.resources import Storage
+from alpha_assets.store.owner import Owner
+
+POOL = "gpu"
+FAILED, STARTED = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        made.event_log_storage.set_concurrency_slots(POOL, 1)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def killed() -> Owner:
+    """A process that was killed, as it named itself while it lived."""
+    program = (
+        "from alpha_assets.store.owner import Owner; print(Owner.current(), flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    owner = Owner.parse(child.stdout.readline().strip())
+    assert owner is not None
+    assert not owner.is_dead()
+    child.kill()
+    child.communicate()
+    return owner
+
+
+def walking(instance: dg.DagsterInstance, owner: str | None) -> str:
+    """A run that is STARTED, holds the only slot of the pool and names a process."""
+
+    @dg.op
+    def train() -> None: ...
+
+    @dg.job
+    def month() -> None:
+        train()
+
+    tags = {} if owner is None else {OWNER_TAG: owner}
+    run = instance.create_run_for_job(month, status=STARTED, tags=tags)
+    instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, "train")
+    return run.run_id
+
+
+def slots(instance: dg.DagsterInstance) -> set[str]:
+    return instance.event_log_storage.get_concurrency_info(POOL).active_run_ids
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_the_run_of_a_killed_process_fails_and_its_slot_is_free(
+    instance: dg.DagsterInstance, killed: Owner
+) -> None:
+    run_id = walking(instance, str(killed))
+    assert slots(instance) == {run_id}
+    (line,) = reap(instance)
+    assert f"process {killed.pid} on {killed.host} is gone" in line
+    assert status(instance, run_id) == FAILED
+    assert slots(instance) == set()
+    assert reap(instance) == []
+
+
+def test_a_number_that_another_process_has_by_now_is_no_sign_of_life(
+    instance: dg.DagsterInstance,
+) -> None:
+    # This very process number, but of a process that started at another tick.
+    run_id = walking(instance, str(replace(Owner.current(), start="0.1")))
+    assert len(reap(instance)) == 1
+    assert status(instance, run_id) == FAILED
+
+
+@pytest.mark.parametrize("whose", ["mine", "of another host", "unsigned", "unreadable"])
+def test_every_other_run_is_left_alone(
+    instance: dg.DagsterInstance, killed: Owner, whose: str
+) -> None:
+    owners = {
+        "mine": str(Owner.current()),
+        "of another host": str(replace(killed, host="elsewhere")),
+        "unsigned": None,
+        "unreadable": "by hand",
+    }
+    run_id = walking(instance, owners[whose])
+    assert reap(instance) == []
+    assert status(instance, run_id) == STARTED
+    assert slots(instance) == {run_id}
+
+
+def test_a_run_that_was_being_cancelled_counts_as_cancelled(
+    instance: dg.DagsterInstance, killed: Owner
+) -> None:
+    run_id = walking(instance, str(killed))
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_run_canceling(run)
+    reap(instance)
+    assert status(instance, run_id) == dg.DagsterRunStatus.CANCELED
+
+
+def test_the_sensor_asks_twice_a_minute(instance: dg.DagsterInstance, killed: Owner) -> None:
+    assert SECONDS_BETWEEN <= 30
+    assert reaper.minimum_interval_seconds == SECONDS_BETWEEN
+    assert reaper.default_status == dg.DefaultSensorStatus.RUNNING
+    run_id = walking(instance, str(killed))
+    skipped = reaper(dg.build_sensor_context(instance=instance))
+    assert isinstance(skipped, dg.SkipReason)
+    assert run_id in str(skipped.skip_message)
+    assert status(instance, run_id) == FAILED
+
+
+def test_a_run_names_its_process_and_ends_those_of_dead_ones_as_it_starts(
+    instance: dg.DagsterInstance, killed: Owner, tmp_path: Path
+) -> None:
+    dead = walking(instance, str(killed))
+
+    @dg.asset
+    def table(storage: Storage) -> None: ...
+
+    made = dg.materialize(
+        [table], instance=instance, resources={"storage": Storage(url=str(tmp_path))}
+    )
+    run = instance.get_run_by_id(made.run_id)
+    assert run is not None
+    assert run.tags[OWNER_TAG] == str(Owner.current())
+    assert Owner.current().pid == os.getpid()
+    assert status(instance, dead) == FAILED
+    assert not sign(instance, made.run_id)  # once is enough
