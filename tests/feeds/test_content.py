@@ -17,6 +17,7 @@ from tests.feeds.conftest import Write, bars
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import AlphaAssetsError, FeedError
+from alpha_assets.feeds import tables
 from alpha_assets.feeds.check import ImportReport, import_check
 from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 
@@ -110,6 +111,15 @@ def test_decimal_commas_are_named(tmp_path: Path, new_york: Calendar) -> None:
     report = checked(tmp_path, new_york, (HEADER + line).encode())
     assert "close is a number with a decimal point, not a comma" in report.text()
     assert "close = 1,5" in report.text()
+
+
+def test_a_small_file_of_endless_rows_is_not_unpacked(
+    write: Write, new_york: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MAX_ROWS", 1)
+    report = import_check(write(daily_bars=bars({"A": [1.0, 1.1]})), new_york)
+    assert [problem.rule for problem in report.errors] == ["too_many_rows"]
+    assert "daily_bars.parquet: 2 rows" in report.text()
 
 
 def test_listings_are_judged_where_no_bars_can_be_read(write: Write, new_york: Calendar) -> None:

@@ -36,6 +36,7 @@ EMPTY_PARTS = {
     "earnings_dates": ("period", "fiscal_year_end"),
 }
 LIMITS = ("upper_limit", "lower_limit")  # touched flags, or the limits themselves as prices
+MAX_ROWS = 200_000_000  # of a Parquet file
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, from 1970-01-01
 DAY_IN = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 YEARS = (1900, 2100)  # of dates that can be meant
@@ -200,6 +201,11 @@ def _raw(
         if problems:
             return None, problems
         if not is_text:
+            n_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+            if n_rows > MAX_ROWS:  # a constant column of any length packs into a few bytes
+                wanted = f"a file has at most {MAX_ROWS:,} rows; part it into several"
+                example = (Example(shown, None, "", f"{n_rows:,} rows"),)
+                return None, [Problem("error", table.feed, "too_many_rows", wanted, 1, example)]
             return pl.read_parquet(path), []
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
         if not content:
