@@ -185,14 +185,14 @@ def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @options("recipe", "market", "data", "storage", "set", "json")
 def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """List what is there, what is missing, and what is stale and why."""
-    show(verbs.status(**asked), as_json, render=table)
+    show(verbs.status(progress=progress, **asked), as_json, render=table)
 
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
 def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest."""
-    show(verbs.report(**asked), as_json, render=results)
+    show(verbs.report(progress=progress, **asked), as_json, render=results)
 
 
 @main.command()
@@ -236,7 +236,7 @@ def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
 def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Show all that one prediction was made from: raw rows, panel, features, score, target."""
-    show(verbs.why(**asked), as_json, render=told)
+    show(verbs.why(progress=progress, **asked), as_json, render=told)
 
 
 @main.command("import-check")
@@ -245,7 +245,7 @@ def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @options("json")
 def import_check(folder: Path, market: str, as_json: bool) -> None:
     """Read a folder of feeds and report every problem at once."""
-    found = verbs.import_check(folder, market=market)
+    found = verbs.import_check(folder, market=market, progress=progress)
     show(found, as_json, render=lambda shown: str(shown["text"]))
     if found["errors"]:
         sys.exit(EXIT_BAD_INPUT)

@@ -337,13 +337,21 @@ def why(
     return without_others(explanation) if brief else explanation
 
 
-def import_check(folder: Path | str, *, market: str = "us") -> dict[str, Any]:
+def import_check(
+    folder: Path | str, *, market: str = "us", progress: Progress = silent
+) -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
     from alpha_assets.feeds.check import import_check as check_folder
 
     loaded = load_market(market)
     words = loaded.spec.source if loaded.spec.source.kind == "files" else None
-    found = check_folder(Path(folder), loaded.calendar, words, loaded.own_feeds)
+    found = check_folder(
+        Path(folder),
+        loaded.calendar,
+        words,
+        loaded.own_feeds,
+        lambda what: progress("import-check", what),
+    )
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
 
 

@@ -67,7 +67,9 @@ def explain(road: Road, symbol: str, session: str) -> dict[str, Any]:
     panel_row = _rows(road.panel, month, month, day, symbol).row(0, named=True)
     used = used_features(road.the_recipe.features)
     decided = road.market.calendar.decisions[number].item()
+    road.progress("why", "raw rows behind the panel row")
     raw = rows_behind(road, symbol, number, panel_row)
+    road.progress("why", "features, window and cross-section")
     start = sessions_back(road.market.calendar, day, max_lookback(used) - 1)
     return {
         "market": {

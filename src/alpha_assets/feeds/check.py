@@ -1,6 +1,6 @@
 """Reading a whole folder of feeds and saying all that is wrong or odd about it at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def import_check(
     calendar: Calendar,
     spec: FilesSourceSpec | None = None,
     own: Mapping[str, Feed] | None = None,
+    announce: Callable[[str], None] = lambda what: None,
 ) -> ImportReport:
     """Return every problem of a folder, each with a count and its first places.
 
@@ -73,6 +74,7 @@ def import_check(
         calendar: of the market that would read it.
         spec: the market's `[source]`, for its exit words and its names of columns.
         own: the feeds that the market declares for itself, by name.
+        announce: called with what is about to be read or judged.
 
     Raises:
         FeedError: there is no such folder.
@@ -90,6 +92,7 @@ def import_check(
     for feed in known:
         try:
             if files_of(folder, feed):
+                announce(f"read {feed}")
                 there[feed] = read_delivery(folder, feed, spec.form(feed), own.get(feed))
         except FeedError as error:
             example = (Example("", None, "", str(error)),)
@@ -98,7 +101,8 @@ def import_check(
     bars = there[REQUIRED].frame if REQUIRED in there else pl.DataFrame()
     listings = there["listings"].frame if "listings" in there else None
     beside = Beside.of(bars, listings, words)
-    for feed, delivered in there.items():
+    for number, (feed, delivered) in enumerate(there.items(), 1):
+        announce(f"judge {feed}, {delivered.frame.height:,} rows ({number} of {len(there)} feeds)")
         problems += judged(known[feed], delivered, calendar, words, beside).problems
     return ImportReport(
         str(folder),
