@@ -17,7 +17,7 @@ from alpha_assets import cli, verbs
 from alpha_assets.calendar import as_date
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
 from alpha_assets.road import judging, learning
-from alpha_assets.training import load_checkpoint
+from alpha_assets.road.learning import stored_checkpoint
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -101,7 +101,7 @@ def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str
     marked = 0
     for month in learning.made_checkpoints(road):
         manifest = road.checkpoint(month).manifest()
-        card = load_checkpoint(road.checkpoint(month).path).card
+        card = stored_checkpoint(road.checkpoint(month)).card
         assert manifest is not None
         (seed,) = card.seeds
         is_last = seed.best_epoch == len(seed.losses)
@@ -203,7 +203,7 @@ def test_status_shows_models_and_those_whose_inputs_changed(storage: str, tmp_pa
 
     (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
     assert of_models["to do"] == of_models["made"]
-    assert of_models["why"] == "2021-07: its input panel has changed since"
+    assert of_models["why"] == ("2021-07: its input cross_section/traded is to be made again")
 
 
 def test_months_are_read_before_any_row_is(storage: str) -> None:

@@ -183,6 +183,7 @@ def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
+@click.option("--verify", is_flag=True, help="Hash every stored byte; takes a while.")
 def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """List what is there, what is missing, and what is stale and why."""
     show(verbs.status(progress=progress, **asked), as_json, render=table)

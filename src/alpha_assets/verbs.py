@@ -13,13 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.errors import AlphaAssetsError, BadInput, MissingOutput
+from alpha_assets.errors import AlphaAssetsError, BadInput
 from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.feeds.server import Faults, Server, make_server
 from alpha_assets.feeds.server.options import fault_of, instant_of, keys_of
@@ -32,6 +30,7 @@ from alpha_assets.road.pace import Progress
 from alpha_assets.road.pipelines import names, write_project
 from alpha_assets.road.recipe import load_recipe, markets_of
 from alpha_assets.road.road import Road, silent
+from alpha_assets.store.sql import ask
 from alpha_assets.store.store import Store
 
 AUDIT_SESSIONS = LIGHT_CUTS
@@ -207,7 +206,7 @@ def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]
 def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest; return its figures."""
     road = open_road(recipe, **where)
-    judging.make_report(road)
+    judging.make_report(road, again=True)
     return figures(road)
 
 
@@ -232,9 +231,18 @@ def predict(
     }
 
 
-def status(recipe: str = "rolling_transformer", **where: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-    """Return every stage: months there, months stale, and why the first one is."""
+def status(
+    recipe: str = "rolling_transformer",
+    *,
+    verify: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> list[dict[str, Any]]:
+    """Return every stage: months there, months to make again, and why the first one is.
+
+    With `verify` every stored byte is hashed; else size, time and inode are compared.
+    """
     road = open_road(recipe, **where)
+    road.store = Store(road.store.url, verify=verify)
     return walking.status(road)
 
 
@@ -356,41 +364,12 @@ def import_check(
 
 
 def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a query over a market's stored tables.
+    """Return the rows of one SELECT over a market's stored tables; it can reach nothing else.
 
     Every folder of months is a view: `panel`, `features`, `cross_section_all`,
-    `raw_daily_bars`, `<recipe>_predictions`; a backtest's tables are `<recipe>_positions` ….
+    `raw_daily_bars`, `<recipe>_predictions`; a backtest's are `<recipe>_positions` ….
     """
-    store = Store(storage or os.environ.get("ALPHA_STORAGE", "storage"))
-    root = store.root / market
-    if not root.is_dir():
-        raise MissingOutput(f"{root} does not exist; alpha-assets run --market {market} makes it")
-    with duckdb.connect(":memory:") as connection:
-        for name, pattern in views(root).items():
-            quoted = str(pattern).replace("'", "''")
-            connection.execute(
-                f"create view \"{name}\" as select * from read_parquet('{quoted}', "
-                "hive_partitioning = false)"
-            )
-        try:
-            rows: list[dict[str, Any]] = connection.sql(query).pl().to_dicts()
-            return rows
-        except duckdb.Error as error:
-            raise BadInput(f"{error}\ntables: {', '.join(sorted(views(root)))}") from None
-
-
-def views(root: Path) -> dict[str, Path]:
-    """Return the tables below a market's folder: name to Parquet files."""
-    found: dict[str, Path] = {}
-    for file in root.rglob("*.parquet"):
-        parts = list(file.relative_to(root).parts[:-1])
-        if any(part.startswith("_") for part in parts):
-            continue
-        if parts[-1].startswith("month="):
-            found["_".join(parts[:-1])] = root.joinpath(*parts[:-1], "*", "rows.parquet")
-        else:
-            found["_".join([*parts[:-1], file.stem])] = file
-    return found
+    return ask(Store(storage or os.environ.get("ALPHA_STORAGE", "storage")), market, query)
 
 
 def figures(road: Road) -> dict[str, Any]:

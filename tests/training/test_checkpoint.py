@@ -13,10 +13,11 @@ from alpha_assets.dataset import Axes, Dataset, Split
 from alpha_assets.errors import DegenerateModel, MissingOutput, StaleOutput
 from alpha_assets.training import (
     Card,
+    Checkpoint,
     Learner,
     TrainedMonth,
     checkpoint_files,
-    load_checkpoint,
+    checkpoint_of,
     make_card,
     prediction_axes,
     score_session,
@@ -51,6 +52,16 @@ def folder(trained: TrainedMonth, card: Card, tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     return tmp_path
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Return the checkpoint that the files of a folder hold."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return checkpoint_of(files, str(folder))
 
 
 def test_weights_and_card_come_back(folder: Path, trained: TrainedMonth, card: Card) -> None:

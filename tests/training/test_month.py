@@ -1,6 +1,7 @@
 """A month of training: it finds what is planted, and it gives the same bits every time."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
+from safetensors.torch import load, save
 
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError, StorageError
@@ -240,6 +243,73 @@ def test_a_broken_state_is_named(
 
     with pytest.raises(StorageError, match=r"seed=0.safetensors.*delete it"):
         train_month(data, split, learner, state=tmp_path)
+
+
+@pytest.fixture
+def state(data: Dataset, split: Split, learner: Learner, tmp_path: Path) -> Path:
+    """The state of a seed after its only epoch."""
+    short = changed(learner, seeds=(0,), max_epochs=1)
+    train_month(data, split, short, state=tmp_path, identity="a")
+    return tmp_path / "seed=0.safetensors"
+
+
+def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: str) -> None:
+    """Write a state with other tensors or another header."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        kept = file.metadata()
+    path.write_bytes(save({**load(path.read_bytes()), **tensors}, metadata={**kept, **metadata}))
+
+
+@pytest.mark.parametrize("part", ["model.", "best.", "optimizer.", "randomness.", "shuffle"])
+def test_a_state_with_a_flipped_bit_is_refused(
+    data: Dataset, split: Split, learner: Learner, state: Path, part: str
+) -> None:
+    tensors = load(state.read_bytes())
+    name = next(name for name in sorted(tensors) if name.startswith(part))
+    tensors[name].view(-1).view(torch.uint8)[0] ^= 1
+    rewrite(state, {name: tensors[name]})
+
+    short = changed(learner, seeds=(0,), max_epochs=1)
+    with pytest.raises(StorageError, match=r"seed=0.*is not what was written.*delete it to train"):
+        train_month(data, split, short, state=state.parent, identity="a")
+
+
+@pytest.mark.parametrize("missing", ["identity", "epochs", "seal"])
+def test_a_state_without_a_part_of_its_header_is_refused_by_name(
+    data: Dataset, split: Split, learner: Learner, state: Path, missing: str
+) -> None:
+    with safetensors.safe_open(state, framework="pt") as file:
+        told = json.loads(file.metadata()["state"])
+    told.pop(missing, None)
+    more = {"seal": ""} if missing == "seal" else {}
+    rewrite(state, {}, state=json.dumps(told), **more)
+
+    short = changed(learner, seeds=(0,), max_epochs=1)
+    with pytest.raises(StorageError, match=r"seed=0.*state of training.*delete it to train"):
+        train_month(data, split, short, state=state.parent, identity="a")
+
+
+def test_the_state_of_another_seed_is_not_taken_up(
+    data: Dataset,
+    split: Split,
+    learner: Learner,
+    state: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state.rename(state.with_name("seed=1.safetensors"))
+    ran: list[int] = []
+
+    train_month(
+        data,
+        split,
+        changed(learner, seeds=(1,), max_epochs=1),
+        state=state.parent,
+        identity="a",
+        on_epoch=lambda seed, epoch: ran.append(epoch.number),
+    )
+
+    assert ran == [1]
+    assert "the state of another run is not taken up" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_named(

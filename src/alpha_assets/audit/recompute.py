@@ -21,12 +21,14 @@ from alpha_assets.audit.packing import frame_of, plain, unpacked_array, unpacked
 from alpha_assets.audit.why import TIME_MAJOR, inputs_of, reads_others, used_features
 from alpha_assets.calendar import Calendar
 from alpha_assets.dataset import Batch
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import BadInput, StaleOutput
 from alpha_assets.features import compute_features, trailing_z
 from alpha_assets.feeds.base import DataType
 from alpha_assets.panel.schema import PANEL_SCHEMA
+from alpha_assets.road.learning import stored_checkpoint
 from alpha_assets.road.market import Market, MarketSpec
-from alpha_assets.training import batch_scores, load_checkpoint
+from alpha_assets.store.folder import Folder
+from alpha_assets.training import batch_scores
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,23 @@ def _window_disagrees(explanation: Mapping[str, Any]) -> list[str]:
     return odd
 
 
+def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
+    """Return the folder of the checkpoint that an explanation names.
+
+    Raises:
+        StaleOutput: another model lies there by now.
+    """
+    named, path = explanation["checkpoint"], Path(explanation["checkpoint"]["path"])
+    folder = Folder(path.parent, (path.name,))
+    manifest = folder.manifest()
+    if manifest is not None and manifest.content_hash != named["content_hash"]:
+        raise StaleOutput(
+            f"{path} holds the model {manifest.content_hash} by now, the explanation names "
+            f"{named['content_hash']}; explain the prediction again"
+        )
+    return folder
+
+
 def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
     """Return what the named checkpoint says of the printed windows."""
     section = explanation["section"]
@@ -216,7 +235,7 @@ def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
     for name, packed in section["arrays"].items():
         tensor = torch.from_numpy(unpacked_array(packed)).to(device)
         arrays[name] = tensor.transpose(1, 2) if name in TIME_MAJOR else tensor
-    checkpoint = load_checkpoint(Path(explanation["checkpoint"]["path"]), device)
+    checkpoint = stored_checkpoint(_named_checkpoint(explanation), str(device))
     score_NH = batch_scores(checkpoint, Batch(**arrays))
     place = section["symbols"].index(explanation["symbol"])
     return {

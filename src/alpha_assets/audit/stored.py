@@ -121,6 +121,5 @@ def _why_not(road: Road, stage: str, month: str) -> str | None:
     if stage == "targets":
         made_from = deciding.targets_inputs(road, month)
     else:
-        model = deciding.month_model(road, month)
-        made_from = deciding.predictions_inputs(road, month, model.manifest)
+        made_from = deciding.predictions_inputs(road, month)
     return staleness(table.folder(month), recipe.digest, made_from)

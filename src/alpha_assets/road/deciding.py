@@ -34,9 +34,9 @@ from alpha_assets.road.frames import (
     universe_start,
 )
 from alpha_assets.road.learning import POINTER, SKIPPED
-from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
+from alpha_assets.road.road import Made, Road, manifest_of, require, require_fresh, staleness
 from alpha_assets.store.manifest import Manifest
-from alpha_assets.training import Checkpoint, load_checkpoint, score_session
+from alpha_assets.training import Checkpoint, score_session
 from alpha_assets.training.predict import SCHEMA as PREDICTIONS
 from alpha_assets.training.predict import prediction_axes
 
@@ -54,15 +54,17 @@ def month_model(road: Road, month: str) -> MonthModel:
 
     Raises:
         MissingOutput: the month's checkpoint has not been made.
-        StaleOutput: it was made by another digest.
+        StaleOutput: it was made by another digest, or from other inputs.
+        StorageError: it is damaged.
     """
     way_out = run_again(road, month)
     manifest = require(road.checkpoint(month), road.the_recipe.digest, way_out)
     if manifest.status == SKIPPED:
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
-    require(road.checkpoint(made_in), road.the_recipe.digest, way_out)
-    return MonthModel(manifest, load_checkpoint(road.checkpoint(made_in).path, road.device))
+    source = road.checkpoint(made_in)
+    require(source, road.the_recipe.digest, way_out)
+    return MonthModel(manifest, learning.stored_checkpoint(source, road.device))
 
 
 def scores(
@@ -97,13 +99,13 @@ def scoring_data(
     return Dataset.build(section, axes, tradable=tradable, device=road.device)
 
 
-def predictions_inputs(road: Road, month: str, model: Manifest) -> dict[str, str]:
+def predictions_inputs(road: Road, month: str) -> dict[str, str]:
     """Return what a month of predictions is made from."""
     first = _first_read(road, month)
     return {
-        f"checkpoint/{month}": model.content_hash,
-        "cross_section": road.section.combined_hash(first, month),
-        "panel": road.panel.combined_hash(first, month),
+        f"checkpoint/{month}": learning.model_hash(road, month),
+        "cross_section": road.hashes(road.section).combined(first, month),
+        "panel": road.hashes(road.panel).combined(first, month),
     }
 
 
@@ -119,12 +121,13 @@ def make_predictions(road: Road, months: Sequence[str]) -> list[Made]:
 
 
 def _make_predictions(road: Road, month: str) -> Made:
-    model = month_model(road, month)
-    inputs = predictions_inputs(road, month, model.manifest)
+    inputs = predictions_inputs(road, month)
     folder = road.predictions.folder(month)
     if staleness(folder, road.the_recipe.digest, inputs) is None:
         return Made.found("predictions", month, folder)
     road.progress("predictions", month)
+    learning.require_checkpoint(road, month)
+    model = month_model(road, month)
     if model.checkpoint is None:
         frame, status = pl.DataFrame(schema=PREDICTIONS), SKIPPED
     else:
@@ -168,13 +171,13 @@ def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
 def targets_inputs(road: Road, month: str) -> dict[str, str]:
     """Return what a month of targets is made from."""
     inputs = {
-        "predictions": road.predictions.combined_hash(month, month),
-        "panel": road.panel.combined_hash(month, month),
+        "predictions": road.hashes(road.predictions).combined(month, month),
+        "panel": road.hashes(road.panel).combined(month, month),
     }
     before = _months_before_in_period(road, month)
     if before:  # whether their sessions could be decided says whether this month's are the first
-        inputs["cross_section/before"] = road.section.combined_hash(before[0], before[-1])
-        inputs["panel/before"] = road.panel.combined_hash(before[0], before[-1])
+        inputs["cross_section/before"] = road.hashes(road.section).combined(before[0], before[-1])
+        inputs["panel/before"] = road.hashes(road.panel).combined(before[0], before[-1])
     return inputs
 
 
@@ -210,12 +213,16 @@ def make_targets(road: Road, months: Sequence[str]) -> list[Made]:
 
 def _make_targets(road: Road, month: str) -> Made:
     recipe, folder = road.the_recipe, road.targets.folder(month)
-    way_out = f"make the predictions of {month}"
-    source = require(road.predictions.folder(month), recipe.digest, way_out)
     inputs = targets_inputs(road, month)
     if staleness(folder, recipe.digest, inputs) is None:
         return Made.found("targets", month, folder)
     road.progress("targets", month)
+    source = require_fresh(
+        road.predictions.folder(month),
+        recipe.digest,
+        predictions_inputs(road, month),
+        run_again(road, month),
+    )
     predictions = road.predictions.read(month, month).collect()
     panel = road.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
     possible, earlier = _before_in_period(road, month)

@@ -12,7 +12,7 @@ import polars as pl
 from alpha_assets import __version__
 from alpha_assets.backtest import Books, backtest, displaced
 from alpha_assets.calendar import Dates, as_date, month_of, month_range
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.evaluation import (
     Breakdowns,
     DataFacts,
@@ -29,10 +29,12 @@ from alpha_assets.labels import forward_returns
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
 from alpha_assets.road.command import command, run_again
 from alpha_assets.road.coverage import coverage, reasons_off
+from alpha_assets.road.deciding import targets_inputs
 from alpha_assets.road.frames import span_of
-from alpha_assets.road.learning import SKIPPED, stored_listings
-from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
+from alpha_assets.road.learning import SKIPPED, model_hash, stored_listings
+from alpha_assets.road.road import Made, Road, manifest_of, require, require_fresh, staleness
 from alpha_assets.spec import digest
+from alpha_assets.store.hashing import combined_hash
 
 PAGE = "tear_sheet.html"
 METRICS = "metrics.json"
@@ -80,7 +82,12 @@ def make_backtest(road: Road, first: str | None = None, last: str | None = None)
         return Made.found("backtest", None, road.backtest)
     road.progress("backtest", f"{months[0]} to {months[-1]}")
     for month in months:
-        require(road.targets.folder(month), road.the_recipe.digest, run_again(road))
+        require_fresh(
+            road.targets.folder(month),
+            road.the_recipe.digest,
+            targets_inputs(road, month),
+            run_again(road),
+        )
     predictions = scores_of(road, months)
     books = simulated(road, months, first=as_date(predictions["session"].min()))
     evaluation = evaluate(evaluation_inputs(road, months, predictions, books, digest(inputs)))
@@ -109,11 +116,13 @@ def backtest_inputs(road: Road, months: Sequence[str]) -> dict[str, str]:
     """Return what the backtest of `months` is made from."""
     # Labels of the last decisions are read from bars of later months, where they are stored.
     raw = {
-        f"raw/{name}": table.combined_hash() for name, table in road.raw.items() if table.months()
+        f"raw/{name}": road.hashes(table.table).combined()
+        for name, table in road.raw.items()
+        if table.months()
     }
     return {
-        "targets": road.targets.combined_hash(months[0], months[-1]),
-        "predictions": road.predictions.combined_hash(months[0], months[-1]),
+        "targets": road.hashes(road.targets).combined(months[0], months[-1]),
+        "predictions": road.hashes(road.predictions).combined(months[0], months[-1]),
         **raw,
     }
 
@@ -418,16 +427,48 @@ def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def make_report(road: Road) -> Made:
-    """Write the tear sheet of the stored backtest."""
-    manifest = require(road.backtest, road.the_recipe.digest, run_again(road))
-    inputs = {"backtest": manifest.content_hash}
+def make_report(road: Road, *, again: bool = False) -> Made:
+    """Write the tear sheet of the stored backtest where it is missing, stale or damaged.
+
+    Args:
+        road: with a recipe.
+        again: write it in any case.
+    """
+    require(road.backtest, road.the_recipe.digest, run_again(road))
+    inputs = page_inputs(road)
+    if not again and staleness(road.report, road.the_recipe.digest, inputs) is None:
+        return Made.found("report", None, road.report)
     road.progress("report", str(road.report.path / PAGE))
     page = tear_sheet(replace(report_inputs(road), coverage=stored_coverage(road)))
     made = road.report.write(
         {}, manifest_of(road.the_recipe.digest, inputs), files={PAGE: page.encode()}
     )
     return Made.of("report", None, road.report, made)
+
+
+def judged_span(road: Road) -> tuple[str, str] | None:
+    """Return the first and last month of the stored backtest; None where there is none."""
+    try:
+        manifest = road.backtest.manifest()
+    except StorageError:
+        return None
+    if manifest is None:
+        return None
+    return str(manifest.extra["first_month"]), str(manifest.extra["last_month"])
+
+
+def page_inputs(road: Road) -> dict[str, str]:
+    """Return what the tear sheet is made from: the backtest, the models, what there is of data."""
+    first, last = judged_span(road) or (None, None)
+    months = month_range(first, last) if first and last else ()
+    return {
+        "backtest": road.hash_of(road.backtest),
+        "checkpoint": combined_hash({month: model_hash(road, month) for month in months}),
+        "features": road.hashes(road.features).combined(),
+        "raw": combined_hash(
+            {name: road.hashes(table.table).combined() for name, table in road.raw.items()}
+        ),
+    }
 
 
 def report_pictures(road: Road) -> dict[str, bytes]:

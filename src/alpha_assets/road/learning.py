@@ -5,6 +5,7 @@ targets of a session read nothing that was not known at its decision.
 """
 
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -12,11 +13,11 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.calendar import as_date, month_of, next_month
+from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.tensor import TargetTransform, on_axes
-from alpha_assets.errors import BadInput, MissingOutput, RangeError
+from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError
 from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.labels import (
@@ -30,15 +31,28 @@ from alpha_assets.labels import (
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.panel.schema import KEYS
 from alpha_assets.ranks import MIN_PAIRS
-from alpha_assets.road.command import run_again
+from alpha_assets.road.command import command, run_again
 from alpha_assets.road.devices import device_alone
 from alpha_assets.road.frames import sessions_back, tradable_rows
-from alpha_assets.road.road import Made, Road, manifest_of, require, staleness
+from alpha_assets.road.road import (
+    Made,
+    Road,
+    manifest_of,
+    require_fresh,
+    require_months,
+    staleness,
+)
+from alpha_assets.road.stages import cross_section_digest
 from alpha_assets.spec import digest
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.hashing import combined_hash, content_hash
+from alpha_assets.store.manifest import MANIFEST, Manifest
+from alpha_assets.store.table import AGAIN, DAMAGED
 from alpha_assets.training import (
+    Checkpoint,
     Learner,
     checkpoint_files,
-    load_checkpoint,
+    checkpoint_of,
     make_card,
     model_month,
     parent_month,
@@ -48,20 +62,62 @@ from alpha_assets.training import (
 SKIPPED = "not_enough_history"
 POINTER = "pointer"
 IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has too little history
+LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
+
+MONTH = re.compile(r"\d{4}-\d{2}")
 
 
 def first_usable(road: Road) -> date:
     """Return the first session that the recipe's universe has rows for.
 
+    Where leading months of the cross-section are not stored and the universe is full at once in
+    the first that is, it may have begun before: the market's first session is returned, so that
+    no window ends at what happens to be stored; reading the months that lack is refused.
+
     Raises:
-        MissingOutput: no month of the cross-section has been made.
+        MissingOutput: no month of the cross-section has been made, or leading ones lack and the
+            window or the chain of models starts at the market's first usable session.
     """
-    for month in road.section.months():
+    months = road.section.months()
+    found: date | None = None
+    for month in months:
         rows = road.section.read(month, month).select(pl.col("session").min()).collect()
-        found = rows.item()
-        if found is not None:
-            return as_date(found)
-    raise MissingOutput(f"{road.section.name} has no rows; {run_again(road)}")
+        if rows.item() is not None:
+            found = as_date(rows.item())
+            break
+    if found is None:
+        raise MissingOutput(f"{road.section.name} has no rows; {run_again(road)}")
+    sessions, start = road.market.calendar.month_sessions, first_month_of_data(road)
+    if start >= months[0] or found > as_date(sessions(months[0])[0]):
+        return found
+    spec = road.the_recipe.spec
+    for why, rests in (
+        ("an expanding window", spec.split.expanding),
+        ("the count of split.retrain_every months", spec.training.retrain_every > 1),
+        ("the chain of warm starts", spec.training.warm_start),
+    ):
+        if rests:
+            lacking = month_range(start, months[0])[:-1]
+            raise MissingOutput(
+                f"{road.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
+                f"{lacking[-1]}, for which bars are stored; {why} starts at the market's first "
+                f"usable session; {run_again(road)}"
+            )
+    return as_date(sessions(start)[0])
+
+
+def first_month_of_data(road: Road) -> str:
+    """Return the first month that stages can be made for: that of the first stored bar.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = road.raw["daily_bars"]
+    months = bars.months()
+    if not months:
+        raise MissingOutput(f"market {road.market.name!r} has no bars in this storage")
+    first = bars.read(last=months[0], columns=["event_date"]).min().collect().item()
+    return max(month_of(first), road.market.spec.first_month)
 
 
 def split_of(road: Road, month: str, usable: date) -> Split:
@@ -79,21 +135,46 @@ def window_months(road: Road, split: Split) -> tuple[str, str]:
 
 
 def checkpoint_inputs(road: Road, split: Split, parent: str | None) -> dict[str, str]:
-    """Return what a month's model is made from; nothing of the month itself is."""
+    """Return what a month's model is made from: what was known at the month's first decision."""
     first, last = window_months(road, split)
     inputs = {
-        f"cross_section/{road.the_recipe.spec.universe.name}": road.section.combined_hash(
+        f"cross_section/{road.the_recipe.spec.universe.name}": road.hashes(road.section).combined(
             first, last
         ),
-        "panel": road.panel.combined_hash(first, last),
-        "raw/daily_bars": road.raw["daily_bars"].combined_hash(first, last),
+        "panel": road.hashes(road.panel).combined(first, last),
+        "raw/daily_bars": raw_known(road, "daily_bars", first, split),
     }
+    if LIVES in road.raw and road.raw[LIVES].months():
+        inputs[f"raw/{LIVES}"] = raw_known(road, LIVES, None, split)
     if road.the_recipe.spec.label.kind == "vol_scaled":
-        inputs["features"] = road.features.combined_hash(first, last)
+        inputs["features"] = road.hashes(road.features).combined(first, last)
     if parent is not None:
-        manifest = road.checkpoint(parent).manifest()
-        inputs[f"checkpoint/{parent}"] = manifest.content_hash if manifest else "missing"
+        inputs[f"checkpoint/{parent}"] = road.hash_of(road.checkpoint(parent))
     return inputs
+
+
+def raw_known(road: Road, feed: str, first: str | None, split: Split) -> str:
+    """Return one hash of the rows of a feed that were public at the first decision of a month.
+
+    Args:
+        road: with a recipe.
+        feed: whose rows.
+        first: month of publication to start with; None: the first.
+        split: of the month; its own rows count up to the decision of its first session, so that
+            what is published later in the month changes nothing.
+    """
+    table, month = road.raw[feed], split.month
+    known = road.hashes(table.table)
+    before = known.combined(first, next_month(month, -1))
+    if before == AGAIN or month in known.again:
+        return AGAIN
+    if month not in known.of_month:
+        return before
+    until = road.instant_of(split.first_session)
+    rows = table.read(until=until, first=month, last=month).collect()
+    if not rows.height:
+        return before
+    return combined_hash({"before": before, month: content_hash(rows, table.table.key)})
 
 
 def labels_between(road: Road, first: date, last: date, known_by: date | None) -> pl.DataFrame:
@@ -150,33 +231,94 @@ def chain(road: Road, month: str) -> list[str]:
 
 
 def made_checkpoints(road: Road) -> tuple[str, ...]:
-    """Return the months that have a finished checkpoint, sorted."""
+    """Return the months that have a finished checkpoint, sorted; other names are no months."""
     folder = road.store.root / road.market.name / road.the_recipe.name / "checkpoint"
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return tuple(month for month in found if road.checkpoint(month).manifest() is not None)
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            path.name
+            for path in folder.iterdir()
+            if MONTH.fullmatch(path.name) and (path / MANIFEST).exists()
+        )
+    )
 
 
 def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
     """Return those of `months` whose model would be made again, and why."""
-    if not months:
-        return {}
-    try:
-        usable = first_usable(road)
-    except MissingOutput as error:
-        return dict.fromkeys(months, str(error))
     found = {}
-    for month in months:
-        split = split_of(road, month, usable)
-        trained_in, parent = _leans_on(road, split, usable)
-        if trained_in == month:
-            inputs = checkpoint_inputs(road, split, parent)
-        else:
-            source = road.checkpoint(trained_in).manifest()
-            inputs = {f"checkpoint/{trained_in}": source.content_hash if source else "missing"}
-        reason = staleness(road.checkpoint(month), road.the_recipe.digest, inputs)
+    for month in sorted(months):
+        try:
+            reason = checkpoint_staleness(road, month, first_usable(road))
+        except (MissingOutput, StorageError) as error:
+            reason = str(error)
         if reason:
             found[month] = reason
     return found
+
+
+def checkpoint_staleness(road: Road, month: str, usable: date) -> str | None:
+    """Return why the model of a month would be made again, or None where it is fresh."""
+    inputs = _inputs_of(road, split_of(road, month, usable), usable)
+    return staleness(road.checkpoint(month), road.the_recipe.digest, inputs)
+
+
+def _inputs_of(road: Road, split: Split, usable: date) -> dict[str, str]:
+    """Return what a month's checkpoint is made from, a pointer from the model it points to."""
+    trained_in, parent = _leans_on(road, split, usable)
+    if trained_in != split.month:
+        return {f"checkpoint/{trained_in}": road.hash_of(road.checkpoint(trained_in))}
+    return checkpoint_inputs(road, split, parent)
+
+
+def require_checkpoint(road: Road, month: str, what_for: str = "") -> Manifest:
+    """Return the manifest of a month's model, found fresh, as are the models it starts from.
+
+    Args:
+        road: with a recipe.
+        month: whose model is about to be read.
+        what_for: why it is read, for the message.
+
+    Raises:
+        MissingOutput: it, or a model that its training started from, has not been made.
+        StaleOutput: another digest or other inputs made one of them.
+        StorageError: one of them is damaged.
+    """
+    usable = first_usable(road)
+    manifest: Manifest | None = None
+    for link in chain(road, month):
+        span = ("--first-month", link, "--last-month", month)
+        manifest = require_fresh(
+            road.checkpoint(link),
+            road.the_recipe.digest,
+            _inputs_of(road, split_of(road, link, usable), usable),
+            f"{command(road, 'run', *span)} makes it{what_for}",
+        )
+    assert manifest is not None, "the chain holds the month itself"
+    return manifest
+
+
+def model_hash(road: Road, month: str) -> str:
+    """Return the hash of the model that decides a month: of a pointer, that of its source."""
+    found = road.hash_of(road.checkpoint(month))
+    if found in (AGAIN, DAMAGED, "missing"):
+        return found
+    manifest = road.checkpoint(month).manifest()
+    assert manifest is not None, "it has a hash"
+    if manifest.status == POINTER:
+        return next(iter(manifest.inputs.values()))
+    return found
+
+
+def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
+    """Return the models of a checkpoint's folder, every file of it found to be as written.
+
+    Raises:
+        MissingOutput: the folder or a file was never made.
+        StaleOutput: a card of another form, or weights that are not those the card names.
+        StorageError: a file is gone, truncated, or not what the manifest names.
+    """
+    return checkpoint_of(folder.contents(), folder.name, device)
 
 
 def _leans_on(road: Road, split: Split, usable: date) -> tuple[str, str | None]:
@@ -212,7 +354,18 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
             manifest_of(recipe.digest, inputs, status=SKIPPED, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
-    with device_alone(road.store, road.device, road.progress):
+    first, last = window_months(road, split)
+    universe = recipe.spec.universe.name
+    made_by = cross_section_digest(road, universe)
+    start = max(first, first_month_of_data(road))
+    require_months(road.section, start, last, made_by, run_again(road))
+    if parent is not None:
+        require_checkpoint(road, parent, f"; the warm start of {month} begins with its weights")
+    # One process trains a month; another that wants the same model takes over what it stored.
+    with (
+        device_alone(road.store, road.device, road.progress),
+        folder.lock(wait_seconds=math.inf),
+    ):
         if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
             return Made.found("checkpoint", month, folder)
         return _train(road, split, inputs, parent, usable)
@@ -240,7 +393,7 @@ def _train(
         learner,
         state=state,
         identity=digest(recipe.digest, inputs),
-        parent=load_checkpoint(road.checkpoint(parent).path).weights() if parent else None,
+        parent=stored_checkpoint(road.checkpoint(parent)).weights() if parent else None,
         on_epoch=lambda seed, epoch: road.progress(
             "checkpoint",
             f"{month} seed {seed} epoch {epoch.number}: "
@@ -285,9 +438,7 @@ def _train(
 
 def _point_to(road: Road, month: str, trained_in: str) -> Made:
     """Write that `month` is decided by the model of an earlier month."""
-    source = require(
-        road.checkpoint(trained_in), road.the_recipe.digest, f"make the checkpoint of {trained_in}"
-    )
+    source = require_checkpoint(road, trained_in, f"; {month} points to it")
     folder = road.checkpoint(month)
     inputs = {f"checkpoint/{trained_in}": source.content_hash}
     if staleness(folder, road.the_recipe.digest, inputs) is None:

@@ -1,19 +1,22 @@
 """One market, one store, perhaps one recipe: where outputs lie and what each was made from.
 
 A manifest names the digest of what may change its folder and the hashes of its inputs.  An
-output whose digest or inputs differ from today's is stale: it is rebuilt by `run`, listed by
-`status`, and refused by name by whoever would read it.
+output whose digest or inputs differ from today's is stale, one whose files are not what its
+manifest names is damaged: both are rebuilt by `run`, listed by `status` with all that follows,
+and refused by name by whatever would read them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from alpha_assets import __version__
 from alpha_assets.calendar import month_range
-from alpha_assets.errors import MissingOutput, StaleOutput
+from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
 from alpha_assets.road.market import Market
 from alpha_assets.road.pace import Progress
 from alpha_assets.road.recipe import Recipe
@@ -21,7 +24,7 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
-from alpha_assets.store.table import MonthTable
+from alpha_assets.store.table import AGAIN, DAMAGED, KnownHashes, MonthTable
 
 KEYS = ("session", "symbol")
 
@@ -75,6 +78,9 @@ class Road:
     device: str = "cpu"
     progress: Progress = silent
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    # Outputs by name below the root, of a table with its months, that a status found not fresh:
+    # what is made from them is not fresh either.  Empty where stages are made in their order.
+    planned: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def the_recipe(self) -> Recipe:
@@ -94,6 +100,31 @@ class Road:
         if self.recipe is not None:
             self.recipe = replace(self.recipe)
             self.recipe.check_features()
+
+    def plan(self, output: MonthTable | Folder, months: Iterable[str] = ("",)) -> None:
+        """Note that months of an output are to be made again, and all that follows with them."""
+        found = self.planned.setdefault(output.name, set())
+        found.update(months)
+
+    def hashes(self, table: MonthTable) -> KnownHashes:
+        """Return the content hashes of a table's months, less what is to be made again."""
+        return KnownHashes(table.hashes(), frozenset(self.planned.get(table.name, ())))
+
+    def hash_of(self, folder: Folder) -> str:
+        """Return the content hash of an output, or a word where it has none."""
+        if self.planned.get(folder.name):
+            return AGAIN
+        try:
+            manifest = folder.manifest()
+        except StorageError:
+            return DAMAGED
+        return manifest.content_hash if manifest else "missing"
+
+    def instant_of(self, session: np.datetime64 | date) -> datetime:
+        """Return the decision instant of a session, with a zone."""
+        instant = self.market.calendar.decision(session)[()].astype("datetime64[us]").item()
+        assert isinstance(instant, datetime), "microseconds are those of a datetime"
+        return instant.replace(tzinfo=UTC)
 
     @cached_property
     def raw(self) -> dict[str, RawTable]:
@@ -149,7 +180,14 @@ class Road:
 
 
 def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | None:
-    """Return why an output is not fresh, or None if it is."""
+    """Return why an output is not fresh, or None if it is.
+
+    The one rule of every stage: its files are what its manifest names, and the digest and the
+    hashes of its inputs are today's.
+    """
+    damage = folder.damage()
+    if damage is not None:
+        return f"{DAMAGED}: {damage}"
     manifest = folder.manifest()
     if manifest is None:
         return "missing"
@@ -160,9 +198,28 @@ def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | N
         for name in {*manifest.inputs, *inputs}
         if manifest.inputs.get(name) != inputs.get(name)
     )
-    if changed:
-        return f"its input {changed[0]} has changed since"
-    return None
+    if not changed:
+        return None
+    again = [name for name in changed if inputs.get(name) == AGAIN]
+    if again == changed:
+        return f"its input {again[0]} is {AGAIN}"
+    return f"its input {next(n for n in changed if n not in again)} has changed since"
+
+
+def require_fresh(folder: Folder, digest: str, inputs: Mapping[str, str], way_out: str) -> Manifest:
+    """Return the manifest of an output that is about to be read, and is as today's inputs make it.
+
+    Raises:
+        MissingOutput: it has not been made.
+        StaleOutput: another digest or other inputs made it.
+        StorageError: it is damaged.
+    """
+    reason = staleness(folder, digest, inputs)
+    manifest = require(folder, digest, way_out)
+    if reason is not None:
+        kind = StorageError if reason.startswith(DAMAGED) else StaleOutput
+        raise kind(f"{folder.path} is not fresh: {reason}; {way_out}")
+    return manifest
 
 
 def require(folder: Folder, digest: str, way_out: str) -> Manifest:

@@ -1,17 +1,18 @@
 """The whole road in one process, doing only what is stale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.road import deciding, judging, learning, stages
 from alpha_assets.road.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.road.coverage import LATEST
 from alpha_assets.road.pace import Pace
-from alpha_assets.road.road import Made, Road
+from alpha_assets.road.road import Made, Road, staleness
+from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.table import MonthTable
 
 
@@ -153,61 +154,100 @@ def months_to_decide(road: Road, first_month: str | None, last: str) -> tuple[st
 
 
 def status(road: Road) -> list[dict[str, Any]]:
-    """Return one row per stage: months there, months stale or missing, and the first reason."""
-    rows = [
-        {
-            "stage": f"raw/{name}",
-            "made": len(table.months()),
-            "to do": None,
-            "why": "",
-            **_ends(table.months()),
-        }
-        for name, table in road.raw.items()
-    ]
+    """Return one row per stage: months there, months to make again, and the first reason.
+
+    To be made are months that are missing, stale or damaged, and all that follows from them, by
+    the rule by which `run` decides what to make.  With `road.store.verify` every byte is hashed.
+    """
+    road.planned = {}
+    rows = [_raw_row(road, name) for name in road.raw]
     rows += [
         {"stage": f"raw/{name}", "made": 0, "to do": None, "why": why, **_ends(())}
         for name, why in feeds_off(road).items()
     ]
     if not road.raw["daily_bars"].months():
         return rows
-    months = months_of_data(road)
+    months = _months_to_judge(road)
     universe = road.the_recipe.spec.universe.name
-    data_digest, recipe_digest = road.market.data_digest, road.the_recipe.digest
-    market_stages: list[tuple[str, MonthTable, str, stages.Inputs]] = [
-        ("panel", road.panel, data_digest, stages.panel_inputs(road, months)),
-        ("features", road.features, data_digest, stages.features_inputs(road, months)),
+    data_digest = road.market.data_digest
+    by_section = stages.cross_section_digest(road, universe)
+    # Each stage's inputs are asked for once the plan holds the stages before it.
+    market_stages: list[tuple[str, MonthTable, str, Callable[[], stages.Inputs]]] = [
+        ("panel", road.panel, data_digest, lambda: stages.panel_inputs(road, months)),
+        ("features", road.features, data_digest, lambda: stages.features_inputs(road, months)),
         (
             f"cross_section/{universe}",
             road.section,
-            stages.cross_section_digest(road, universe),
-            stages.cross_section_inputs(road, universe, months),
+            by_section,
+            lambda: stages.cross_section_inputs(road, universe, months),
         ),
     ]
     for name, table, made_by, inputs in market_stages:
-        stale = stages.stale_months(table, months, made_by, inputs)
+        stale = stages.stale_months(table, months, made_by, inputs())
+        road.plan(table, stale)
         rows.append(_row(name, table.months(), stale))
-    trained = learning.made_checkpoints(road)
-    stale = learning.stale_checkpoints(road, trained)
-    rows.append(_row(f"{road.the_recipe.name}/checkpoint", trained, stale))
-    for table in (road.predictions, road.targets):
-        made = table.months()
-        stale = {
-            month: f"made by digest {manifest.digest}, now {recipe_digest}"
-            for month in made
-            if (manifest := table.folder(month).manifest()) and manifest.digest != recipe_digest
-        }
-        rows.append(_row(f"{road.the_recipe.name}/{table.parts[-1]}", made, stale))
-    for folder in (road.backtest, road.report):
-        manifest = folder.manifest()
-        is_stale = manifest is not None and manifest.digest != recipe_digest
+    return rows + _recipe_rows(road)
+
+
+def _raw_row(road: Road, feed: str) -> dict[str, Any]:
+    table = road.raw[feed]
+    lost = stages.lost_months(road, feed)
+    road.plan(table.table, lost)
+    return {**_row(f"raw/{feed}", table.months(), lost), "to do": len(lost) or None}
+
+
+def _months_to_judge(road: Road) -> tuple[str, ...]:
+    """Return the months that the market's stages should have."""
+    try:
+        return months_of_data(road)
+    except StorageError:  # damaged bars cannot be read; months of publication are near enough
+        stored = road.raw["daily_bars"].months()
+        return month_range(stored[0], stored[-1])
+
+
+def _recipe_rows(road: Road) -> list[dict[str, Any]]:
+    recipe, made_by = road.the_recipe.name, road.the_recipe.digest
+    span = judging.judged_span(road)
+    decided = {
+        *road.predictions.months(),
+        *road.targets.months(),
+        *(month_range(*span) if span else ()),
+    }
+    models = learning.made_checkpoints(road)
+    stale: dict[str, str] = {}
+    for month in sorted({*models, *decided}):  # in order: later models start from earlier ones
+        found = learning.stale_checkpoints(road, [month])
+        if found:
+            stale |= found
+            road.plan(road.checkpoint(month))
+    rows = [_row(f"{recipe}/checkpoint", models, stale)]
+    recipe_stages: list[tuple[MonthTable, Callable[[Road, str], dict[str, str]]]] = [
+        (road.predictions, deciding.predictions_inputs),
+        (road.targets, deciding.targets_inputs),
+    ]
+    for table, inputs in recipe_stages:
+        known = {month: inputs(road, month) for month in sorted(decided)}
+        stale = stages.stale_months(table, sorted(decided), made_by, known)
+        road.plan(table, stale)
+        rows.append(_row(f"{recipe}/{table.parts[-1]}", table.months(), stale))
+    judged = month_range(*span) if span else sorted(decided)
+    for folder, of_folder in (
+        (road.backtest, judging.backtest_inputs(road, judged) if judged else {}),
+        (road.report, None),
+    ):
+        asked = judging.page_inputs(road) if of_folder is None else of_folder
+        reason = staleness(folder, made_by, asked)
+        if reason:
+            road.plan(folder)
+        ends = span or ("", "")
         rows.append(
             {
-                "stage": f"{road.the_recipe.name}/{folder.parts[-1]}",
-                "made": int(manifest is not None),
-                "to do": int(is_stale or manifest is None),
-                "why": f"made by digest {manifest.digest}" if manifest and is_stale else "",
-                "first": manifest.extra.get("first_month", "") if manifest else "",
-                "last": manifest.extra.get("last_month", "") if manifest else "",
+                "stage": f"{recipe}/{folder.parts[-1]}",
+                "made": int((folder.path / MANIFEST).exists()),
+                "to do": int(reason is not None),
+                "why": "" if reason in (None, "missing") else reason,
+                "first": ends[0],
+                "last": ends[1],
             }
         )
     return rows

@@ -24,6 +24,7 @@ from alpha_assets.store.trouble import disk_errors
 
 _MONTH = re.compile(r"month=(\d{4}-\d{2})")
 DAMAGED = "damaged"  # in the place of the content hash of a month whose manifest is
+AGAIN = "to be made again"  # in the place of the hash of what is stale, missing or damaged
 _OPEN_FILES = 8192  # several tables of thirty years, each month a file held open
 
 
@@ -183,13 +184,24 @@ class MonthTable:
 
 @dataclass(frozen=True)
 class KnownHashes:
-    """The content hashes of a table's months as they were at one moment."""
+    """The content hashes of a table's months as they were at one moment.
+
+    Attributes:
+        of_month: of each finished month.
+        again: months whose content is still to be made, whatever is stored of them.
+    """
 
     of_month: dict[str, str]
+    again: frozenset[str] = frozenset()
 
     def combined(self, first: str | None = None, last: str | None = None) -> str:
-        """Return one hash for all finished months of a span, as `MonthTable.combined_hash`."""
+        """Return one hash for all finished months of a span, as `MonthTable.combined_hash`.
+
+        `AGAIN` where a month of the span is to be made.
+        """
         low, high = first or "", last or "9999-12"
+        if any(low <= month <= high for month in self.again):
+            return AGAIN
         return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
 
 

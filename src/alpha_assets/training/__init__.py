@@ -4,7 +4,7 @@ from alpha_assets.training.checkpoint import (
     Card,
     Checkpoint,
     checkpoint_files,
-    load_checkpoint,
+    checkpoint_of,
     make_card,
 )
 from alpha_assets.training.fit import Epoch, TrainingSpec, fit
@@ -28,8 +28,8 @@ __all__ = [
     "TrainingSpec",
     "batch_scores",
     "checkpoint_files",
+    "checkpoint_of",
     "fit",
-    "load_checkpoint",
     "make_card",
     "model_month",
     "parent_month",

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
-from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
+from alpha_assets.errors import MissingOutput, StaleOutput
 from alpha_assets.models import Ranker, Sizes, build_model
 from alpha_assets.spec import Spec
 from alpha_assets.training.month import Learner, TrainedMonth
@@ -179,19 +178,25 @@ def checkpoint_files(trained: TrainedMonth, card: Card) -> dict[str, bytes]:
     return {**files, CARD: text.encode()}
 
 
-def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Return the models of a checkpoint's folder.
+def checkpoint_of(
+    files: Mapping[str, bytes], name: str, device: torch.device | str = "cpu"
+) -> Checkpoint:
+    """Return the models that the files of a checkpoint hold.
+
+    Args:
+        files: by relative path, as their folder's manifest names them.
+        name: of the folder, for messages.
+        device: where the models go.
 
     Raises:
         MissingOutput: the card or the weights of a seed are not there.
         StaleOutput: a card of another form, or weights that are not those the card names.
-        StorageError: weights that cannot be read.
     """
-    card = _read_card(folder / CARD)
+    card = _parsed_card(_file(files, CARD, name), f"{name}/{CARD}")
     models = []
     for seed in card.seeds:
-        path = folder / _weights_file(seed.seed)
-        content = _read(path)
+        path = f"{name}/{_weights_file(seed.seed)}"
+        content = _file(files, _weights_file(seed.seed), name)
         if _hash(content) != seed.weights_hash:
             raise StaleOutput(
                 f"{path}: its hash is {_hash(content)}, the card says {seed.weights_hash}; "
@@ -208,8 +213,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
     return Checkpoint(card, tuple(models))
 
 
-def _read_card(path: Path) -> Card:
-    content = _read(path)
+def _parsed_card(content: bytes, path: str) -> Card:
     try:
         version = json.loads(content).get("schema_version")
         if version != SCHEMA_VERSION:
@@ -223,13 +227,10 @@ def _read_card(path: Path) -> Card:
         raise StaleOutput(f"{path}: not a card ({error}); train the month again") from error
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise MissingOutput(f"{path}: there is no such file; train the month") from None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
+    if file not in files:
+        raise MissingOutput(f"{name}/{file}: there is no such file; train the month")
+    return files[file]
 
 
 def _weights_file(seed: int) -> str:

@@ -131,7 +131,16 @@ def train_month(
         fitting = Fitting.start(model, data, spec, learner.gates, seed)
         path = state / f"seed={seed}.safetensors" if state else None
         seeds.append(
-            _train_seed(fitting, data, (train_D, valid_D), learner, seed, path, identity, on_epoch)
+            _train_seed(
+                fitting,
+                data,
+                (train_D, valid_D),
+                learner,
+                seed,
+                path,
+                digest(identity, seed),
+                on_epoch,
+            )
         )
     _refuse_twins(seeds)
     return TrainedMonth(split.month, learner, sizes, data.device, tuple(seeds))

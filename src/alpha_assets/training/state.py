@@ -3,6 +3,7 @@
 One file per seed, replaced at once: tensors and their JSON cannot belong to different epochs.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -54,7 +55,8 @@ def save_state(
         "watched": fitting.watch.steps,
     }
     host = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    content = save(host, metadata={"state": json.dumps(told)})
+    text = json.dumps(told)
+    content = save(host, metadata={"state": text, "seal": _seal(text, host)})
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,25 +76,33 @@ def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, li
     """Put a fresh fit where an earlier run left it; return the best weights and all epochs.
 
     Returns:
-        None if nothing was put down there, or by another recipe or data.
+        None if nothing was put down there, or by another run: other recipe, data, seed, month.
 
     Raises:
-        StorageError: the file cannot be read.
+        StorageError: the file cannot be read, or is not what was written.
     """
     if not path.exists():
         return None
+    way_out = "delete it to train the month from its start"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            told = json.loads(file.metadata()["state"])
+            metadata = file.metadata()
         tensors = load_file(path)
+        told = json.loads(metadata["state"])
+        named = told["identity"]
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise StorageError(
-            f"{path}: the state of training cannot be read ({error}); delete it to train the "
-            "month from its start"
+            f"{path}: the state of training cannot be read ({what}); {way_out}"
         ) from error
-    if told["identity"] != identity:
-        LOG.info("%s belongs to another recipe or other data; training starts afresh", path)
+    if named != identity:
+        LOG.warning("%s: the state of another run is not taken up; training starts afresh", path)
         return None
+    if metadata.get("seal") != _seal(metadata["state"], tensors):
+        raise StorageError(
+            f"{path}: the state of training is not what was written (its seal is "
+            f"{metadata.get('seal')!r}): it is corrupt or was changed by hand; {way_out}"
+        )
     fitting.model.load_state_dict(_part(tensors, "model."))
     fitting.optimizer.load_state_dict(_optimizer_state(fitting, _part(tensors, "optimizer.")))
     fitting.randomness = list(_part(tensors, "randomness.").values())
@@ -101,6 +111,15 @@ def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, li
     fitting.watch.norms, fitting.watch.dead_looks = told["norms"], told["dead_looks"]
     fitting.watch.steps = told["watched"]
     return _part(tensors, "best."), [_epoch(fields) for fields in told["epochs"]]
+
+
+def _seal(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of a state: its JSON, and name, type, shape and bytes of every tensor."""
+    whole = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        whole.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        whole.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> Weights:

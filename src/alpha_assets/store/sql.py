@@ -1,0 +1,183 @@
+"""Read-only SQL over a market's stored tables, in a DuckDB that can reach nothing else.
+
+A query is one SELECT over views.  The views it names are made over the Parquet files that the
+manifests name, each hashed first; then the files are the only ones that DuckDB may open, nothing
+can be installed, attached or written, and the configuration is locked.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from alpha_assets.errors import BadInput, MissingOutput, StorageError
+from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.manifest import MANIFEST
+from alpha_assets.store.store import Store
+
+MONTH = "month="
+GENERATORS = ("generate_series", "range", "unnest")  # table functions that read no file
+_SETTINGS = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a name is a view, never a variable of the caller
+    "enable_external_access": False,
+    "lock_configuration": True,
+}
+
+
+@dataclass
+class Tables:
+    """What can be asked for.
+
+    Attributes:
+        files: table -> folders and the name of the table in each.
+        damaged: what is wrong with folders whose tables cannot even be listed.
+    """
+
+    files: dict[str, list[tuple[Folder, str]]] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+
+def tables(store: Store, market: str) -> Tables:
+    """Return the tables of a market's folder; names that start with `_` are not among them.
+
+    Every folder of months is a table: `panel`, `cross_section_all`, `raw_daily_bars`,
+    `<recipe>_predictions`; those of a backtest are `<recipe>_positions` and so on.
+    """
+    found = Tables()
+    for parts in _folders(store.root / market):
+        folder = store.folder(market, *parts)
+        if parts[-1].startswith(MONTH):
+            found.files.setdefault("_".join(parts[:-1]), []).append((folder, ROWS))
+            continue
+        try:
+            manifest = folder.manifest()
+        except StorageError as error:
+            found.damaged.append(str(error))
+            continue
+        for name in manifest.files if manifest else ():
+            if name.endswith(".parquet"):
+                table = name.removesuffix(".parquet")
+                found.files.setdefault("_".join([*parts[:-1], table]), []).append((folder, table))
+    return found
+
+
+def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
+    """Return the rows of one SELECT over the tables of a market.
+
+    Raises:
+        MissingOutput: nothing of the market is stored.
+        BadInput: no single SELECT, a table that is none, a function that reads files, or SQL
+            that DuckDB refuses.
+        StorageError: a file of a table that is asked for is damaged.
+    """
+    root = store.root / market
+    if not root.is_dir():
+        raise MissingOutput(f"{root} does not exist; alpha-assets run --market {market} makes it")
+    known = tables(store, market)
+    with tempfile.TemporaryDirectory() as spill, duckdb.connect(":memory:") as connection:
+        asked = _asked_for(connection, query, known)
+        files = {name: _whole_files(known.files[name]) for name in asked}
+        connection.execute(f"set temp_directory = {_text(spill)}")
+        paths = [path for of_table in files.values() for path in of_table]
+        connection.execute(f"set allowed_paths = {_list(paths)}")
+        for name, of_table in files.items():
+            quoted = name.replace('"', '""')
+            connection.execute(
+                f'create view "{quoted}" as select * from read_parquet({_list(of_table)}, '
+                "hive_partitioning = false, union_by_name = true)"
+            )
+        for setting, value in _SETTINGS.items():
+            connection.execute(f"set {setting} = {str(value).lower()}")
+        try:
+            rows: list[dict[str, Any]] = connection.sql(query).pl().to_dicts()
+        except duckdb.Error as error:
+            raise BadInput(f"{error}\n{_offer(known)}") from None
+        return rows
+
+
+def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables) -> tuple[str, ...]:
+    """Return the tables that a query names, found to be one SELECT that reads nothing else."""
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.Error as error:
+        raise BadInput(f"{error}\n{_offer(known)}") from None
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        raise BadInput(
+            f"the query is {' and '.join(kinds) or 'empty'}; want one SELECT: stored tables are "
+            f"read here, never written, and no file is opened\n{_offer(known)}"
+        )
+    row = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    if tree["error"]:
+        raise BadInput(f"the query is no plain SELECT: {tree.get('error_message')}")
+    of_query = {str(node["key"]) for node in _nodes(tree) if "key" in node}  # WITH name AS …
+    wanted: dict[str, None] = {}
+    for node in _nodes(tree):
+        kind, name = node.get("type"), str(node.get("table_name", ""))
+        if kind == "TABLE_FUNCTION":
+            function = str(node["function"]["function_name"])
+            if function.lower() not in GENERATORS:
+                raise BadInput(
+                    f"{function}() is not offered: a query reads the stored tables alone, and of "
+                    f"table functions {', '.join(GENERATORS)}\n{_offer(known)}"
+                )
+        elif kind in ("BASE_TABLE", "SHOW_REF") and name:
+            match = next((table for table in known.files if table.lower() == name.lower()), None)
+            if match and not node.get("schema_name"):
+                wanted[match] = None
+            elif name not in of_query:
+                damaged = "".join(f"\n{words}" for words in known.damaged)
+                raise BadInput(f"there is no table {name!r}{damaged}\n{_offer(known)}")
+    return tuple(wanted)
+
+
+def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
+    """Yield every object of a JSON tree."""
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _whole_files(of_table: Sequence[tuple[Folder, str]]) -> list[str]:
+    """Return the Parquet files of a table, the bytes of each found to be as written."""
+    paths = []
+    for folder, table in of_table:
+        _, file = folder.opened(table)
+        file.close()
+        paths.append(str(folder.path / f"{table}.parquet"))
+    return paths
+
+
+def _folders(root: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the finished folders below `root`, and months of rows without a manifest, by parts."""
+    for at, inner, files in os.walk(root):
+        inner[:] = sorted(name for name in inner if name[0] not in "_.")
+        parts = Path(at).relative_to(root).parts
+        rows = f"{ROWS}.parquet" in files and parts[-1:] and parts[-1].startswith(MONTH)
+        if parts and (MANIFEST in files or rows):
+            yield parts
+
+
+def _offer(known: Tables) -> str:
+    return f"tables: {', '.join(sorted(known.files))}"
+
+
+def _list(words: Sequence[str]) -> str:
+    return f"[{', '.join(_text(word) for word in words)}]"
+
+
+def _text(word: str) -> str:
+    quoted = word.replace("'", "''")
+    return f"'{quoted}'"
