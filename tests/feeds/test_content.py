@@ -59,6 +59,7 @@ def source(folder: Path, calendar: Calendar) -> FilesSource:
         (b"<!DOCTYPE html><html>Sorry</html>", "not_csv", "this is HTML or XML"),
         (b'[{"date": "2020-01-02"}]', "not_csv", "this is JSON"),
         (b"PAR1", "not_csv", "this is Parquet; name it .parquet"),
+        (WHOLE.replace("\n", "\r").encode(), "line_ends", "lines end with CR alone"),
         (b"", "empty_file", "0 bytes"),
         (b"\n\n", "empty_file", "0 bytes"),
         (WHOLE.replace("A,", "\u00c5,").encode("latin-1"), "not_utf8", "row 1: byte 0xc5"),
@@ -98,6 +99,15 @@ def test_manners_of_text_are_read(
     assert report.errors == ()
     assert [problem.rule for problem in report.warnings] == warnings
     assert source(tmp_path, new_york).rows("daily_bars")["symbol"].to_list() == ["A", "A"]
+
+
+def test_hidden_files_of_a_folder_are_not_read(tmp_path: Path, new_york: Calendar) -> None:
+    folder = tmp_path / "daily_bars"
+    folder.mkdir()
+    (folder / "a.csv").write_text(WHOLE)
+    (folder / "._a.csv").write_bytes(b"\x00\x05\x16\x07")  # as macOS leaves beside a copy
+    assert import_check(tmp_path, new_york).errors == ()
+    assert source(tmp_path, new_york).rows("daily_bars").height == 2
 
 
 def test_words_in_all_numbers_are_named_with_their_row(tmp_path: Path, new_york: Calendar) -> None:

@@ -112,6 +112,9 @@ def text_problems(content: bytes, shown: str, feed: str, separator: str) -> list
         example = Example(shown, row, "", f"byte {content[error.start]:#04x} in {line[:80]!r}")
         wanted = f"{CSV_WORDS}; save it as UTF-8"
         return [Problem("error", feed, "not_utf8", wanted, 1, (example,))]
+    if b"\n" not in content and b"\r" in content.rstrip(b"\r"):
+        wanted = f"{CSV_WORDS}; its lines end with LF or CR LF"
+        return [_problem(feed, "line_ends", shown, "lines end with CR alone", wanted)]
     header = content.split(b"\n", 1)[0].rstrip(b"\r").decode()
     n_columns = header.count(separator) + 1
     if n_columns > N_COLUMNS:

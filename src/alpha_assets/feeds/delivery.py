@@ -48,6 +48,7 @@ def files_of(folder: Path, feed: str) -> list[Path]:
     """
     try:
         inside = sorted((folder / feed).iterdir()) if (folder / feed).is_dir() else []
+        inside = [path for path in inside if not path.name.startswith(".")]  # of the system
     except OSError as error:
         raise FeedError(f"{folder / feed}: it cannot be listed: {error.strerror}") from None
     forms = {
