@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import alpha_assets as aa
 from alpha_assets.errors import StaleOutput, StorageError
+from alpha_assets.road import learning
 from alpha_assets.store.manifest import MANIFEST
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -236,6 +238,24 @@ def test_a_run_on_a_read_only_storage_names_what_it_cannot_write(
 
     with pytest.raises(StorageError, match=r"cannot write: Read-only file system.*--storage"):
         aa.run("tiny", storage=str(storage), **MONTHS)
+
+
+def test_an_equal_run_takes_over_the_model_that_another_finished_meanwhile(
+    storage: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path("tiny", "tiny", "checkpoint", "2021-08")
+    shutil.rmtree(storage / model)
+
+    @contextmanager
+    def another_trains_first(*args: object) -> Iterator[None]:
+        shutil.copytree(built / model, storage / model, copy_function=os.link)
+        yield
+
+    monkeypatch.setattr(learning, "device_alone", another_trains_first)
+    monkeypatch.setattr(learning, "train_month", None)  # it would be called to train
+    aa.run("tiny", storage=str(storage), **MONTHS)
+
+    assert to_do(storage) == {}
 
 
 def test_a_warm_start_refuses_a_parent_of_another_digest(storage: Path) -> None:

@@ -1,5 +1,6 @@
 """What a month is trained on: names enough for its features, returns over a known volatility."""
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
+from alpha_assets.road import learning
 from alpha_assets.road.learning import check_names, target_transform
 from alpha_assets.road.market import load_market
 from alpha_assets.road.recipe import load_recipe
 from alpha_assets.road.road import Road
+from alpha_assets.store import ManifestInput
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -70,3 +73,37 @@ def test_scaled_returns_are_over_the_volatility_by_hand(road: Road) -> None:
     fitted = target_transform(spec, np.array([[0.02, 0.04, np.nan, 0.0]]))
     found = fitted(np.array([[0.01, -0.01, 0.03, 0.03]]), np.zeros((1, 4), dtype=np.int64))
     np.testing.assert_allclose(found, [[0.5, -0.25, np.nan, np.nan]])
+
+
+def bar(available_at: str, volume: float, revision: int = 0) -> dict[str, object]:
+    """A bar of 2021-02-26 that was published at an instant."""
+    return {
+        "event_date": date(2021, 2, 26),
+        "symbol": "A",
+        "volume": volume,
+        "available_at": datetime.fromisoformat(available_at).replace(tzinfo=UTC),
+        "ingested_at": datetime(2024, 1, 1, tzinfo=UTC),
+        "revision": revision,
+    }
+
+
+def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(road: Road) -> None:
+    # M0 = 2021-03-01, decided at 08:30 in Tokyo, 23:30 UTC of the day before; in Tokyo March
+    # begins at 15:00 UTC, so a row of 20:00 lies in March's file and is known at M0.
+    table = road.raw["daily_bars"]
+
+    def append(*bars: dict[str, object]) -> str:
+        schema = dict(table.feed.schema)
+        rows = [{name: row.get(name) for name in schema} for row in bars]
+        table.append(pl.DataFrame(rows, schema=schema), ManifestInput(digest="d"))
+        return learning.raw_known(road, "daily_bars", "2021-02", SPLIT)
+
+    first = append(bar("2021-02-26T07:30", 1.0))
+    after = append(bar("2021-02-28T23:31", 2.0, revision=2), bar("2021-03-05T07:30", 3.0, 3))
+    late = append(bar("2021-02-28T20:00", 4.0, revision=1))
+    assert after == first
+    assert late != first
+    assert append(bar("2021-03-09T07:30", 5.0, revision=4)) == late
+
+    road.plan(table.table, ["2021-03"])
+    assert learning.raw_known(road, "daily_bars", "2021-02", SPLIT) == "to be made again"
