@@ -19,6 +19,7 @@ from alpha_assets.panel import (
     universe,
     unknown_symbols,
 )
+from alpha_assets.panel.dense import Late
 from alpha_assets.panel.universe import last_price, median_at_least
 
 LAST = 75
@@ -219,3 +220,28 @@ def test_dense_arrays_refuse_two_rows_for_one_cell() -> None:
     panel = built([bar("A", 0, 3.0)], last=1)
     with pytest.raises(BadInput, match=r"share \(session, symbol\), first \('2023-06-02', 'A'\)"):
         dense(pl.concat([panel, panel]), ["close"], TOKYO.between(day(0), day(1)), ["A"])
+
+
+def test_a_split_that_was_learned_late_moves_no_close_of_its_own_level() -> None:
+    # Split 1 to 2 with the bar of row 1, learned at row 3.  A has no bar since row 2 and already
+    # stands on the new level, B has none since row 0 and stands on the old one.
+    close = np.array([[100.0, 100.0], [50.0, np.nan], [50.0, np.nan], [np.nan, np.nan]])
+    cum = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.5]])
+    late = [Late(n, row=3, since=1, ratio=0.5, volume_ratio=0.5) for n in (0, 1)]
+
+    found = last_price(close, cum, late=late)
+    assert found.tolist() == [[100.0, 100.0], [50.0, 100.0], [50.0, 100.0], [50.0, 50.0]]
+
+
+def test_history_and_traded_value_are_those_of_the_life() -> None:
+    events = listings([listing("A", 0), listing("A", 30, "delisted"), listing("A", 32)])
+    rows = [bar("A", n, 100.0) for n in range(31)] + [bar("A", n, 100.0) for n in range(32, 45)]
+    panel = build_panel({"daily_bars": bars(rows), "listings": events}, TOKYO, day(0), day(45))
+    old = [day(n) for n in range(10, 31)]
+
+    long = universe(panel, UniverseSpec(min_history=10), day(0), day(45))
+    assert long["session"].to_list() == [*old, *[day(n) for n in range(42, 46)]]
+    rich = UniverseSpec(min_dollar_volume=1.0, dollar_volume_window=10)  # eight of ten known
+    traded = universe(panel, rich, day(0), day(45))["session"].to_list()
+    assert day(39) not in traded
+    assert traded[-6:] == [day(n) for n in range(40, 46)]
