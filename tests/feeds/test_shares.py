@@ -28,9 +28,11 @@ def bars(factors: list[float | None], shares: list[float | None] | None = None) 
 def test_where_prices_carry_splits_every_factor_is_cash() -> None:
     found = with_share_factors(bars([1.0, 0.6, None]), "split_adjusted", None)
     assert found["share_factor"].to_list() == [None, 1.0, None]
-    # The step between two levels has been stated: a split of 1 to 2 between two deliveries.
-    found = with_share_factors(bars([1.0, 0.5], [None, 2.0]), "split_adjusted", None)
-    assert found["share_factor"].to_list() == [None, 2.0]
+    # A split of 1 to 2 between two deliveries: the bars before it were restated to one half, and
+    # the first new one pays 3 % in cash as well.
+    split = bars([1.0, 1.0, 0.5 * 0.97]).with_columns(close=1.0, level=pl.Series([0.5, 0.5, None]))
+    found = with_share_factors(split, "split_adjusted", None)
+    assert found["share_factor"].to_list() == [None, None, 2.0]
 
 
 @pytest.mark.parametrize(

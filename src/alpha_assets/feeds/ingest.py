@@ -17,6 +17,7 @@ from alpha_assets.feeds.levels import on_first_levels
 from alpha_assets.feeds.problem import FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
 from alpha_assets.feeds.rules import clock_errors, errors_in
+from alpha_assets.feeds.shares import stored_shares, with_share_factors
 from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
@@ -96,6 +97,8 @@ def ingest(
         stamped = first_factors(stamped, table)
     if feed.name in WHOLE.get(source.identity["kind"], ()):
         stamped = with_withdrawn(stamped, table, feed)
+    if feed.name == "daily_bars" and source.basis == "total_return":
+        stamped = with_share_factors(stamped, source.price_level, stored_shares(table))
     if feed.version is not None and "revision" not in stamped.columns:
         fresh = version_revisions(stamped, table, feed, calendar)
     else:
