@@ -1,0 +1,161 @@
+"""Runs that are killed: what comes after them goes on, and the storage stays readable."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from alpha_assets.defs.reaper import OWNER_TAG
+from alpha_assets.road import run as walking
+from alpha_assets.road.market import load_market
+from alpha_assets.road.recipe import load_recipe
+from alpha_assets.road.road import Road
+from alpha_assets.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "pipelines"
+PATIENCE = 240  # seconds for a process to come as far as it should
+HOLDER = """
+import sys
+from alpha_assets.road.devices import device_alone
+from alpha_assets.store.store import Store
+with device_alone(Store(sys.argv[1]), "cpu", lambda *line: None):
+    print("holds", flush=True)
+    input()
+"""
+CHECKPOINT = ["asset", "materialize", "-m", "alpha_assets.definitions", "--select"]
+CHECKPOINT += ['key:"tiny/tiny/checkpoint"', "--partition", "2021-07-01"]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with all that training reads."""
+    folder = tmp_path_factory.mktemp("stored")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(TINY))
+        market = load_market("tiny")
+        road = Road(market, Store(str(folder)), load_recipe("tiny", market))
+        walking.ingest_all(road)
+        walking.make_market_stages(road, walking.months_of_data(road))
+    return folder
+
+
+@pytest.fixture
+def storage(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A storage of its own, with a Dagster instance that is set up as ours is."""
+    shutil.copytree(stored, tmp_path / "storage")
+    home = tmp_path / "storage" / "_dagster"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    for name, value in {
+        "DAGSTER_HOME": home,
+        "ALPHA_DAGSTER_DIR": home,
+        "ALPHA_STORAGE": tmp_path / "storage",
+        "ALPHA_PIPELINES": TINY,
+        "ALPHA_DEVICE": "cpu",
+        "PYTHONWARNINGS": "ignore",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def held(storage: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains on the device, so that a run is caught in its checkpoint step."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(storage)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        yield holder
+        holder.kill()
+
+
+def launch(*arguments: str, log: Path, module: str = "dagster") -> subprocess.Popen[bytes]:
+    """Start Dagster as a user does, its log in a file, in a group of processes of its own."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+
+def until(holds: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+
+
+def is_waiting(log: Path, times: int = 1) -> bool:
+    return log.exists() and log.read_text().count("waits for the device cpu") >= times
+
+
+def statuses() -> list[dg.DagsterRunStatus]:
+    """Of all runs, the latest first."""
+    with dg.DagsterInstance.get() as instance:
+        return [run.status for run in instance.get_runs()]
+
+
+def processes() -> list[int]:
+    with dg.DagsterInstance.get() as instance:
+        tags = [run.tags[OWNER_TAG] for run in instance.get_runs() if OWNER_TAG in run.tags]
+    return [int(tag.split(",")[1]) for tag in tags]
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_readable(storage: Path) -> None:
+    """Every month that is listed can be read, and nothing half-made is among them."""
+    market = load_market("tiny")
+    road = Road(market, Store(str(storage)), load_recipe("tiny", market))
+    assert walking.status(road)
+    for table in (road.panel, road.features, road.section):
+        assert table.read().collect().height
+
+
+def test_after_a_kill_the_next_launch_trains(
+    storage: Path, held: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    log, after = tmp_path / "killed.log", tmp_path / "next.log"
+    with launch(*CHECKPOINT, log=log) as run:
+        until(lambda: is_waiting(log), log)
+        before = cpu_seconds(run.pid)
+        time.sleep(5)
+        assert cpu_seconds(run.pid) - before < 1.0  # waiting burns no core
+        run.kill()
+    assert statuses() == [dg.DagsterRunStatus.STARTED]
+    held.kill()  # the device's owner is killed, too
+    with launch(*CHECKPOINT, log=after) as again:
+        assert again.wait(PATIENCE) == 0, after.read_text()
+    assert statuses() == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    assert "is gone: killed, or out of memory or power" in after.read_text()
+    is_readable(storage)
+
+
+def test_a_waiting_run_hears_sigterm(
+    storage: Path, held: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "run.log"
+    with launch(*CHECKPOINT, log=log) as run:
+        until(lambda: is_waiting(log), log)
+        run.terminate()
+        assert run.wait(30) != 0
+    assert dg.DagsterRunStatus.STARTED not in statuses()
+    is_readable(storage)
