@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
-from alpha_assets.audit.compare import Comparison
+from alpha_assets.audit.compare import Comparison, compare_weights
 from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
 from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise, World
@@ -449,3 +449,46 @@ def test_order_sizes_from_the_open_of_the_session(
     monkeypatch.setattr(simulator, "marks_of", ahead)
     found = orders_at()
     assert [one.changed > 0 for one in found] == [True, True]
+
+
+@pytest.mark.slow  # two trainings
+def test_a_state_of_another_run_is_not_gone_on_with(
+    leaky_road: Road, raw: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    # A run over other bars is killed after its first epoch; what it put down is laid where this
+    # world's training looks for its own.
+    month = "2021-07"
+
+    def seeded_with(rows: dict[str, pl.DataFrame], name: str) -> Rebuilt:
+        made = in_store(leaky_road, tmp_path / name)
+        for feed, frame in rows.items():
+            made.road.raw[feed].append(frame, manifest_of(leaky_road.market.data_digest, {}))
+        run.make_market_stages(made.road, month_range("2021-01", month))
+        return made
+
+    before = np.datetime64("2021-01-01", "us")  # other values in all rows
+    feeds = leaky_road.market.feeds
+    noise = Noise(before, 3)
+    other = seeded_with({n: noise.rows(feeds[n], rows) for n, rows in raw.items()}, "other")
+    this, alone = seeded_with(raw, "this"), seeded_with(raw, "alone")
+
+    def stop(stage: str, what: str) -> None:
+        if "epoch 1" in what:
+            raise KeyboardInterrupt
+
+    other.road.progress = stop
+    with pytest.raises(KeyboardInterrupt):
+        learning.make_checkpoints(other.road, [month])
+    left = list(other.road.store.tmp.rglob("*.safetensors"))
+    assert left, "the killed run put its state down"
+    for path in left:
+        target = this.road.store.root / path.relative_to(other.road.store.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+
+    for side in (this, alone):
+        learning.make_checkpoints(side.road, [month])
+    weights = [side.weights(month) for side in (alone, this)]
+    assert weights[0] is not None
+    assert weights[1] is not None
+    assert compare_weights(month, weights[0], weights[1]).changed == 0
