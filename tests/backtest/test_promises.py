@@ -1,5 +1,7 @@
 """Promises about time and order: what the books may know, and when."""
 
+from datetime import UTC
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,12 +10,15 @@ from tests.backtest.market import (
     FRICTIONS,
     LAST,
     SPECS,
+    TOKYO,
     Raw,
     books,
     day,
     random_market,
     random_targets,
 )
+
+from alpha_assets.backtest import backtest
 
 OPEN = SPECS["fractions at the open"]
 PRICES = ("open", "high", "low", "close")
@@ -108,3 +113,34 @@ def test_nothing_is_gained_by_paying(seed: int) -> None:
 
     assert (dear["net_return"] <= dear["gross_return"]).all()
     assert dear["commission"].sum() > 0.0 == cheap["commission"].sum()
+
+
+@pytest.mark.parametrize("basis", ["price", "total_return"])
+@every_seed
+def test_no_row_published_after_a_decision_changes_the_orders_of_a_book_that_begins_there(
+    seed: int, basis: str
+) -> None:
+    """Late bars, corrected closes and factors of older sessions included: to the last bit."""
+    market, targets = random_market(seed), random_targets(seed)
+    n_orders = 0
+    for n in rebalances(seed):
+        decided = TOKYO.decision(day(n))[()].astype("datetime64[us]").item().replace(tzinfo=UTC)
+        known = {
+            name: rows.filter(pl.col("available_at") <= decided) for name, rows in market.items()
+        }
+        sides = [
+            backtest(
+                targets.filter(pl.col("session") == day(n)),
+                rows,
+                TOKYO,
+                first=day(n),
+                last=day(n),
+                portfolio=OPEN,
+                costs=FRICTIONS,
+                basis=basis,  # type: ignore[arg-type]
+            ).orders
+            for rows in (market, known)
+        ]
+        assert_frame_equal(*sides, check_exact=True)
+        n_orders += sides[0].height
+    assert n_orders > 3

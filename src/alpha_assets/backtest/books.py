@@ -54,8 +54,9 @@ class Books:
         daily: the account by session.
         marks: the prices and ratios that were used.
         orders: `session`, `symbol`, `shares` (signed), `sized_at`: every rebalance's orders as
-            they were decided, and the close known then.  Nothing published after a session's
-            decision changes its orders unless it changes a session that the books have lived.
+            they were decided, and the close known then, both as traded.  Nothing published
+            after a session's decision changes its orders unless it changes a session that the
+            books have lived.
         cash_rates: `session`, `cash_rate_annual`: what was paid, 0 where the rate is not known;
             None without a feed of rates.
         notes: sentences that a reader of the figures must know.

@@ -45,6 +45,7 @@ class Marks:
         can_sell: [D, N] the same at the lower limit.
         has_volume: [D, N] the volume of the bar is known.
         known_close: [D, N] last close known at D, per share of before D's split.
+        known_raw_close: the same as the vendor states it, where the basis is total_return.
         traded: money traded in the sessions before D, as known at D: its mean is the ADV.
         changes: daily log returns before D, as known at D.
         half_spread: [D, N] a fraction of the price, as known at D; NaN where only the cost's
@@ -69,6 +70,7 @@ class Marks:
     can_sell: Mask
     has_volume: Mask
     known_close: Array
+    known_raw_close: Array
     traded: Trailing
     changes: Trailing
     half_spread: Array
@@ -115,7 +117,7 @@ def marks_of(
     prices = Prices.of(raw["daily_bars"], symbols, calendar, sessions[0], sessions[-1], basis)
     books = slice(prices.shape[0] - len(sessions), None)
     paid = None if basis == "total_return" else raw.get("dividends")
-    changes_DN = prices.changes()
+    changes_DN, known_DN = prices.changes(), prices.known_close()[books]
     rates = raw.get("rates")
     lent = loans(raw.get("borrow"), symbols, sessions, calendar)
     unknown_DN = np.broadcast_to(np.nan, (len(sessions), len(symbols)))
@@ -129,7 +131,8 @@ def marks_of(
         can_buy=prices.fillable(fill, "buy")[books],
         can_sell=prices.fillable(fill, "sell")[books],
         has_volume=prices.has_volume()[books],
-        known_close=prices.known_close()[books],
+        known_close=known_DN,
+        known_raw_close=prices.known_raw_close()[books] if basis == "total_return" else known_DN,
         traded=Trailing.of(prices.traded(), books.start),
         changes=Trailing.of(changes_DN, books.start, prices.later_changes(changes_DN)),
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,

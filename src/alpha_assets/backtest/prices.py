@@ -136,27 +136,44 @@ class Prices:
         """Return the last close known at D, per share of before D's split; NaN if there is none.
 
         It is the last mark, but for names with a bar that missed its next decision or was
-        corrected: of these the last revision known at D counts.
+        corrected: of these the last revision known at D counts.  A total-return close is the
+        real one in the proportion of the two raw ones.
         """
         known_DN = shift(self.mark, 1)
         cell_V, usable_V, close_V = self._closes_over_time()
         if not len(cell_V):
             return known_DN
+        if self.basis == "total_return":
+            raw_V = self._grid("close").ravel()[cell_V]
+            close_V = self.close.ravel()[cell_V] * (close_V / raw_V)
         session_V, code_V = cell_V // self.shape[1], cell_V % self.shape[1]
         late, place_V = np.unique(code_V, return_inverse=True)
         # Shares that one share of the start has become, up to and with each session.
         shares_DK = np.multiply.accumulate(self.share_ratio[:, late], axis=0)
-        worth_V = close_V * shares_DK[session_V, place_V]
+        shares_V = shares_DK[session_V, place_V]
         row_DK = latest_rows(usable_V, place_V, range(self.shape[0]), len(late))
-        worth_DK = np.where(row_DK >= 0, worth_V[row_DK], np.nan)
-        known_DN[:, late] = worth_DK / shift(shares_DK, 1, before=1.0)
+        # The ratio is 1 to the last bit where no split lies between.
+        ratio_DK = shares_V[row_DK] / shift(shares_DK, 1, before=1.0)
+        known_DN[:, late] = np.where(row_DK >= 0, close_V[row_DK] * ratio_DK, np.nan)
+        return known_DN
+
+    def known_raw_close(self) -> Array:
+        """Return the last close known at D as the vendor states it; NaN if there is none.
+
+        Unlike a total-return close it depends on no factor, so on nothing that is known later.
+        """
+        known_DN = shift(carried(self._grid("close"), np.ones(self.shape)), 1)
+        cell_V, usable_V, close_V = self._closes_over_time()
+        if len(cell_V):
+            late, place_V = np.unique(cell_V % self.shape[1], return_inverse=True)
+            row_DK = latest_rows(usable_V, place_V, range(self.shape[0]), len(late))
+            known_DN[:, late] = np.where(row_DK >= 0, close_V[row_DK], np.nan)
         return known_DN
 
     def _closes_over_time(self) -> tuple[Index, Index, Array]:
-        """Return the cell, the first row that knows it, and the value of each close there was.
+        """Return the cell, the first row that knows it, and the raw value of each close there was.
 
         Only of names with a late or a corrected close; in the order in which one hides another.
-        A close of the total-return basis is the real one in the proportion of the two raw ones.
         """
         stored, raw_R = self.stored, self._known_column("close", np.nan)
         first_V = self.stored.revised["close"].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -172,8 +189,6 @@ class Prices:
         usable_V = np.concatenate([self.usable_R[once_R], stored.usable_V[several_V] - self.start])
         close_V = np.concatenate([raw_R[once_R], first_V[several_V]])
         cell_V = self.cell_R[bar_V]
-        if self.basis == "total_return":
-            close_V = self.close.ravel()[cell_V] * (close_V / self._column("close", np.nan)[bar_V])
         turn = np.flatnonzero(~np.isnan(close_V))
         turn = turn[np.argsort(cell_V[turn], kind="stable")]
         return cell_V[turn], usable_V[turn], close_V[turn]

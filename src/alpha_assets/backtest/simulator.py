@@ -263,7 +263,13 @@ class _Account:
         is_order_K = np.abs(missing_K) * close_K > DUST * equity
         self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
         self.sized_at_K = close_K[is_order_K]
-        self.pages.ordered.append((d, Orders(self.order_K, self.missing_K, self.sized_at_K)))
+        sized = Orders(self.order_K, self.missing_K, self.sized_at_K)
+        if self.marks.known_raw_close is not self.marks.known_close:
+            # Shares as a broker counts them: total-return ones depend on all factors there are.
+            raw_K = self.marks.known_raw_close[d, some_K]
+            counted_K = money_K / raw_K - self.shares_N[some_K] * (close_K / raw_K)
+            sized = Orders(self.order_K, counted_K[is_order_K], raw_K[is_order_K])
+        self.pages.ordered.append((d, sized))
 
     def pay_fractions(self, d: int) -> list[Trades]:
         """Turn what a split left of a share into cash, at the restated last close."""
