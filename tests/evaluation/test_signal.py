@@ -52,6 +52,15 @@ def test_a_null_market_has_no_share_to_recover(world: Any) -> None:
     assert figures["planted"]["reason"] == words
 
 
+def test_sessions_in_which_all_scores_are_equal_are_counted(world: Any) -> None:
+    first = world.predictions["session"][0]
+    flat = world.predictions.with_columns(
+        score=pl.when(pl.col("session") == first).then(0.5).otherwise(pl.col("score"))
+    )
+    assert signal(flat, world.labels).statistics["h1"]["n_sessions_constant"] == 1
+    assert signal(world.predictions, world.labels).statistics["h1"]["n_sessions_constant"] == 0
+
+
 def test_a_span_below_twenty_sessions_has_no_share(world: Any) -> None:
     days = world.predictions["session"].unique().sort()
     for n, known in ((19, False), (20, True)):

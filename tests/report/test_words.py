@@ -159,6 +159,13 @@ def test_sessions_that_nothing_decided_are_named_with_what_was_earned_in_them() 
     assert many[-1].startswith("2 more stretches, 248 sessions in all")
 
 
+def test_sessions_of_equal_scores_are_named() -> None:
+    figures = {"n_sessions_constant": 3, "n_sessions_predicted": 61}
+    (found,) = warnings({"signal": {"h5": figures}})
+    assert found.startswith("In 3 of 61 sessions every name has the same score")
+    assert warnings({"signal": {"h5": {**figures, "n_sessions_constant": 0}}}) == []
+
+
 def rule(**changed: object) -> dict[str, Any]:
     usual = {
         "n": 13,

@@ -193,9 +193,18 @@ def _figures(
         "variance_inflation": variance_inflation(phi, horizon),
         "n_sessions_predicted": len(rank_ic_D),
         "n_sessions_left_out": int((~counted_D).sum()),
+        "n_sessions_constant": _n_constant(score_DN),
         "n_pairs_median": n_names,
         "buckets": buckets(score_DN, label_DN, n_names, horizon, phi, seed),
     }
+
+
+def _n_constant(score_DN: Array) -> int:
+    """Return how many sessions give every one of several names the same score."""
+    known_DN = ~np.isnan(score_DN)
+    highest_D = np.where(known_DN, score_DN, -np.inf).max(axis=1, initial=-np.inf)
+    lowest_D = np.where(known_DN, score_DN, np.inf).min(axis=1, initial=np.inf)
+    return int(((known_DN.sum(axis=1) > 1) & (highest_D == lowest_D)).sum())
 
 
 def _short(ic_D: Array, horizon: int, phi: float) -> Record:

@@ -142,7 +142,20 @@ def _cost_verdict(metrics: Mapping[str, object]) -> list[str]:
 
 def warnings(metrics: Mapping[str, object]) -> list[str]:
     """Return what a reader must know first: sessions that do not count, books without holdings."""
-    return [*_undecided(metrics), *_empty_book(metrics)]
+    return [*_undecided(metrics), *_constant_scores(metrics), *_empty_book(metrics)]
+
+
+def _constant_scores(metrics: Mapping[str, object]) -> list[str]:
+    """Return what to know of sessions in which the model does not tell names apart."""
+    figures = at(metrics, "signal", f"h{main_horizon(metrics)}")
+    n = number(figures, "n_sessions_constant")
+    if not n:
+        return []
+    return [
+        f"In {whole(n)} of {whole(number(figures, 'n_sessions_predicted'))} sessions every name "
+        "has the same score, so that the order of symbols decided what was held: usually the "
+        "universe has fewer names than its min_names, which leaves every feature at 0."
+    ]
 
 
 def _undecided(metrics: Mapping[str, object]) -> list[str]:
