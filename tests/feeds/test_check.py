@@ -307,3 +307,15 @@ def test_the_side_tables_are_named_as_none_of_ours(shared_data: Path, new_york: 
     report = import_check(shared_data / "side", new_york)
     assert [problem.rule for problem in report.errors] == ["missing_feed"]
     assert named(report.warnings)["(folder).unknown_file"].count == 6
+
+
+def test_rows_that_are_not_public_yet_are_named(write: Write, new_york: Calendar) -> None:
+    ahead = new_york.sessions[-3].item()  # years from now
+    table = pl.concat([bars({"A": [1.0]}), bars({"A": [1.0]}, [ahead])])
+    early = [
+        p
+        for p in import_check(write(daily_bars=table), new_york).warnings
+        if p.rule == "not_public_yet"
+    ]
+    assert [p.count for p in early] == [1]
+    assert str(ahead) in str(early[0])

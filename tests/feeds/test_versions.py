@@ -38,6 +38,9 @@ class Told:
     def fingerprint(self, feed: str) -> str:
         return str(self.table.hash_rows().to_list())
 
+    def files(self, feed: str) -> Mapping[str, str]:
+        return {}
+
     def rows(self, feed: str) -> pl.DataFrame:
         return self.table
 

@@ -42,6 +42,7 @@ from alpha_assets.audit.rebuild import (
 from alpha_assets.audit.stored import Stored, compare_stored
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
+from alpha_assets.road import stages
 from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
@@ -169,7 +170,7 @@ def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> 
     bars = road.raw["daily_bars"]
     if not bars.months():
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
-    last_bar = bars.read(columns=["event_date"]).max().collect().item()
+    last_bar = stages.last_bar(road)
     generator = np.random.default_rng(seed)
     ends, inner = [], []
     for month in months:

@@ -40,6 +40,7 @@ class Column:
     meaning: str
     required: bool = False  # the delivery is refused without it
     default: float | str | bool | None = None  # what an absent value is known to mean
+    absent: float | None = None  # the value of every row of a delivery without the column
     is_derived: bool = False  # computed at ingestion; no source delivers it
 
 
@@ -167,6 +168,14 @@ class Source(Protocol):
 
     def warnings(self, feed: str) -> tuple[str, ...] | None:
         """Return what was odd about the rows last returned, a line a kind; None: none were."""
+        ...
+
+    def files(self, feed: str) -> Mapping[str, str]:
+        """Return the files that hold a feed's rows, each with a hash of its bytes.
+
+        The names are those in the rows' column `FILE`.  None where a query is answered: what it
+        left out is asked for again, while the same bytes stay the same delivery.
+        """
         ...
 
     def rows(self, feed: str) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from alpha_assets.feeds.delivery import (
     read_delivery,
 )
 from alpha_assets.feeds.files import FilesSourceSpec
+from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.feeds.judge import Beside, judged
-from alpha_assets.feeds.problem import Example, Problem
+from alpha_assets.feeds.problem import Example, Problem, found
 from alpha_assets.printable import printable
 
 
@@ -103,10 +105,27 @@ def import_check(
     beside = Beside.of(bars, listings, words)
     for number, (feed, delivered) in enumerate(there.items(), 1):
         announce(f"judge {feed}, {delivered.frame.height:,} rows ({number} of {len(there)} feeds)")
-        problems += judged(known[feed], delivered, calendar, words, beside).problems
+        found_here = judged(known[feed], delivered, calendar, words, beside)
+        problems += found_here.problems
+        if found_here.rows.height:
+            problems += not_public_yet(known[feed], found_here.rows, calendar)
     return ImportReport(
         str(folder),
         {feed: delivered.frame.height for feed, delivered in there.items()},
         tuple(p for p in problems if p.severity == "error"),
         tuple(p for p in problems if p.severity == "warning"),
+    )
+
+
+def not_public_yet(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    """Return rows that an import now would leave out: they become public later."""
+    now = datetime.now(UTC)
+    stamped = with_clock(rows, feed, calendar, now)
+    early = stamped.filter(pl.col("available_at") > now)
+    wanted = (
+        "a row is delivered after it became public (its available_at, else the feed's rule); "
+        "these are left out until a later delivery brings them"
+    )
+    return found(
+        "warning", feed.name, "not_public_yet", wanted, early, key=feed.key, values=["available_at"]
     )

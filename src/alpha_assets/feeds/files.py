@@ -144,6 +144,7 @@ class FilesSource:
         self.spec = spec
         self.calendar = calendar
         self.own = dict(own or {})
+        self._contents: dict[tuple[Path, int, int, int], str] = {}
         spec.check(self.own)
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._read: tuple[tuple[tuple[str, int, int], ...], Delivered] | None = None
@@ -247,18 +248,31 @@ class FilesSource:
             [self.spec.exit_words, self.spec.columns, form.separator, form.has_trailer, declared]
         )
         digest = hashlib.blake2b(words.encode(), digest_size=16)
-        # Starts and ends that listings leave out are read from the bars.
-        for name in (feed, REQUIRED) if feed == "listings" else (feed,):
-            for path in files_of(self.folder, name):
-                digest.update(path.name.encode())
-                require_regular(path)
-                try:
-                    with path.open("rb") as file:
-                        while block := file.read(1 << 20):
-                            digest.update(block)
-                except OSError as error:
-                    raise FeedError(f"{path} cannot be read: {error.strerror}") from None
+        for name, content in self.files(feed).items():
+            digest.update(f"{name} {content}\n".encode())
         return digest.hexdigest()
+
+    def files(self, feed: str) -> Mapping[str, str]:
+        """Return the files that the feed's rows are made from, each with a hash of its bytes."""
+        # Starts and ends that listings leave out are read from the bars.
+        names = (feed, REQUIRED) if feed == "listings" else (feed,)
+        paths = [path for name in names for path in files_of(self.folder, name)]
+        return {str(path.relative_to(self.folder)): self._content(path) for path in paths}
+
+    def _content(self, path: Path) -> str:
+        """Return a hash of a file's bytes, read once as long as the file is the same."""
+        require_regular(path)
+        try:
+            seen = path.stat()
+            known = (path, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+            if known not in self._contents:
+                with path.open("rb") as file:
+                    self._contents[known] = hashlib.file_digest(
+                        file, lambda: hashlib.blake2b(digest_size=16)
+                    ).hexdigest()
+        except OSError as error:
+            raise FeedError(f"{path} cannot be read: {error.strerror}") from None
+        return self._contents[known]
 
     def rows(self, feed: str) -> pl.DataFrame:
         """Return the feed's rows, in the form of raw rows and in key order.

@@ -1,12 +1,13 @@
 """From a delivery to stored rows: checked, stamped, compared with what is stored, appended.
 
 A delivery that says again what is stored changes nothing.  One that says something else is a
-correction: a further revision, kept beside what it corrects.
+correction: a further revision, kept beside what it corrects.  A row that is not public yet at
+the instant of its delivery cannot be final: it is left out, and named.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -14,18 +15,23 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
 from alpha_assets.feeds.levels import on_first_levels
-from alpha_assets.feeds.problem import FILE, ROW, raise_errors
-from alpha_assets.feeds.revisions import OWN, corrections, first_factors, with_withdrawn
+from alpha_assets.feeds.note import DeliveryNote, Findings, note_folder
+from alpha_assets.feeds.problem import ADJ_CLOSE, FILE, ROW, raise_errors
+from alpha_assets.feeds.revisions import (
+    OWN,
+    corrected_factors,
+    corrections,
+    first_factors,
+    unrounded_factors,
+    with_withdrawn,
+)
 from alpha_assets.feeds.rules import clock_errors, errors_in
 from alpha_assets.feeds.shares import stored_shares, with_share_factors
 from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
-from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
 
-DELIVERIES = "_deliveries"  # one note a feed: what was ingested last
-EVERY_MONTH = "all"
 # Deliveries that tell all events of a symbol: one that is stored and not told was withdrawn.
 WHOLE = {"files": ("listings", "membership")}
 
@@ -39,6 +45,8 @@ class Ingested:
     revised: int = 0  # corrections of keys that were
     unchanged: int = 0
     months: tuple[str, ...] = ()  # whose files were rewritten
+    omitted: int = 0  # rows that were not public yet when they were delivered
+    notes: tuple[str, ...] = ()  # what a person should know of this delivery
 
 
 def source_digest(source: Source, calendar: Calendar) -> str:
@@ -74,28 +82,42 @@ def ingest(
     """
     if now.tzinfo is None:
         raise RangeError(f"now = {now} has no time zone; want one, such as UTC")
+    now = now.astimezone(UTC)
     published = ", ".join(f"{name} {value}" for name, value in vars(feed.publication).items())
     extra = {"source": str(dict(source.identity)), "published": published}
     manifest = ManifestInput(digest=source_digest(source, calendar), extra=extra)
     # An append of nothing refuses another source, also one that would say the same.
     table.append(pl.DataFrame(schema=feed.schema), manifest)
-    note = _Note(
-        table.store.folder(table.market, DELIVERIES, feed.name),
+    note = DeliveryNote(
+        note_folder(table.store, table.market, feed.name),
         digest(source.fingerprint(feed.name), published),
         manifest,
+        source.files(feed.name),
+        now,
     )
     if note.covers(months, table):
-        return Ingested(feed.name)
+        known = note.findings()
+        return Ingested(feed.name, omitted=known.omitted, notes=known.words())
+    note.begin(table)
     rows = checked(source.rows(feed.name), feed, calendar, extra["source"])
     stamped = with_clock(rows, feed, calendar, now)
     if not feed.known_ahead:
         raise_errors(clock_errors(feed, stamped, calendar), f"{extra['source']}: {feed.name}")
     _check_publication(table, stamped, published)
-    if feed.name == "daily_bars" and source.basis == "total_return":
+    is_whole = feed.name in WHOLE.get(source.identity["kind"], ())
+    is_public = _is_public(stamped.drop(FILE, strict=False) if is_whole else stamped, note)
+    early, stamped = stamped.filter(~is_public), stamped.filter(is_public).drop(FILE, strict=False)
+    stopped: dict[str, str] = {}
+    remarks: tuple[str, ...] = ()
+    if feed.name == "daily_bars":
         if source.price_level == "split_adjusted":
-            stamped = on_first_levels(stamped, table, feed)
-        stamped = first_factors(stamped, table)
-    if feed.name in WHOLE.get(source.identity["kind"], ()):
+            stamped, found, remarks = on_first_levels(stamped, table, feed)
+            stopped = dict(found)
+        if source.basis == "total_return":
+            stamped = first_factors(stamped, table)
+        if ADJ_CLOSE in stamped.columns:
+            stamped = unrounded_factors(stamped, table).drop(ADJ_CLOSE)
+    if is_whole:
         stamped = with_withdrawn(stamped, table, feed)
     if feed.name == "daily_bars" and source.basis == "total_return":
         stamped = with_share_factors(stamped, source.price_level, stored_shares(table))
@@ -104,11 +126,20 @@ def ingest(
     else:
         fresh = corrections(stamped, table, feed)
     unchanged = stamped.height - fresh.height
+    # A correction may be due later than the row that it corrects.
+    is_due = fresh["available_at"] <= now
+    named = [*feed.key, "available_at"]
+    early = pl.concat([early.select(named), fresh.filter(~is_due).select(named)])
+    fresh = fresh.filter(is_due)
+    findings = Findings.of(early, note.newest, stopped)
     if months is not None:
         local = pl.col("available_at").dt.convert_time_zone(calendar.zone.key)
         fresh = fresh.filter(local.dt.strftime("%Y-%m").is_in(list(months)))
+    words = [*findings.words(), *remarks]
+    if feed.name == "daily_bars":
+        words.append(corrected_factors(fresh, table, feed.tolerance))
     appended = table.append(fresh, manifest)
-    note.write(months, table)
+    note.write(months, table, findings)
     revised = fresh.filter(pl.col("revision") > 0).height
     return Ingested(
         feed.name,
@@ -116,6 +147,8 @@ def ingest(
         revised=revised,
         unchanged=unchanged,
         months=appended.months,
+        omitted=findings.omitted,
+        notes=tuple(word for word in words if word),
     )
 
 
@@ -126,10 +159,10 @@ def checked(rows: pl.DataFrame, feed: Feed, calendar: Calendar, origin: str) -> 
         FeedError: naming every rule that is broken, and where first.
     """
     required = ["event_date", *feed.key, *[c.name for c in feed.columns if c.required]]
-    missing = [name for name in dict.fromkeys(required) if name not in rows.columns]
-    if missing:
+    lacking = [name for name in dict.fromkeys(required) if name not in rows.columns]
+    if lacking:
         raise FeedError(
-            f"{origin}: {feed.name} lacks the columns {', '.join(missing)}; it has "
+            f"{origin}: {feed.name} lacks the columns {', '.join(lacking)}; it has "
             f"{', '.join(name for name in rows.columns if name not in (FILE, ROW))}"
         )
     types = {name: dtype for name, dtype in feed.schema.items() if name not in CLOCK}
@@ -138,13 +171,17 @@ def checked(rows: pl.DataFrame, feed: Feed, calendar: Calendar, origin: str) -> 
     except pl.exceptions.PolarsError as error:
         raise FeedError(f"{origin}: {feed.name} has a column of a wrong type: {error}") from None
     raise_errors(errors_in(feed, rows, calendar), f"{origin}: {feed.name}")
-    defaults = {column.name: column.default for column in feed.columns}
+    declared = {column.name: column for column in feed.columns}
     values = []
     for name, dtype in types.items():
-        value = pl.col(name) if name in rows.columns else pl.lit(None, dtype=dtype).alias(name)
-        known = defaults.get(name)
+        column = declared.get(name)
+        missing = column.absent if column else None
+        absent = pl.lit(missing, dtype=dtype).alias(name)
+        value = pl.col(name) if name in rows.columns else absent
+        known = column.default if column else None
         values.append(value if known is None else value.fill_null(pl.lit(known)).alias(name))
-    clock = [name for name in ("available_at", "revision") if name in rows.columns]
+    beside = ("available_at", "revision", FILE, ADJ_CLOSE)
+    clock = [name for name in beside if name in rows.columns]
     return rows.select(*values, *clock)
 
 
@@ -161,6 +198,19 @@ def with_clock(rows: pl.DataFrame, feed: Feed, calendar: Calendar, now: datetime
     ).with_columns(pl.col(OWN).fill_null(rule).alias("available_at"))
 
 
+def _is_public(rows: pl.DataFrame, note: DeliveryNote) -> pl.Series:
+    """Return whether each row was public when it was delivered.
+
+    A row without a stamp is left for those who give it one.
+    """
+    instant: pl.Expr = pl.lit(note.newest).cast(INSTANT)
+    if FILE in rows.columns:
+        read = {name: note.first_read(name) for name in rows[FILE].unique().to_list()}
+        instant = pl.col(FILE).replace_strict(read, return_dtype=INSTANT)
+    public = (pl.col("available_at") <= instant).fill_null(True)
+    return rows.select(public.alias("is_public")).to_series()
+
+
 def _check_publication(table: RawTable, rows: pl.DataFrame, published: str) -> None:
     """Refuse to stamp by one rule what lies beside rows that were stamped by another."""
     stored = table.months()
@@ -174,38 +224,3 @@ def _check_publication(table: RawTable, rows: pl.DataFrame, published: str) -> N
             f"now says {published!r}; stored stamps do not change: set [feeds.{table.feed.name}] "
             "publication_time back, or choose another --storage"
         )
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What was ingested last: the same delivery need not be read again."""
-
-    folder: Folder
-    fingerprint: str
-    manifest: ManifestInput
-
-    def covers(self, months: Sequence[str] | None, table: RawTable) -> bool:
-        """Return whether this delivery has been stored for these months and still is."""
-        done, stored = self._done()
-        if not set(stored) <= set(table.months()):
-            return False
-        return EVERY_MONTH in done or (months is not None and set(months) <= set(done))
-
-    def write(self, months: Sequence[str] | None, table: RawTable) -> None:
-        done, _ = self._done()
-        all_done = [EVERY_MONTH] if months is None else sorted({*done, *months})
-        extra = {
-            **self.manifest.extra,
-            "fingerprint": self.fingerprint,
-            "months": all_done,
-            "stored": list(table.months()),
-        }
-        self.folder.write({}, self.manifest.model_copy(update={"extra": extra}))
-
-    def _done(self) -> tuple[list[str], list[str]]:
-        known = self.folder.manifest()
-        if known is None or known.digest != self.manifest.digest:
-            return [], []
-        if known.extra.get("fingerprint") != self.fingerprint:
-            return [], []
-        return list(known.extra.get("months", [])), list(known.extra.get("stored", []))

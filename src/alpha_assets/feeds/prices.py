@@ -24,8 +24,9 @@ DAILY_BARS = Feed(
             "adjustment_factor",
             pl.Float64,
             "ratio",
-            "on the ex-date, what all earlier prices are multiplied by: 0.5 for a 1-to-2 split",
-            default=1.0,
+            "on the ex-date, what all earlier prices are multiplied by: 0.5 for a 1-to-2 split; "
+            "null = not known yet",
+            absent=1.0,
         ),
         Column(
             "share_factor",

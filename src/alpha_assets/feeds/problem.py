@@ -13,6 +13,7 @@ Severity = Literal["error", "warning"]
 
 # Where a row was read from; carried beside the values until they are checked.
 FILE, ROW = "_file", "_row"
+ADJ_CLOSE = "_adj_close"  # what a factor was read from, for how far it is rounded
 N_EXAMPLES = 3
 WIDTH = 400  # characters of one part of an example
 CELL = 80  # of one value in it

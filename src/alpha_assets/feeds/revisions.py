@@ -11,10 +11,12 @@ import polars as pl
 
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.base import CLOCK, DataType, Feed
+from alpha_assets.feeds.problem import ADJ_CLOSE
 from alpha_assets.store.raw import RawTable
 
 OWN = "_own"  # the stamp that came with a row
 STORED = " stored"
+ROUND_OFF = 1e-5  # relative; a factor that moved by less is the same whatever its rounding
 LEVEL = "level"  # of the prices of a bar, against its first revision; null = 1
 
 
@@ -80,12 +82,12 @@ def first_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
     if not table.months():
         return bars
     columns = ["symbol", "event_date", "adjustment_factor"]
-    stored = table.latest().select(columns).collect()
+    stored = table.latest().select(*columns, pl.lit(True).alias("is_stored")).collect()
     known = bars.join(stored, on=["symbol", "event_date"], how="left", suffix=STORED)
     is_first = pl.col("event_date") == pl.col("event_date").min().over("symbol")
     begun = stored.group_by("symbol").agg(pl.col("event_date").min().alias("begun"))
     adrift = (
-        known.filter(is_first & pl.col(f"adjustment_factor{STORED}").is_null())
+        known.filter(is_first & pl.col("is_stored").is_null())
         .join(begun, on="symbol")
         .filter(pl.col("begun") < pl.col("event_date"))
         .sort("symbol")
@@ -97,13 +99,96 @@ def first_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
             f"{row['symbol']} on {row['event_date']}: a factor is read from two neighbouring "
             "adj_close; deliver the last stored session again, with what follows"
         )
-    stored_factor = pl.col(f"adjustment_factor{STORED}").fill_null(pl.col("adjustment_factor"))
     return known.with_columns(
-        pl.when(is_first)
-        .then(stored_factor)
+        pl.when(is_first & pl.col("is_stored"))
+        .then(pl.col(f"adjustment_factor{STORED}"))
         .otherwise(pl.col("adjustment_factor"))
         .alias("adjustment_factor")
-    ).drop(f"adjustment_factor{STORED}")
+    ).drop(f"adjustment_factor{STORED}", "is_stored")
+
+
+def unrounded_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
+    """Return bars whose factors are the stored ones where only the vendor's rounding moved them.
+
+    A factor is a ratio of four prices; rounded to cents, those of a penny share put it percents
+    apart each time the past is restated.
+
+    Args:
+        bars: with the adjusted closes that the factors were read from, in `ADJ_CLOSE`.
+        table: the stored bars.
+    """
+    if not table.months():
+        return bars
+    columns = ["symbol", "event_date", "adjustment_factor"]
+    stored = table.latest().select(columns).collect()
+    factor, known = pl.col("adjustment_factor"), pl.col(f"adjustment_factor{STORED}")
+    both = bars.join(
+        stored, on=["symbol", "event_date"], how="left", suffix=STORED, maintain_order="left"
+    )
+    moved = both.filter((factor - known).abs() > ROUND_OFF * known)["symbol"].unique()
+    if moved.is_empty():
+        return bars
+    steps = (
+        both.filter(pl.col("symbol").is_in(moved.implode()))
+        .group_by("symbol")
+        .agg(_step(pl.col("close")).alias("_step"), _step(pl.col(ADJ_CLOSE)).alias("_adj_step"))
+    )
+    half = 0.5 * (pl.col("_step") / pl.col("close") + pl.col("_adj_step") / pl.col(ADJ_CLOSE))
+    both = both.join(steps, on="symbol", how="left", maintain_order="left")
+    both = both.with_columns(half.alias("_half"))
+    before = pl.col("_half").forward_fill().shift(1).over("symbol", order_by="event_date")
+    # Two such ratios are compared: each may be off by its own rounding.
+    is_rounding = (factor / known - 1).abs() <= 2 * (pl.col("_half") + before)
+    return both.with_columns(
+        pl.when(is_rounding).then(known).otherwise(factor).alias("adjustment_factor")
+    ).select(bars.columns)
+
+
+def _step(prices: pl.Expr) -> pl.Expr:
+    """Return the smallest step of decimal prices of a group; 0 where they are not rounded."""
+    found = pl.lit(0.0)
+    for decimals in range(4, -1, -1):
+        scaled = prices * 10.0**decimals
+        is_whole = (scaled - scaled.round()).abs() <= 1e-9 * pl.max_horizontal(scaled, 1.0)
+        found = pl.when(is_whole.all()).then(10.0**-decimals).otherwise(found)
+    return found
+
+
+def corrected_factors(fresh: pl.DataFrame, table: RawTable, tolerance: float) -> str:
+    """Return in words which factors of stored bars are now others; empty where none is.
+
+    A factor that was not known and is 1 needs no word.
+
+    Args:
+        fresh: the rows to store, revisions among them.
+        table: the stored bars.
+        tolerance: relative; factors closer than that are the same.
+    """
+    revised = fresh.filter(pl.col("revision") > 0)
+    if revised.is_empty():
+        return ""
+    columns = ["symbol", "event_date", "adjustment_factor"]
+    both = revised.join(
+        table.latest().select(columns).collect(),
+        on=["symbol", "event_date"],
+        suffix=STORED,
+    )
+    factor = pl.col("adjustment_factor").fill_null(1.0)
+    known = pl.col(f"adjustment_factor{STORED}").fill_null(1.0)
+    other = both.filter((factor - known).abs() > tolerance * known).sort("event_date", "symbol")
+    if other.is_empty():
+        return ""
+    row = other.row(0, named=True)
+    stored, now = row[f"adjustment_factor{STORED}"], row["adjustment_factor"]
+    return (
+        f"the adjustment factor of {other.height} stored bars was corrected, first "
+        f"{row['symbol']} of {row['event_date']}: {_number(stored)}, now {_number(now)}; panel "
+        "rows of sessions before this correction keep the old one"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.6g}"
 
 
 def with_withdrawn(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:

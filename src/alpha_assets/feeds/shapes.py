@@ -8,7 +8,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
-from alpha_assets.feeds.problem import Example, Problem, found
+from alpha_assets.feeds.problem import ADJ_CLOSE, Example, Problem, found
 from alpha_assets.feeds.rules import PRICES, ROUNDING, errors_in
 from alpha_assets.feeds.spells import (
     listing_errors,
@@ -161,16 +161,22 @@ def with_factors(bars: pl.DataFrame) -> pl.DataFrame:
 
     factor[T] = (adj_close / close)[T-1] / (adj_close / close)[T]
 
-    T-1 is the symbol's bar before with both prices; the first one's factor is 1.  A vendor who
-    divides all adjusted closes by one number changes none of the factors.
+    T-1 is the symbol's bar before with both prices; the factor of a symbol's first bar is 1, and
+    so is that of a row without a close: the next bar has it.  A bar whose adjusted close has not
+    been given yet has an unknown factor, null, and so has the first one with it after such bars.
+    A vendor who divides all adjusted closes by one number changes none of the factors.
     """
     if "adj_close" not in bars.columns:
         return bars
     share = pl.col("adj_close") / pl.col("close")
     before = share.forward_fill().shift(1)
-    factor = (before / share).over("symbol").fill_null(1.0)
+    is_bar = pl.col("close").is_not_null()
+    is_first = is_bar.cum_sum().over("symbol") <= 1
     bars = bars.sort("symbol", "event_date")
-    return bars.with_columns(adjustment_factor=factor).drop("adj_close")
+    known = pl.when(is_first | ~is_bar).then(1.0)
+    return bars.with_columns(
+        adjustment_factor=(before / share).over("symbol").fill_null(known)
+    ).rename({"adj_close": ADJ_CLOSE})
 
 
 def with_flags(bars: pl.DataFrame) -> pl.DataFrame:

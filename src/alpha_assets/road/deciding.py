@@ -327,7 +327,7 @@ class Decision:
     model_month: str
     scores: pl.DataFrame
     targets: pl.DataFrame
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what a person should know of what it was decided from
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -396,12 +396,16 @@ def decide(road: Road, asof: str | None = None) -> Decision:
     found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
     earlier = decidable_sessions(rules, panel, earlier)
     targets = targets_of(road, found, panel, earlier=earlier)
+    near = panel.filter(pl.col("session") >= sessions_back(calendar, session, 1))
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,
         scores=found,
         targets=targets,
-        notes=why_nothing(road, session, section, found, targets, earlier),
+        notes=(
+            *stages.thin_sessions(near.lazy()),
+            *why_nothing(road, session, section, found, targets, earlier),
+        ),
     )
 
 

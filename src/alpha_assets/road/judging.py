@@ -33,6 +33,7 @@ from alpha_assets.road.deciding import targets_inputs
 from alpha_assets.road.frames import span_of
 from alpha_assets.road.learning import SKIPPED, model_hash, stored_listings
 from alpha_assets.road.road import Made, Road, manifest_of, require, require_fresh, staleness
+from alpha_assets.road.stages import last_bar, thin_months
 from alpha_assets.spec import digest
 from alpha_assets.store.hashing import combined_hash
 
@@ -180,14 +181,6 @@ def simulated(road: Road, months: Sequence[str], first: date) -> Books:
     return replace(books, notes=(*begins, *odd.sentences, *books.notes))
 
 
-def last_bar(road: Road) -> date:
-    """Return the session of the last stored bar."""
-    bars = road.raw["daily_bars"]
-    return as_date(
-        bars.read(first=bars.months()[-1], columns=["event_date"]).max().collect().item()
-    )
-
-
 def evaluation_inputs(
     road: Road, months: Sequence[str], predictions: pl.DataFrame, books: Books, data_hash: str
 ) -> EvaluationInputs:
@@ -216,7 +209,7 @@ def evaluation_inputs(
         daily=books.daily,
         trades=books.trades,
         positions=books.positions,
-        facts=facts(road, data_hash, books.notes),
+        facts=facts(road, data_hash, (*books.notes, *thin_months(road, months))),
         sessions_per_year=road.market.calendar.sessions_per_year,
         rates=books.cash_rates,
         breakdowns=Breakdowns(names=panel, regimes=regimes(road, months)),

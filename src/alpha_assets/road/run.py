@@ -42,6 +42,8 @@ def run(road: Road, first_month: str | None = None, last_month: str | None = Non
     decided = months_to_decide(road, first_month, last)
     require(bars_are_sound, road, decided)
     require_families(road, decided)
+    for words in stages.thin_months(road, decided):
+        road.progress("panel", words)
     pace = Pace(road.progress, "run")
     for number, month in enumerate(decided):
         pace("months decided", number, len(decided))
@@ -79,13 +81,10 @@ def months_of_data(road: Road) -> tuple[str, ...]:
     bars = road.raw["daily_bars"]
     if not bars.months():
         raise MissingOutput(f"market {road.market.name!r} has no bars in this storage")
-    ends = (
-        bars.read()
-        .select(pl.col("event_date").min().alias("first"), pl.col("event_date").max().alias("last"))
-        .collect()
-        .row(0)
-    )
-    return month_range(month_of(ends[0]), month_of(ends[1]))
+    last = stages.last_bar(road)
+    dated = bars.read(columns=["event_date", "close"]).filter(pl.col("close").is_not_null())
+    first = dated.select(pl.col("event_date").min()).collect().item()
+    return month_range(month_of(first), month_of(last))
 
 
 def check_form(first: str | None, last: str | None) -> None:
@@ -193,7 +192,9 @@ def _raw_row(road: Road, feed: str) -> dict[str, Any]:
     table = road.raw[feed]
     lost = stages.lost_months(road, feed)
     road.plan(table.table, lost)
-    return {**_row(f"raw/{feed}", table.months(), lost), "to do": len(lost) or None}
+    row = _row(f"raw/{feed}", table.months(), lost)
+    why = "; ".join((*([row["why"]] if row["why"] else []), *stages.delivery_findings(road, feed)))
+    return {**row, "why": why, "to do": len(lost) or None}
 
 
 def _months_to_judge(road: Road) -> tuple[str, ...]:

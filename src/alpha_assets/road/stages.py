@@ -10,9 +10,10 @@ from datetime import date
 
 import polars as pl
 
-from alpha_assets.calendar import as_date, month_of, next_month
+from alpha_assets.calendar import as_date, month_of, month_start, next_month
 from alpha_assets.errors import MissingOutput, StorageError
-from alpha_assets.feeds.ingest import DELIVERIES, Ingested, ingest
+from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.feeds.note import DELIVERIES, Findings, note_folder
 from alpha_assets.feeds.warned import delivery_warnings
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.road.command import run_again
@@ -58,6 +59,8 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
     )
     for line in delivery_warnings(road.raw[feed], road.market.source):
         road.progress("raw", f"warning: {line}")
+    for note in done.notes:
+        road.progress("raw", f"{feed}: {note}")
     return done
 
 
@@ -221,20 +224,74 @@ def stale_months(
 
 
 def frontier(road: Road) -> date:
-    """Return the last session that can be decided: the one after the last stored bar's.
+    """Return the last session that can be decided: the one after the last bar's.
 
-    Later sessions have no rows yet: what they will know is still to be published.  The last bar
-    is the one of the last day, whenever it was published: a correction of an old one moves
-    nothing.
+    Later sessions have no rows yet: what they will know is still to be published.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    return as_date(road.market.calendar.after(last_bar(road)))
+
+
+def last_bar(road: Road) -> date:
+    """Return the greatest date of a stored bar with a close, whatever month it was published in.
+
+    A correction or a late row of an old day moves it nowhere.  No bar is public before its day,
+    so months are read from the newest back, to where none could hold a later one.
 
     Raises:
         MissingOutput: no bars are stored.
     """
     bars = road.raw["daily_bars"]
-    if not bars.months():
+    last: date | None = None
+    for month in reversed(bars.months()):
+        if last is not None and last >= as_date(month_start(next_month(month)) - 1):
+            break
+        rows = bars.read(first=month, last=month, columns=["event_date", "close"])
+        dated = rows.filter(pl.col("close").is_not_null()).select(pl.col("event_date").max())
+        found = dated.collect().item()
+        last = found if last is None or (found is not None and found > last) else last
+    if last is None:
         raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {run_again(road)}")
-    last = bars.read(columns=["event_date"]).max().collect().item()
-    return as_date(road.market.calendar.after(last))
+    return last
+
+
+def thin_sessions(panel: pl.LazyFrame) -> list[str]:
+    """Return, in words, the sessions that know fewer than half of the names of the one before.
+
+    Args:
+        panel: rows of neighbouring sessions; a row with a close has the bar of the session before.
+    """
+    known = (
+        panel.group_by("session")
+        .agg(pl.col("close").count().cast(pl.Int64).alias("names"))
+        .sort("session")
+        .with_columns(pl.col("names").shift(1).alias("before"))
+        .filter((2 * pl.col("names") < pl.col("before")) | (pl.col("names") == 0))
+        .collect()
+    )
+    return [
+        f"session {session} was decided from the bars of {names} names; the session before knew "
+        f"{'none' if before is None else before}"
+        for session, names, before in known.rows()
+    ]
+
+
+def thin_months(road: Road, months: Sequence[str]) -> list[str]:
+    """Return the thin sessions of stored months of the panel, in words."""
+    stored = road.panel.months(next_month(months[0], -1), months[-1])
+    first, _ = span_of(road.market.calendar.month_sessions(months[0]))
+    if not stored:
+        return []
+    panel = road.panel.scan(stored).select("session", "close")
+    before = pl.col("session").filter(pl.col("session") < first).max()
+    return thin_sessions(panel.filter((pl.col("session") >= first) | (pl.col("session") == before)))
+
+
+def delivery_findings(road: Road, feed: str) -> tuple[str, ...]:
+    """Return what the last delivery of a feed left out, in words."""
+    return Findings.of_note(note_folder(road.store, road.market.name, feed)).words()
 
 
 def _make_months(

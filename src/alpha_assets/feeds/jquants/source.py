@@ -268,6 +268,11 @@ class JQuantsSource:
         """Return nothing: its rows are not looked at for what is only odd."""
         return None
 
+    def files(self, feed: str) -> Mapping[str, str]:
+        """Return none: queries are answered."""
+        self._table(feed)
+        return {}
+
     def rows(self, feed: str) -> pl.DataFrame:
         """Return what has been published of a feed, asking only for what has not landed.
 

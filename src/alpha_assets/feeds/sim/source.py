@@ -55,6 +55,11 @@ class SimSource:
         """Return nothing: its rows are not looked at for what is only odd."""
         return None
 
+    def files(self, feed: str) -> Mapping[str, str]:
+        """Return none: rows are made, not read."""
+        self._check(feed)
+        return {}
+
     def rows(self, feed: str) -> pl.DataFrame:
         """Return the rows of one feed, corrections included.
 
