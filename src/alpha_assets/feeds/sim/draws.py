@@ -35,6 +35,7 @@ class Purpose(enum.IntEnum):
     OPTIONS = 16
     STATEMENTS = 17
     NEWS = 18
+    SIDE_CORRECTIONS = 19
 
 
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """What the side feeds of the simulated exchange share: hidden states, weeks, what is out by now."""
 
+from collections.abc import Sequence
 from datetime import time
 
 import numpy as np
@@ -8,13 +9,16 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar, Dates
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.sim import signal
+from alpha_assets.feeds.base import INSTANT, instants_of
+from alpha_assets.feeds.sim import draws, signal
 from alpha_assets.feeds.sim.market import SimMarket
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_MIDNIGHT = time(0, 0)
+_MIDNIGHT, _EVENING = time(0, 0), time(16, 30)
+CORRECTED_AFTER = 3  # sessions from the one that first knows a row to its correction's evening
+REVISED = ("sector_short_selling", "short_positions", "margin")  # the place draws apart
 
 _PLACE = {component.name: place for place, component in enumerate(signal.COMPONENTS)}
 
@@ -65,6 +69,58 @@ def out_by_now(
     if "available_at" in rows.columns:
         stamp = rows["available_at"].fill_null(stamp)
     return rows.filter(stamp.to_numpy() < end[0])
+
+
+def with_corrections(
+    right: pl.DataFrame,
+    feed: str,
+    wrong: Sequence[pl.Expr],
+    share: float,
+    market: SimMarket,
+    calendar: Calendar,
+) -> pl.DataFrame:
+    """Return the rows, some of them first published with wrong values and corrected later.
+
+    The vendor overwrites these rows in place, without a word; a server that keeps every version
+    shows both.
+
+    Args:
+        right: the rows as they stand in the end, in the feed's key order.
+        feed: by name, one of `REVISED`.
+        wrong: what the first version of a wrong row says instead, by column.
+        share: of rows.
+        market: whose seed decides which.
+        calendar: of the market.
+    """
+    day_R = right["event_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    days, count = np.unique(day_R, return_counts=True)
+    u = [
+        draws.stream(
+            market.spec.seed,
+            draws.Purpose.SIDE_CORRECTIONS,
+            day * len(REVISED) + REVISED.index(feed),
+        ).random(n)
+        for day, n in zip(days.tolist(), count.tolist(), strict=True)
+    ]
+    is_wrong = pl.Series(np.concatenate([np.empty(0), *u]) < share)
+    first = right.with_columns(
+        *[
+            pl.when(is_wrong)
+            .then(item)
+            .otherwise(item.meta.output_name())
+            .alias(item.meta.output_name())
+            for item in wrong
+        ],
+        pl.lit(None, INSTANT).alias("available_at"),
+        pl.lit(0, pl.Int16).alias("revision"),
+    )
+    late = right.filter(is_wrong)
+    stamp = FEEDS[feed].publication.stamp(late, calendar).dt.replace_time_zone(None).to_numpy()
+    known = calendar.effective(stamp.astype("datetime64[us]"))
+    due = instants_of(calendar, calendar.sessions[known + CORRECTED_AFTER - 1], _EVENING)
+    corrected = late.with_columns(due.cast(INSTANT), pl.lit(1, pl.Int16).alias("revision"))
+    both = pl.concat([first, corrected]).sort(*FEEDS[feed].key, "revision")
+    return out_by_now(both, feed, market, calendar)
 
 
 def codes(market: SimMarket, symbol_K: Ints) -> pl.Series:

@@ -23,13 +23,14 @@ from alpha_assets.feeds.sim.side.common import (
     out_by_now,
     shares_outstanding,
     week_ends,
+    with_corrections,
 )
 
 USUAL, PER_STATE, NOISE = 1.2, -0.6, 0.05
 LENT = 0.01  # of shares outstanding, geometric mean of long and short
 STANDARD = 0.7  # of balances, on the exchange's terms
 ENTERS, LEAVES = 0.001, 0.08  # chance of a session to come under watch, and to leave it
-CORRECTED = 0.01  # of alerts
+CORRECTED = 0.01  # of balances, and of alerts
 STAGES = np.array(["001", "002", "003", "004"])
 
 
@@ -82,7 +83,9 @@ def margin(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             "long_value": pl.Series(np.rint(long * close)).fill_nan(None),
         }
     ).sort("event_date", "symbol")
-    return out_by_now(rows, "margin", market, calendar)
+    more = 10 * tokyo.LOT  # a lender's balance counted twice
+    wrong = [pl.col("long") + more, pl.col("long_negotiable") + more]
+    return with_corrections(rows, "margin", wrong, CORRECTED, market, calendar)
 
 
 def margin_alerts(market: SimMarket, calendar: Calendar) -> pl.DataFrame:

@@ -20,8 +20,8 @@ from alpha_assets.feeds.sim.side.common import (
     group_sums,
     hidden,
     of_group,
-    out_by_now,
     shares_outstanding,
+    with_corrections,
 )
 
 USUAL_SHORT, PER_STATE, NOISE = 0.40, -0.04, 0.01
@@ -30,6 +30,7 @@ USUAL_POSITION, POSITION_PER_STATE, LARGEST_POSITION = 0.016, -0.005, 0.06
 FUND_SHARES = np.array([0.65, 0.35])
 REPORT_STEP, PUBLIC_FROM = 0.002, 0.005
 SELLERS = tuple(f"Sim Capital {letter}" for letter in "ABCDEFGHIJKL")
+CORRECTED = 0.01  # of rows of either feed
 LATE_SHARE = 0.3  # of reports, published two sessions after the day instead of one
 
 
@@ -51,7 +52,7 @@ def sector_short_selling(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     ratio = np.clip(USUAL_SHORT + PER_STATE * state + NOISE * noise, 0.05, 0.8)
     session, sector = np.nonzero((traded > 0) & ~np.isnan(ratio))
     value, share = traded[session, sector], ratio[session, sector]
-    return pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "event_date": dates_of(market, session),
             "sector": [tokyo.SECTORS[s].name for s in sector.tolist()],
@@ -60,6 +61,8 @@ def sector_short_selling(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             "exempt": np.rint(value * share * (1 - RESTRICTED)),
         }
     ).sort("event_date", "sector")
+    wrong = [(pl.col("selling") * 1.1).round()]
+    return with_corrections(rows, "sector_short_selling", wrong, CORRECTED, market, calendar)
 
 
 def short_positions(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
@@ -96,7 +99,11 @@ def short_positions(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
         told_NF[reports_NF] = ratio_NF[reports_NF]
         told_day_NF[reports_NF] = number
     rows = _reports(market, calendar, np.concatenate(parts, axis=1), outstanding_DN)
-    return out_by_now(rows, "short_positions", market, calendar)
+    wrong = [
+        (pl.col("ratio") * 1.1).round(4),
+        (pl.col("shares") * 1.1 / tokyo.LOT).round() * tokyo.LOT,
+    ]
+    return with_corrections(rows, "short_positions", wrong, CORRECTED, market, calendar)
 
 
 def _reports(
@@ -125,4 +132,4 @@ def _reports(
             ),
             "previous_ratio": pl.Series(before).set(is_first, None),
         }
-    ).sort("event_date", "symbol", "seller", "fund")
+    ).sort("event_date", "symbol", "seller", "client", "fund")
