@@ -230,7 +230,7 @@ def scores_spread(road: Road, months: Months = None) -> Answer:
     Sessions of fewer names than a cross-section takes are scored alike by rule, and only counted.
     """
     of_session = (
-        road.predictions.read()
+        road.predictions.read(*((min(months), max(months)) if months else ()))
         .filter(pl.col("session").is_between(*_span(months)))
         .group_by("session", "horizon")
         .agg(
