@@ -703,3 +703,12 @@ def test_rounding_of_a_penny_share_corrects_no_factor(
     # A dividend of 7 % after the stored bars: all adjusted closes are rounded again.
     done = deliver(0.93, 5, 1)
     assert (done.revised, done.notes) == (0, ())
+
+
+def test_a_damaged_note_is_written_anew(place: Place) -> None:
+    told = rates((JAN2, 0.01))
+    place.take(told)
+    note = place.root / "us" / "_deliveries" / "rates" / "manifest.json"
+    note.write_text(note.read_text()[:40])
+    assert place.take(told).unchanged == 1
+    assert place.take(told).unchanged == 0  # covered again

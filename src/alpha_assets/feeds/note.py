@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from alpha_assets.errors import StorageError
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
@@ -135,7 +136,7 @@ class DeliveryNote:
 
     def findings(self) -> Findings:
         """Return what this delivery left out when it was stored."""
-        return Findings.of_note(self.folder)
+        return Findings.of_note(self.folder) if self._extra() else Findings()
 
     def begin(self, table: RawTable) -> None:
         """Note when new bytes were first read, before anything of them is stored."""
@@ -168,7 +169,10 @@ class DeliveryNote:
         return list(done)
 
     def _extra(self) -> Mapping[str, Any]:
-        known = self.folder.manifest()
+        try:
+            known = self.folder.manifest()
+        except StorageError:
+            return {}  # damaged: the delivery is read again, and the note is written anew
         if known is None or known.digest != self.manifest.digest:
             return {}
         return known.extra

@@ -291,7 +291,10 @@ def thin_months(road: Road, months: Sequence[str]) -> list[str]:
 
 def delivery_findings(road: Road, feed: str) -> tuple[str, ...]:
     """Return what the last delivery of a feed left out, in words."""
-    return Findings.of_note(note_folder(road.store, road.market.name, feed)).words()
+    try:
+        return Findings.of_note(note_folder(road.store, road.market.name, feed)).words()
+    except StorageError:
+        return ("the note of its last delivery is damaged; run reads the delivery again",)
 
 
 def _make_months(
