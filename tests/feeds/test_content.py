@@ -48,7 +48,7 @@ def source(folder: Path, calendar: Calendar) -> FilesSource:
 @pytest.mark.parametrize(
     ("content", "rule", "said"),
     [
-        (gzip.compress(WHOLE.encode()), "not_csv", "this is gzip; unpack it", mtime=0),
+        (gzip.compress(WHOLE.encode(), mtime=0), "not_csv", "this is gzip; unpack it"),
         (bz2.compress(WHOLE.encode()), "not_csv", "this is bzip2"),
         (zipped("daily_bars.csv"), "not_csv", "this is zip"),
         (zipped("[Content_Types].xml"), "not_csv", "this is an Excel workbook (.xlsx)"),
