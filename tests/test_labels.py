@@ -101,6 +101,20 @@ def test_a_split_that_was_forgotten_for_two_days_is_one_on_its_real_day() -> Non
     assert returns(told, 1, known_by=day(4))[day(0)] == 0.0
 
 
+def test_a_revision_that_states_no_factor_takes_none_back() -> None:
+    # Session 1 is the ex-date of a split; its close is corrected by a delivery without factors.
+    rows = [bar("A", 0, 100.0), *(bar("A", n, 50.0) for n in (1, 2))]
+    rows[1] |= {"adjustment_factor": 0.5}
+    silent = bar(
+        "A", 1, 55.0, adjustment_factor=None, revision=1, available_at=evening(2), open=55.0
+    )
+
+    assert returns([*rows, silent], 1)[day(0)] == pytest.approx(55 / (100 * 0.5) - 1)
+    # The same where both became effective together.
+    soon = silent | {"available_at": evening(1)}
+    assert returns([*rows, soon], 1)[day(0)] == pytest.approx(55 / (100 * 0.5) - 1)
+
+
 def test_a_restated_level_is_no_correction() -> None:
     # After the split of session 2 the vendor halves all earlier prices.
     rows = [bar("A", 0, 100.0), bar("A", 1, 110.0), bar("A", 2, 60.0, adjustment_factor=0.5)]

@@ -126,7 +126,7 @@ def forward_returns(
         until = int(calendar.index_of(known_by))
     start = int(calendar.index_of(sessions[0]))
     reach = range(start, start + len(sessions) + wanted[-1])
-    bars = judged_by_life(bars, births(listings, calendar, until))
+    bars = judged_by_life(bars.lazy(), births(listings, calendar, until))
     price_DN, factor_DN, symbols = _grids(bars, calendar, until, reach, entry)
 
     n = len(sessions)

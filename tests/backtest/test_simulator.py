@@ -619,6 +619,31 @@ def test_a_forgotten_split_moves_no_price_once_it_is_known() -> None:
     assert impact(25, forgotten, later) == approx(impact(25, told))
 
 
+@pytest.mark.parametrize("evening", [1, 2, 4])
+@pytest.mark.parametrize("basis", ["price", "total_return"])
+@pytest.mark.parametrize("share", [None, 2.0])
+def test_a_revision_that_states_no_factor_takes_none_back(
+    basis: str, evening: int, share: float | None
+) -> None:
+    closes = [100.0, 50.0, 51.0, 52.0, 53.0, 54.0]
+    told = path("A", closes)
+    told[1] |= {"adjustment_factor": 0.5, "share_factor": share}
+    silent = corrected("A", 1, 50.0, evening, adjustment_factor=None, volume=1_000.0)
+    kept, expected = (
+        books(
+            hold((1, {"A": 1.0}), (3, {"A": 0.5}), (5, {"A": 0.2})),
+            raw(daily_bars=rows),
+            5,
+            basis=basis,
+            costs=FREE.model_copy(update={"impact_coefficient": 1.0}),
+        )
+        for rows in (told, [*told, silent])
+    )
+
+    assert_frame_equal(kept.daily, expected.daily)
+    assert_frame_equal(kept.marks, expected.marks)
+
+
 @pytest.mark.parametrize("basis", ["price", "total_return"])
 def test_a_restated_level_is_no_correction(basis: str) -> None:
     # On the evening of session 3 the vendor halves every earlier price and doubles the volume.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.lives import Births, births, judged_by_life, plain_symbol
+from alpha_assets.panel.lives import Births, births, by_date, judged_by_life, plain_symbol
 
 DATED = ("listings", "dividends", "borrow")
 
@@ -26,20 +26,11 @@ def raw_by_life(raw: Mapping[str, pl.DataFrame], of: Births) -> dict[str, pl.Dat
     Bars between two lives are of neither; what pays or is quoted between them is of the old one.
     """
     found = dict(raw)
-    found["daily_bars"] = judged_by_life(raw["daily_bars"], of).lazy().collect()
+    found["daily_bars"] = judged_by_life(raw["daily_bars"], of)
     for feed in DATED:
         if feed in raw:
             found[feed] = by_date(raw[feed], "event_date", of)
     return found
-
-
-def by_date(rows: pl.DataFrame, column: str, of: Births) -> pl.DataFrame:
-    """Return rows under the symbol of the last life that had begun by their date."""
-    name = pl.col("symbol")
-    for birth in of:  # in the order of symbol and life: the last one that holds stays
-        mine = (pl.col("symbol") == birth.symbol) & (pl.col(column) >= birth.start)
-        name = pl.when(mine).then(pl.lit(birth.key)).otherwise(name)
-    return rows.with_columns(name.alias("symbol"))
 
 
 def shown(table: pl.DataFrame) -> pl.DataFrame:

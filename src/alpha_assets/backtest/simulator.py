@@ -40,13 +40,14 @@ from alpha_assets.backtest.costs import (
     impact_cost,
     spread_cost,
 )
-from alpha_assets.backtest.lives import by_date, lives_of, raw_by_life, shown
+from alpha_assets.backtest.lives import lives_of, raw_by_life, shown
 from alpha_assets.backtest.marks import Marks, marks_of
 from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, CheckFailed
+from alpha_assets.panel.lives import by_date
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

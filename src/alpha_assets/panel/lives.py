@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, pairwise
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.listings import ACTIVE
 
 Frame = pl.DataFrame | pl.LazyFrame
+F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 Index = NDArray[np.int64]
 
 MARK = "\x1f"  # stands in no symbol: control characters are refused at the door
@@ -159,7 +161,7 @@ def rows_by_life(rows: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
     return by_life(placed.with_columns(pl.col("life").fill_null(0))).drop("life")
 
 
-def judged_by_life(bars: Frame, of: Births) -> Frame:
+def judged_by_life(bars: F, of: Births) -> F:
     """Return bars under the symbol of the life that their sessions lie in; none between two.
 
     Args:
@@ -170,12 +172,22 @@ def judged_by_life(bars: Frame, of: Births) -> Frame:
         symbol, day = pl.col("symbol"), pl.col("event_date")
         mine = (symbol == birth.symbol) & (day > birth.ended) & (day < birth.start)
         bars = bars.filter(~mine)
-    for birth in of[::-1]:  # the last one first: who was renamed is not asked again
-        symbol, day = pl.col("symbol"), pl.col("event_date")
-        mine = (symbol == birth.symbol) & (day >= birth.start)
-        name = pl.when(mine).then(pl.lit(birth.key)).otherwise(symbol)
-        bars = bars.with_columns(name.alias("symbol"))
-    return bars
+    return by_date(bars, "event_date", of)
+
+
+def by_date(rows: F, column: str, of: Births) -> F:
+    """Return rows under the symbol of the last life that had begun by their date.
+
+    Args:
+        rows: of any feed that is keyed by symbol.
+        column: the date.
+        of: what `births` returns, as known to who judges.
+    """
+    name = pl.col("symbol")
+    for birth in of:  # in the order of symbol and life: the last one that holds stays
+        mine = (pl.col("symbol") == birth.symbol) & (pl.col(column) >= birth.start)
+        name = pl.when(mine).then(pl.lit(birth.key)).otherwise(name)
+    return rows.with_columns(name.alias("symbol"))
 
 
 def lives_on(of: Births, symbols: pl.Series, dates: pl.Series) -> pl.Series:

@@ -52,7 +52,8 @@ def bar_revisions(
 ) -> BarRevisions:
     """Return what the store holds of each bar, rows effective at session `until` or before.
 
-    Prices and volumes are on the level of the bar's first revision.
+    Prices and volumes are on the level of the bar's first revision; a revision that states no
+    factor keeps the one before.
 
     Args:
         rows: raw rows of `daily_bars`, revisions included, in any order.
@@ -62,7 +63,7 @@ def bar_revisions(
     Raises:
         FeedError: a row without `available_at`, or two rows of the same bar and clock.
     """
-    known = levelled(known_rows(rows, calendar, until, "daily_bars"))
+    known = factors_kept(levelled(known_rows(rows, calendar, until, "daily_bars")))
     first = first_effective(known, calendar, until)
     if first.frame.height == known.height:  # no bar has two rows
         nothing = np.empty(0, dtype=np.int64)
@@ -99,3 +100,29 @@ def levelled(rows: pl.DataFrame) -> pl.DataFrame:
     prices = [pl.col(name) / level for name in LEVELLED_PRICES if name in rows.columns]
     volume = [pl.col("volume") * level for name in ("volume",) if name in rows.columns]
     return rows.with_columns(prices + volume)
+
+
+def factors_kept(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows in which a revision that states no factor has that of the revision before.
+
+    An unknown factor takes nothing back: a vendor whose adjusted close is missing today has not
+    withdrawn the split of last week.  The panel reads factors by the same rule
+    (`panel.adjustment.moves_of`).
+    """
+    factor, share = pl.col("adjustment_factor"), pl.col("share_factor")
+    if "share_factor" not in rows.columns:
+        share = pl.lit(None, dtype=pl.Float64)
+    key = ["event_date", "symbol"]
+    silent = rows.filter((pl.col("revision") > 0) & factor.is_null() & share.is_null())
+    if silent.is_empty():
+        return rows
+    bars = silent.select(key).unique()
+    several = rows.join(bars, on=key, how="semi").sort(*key, "available_at", "revision")
+    # A factor without shares beside it moves shares by its inverse, whatever was stated before.
+    stated = pl.when(share.is_null() & factor.is_not_null()).then(float("inf")).otherwise(share)
+    kept = {
+        "adjustment_factor": factor.forward_fill().over(key),
+        "share_factor": stated.forward_fill().over(key).replace(float("inf"), None),
+    }
+    several = several.with_columns(**{n: kept[n] for n in kept if n in rows.columns})
+    return pl.concat([rows.join(bars, on=key, how="anti"), several])
