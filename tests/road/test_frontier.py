@@ -106,12 +106,22 @@ def test_a_row_without_a_close_is_no_bar(
 
 
 def test_sessions_that_know_fewer_than_half_of_the_names_before_are_named() -> None:
-    closes = {1: [1.0] * 5, 2: [1.0] * 3, 3: [1.0, None, None], 4: [None] * 4, 5: [1.0] * 4}
+    closes = {
+        **{1: [1.0] * 5, 2: [1.0] * 3, 3: [1.0, None, None], 4: [None] * 4, 5: [1.0] * 4},
+        **{6: [None] * 4, 7: [None] * 4, 8: [1.0, None, None, None], 9: [1.0] * 4},
+    }
     panel = pl.DataFrame(
         [{"session": date(2020, 1, n), "close": c} for n, row in closes.items() for c in row]
     )
-    # 3 of 5 are more than half; 1 of 3 and none are not.
-    assert thin_sessions(panel.lazy()) == [
+    # 3 of 5 are more than half; 1 of 3 is not, nor is 1 of 4 after two sessions without any.
+    named = [
         "session 2020-01-03 was decided from the bars of 1 names; the session before knew 3",
-        "session 2020-01-04 was decided from the bars of 0 names; the session before knew 1",
+        "session 2020-01-04 had no bar of the session before, of any name: not decided",
+        "2 sessions from 2020-01-06 to 2020-01-07 had no bar of the session before, of any name: "
+        "not decided",
+        "session 2020-01-08 was decided from the bars of 1 names; the last with any, 2020-01-05, "
+        "knew 4",
     ]
+    assert thin_sessions(panel.lazy(), date(2020, 1, 1)) == named
+    # What comes before the first one to name is only compared with.
+    assert thin_sessions(panel.lazy(), date(2020, 1, 8)) == named[3:]

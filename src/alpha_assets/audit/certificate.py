@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.audit.compare import Comparison, Difference
-from alpha_assets.audit.coverage import Covered, choose_sessions, covered, sessions_of
+from alpha_assets.audit.coverage import Covered, choose_sessions, covered, decidable, sessions_of
 from alpha_assets.audit.lawful import Early, early_rows, unknown_feeds
 from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import (
@@ -47,6 +47,7 @@ from alpha_assets.road.market import Market
 from alpha_assets.road.recipe import Recipe
 from alpha_assets.road.road import Road
 
+BARS_OF_CUTS = ("event_date", "available_at", "close")
 LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
 
 
@@ -171,11 +172,13 @@ def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> 
     if not bars.months():
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
     last_bar = stages.last_bar(road)
+    rows = bars.read(columns=BARS_OF_CUTS).collect()
     generator = np.random.default_rng(seed)
     ends, inner = [], []
     for month in months:
         sessions = road.market.calendar.month_sessions(month)
         sessions = sessions[sessions <= np.datetime64(last_bar)]
+        sessions = decidable(road.market.calendar, sessions, rows)
         ends += [sessions[:1], sessions[-1:]]
         inner += [sessions[1:-1]]
     known = np.concatenate(inner)
@@ -227,7 +230,7 @@ def audit(
 
     Raises:
         MissingOutput: no raw rows are stored.
-        RangeError: a cut is no session, or its month has no model.
+        RangeError: a cut is no session or one that nothing decided, or its month has no model.
         SpecError: a restatement was asked for, and the recipe goes by a price level.
     """
     calendar = road.market.calendar
@@ -235,6 +238,7 @@ def audit(
     raw = {name: table.read().collect() for name, table in road.raw.items() if table.months()}
     if "daily_bars" not in raw:
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
+    _refuse_undecided(road, cuts, raw["daily_bars"])
     notes: list[str] = []
     unknown = unknown_feeds(raw)
     if unknown:
@@ -267,6 +271,8 @@ def audit(
         # The last session of the data has nothing later that could be changed.
         last = raw["daily_bars"]["event_date"].max()
         candidates = sessions_of(calendar, months or decided, last)
+        axis = np.array(candidates, dtype="datetime64[D]")
+        candidates = [as_date(day) for day in decidable(calendar, axis, raw["daily_bars"])]
         first = _first_section(here)
         candidates = [day for day in candidates if day > first]
         spread = choose_sessions(calendar, candidates, sessions, seed) if sessions else []
@@ -293,6 +299,18 @@ def audit(
             covered("models", calendar, sorted(set(cuts)), sessions_of(calendar, decided, last)),
         ),
     )
+
+
+def _refuse_undecided(road: Road, cuts: Sequence[date], bars: pl.DataFrame) -> None:
+    calendar = road.market.calendar
+    wanted = np.unique(np.array(cuts, dtype="datetime64[D]"))
+    beyond = wanted > np.datetime64(stages.last_bar(road))
+    odd = np.setdiff1d(wanted[~beyond], decidable(calendar, wanted, bars))
+    if len(odd):
+        raise RangeError(
+            f"cut {odd[0]}: no bar of {calendar.before(odd[0])}, the session before, was known at "
+            "its decision, so nothing was decided and nothing can be compared; name another session"
+        )
 
 
 def _instant(road: Road, cut: date) -> np.datetime64:

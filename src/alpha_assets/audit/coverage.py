@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import polars as pl
 
 from alpha_assets.calendar import Calendar, Dates, as_date
 
@@ -93,6 +94,22 @@ def sessions_of(calendar: Calendar, months: Sequence[str], last: object) -> list
     found: list[Dates] = [calendar.month_sessions(month) for month in months]
     edge = np.datetime64(str(last), "D")
     return [as_date(day) for sessions in found for day in sessions[sessions <= edge]]
+
+
+def decidable(calendar: Calendar, sessions: Dates, bars: pl.DataFrame) -> Dates:
+    """Return those of `sessions` that were decided with a bar of the session before.
+
+    At any other nothing is decided, and a world that ends there ends before it.
+
+    Args:
+        calendar: of the market.
+        sessions: sorted.
+        bars: `event_date`, `available_at`, `close` of stored rows.
+    """
+    closed = bars.filter(pl.col("close").is_not_null())
+    usable_R = calendar.effective(closed["available_at"].dt.replace_time_zone(None).to_numpy())
+    next_R = calendar.index_of(closed["event_date"].to_numpy()) + 1
+    return np.intersect1d(sessions, calendar.sessions[np.unique(next_R[usable_R <= next_R])])
 
 
 def choose_sessions(

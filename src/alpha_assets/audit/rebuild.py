@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from alpha_assets.audit.compare import (
@@ -17,9 +18,11 @@ from alpha_assets.audit.compare import (
     compare_weights,
 )
 from alpha_assets.audit.perturb import World
-from alpha_assets.calendar import month_of, month_range, next_month
+from alpha_assets.backtest import rebalance_sessions
+from alpha_assets.calendar import Dates, month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.road import deciding, learning, run, stages
+from alpha_assets.road.frames import decided_among
 from alpha_assets.road.road import KEYS, Road, manifest_of, silent
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
@@ -210,7 +213,9 @@ def compared(
             sides[1] = world.undone(sides[1])
         upto = [side.filter(pl.col("session") <= cut) for side in sides if side is not None]
         key = (*KEYS, "horizon") if stage == "predictions" else KEYS
-        needed = stage != "targets" or _rebalances_by(here.road, cut)
+        needed = True
+        if stage in DUE:
+            needed = len(DUE[stage](here, cut)) > 0
         found.append(compare_tables(stage, upto[0], upto[1], key, needed=needed))
     return found
 
@@ -240,23 +245,44 @@ def predicted(here: Rebuilt, there: Rebuilt, cut: date) -> list[Comparison]:
         return []
     decision = deciding.decide(there.road, cut.isoformat())
     today = pl.col("session") == cut
-    expected = targets.filter(today)
     return [
         compare_tables(
-            "predict", scores.filter(today), decision.scores, (*KEYS, "horizon"), needed=True
+            "predict",
+            scores.filter(today),
+            decision.scores,
+            (*KEYS, "horizon"),
+            needed=np.datetime64(cut) in _decided_by(here, cut),
         ),
         compare_tables(
             "predict_targets",
-            expected,
+            targets.filter(today),
             decision.targets,
             KEYS,
-            needed=expected.height > 0,
+            needed=np.datetime64(cut) in _rebalances_by(here, cut),
         ),
     ]
 
 
-def _rebalances_by(road: Road, cut: date) -> bool:
-    """Return whether a session of the cut's month, up to it, is one to rebalance on."""
-    calendar = road.market.calendar
-    sessions = calendar.between(calendar.month_sessions(month_of(cut))[0], cut)
-    return bool(calendar.rebalances(sessions, road.the_recipe.spec.portfolio.rebalance).any())
+def _decided_by(here: Rebuilt, cut: date) -> Dates:
+    """Return the sessions of the cut's month, up to it, that could be decided.
+
+    By the universe and its bars, not by the tables that are compared: nothing is due where no
+    name had a bar on the session before.
+    """
+    calendar, month = here.road.market.calendar, month_of(cut)
+    section, panel = (here.table(name, month, alone=True) for name in ("cross_section", "panel"))
+    assert section is not None, "scores are made from it"
+    assert panel is not None, "scores are made from it"
+    sessions = calendar.between(calendar.month_sessions(month)[0], cut)
+    return decided_among(sessions, section, panel)
+
+
+def _rebalances_by(here: Rebuilt, cut: date) -> Dates:
+    """Return the sessions of the cut's month, up to it, that are due to rebalance."""
+    _, earlier = deciding.before_in_period(here.road, month_of(cut))
+    rule = here.road.the_recipe.spec.portfolio.rebalance
+    return rebalance_sessions(_decided_by(here, cut), earlier, here.road.market.calendar, rule)
+
+
+# Sessions up to a cut for which a stage must have rows.
+DUE = {"predictions": _decided_by, "targets": _rebalances_by}

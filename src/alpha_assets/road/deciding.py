@@ -225,7 +225,7 @@ def _make_targets(road: Road, month: str) -> Made:
     )
     predictions = road.predictions.read(month, month).collect()
     panel = road.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
-    possible, earlier = _before_in_period(road, month)
+    possible, earlier = before_in_period(road, month)
     frame = targets_of(road, predictions, panel, earlier=earlier)
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
@@ -245,7 +245,7 @@ def _make_targets(road: Road, month: str) -> Made:
     return Made.of("targets", month, folder, manifest)
 
 
-def _before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
+def before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
     """Return the sessions before `month`, in its first rebalance period, that a model may decide.
 
     Returns:
@@ -396,14 +396,13 @@ def decide(road: Road, asof: str | None = None) -> Decision:
     found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
     earlier = decidable_sessions(rules, panel, earlier)
     targets = targets_of(road, found, panel, earlier=earlier)
-    near = panel.filter(pl.col("session") >= sessions_back(calendar, session, 1))
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,
         scores=found,
         targets=targets,
         notes=(
-            *stages.thin_sessions(near.lazy()),
+            *(stages.thin_sessions(panel.lazy(), session) if found.height else ()),
             *why_nothing(road, session, section, found, targets, earlier),
         ),
     )

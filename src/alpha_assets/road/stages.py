@@ -257,25 +257,44 @@ def last_bar(road: Road) -> date:
     return last
 
 
-def thin_sessions(panel: pl.LazyFrame) -> list[str]:
-    """Return, in words, the sessions that know fewer than half of the names of the one before.
+def thin_sessions(panel: pl.LazyFrame, first: date) -> list[str]:
+    """Return, in words, the sessions decided from too few bars, and those that had none.
+
+    Too few: fewer than half of the names that the last session with any had.
 
     Args:
         panel: rows of neighbouring sessions; a row with a close has the bar of the session before.
+        first: of the sessions to name; earlier ones are what it is compared with.
     """
-    known = (
+    some = pl.col("names") > 0
+    counts = (
         panel.group_by("session")
         .agg(pl.col("close").count().cast(pl.Int64).alias("names"))
         .sort("session")
-        .with_columns(pl.col("names").shift(1).alias("before"))
-        .filter((2 * pl.col("names") < pl.col("before")) | (pl.col("names") == 0))
+        .with_columns(
+            last=pl.when(some).then("session").forward_fill().shift(1),
+            before=pl.when(some).then("names").forward_fill().shift(1),
+            neighbour=pl.col("session").shift(1),
+            stretch=some.rle_id(),
+        )
+        .filter(pl.col("session") >= first)
         .collect()
     )
-    return [
-        f"session {session} was decided from the bars of {names} names; the session before knew "
-        f"{'none' if before is None else before}"
-        for session, names, before in known.rows()
-    ]
+    found = {}
+    for session, names, last, before, neighbour, _ in counts.filter(
+        some & (2 * pl.col("names") < pl.col("before"))
+    ).rows():
+        which = "session before" if last == neighbour else f"last with any, {last},"
+        found[session] = (
+            f"session {session} was decided from the bars of {names} names; the {which} "
+            f"knew {before}"
+        )
+    ends = (pl.col("session").min().alias("start"), pl.col("session").max().alias("end"))
+    empty = counts.filter(~some).group_by("stretch").agg(*ends, n=pl.len())
+    for _, start, end, n in empty.rows():
+        days = f"session {start}" if n == 1 else f"{n} sessions from {start} to {end}"
+        found[start] = f"{days} had no bar of the session before, of any name: not decided"
+    return [found[session] for session in sorted(found)]
 
 
 def thin_months(road: Road, months: Sequence[str]) -> list[str]:
@@ -285,8 +304,7 @@ def thin_months(road: Road, months: Sequence[str]) -> list[str]:
     if not stored:
         return []
     panel = road.panel.scan(stored).select("session", "close")
-    before = pl.col("session").filter(pl.col("session") < first).max()
-    return thin_sessions(panel.filter((pl.col("session") >= first) | (pl.col("session") == before)))
+    return thin_sessions(panel, first)
 
 
 def delivery_findings(road: Road, feed: str) -> tuple[str, ...]:
