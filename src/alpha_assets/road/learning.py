@@ -480,12 +480,14 @@ def training_data(road: Road, split: Split) -> Dataset:
     start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
     section = road.section.read(first_month, last_month).filter(within).collect()
-    check_names(road, section, split)
     panel = (
         road.panel.read(first_month, last_month)
         .filter(within)
         .select("session", "symbol", "stale", "life")
         .collect()
+    )
+    check_names(
+        road, section.join(tradable_rows(panel), on=["session", "symbol"], how="semi"), split
     )
     section = rows_by_life(section, panel)
     columns = learnable_columns(
@@ -526,7 +528,8 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
 
     Args:
         road: with a recipe; hears of sessions with too few names where others have enough.
-        section: cross-section rows of the training and validation sessions.
+        section: cross-section rows of the training and validation sessions, of names with a bar
+            on the session before: the others have no values.
         split: the month's.
 
     Raises:
@@ -546,7 +549,12 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
         if most < needed:
             enough = max(least, MIN_PAIRS)
             way_out = f"bring at least {enough} names"
-            if most >= MIN_PAIRS:
+            if most == 0:
+                way_out = (
+                    "no name has a bar on the session before one of them: bring their bars, or "
+                    "decide only months whose sessions have some"
+                )
+            elif most >= MIN_PAIRS:
                 way_out += f", or set [universes.{universe}] min_names to {most} or less"
             else:
                 way_out += (

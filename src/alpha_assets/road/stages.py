@@ -280,7 +280,7 @@ def thin_sessions(panel: pl.LazyFrame, first: date) -> list[str]:
         .filter(pl.col("session") >= first)
         .collect()
     )
-    found = {}
+    found: dict[date, str] = {}
     for session, names, last, before, neighbour, _ in counts.filter(
         some & (2 * pl.col("names") < pl.col("before"))
     ).rows():
