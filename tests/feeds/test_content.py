@@ -165,7 +165,10 @@ def test_what_is_no_regular_file_is_never_opened(
 
 @pytest.mark.parametrize(
     "symbol",
-    ["A\x00B", "A\x1b[31m", "A\u200b", "A\u202eB", "A\u00a0B", "A\ue000", "A" * 1_000_000],
+    [
+        *("A\x00B", "A\x1b[31m", "A\u200b", "A\u202eB", "A\u00a0B", "A\ue000", "A" * 1_000_000),
+        *("A\u115fB", "\u3164", "A\u2800B", "A\ufe0f", "A\u034f", "A\U000e0101"),  # show nothing
+    ],
 )
 def test_a_symbol_that_cannot_be_shown_is_refused_and_escaped(
     symbol: str, write: Write, new_york: Calendar
@@ -176,6 +179,7 @@ def test_a_symbol_that_cannot_be_shown_is_refused_and_escaped(
     text = report.text()
     assert all(line.isprintable() for line in text.splitlines())
     assert len(text) < 5_000
+    assert symbol not in text
 
 
 @pytest.mark.parametrize(
@@ -372,3 +376,42 @@ def test_no_file_ends_in_a_traceback(
             words = refusal(data, feed)
             assert words or not is_refused
             assert all(line.isprintable() for line in words.split("\n"))
+
+
+HEADER = "date,symbol,open,high,low,close,volume\n"
+BAR = "2020-01-02,A,1,1,1,1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "errors", "warnings"),
+    [
+        ("  \n\t\r\n" + HEADER + BAR, [], []),  # blank lines before the header
+        (HEADER.strip(), ["empty_table"], ["no_last_newline"]),  # what is odd hides no error
+        (HEADER + BAR.replace("2020", "-2020"), ["wrong_type"], []),
+        (HEADER + BAR.replace("2020", "12020"), ["wrong_type"], []),
+        (HEADER + "2020-01-02,A,,,,,\n", [], ["no_close"]),  # nothing but rows without trade
+    ],
+)
+def test_text_of_odd_manners(
+    text: str, errors: list[str], warnings: list[str], tmp_path: Path, new_york: Calendar
+) -> None:
+    (tmp_path / "daily_bars.csv").write_text(text)
+    report = import_check(tmp_path, new_york)
+    assert [problem.rule for problem in report.errors] == errors
+    assert [problem.rule for problem in report.warnings] == warnings
+
+
+@pytest.mark.parametrize("year", ["-2020", "+12020"])
+def test_an_instant_of_no_calendar_is_no_instant(
+    year: str, tmp_path: Path, new_york: Calendar
+) -> None:
+    line = BAR.strip() + f",{year}-01-02T21:00:00Z\n"
+    (tmp_path / "daily_bars.csv").write_text(HEADER.strip() + ",available_at\n" + line)
+    report = import_check(tmp_path, new_york)
+    assert [problem.rule for problem in report.errors] == ["wrong_type"]
+
+
+def test_listings_lack_no_start_that_only_bars_could_give(write: Write, new_york: Calendar) -> None:
+    listed = pl.DataFrame({"symbol": ["A"], "sector": ["T"]})
+    report = import_check(write(listings=listed), new_york)
+    assert [problem.rule for problem in report.errors] == ["missing_feed"]

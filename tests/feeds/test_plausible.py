@@ -243,16 +243,92 @@ def test_all_ten_percent_limits_that_were_reached_are_touched(
         assert rows["upper_limit"].to_list() == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("upper", "lower", "wanted"),
+    [
+        (12.0, 8.0, {}),
+        (None, None, {}),
+        (10.7, 9.3, {}),  # of a range from 9.32 to 10.71: one rounding
+        # Prices halved by a later split, limits as they were; and the other way.
+        (21.0, 19.0, {"warning outside_limits": 3}),
+        (5.25, 4.75, {"warning outside_limits": 3}),
+        (0.0, 8.0, {"error limit_not_positive": 3, "warning outside_limits": 3}),
+    ],
+)
+def test_prices_lie_between_their_limits(
+    upper: float | None,
+    lower: float | None,
+    wanted: dict[str, int],
+    write: Write,
+    new_york: Calendar,
+) -> None:
+    table = bars({"A": [10.0, 10.1, 10.2]}).with_columns(
+        low=9.32,
+        high=10.71,
+        upper_limit=pl.lit(upper, dtype=pl.Float64),
+        lower_limit=pl.lit(lower, dtype=pl.Float64),
+    )
+    assert rules(import_check(write(daily_bars=table), new_york)) == wanted
+
+
+def test_a_price_of_another_life_is_no_jump_and_no_gap(write: Write, new_york: Calendar) -> None:
+    # A leaves on the third session at 10; another company takes its name on the sixth, at 400.
+    table = bars({"A": [10.0, 10.1, 10.0, None, None, 400.0, 401.0, 402.0], "B": [10.0] * 8})
+    table = table.with_columns(
+        open=pl.col("close") + 0.001 * pl.int_range(pl.len()), adjustment_factor=1.0
+    ).filter(pl.col("close").is_not_null())
+    listed = pl.DataFrame(
+        {
+            "symbol": ["A", "A", "B"],
+            "sector": "T",
+            "start": [SESSIONS[0], SESSIONS[5], SESSIONS[0]],
+            "end": [SESSIONS[2], None, None],
+            "exit": ["delisted", None, None],
+        }
+    )
+    assert rules(import_check(write(daily_bars=table, listings=listed), new_york)) == {}
+    one_life = listed.filter(pl.col("end").is_null()).with_columns(start=SESSIONS[0])
+    report = import_check(write(daily_bars=table, listings=one_life), new_york)
+    assert rules(report) == {"warning jump": 1, "warning gap": 1}
+
+
+@pytest.mark.parametrize(
+    ("exits", "wanted"),
+    [
+        ([None, None], {"warning end_without_exit": 1}),
+        (["active", "source_end"], {}),  # the first end is a change of sector
+    ],
+)
+def test_an_end_without_an_exit_is_named(
+    exits: list[str | None], wanted: dict[str, int], write: Write, new_york: Calendar
+) -> None:
+    listed = pl.DataFrame(
+        {
+            "symbol": ["S0", "S0"],
+            "sector": ["T", "U"],
+            "start": [SESSIONS[0], SESSIONS[3]],
+            "end": [SESSIONS[2], SESSIONS[7]],
+            "exit": exits,
+        },
+        schema_overrides={"exit": pl.String},
+    )
+    folder = write(daily_bars=SIX.filter(pl.col("symbol") == "S0"), listings=listed)
+    assert rules(import_check(folder, new_york)) == wanted
+
+
 # Rates, fees, dividends, exits.
 
 
 @pytest.mark.parametrize(
     ("rates", "wanted"),
     [
-        ([0.0525, 0.0525, -0.0075], {}),
+        ([0.0525, 0.0525, 0.0525], {}),
+        ([-0.0075, 0.0, 0.005], {}),
         ([5.25, 5.25, 5.25], {"error impossible_rate": 3}),
-        ([0.75, 0.75, 0.5], {"warning rate_odd": 2}),
-        ([-0.75, 0.0, 0.0], {"warning rate_odd": 1}),
+        ([0.75, 0.75, 0.74], {"warning rate_odd": 3}),
+        ([-0.75, -0.75, -0.75], {"warning rate_odd": 3}),
+        ([0.07, 0.11, 0.08], {"warning rate_unit": 1}),  # 0.07 %, 0.11 %, 0.08 % in percent
+        ([0.25, 0.25, 0.5], {"warning rate_unit": 1}),  # a central bank's step, in percent
         ([0.0025, 0.25, 0.25], {"warning rate_unit": 1}),  # percent from the second row on
         ([0.0008, 0.0033, 0.0008], {}),
     ],
@@ -381,6 +457,11 @@ def spells(*rows: tuple[str, int, int | None]) -> pl.DataFrame:
                 ("S4", 6, None),
             ),
             {"warning inclusive_ends": 2},
+        ),
+        # One for one, once.
+        (
+            spells(("S0", 0, None), ("S1", 0, 2), ("S2", 3, None)),
+            {"warning inclusive_ends": 1},
         ),
     ],
 )

@@ -87,7 +87,8 @@ def read_delivery(folder: Path, feed: str, form: Form, own: Feed | None = None) 
         for name in part.unknown:
             unknown.setdefault(name, str(path.relative_to(folder)))
     frame = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
-    if not problems and frame.is_empty():
+    is_read = not any(problem.severity == "error" for problem in problems)
+    if is_read and frame.is_empty():
         example = (Example(str(files[0].relative_to(folder)), None, "", "no rows"),)
         wanted = "a table has rows; leave the file out where there is nothing to say"
         problems.append(Problem("error", feed, "empty_table", wanted, 1, example))

@@ -16,6 +16,7 @@ from alpha_assets.feeds.rules import PRICES
 
 JUMP = 0.5  # a close that is 1.5 times the one before, or less than 1 / 1.5 of it
 STALE_RUN = 5  # bars in a row with the same prices and some volume
+N_DAYS_BETWEEN = 10  # from one spell's end to the next one's start, of a symbol that stays
 N_NAMED = 3  # sessions or symbols that an example lists
 
 
@@ -40,17 +41,18 @@ def bar_oddities(
         listings: as spells with our exit words; None where there are none.
     """
     bars = bars.sort("symbol", "event_date")
-    units = bar_units(bars)
     axis = pl.DataFrame({"event_date": calendar.sessions}).with_columns(
         pl.int_range(pl.len()).alias("session")
     )
     bars = bars.join(axis, on="event_date", how="left", maintain_order="left")
+    lived = _by_life(bars, listings)
     return [
-        *units,
+        *bar_units(lived),
         *_partly_empty(bars),
-        *_jumps(bars),
+        *_unpriced(bars),
+        *_jumps(lived),
         *_missing_sessions(bars, calendar),
-        *_gaps(bars),
+        *_gaps(lived),
         *_no_volume(bars),
         *_stale_runs(bars),
         *_vanished(bars, listings),
@@ -70,7 +72,26 @@ def listing_oddities(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Proble
     )
     both = spans.join(limits, on="symbol", how="inner").sort("symbol")
     outside = both.filter((pl.col("first") < pl.col("start")) | (pl.col("last") > pl.col("end")))
+    follows = listings.sort("symbol", "start").with_columns(
+        pl.col("start").shift(-1).over("symbol").alias("next_start")
+    )
+    to_next = pl.col("next_start") - pl.col("end")
+    ended = follows.filter(
+        (pl.col("exit") == ACTIVE)
+        & pl.col("end").is_not_null()
+        & (to_next > pl.duration(days=N_DAYS_BETWEEN)).fill_null(True)
+    )
     return [
+        *found(
+            "warning",
+            "listings",
+            "end_without_exit",
+            "an end that no further spell follows has an exit (delisted, acquired or source_end); "
+            "without one the symbol stays active, and the end is not read",
+            ended,
+            key=("symbol",),
+            values=("end", "next_start"),
+        ),
         *_without("listings", "listing_without_bars", "a listed symbol has bars", listings, spans),
         *_without("daily_bars", "bars_without_listing", "a symbol is listed", spans, listings),
         *found(
@@ -135,6 +156,36 @@ def _in_order(frame: pl.DataFrame, names: Sequence[str]) -> bool:
     return not frame.select(descends.fill_null(False).any()).item()
 
 
+def _by_life(bars: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
+    """Return bars with each life of a symbol after its first under a name of its own.
+
+    A ticker that is used again names another company: no price of one is compared with the
+    other's.
+    """
+    if listings is None:
+        return bars
+    spells = listings.sort("symbol", "start")
+    has_left = (pl.col("exit") != ACTIVE).cast(pl.Int32).cum_max().shift(1).over("symbol")
+    came = spells.filter(has_left.fill_null(0) > 0).select("symbol", "start")
+    if came.is_empty():
+        return bars
+    lived = bars.sort("event_date").join_asof(
+        came.sort("start"),
+        left_on="event_date",
+        right_on="start",
+        by="symbol",
+        check_sortedness=False,
+    )
+    name = pl.format("{} (listed again, {})", "symbol", "start")
+    return (
+        lived.with_columns(
+            pl.when(pl.col("start").is_not_null()).then(name).otherwise("symbol").alias("symbol")
+        )
+        .drop("start")
+        .sort("symbol", "event_date")
+    )
+
+
 def _partly_empty(bars: pl.DataFrame) -> list[Problem]:
     prices = [name for name in (*PRICES, "volume", "adj_close") if name in bars.columns]
     if not prices:
@@ -154,6 +205,20 @@ def _partly_empty(bars: pl.DataFrame) -> list[Problem]:
         bars.filter(n_null.is_between(1, len(prices) - 1)),
         key=("event_date", "symbol"),
         values=prices,
+    )
+
+
+def _unpriced(bars: pl.DataFrame) -> list[Problem]:
+    """Return whether no bar at all has a close."""
+    if "close" not in bars.columns or bars["close"].is_not_null().any():
+        return []
+    return found(
+        "warning",
+        "daily_bars",
+        "no_close",
+        "some bar has a close; without one nothing was traded on any of these sessions",
+        bars,
+        key=("event_date", "symbol"),
     )
 
 

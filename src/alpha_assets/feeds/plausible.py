@@ -25,11 +25,14 @@ MIN_SYMBOLS = 5  # of a session that is judged by itself
 MIN_BARS = 10  # of a month that is judged as a whole
 VOLUME_STEP = 30.0  # by which the median volume of all symbols changes in one session
 
+LIMIT_ROUNDING = 0.005  # of a price: what two ways to round a limit differ by
+
 FACTOR = math.log(1.3)  # a factor nearer to 1 cannot be told from the market
 BIG_FACTOR = 25.0  # of one session, from an adjusted close
 
 RATE_ODD, RATE_LOW = 0.5, -0.05  # a year
 RATE_STEP, RATE_LEVEL = 30.0, 0.05
+RATE_MOVE = 0.03  # between two rates in a row: a quarter of a percent, in percent, is 0.25
 FEE_ODD = (1.0, 1e5)  # bps a year
 EXIT_ODD = 1.0  # of the last close
 DIVIDEND_ODD = 0.5  # of the close before
@@ -47,6 +50,7 @@ def bar_units(bars: pl.DataFrame) -> list[Problem]:
         *_volume_steps(bars),
         *_factors(bars),
         *_adjusted(bars),
+        *_limits(bars),
     ]
 
 
@@ -271,6 +275,30 @@ def _adjusted(bars: pl.DataFrame) -> list[Problem]:
     return problems
 
 
+def _limits(bars: pl.DataFrame) -> list[Problem]:
+    """Return prices beyond the limits of their session: limits on another level, or of another day.
+
+    Such a limit counts as touched, and nothing fills at it.
+    """
+    given = [name for name in ("upper_limit", "lower_limit") if bars.schema.get(name) == pl.Float64]
+    if not given or not {"low", "high"} <= set(bars.columns):
+        return []
+    beyond = {
+        "upper_limit": pl.col("high") > pl.col("upper_limit") * (1 + LIMIT_ROUNDING),
+        "lower_limit": pl.col("low") < pl.col("lower_limit") * (1 - LIMIT_ROUNDING),
+    }
+    return found(
+        "warning",
+        "daily_bars",
+        "outside_limits",
+        "prices lie between lower_limit and upper_limit; bring limits to the level of the prices; "
+        "a limit that is passed counts as touched",
+        bars.filter(pl.any_horizontal(beyond[name] for name in given)),
+        key=BAR,
+        values=("low", "high", *given),
+    )
+
+
 def rate_oddities(rows: pl.DataFrame) -> list[Problem]:
     """Return cash rates that may be in percent: very high, or a step that no central bank makes."""
     if "cash_rate_annual" not in rows.columns:
@@ -281,6 +309,7 @@ def rate_oddities(rows: pl.DataFrame) -> list[Problem]:
     )
     larger, smaller = pl.max_horizontal(rate, before), pl.min_horizontal(rate, before)
     stepped = (smaller > 0) & (larger > smaller * RATE_STEP) & (larger > RATE_LEVEL)
+    stepped |= larger - smaller > RATE_MOVE
     wanted = "cash_rate_annual is a fraction a year: 0.0525 for 5.25 %"
     return [
         *found(
@@ -296,7 +325,7 @@ def rate_oddities(rows: pl.DataFrame) -> list[Problem]:
             "warning",
             "rates",
             "rate_unit",
-            f"{wanted}; two rates in a row lie more than {RATE_STEP:g} times apart",
+            f"{wanted}; two rates in a row lie more than {RATE_MOVE} or {RATE_STEP:g} times apart",
             rows.filter(stepped.fill_null(False)),
             key=("event_date",),
             values=("before", "cash_rate_annual"),
@@ -431,7 +460,7 @@ def membership_seams(
     left = end[~is_open & (end < last)]
     seamless = n_in[left] > 0
     gapped = ~seamless & (n_in[left + 1] > 0)
-    if gapped.sum() > max(1, seamless.sum()):
+    if gapped.sum() > seamless.sum():
         seams = np.unique(left[gapped])
         examples = tuple(
             Example(

@@ -14,6 +14,7 @@ from alpha_assets.feeds.base import Feed, Stamped, instants_of
 from alpha_assets.feeds.listings import ACTIVE, EXITS, SOURCE_END
 from alpha_assets.feeds.market import DIVISIONS
 from alpha_assets.feeds.problem import Problem, found
+from alpha_assets.printable import UNSEEN
 
 PRICES = ("open", "high", "low", "close")
 # Prices that a vendor adjusted and rounded again may disagree in the last digits.
@@ -30,7 +31,7 @@ MAX_EXIT = 5.0  # of the last close
 
 SYMBOL_LENGTH, KEY_LENGTH, TEXT_LENGTH = 64, 400, 10_000
 # Control, zero-width and direction marks, line ends; in symbols any space but a plain one, too.
-IN_SYMBOL = r"[\p{C}\p{Zl}\p{Zp}]|[^\S ]"
+IN_SYMBOL = rf"[\p{{C}}\p{{Zl}}\p{{Zp}}{UNSEEN}]|[^\S ]"
 IN_KEY = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
 IN_TEXT = r"[\p{Cc}\p{Zl}\p{Zp}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
 
@@ -213,6 +214,14 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
         [name for name in ("adjustment_factor", "share_factor") if name in frame.columns],
         "factor_not_positive",
         "factors are above 0",
+    )
+    problems += _not_positive(
+        feed,
+        frame,
+        # As prices; as flags they are true or false.
+        [name for name in ("upper_limit", "lower_limit") if frame.schema.get(name) == pl.Float64],
+        "limit_not_positive",
+        "limit prices are above 0; leave the field empty where there is no limit",
     )
     problems += _negative(feed, frame, ("volume", "turnover_value"))
     factors = [name for name in ("adjustment_factor", "share_factor") if name in frame.columns]

@@ -51,6 +51,8 @@ def shaped(
     if feed.name == "listings":
         spells = listing_spells(frame, exit_words, _no_bars() if bars is None else bars)
         problems = listing_errors(spells)
+        if bars is None:  # starts that are not given come from bars, whose own problems are named
+            spells = spells.filter(pl.col("start").is_not_null())
         rows = spells if problems else listing_events(spells)
     elif feed.name == "membership":
         problems = membership_errors(frame)

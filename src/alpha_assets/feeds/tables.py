@@ -7,6 +7,7 @@ are never dropped, and a number that is written as a word does not become empty.
 import codecs
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ DAY_IN = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 YEARS = (1900, 2100)  # of dates that can be meant
 
 DECIMAL_COMMA = r"^\s*[-+]?\d+,\d+\s*$"
+BLANK_START = re.compile(rb"\A(?:[ \t]*[\r\n]+)+")  # blank lines before the header
 FILE_WORDS = "deliver the file again"
 WORDS: Mapping[DataType, str] = {
     pl.Float64: "a number",
@@ -207,7 +209,7 @@ def _raw(
                 example = (Example(shown, None, "", f"{n_rows:,} rows"),)
                 return None, [Problem("error", table.feed, "too_many_rows", wanted, 1, example)]
             return pl.read_parquet(path), []
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+        content = BLANK_START.sub(b"", path.read_bytes().removeprefix(codecs.BOM_UTF8))
         if not content:
             problems = content_problems(b"", shown, table.feed, is_text=True)
         problems += text_problems(content, shown, table.feed, form.separator)
@@ -442,9 +444,10 @@ def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
     if dtype == pl.Date:
         day = text.str.strip_suffix(" 00:00:00").str.strip_suffix("T00:00:00")
         plain = day.str.replace(r"^(\d{4})(\d\d)(\d\d)$", "${1}-${2}-${3}")
-        return plain.str.to_date("%Y-%m-%d", strict=False)
+        return _of_a_calendar(plain.str.to_date("%Y-%m-%d", strict=False))
     if dtype == INSTANT:
-        return text.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+        made = text.str.to_datetime("%+", time_unit="us", strict=False)
+        return _of_a_calendar(made.dt.convert_time_zone("UTC"))
     if dtype == pl.Boolean:
         words = {"true": True, "false": False, "1": True, "0": False}
         flags = text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
@@ -454,6 +457,11 @@ def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
     if isinstance(dtype, pl.Array):
         return pl.Series(name, [None], dtype=dtype).new_from_index(0, len(text))
     return text.cast(dtype, strict=False)
+
+
+def _of_a_calendar(made: pl.Series) -> pl.Series:
+    """Return dates or instants; null where the year has a sign or five digits."""
+    return made.set(~made.dt.year().is_between(1, 9998).fill_null(True), None)
 
 
 def _flag_or_price(values: pl.Series) -> pl.Series:

@@ -228,9 +228,20 @@ def test_a_503_waits_for_as_long_as_it_asks(make: Make, clock: StandingClock) ->
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_asks_for_a_day_is_left_to_the_user(make: Make, status: int) -> None:
-    client, _ = make([slow_down(status, Retry_After="86400")])
-    with pytest.raises(Unreachable, match=r"asks for 86,400 s without a request"):
+@pytest.mark.parametrize(
+    ("named", "seconds"),
+    [
+        ("86400", "86,400"),
+        ("86400.5", "86,400"),
+        ("1" + "000" * 7, "1" + ",000" * 7),
+        ("9" * 400, "inf"),
+    ],
+)
+def test_a_server_that_asks_for_a_day_is_left_to_the_user(
+    make: Make, status: int, named: str, seconds: str
+) -> None:
+    client, _ = make([slow_down(status, Retry_After=named)])
+    with pytest.raises(Unreachable, match=f"asks for {seconds} s without a request"):
         client.rows("/x", {})
 
 
@@ -268,8 +279,10 @@ DEEP = b"[" * 200_000
         (b'{"data": [], "pagination_key": ["a"]}', "pagination_key is no text but list"),
         (b'{"data": [], "pagination_key": {"a": 1}}', "pagination_key is no text but dict"),
         (b'{"data": [], "pagination_key": true}', "pagination_key is no text but bool"),
+        (b'{"data": [{"C": "\\uD800"}]}', "text that is no Unicode"),
+        (b'{"data": [], "pagination_key": "\\udcff"}', "text that is no Unicode"),
     ],
-    ids=["deep", "deep value", "list", "object", "flag"],
+    ids=["deep", "deep value", "list", "object", "flag", "half a pair", "half a pair as key"],
 )
 def test_hostile_answers_end_in_words(make: Make, body: bytes, words: str) -> None:
     client, _ = make([Reply(200, body, {})] * 30)
@@ -306,4 +319,33 @@ def test_a_file_of_history_that_unpacks_without_end_is_an_error(
     bomb = Reply(200, gzip.compress(b"A\n" + b"1\n" * 10_000), {})
     client, _ = make([address, bomb] * 5)
     with pytest.raises(Unreachable, match="unpacks to more than 1,000 bytes"):
+        client.bulk_rows("f")
+
+
+def test_a_pair_of_halves_is_a_character(make: Make) -> None:
+    client, _ = make([Reply(200, b'{"data": [{"C": "\\ud83d\\ude00"}]}', {})])
+    assert client.rows("/x", {}) == [{"C": "\U0001f600"}]
+
+
+@pytest.mark.parametrize(
+    ("packed", "rows"),
+    [
+        # Packed in two parts that follow each other, as `cat a.gz b.gz` does.
+        (gzip.compress(b"A,B\n1,2\n") + gzip.compress(b"3,4\n"), ["1", "3"]),
+        (gzip.compress(b"A,B\n1,2\n") + b"rest", None),
+        ((gzip.compress(b"A,B\n1,2\n") + gzip.compress(b"3,4\n"))[:-3], None),
+        (gzip.compress(b"A,A\n1,2\n"), None),  # which of the two?
+    ],
+    ids=["two parts", "rest", "second part cut", "column twice"],
+)
+def test_a_file_of_history_is_read_whole_or_not_at_all(
+    make: Make, packed: bytes, rows: list[str] | None
+) -> None:
+    client, _ = make(
+        [Reply(200, b'{"url": "https://files.test/a"}', {}), Reply(200, packed, {})] * 5
+    )
+    if rows is not None:
+        assert [row["A"] for row in client.bulk_rows("f")] == rows
+        return
+    with pytest.raises(Unreachable, match=r"the file (is not whole|names a column twice)"):
         client.bulk_rows("f")

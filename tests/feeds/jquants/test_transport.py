@@ -124,3 +124,9 @@ def test_what_is_not_whole_is_a_failure(listen: Listen, answer: bytes, words: st
     url = listen(lambda connection: connection.sendall(answer))
     with pytest.raises(TransportFailure, match=words):
         ask.get(url, {}, {})
+
+
+@pytest.mark.parametrize("url", ["http://[x", "http://a:99999999/", "//x", "http://.../"])
+def test_an_address_that_is_none_is_a_failure_at_once(url: str) -> None:
+    with pytest.raises(TransportFailure, match=r"no URL|no whole answer"):
+        RequestsTransport(5.0, deadline_seconds=60.0).get(url, {}, {})

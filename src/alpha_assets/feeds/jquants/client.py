@@ -215,8 +215,8 @@ class Client:
         """
         named = (reply.header("Retry-After") or "").strip()
         seconds = 0.0
-        if re.fullmatch("[0-9]{1,9}", named):
-            seconds = float(named)
+        if re.fullmatch(r"[0-9]+(\.[0-9]*)?", named):
+            seconds = float(named)  # inf beyond 308 digits: longer than anyone waits
         elif named:
             try:
                 until = parsedate_to_datetime(named)
@@ -278,6 +278,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
         raise _Unusable("the answer is JSON, nested too deep") from None
     if not isinstance(found, dict):
         raise _Unusable("the answer is no JSON object")
+    if b"\\ud" in body.lower():  # half of a pair is no character, and no table can hold it
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise _Unusable("the answer holds text that is no Unicode") from None
+        except RecursionError:
+            raise _Unusable("the answer is JSON, nested too deep") from None
     return found
 
 
@@ -320,8 +327,11 @@ def _csv_rows(body: bytes) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text), restval=None, strict=True)
     try:
         rows = list(reader)
+        names = reader.fieldnames or []
     except csv.Error:
         raise _Unusable("the file is not a table") from None
+    if len({*names}) < len(names):
+        raise _Unusable("the file names a column twice")
     if any(None in row for row in rows):
         raise _Unusable("the file has rows longer than its header")
     return [{name: value or None for name, value in row.items()} for row in rows]

@@ -82,13 +82,21 @@ class RequestsTransport:
         """
         # A read in another thread can be abandoned whatever it waits for: the name server, the
         # handshake, a header that never ends.  No time-out of a socket bounds all of these.
-        session, given_up = self._session(url), threading.Event()
+        try:
+            session, given_up = self._session(url), threading.Event()
+        except ValueError:
+            raise TransportFailure("the address is no URL") from None
         answers: queue.SimpleQueue[Reply | str] = queue.SimpleQueue()
 
         def ask() -> None:
             try:
                 answers.put(self._asked(session, url, params, headers, given_up))
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                OSError,
+                ValueError,  # of what is no address, no header and no encoding
+            ) as error:
                 answers.put(type(error).__name__)
             except _Bounded as error:
                 answers.put(str(error))
@@ -161,6 +169,8 @@ def _pieces(raw: Any, given_up: threading.Event) -> Iterator[bytes]:  # noqa: AN
 def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Return gzip or zlib bytes unpacked, a bounded piece at a time.
 
+    Several packed members may follow each other: they are one content.
+
     Raises:
         _Bounded: they are not whole, or not packed.
     """
@@ -169,8 +179,10 @@ def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             rest = piece
             while rest:
+                if unpacker.eof:
+                    unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS)
                 yield unpacker.decompress(rest, CHUNK)
-                rest = unpacker.unconsumed_tail
+                rest = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     except zlib.error:
         raise _Bounded("the packed bytes are damaged") from None
     if not unpacker.eof:
