@@ -252,7 +252,7 @@ def test_all_ten_percent_limits_that_were_reached_are_touched(
         # Prices halved by a later split, limits as they were; and the other way.
         (21.0, 19.0, {"warning outside_limits": 3}),
         (5.25, 4.75, {"warning outside_limits": 3}),
-        (0.0, 8.0, {"error limit_not_positive": 3, "warning outside_limits": 3}),
+        (-1.0, 8.0, {"error limit_not_positive": 3, "warning outside_limits": 3}),  # for "no limit"
     ],
 )
 def test_prices_lie_between_their_limits(
