@@ -290,6 +290,7 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
                 others["listings"].append(exit_row | corrected)
     others["rates"] = [rate(n, 0.01 + 0.001 * n) for n in (3, 7, 14, 44, 51)]
     others["rates"].append(rate(7, 0.05) | {"available_at": at(30, 18), "revision": 1})
+    others["rates"].append(rate(46, 0.0) | {"cash_rate_annual": None})
     others["rates"].append(rate(6, 0.5) | {"available_at": at(20, 18)})
     order = rng.permutation(len(rows))
     return raw(daily_bars=[rows[k] for k in order], **others)

@@ -796,6 +796,16 @@ def test_the_rate_of_the_latest_date_counts_whenever_it_arrives() -> None:
     assert of(kept.daily, 2)["cash_interest"] == approx(1_000 * 0.0365 / 365)
 
 
+def test_a_date_without_a_rate_leaves_the_one_before_in_force() -> None:
+    blank = rate(3, 0.0) | {"cash_rate_annual": None}  # as a central bank writes its holidays
+    market = raw(daily_bars=path("A", [100.0] * 8), rates=[rate(0, 0.0365), blank])
+    kept = books(hold((1, {"A": 0.0})), market, 7)
+
+    assert kept.cash_rates is not None
+    assert kept.cash_rates["cash_rate_annual"].to_list() == [0.0] + [0.0365] * 7
+    assert len(kept.notes) == 1  # that the first session has none
+
+
 def test_a_rate_is_not_known_any_more_after_twenty_sessions() -> None:
     market = raw(daily_bars=path("A", [100.0] * 40), rates=[rate(0, 0.0365)])
     kept = books(hold((1, {"A": 0.0})), market, 39)

@@ -187,7 +187,8 @@ def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -
     """Return the annual cash rate at each session, a fraction; NaN where it is not known.
 
     Of the dates with a rate published by the session's decision the latest counts, with the
-    last stored revision of its rate.  `RATES.max_stale` sessions after that rate became
+    last stored revision of its rate; a date with none (a blank on a holiday) takes nothing out of
+    force.  `RATES.max_stale` sessions after that rate became
     effective it is not known any more.  The books pay this rate and the Sharpe ratio is over
     it: there is no other.
     """
@@ -201,6 +202,9 @@ def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -
     effective_R = calendar.effective(stamp)
     rate = last_stored(rows, RATES)["cash_rate_annual"]
     rate_R = rate.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    effective_R, rate_R = effective_R[~np.isnan(rate_R)], rate_R[~np.isnan(rate_R)]
+    if not len(rate_R):
+        return np.full(len(sessions), np.nan)
     row_D = latest_rows(effective_R, np.zeros_like(effective_R), span, 1)[:, 0]
     age_D = np.arange(span.start, span.stop) - effective_R[row_D]
     is_known_D = (row_D >= 0) & (age_D <= (RATES.max_stale or 0))

@@ -530,7 +530,7 @@ def _cash_rate(raw: Mapping[str, pl.DataFrame], number: int, calendar: Calendar)
     for row in raw["rates"].sort("available_at", "revision").iter_rows(named=True):
         since = rates.get(row["event_date"], (_effective(row, calendar), None))[0]
         rates[row["event_date"]] = (since, row["cash_rate_annual"])
-    known = [day for day, (since, _) in rates.items() if since <= number]
+    known = [day for day, (since, rate) in rates.items() if rate is not None and since <= number]
     if not known:
         return 0.0
     since, annual = rates[max(known)]
