@@ -1,19 +1,27 @@
 """A tiny simulated market with its raw rows stored, and the certificate of a road over it."""
 
+import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from tests.audit.leaks import Cut
 
 from alpha_assets.audit import Certificate, audit
+from alpha_assets.audit.compare import Comparison
+from alpha_assets.audit.perturb import Deletion, Mixed, World
+from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
+from alpha_assets.calendar import month_range
 from alpha_assets.features import CATALOG
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.road import run
 from alpha_assets.road.market import load_market
 from alpha_assets.road.recipe import load_recipe
-from alpha_assets.road.road import Road
+from alpha_assets.road.road import Road, manifest_of
 from alpha_assets.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -83,5 +91,42 @@ def certifying(road: Road) -> Certify:
     def of(cuts: Sequence[date], *, vintage: bool = False, **how: Any) -> Certificate:
         # Every cheap cut takes a second: only the tests of them ask for some.
         return audit(road, cuts, seed=3, vintage=vintage, **{"sessions": 0, **how})
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def raw(leaky_road: Road) -> dict[str, pl.DataFrame]:
+    return {name: t.read().collect() for name, t in leaky_road.raw.items() if t.months()}
+
+
+@pytest.fixture(scope="session")
+def clean(
+    leaky_road: Road, raw: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
+) -> Rebuilt:
+    """The market's stages of this world, without a leak and without a model."""
+    made = in_store(leaky_road, tmp_path_factory.mktemp("clean"))
+    for name, rows in raw.items():
+        made.road.raw[name].append(rows, manifest_of(leaky_road.market.data_digest, {}))
+    run.make_market_stages(made.road, month_range("2021-01", "2021-08"))
+    return made
+
+
+@pytest.fixture
+def cut_at(clean: Rebuilt, raw: dict[str, pl.DataFrame], tmp_path: Path) -> Cut:
+    """Compare the month of a cut, made again as the road is patched now, with another world's."""
+
+    def of(cut: date, world: type[World] = Mixed, **how: Any) -> list[Comparison]:
+        decision = clean.road.market.calendar.decision(cut).astype("datetime64[us]")[()]
+        other = Deletion(decision) if world is Deletion else world(decision, 3, **how)  # type: ignore[call-arg]
+        places = (Path(tempfile.mkdtemp(dir=tmp_path)) for _ in range(2))
+        sides = [seeded(clean, place, cut) for place in places]
+        sides[0] = Rebuilt(replace(sides[0].road, market=clean.road.market))  # this world
+        changed = {
+            name: other.rows(clean.road.market.feeds[name], rows) for name, rows in raw.items()
+        }
+        for side, rows in zip(sides, (raw, changed), strict=True):
+            remake(side, rows, cut)
+        return compared(sides[0], sides[1], cut, other, alone=True)
 
     return of

@@ -3,7 +3,6 @@
 The cheap ones make one month again in this world and in another, with the leak in both.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -13,13 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.audit.leaks import Cut, first_of
 
 from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
 from alpha_assets.audit.compare import Comparison, compare_weights
 from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
 from alpha_assets.audit.orders import orders_compared
-from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise, World
-from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
+from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise
+from alpha_assets.audit.rebuild import Rebuilt, in_store
 from alpha_assets.backtest import TARGETS, simulator
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.road import deciding, learning, run, stages
@@ -31,48 +31,6 @@ AFTER_HOLIDAY = date(2021, 7, 26)  # the Monday after two holidays
 
 Patch = pytest.MonkeyPatch
 Certify = Callable[..., Certificate]
-Cut = Callable[..., list[Comparison]]
-
-
-@pytest.fixture(scope="module")
-def raw(leaky_road: Road) -> dict[str, pl.DataFrame]:
-    return {name: t.read().collect() for name, t in leaky_road.raw.items() if t.months()}
-
-
-@pytest.fixture(scope="module")
-def clean(
-    leaky_road: Road, raw: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
-) -> Rebuilt:
-    """The market's stages of this world, without a leak and without a model."""
-    made = in_store(leaky_road, tmp_path_factory.mktemp("clean"))
-    for name, rows in raw.items():
-        made.road.raw[name].append(rows, manifest_of(leaky_road.market.data_digest, {}))
-    run.make_market_stages(made.road, month_range("2021-01", "2021-08"))
-    return made
-
-
-@pytest.fixture
-def cut_at(clean: Rebuilt, raw: dict[str, pl.DataFrame], tmp_path: Path) -> Cut:
-    """Compare the month of a cut, made again as the road is patched now, with another world's."""
-
-    def of(cut: date, world: type[World] = Mixed) -> list[Comparison]:
-        decision = clean.road.market.calendar.decision(cut).astype("datetime64[us]")[()]
-        other = Deletion(decision) if world is Deletion else world(decision, 3)  # type: ignore[call-arg]
-        places = (Path(tempfile.mkdtemp(dir=tmp_path)) for _ in range(2))
-        sides = [seeded(clean, place, cut) for place in places]
-        changed = {
-            name: other.rows(clean.road.market.feeds[name], rows) for name, rows in raw.items()
-        }
-        for side, rows in zip(sides, (raw, changed), strict=True):
-            remake(side, rows, cut)
-        return compared(sides[0], sides[1], cut, other, alone=True)
-
-    return of
-
-
-def first_of(comparisons: list[Comparison]) -> str:
-    """Return the first differing cell; empty where nothing differs."""
-    return next((str(one.first) for one in comparisons if one.first is not None), "")
 
 
 def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> None:

@@ -33,7 +33,9 @@ from alpha_assets.audit.rebuild import (
     STAGES,
     Rebuilt,
     compared,
+    elsewhere,
     in_store,
+    make_edges,
     predicted,
     rebuild,
     remake,
@@ -280,7 +282,7 @@ def audit(
         rebalances = rebalance_days if sessions else []
         light = sorted({*spread, *rebalances} - {*cuts})
         for number, cut in enumerate(light):
-            world = Mixed(_instant(road, cut), seed)
+            world = Mixed(_instant(road, cut), seed, first_gone=number % 2 == 1)
             road.progress("audit", f"cut {cut}: {world.name} ({number + 1} of {len(light)})")
             trials.append(_light_trial(here, raw, cut, world, place / "there"))
     market_cuts = sorted({*light, *cuts})
@@ -340,7 +342,7 @@ def _trial(
     here: Rebuilt, raw: dict[str, pl.DataFrame], cut: date, world: World, place: Path
 ) -> Trial:
     other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
-    there = in_store(here.road, place)
+    there = in_store(elsewhere(here.road), place)
     return _tried(here, there, raw, other, cut, world, seed=False)
 
 
@@ -348,6 +350,7 @@ def _light_trial(
     here: Rebuilt, raw: dict[str, pl.DataFrame], cut: date, world: World, place: Path
 ) -> Trial:
     other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
+    make_edges(here, month_of(cut))
     return _tried(here, seeded(here, place, cut), raw, other, cut, world, seed=True)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.feeds import Feed
 from alpha_assets.feeds.base import CLOCK
+from alpha_assets.feeds.listings import ACTIVE
 
 NOISE_SD = 0.2  # of the log of a row's price factor
 RESTATED_FACTORS = (0.5, 2.0, 4.0)  # powers of two: ratios of restated prices keep every bit
@@ -35,6 +36,11 @@ SOON = timedelta(hours=1)  # from the cut to the first added row
 MUCH_LATER = timedelta(days=35)  # from the last row to the last added one: a month of its own
 LATE_FACTOR = 0.5  # adjustment factor of a bar that is corrected by a forgotten split
 MIXED_REACH = timedelta(days=45)  # beyond it a mixed world ends
+GONE_REACH = timedelta(days=5)  # after the cut, in which a mixed world may have no row at all
+RARE = 0.9  # share of one value from which on a column hardly ever varies
+N_LIVES = 6  # symbols that an insertion lets leave and come back
+MOST_DAYS = 10  # by which a date that is a value is moved
+RATIOS = (0.5, 2.0)  # of a column of numbers that has no other value
 
 
 class World(Protocol):
@@ -60,7 +66,9 @@ class Noise:
 
     The prices of a row are multiplied by one log-normal factor, so that high stays above low;
     all other values are taken together from another row of the feed, one with the same fields
-    empty.  Keys, clock and dates stay: they say which row it is, and when it was known.
+    empty.  Of a column that hardly ever varies (factors, levels, flags) another row mostly has
+    the same value, so half of its cells get another one.  Dates that are values are moved.  Key
+    and clock stay: they say which row it is, and when it was known.
     """
 
     cut: np.datetime64  # UTC instant
@@ -99,8 +107,9 @@ class Insertion:
     """Rows were added, all of them public only after the cut; the others stay as they are.
 
     Per feed: corrections of rows known at the cut (flags turned, values of other rows, some
-    bars with a split that was forgotten), late rows of old days, and whole histories of symbols
-    that are not there.  Half of them come out soon after the cut, half after all stored rows,
+    bars with a split that was forgotten or on a vendor's new level), late rows of old days, and
+    whole histories of symbols that are not there; some listed symbols have left and come back
+    before the cut.  Half of them come out soon after the cut, half after all stored rows,
     in a month of publication that holds nothing else.  Values of side feeds that may be empty
     are empty in the rows that were later already, so that what is counted over the future
     counts something else.
@@ -121,6 +130,7 @@ class Insertion:
             self._corrections(feed, rows, generator),
             self._late(feed, rows, known, generator),
             self._new_symbols(feed, rows, generator),
+            self._lives(feed, rows, known, generator),
         ]
         late = pl.concat(
             [part.select(rows.columns) for part in added if part.height] or [known[:0]]
@@ -171,6 +181,10 @@ class Insertion:
             split = pl.Series(np.arange(made.height) % 4 == 0)
             factor = pl.when(split).then(LATE_FACTOR).otherwise("adjustment_factor")
             made = made.with_columns(factor.alias("adjustment_factor"))
+            if "level" in made.columns:
+                restated = pl.Series(np.arange(made.height) % 4 == 1)
+                level = pl.when(restated).then(LATE_FACTOR).otherwise("level")
+                made = made.with_columns(level.alias("level"))
         return made.with_columns(
             *[~pl.col(name) for name in flags],
             (pl.col("revision") + 1).cast(pl.Int16),
@@ -205,6 +219,39 @@ class Insertion:
             pl.max_horizontal("available_at", soon).alias("available_at"),
         )
 
+    def _lives(
+        self,
+        feed: Feed,
+        rows: pl.DataFrame,
+        known: pl.DataFrame,
+        generator: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return the exits and second starts, before the cut, of some listed symbols."""
+        if feed.name != "listings":
+            return rows[:0]
+        newest = known.sort("event_date", "available_at", "revision").unique(
+            "symbol", keep="last", maintain_order=True
+        )
+        listed = newest.filter((pl.col("exit") == ACTIVE).fill_null(True)).sort("symbol")
+        # The cut decides its own day: the last one that is over is the day before.
+        today = _instant(self.cut).date()
+        listed = listed.filter(pl.col("event_date") < today - timedelta(days=2 * N_NEW_DAYS))
+        places = np.sort(generator.permutation(listed.height)[:N_LIVES])
+        left, back = (today - timedelta(days=days) for days in (2 * N_NEW_DAYS, N_NEW_DAYS))
+        away = listed[places].with_columns(
+            event_date=pl.lit(left), end=pl.lit(left), exit=pl.lit("delisted")
+        )
+        again = listed[places].with_columns(
+            event_date=pl.lit(back),
+            start=pl.lit(back),
+            end=pl.lit(None, pl.Date),
+            exit=pl.lit(ACTIVE),
+        )
+        soon = pl.lit(_instant(self.cut) + SOON, rows.schema["available_at"])
+        return pl.concat([away.select(rows.columns), again.select(rows.columns)]).with_columns(
+            soon.alias("available_at"), revision=pl.lit(0, pl.Int16)
+        )
+
 
 @dataclass(frozen=True)
 class Mixed:
@@ -212,10 +259,19 @@ class Mixed:
 
     One rebuilding then shows what reads later values, counts later rows, or asks whether there
     is one.  Nothing is published more than a month and a half after the cut but added rows.
+
+    Attributes:
+        cut: UTC instant.
+        seed: of what is drawn.
+        first_gone: whether nothing at all is published in the first days after the cut but
+            added rows: what asks whether the coming session takes place sees none.  What comes
+            next then has no other value, so the certificate takes both kinds by turns.
+        name: what the certificate calls it.
     """
 
-    cut: np.datetime64  # UTC instant
+    cut: np.datetime64
     seed: int
+    first_gone: bool = False
     name: str = MIXED
 
     def rows(self, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
@@ -223,7 +279,11 @@ class Mixed:
         near = rows.filter(pl.col("available_at") <= _instant(self.cut) + MIXED_REACH)
         noised = Noise(self.cut, self.seed).rows(feed, near)
         generator = np.random.default_rng([self.seed, 2, *feed.name.encode()])
-        gone_R = _is_later(noised, self.cut) & (generator.random(noised.height) < 0.5)
+        gone_R = generator.random(noised.height) < 0.5
+        if self.first_gone:
+            soon = pl.col("available_at") <= _instant(self.cut) + GONE_REACH
+            gone_R |= noised.select(soon).to_series().to_numpy()
+        gone_R &= _is_later(noised, self.cut)
         return Insertion(self.cut, self.seed).rows(feed, noised.filter(~gone_R))
 
     def undone(self, panel: pl.DataFrame) -> pl.DataFrame:
@@ -308,13 +368,55 @@ def _noised(
         if name in feed.key or name in CLOCK or dtype == pl.Date
     ]
     dealt = [name for name in rows.columns if name not in (*fixed, *prices)]
+    moved = [name for name in fixed if name not in (*feed.key, *CLOCK)]
     donor_R = np.arange(rows.height)
     fields = [name for name in (*fixed, *prices) if name not in feed.key]
     donor_R[changed_R] = _donors(rows.select(fields), changed_R, generator)
+    days_R = np.zeros(rows.height, dtype=np.int64)
+    days_R[changed_R] = generator.integers(1, MOST_DAYS + 1, size=int(changed_R.sum()))
     return rows.with_columns(
         *[pl.col(name) * pl.Series(factor_R) for name in prices],
-        *[rows[name].gather(donor_R) for name in dealt],
+        *[_other_values(rows[name], donor_R, changed_R, generator) for name in dealt],
+        *[pl.col(name) + pl.duration(days=pl.Series(days_R)) for name in moved],
     )
+
+
+def _other_values(
+    values: pl.Series,
+    donor_R: NDArray[np.int64],
+    changed_R: NDArray[np.bool_],
+    generator: np.random.Generator,
+) -> pl.Series:
+    """Return a column with the values of other rows where it is changed.
+
+    Where almost all rows hold one value, half of the changed cells get a value that is not it:
+    a rare one of the column, or one made up where there is no other.
+    """
+    dealt = values.gather(donor_R)
+    counts = values.value_counts(sort=True)
+    if not len(counts) or counts["count"][0] < RARE * len(values):
+        return dealt
+    usual = counts[values.name][0]
+    others = counts[values.name][1:].drop_nulls().sort()
+    if not len(others):
+        others = _made_up(usual, values)
+    if not len(others):
+        return dealt
+    rows = np.flatnonzero(changed_R & (generator.random(len(values)) < 0.5))
+    return dealt.scatter(rows, others.gather(generator.integers(len(others), size=len(rows))))
+
+
+def _made_up(usual: object, values: pl.Series) -> pl.Series:
+    """Return values that a column which holds one alone might hold too; none of texts, vectors."""
+    dtype, name = values.dtype, values.name
+    if dtype == pl.Boolean:
+        return pl.Series(name, [True] if usual is None else [not usual], dtype=dtype)
+    if dtype.is_float():
+        unit = usual if isinstance(usual, float) and usual else 1.0
+        return pl.Series(name, [unit * ratio for ratio in RATIOS], dtype=dtype)
+    if dtype.is_integer():
+        return pl.Series(name, [usual + 1 if isinstance(usual, int) else 1], dtype=dtype)
+    return values.clear()
 
 
 def _emptied(feed: Feed, rows: pl.DataFrame, later_R: NDArray[np.bool_]) -> pl.DataFrame:

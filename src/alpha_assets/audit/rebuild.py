@@ -1,5 +1,6 @@
 """One world's road, built from its raw rows alone, and its tables beside another world's."""
 
+import copy
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,17 +22,23 @@ from alpha_assets.audit.perturb import World
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import Dates, month_of, month_range, next_month
 from alpha_assets.errors import RangeError
+from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.road import deciding, learning, run, stages
 from alpha_assets.road.frames import decided_among
+from alpha_assets.road.graph import graph_table, make_graph
 from alpha_assets.road.road import KEYS, Road, manifest_of, silent
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 from alpha_assets.training import model_month, parent_month
 
 MARKET_STAGES = ("panel", "features", "cross_section")
+GRAPH = "graph"
 MODEL_STAGES = ("checkpoint", "card")
 PREDICT = ("predict", "predict_targets")  # what the verb `predict` decides, against the tables
-STAGES = (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets", *PREDICT, "orders")
+STAGES = (*MARKET_STAGES, GRAPH, *MODEL_STAGES, "predictions", "targets", *PREDICT, "orders")
+
+# What names a row, where it is not session and symbol.
+KEY_OF = {GRAPH: EDGE_KEYS, "predictions": (*KEYS, "horizon")}
 
 # What a card holds of the machine, and names of what was read: no choice of the model's.
 OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_hash")
@@ -48,6 +55,7 @@ class Rebuilt:
         """Return a stage's rows up to a month; None if that month was not made.
 
         Scores and targets are those of the month alone: others are other models' business.
+        So are the graph's edges, which are made for the months of cuts only.
 
         Args:
             stage: one that is a table.
@@ -58,10 +66,11 @@ class Rebuilt:
             "panel": self.road.panel,
             "features": self.road.features,
             "cross_section": self.road.section,
+            GRAPH: graph_of(self.road),
             "predictions": self.road.predictions,
             "targets": self.road.targets,
         }
-        alone = alone or stage in ("predictions", "targets")
+        alone = alone or stage in (GRAPH, "predictions", "targets")
         name = (stage, f"{month} alone" if alone else month)
         if name not in self._read:
             if month not in tables[stage].months():
@@ -97,6 +106,35 @@ def in_store(road: Road, place: Path) -> Rebuilt:
     return Rebuilt(replace(road, store=Store(str(place)), progress=silent))
 
 
+def elsewhere(road: Road) -> Road:
+    """Return the road as it is, over a source that would deliver something else.
+
+    Another world changes raw rows.  What is read past them, from the simulated exchange itself,
+    would be the same in every world; this one draws another market.  Digests stay as they are,
+    so that what was made over the one can be read over the other.
+    """
+    market, spec = road.market, road.market.spec
+    if not market.is_simulated:
+        return road
+    # Names of what is made, and what there is to make, are asked for before the source moves.
+    _ = (market.data_digest, market.feeds, market.missing_features, road.the_recipe.digest)
+    sim = spec.sim.model_copy(update={"seed": spec.sim.seed + 1})
+    other = copy.copy(market)
+    vars(other).update(spec=spec.model_copy(update={"sim": sim}))
+    vars(other).pop("source", None)
+    return replace(road, market=other)
+
+
+def graph_of(road: Road) -> MonthTable:
+    """Return the edges inside the recipe's universe."""
+    return graph_table(road, road.the_recipe.spec.universe.name)
+
+
+def make_edges(world: Rebuilt, month: str) -> None:
+    """Make a month of the graph from the panel that the world has."""
+    make_graph(world.road, world.road.the_recipe.spec.universe.name, [month])
+
+
 def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     """Return a road that has from this world all that was finished before the cut's month.
 
@@ -104,7 +142,7 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     Nothing of it can differ in a world whose rows differ only after the cut; files are linked,
     not copied, and never written again in place.
     """
-    there, month = in_store(here.road, place), month_of(cut)
+    there, month = in_store(elsewhere(here.road), place), month_of(cut)
     tables = [table.table for table in here.road.raw.values()]
     tables += [here.road.panel, here.road.features, here.road.section]
     for table in tables:
@@ -124,7 +162,8 @@ def _link(folder: Path, of: Store, to: Store) -> None:
 def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
     """Make the month of a cut again in a world that has all before it; see `seeded`.
 
-    Panel, features and cross-section, and where the month has a model, scores and targets.
+    Panel, features, cross-section and graph, and where the month has a model, scores and
+    targets.
     """
     road, month = world.road, month_of(cut)
     zone = road.market.calendar.zone.key
@@ -134,6 +173,7 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
         if newer.height:
             road.raw[name].append(newer, manifest_of(road.market.data_digest, {}))
     run.make_market_stages(road, [month])
+    make_edges(world, month)
     if road.checkpoint(month).exists():
         deciding.make_predictions(road, [month])
         deciding.make_targets(road, [month])
@@ -161,6 +201,7 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     last = max(months[-1], min(next_month(months[-1]), known))
     run.make_market_stages(road, month_range(run.months_of_data(road)[0], last))
     for month in months:
+        make_edges(world, month)
         learning.make_checkpoints(road, _chain(road, month))
         model = deciding.month_model(road, month)
         if model.checkpoint is None:
@@ -201,7 +242,7 @@ def compared(
     """
     month = month_of(cut)
     found = []
-    for stage in (*MARKET_STAGES, *MODEL_STAGES, "predictions", "targets"):
+    for stage in (*MARKET_STAGES, GRAPH, *MODEL_STAGES, "predictions", "targets"):
         if stage in MODEL_STAGES:
             if not alone:
                 found += _models_compared(here, there, month, stage)
@@ -212,8 +253,8 @@ def compared(
         if stage == "panel":
             sides[1] = world.undone(sides[1])
         upto = [side.filter(pl.col("session") <= cut) for side in sides if side is not None]
-        key = (*KEYS, "horizon") if stage == "predictions" else KEYS
-        needed = True
+        key = KEY_OF.get(stage, KEYS)
+        needed = stage != GRAPH or upto[0].height > 0  # no edges where no week begins by the cut
         if stage in DUE:
             needed = len(DUE[stage](here, cut)) > 0
         found.append(compare_tables(stage, upto[0], upto[1], key, needed=needed))

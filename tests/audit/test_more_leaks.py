@@ -1,0 +1,191 @@
+"""Leaks by what hardly ever varies, by what is not there, and by doors beside the raw rows.
+
+Each makes one month again in this world and in another, with the leak in both.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.audit.leaks import Cut, first_of
+
+from alpha_assets.audit.perturb import Insertion, Noise
+from alpha_assets.panel import adjustment, build, needed
+from alpha_assets.road import frames, graph, stages
+from alpha_assets.road.road import Road
+
+MIDDLE = date(2021, 7, 14)  # a Wednesday
+
+Patch = pytest.MonkeyPatch
+
+
+def plant_raw(patch: Patch, leak: Callable[[pl.DataFrame], pl.DataFrame], feed: str) -> None:
+    """Give the panel all stored rows of a feed as `leak` shows them."""
+    honest = stages.raw_until
+
+    def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
+        rows = road.raw[feed].read().collect()
+        return {**honest(road, month), feed: leak(rows).select(rows.columns).lazy()}
+
+    patch.setattr(stages, "raw_until", leaky)
+
+
+def test_a_split_applied_a_session_early(cut_at: Cut, monkeypatch: Patch) -> None:
+    # Nothing about a price: the factor of the next bar stands on this one.
+    def early(bars: pl.DataFrame) -> pl.DataFrame:
+        first = bars.filter(pl.col("revision") == 0).sort("symbol", "event_date")
+        ahead = pl.col("adjustment_factor").shift(-1).over("symbol").fill_null(1.0)
+        return first.with_columns(ahead.alias("adjustment_factor"))
+
+    plant_raw(monkeypatch, early, "daily_bars")
+    assert "factor" in first_of(cut_at(MIDDLE, Noise))
+
+
+def test_a_price_on_the_level_of_a_later_restatement(cut_at: Cut, monkeypatch: Patch) -> None:
+    def levelled(bars: pl.DataFrame) -> pl.DataFrame:
+        last = bars.sort("revision").unique(["event_date", "symbol"], keep="last")
+        first = bars.filter(pl.col("revision") == 0).drop("level")
+        both = first.join(last.select("event_date", "symbol", "level"), on=["event_date", "symbol"])
+        prices = [
+            pl.col(n) * pl.col("level").fill_null(1.0) for n in ("open", "high", "low", "close")
+        ]
+        return both.with_columns(prices)
+
+    plant_raw(monkeypatch, levelled, "daily_bars")
+    assert "panel" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_a_second_life_known_from_its_first_day(cut_at: Cut, monkeypatch: Patch) -> None:
+    honest = build.births
+
+    def early(listings: Any, calendar: Any, until: int = -1) -> Any:
+        return tuple(
+            replace(birth, known=int(calendar.index_of(calendar.on_or_after(birth.start))))
+            for birth in honest(listings, calendar)
+        )
+
+    monkeypatch.setattr(build, "births", early)
+    plant_raw(monkeypatch, lambda listings: listings, "listings")
+    assert "panel" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_a_late_factor_used_from_its_ex_date(cut_at: Cut, monkeypatch: Patch) -> None:
+    honest = adjustment.moves_of
+
+    def early(versions: pl.DataFrame, calendar: Any) -> pl.DataFrame:
+        return honest(versions, calendar).with_columns(usable=pl.col("session") + 1)
+
+    monkeypatch.setattr(needed, "moves_of", early)
+    plant_raw(monkeypatch, lambda bars: bars, "daily_bars")
+    known = needed.needed_bars
+
+    def everything(rows: Any, calendar: Any, span: range) -> Any:
+        return known(rows, calendar, span)
+
+    monkeypatch.setattr(build, "needed_bars", everything)
+    assert "panel" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None:
+    # How far ahead a listing's last word says that it starts: the word of a later revision.
+    honest = stages.feature_rows
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        rows = road.raw["listings"].read().collect().sort("revision")
+        word = rows.group_by("symbol", maintain_order=True).agg(pl.col("start").last())
+
+        def leaky(*asked: Any) -> pl.DataFrame:
+            features = honest(*asked).join(word, on="symbol", how="left", maintain_order="left")
+            days = (pl.col("session") - pl.col("start")).dt.total_days().cast(pl.Float32)
+            return features.with_columns(days.alias("ret_5")).drop("start")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "feature_rows", leaky)
+            return make(road, months)
+
+    make = stages.make_features
+    monkeypatch.setattr(stages, "make_features", leaky_make)
+    assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
+
+
+def test_graph_edges_of_the_coming_week(cut_at: Cut, monkeypatch: Patch) -> None:
+    honest = graph.edge_rows
+
+    def ahead(panel: pl.DataFrame, sessions: Any, first: date, last: date, members: Any) -> Any:
+        moved = panel.sort("symbol", "session").with_columns(
+            pl.col("close").shift(-5).over("symbol").fill_null(pl.col("close"))
+        )
+        return honest(moved.sort("session", "symbol"), sessions, first, last, members)
+
+    monkeypatch.setattr(graph, "edge_rows", ahead)
+    assert first_of(cut_at(MIDDLE)).startswith("graph")
+
+
+def test_a_universe_of_those_with_a_next_bar_on_any_name(cut_at: Cut, monkeypatch: Patch) -> None:
+    # A session counts only if the next one took place at all.
+    make, honest = stages.make_cross_section, frames.universe
+
+    def leaky(road: Road, *asked: Any) -> Any:
+        days = road.raw["daily_bars"].read().collect()["event_date"].unique()
+
+        def members(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+            return honest(panel, *rest).filter(pl.col("session").is_in(days.implode()))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(frames, "universe", members)
+            return make(road, *asked)
+
+    monkeypatch.setattr(stages, "make_cross_section", leaky)
+    assert "cross_section" in first_of(cut_at(MIDDLE, first_gone=True))
+
+
+def test_a_column_left_out_by_its_share_in_the_month(cut_at: Cut, monkeypatch: Patch) -> None:
+    make, honest = stages.make_cross_section, frames.cross_section
+
+    def leaky(features: pl.DataFrame, *asked: Any, **how: Any) -> Any:
+        full = features.with_columns(
+            pl.when(pl.col("ret_1").null_count() / pl.len() < 0.1).then("ret_1").alias("ret_1")
+        )
+        return honest(full, *asked, **how)
+
+    monkeypatch.setattr(frames, "cross_section", leaky)
+    assert make is stages.make_cross_section
+    assert "cross_section" in first_of(cut_at(MIDDLE))
+
+
+def test_scaling_by_the_bounds_of_the_whole_month(cut_at: Cut, monkeypatch: Patch) -> None:
+    honest = frames.cross_section
+
+    def leaky(features: pl.DataFrame, *asked: Any, **how: Any) -> Any:
+        low, high = (features["ret_5"].quantile(q) for q in (0.02, 0.98))
+        return honest(features.with_columns(pl.col("ret_5").clip(low, high)), *asked, **how)
+
+    monkeypatch.setattr(frames, "cross_section", leaky)
+    assert "cross_section" in first_of(cut_at(MIDDLE))
+
+
+def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypatch: Patch) -> None:
+    # What was planted, or the coming prices themselves, asked of the simulated exchange.
+    from alpha_assets.feeds.sim.oracle import oracle
+
+    make, honest = stages.make_features, stages.feature_rows
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        planted = oracle(road.market.spec.sim, road.market.calendar).truth
+        truth = planted.select("session", "symbol", pl.col("f").cast(pl.Float32).alias("planted"))
+
+        def leaky(*asked: Any) -> pl.DataFrame:
+            features = honest(*asked).join(
+                truth, on=["session", "symbol"], how="left", maintain_order="left"
+            )
+            return features.with_columns(ret_1="planted").drop("planted")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "feature_rows", leaky)
+            return make(road, months)
+
+    monkeypatch.setattr(stages, "make_features", leaky_make)
+    assert "ret_1" in first_of(cut_at(MIDDLE))
