@@ -8,14 +8,18 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.audit.leaks import Cut, first_of
 
+from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Insertion, Noise
+from alpha_assets.feeds.sim.oracle import oracle
 from alpha_assets.panel import adjustment, build, needed
-from alpha_assets.road import frames, graph, stages
+from alpha_assets.road import deciding, frames, graph, learning, stages
 from alpha_assets.road.road import Road
+from alpha_assets.training.fit import Fitting
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 
@@ -169,8 +173,6 @@ def test_scaling_by_the_bounds_of_the_whole_month(cut_at: Cut, monkeypatch: Patc
 
 def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypatch: Patch) -> None:
     # What was planted, or the coming prices themselves, asked of the simulated exchange.
-    from alpha_assets.feeds.sim.oracle import oracle
-
     make, honest = stages.make_features, stages.feature_rows
 
     def leaky_make(road: Road, months: Any) -> Any:
@@ -189,3 +191,55 @@ def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypa
 
     monkeypatch.setattr(stages, "make_features", leaky_make)
     assert "ret_1" in first_of(cut_at(MIDDLE))
+
+
+@pytest.mark.slow  # four rebuildings with a model
+def test_a_rebalance_that_waits_for_a_session_that_takes_place(
+    certify: Callable[..., Certificate], monkeypatch: Patch
+) -> None:
+    # The period's first session counts as decided only if its own bars come.
+    make, honest = deciding.make_targets, deciding.rebalance_sessions
+
+    def leaky_make(road: Road, months: Any) -> Any:
+        days = road.raw["daily_bars"].read().collect()["event_date"].unique()
+
+        def sessions(decided: Any, *asked: Any) -> Any:
+            took_place = np.isin(decided, days.to_numpy().astype("datetime64[D]"))
+            return honest(decided[took_place], *asked)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(deciding, "rebalance_sessions", sessions)
+            return make(road, months)
+
+    monkeypatch.setattr(deciding, "make_targets", leaky_make)
+    certificate = certify([date(2021, 7, 12)])
+
+    assert not certificate.passed
+    odd = {one.stage for t in certificate.trials for one in t.comparisons if one.changed}
+    assert "targets" in odd
+
+
+@pytest.mark.slow  # likewise
+def test_training_sessions_in_the_order_of_the_coming_month(
+    certify: Callable[..., Certificate], monkeypatch: Patch
+) -> None:
+    # The coming month's prices say in which order the sessions are learned, and nothing else.
+    honest, start = learning._train, Fitting.start
+
+    def leaky(road: Road, *asked: Any, **how: Any) -> Any:
+        bars = road.raw["daily_bars"].read().collect()
+        ahead = bars.filter(pl.col("event_date") > date(2021, 7, 1))["close"].sum()
+        turn = int(float(ahead or 0.0) * 100) % 2**31
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                Fitting,
+                "start",
+                lambda model, data, spec, gates, seed: start(model, data, spec, gates, seed ^ turn),
+            )
+            return honest(road, *asked, **how)
+
+    monkeypatch.setattr(learning, "_train", leaky)
+    certificate = certify([date(2021, 7, 1)])
+
+    odd = {one.stage for t in certificate.trials for one in t.comparisons if one.changed}
+    assert "checkpoint" in odd

@@ -393,6 +393,25 @@ def test_order_sizes_from_a_later_close(
     assert "orders 2021-07-19" in first_of(orders_at())
 
 
+def test_orders_left_out_where_the_session_will_have_no_bar(
+    holding: Rebuilt, raw: dict[str, pl.DataFrame], monkeypatch: Patch
+) -> None:
+    decision = holding.road.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
+    world, feeds = Deletion(decision), holding.road.market.feeds
+    other = {name: world.rows(feeds[name], rows) for name, rows in raw.items()}
+    assert first_of(orders_compared(holding, raw, other, REBALANCE)) == ""
+
+    honest = simulator.marks_of
+
+    def traded_only(*asked: Any, **how: Any) -> Any:
+        marks = honest(*asked, **how)
+        return replace(marks, known_close=np.where(np.isnan(marks.open), np.nan, marks.known_close))
+
+    monkeypatch.setattr(simulator, "marks_of", traded_only)
+    found = orders_compared(holding, raw, other, REBALANCE)
+    assert "orders 2021-07-19" in first_of(found)
+
+
 def test_order_sizes_from_the_open_of_the_session(
     orders_at: Callable[[], list[Comparison]], monkeypatch: Patch
 ) -> None:

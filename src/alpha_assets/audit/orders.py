@@ -3,6 +3,8 @@
 What a book has lived changes its equity, and rightly so: fills are real.  So the other world
 changes nothing that the book has lived: a book that begins at the session may see any later row,
 corrections of older bars among them; a book that began earlier only rows of days to come.
+That a company had left before, when it is published late, is what judges every book: by what is
+stored last, the name is another company's.
 """
 
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from alpha_assets.road.road import KEYS
 Raw = Mapping[str, pl.DataFrame]
 
 STAGE = "orders"
+LISTINGS = "listings"
 
 
 def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comparison]:
@@ -35,7 +38,8 @@ def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comp
     if targets is None or cut not in targets["session"].to_list():
         return []
     first = min(targets["session"].to_list())
-    books = [(cut, other)]
+    exits = {name: _unlived(raw[name], other[name], cut) for name in raw if name == LISTINGS}
+    books = [(cut, {**other, **exits})]
     if first < cut:
         books.append(
             (first, {name: _unlived(rows, other[name], cut) for name, rows in raw.items()})

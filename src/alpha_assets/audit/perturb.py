@@ -377,7 +377,7 @@ def _noised(
     return rows.with_columns(
         *[pl.col(name) * pl.Series(factor_R) for name in prices],
         *[_other_values(rows[name], donor_R, changed_R, generator) for name in dealt],
-        *[pl.col(name) + pl.duration(days=pl.Series(days_R)) for name in moved],
+        *[pl.col(name) + pl.duration(days=pl.lit(pl.Series(days_R))) for name in moved],
     )
 
 
