@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from alpha_assets.errors import BadInput, MissingOutput, StorageError
-from alpha_assets.store import ManifestInput, MonthTable, Store
+from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
+from alpha_assets.store import ManifestInput, MonthTable, Store, sql
 from alpha_assets.store.sql import ask
 
 
@@ -58,7 +58,7 @@ def test_tables_are_views_over_what_manifests_name(filled: Store) -> None:
         ("from query('select 1')", r"query\(\) is not offered"),
         ("from duckdb_settings()", r"duckdb_settings\(\) is not offered"),
         ("select * from '{path}'", "there is no table '/.*rows.parquet'"),
-        ("select * from information_schema.tables", "there is no table 'tables'"),
+        ("select * from information_schema.tables", "no table 'information_schema.tables'"),
         ("select * from nothing", "there is no table 'nothing'\ntables: my.recipe_trades"),
         ("select * from _secret", "there is no table '_secret'"),
         ("select * from filled", "there is no table 'filled'"),  # a variable of the caller
@@ -77,6 +77,14 @@ def test_tables_are_views_over_what_manifests_name(filled: Store) -> None:
         ("", "the query is empty"),
         ("selekt", "Parser Error"),
         ("select z from panel", "(?s)z.*tables: "),
+        ("select * from main.panel", "there is no table 'main.panel'"),
+        ('select (with "{path}" as (select 1) select 1), (from "{path}")', "Permission Error"),
+        ("create or replace view panel as select 1", "the query is CREATE"),
+        ("from 'https://127.0.0.1:1/x.parquet'", "there is no table 'https:"),
+        ("select getenv('HOME')", "getenv does not exist"),
+        ("from panel, lateral (from read_blob(symbol))", r"read_blob\(\) is not offered"),
+        ("select interval 1 day", "a type that is not shown .*; cast it"),
+        ("select \udc80", "the query is no text"),
     ],
 )
 def test_what_reaches_beyond_them_is_refused(
@@ -109,6 +117,32 @@ def test_damaged_files_are_named_where_they_are_asked_for(filled: Store) -> None
     (filled.root / "sim" / "my.recipe" / "backtest" / "manifest.json").write_text("{}")
     with pytest.raises(BadInput, match=r"no table 'my.recipe_trades'\n.*not a manifest"):
         ask(filled, "sim", 'select shares from "my.recipe_trades"')
+
+
+ENDLESS = "with recursive t(n) as (select 1 union all select n + 1 from t) select count(*) from t"
+
+
+def test_a_query_without_an_end_ends(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "SECONDS", 0.2)
+    with pytest.raises(BadInput, match=r"ended after 0.2 seconds; ask for less"):
+        ask(filled, "sim", ENDLESS)
+    monkeypatch.setattr(sql, "SECONDS", 60)
+    monkeypatch.setattr(sql, "ROWS_SHOWN", 3)
+    assert len(ask(filled, "sim", "from range(3)")) == 3
+    with pytest.raises(BadInput, match="more than 3 rows; ask for less"):
+        ask(filled, "sim", "from range(1000000000000)")
+
+
+def test_a_deep_query_is_answered_or_refused(filled: Store) -> None:
+    assert ask(filled, "sim", f"select {'abs(' * 90}1{')' * 90} n") == [{"n": 1}]
+    with pytest.raises(BadInput, match="nested too deeply"):
+        ask(filled, "sim", f"select {'abs(' * 900}1{')' * 900} n")
+
+
+@pytest.mark.parametrize("market", ["/etc", "..", "sim/..", ""])
+def test_a_market_is_a_folder_of_the_storage(filled: Store, market: str) -> None:
+    with pytest.raises(SpecError, match="cannot name an output folder"):
+        ask(filled, market, "select 1")
 
 
 def test_a_market_without_outputs_is_named(store: Store) -> None:

@@ -2,18 +2,22 @@
 
 A query is one SELECT over views.  The views it names are made over the Parquet files that the
 manifests name, each hashed first; then the files are the only ones that DuckDB may open, nothing
-can be installed, attached or written, and the configuration is locked.
+can be installed, attached or written, and the configuration is locked.  Time, memory, room for
+what is spilled, and rows of the answer are bounded: a query without an end ends.
 """
 
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.store.folder import ROWS, Folder
@@ -22,7 +26,11 @@ from alpha_assets.store.store import Store
 
 MONTH = "month="
 GENERATORS = ("generate_series", "range", "unnest")  # table functions that read no file
+SECONDS = 120.0  # of a query
+ROWS_SHOWN = 5_000_000  # of its answer
 _SETTINGS = {
+    "memory_limit": "'4GB'",
+    "max_temp_directory_size": "'20GB'",
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,  # a name is a view, never a variable of the caller
@@ -77,7 +85,7 @@ def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
             that DuckDB refuses.
         StorageError: a file of a table that is asked for is damaged.
     """
-    root = store.root / market
+    root = store.folder(market).path  # refuses what leads elsewhere
     if not root.is_dir():
         raise MissingOutput(f"{root} does not exist; alpha-assets run --market {market} makes it")
     known = tables(store, market)
@@ -94,18 +102,42 @@ def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
                 "hive_partitioning = false, union_by_name = true)"
             )
         for setting, value in _SETTINGS.items():
-            connection.execute(f"set {setting} = {str(value).lower()}")
+            connection.execute(f"set {setting} = {value}")
         try:
-            rows: list[dict[str, Any]] = connection.sql(query).pl().to_dicts()
+            with _ended_after(connection, SECONDS):
+                rows = connection.sql(query).limit(ROWS_SHOWN + 1).pl()
+        except duckdb.InterruptException:
+            raise BadInput(f"the query was ended after {SECONDS:g} seconds; ask for less") from None
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise BadInput(f"the query needs too much memory ({error}); ask for less") from None
         except duckdb.Error as error:
             raise BadInput(f"{error}\n{_offer(known)}") from None
-        return rows
+        except pl.exceptions.PolarsError as error:
+            raise BadInput(f"a column has a type that is not shown ({error}); cast it") from None
+        if rows.height > ROWS_SHOWN:
+            raise BadInput(f"the answer has more than {ROWS_SHOWN:,} rows; ask for less")
+        shown: list[dict[str, Any]] = rows.to_dicts()
+        return shown
+
+
+@contextmanager
+def _ended_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt what a connection does, if it takes longer."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables) -> tuple[str, ...]:
     """Return the tables that a query names, found to be one SELECT that reads nothing else."""
     try:
-        statements = connection.extract_statements(query)
+        statements = connection.extract_statements(query.encode().decode())
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the query is no text: {error}") from None
     except duckdb.Error as error:
         raise BadInput(f"{error}\n{_offer(known)}") from None
     kinds = [statement.type.name for statement in statements]
@@ -115,12 +147,16 @@ def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables)
             f"read here, never written, and no file is opened\n{_offer(known)}"
         )
     row = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
-    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    try:
+        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    except RecursionError:
+        raise BadInput("the query is nested too deeply; say it in fewer levels") from None
     if tree["error"]:
         raise BadInput(f"the query is no plain SELECT: {tree.get('error_message')}")
-    of_query = {str(node["key"]) for node in _nodes(tree) if "key" in node}  # WITH name AS …
+    nodes = list(_nodes(tree))
+    of_query = {str(node["key"]) for node in nodes if "key" in node}  # WITH name AS …
     wanted: dict[str, None] = {}
-    for node in _nodes(tree):
+    for node in nodes:
         kind, name = node.get("type"), str(node.get("table_name", ""))
         if kind == "TABLE_FUNCTION":
             function = str(node["function"]["function_name"])
@@ -135,19 +171,20 @@ def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables)
                 wanted[match] = None
             elif name not in of_query:
                 damaged = "".join(f"\n{words}" for words in known.damaged)
-                raise BadInput(f"there is no table {name!r}{damaged}\n{_offer(known)}")
+                whole = ".".join(filter(None, (str(node.get("schema_name") or ""), name)))
+                raise BadInput(f"there is no table {whole!r}{damaged}\n{_offer(known)}")
     return tuple(wanted)
 
 
 def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
     """Yield every object of a JSON tree."""
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            yield node
+        if isinstance(node, dict | list):
+            left += reversed(list(node.values()) if isinstance(node, dict) else node)
 
 
 def _whole_files(of_table: Sequence[tuple[Folder, str]]) -> list[str]:
