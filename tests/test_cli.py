@@ -1,6 +1,8 @@
 """The command line: what it prints, and the exit codes 0 ok, 1 failed check, 2 bad input."""
 
 import json
+import os
+import sys
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -196,6 +198,45 @@ def test_the_demo_has_a_dagster_home_without_telemetry(
     assert home == tmp_path / "st" / "_dagster"
     assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
     assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment that `ui` hands over to."""
+    handed: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda _, *with_what: handed.append(with_what))
+    for name in ("ALPHA_PIPELINES", "DAGSTER_HOME", "ALPHA_DAGSTER_DIR", "ALPHA_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    shown = CliRunner().invoke(main, ["ui", *arguments])
+    assert shown.exit_code == 0, shown.output
+    return handed[0]
+
+
+def test_the_ui_works_in_a_project_folder_and_with_a_storage_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs.init(tmp_path / "mine")
+    (tmp_path / "mine" / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "mine" / "notes")
+    command, environment = started(monkeypatch, "--storage", str(tmp_path / "st"), "--port", "3210")
+    workspace = str(tmp_path / "mine" / "workspace.yaml")
+    module = [sys.executable, "-W", "ignore", "-m", "alpha_assets.defs.launch"]
+    assert command == [*module, "dev", "-w", workspace, "-h", "127.0.0.1", "-p", "3210"]
+    # `defs.launch` leaves this folder, from which the project would be found.
+    assert environment["ALPHA_PIPELINES"] == str(tmp_path / "mine" / "pipelines")
+    assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")
+    assert environment["DAGSTER_HOME"] == str(tmp_path / "st" / "_dagster")
+    made = Path(environment["DAGSTER_HOME"]) / "dagster.yaml"
+    assert "telemetry:\n  enabled: false" in made.read_text()
+
+
+def test_the_ui_works_without_a_project_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command, environment = started(monkeypatch)
+    assert Path(command[command.index("-w") + 1]).is_file()
+    assert Path(environment["ALPHA_PIPELINES"], "markets", "sim.toml").is_file()
+    assert environment["ALPHA_STORAGE"] == str(tmp_path / "storage")
 
 
 @pytest.mark.parametrize("width", [None, 40, 60, 500])

@@ -26,10 +26,17 @@ from alpha_assets.feeds.server import serve
 from alpha_assets.printable import printable
 from alpha_assets.road.market import load_market
 from alpha_assets.road.pace import Pace, Progress
-from alpha_assets.road.pipelines import PIPELINES, VARIABLE, shipped_folder
+from alpha_assets.road.pipelines import (
+    PIPELINES,
+    VARIABLE,
+    pipelines_folder,
+    project_folder,
+    shipped_folder,
+)
 
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
+WORKSPACE = "workspace.yaml"
 NARROWEST = 12  # letters to which a column is shortened at most
 EXIT_BAD_INPUT = 2
 
@@ -321,6 +328,22 @@ def demo(storage: str) -> None:
     show(verbs.results("rolling_transformer", storage=storage), False, render=results)
 
 
+@main.command()
+@options("storage")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+def ui(storage: str, port: int) -> None:
+    """Serve Dagster's web UI over your markets and recipes on 127.0.0.1, until Ctrl-C."""
+    _ = pipelines_folder()  # refused by name before Dagster starts
+    workspace = (project_folder() or shipped_folder()) / WORKSPACE
+    if not workspace.is_file():
+        workspace = shipped_folder() / WORKSPACE
+    started = [sys.executable, "-W", "ignore", "-m", "alpha_assets.defs.launch"]
+    command = [*started, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    progress("ui", f"http://127.0.0.1:{port} answers in a moment; Ctrl-C ends it")
+    # Dagster takes the place of this process, so that signals reach it and nothing else.
+    os.execve(sys.executable, command, demo_environment(storage))
+
+
 def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
     """Report what a Dagster run logs: our own lines as they come, and how many assets are done.
 
@@ -355,7 +378,9 @@ def demo_environment(storage: str) -> dict[str, str]:
         # Without its own file an instance has neither our limits nor telemetry switched off.
         shutil.copyfile(shipped_folder() / "dagster.yaml", home / "dagster.yaml")
     environment = {"DAGSTER_HOME": str(home), "ALPHA_DAGSTER_DIR": str(home), **os.environ}
-    return {**environment, "ALPHA_STORAGE": str(root)}
+    # Dagster leaves the working directory, so the project that lies there is named.
+    named = {VARIABLE: str(pipelines_folder().absolute()), "ALPHA_STORAGE": str(root)}
+    return {**environment, **named}
 
 
 def progress(stage: str, what: str) -> None:
