@@ -470,3 +470,20 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path, made: ManifestInput) -> 
     assert folder.manifest() is None
     with pytest.raises(StorageError, match=r"cannot write: (Not a directory|File exists)"):
         folder.write({"rows": TABLE}, made)
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "manifest.json"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_named_without_waiting_and_can_be_made_again(
+    folder: Folder, made: ManifestInput, name: str, make: Callable[[Path], None]
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    (folder.path / name).unlink()
+    make(folder.path / name)
+
+    words = f"{folder.path / name} is a folder, a pipe or a device.*; delete .* and run again"
+    assert re.search(words, folder.damage() or "")
+    with pytest.raises(StorageError, match=words):
+        folder.read()
+    folder.write({"rows": TABLE[:1]}, made)
+    assert folder.read().height == 1

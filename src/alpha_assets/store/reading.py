@@ -7,6 +7,7 @@ before anything reads meaning into them.
 
 import hashlib
 import os
+import stat
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,17 +69,17 @@ class Snapshot:
         """
         found = {}
         for name, stored in self.manifest.files.items():
-            stat = os.stat(name, dir_fd=self.handle)
-            differs = (stat.st_mtime_ns, stat.st_ino) != (stored.mtime_ns, stored.inode)
-            if verify or differs or stat.st_size != stored.size:
+            now = os.stat(name, dir_fd=self.handle)
+            differs = (now.st_mtime_ns, now.st_ino) != (stored.mtime_ns, stored.inode)
+            if verify or differs or now.st_size != stored.size:
                 self._opened(name, anew=verify).close()
             if differs:
-                found[name] = stat
+                found[name] = now
         return found
 
     def _opened(self, name: str, *, anew: bool) -> IO[bytes]:
         stored = self.stored(name)
-        file = _open(self.handle, name)
+        file = _open(self.handle, self.path, name)
         try:
             _check(file, stored, self.path / name, anew)
         except BaseException:
@@ -103,8 +104,11 @@ def read_snapshot(path: Path, use: Callable[[Snapshot], T], way_out: str) -> T:
     for _ in range(_TRIES):
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with _open(handle, MANIFEST) as file:
+            with _open(handle, path, MANIFEST) as file:
                 manifest = parse_manifest(file.read(), path / MANIFEST)
+        except DamagedFile as error:
+            os.close(handle)
+            raise StorageError(f"{error}; {way_out}") from None
         except FileNotFoundError:
             replaced = _was_replaced(path, handle)
             os.close(handle)
@@ -142,8 +146,13 @@ def checked_columns(known: Sequence[str], wanted: Sequence[str] | None, name: st
     return list(known if wanted is None else wanted)
 
 
-def _open(handle: int, name: str) -> IO[bytes]:
-    return os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle), "rb")
+def _open(handle: int, path: Path, name: str) -> IO[bytes]:
+    # Without O_NONBLOCK the opening of a pipe would wait for who writes into it.
+    file = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=handle)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise DamagedFile(f"{path / name} is a folder, a pipe or a device and should be a file")
+    return os.fdopen(file, "rb")
 
 
 def _was_replaced(path: Path, handle: int) -> bool:
@@ -156,15 +165,15 @@ def _was_replaced(path: Path, handle: int) -> bool:
 
 def _check(file: IO[bytes], stored: StoredFile, path: Path, anew: bool) -> None:
     with disk_errors(path, "read"):
-        stat = os.fstat(file.fileno())
-        if stat.st_size != stored.size:
+        now = os.fstat(file.fileno())
+        if now.st_size != stored.size:
             raise DamagedFile(
-                f"{path} has {stat.st_size:,} bytes and its manifest says {stored.size:,}: "
+                f"{path} has {now.st_size:,} bytes and its manifest says {stored.size:,}: "
                 "it was truncated or changed"
             )
         wanted = stored.bytes_hash or f"CRC-32 {stored.crc32:08x}"
-        times = (stat.st_mtime_ns, stat.st_ctime_ns)
-        seen = (stat.st_dev, stat.st_ino, *times, stat.st_size, wanted)
+        times = (now.st_mtime_ns, now.st_ctime_ns)
+        seen = (now.st_dev, now.st_ino, *times, now.st_size, wanted)
         if seen in _found_whole and not anew:
             return
         found = _hash_of(file, stored)
