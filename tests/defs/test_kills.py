@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -159,3 +161,50 @@ def test_a_waiting_run_hears_sigterm(
         assert run.wait(30) != 0
     assert dg.DagsterRunStatus.STARTED not in statuses()
     is_readable(storage)
+
+
+def test_after_a_kill_of_its_worker_the_next_queued_run_trains(
+    storage: Path, held: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    log, workspace = tmp_path / "dev.log", str(ROOT / "workspace.yaml")
+    dev = ("dev", "-w", workspace, "-h", "127.0.0.1", "-p", "0")
+    job = ("job", "launch", "-w", workspace, "-j", "tiny_tiny_month")
+    job += ("--tags", '{"dagster/partition": "2021-07-01"}')
+    running = launch(*dev, log=log, module="alpha_assets.defs.launch")
+    try:
+        assert launch(*job, log=log).wait(PATIENCE) == 0, log.read_text()
+        until(lambda: "checkpoint" in steps(), log)
+        os.kill(processes()[0], signal.SIGKILL)
+        until(lambda: statuses() == [dg.DagsterRunStatus.FAILURE], log)
+        held.kill()
+        assert launch(*job, log=log).wait(PATIENCE) == 0, log.read_text()
+        success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+        until(lambda: statuses() == [success, failure], log)
+    finally:
+        for pid in group(running):
+            os.kill(pid, signal.SIGKILL)
+        running.wait()
+    is_readable(storage)
+
+
+def group(leader: subprocess.Popen[bytes]) -> list[int]:
+    """Processes of the session that a process leads, whoever their parent is by now."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader.pid and fields[0] not in "ZX":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def steps() -> set[str]:
+    """Assets whose step has started in the latest run."""
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs(limit=1)
+        logs = [
+            entry
+            for run in runs
+            for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+        ]
+    return {(entry.get_dagster_event().step_key or "").rpartition("__")[2] for entry in logs}

@@ -1,6 +1,8 @@
 """Runs of dead processes: who is dead, what is freed, and who is left alone."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +106,28 @@ def test_every_other_run_is_left_alone(
     assert reap(instance) == []
     assert status(instance, run_id) == STARTED
     assert slots(instance) == {run_id}
+
+
+@pytest.mark.parametrize("state", ["lives", "is gone", "was removed", "has a port"])
+def test_a_run_before_its_first_step_ends_with_the_server_that_started_it(
+    instance: dg.DagsterInstance, state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is at most 107 letters long
+    server: dict[str, str | int] = {"host": "localhost", "socket": "server"}
+    run_id = walking(instance, None)
+    with socket.socket(socket.AF_UNIX) as listening:
+        if state != "was removed":
+            listening.bind("server")
+        if state == "lives":
+            listening.listen()
+        if state == "has a port":
+            server = {"host": "elsewhere", "port": 4000}
+        instance.add_run_tags(run_id, {".dagster/grpc_info": json.dumps(server)})
+        lines = reap(instance)
+    dead = state in ("is gone", "was removed")
+    assert status(instance, run_id) == (FAILED if dead else STARTED)
+    assert ["code server server is gone" in line for line in lines] == [True] * dead
+    assert slots(instance) == (set() if dead else {run_id})
 
 
 def test_a_run_that_was_being_cancelled_counts_as_cancelled(

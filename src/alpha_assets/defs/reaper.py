@@ -2,12 +2,19 @@
 
 Dagster itself never asks: a run that was killed stays STARTED and keeps its place in a pool.
 So each run carries the process that walks it, and whoever looks next (the next run, `launch`, a
-sensor of the daemon) ends the runs of processes that are gone.  Those of other hosts, and
-runs without such a tag, are left alone.
+sensor of the daemon) ends the runs of processes that are gone.  Those of other hosts are left
+alone.
+
+A queued run that has not come to its first step has no such tag yet.  It is ended where the
+code server that started it is gone (a server that lives ends a run whose process died by itself).
 """
+
+import json
+import socket
 
 import dagster as dg
 from dagster import DagsterInstance
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from alpha_assets.store.owner import Owner
 
@@ -35,13 +42,13 @@ def reap(instance: DagsterInstance) -> list[str]:
     """End the runs whose process is gone; return what was done, a line each."""
     lines = []
     for run in instance.get_runs(dg.RunsFilter(statuses=WALKING)):
-        owner = Owner.parse(run.tags.get(OWNER_TAG, ""))
-        if owner is None or not owner.is_dead():
+        gone = _who_is_gone(run)
+        if gone is None:
             continue
         # The process may have written its last words between our two looks; now it cannot.
         now = instance.get_run_by_id(run.run_id)
         if now is not None and now.status in WALKING:
-            words = f"its {owner.words} is gone: killed, or out of memory or power; launch it again"
+            words = f"its {gone} is gone: killed, or out of memory or power; launch it again"
             if now.status == dg.DagsterRunStatus.CANCELING:
                 instance.report_run_canceled(now, words)
             else:
@@ -49,6 +56,30 @@ def reap(instance: DagsterInstance) -> list[str]:
             lines.append(f"run {run.run_id} of {run.job_name}: {words}")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return lines
+
+
+def _who_is_gone(run: dg.DagsterRun) -> str | None:
+    """Return which process of a run is gone, in words; None where it may still be walked."""
+    if OWNER_TAG in run.tags:
+        owner = Owner.parse(run.tags[OWNER_TAG])
+        return owner.words if owner is not None and owner.is_dead() else None
+    try:
+        server = json.loads(run.tags[GRPC_INFO_TAG])["socket"]  # a server with a port may be
+    except (KeyError, ValueError):  # on another host
+        return None
+    return f"code server {server}" if _refuses(server) else None
+
+
+def _refuses(path: str) -> bool:
+    """Return whether no process listens at a socket of this host."""
+    with socket.socket(socket.AF_UNIX) as ours:
+        try:
+            ours.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return True
+        except OSError:
+            return False
+    return False
 
 
 @dg.sensor(
