@@ -30,7 +30,6 @@ from alpha_assets.road.pace import Progress
 from alpha_assets.road.pipelines import names, write_project
 from alpha_assets.road.recipe import load_recipe, markets_of
 from alpha_assets.road.road import Road, silent
-from alpha_assets.store.sql import ask
 from alpha_assets.store.store import Store
 
 AUDIT_SESSIONS = LIGHT_CUTS
@@ -369,6 +368,9 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
     Every folder of months is a view: `panel`, `features`, `cross_section_all`,
     `raw_daily_bars`, `<recipe>_predictions`; a backtest's are `<recipe>_positions` ….
     """
+    # Loaded here: duckdb costs every other verb its import, and reports leaks of its own at exit.
+    from alpha_assets.store.sql import ask
+
     return ask(Store(storage or os.environ.get("ALPHA_STORAGE", "storage")), market, query)
 
 

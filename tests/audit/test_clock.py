@@ -44,6 +44,7 @@ def trial_of(report: ClockReport, feed: str, shift: str) -> ClockTrial:
     return next(one for one in report.trials if (one.feed, one.shift) == (feed, shift))
 
 
+@pytest.mark.slow
 def test_on_the_clean_market_every_feed_moves_just_what_it_should(road: Road, raw: Raw) -> None:
     report = clock_report(road.market, raw, sessions_to(road.market, LAST, TEN))
 

@@ -69,6 +69,7 @@ def plant_in_universe(patch: Patch, keeps: Callable[[pl.DataFrame], pl.Series]) 
     patch.setattr(frames, "universe", leaky)
 
 
+@pytest.mark.slow
 def test_the_clean_road_of_every_feed_is_silent(certify_all: Certify) -> None:
     certificate = certify_all([MIDDLE], vintage=True)
 
@@ -99,6 +100,7 @@ def test_a_shift_from_tomorrow(certify: Certify, monkeypatch: Patch) -> None:
     assert_caught(certify([MIDDLE]), "features", "ret_5")
 
 
+@pytest.mark.slow
 def test_a_centred_window(certify: Certify, monkeypatch: Patch) -> None:
     centred = pl.col("ret_1").rolling_mean(5, center=True, min_samples=1).over("symbol")
     plant_in_features(monkeypatch, lambda f, panel: f.with_columns(centred.alias("ret_1")))
@@ -112,6 +114,7 @@ def test_a_z_score_over_the_whole_sample(certify: Certify, monkeypatch: Patch) -
     assert_caught(certify([MIDDLE]), "features", "vol_park_20")
 
 
+@pytest.mark.slow
 def test_a_backward_fill(certify: Certify, monkeypatch: Patch) -> None:
     # Its look-back is longer than the market's history at the cut: all of it is missing.
     filled = pl.col("ret_120").backward_fill().over("symbol")

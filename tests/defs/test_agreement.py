@@ -215,7 +215,17 @@ def rekept(road: Road, month: str) -> Any:
 @pytest.mark.parametrize(
     ("market", "recipe", "fault", "scores", "reached"),
     [
-        *[(market, recipe, whole, apart, WHOLE) for market, recipe in SHIPPED],
+        *[
+            pytest.param(
+                market,
+                recipe,
+                whole,
+                apart,
+                WHOLE,
+                marks=pytest.mark.slow if recipe == "rolling_transformer_feeds" else (),
+            )
+            for market, recipe in SHIPPED
+        ],
         ("us", "rolling_transformer", an_old_month, apart, WHOLE),
         ("us", "rolling_transformer", this_month, apart, ()),
         ("us", "rolling_transformer", whole, alike, WHOLE[:2]),

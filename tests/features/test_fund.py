@@ -24,7 +24,13 @@ def given(**inputs: float) -> dict[str, Array]:
 def value(name: str, **inputs: float) -> float:
     """Return a feature of one row from inputs whose prefix `statements_` is left out."""
     feature = FEATURES[f"fund_{name}"]
-    plain = {"cum_factor", "raw_close", "earnings_dates_to", "earnings_dates_age"}
+    plain = {
+        "cum_factor",
+        "cum_volume_factor",
+        "raw_close",
+        "earnings_dates_to",
+        "earnings_dates_age",
+    }
     named = {n if n in plain else f"statements_{n}": v for n, v in given(**inputs).items()}
     return float(feature(*[named[n] for n in feature.inputs])[0, 0])
 
@@ -85,7 +91,7 @@ def test_yields_do_not_move_with_a_split() -> None:
 
 
 PRICED = {"age": 0, "cum_factor": 1, "raw_close": 200}
-COUNTED = {**PRICED, "shares": 10, "shares_lag": 1}  # market value 2,000
+COUNTED = {**PRICED, "cum_volume_factor": 1, "shares": 10, "shares_lag": 1}  # market value 2,000
 ASSETS = {"total_assets": 900, "total_assets_year_ago": 700}  # 800 on average
 BY_HAND = [
     ("earnings_yield", {**PRICED, "eps_ttm": 10, "lag": 1}, 10 / 200),

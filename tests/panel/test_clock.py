@@ -105,7 +105,9 @@ def test_the_order_and_laziness_of_raw_rows_change_nothing(seed: int) -> None:
     assert_same_bits(build_panel(shuffled, TOKYO, day(0), day(LAST)), whole(raw))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 def test_the_panel_is_what_the_clock_says_row_by_row(seed: int) -> None:
     raw = random_market(seed)
 

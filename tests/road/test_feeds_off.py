@@ -114,10 +114,11 @@ def test_a_feed_that_delivers_nothing_stops_a_run_that_reads_it(
             whole(self, feed).clear() if feed == "index_options" else whole(self, feed)
         ),
     )
-    with pytest.raises(CheckFailed, match=r"opt: no cell is filled in 2021-06 to 2021-08; take"):
+    with pytest.raises(CheckFailed, match=r"opt: no cell is filled in 2021-07 to 2021-08; take"):
         aa.run("tiny", storage=str(tmp_path), overrides=["features.names=['ret_1','opt_iv_30']"])
 
 
+@pytest.mark.slow
 def test_a_feed_that_stopped_is_said_aloud_by_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -437,6 +437,8 @@ def why_nothing(
             f"no score: none of the {members} names of universe {name!r} had a bar on {before}, "
             f"the session before {session}",
         )
+    if not targets.height and not len(earlier):
+        return (f"no targets: the rule of {session}, a rebalance session ({rule}), gave no rows",)
     if not targets.height:
         due = calendar.period_sessions(session, rule)[-1]
         following = calendar.after(due)

@@ -304,7 +304,9 @@ def test_a_feed_that_stops_for_thirty_sessions_goes_on_where_it_stopped(
     assert heights == [10, 10, 10, 42, 60]
 
 
-@pytest.mark.parametrize("minutes", [-90, 90], ids=["behind", "ahead"])
+@pytest.mark.parametrize(
+    "minutes", [-90, pytest.param(90, marks=pytest.mark.slow)], ids=["behind", "ahead"]
+)
 def test_a_clock_that_is_wrong_costs_no_row_once_it_is_right(
     serve: Serve,
     read: Read,
