@@ -419,9 +419,9 @@ def test_order_sizes_from_the_open_of_the_session(
 
     def ahead(*asked: Any, **how: Any) -> Any:
         marks = honest(*asked, **how)
-        return replace(
-            marks, known_close=np.where(np.isnan(marks.open), marks.known_close, marks.open)
-        )
+        # Prices as quoted: what a broker counts by is the very same close.
+        leak = np.where(np.isnan(marks.open), marks.known_close, marks.open)
+        return replace(marks, known_close=leak, known_raw_close=leak)
 
     monkeypatch.setattr(simulator, "marks_of", ahead)
     found = orders_at()

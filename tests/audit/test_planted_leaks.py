@@ -107,6 +107,7 @@ def test_a_centred_window(certify: Certify, monkeypatch: Patch) -> None:
     assert_caught(certify([MIDDLE]), "features", "ret_1")
 
 
+@pytest.mark.slow
 def test_a_z_score_over_the_whole_sample(certify: Certify, monkeypatch: Patch) -> None:
     x = pl.col("vol_park_20")
     z = ((x - x.mean()) / x.std()).over("symbol").cast(pl.Float32)
@@ -122,6 +123,7 @@ def test_a_backward_fill(certify: Certify, monkeypatch: Patch) -> None:
     assert_caught(certify([MIDDLE]), "features", "ret_120")
 
 
+@pytest.mark.slow
 def test_a_level_that_carries_later_splits(certify: Certify, monkeypatch: Patch) -> None:
     def leak(features: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
         level = panel.select("session", "symbol", (pl.col("close").log()).alias("level"))
@@ -176,6 +178,7 @@ def test_a_correction_read_before_it_was_published(
     assert_caught(certify([cut]), "panel")
 
 
+@pytest.mark.slow
 def test_a_universe_of_today(certify: Certify, monkeypatch: Patch) -> None:
     def today(panel: pl.DataFrame) -> pl.Series:
         last = panel.filter(pl.col("session") == pl.col("session").max())
@@ -185,6 +188,7 @@ def test_a_universe_of_today(certify: Certify, monkeypatch: Patch) -> None:
     assert_caught(certify([MIDDLE]), "cross_section")
 
 
+@pytest.mark.slow
 def test_a_liquidity_filter_over_the_whole_sample(certify: Certify, monkeypatch: Patch) -> None:
     def liquid(panel: pl.DataFrame) -> pl.Series:
         traded = panel.group_by("symbol").agg(

@@ -228,6 +228,7 @@ def plain(serve: Serve, read: Read) -> dict[str, pl.DataFrame]:
     return {feed: source.rows(feed) for feed in SIDE}
 
 
+@pytest.mark.slow
 def test_the_order_of_a_page_and_how_many_are_read_at_once_say_nothing(
     serve: Serve,
     read: Read,
@@ -329,6 +330,7 @@ def test_a_clock_that_is_wrong_costs_no_row_once_it_is_right(
         assert_frame_equal(source.rows(feed), plain[feed])
 
 
+@pytest.mark.slow
 def test_every_side_feed_keeps_to_the_limits(
     serve: Serve, read: Read, clock: StandingClock
 ) -> None:
