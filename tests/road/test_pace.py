@@ -33,6 +33,10 @@ def test_a_long_loop_reports_count_rate_and_time_left() -> None:
     ]
 
 
+def test_the_end_is_reported_once() -> None:
+    assert lines_of([(0, 0), (10, 2), (11, 2), (20, 2)], 2) == ["run months: 2 of 2, 5.0 s each"]
+
+
 def test_a_fast_loop_reports_every_two_seconds() -> None:
     steps = [(n / 10, n) for n in range(51)]  # ten a second, for five seconds
     assert lines_of(steps, 1_000) == [

@@ -33,19 +33,20 @@ class Pace:
         self._report, self._stage, self._every, self._clock = report, stage, every, clock
         self._what: str | None = None
         self._start = self._last = clock()
+        self._done_at_start, self._is_over = 0, False
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say that `done` of `total` parts of `what` are done; another `what` starts anew."""
         now = self._clock()
         if what != self._what:
             self._what, self._start, self._last = what, now, now
-            self._done_at_start = done
+            self._done_at_start, self._is_over = done, False
             return
-        if now - self._last < self._every and done < total:
+        if self._is_over or (now - self._last < self._every and done < total):
             return
         if now - self._start < self._every:
             return  # over before anybody could wait for it
-        self._last = now
+        self._last, self._is_over = now, done >= total
         rate = (done - self._done_at_start) / (now - self._start)
         words = f"{what}: {done:,} of {total:,}"
         if rate > 0:
