@@ -16,8 +16,8 @@ import pytest
 from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
 from alpha_assets.store import Folder, ManifestInput, Store, content_hash
 from alpha_assets.store import folder as folder_module
-from alpha_assets.store import reading as reading_module
-from alpha_assets.store.reading import Snapshot, read_snapshot
+from alpha_assets.store import snapshot as snapshot_module
+from alpha_assets.store.snapshot import Snapshot, read_snapshot
 
 TABLE = pl.DataFrame({"symbol": ["b", "a"], "x": [2.0, 1.0]})
 
@@ -347,7 +347,7 @@ def test_a_copied_storage_is_whole_and_its_next_look_is_cheap(
     assert manifest.files["rows.parquet"].inode == (copy.path / "rows.parquet").stat().st_ino
     assert manifest.content_hash == written.content_hash
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading_module, "_hash_of", None)  # nothing is hashed again
+        patch.setattr(snapshot_module, "_hash_of", None)  # nothing is hashed again
         assert copy.damage() is None
     assert [path.name for path in copy.root.joinpath("_tmp").iterdir()] == ["locks"]
 

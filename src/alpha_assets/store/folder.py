@@ -13,6 +13,16 @@ from typing import IO, TypeVar
 import polars as pl
 
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
+from alpha_assets.store.atomic_replace import (
+    Entry,
+    discard,
+    finish_interrupted,
+    publish,
+    settle,
+    stage,
+    sweep,
+    sync_directory,
+)
 from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
 from alpha_assets.store.location import TMP, check_parts
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS, check_held, folder_lock
@@ -25,18 +35,8 @@ from alpha_assets.store.manifest import (
     parse_manifest,
     sealed_text,
 )
-from alpha_assets.store.reading import Snapshot, checked_columns, read_snapshot
-from alpha_assets.store.swap import (
-    Entry,
-    discard,
-    finish_interrupted,
-    publish,
-    settle,
-    stage,
-    sweep,
-    sync_directory,
-)
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
+from alpha_assets.store.snapshot import Snapshot, checked_columns, read_snapshot
 
 T = TypeVar("T")
 

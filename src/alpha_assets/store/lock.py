@@ -22,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alpha_assets.errors import LockHeld, StorageError
+from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.owner import Owner
-from alpha_assets.store.trouble import disk_errors
 
 log = logging.getLogger(__name__)
 

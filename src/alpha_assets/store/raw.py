@@ -18,7 +18,7 @@ from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch,
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.hashing import UNHASHED, in_key_order
 from alpha_assets.store.manifest import Manifest, ManifestInput
-from alpha_assets.store.reading import checked_columns
+from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from alpha_assets.errors import StorageError
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.location import DEFAULT_STORAGE, TMP, storage_root
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ import polars as pl
 
 from alpha_assets.calendar import month_range, month_start
 from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.store.atomic_replace import finish_interrupted
 from alpha_assets.store.folder import ROWS, Folder
 from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import MANIFEST, Manifest, ManifestInput
-from alpha_assets.store.reading import checked_columns
+from alpha_assets.store.os_errors import disk_errors
+from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
-from alpha_assets.store.swap import finish_interrupted
-from alpha_assets.store.trouble import disk_errors
 
 _MONTH = re.compile(r"month=(\d{4}-\d{2})")
 DAMAGED = "damaged"  # in the place of the content hash of a month whose manifest is

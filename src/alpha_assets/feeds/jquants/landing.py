@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from alpha_assets.errors import FeedError
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
 
 EMPTY = ""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alpha_assets.feeds.jquants.clock import Clock
 from alpha_assets.feeds.jquants.plans import FINS_ASK_PER_MINUTE, TERMS, Plan
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
 
 # A little more than a minute: two requests may be on their way for different times.
 MINUTE = 61.0  # seconds

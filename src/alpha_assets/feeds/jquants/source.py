@@ -45,7 +45,7 @@ from alpha_assets.feeds.jquants.wire import (
     Endpoint,
 )
 from alpha_assets.spec import digest
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.store.hashing import HASH_LENGTH
 from alpha_assets.store.manifest import MANIFEST, Manifest, StoredFile, parse_manifest
-from alpha_assets.store.trouble import disk_errors
+from alpha_assets.store.os_errors import disk_errors
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ import pytest
 
 from alpha_assets.errors import MissingOutput
 from alpha_assets.store import Folder, ManifestInput, Store
-from alpha_assets.store import swap as swap_module
+from alpha_assets.store import atomic_replace as replace_module
+from alpha_assets.store.atomic_replace import exchange, stage
 from alpha_assets.store.owner import Owner
-from alpha_assets.store.swap import exchange, stage
 
 FILES = {"a.bin", "sub/b.bin"}
 both_ways = pytest.mark.parametrize("one_step", [True, False], ids=["exchange", "two renames"])
@@ -75,7 +75,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: int | None, one_step: bool
 ) -> None:
     if not one_step:
-        monkeypatch.setattr(swap_module, "exchange", two_renames)
+        monkeypatch.setattr(replace_module, "exchange", two_renames)
     seen: list[int | None] = []
     for step in range(1000):
         # A store each: clearing away after the one before would move the steps of the next.
@@ -104,7 +104,7 @@ def test_a_move_left_half_way_is_finished_by_a_reader_of_anything(
 ) -> None:
     folder = store.folder("sim", "panel", "month=2023-07")
     write_version(folder, 1)
-    monkeypatch.setattr(swap_module, "exchange", two_renames)
+    monkeypatch.setattr(replace_module, "exchange", two_renames)
     for step in range(1000):
         assert write_and_die(folder, 2, step)
         if not folder.path.exists():
@@ -123,7 +123,7 @@ def test_an_interrupted_process_puts_the_folder_into_its_place(
         other.rename(one.parent / "old")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(swap_module, "exchange", interrupted)
+    monkeypatch.setattr(replace_module, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_version(folder, 2)
 
@@ -136,7 +136,7 @@ def test_what_the_user_deleted_does_not_come_back(
     store: Store, monkeypatch: pytest.MonkeyPatch, one_step: bool
 ) -> None:
     if not one_step:
-        monkeypatch.setattr(swap_module, "exchange", two_renames)
+        monkeypatch.setattr(replace_module, "exchange", two_renames)
     for step in range(20, 1000):
         of_step = Store(f"{store.url}/{step}")
         folder = of_step.folder("sim", "panel")
@@ -193,9 +193,9 @@ def test_two_folders_exchange_their_names_in_one_step(tmp_path: Path) -> None:
 WRITER = """
 import sys
 import polars as pl
-from alpha_assets.store import ManifestInput, Store, swap
+from alpha_assets.store import ManifestInput, Store, atomic_replace
 if sys.argv[2] == "False":
-    swap.exchange = lambda one, other: False
+    atomic_replace.exchange = lambda one, other: False
 folder = Store(sys.argv[1]).folder("sim", "panel")
 for version in range(1, int(sys.argv[3]) + 1):
     frames = {name: pl.DataFrame({"x": [version] * 100}) for name in ("rows", "more")}
@@ -205,7 +205,7 @@ for version in range(1, int(sys.argv[3]) + 1):
 
 
 def start_writer(store: Store, one_step: bool, versions: int) -> "subprocess.Popen[str]":
-    source = str(Path(swap_module.__file__).parents[2])
+    source = str(Path(replace_module.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, store.url, str(one_step), str(versions)],
         stdout=subprocess.PIPE,
