@@ -50,10 +50,10 @@ proofs: setup  ## the slow proofs, minutes each
 
 docs: setup  ## write docs/FEATURES.md, RECIPES.md and MARKETS.md from the code
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
-	$(BIN)/python -W ignore -m alpha_assets.road.document docs
+	$(BIN)/python -W ignore -m alpha_assets.config.document docs
 
 coverage: setup  ## measure what is filled on the simulated market, minutes; then make docs
-	$(BIN)/python -W ignore -m alpha_assets.road.coverage_table docs/coverage_sim.csv
+	$(BIN)/python -W ignore -m alpha_assets.quality.coverage_table docs/coverage_sim.csv
 	$(MAKE) docs
 
 bench: setup  ## measured figures, printed as tables

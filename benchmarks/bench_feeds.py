@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alpha_assets.calendar import month_range
-from alpha_assets.road import stages
-from alpha_assets.road.market import load_market
-from alpha_assets.road.road import Road
-from alpha_assets.road.run import months_of_data
+from alpha_assets.config.market import load_market
+from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.runner import months_of_data
 from alpha_assets.store.store import Store
 
 LAST_YEAR = 2023
@@ -90,23 +90,23 @@ def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
 def work(stage: str, road: Road) -> str:
     """Make one stage; return what was made."""
     if stage == "ingest":
-        made = [stages.ingest_feed(road, feed) for feed in road.market.feeds]
+        made = [market_stages.ingest_feed(road, feed) for feed in road.market.feeds]
         return f"{sum(one.new + one.revised for one in made):,} rows of {len(made)} feeds"
     stored = months_of_data(road)
     months = month_range(stored[1], stored[-1])  # the first lacks sessions
     if stage == "panel":
-        return f"{sum(one.rows for one in stages.make_panel(road, months)):,} rows"
+        return f"{sum(one.rows for one in market_stages.make_panel(road, months)):,} rows"
     if stage == "features":
-        made_rows = sum(one.rows for one in stages.make_features(road, months))
+        made_rows = sum(one.rows for one in market_stages.make_features(road, months))
         return f"{made_rows:,} rows of {len(road.market.catalog)} features"
     if stage == "cross_section":
-        made_rows = sum(one.rows for one in stages.make_cross_section(road, "all", months))
+        made_rows = sum(one.rows for one in market_stages.make_cross_section(road, "all", months))
         return f"{made_rows:,} rows"
     for table in (road.panel, road.features, road.cross_section("all")):
         shutil.rmtree(table.folder(months[-1]).path)
-    stages.make_panel(road, months[-1:])
-    stages.make_features(road, months[-1:])
-    stages.make_cross_section(road, "all", months[-1:])
+    market_stages.make_panel(road, months[-1:])
+    market_stages.make_features(road, months[-1:])
+    market_stages.make_cross_section(road, "all", months[-1:])
     return f"panel, features and cross-section of {months[-1]}"
 
 

@@ -16,10 +16,10 @@ from datetime import time as wall_time
 from pathlib import Path
 
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
-from alpha_assets.feeds.jquants import ApiKey, JQuantsSource, JQuantsSpec
-from alpha_assets.feeds.jquants.plans import TERMS, Plan
-from alpha_assets.feeds.server import make_server
-from alpha_assets.feeds.sim import SimSpec, generate
+from alpha_assets.sources.jquants import ApiKey, JQuantsSource, JQuantsSpec
+from alpha_assets.sources.jquants.plans import TERMS, Plan
+from alpha_assets.sources.sim import SimSpec, generate
+from alpha_assets.sources.sim_jquants import make_server
 
 CALENDAR = CalendarSpec(
     exchange="XTKS", zone="Asia/Tokyo", decision_time=wall_time(8, 30), sessions_per_year=245

@@ -17,7 +17,7 @@ import pandas as pd
 import polars as pl
 from scipy import stats
 
-from alpha_assets.ranks import rank_ic
+from alpha_assets.arrays.ranks import rank_ic
 
 N_SESSIONS, N_SYMBOLS, MISSING = 2_514, 1_944, 0.1
 Engine = Callable[[], np.ndarray]
@@ -57,7 +57,7 @@ def engines(score_DN: np.ndarray, label_DN: np.ndarray) -> dict[str, Engine]:
         return by_session.apply(lambda pair: pair["score"].corr(pair["label"])).to_numpy()
 
     return {
-        "alpha_assets.ranks": ours,
+        "alpha_assets.arrays.ranks": ours,
         "polars rank + corr": polars,
         "scipy loop": scipy_loop,
         "pandas": pandas,
@@ -76,7 +76,7 @@ def main(rounds: int) -> None:
             start = time.perf_counter()
             engine()
             seconds[name].append(time.perf_counter() - start)
-    own = median(seconds["alpha_assets.ranks"])
+    own = median(seconds["alpha_assets.arrays.ranks"])
     print(f"rank IC, {N_SESSIONS:,} sessions x {N_SYMBOLS:,} names, median of {rounds}")
     for name, taken in seconds.items():
         print(f"{name:22} {median(taken):7.3f} s   {median(taken) / own:5.2f} x ours")

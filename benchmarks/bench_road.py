@@ -14,10 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from alpha_assets.calendar import month_range
-from alpha_assets.road import run
-from alpha_assets.road.market import load_market
-from alpha_assets.road.recipe import load_recipe
-from alpha_assets.road.road import Road
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.pipeline import runner
+from alpha_assets.pipeline.context import Road
 from alpha_assets.store import Store
 
 
@@ -32,7 +32,7 @@ def library(folder: Path) -> dict[str, float]:
 
     road = Road(market, Store(str(folder)), recipe, progress=mark)
     months = month_range("2023-07", "2023-12")
-    run.run(road, months[0], months[-1])
+    runner.run(road, months[0], months[-1])
     marks.append(("end", time.perf_counter()))
     seconds: dict[str, float] = {}
     for (stage, start), (_, stop) in pairwise(marks):

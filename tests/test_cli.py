@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from alpha_assets import cli, verbs
+from alpha_assets import cli, project
 from alpha_assets.cli import demo_environment, follow, main, serving
+from alpha_assets.config.market import load_market
 from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
-from alpha_assets.feeds.jquants import JQuantsSpec
-from alpha_assets.road.market import load_market
+from alpha_assets.sources.jquants import JQuantsSpec
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -131,7 +131,7 @@ def test_a_no_is_exit_code_1_and_a_refusal_is_2(
     def fail(**asked: object) -> None:
         raise error
 
-    monkeypatch.setattr(verbs, "run", fail)
+    monkeypatch.setattr(project, "run", fail)
     shown = call("run", "--recipe", "tiny")
     assert shown.exit_code == code
     assert f"error: {error}" in shown.output
@@ -139,7 +139,7 @@ def test_a_no_is_exit_code_1_and_a_refusal_is_2(
 
 def test_a_failed_certificate_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = {"passed": False, "text": "certificate: FAILED"}
-    monkeypatch.setattr(verbs, "audit", lambda **asked: certificate)
+    monkeypatch.setattr(project, "audit", lambda **asked: certificate)
     shown = call("audit", "--recipe", "tiny")
     assert shown.exit_code == 1
     assert "FAILED" in shown.output
@@ -214,7 +214,7 @@ def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[list[str]
 def test_the_ui_works_in_a_project_folder_and_with_a_storage_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verbs.init(tmp_path / "mine")
+    project.init(tmp_path / "mine")
     (tmp_path / "mine" / "notes").mkdir()
     monkeypatch.chdir(tmp_path / "mine" / "notes")
     command, environment = started(monkeypatch, "--storage", str(tmp_path / "st"), "--port", "3210")

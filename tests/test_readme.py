@@ -19,7 +19,7 @@ import pytest
 import alpha_assets as aa
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.cli import main
-from alpha_assets.road.market import load_market
+from alpha_assets.config.market import load_market
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by 
     if name in VERBS:
         # Importing binds the rooms `audit` and `report` here under their names: bind all verbs
         # after it, so that what is reached through the package is always the verb.
-        verbs = import_module("alpha_assets.verbs")
+        verbs = import_module("alpha_assets.project")
         globals().update({verb: getattr(verbs, verb) for verb in VERBS})
         return globals()[name]
     raise AttributeError(f"module 'alpha_assets' has no attribute {name!r}")

@@ -18,21 +18,21 @@ from typing import Any, TypeVar
 
 import click
 
-from alpha_assets import __version__, verbs
-from alpha_assets.audit.telling import told
-from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
-from alpha_assets.feeds.jquants.plans import TERMS, Plan
-from alpha_assets.feeds.server import serve
-from alpha_assets.printable import printable
-from alpha_assets.road.market import load_market
-from alpha_assets.road.pace import Pace, Progress
-from alpha_assets.road.pipelines import (
+from alpha_assets import __version__, project
+from alpha_assets.audit.render import told
+from alpha_assets.config.folders import (
     PIPELINES,
     VARIABLE,
     pipelines_folder,
     project_folder,
     shipped_folder,
 )
+from alpha_assets.config.market import load_market
+from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
+from alpha_assets.printable import printable
+from alpha_assets.progress import Pace, Progress
+from alpha_assets.sources.jquants.plans import TERMS, Plan
+from alpha_assets.sources.sim_jquants import serve
 
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
@@ -131,7 +131,7 @@ def main(verbose: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a project folder of your own: markets, recipes, and the files for Dagster."""
-    written = verbs.init(folder)
+    written = project.init(folder)
     click.echo(f"{len(written)} files in {folder}; from there, and from any folder below it:")
     click.echo(f"  cd {shlex.quote(str(folder))}\n  alpha-assets recipes\n  alpha-assets run")
     click.echo(
@@ -145,9 +145,9 @@ def init(folder: Path) -> None:
 def markets(name: str | None, as_json: bool) -> None:
     """List the markets, or print one with every default filled in."""
     if name is None:
-        show(verbs.markets(), as_json, render=table)
+        show(project.markets(), as_json, render=table)
     else:
-        show_toml(verbs.market_toml(name), as_json)
+        show_toml(project.market_toml(name), as_json)
 
 
 @main.command()
@@ -157,9 +157,9 @@ def markets(name: str | None, as_json: bool) -> None:
 def recipes(name: str | None, market: str | None, as_json: bool) -> None:
     """List the recipes, or print one with every default filled in."""
     if name is None:
-        show(verbs.recipes(), as_json, render=table)
+        show(project.recipes(), as_json, render=table)
     else:
-        show_toml(verbs.recipe_toml(name, market=market), as_json)
+        show_toml(project.recipe_toml(name, market=market), as_json)
 
 
 @main.command()
@@ -167,7 +167,7 @@ def recipes(name: str | None, market: str | None, as_json: bool) -> None:
 @options("json")
 def features(market: str, as_json: bool) -> None:
     """List the catalogue of features: what each means, needs and comes from."""
-    found = verbs.catalog(market)
+    found = project.catalog(market)
     shown = ("feature", "family", "scope", "unit", "meaning")
     show(found, as_json, render=lambda rows: table([{n: r[n] for n in shown} for r in rows]))
 
@@ -176,7 +176,7 @@ def features(market: str, as_json: bool) -> None:
 @options("recipe", "market", "data", "storage", "months", "set", "device", "json")
 def run(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Walk the whole road in one process, doing only what is stale."""
-    show(verbs.run(progress=progress, **asked), as_json, render=results)
+    show(project.run(progress=progress, **asked), as_json, render=results)
 
 
 @main.command()
@@ -185,7 +185,7 @@ def run(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--train", is_flag=True, help="Make the month's checkpoint if it is missing.")
 def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Score one session from its month's checkpoint, and say what to hold."""
-    show(verbs.predict(progress=progress, **asked), as_json, render=prediction)
+    show(project.predict(progress=progress, **asked), as_json, render=prediction)
 
 
 @main.command()
@@ -193,14 +193,14 @@ def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--verify", is_flag=True, help="Hash every stored byte; takes a while.")
 def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """List what is there, what is missing, and what is stale and why."""
-    show(verbs.status(progress=progress, **asked), as_json, render=table)
+    show(project.status(progress=progress, **asked), as_json, render=table)
 
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
 def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest."""
-    show(verbs.report(progress=progress, **asked), as_json, render=results)
+    show(project.report(progress=progress, **asked), as_json, render=results)
 
 
 @main.command()
@@ -216,14 +216,14 @@ def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
 @click.option(
     "--sessions",
-    default=verbs.AUDIT_SESSIONS,
+    default=project.AUDIT_SESSIONS,
     show_default=True,
     type=click.IntRange(0),
     help="Sessions, spread over the calendar, at which the cheap stages are cut; 0: none.",
 )
 @click.option(
     "--clock",
-    default=verbs.CLOCK_SESSIONS,
+    default=project.CLOCK_SESSIONS,
     show_default=True,
     type=click.IntRange(0),
     metavar="SESSIONS",
@@ -231,7 +231,7 @@ def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 )
 def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Prove that nothing decided at a session changes with what came after it."""
-    certificate = verbs.audit(progress=progress, **asked)
+    certificate = project.audit(progress=progress, **asked)
     show(certificate, as_json, render=lambda shown: str(shown["text"]))
     if not certificate["passed"]:
         sys.exit(EXIT_FAILED)
@@ -244,7 +244,7 @@ def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
 def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Show all that one prediction was made from: raw rows, panel, features, score, target."""
-    show(verbs.why(progress=progress, **asked), as_json, render=told)
+    show(project.why(progress=progress, **asked), as_json, render=told)
 
 
 @main.command("import-check")
@@ -253,7 +253,7 @@ def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @options("json")
 def import_check(folder: Path, market: str, as_json: bool) -> None:
     """Read a folder of feeds and report every problem at once."""
-    found = verbs.import_check(folder, market=market, progress=progress)
+    found = project.import_check(folder, market=market, progress=progress)
     show(found, as_json, render=lambda shown: str(shown["text"]))
     if found["errors"]:
         sys.exit(EXIT_BAD_INPUT)
@@ -277,7 +277,7 @@ def import_check(folder: Path, market: str, as_json: bool) -> None:
 )
 def serve_sim_jquants(market: str, **asked: Any) -> None:  # noqa: ANN401
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
-    server = verbs.sim_jquants_server(market, **asked)
+    server = project.sim_jquants_server(market, **asked)
     spec = load_market(market).spec.sim
     key, account = next(iter(server.exchange.accounts.items()))
     last = min(spec.last, server.exchange.now().date())
@@ -305,7 +305,7 @@ def serving(url: str, key: str, plan: Plan, first: date, last: date) -> str:
 @options("storage", "json")
 def sql(query: str, market: str, storage: str, as_json: bool) -> None:
     """Ask the stored tables a question in SQL: panel, features, raw_daily_bars and more."""
-    show(verbs.sql(query, market=market, storage=storage), as_json, render=table)
+    show(project.sql(query, market=market, storage=storage), as_json, render=table)
 
 
 @main.command()
@@ -313,7 +313,7 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
 def demo(storage: str) -> None:
     """Materialise the whole road on the simulated market through Dagster: six months decided."""
     environment = demo_environment(storage)
-    for number, launch in enumerate(verbs.demo_launches(), 1):
+    for number, launch in enumerate(project.demo_launches(), 1):
         progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")
         started = [sys.executable, "-m", "alpha_assets.defs.launch"]
         command = [*started, "asset", "materialize", *launch.arguments]
@@ -325,7 +325,7 @@ def demo(storage: str) -> None:
         if running.returncode:
             click.echo(log, err=True)
             raise CheckFailed("a stage of the demo failed; Dagster's log is above")
-    show(verbs.results("rolling_transformer", storage=storage), False, render=results)
+    show(project.results("rolling_transformer", storage=storage), False, render=results)
 
 
 @main.command()

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster_shared.check import CheckError
 
+from alpha_assets.config.folders import names
+from alpha_assets.config.market import Market, load_market
+from alpha_assets.config.recipe import load_recipe, markets_of
 from alpha_assets.defs.automation import Automation, automation, run_failed
 from alpha_assets.defs.checks import market_checks, recipe_checks
 from alpha_assets.defs.market import market_assets
@@ -19,9 +22,6 @@ from alpha_assets.defs.reaper import reaper
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import AlphaAssetsError, SpecError
-from alpha_assets.road.market import Market, load_market
-from alpha_assets.road.pipelines import names
-from alpha_assets.road.recipe import load_recipe, markets_of
 
 BROKEN = "broken"  # the group of what cannot be used
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy.special import ndtri
 
+from alpha_assets.arrays.ranks import average_rank
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.panel.lives import births, judged_by_life, plain_symbol
 from alpha_assets.panel.revised import LEVEL, bar_revisions
-from alpha_assets.ranks import average_rank
 from alpha_assets.spec import Spec
 
 Array = NDArray[np.float64]

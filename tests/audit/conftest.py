@@ -16,12 +16,12 @@ from alpha_assets.audit.compare import Comparison
 from alpha_assets.audit.perturb import Deletion, Mixed, World
 from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
 from alpha_assets.calendar import month_range
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
 from alpha_assets.features import CATALOG
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
-from alpha_assets.road import run
-from alpha_assets.road.market import load_market
-from alpha_assets.road.recipe import load_recipe
-from alpha_assets.road.road import Road, manifest_of
+from alpha_assets.pipeline import runner
+from alpha_assets.pipeline.context import Road, manifest_of
 from alpha_assets.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -36,7 +36,7 @@ def ingested(folder: Path, overrides: Sequence[str] = ()) -> Road:
         market = load_market("tiny", overrides=overrides)
         recipe = load_recipe("tiny", market)
     made = Road(market, Store(str(folder)), recipe)
-    run.ingest_all(made)
+    runner.ingest_all(made)
     return made
 
 
@@ -108,7 +108,7 @@ def clean(
     made = in_store(leaky_road, tmp_path_factory.mktemp("clean"))
     for name, rows in raw.items():
         made.road.raw[name].append(rows, manifest_of(leaky_road.market.data_digest, {}))
-    run.make_market_stages(made.road, month_range("2021-01", "2021-08"))
+    runner.make_market_stages(made.road, month_range("2021-01", "2021-08"))
     return made
 
 

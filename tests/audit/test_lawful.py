@@ -9,7 +9,7 @@ import pytest
 from alpha_assets.audit.lawful import EARLIEST, KEYS, early_rows, unknown_feeds
 from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.feeds import FEEDS
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline.context import Road
 
 # Publications of Tokyo as its data service states them: the feed, one row, and the earliest
 # instant by the wall clock of Tokyo.  Worked by hand from the calendar: 20 to 23 September 2026

@@ -15,10 +15,10 @@ from tests.audit.leaks import Cut, first_of
 
 from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Insertion, Noise
-from alpha_assets.feeds.sim.oracle import oracle
-from alpha_assets.panel import adjustment, build, needed
-from alpha_assets.road import deciding, frames, graph, learning, stages
-from alpha_assets.road.road import Road
+from alpha_assets.panel import adjustment, build, history_pruning
+from alpha_assets.pipeline import graph, market_stages, predict, train, transforms
+from alpha_assets.pipeline.context import Road
+from alpha_assets.sources.sim.oracle import oracle
 from alpha_assets.training.fit import Fitting
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
@@ -28,13 +28,13 @@ Patch = pytest.MonkeyPatch
 
 def plant_raw(patch: Patch, leak: Callable[[pl.DataFrame], pl.DataFrame], feed: str) -> None:
     """Give the panel all stored rows of a feed as `leak` shows them."""
-    honest = stages.raw_until
+    honest = market_stages.raw_until
 
     def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
         rows = road.raw[feed].read().collect()
         return {**honest(road, month), feed: leak(rows).select(rows.columns).lazy()}
 
-    patch.setattr(stages, "raw_until", leaky)
+    patch.setattr(market_stages, "raw_until", leaky)
 
 
 def test_a_split_applied_a_session_early(cut_at: Cut, monkeypatch: Patch) -> None:
@@ -82,9 +82,9 @@ def test_a_late_factor_used_from_its_ex_date(cut_at: Cut, monkeypatch: Patch) ->
     def early(versions: pl.DataFrame, calendar: Any) -> pl.DataFrame:
         return honest(versions, calendar).with_columns(usable=pl.col("session") + 1)
 
-    monkeypatch.setattr(needed, "moves_of", early)
+    monkeypatch.setattr(history_pruning, "moves_of", early)
     plant_raw(monkeypatch, lambda bars: bars, "daily_bars")
-    known = needed.needed_bars
+    known = history_pruning.needed_bars
 
     def everything(rows: Any, calendar: Any, span: range) -> Any:
         return known(rows, calendar, span)
@@ -95,7 +95,7 @@ def test_a_late_factor_used_from_its_ex_date(cut_at: Cut, monkeypatch: Patch) ->
 
 def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None:
     # How far ahead a listing's last word says that it starts: the word of a later revision.
-    honest = stages.feature_rows
+    honest = market_stages.feature_rows
 
     def leaky_make(road: Road, months: Any) -> Any:
         rows = road.raw["listings"].read().collect().sort("revision")
@@ -107,11 +107,11 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
             return features.with_columns(days.alias("ret_5")).drop("start")
 
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "feature_rows", leaky)
+            patch.setattr(market_stages, "feature_rows", leaky)
             return make(road, months)
 
-    make = stages.make_features
-    monkeypatch.setattr(stages, "make_features", leaky_make)
+    make = market_stages.make_features
+    monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
 
 
@@ -130,7 +130,7 @@ def test_graph_edges_of_the_coming_week(cut_at: Cut, monkeypatch: Patch) -> None
 
 def test_a_universe_of_those_with_a_next_bar_on_any_name(cut_at: Cut, monkeypatch: Patch) -> None:
     # A session counts only if the next one took place at all.
-    make, honest = stages.make_cross_section, frames.universe
+    make, honest = market_stages.make_cross_section, transforms.universe
 
     def leaky(road: Road, *asked: Any) -> Any:
         days = road.raw["daily_bars"].read().collect()["event_date"].unique()
@@ -139,15 +139,15 @@ def test_a_universe_of_those_with_a_next_bar_on_any_name(cut_at: Cut, monkeypatc
             return honest(panel, *rest).filter(pl.col("session").is_in(days.implode()))
 
         with monkeypatch.context() as patch:
-            patch.setattr(frames, "universe", members)
+            patch.setattr(transforms, "universe", members)
             return make(road, *asked)
 
-    monkeypatch.setattr(stages, "make_cross_section", leaky)
+    monkeypatch.setattr(market_stages, "make_cross_section", leaky)
     assert "cross_section" in first_of(cut_at(MIDDLE, first_gone=True))
 
 
 def test_a_column_left_out_by_its_share_in_the_month(cut_at: Cut, monkeypatch: Patch) -> None:
-    make, honest = stages.make_cross_section, frames.cross_section
+    make, honest = market_stages.make_cross_section, transforms.cross_section
 
     def leaky(features: pl.DataFrame, *asked: Any, **how: Any) -> Any:
         full = features.with_columns(
@@ -155,25 +155,25 @@ def test_a_column_left_out_by_its_share_in_the_month(cut_at: Cut, monkeypatch: P
         )
         return honest(full, *asked, **how)
 
-    monkeypatch.setattr(frames, "cross_section", leaky)
-    assert make is stages.make_cross_section
+    monkeypatch.setattr(transforms, "cross_section", leaky)
+    assert make is market_stages.make_cross_section
     assert "cross_section" in first_of(cut_at(MIDDLE))
 
 
 def test_scaling_by_the_bounds_of_the_whole_month(cut_at: Cut, monkeypatch: Patch) -> None:
-    honest = frames.cross_section
+    honest = transforms.cross_section
 
     def leaky(features: pl.DataFrame, *asked: Any, **how: Any) -> Any:
         low, high = (features["ret_5"].quantile(q) for q in (0.02, 0.98))
         return honest(features.with_columns(pl.col("ret_5").clip(low, high)), *asked, **how)
 
-    monkeypatch.setattr(frames, "cross_section", leaky)
+    monkeypatch.setattr(transforms, "cross_section", leaky)
     assert "cross_section" in first_of(cut_at(MIDDLE))
 
 
 def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypatch: Patch) -> None:
     # What was planted, or the coming prices themselves, asked of the simulated exchange.
-    make, honest = stages.make_features, stages.feature_rows
+    make, honest = market_stages.make_features, market_stages.feature_rows
 
     def leaky_make(road: Road, months: Any) -> Any:
         planted = oracle(road.market.spec.sim, road.market.calendar).truth
@@ -186,10 +186,10 @@ def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypa
             return features.with_columns(ret_1="planted").drop("planted")
 
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "feature_rows", leaky)
+            patch.setattr(market_stages, "feature_rows", leaky)
             return make(road, months)
 
-    monkeypatch.setattr(stages, "make_features", leaky_make)
+    monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert "ret_1" in first_of(cut_at(MIDDLE))
 
 
@@ -198,7 +198,7 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
     certify: Callable[..., Certificate], monkeypatch: Patch
 ) -> None:
     # The period's first session counts as decided only if its own bars come.
-    make, honest = deciding.make_targets, deciding.rebalance_sessions
+    make, honest = predict.make_targets, predict.rebalance_sessions
 
     def leaky_make(road: Road, months: Any) -> Any:
         days = road.raw["daily_bars"].read().collect()["event_date"].unique()
@@ -208,10 +208,10 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
             return honest(decided[took_place], *asked)
 
         with monkeypatch.context() as patch:
-            patch.setattr(deciding, "rebalance_sessions", sessions)
+            patch.setattr(predict, "rebalance_sessions", sessions)
             return make(road, months)
 
-    monkeypatch.setattr(deciding, "make_targets", leaky_make)
+    monkeypatch.setattr(predict, "make_targets", leaky_make)
     certificate = certify([date(2021, 7, 12)])
 
     assert not certificate.passed
@@ -224,7 +224,7 @@ def test_training_sessions_in_the_order_of_the_coming_month(
     certify: Callable[..., Certificate], monkeypatch: Patch
 ) -> None:
     # The coming month's prices say in which order the sessions are learned, and nothing else.
-    honest, start = learning._train, Fitting.start
+    honest, start = train._train, Fitting.start
 
     def leaky(road: Road, *asked: Any, **how: Any) -> Any:
         bars = road.raw["daily_bars"].read().collect()
@@ -238,7 +238,7 @@ def test_training_sessions_in_the_order_of_the_coming_month(
             )
             return honest(road, *asked, **how)
 
-    monkeypatch.setattr(learning, "_train", leaky)
+    monkeypatch.setattr(train, "_train", leaky)
     certificate = certify([date(2021, 7, 1)])
 
     odd = {one.stage for t in certificate.trials for one in t.comparisons if one.changed}

@@ -22,8 +22,9 @@ from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise
 from alpha_assets.audit.rebuild import Rebuilt, in_store
 from alpha_assets.backtest import TARGETS, simulator
 from alpha_assets.calendar import as_date, month_of, month_range
-from alpha_assets.road import deciding, learning, run, stages
-from alpha_assets.road.road import Road, manifest_of
+from alpha_assets.pipeline import market_stages, predict, runner
+from alpha_assets.pipeline import train as train_stage
+from alpha_assets.pipeline.context import Road, manifest_of
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 APRIL = date(2021, 4, 20)
@@ -35,17 +36,17 @@ Certify = Callable[..., Certificate]
 
 def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> None:
     """Pass every made feature table through `leak(features, panel)`."""
-    honest = stages.feature_rows
+    honest = market_stages.feature_rows
 
     def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
         return leak(honest(market, panel, first, last), panel)
 
-    patch.setattr(stages, "feature_rows", leaky)
+    patch.setattr(market_stages, "feature_rows", leaky)
 
 
 def plant_tomorrow(patch: Patch, road: Road, only: pl.Expr) -> None:
     """Add tomorrow's stored close to a feature, on some sessions only."""
-    honest, make = stages.feature_rows, stages.make_features
+    honest, make = market_stages.feature_rows, market_stages.make_features
     calendar = road.market.calendar
 
     def leaky_make(road: Road, months: Any) -> Any:
@@ -66,11 +67,11 @@ def plant_tomorrow(patch: Patch, road: Road, only: pl.Expr) -> None:
             )
             return ahead.drop("own_close")
 
-        patch.setattr(stages, "feature_rows", leaky)
+        patch.setattr(market_stages, "feature_rows", leaky)
         return make(road, months)
 
     assert calendar.is_session(MIDDLE)
-    patch.setattr(stages, "make_features", leaky_make)
+    patch.setattr(market_stages, "make_features", leaky_make)
 
 
 def test_no_cut_differs_without_a_leak(cut_at: Cut) -> None:
@@ -120,14 +121,14 @@ def test_the_cheap_cuts_reach_where_the_dear_ones_do_not(leaky_road: Road) -> No
 def test_a_count_of_all_symbols_that_are_stored(
     cut_at: Cut, clean: Rebuilt, monkeypatch: Patch
 ) -> None:
-    make = stages.make_features
+    make = market_stages.make_features
 
     def leaky_make(road: Road, months: Any) -> Any:
         n = road.raw["daily_bars"].read(columns=["symbol"]).collect()["symbol"].n_unique()
-        honest = stages.feature_rows
+        honest = market_stages.feature_rows
         with monkeypatch.context() as patch:
             patch.setattr(
-                stages,
+                market_stages,
                 "feature_rows",
                 lambda *asked: honest(*asked).with_columns(
                     pl.lit(1 / n, pl.Float32).alias("ret_1")
@@ -135,7 +136,7 @@ def test_a_count_of_all_symbols_that_are_stored(
             )
             return make(road, months)
 
-    monkeypatch.setattr(stages, "make_features", leaky_make)
+    monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
     assert first_of(cut_at(MIDDLE, Deletion)) == ""
     assert "ret_1" in first_of(cut_at(MIDDLE, Insertion))
@@ -143,12 +144,12 @@ def test_a_count_of_all_symbols_that_are_stored(
 
 def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch) -> None:
     # A "quality" of a bar that asks whether it will ever be corrected.
-    make = stages.make_features
+    make = market_stages.make_features
 
     def leaky_make(road: Road, months: Any) -> Any:
         bars = road.raw["daily_bars"].read().collect()
         n = bars.group_by("symbol").agg((pl.col("revision") > 0).sum().alias("_n"))
-        honest = stages.feature_rows
+        honest = market_stages.feature_rows
 
         def leaky(*asked: Any) -> pl.DataFrame:
             joined = honest(*asked).join(n, on="symbol", how="left", maintain_order="left")
@@ -156,16 +157,16 @@ def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch
             return joined.with_columns(column).drop("_n")
 
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "feature_rows", leaky)
+            patch.setattr(market_stages, "feature_rows", leaky)
             return make(road, months)
 
-    monkeypatch.setattr(stages, "make_features", leaky_make)
+    monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
     assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
 
 
 def test_a_sector_known_before_it_changed(cut_at: Cut, monkeypatch: Patch) -> None:
-    honest = stages.raw_until
+    honest = market_stages.raw_until
 
     def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
         rows = road.raw["listings"].read().collect()
@@ -173,7 +174,7 @@ def test_a_sector_known_before_it_changed(cut_at: Cut, monkeypatch: Patch) -> No
         known = rows.drop("sector").join(last.select("symbol", "sector"), on="symbol")
         return {**honest(road, month), "listings": known.select(rows.columns).lazy()}
 
-    monkeypatch.setattr(stages, "raw_until", leaky)
+    monkeypatch.setattr(market_stages, "raw_until", leaky)
     # No listing of the tiny market changes its sector later: nothing to see without additions.
     assert first_of(cut_at(MIDDLE, Deletion)) == ""
     assert "sector" in first_of(cut_at(MIDDLE, Insertion))
@@ -187,7 +188,7 @@ def test_a_correction_that_moves_the_frontier(
         last = bars.read(first=bars.months()[-1], columns=["event_date"]).max().collect().item()
         return as_date(road.market.calendar.after(last))
 
-    monkeypatch.setattr(stages, "frontier", newest_month_only)
+    monkeypatch.setattr(market_stages, "frontier", newest_month_only)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed
@@ -200,9 +201,9 @@ def test_a_correction_that_moves_the_frontier(
 def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Patch) -> None:
     # One month's validation labels end one session after the month has begun: the weights of
     # the best epoch are the same, and only the card shows the other rank IC.
-    labels, split_of = learning.labels_between, learning.split_of
+    labels, split_of = train_stage.labels_between, train_stage.split_of
     monkeypatch.setattr(
-        learning,
+        train_stage,
         "labels_between",
         lambda road, first, last, known_by: labels(road, first, last, None),
     )
@@ -217,7 +218,7 @@ def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Pa
         )
         return type(split)(**{**split.__dict__, "valid": valid})
 
-    monkeypatch.setattr(learning, "split_of", late)
+    monkeypatch.setattr(train_stage, "split_of", late)
     certificate = certify([date(2021, 7, 1)])
 
     assert not certificate.passed
@@ -232,7 +233,7 @@ def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Pa
 @pytest.mark.slow  # likewise
 def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patch) -> None:
     # A column is offered to the model if next month's values are known often enough.
-    honest = learning.learnable_columns
+    honest = train_stage.learnable_columns
 
     def leaky_data(road: Road, split: Any) -> Any:
         ahead = road.features.read(split.month, split.month).collect()
@@ -246,11 +247,11 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
             return honest(section, train, kept, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(learning, "learnable_columns", chosen)
+            patch.setattr(train_stage, "learnable_columns", chosen)
             return made(road, split)
 
-    made = learning.training_data
-    monkeypatch.setattr(learning, "training_data", leaky_data)
+    made = train_stage.training_data
+    monkeypatch.setattr(train_stage, "training_data", leaky_data)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed
@@ -265,7 +266,7 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
 
 def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patch) -> None:
     # The last known bar is the one of the session itself, wherever the store has it.
-    decide, honest = deciding.decide, deciding.panel_rows
+    decide, honest = predict.decide, predict.panel_rows
 
     def leaky(road: Road, *asked: Any, **how: Any) -> Any:
         everything = road.raw["daily_bars"].read().collect().sort("symbol", "event_date")
@@ -277,10 +278,10 @@ def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patc
             return honest(market, {**known, "daily_bars": bars.lazy()}, first, last)
 
         with monkeypatch.context() as patch:
-            patch.setattr(deciding, "panel_rows", rows)
+            patch.setattr(predict, "panel_rows", rows)
             return decide(road, *asked, **how)
 
-    monkeypatch.setattr(deciding, "decide", leaky)
+    monkeypatch.setattr(predict, "decide", leaky)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed
@@ -295,15 +296,15 @@ def test_tables_left_behind_by_a_leaky_kernel(
     road = in_store(leaky_road, tmp_path).road
     for name, rows in raw.items():
         road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
-    run.make_market_stages(road, month_range("2021-01", "2021-07"))
-    learning.make_checkpoints(road, ["2021-07"])
-    honest = deciding.scores
+    runner.make_market_stages(road, month_range("2021-01", "2021-07"))
+    train_stage.make_checkpoints(road, ["2021-07"])
+    honest = predict.scores
     with monkeypatch.context() as patch:
         patch.setattr(
-            deciding, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
+            predict, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
         )
-        deciding.make_predictions(road, ["2021-07"])
-    deciding.make_targets(road, ["2021-07"])
+        predict.make_predictions(road, ["2021-07"])
+    predict.make_targets(road, ["2021-07"])
     certificate = audit(road, [MIDDLE], sessions=0)
 
     assert not certificate.passed
@@ -440,7 +441,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
         made = in_store(leaky_road, tmp_path / name)
         for feed, frame in rows.items():
             made.road.raw[feed].append(frame, manifest_of(leaky_road.market.data_digest, {}))
-        run.make_market_stages(made.road, month_range("2021-01", month))
+        runner.make_market_stages(made.road, month_range("2021-01", month))
         return made
 
     before = np.datetime64("2021-01-01", "us")  # other values in all rows
@@ -455,7 +456,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
 
     other.road.progress = stop
     with pytest.raises(KeyboardInterrupt):
-        learning.make_checkpoints(other.road, [month])
+        train_stage.make_checkpoints(other.road, [month])
     left = list(other.road.store.tmp.rglob("*.safetensors"))
     assert left, "the killed run put its state down"
     for path in left:
@@ -464,7 +465,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
         target.write_bytes(path.read_bytes())
 
     for side in (this, alone):
-        learning.make_checkpoints(side.road, [month])
+        train_stage.make_checkpoints(side.road, [month])
     weights = [side.weights(month) for side in (alone, this)]
     assert weights[0] is not None
     assert weights[1] is not None

@@ -16,8 +16,9 @@ from alpha_assets.audit.perturb import Restatement
 from alpha_assets.audit.rebuild import PREDICT, STAGES
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.dataset import Dataset, Split
-from alpha_assets.road import deciding, frames, learning, stages
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline import market_stages, predict, transforms
+from alpha_assets.pipeline import train as train_stage
+from alpha_assets.pipeline.context import Road
 
 FIRST, MIDDLE, LAST = date(2021, 7, 1), date(2021, 7, 14), date(2021, 7, 30)
 
@@ -51,22 +52,22 @@ def assert_caught(certificate: Certificate, stage: str, column: str = "") -> Non
 
 def plant_in_features(patch: Patch, leak: Callable[[pl.DataFrame, pl.DataFrame], Any]) -> None:
     """Pass every made feature table through `leak(features, panel)`."""
-    clean = stages.feature_rows
+    clean = market_stages.feature_rows
 
     def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> Any:
         return leak(clean(market, panel, first, last), panel)
 
-    patch.setattr(stages, "feature_rows", leaky)
+    patch.setattr(market_stages, "feature_rows", leaky)
 
 
 def plant_in_universe(patch: Patch, keeps: Callable[[pl.DataFrame], pl.Series]) -> None:
     """Keep of every universe the symbols that `keeps` finds in the whole panel it is given."""
-    clean = frames.universe
+    clean = transforms.universe
 
     def leaky(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return clean(panel, *rest).filter(pl.col("symbol").is_in(keeps(panel).implode()))
 
-    patch.setattr(frames, "universe", leaky)
+    patch.setattr(transforms, "universe", leaky)
 
 
 @pytest.mark.slow
@@ -146,9 +147,9 @@ def test_a_level_that_carries_later_splits(certify: Certify, monkeypatch: Patch)
 
 
 def test_a_bar_joined_on_its_own_session(certify: Certify, monkeypatch: Patch) -> None:
-    clean = stages.panel_rows
+    clean = market_stages.panel_rows
     bar = [pl.col(name).shift(-1).over("symbol") for name in ("open", "high", "low", "close")]
-    monkeypatch.setattr(stages, "panel_rows", lambda *asked: clean(*asked).with_columns(bar))
+    monkeypatch.setattr(market_stages, "panel_rows", lambda *asked: clean(*asked).with_columns(bar))
     assert_caught(certify([MIDDLE]), "panel", "open")
 
 
@@ -163,7 +164,7 @@ def test_a_correction_read_before_it_was_published(
     # Between the bar's own session and its correction's there is a cut that the leak crosses.
     cut = as_date(calendar.after(late["event_date"][0]))
     values = ["open", "high", "low", "close", "volume", "turnover_value"]
-    clean = stages.raw_until
+    clean = market_stages.raw_until
 
     def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
         everything = road.raw["daily_bars"].read().collect()
@@ -174,7 +175,7 @@ def test_a_correction_read_before_it_was_published(
         )
         return {**clean(road, month), "daily_bars": restated.select(everything.columns).lazy()}
 
-    monkeypatch.setattr(stages, "raw_until", leaky)
+    monkeypatch.setattr(market_stages, "raw_until", leaky)
     assert_caught(certify([cut]), "panel")
 
 
@@ -201,7 +202,7 @@ def test_a_liquidity_filter_over_the_whole_sample(certify: Certify, monkeypatch:
 
 
 def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
-    make, clean = stages.make_cross_section, frames.universe
+    make, clean = market_stages.make_cross_section, transforms.universe
 
     def leaky(road: Road, *asked: Any) -> Any:
         listed = road.raw["listings"].read().collect()
@@ -210,10 +211,10 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
         def survivors(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
             return clean(panel, *rest).filter(~pl.col("symbol").is_in(gone.implode()))
 
-        monkeypatch.setattr(frames, "universe", survivors)
+        monkeypatch.setattr(transforms, "universe", survivors)
         return make(road, *asked)
 
-    monkeypatch.setattr(stages, "make_cross_section", leaky)
+    monkeypatch.setattr(market_stages, "make_cross_section", leaky)
     # One symbol of the tiny market leaves in August: without it, July is not what it was.
     assert_caught(certify([MIDDLE]), "cross_section")
 
@@ -221,7 +222,7 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
 def test_a_scaler_fitted_on_the_month_to_be_decided(
     road: Road, certify: Certify, monkeypatch: Patch
 ) -> None:
-    clean = learning.training_data
+    clean = train_stage.training_data
 
     def leaky(road: Road, split: Split) -> Dataset:
         data = clean(road, split)
@@ -230,7 +231,7 @@ def test_a_scaler_fitted_on_the_month_to_be_decided(
         data.x_DNF.mul_(scale)
         return data
 
-    monkeypatch.setattr(learning, "training_data", leaky)
+    monkeypatch.setattr(train_stage, "training_data", leaky)
     assert_caught(certify([FIRST]), "checkpoint")
 
 
@@ -246,9 +247,9 @@ def unpurged(split: Split, road: Road, *, train_last: bool) -> Split:
 def test_labels_that_end_after_the_month_has_begun(
     certify: Certify, monkeypatch: Patch, train_last: bool
 ) -> None:
-    split_of, labels = learning.split_of, learning.labels_between
+    split_of, labels = train_stage.split_of, train_stage.labels_between
     monkeypatch.setattr(
-        learning,
+        train_stage,
         "split_of",
         lambda road, month, usable: (
             unpurged(split_of(road, month, usable), road, train_last=train_last)
@@ -257,7 +258,7 @@ def test_labels_that_end_after_the_month_has_begun(
         ),
     )
     monkeypatch.setattr(
-        learning,
+        train_stage,
         "labels_between",
         lambda road, first, last, known_by: labels(road, first, last, None),
     )
@@ -274,7 +275,7 @@ def _worst_or_best_by_bits(epochs: list[Any]) -> int:
 
 
 def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Patch) -> None:
-    clean = deciding.targets_of
+    clean = predict.targets_of
 
     def leaky(
         road: Road, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
@@ -284,5 +285,5 @@ def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Pa
         scored = predictions.join(traded, on=["session", "symbol"], how="semi")
         return clean(road, scored, panel, **more)
 
-    monkeypatch.setattr(deciding, "targets_of", leaky)
+    monkeypatch.setattr(predict, "targets_of", leaky)
     assert_caught(certify([date(2021, 7, 26)]), "targets")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from alpha_assets import verbs
+from alpha_assets import project
 from alpha_assets.audit import ClockReport
 from alpha_assets.cli import main
 from alpha_assets.feeds import SIDE_FEEDS
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline.context import Road
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 CELLS = 100
@@ -33,8 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sessions.append(n)
         return ClockReport("tiny", "2021-08-16", "2021-09-01", CELLS, n == 13, None, (), ())
 
-    monkeypatch.setattr(verbs, "certify", lambda road, cuts, **how: Certified())
-    monkeypatch.setattr(verbs, "audit_clock", told)
+    monkeypatch.setattr(project, "certify", lambda road, cuts, **how: Certified())
+    monkeypatch.setattr(project, "audit_clock", told)
     return sessions
 
 
@@ -61,18 +61,18 @@ def test_a_clock_that_fails_is_exit_code_1_and_says_so(storage: Path, asked: lis
 
 def test_the_clock_is_tried_by_default_and_can_be_left_out(storage: Path, asked: list[int]) -> None:
     call(storage)
-    assert asked == [verbs.CLOCK_SESSIONS]
+    assert asked == [project.CLOCK_SESSIONS]
 
     shown = call(storage, "--clock", "0", "--json")
     assert shown.exit_code == 0, shown.output
-    assert asked == [verbs.CLOCK_SESSIONS]
+    assert asked == [project.CLOCK_SESSIONS]
     assert json.loads(shown.stdout) == {"passed": True, "text": "certificate: passed"}
 
 
 def test_json_holds_the_clock_beside_the_certificate(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "certify", lambda road, cuts, **how: Certified())
+    monkeypatch.setattr(project, "certify", lambda road, cuts, **how: Certified())
     shown = call(storage, "--clock", "1", "--json")
 
     assert shown.exit_code == 0, shown.output

@@ -11,17 +11,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 import alpha_assets as aa
-from alpha_assets import verbs
+from alpha_assets import project
 from alpha_assets.audit import why
-from alpha_assets.audit.nowhere import why_not
-from alpha_assets.audit.packing import packed_array, packed_table, unpacked_array, unpacked_table
+from alpha_assets.audit.not_found import why_not
 from alpha_assets.audit.recompute import disagreements, recomputed
+from alpha_assets.audit.serialize import packed_array, packed_table, unpacked_array, unpacked_table
 from alpha_assets.audit.why import explain
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.features import CATALOG
-from alpha_assets.road import deciding
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline import predict
+from alpha_assets.pipeline.context import Road
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 # Of a symbol, across symbols, on the graph, of a sector, the market, a section; and products.
@@ -49,7 +49,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
 def road(storage: str) -> Road:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        made = verbs.open_road("tiny", storage=storage, overrides=OVERRIDES, device="cpu")
+        made = project.open_road("tiny", storage=storage, overrides=OVERRIDES, device="cpu")
         assert made.market.calendar
     return made
 
@@ -263,7 +263,7 @@ def test_a_symbol_outside_the_universe_is_told_by_its_rules(
 
 def test_a_symbol_that_is_not_there_is_told_by_its_bars(road: Road) -> None:
     # On the first session of all, its first bar is still to come.
-    model = deciding.month_model(road, "2021-07")
+    model = predict.month_model(road, "2021-07")
     error = why_not(road, "13030", date(2021, 1, 4), model)
     assert "13030 has no prediction at 2021-01-04: its first bar, of 2021-01-04, was" in str(error)
     assert "it is predicted on 20 sessions, 2021-07-01 to 2021-07-30, next 2021-07-01" in str(error)
@@ -297,7 +297,7 @@ def test_a_month_without_a_model_is_told(road: Road, monkeypatch: pytest.MonkeyP
     manifest = road.checkpoint("2021-07").manifest()
     assert manifest is not None
     skipped = manifest.model_copy(update={"extra": {"first_month": "2021-09"}})
-    monkeypatch.setattr(why, "month_model", lambda *_: deciding.MonthModel(skipped, None))
+    monkeypatch.setattr(why, "month_model", lambda *_: predict.MonthModel(skipped, None))
     with pytest.raises(MissingOutput, match=r"2021-07 has no model.*enough is 2021-09"):
         explain(road, "13030", "2021-07-28")
 

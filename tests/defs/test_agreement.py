@@ -18,20 +18,20 @@ import polars as pl
 import pytest
 
 from alpha_assets.calendar import as_date
+from alpha_assets.config.folders import names
+from alpha_assets.config.market import Market, SimSourceSpec, load_market
+from alpha_assets.config.recipe import Recipe, load_recipe, markets_of
 from alpha_assets.defs.checks import market_checks, recipe_checks
 from alpha_assets.defs.market import market_assets
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
-from alpha_assets.feeds.files import FilesSourceSpec
-from alpha_assets.feeds.sim import SimSpec
-from alpha_assets.road import deciding, judging, learning
-from alpha_assets.road import run as walking
-from alpha_assets.road.market import Market, SimSourceSpec, load_market
-from alpha_assets.road.pipelines import names
-from alpha_assets.road.recipe import Recipe, load_recipe, markets_of
-from alpha_assets.road.road import Made, Road, manifest_of
+from alpha_assets.pipeline import backtest, predict, train
+from alpha_assets.pipeline import runner as walking
+from alpha_assets.pipeline.context import Made, Road, manifest_of
+from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.sim import SimSpec
 from alpha_assets.store.store import Store
 
 MONTH = "2021-03"
@@ -248,11 +248,11 @@ def test_run_and_dagster_stop_at_the_same_stage(
     )
     fault(road)
     planted = Planted(road, scores, [])
-    monkeypatch.setattr(learning, "make_checkpoints", planted.checkpoints)
-    monkeypatch.setattr(deciding, "make_predictions", planted.predictions)
-    monkeypatch.setattr(deciding, "make_targets", planted.targets)
-    monkeypatch.setattr(judging, "make_backtest", lambda *_: None)
-    monkeypatch.setattr(judging, "make_report", lambda *_: None)
+    monkeypatch.setattr(train, "make_checkpoints", planted.checkpoints)
+    monkeypatch.setattr(predict, "make_predictions", planted.predictions)
+    monkeypatch.setattr(predict, "make_targets", planted.targets)
+    monkeypatch.setattr(backtest, "make_backtest", lambda *_: None)
+    monkeypatch.setattr(backtest, "make_report", lambda *_: None)
     monkeypatch.setattr(walking, "months_to_decide", lambda *_: (MONTH,))
     assert by_run(planted) == reached
     assert by_dagster(planted) == reached

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from alpha_assets import verbs
+from alpha_assets import project
 from alpha_assets.definitions import defs
 
 TINY = Path(__file__).parents[1] / "pipelines"
@@ -83,8 +83,8 @@ def test_the_others_load_and_the_broken_ones_are_shown_with_their_errors(broken:
 
 
 def test_the_lists_name_the_broken_ones_too(broken: Path) -> None:
-    markets = {row["market"]: row for row in verbs.markets()}
-    recipes = {row["recipe"]: row for row in verbs.recipes()}
+    markets = {row["market"]: row for row in project.markets()}
+    recipes = {row["recipe"]: row for row in project.recipes()}
     assert markets["tiny"]["error"] is None
     assert recipes["tiny"]["error"] is None
     assert "there is no market 'mars'" not in recipes["tiny"]["digest"]
@@ -98,4 +98,4 @@ def test_the_lists_name_the_broken_ones_too(broken: Path) -> None:
 
 def test_where_all_is_well_nothing_is_said(folder: Path) -> None:
     assert not defs().metadata
-    assert all("error" not in row for row in (*verbs.markets(), *verbs.recipes()))
+    assert all("error" not in row for row in (*project.markets(), *project.recipes()))

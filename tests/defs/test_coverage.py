@@ -8,16 +8,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.checks import coverage_checks
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
-from alpha_assets.road import stages
-from alpha_assets.road.checks import require_families
-from alpha_assets.road.market import load_market
-from alpha_assets.road.recipe import load_recipe
-from alpha_assets.road.road import Road, manifest_of
-from alpha_assets.road.run import ingest_all, months_of_data
+from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.runner import ingest_all, months_of_data
+from alpha_assets.quality.checks import require_families
 from alpha_assets.store.store import Store
 
 TINY = Path(__file__).parents[1] / "pipelines"
@@ -36,8 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("ALPHA_PIPELINES", str(TINY))
         road = Road(load_market("tiny"), Store(str(folder)))
         ingest_all(road)
-        stages.make_panel(road, months_of_data(road))
-        stages.make_features(road, months_of_data(road))
+        market_stages.make_panel(road, months_of_data(road))
+        market_stages.make_features(road, months_of_data(road))
     return folder
 
 

@@ -13,12 +13,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from alpha_assets.calendar import CalendarSpec, month_of
+from alpha_assets.config.market import KnownFeedSpec, Market, load_market
 from alpha_assets.defs.automation import cron, request
 from alpha_assets.defs.partitions import months
 from alpha_assets.features import CATALOG
-from alpha_assets.feeds.files import FilesSourceSpec
-from alpha_assets.road.frames import panel_start
-from alpha_assets.road.market import KnownFeedSpec, Market, load_market
+from alpha_assets.pipeline.transforms import panel_start
+from alpha_assets.sources.files.source import FilesSourceSpec
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipelines"

@@ -13,11 +13,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.reaper import OWNER_TAG
-from alpha_assets.road import run as walking
-from alpha_assets.road.market import load_market
-from alpha_assets.road.recipe import load_recipe
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline import runner as walking
+from alpha_assets.pipeline.context import Road
 from alpha_assets.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ TINY = ROOT / "tests" / "pipelines"
 PATIENCE = 240  # seconds for a process to come as far as it should
 HOLDER = """
 import sys
-from alpha_assets.road.devices import device_alone
+from alpha_assets.training.device import device_alone
 from alpha_assets.store.store import Store
 with device_alone(Store(sys.argv[1]), "cpu", lambda *line: None):
     print("holds", flush=True)

@@ -7,7 +7,7 @@ import pytest
 
 from alpha_assets.defs.resources import RETRIES, Storage, in_one_line
 from alpha_assets.errors import CheckFailed, FeedError, SpecError, StorageError, Unreachable
-from alpha_assets.feeds.jquants.client import NotEntitled, Refused, WrongKey
+from alpha_assets.sources.jquants.client import NotEntitled, Refused, WrongKey
 
 
 def materialize(error: Exception, tmp_path: Path) -> tuple[int, list[dg.DagsterEvent]]:

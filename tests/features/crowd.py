@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from alpha_assets.features.across import ACROSS, across_features
-from alpha_assets.features.wide import Across
+from alpha_assets.features.compute_cross_symbol import ACROSS, across_features
+from alpha_assets.features.cross_symbol import Across
 
 N_SESSIONS, N_SYMBOLS = 330, 30
 SYMBOLS = tuple(f"s{n:02}" for n in range(N_SYMBOLS))

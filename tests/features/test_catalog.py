@@ -15,9 +15,9 @@ import pytest
 from alpha_assets.features import CATALOG as EVERY_FEATURE
 from alpha_assets.features import Feature, compute_features, max_lookback
 from alpha_assets.features.base import feature as declare
+from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from alpha_assets.features.kernels import Array
-from alpha_assets.features.wide import Across
 
 # Those of side feeds keep the same promises in `test_side_catalog.py`, on a panel that has them;
 # those across symbols need more symbols and are tested in `test_across.py`.

@@ -9,7 +9,7 @@ from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.document import COVERAGE, column_of, measured_in, page
 from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.spoken import publication_words
+from alpha_assets.feeds.describe import publication_words
 
 DOCS = Path(__file__).parents[2] / "docs"
 MEASURED = measured_in(DOCS / COVERAGE)

@@ -8,7 +8,7 @@ import pytest
 from tests.features.crowd import GONE, LATE, QUIET, SYMBOLS, computed, crowd_panel
 
 from alpha_assets.features import graph
-from alpha_assets.features.across import ACROSS
+from alpha_assets.features.compute_cross_symbol import ACROSS
 from alpha_assets.features.correlation import Graph
 
 GRAPH = [item for item in ACROSS if item.family == "graph"]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.feeds.conftest import SESSIONS, Write, bars
+from tests.sources.conftest import SESSIONS, Write, bars
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds import DAILY_BARS, FEEDS, LISTINGS, RATES, Feed
-from alpha_assets.feeds.files import FilesSource, FilesSourceSpec
 from alpha_assets.feeds.ingest import Ingested, ingest
-from alpha_assets.feeds.sim import SimSource, SimSpec
+from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.sim import SimSource, SimSpec
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

@@ -13,10 +13,10 @@ import safetensors
 import torch
 from safetensors.torch import load, save
 
+from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError, StorageError
 from alpha_assets.models import LinearSpec, Sizes, build_loss, build_model
-from alpha_assets.ranks import rank_ic
 from alpha_assets.training import (
     Epoch,
     Learner,

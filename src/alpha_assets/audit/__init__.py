@@ -7,8 +7,8 @@ from alpha_assets.audit.certificate import (
     audit,
     choose_cuts,
 )
-from alpha_assets.audit.clock import ClockReport, ClockTrial, audit_clock
 from alpha_assets.audit.perturb import DELETED, INSERTED, MIXED, NOISE, RESTATED
+from alpha_assets.audit.publication_test import ClockReport, ClockTrial, audit_clock
 
 __all__ = [
     "DELETED",

@@ -43,11 +43,11 @@ from alpha_assets.audit.rebuild import (
 )
 from alpha_assets.audit.stored import Stored, compare_stored
 from alpha_assets.calendar import as_date, month_of
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
-from alpha_assets.road import stages
-from alpha_assets.road.market import Market
-from alpha_assets.road.recipe import Recipe
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline.context import Road
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
 LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
@@ -173,7 +173,7 @@ def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> 
     bars = road.raw["daily_bars"]
     if not bars.months():
         raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
-    last_bar = stages.last_bar(road)
+    last_bar = market_stages.last_bar(road)
     rows = bars.read(columns=BARS_OF_CUTS).collect()
     generator = np.random.default_rng(seed)
     ends, inner = [], []
@@ -306,7 +306,7 @@ def audit(
 def _refuse_undecided(road: Road, cuts: Sequence[date], bars: pl.DataFrame) -> None:
     calendar = road.market.calendar
     wanted = np.unique(np.array(cuts, dtype="datetime64[D]"))
-    beyond = wanted > np.datetime64(stages.last_bar(road))
+    beyond = wanted > np.datetime64(market_stages.last_bar(road))
     odd = np.setdiff1d(wanted[~beyond], decidable(calendar, wanted, bars))
     if len(odd):
         raise RangeError(

@@ -23,10 +23,10 @@ from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import Dates, month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
-from alpha_assets.road import deciding, learning, run, stages
-from alpha_assets.road.frames import decided_among
-from alpha_assets.road.graph import graph_table, make_graph
-from alpha_assets.road.road import KEYS, Road, manifest_of, silent
+from alpha_assets.pipeline import market_stages, predict, runner, train
+from alpha_assets.pipeline.context import KEYS, Road, manifest_of, silent
+from alpha_assets.pipeline.graph import graph_table, make_graph
+from alpha_assets.pipeline.transforms import decided_among
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 from alpha_assets.training import model_month, parent_month
@@ -82,7 +82,7 @@ class Rebuilt:
         """Return what the card of the month's model holds, and what its manifest says of it."""
         if not self.road.checkpoint(month).exists():
             return None
-        model = deciding.month_model(self.road, month)
+        model = predict.month_model(self.road, month)
         assert model.checkpoint is not None, "a skipped month stops the rebuilding"
         card = model.checkpoint.card.model_dump(mode="json")
         kept = {name: value for name, value in card.items() if name not in OF_THE_MACHINE}
@@ -92,7 +92,7 @@ class Rebuilt:
         """Return the arrays of the model that decides a month, by seed and tensor."""
         if not self.road.checkpoint(month).exists():
             return None
-        checkpoint = deciding.month_model(self.road, month).checkpoint
+        checkpoint = predict.month_model(self.road, month).checkpoint
         assert checkpoint is not None, "a skipped month stops the rebuilding"
         return {
             f"seed={seed}/{name}": tensor.cpu().numpy()
@@ -172,11 +172,11 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
         newer = rows.filter(published >= month)
         if newer.height:
             road.raw[name].append(newer, manifest_of(road.market.data_digest, {}))
-    run.make_market_stages(road, [month])
+    runner.make_market_stages(road, [month])
     make_edges(world, month)
     if road.checkpoint(month).exists():
-        deciding.make_predictions(road, [month])
-        deciding.make_targets(road, [month])
+        predict.make_predictions(road, [month])
+        predict.make_targets(road, [month])
 
 
 def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[str]) -> None:
@@ -197,29 +197,29 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     for name, rows in raw.items():
         if rows.height:
             road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
-    known = month_of(stages.frontier(road))
+    known = month_of(market_stages.frontier(road))
     last = max(months[-1], min(next_month(months[-1]), known))
-    run.make_market_stages(road, month_range(run.months_of_data(road)[0], last))
+    runner.make_market_stages(road, month_range(runner.months_of_data(road)[0], last))
     for month in months:
         make_edges(world, month)
-        learning.make_checkpoints(road, _chain(road, month))
-        model = deciding.month_model(road, month)
+        train.make_checkpoints(road, _chain(road, month))
+        model = predict.month_model(road, month)
         if model.checkpoint is None:
             raise RangeError(
                 f"month {month} has too little history for a model; the first with enough is "
                 f"{model.manifest.extra.get('first_month')}: audit that one or a later one"
             )
-        deciding.make_predictions(road, [month])
-        deciding.make_targets(road, [month])
+        predict.make_predictions(road, [month])
+        predict.make_targets(road, [month])
 
 
 def _chain(road: Road, month: str) -> list[str]:
     """Return the months whose models that of `month` is made from, itself included, sorted."""
-    usable = learning.first_usable(road)
+    usable = train.first_usable(road)
     chain = {month}
-    if learning.split_of(road, month, usable).is_ready:
+    if train.split_of(road, month, usable).is_ready:
         spec = road.the_recipe.spec.training
-        first = learning.first_trained_month(road, usable)
+        first = train.first_trained_month(road, usable)
         earlier: str | None = model_month(month, first, spec.retrain_every)
         while earlier is not None:
             chain.add(earlier)
@@ -284,7 +284,7 @@ def predicted(here: Rebuilt, there: Rebuilt, cut: date) -> list[Comparison]:
     scores, targets = (here.table(stage, month) for stage in ("predictions", "targets"))
     if scores is None or targets is None:
         return []
-    decision = deciding.decide(there.road, cut.isoformat())
+    decision = predict.decide(there.road, cut.isoformat())
     today = pl.col("session") == cut
     return [
         compare_tables(
@@ -320,7 +320,7 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
 
 def _rebalances_by(here: Rebuilt, cut: date) -> Dates:
     """Return the sessions of the cut's month, up to it, that are due to rebalance."""
-    _, earlier = deciding.before_in_period(here.road, month_of(cut))
+    _, earlier = predict.before_in_period(here.road, month_of(cut))
     rule = here.road.the_recipe.spec.portfolio.rebalance
     return rebalance_sessions(_decided_by(here, cut), earlier, here.road.market.calendar, rule)
 

@@ -15,18 +15,18 @@ import numpy as np
 import polars as pl
 import torch
 
-from alpha_assets.audit.behind import whose
-from alpha_assets.audit.book import CORE_FEEDS, Book, key_of
-from alpha_assets.audit.packing import frame_of, plain, unpacked_array, unpacked_table
+from alpha_assets.audit.provenance import whose
+from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, key_of
+from alpha_assets.audit.serialize import frame_of, plain, unpacked_array, unpacked_table
 from alpha_assets.audit.why import TIME_MAJOR, inputs_of, reads_others, used_features
 from alpha_assets.calendar import Calendar
+from alpha_assets.config.market import Market, MarketSpec
 from alpha_assets.dataset import Batch
 from alpha_assets.errors import BadInput, StaleOutput
 from alpha_assets.features import compute_features, trailing_z
 from alpha_assets.feeds.base import DataType
 from alpha_assets.panel.schema import PANEL_SCHEMA
-from alpha_assets.road.learning import stored_checkpoint
-from alpha_assets.road.market import Market, MarketSpec
+from alpha_assets.pipeline.train import stored_checkpoint
 from alpha_assets.store.folder import Folder
 from alpha_assets.training import batch_scores
 

@@ -16,8 +16,8 @@ from alpha_assets.audit.compare import (
 )
 from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
 from alpha_assets.errors import AlphaAssetsError
-from alpha_assets.road import deciding, learning, stages
-from alpha_assets.road.road import KEYS, Road, staleness
+from alpha_assets.pipeline import market_stages, predict, train
+from alpha_assets.pipeline.context import KEYS, Road, staleness
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,16 @@ def _why_not(road: Road, stage: str, month: str) -> str | None:
     if stage == "checkpoint":
         if not road.checkpoint(month).exists():
             return "not stored"
-        return learning.stale_checkpoints(road, [month]).get(month)
+        return train.stale_checkpoints(road, [month]).get(month)
     if stage in MARKET_STAGES:
         universe = recipe.spec.universe.name
         table, digest, inputs = {
-            "panel": (road.panel, market.data_digest, stages.panel_inputs),
-            "features": (road.features, market.data_digest, stages.features_inputs),
+            "panel": (road.panel, market.data_digest, market_stages.panel_inputs),
+            "features": (road.features, market.data_digest, market_stages.features_inputs),
             "cross_section": (
                 road.section,
-                stages.cross_section_digest(road, universe),
-                lambda road, months: stages.cross_section_inputs(road, universe, months),
+                market_stages.cross_section_digest(road, universe),
+                lambda road, months: market_stages.cross_section_inputs(road, universe, months),
             ),
         }[stage]
         if month not in table.months():
@@ -119,7 +119,7 @@ def _why_not(road: Road, stage: str, month: str) -> str | None:
     if month not in table.months():
         return "not stored"
     if stage == "targets":
-        made_from = deciding.targets_inputs(road, month)
+        made_from = predict.targets_inputs(road, month)
     else:
-        made_from = deciding.predictions_inputs(road, month)
+        made_from = predict.predictions_inputs(road, month)
     return staleness(table.folder(month), recipe.digest, made_from)

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from alpha_assets.audit.behind import Used, rows_behind
-from alpha_assets.audit.nowhere import check_asked, why_not
-from alpha_assets.audit.packing import packed_array, packed_table, plain, table_of
+from alpha_assets.audit.not_found import check_asked, why_not
+from alpha_assets.audit.provenance import Used, rows_behind
+from alpha_assets.audit.serialize import packed_array, packed_table, plain, table_of
 from alpha_assets.calendar import as_date, month_of, next_month
+from alpha_assets.config.market import Market
 from alpha_assets.dataset import Batch
 from alpha_assets.features import CATALOG, Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
+from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
     INPUTS,
     MARKET_RETURN,
@@ -29,14 +31,12 @@ from alpha_assets.features.inputs import (
     Input,
     joined,
 )
-from alpha_assets.features.wide import Across
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
-from alpha_assets.road.command import run_again
-from alpha_assets.road.deciding import MonthModel, month_model, scoring_data
-from alpha_assets.road.frames import series_of, series_start, sessions_back
-from alpha_assets.road.market import Market
-from alpha_assets.road.road import KEYS, Road, require_months
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import KEYS, Road, require_months
+from alpha_assets.pipeline.predict import MonthModel, month_model, scoring_data
+from alpha_assets.pipeline.transforms import series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
 
 TIME_MAJOR = ("x_BNTF", "valid_BNT")

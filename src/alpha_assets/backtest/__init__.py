@@ -2,7 +2,7 @@
 
 from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.costs import CostsSpec
-from alpha_assets.backtest.marks import Marks, marks_of
+from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
     TARGETS,
     PortfolioSpec,

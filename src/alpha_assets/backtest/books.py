@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.backtest.marks import Marks
+from alpha_assets.backtest.market_data import Marks
 from alpha_assets.feeds.market import RATES
 
 Array = NDArray[np.float64]

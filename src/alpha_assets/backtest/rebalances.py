@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.backtest.marks import Marks
+from alpha_assets.backtest.market_data import Marks
 from alpha_assets.calendar import Calendar, Dates, RebalanceRule
 from alpha_assets.errors import BadInput
 from alpha_assets.panel.bars import codes

@@ -41,7 +41,7 @@ from alpha_assets.backtest.costs import (
     spread_cost,
 )
 from alpha_assets.backtest.lives import lives_of, raw_by_life, shown
-from alpha_assets.backtest.marks import Marks, marks_of
+from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.rebalances import targets_by_session

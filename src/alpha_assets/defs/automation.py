@@ -10,9 +10,9 @@ import dagster as dg
 import numpy as np
 
 from alpha_assets.calendar import Calendar, as_date, month_of
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.partitions import A_DAY, MINUTE, lead, minutes_of
-from alpha_assets.road.market import Market
-from alpha_assets.road.recipe import Recipe
 
 # A tick is about the session that is decided so soon after it; where none is, the day has none.
 BELONGS = np.timedelta64(12, "h")

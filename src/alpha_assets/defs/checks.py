@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
 from alpha_assets.defs.partitions import months_of_tags
 from alpha_assets.defs.resources import Storage, in_one_line
-from alpha_assets.road import checks
-from alpha_assets.road.coverage import FamilyCoverage, coverage
-from alpha_assets.road.market import Market
-from alpha_assets.road.recipe import Recipe
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline.context import Road
+from alpha_assets.quality import checks
+from alpha_assets.quality.coverage import FamilyCoverage, coverage
 from alpha_assets.store.store import Store
 
 

@@ -4,17 +4,17 @@ import dagster as dg
 import polars as pl
 
 from alpha_assets.calendar import month_range
+from alpha_assets.config.market import Market
 from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
 from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
 from alpha_assets.features import TRAILING, max_lookback
 from alpha_assets.features.edges import EDGE_SCHEMA
-from alpha_assets.feeds.spoken import publication_words
+from alpha_assets.feeds.describe import publication_words
 from alpha_assets.panel.schema import PANEL_SCHEMA
-from alpha_assets.road import stages
-from alpha_assets.road.frames import market_wide
-from alpha_assets.road.graph import graph_lookback, make_graph
-from alpha_assets.road.market import Market
+from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline.graph import graph_lookback, make_graph
+from alpha_assets.pipeline.transforms import market_wide
 
 FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
@@ -51,14 +51,14 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             asked = month_keys(context)
             # Earlier months too: the bars of a month's last session are public only after that
             # day's run, and calendars and listings long before the market's first month.
-            found = stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
+            found = market_stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
             counted = f"{found.new} new rows, {found.revised} corrections"
             context.log.info(f"{feed}: {counted}, {found.unchanged} known")
             context.add_asset_metadata(
                 {"rows_new": found.new, "rows_corrected": found.revised},
                 partition_key=context.partition_keys[-1],
             )
-            add_months(context, stages.stored_months(road, feed, asked))
+            add_months(context, market_stages.stored_months(road, feed, asked))
 
     return raw
 
@@ -90,7 +90,7 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
     def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What was known at each decision: one row per (session, symbol)."""
         with storage.road(market, None, context) as road:
-            add_months(context, stages.make_panel(road, month_keys(context)))
+            add_months(context, market_stages.make_panel(road, month_keys(context)))
 
     return panel
 
@@ -122,7 +122,7 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
     def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Every catalogued feature, raw values, one row per (session, symbol)."""
         with storage.road(market, None, context) as road:
-            add_months(context, stages.make_features(road, month_keys(context)))
+            add_months(context, market_stages.make_features(road, month_keys(context)))
 
     return features
 
@@ -148,7 +148,9 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Winsorised z-scores of every feature, session by session, inside a universe."""
         with storage.road(market, None, context) as road:
-            add_months(context, stages.make_cross_section(road, universe, month_keys(context)))
+            add_months(
+                context, market_stages.make_cross_section(road, universe, month_keys(context))
+            )
 
     return cross_section
 

@@ -8,8 +8,8 @@ import dagster as dg
 
 from alpha_assets.features import Feature
 from alpha_assets.feeds import Feed
-from alpha_assets.road.coverage import FamilyCoverage, reasons_off
-from alpha_assets.road.road import Made
+from alpha_assets.pipeline.context import Made
+from alpha_assets.quality.coverage import FamilyCoverage, reasons_off
 
 # What every table has, beside the columns that its owner describes.
 OF_ROWS = {

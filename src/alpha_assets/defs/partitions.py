@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 
 from alpha_assets.calendar import Calendar, month_of, month_range, next_month
-from alpha_assets.road.market import Market
+from alpha_assets.config.market import Market
 
 # Tags of a run of one partition, and of a range of them.
 PARTITION = "dagster/partition"

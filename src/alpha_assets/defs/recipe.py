@@ -3,6 +3,8 @@
 import dagster as dg
 
 from alpha_assets.backtest.portfolio import TARGETS
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.metadata import (
     add_months,
     facts_metadata,
@@ -20,9 +22,7 @@ from alpha_assets.defs.partitions import (
     since,
 )
 from alpha_assets.defs.resources import Storage
-from alpha_assets.road.checks import require_families
-from alpha_assets.road.market import Market
-from alpha_assets.road.recipe import Recipe
+from alpha_assets.quality.checks import require_families
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 
@@ -77,11 +77,11 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """A model per month, trained only on labels known before the month's first session."""
-        from alpha_assets.road import learning
+        from alpha_assets.pipeline import train
 
         with storage.road(market, recipe, context) as road:
             require_families(road, month_keys(context))
-            add_months(context, learning.make_checkpoints(road, month_keys(context)))
+            add_months(context, train.make_checkpoints(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "predictions"],
@@ -97,11 +97,11 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def predictions(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
-        from alpha_assets.road import deciding
+        from alpha_assets.pipeline import predict
 
         with storage.road(market, recipe, context) as road:
             require_families(road, month_keys(context))
-            add_months(context, deciding.make_predictions(road, month_keys(context)))
+            add_months(context, predict.make_predictions(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "targets"],
@@ -114,10 +114,10 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def targets(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What to hold, decided on rebalance sessions before the session's bar exists."""
-        from alpha_assets.road import deciding
+        from alpha_assets.pipeline import predict
 
         with storage.road(market, recipe, context) as road:
-            add_months(context, deciding.make_targets(road, month_keys(context)))
+            add_months(context, predict.make_targets(road, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "backtest"],
@@ -128,11 +128,11 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """Positions, trades, daily books and metrics of every decided month, after costs."""
-        from alpha_assets.road import judging
+        from alpha_assets.pipeline import backtest as backtest_stage
 
         with storage.road(market, recipe, context) as road:
-            made = judging.make_backtest(road)
-            figures = headline(judging.stored_metrics(road))
+            made = backtest_stage.make_backtest(road)
+            figures = headline(backtest_stage.stored_metrics(road))
             return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
 
     @dg.asset(
@@ -144,14 +144,15 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         """The tear sheet: one offline page."""
-        from alpha_assets.road import judging
+        from alpha_assets.pipeline import backtest as backtest_stage
 
         with storage.road(market, recipe, context) as road:
-            made = judging.make_report(road)
+            made = backtest_stage.make_report(road)
             charts = {
-                f"chart/{name}": picture(png) for name, png in judging.report_pictures(road).items()
+                f"chart/{name}": picture(png)
+                for name, png in backtest_stage.report_pictures(road).items()
             }
-            page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{judging.PAGE}")}
+            page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{backtest_stage.PAGE}")}
             return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})
 
     return [checkpoint, predictions, targets, backtest, report]

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.reaper import reap, sign
 from alpha_assets.errors import AlphaAssetsError, Unreachable
-from alpha_assets.road.devices import device_named
-from alpha_assets.road.market import Market
-from alpha_assets.road.recipe import Recipe
-from alpha_assets.road.road import Road
+from alpha_assets.pipeline.context import Road
 from alpha_assets.store.store import Store
+from alpha_assets.training.device import device_named
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 

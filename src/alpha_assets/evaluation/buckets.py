@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.ranks import MIN_PAIRS, average_rank
 from alpha_assets.evaluation.inference import block_length, overlapping_error, overlapping_mean
 from alpha_assets.evaluation.monotonicity import monotonicity
-from alpha_assets.ranks import MIN_PAIRS, average_rank
 
 Array = NDArray[np.float64]
 Record = dict[str, object]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.ranks import MIN_PAIRS, average_rank, rank_ic
 from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.buckets import buckets
 from alpha_assets.evaluation.inference import (
@@ -21,7 +22,6 @@ from alpha_assets.evaluation.inference import (
     overlapping_mean,
     variance_inflation,
 )
-from alpha_assets.ranks import MIN_PAIRS, average_rank, rank_ic
 
 Array = NDArray[np.float64]
 Record = dict[str, object]

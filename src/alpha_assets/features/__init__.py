@@ -4,12 +4,12 @@
 """
 
 from alpha_assets.features import liquidity, price, risk, trading, trend, volatility
-from alpha_assets.features.across import ACROSS
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
 from alpha_assets.features.compute import compute_features, market_series, max_lookback
+from alpha_assets.features.compute_cross_symbol import ACROSS
 from alpha_assets.features.cross_section import TRAILING, CrossSection, cross_section, trailing_z
+from alpha_assets.features.custom_feeds import own_features
 from alpha_assets.features.interactions import interaction, is_interaction
-from alpha_assets.features.own import own_features
 from alpha_assets.features.selection import FeaturesSpec, missing_features, select
 from alpha_assets.features.side import SIDE_CATALOG
 

@@ -17,7 +17,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.errors import BadInput
-from alpha_assets.features.across import across_features
 from alpha_assets.features.base import Feature
 from alpha_assets.features.blocks import (
     KEYS,
@@ -32,6 +31,8 @@ from alpha_assets.features.blocks import (
     symbol_places,
     with_volume_factor,
 )
+from alpha_assets.features.compute_cross_symbol import across_features
+from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
     INPUTS,
     MARKET_RETURN,
@@ -44,7 +45,6 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
-from alpha_assets.features.wide import Across
 from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.lives import by_life

@@ -18,7 +18,7 @@ from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.features.inputs import INPUTS
 from alpha_assets.features.limits import least_filled
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.spoken import publication_words
+from alpha_assets.feeds.describe import publication_words
 
 COVERAGE = "coverage_sim.csv"
 MISSING = "–"

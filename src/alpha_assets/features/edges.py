@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.features.across import RETURNS, Board
+from alpha_assets.features.compute_cross_symbol import RETURNS, Board
 from alpha_assets.features.correlation import WINDOW, week_starts, weekly_graphs
 from alpha_assets.features.inputs import INPUTS
 

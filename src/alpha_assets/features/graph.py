@@ -8,8 +8,8 @@ Shape letters: S sessions of one week, N symbols, E directed edges.
 import numpy as np
 
 from alpha_assets.features.correlation import Graph, Index
+from alpha_assets.features.cross_symbol import across
 from alpha_assets.features.kernels import Array
-from alpha_assets.features.wide import across
 
 STRONGEST = 10  # neighbours
 EDGES_AT_ONCE = 4096  # whose neighbours are compared; what the cache of a core holds

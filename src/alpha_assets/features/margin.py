@@ -9,7 +9,7 @@ import numpy as np
 from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array, fill_forward, shift, window_count, window_total
 from alpha_assets.features.liquidity import mean_traded_value
-from alpha_assets.features.restate import restated
+from alpha_assets.features.split_adjust import restated
 
 OLDEST = 45  # rows back to the day of a balance: 20 until it is stale, and its lag
 AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it

@@ -3,11 +3,11 @@
 import numpy as np
 
 from alpha_assets.features.base import feature
-from alpha_assets.features.fresh import fresh
 from alpha_assets.features.kernels import Array, shift
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.margin import LOT
-from alpha_assets.features.restate import restated
+from alpha_assets.features.observed import fresh
+from alpha_assets.features.split_adjust import restated
 
 OLDEST = 45  # rows back to the settlement date: 30 until it is stale, and its lag
 TWO_REPORTS = 25  # rows that hold the last two reports

@@ -3,8 +3,8 @@
 import numpy as np
 
 from alpha_assets.features.base import feature
-from alpha_assets.features.fresh import fresh_change, fresh_z
 from alpha_assets.features.kernels import Array
+from alpha_assets.features.observed import fresh_change, fresh_z
 
 
 def _ratio(short: Array, total: Array) -> Array:

@@ -14,8 +14,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
-from alpha_assets.feeds.levels import on_first_levels
-from alpha_assets.feeds.note import DeliveryNote, Findings, note_folder
+from alpha_assets.feeds.delivery_note import DeliveryNote, Findings, note_folder
 from alpha_assets.feeds.problem import ADJ_CLOSE, FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import (
     OWN,
@@ -25,8 +24,9 @@ from alpha_assets.feeds.revisions import (
     unrounded_factors,
     with_withdrawn,
 )
-from alpha_assets.feeds.rules import clock_errors, errors_in
 from alpha_assets.feeds.shares import stored_shares, with_share_factors
+from alpha_assets.feeds.validation import clock_errors, errors_in
+from alpha_assets.feeds.vendor_restatement import on_first_levels
 from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
 from alpha_assets.store.manifest import ManifestInput

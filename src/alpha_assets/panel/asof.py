@@ -17,8 +17,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.bars import codes, known_rows, session_numbers
+from alpha_assets.panel.history_pruning import needed_rows
 from alpha_assets.panel.joins import Join
-from alpha_assets.panel.needed import needed_rows
 
 Index = NDArray[np.int64]
 Places = NDArray[np.int32]

@@ -21,9 +21,9 @@ from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.panel.adjustment import Factors, factors, share_factors
 from alpha_assets.panel.asof import History, join_states, latest_rows, rows_at, taken
 from alpha_assets.panel.bars import Bars, codes, first_effective
+from alpha_assets.panel.history_pruning import Before, needed_bars
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.lives import Births, Columns, bars_by_life, births, side_by_life
-from alpha_assets.panel.needed import Before, needed_bars
 from alpha_assets.panel.schema import BAR_VALUES, KEYS, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame

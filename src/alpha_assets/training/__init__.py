@@ -7,8 +7,8 @@ from alpha_assets.training.checkpoint import (
     checkpoint_of,
     make_card,
 )
+from alpha_assets.training.degeneracy import GatesSpec
 from alpha_assets.training.fit import Epoch, TrainingSpec, fit
-from alpha_assets.training.guard import GatesSpec
 from alpha_assets.training.month import (
     Learner,
     TrainedMonth,

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import BadInput
 from alpha_assets.models import Ranker
 from alpha_assets.models.losses import Loss
-from alpha_assets.ranks import rank_ic
 from alpha_assets.spec import Spec
-from alpha_assets.training.guard import (
+from alpha_assets.training.degeneracy import (
     GatesSpec,
     check_rank_ic,
     check_scores,
@@ -33,7 +33,7 @@ from alpha_assets.training.guard import (
     score_statistics,
     stage_spreads,
 )
-from alpha_assets.training.watch import GradientWatch
+from alpha_assets.training.gradient_monitor import GradientWatch
 
 VALID_BATCH = 8  # sessions scored at a time
 

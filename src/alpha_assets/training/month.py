@@ -13,10 +13,10 @@ from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError
 from alpha_assets.models import LossSpec, ModelSpec, Ranker, Sizes, build_loss, build_model
 from alpha_assets.spec import Spec, digest
+from alpha_assets.training.degeneracy import GatesSpec
 from alpha_assets.training.fit import Epoch, Fitting, TrainingSpec, fit, reproducible
-from alpha_assets.training.guard import GatesSpec
-from alpha_assets.training.sanity import check_labels, check_model
-from alpha_assets.training.state import Weights, host_copy, load_state, save_state
+from alpha_assets.training.preflight import check_labels, check_model
+from alpha_assets.training.resume import Weights, host_copy, load_state, save_state
 
 OnEpoch = Callable[[int, Epoch], None]  # seed and epoch
 

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.feeds.derivatives import INDEX_OPTIONS
-from alpha_assets.panel.states.moments import session_numbers
+from alpha_assets.panel.states.event_times import session_numbers
 from alpha_assets.panel.states.options import OPTION_COLUMNS, option_states
 
 PUT, CALL = "1", "2"

@@ -15,7 +15,7 @@ from tests.panel.states.promises import (
 )
 
 from alpha_assets.feeds.shorts import SECTOR_SHORT_SELLING, SHORT_POSITIONS
-from alpha_assets.panel.states.moments import session_numbers
+from alpha_assets.panel.states.event_times import session_numbers
 from alpha_assets.panel.states.shorts import SILENCE, market_sales_states, position_states
 
 FIRST = int(TOKYO.index_of(SESSIONS[0]))

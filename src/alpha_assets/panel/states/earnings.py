@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.states.histories import FOREVER, SPAN
-from alpha_assets.panel.states.moments import decision_stamps, session_numbers
+from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
+from alpha_assets.panel.states.filing_history import FOREVER, SPAN
 
 EARNINGS_DATE_COLUMNS = {
     "to": "sessions from this state to the next report that is announced; 0 on its day",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.flows import ALL_SECTIONS, SPLICED
-from alpha_assets.panel.states.moments import MOMENT, moments, sums
+from alpha_assets.panel.states.event_times import MOMENT, moments, sums
 
 Array = NDArray[np.float64]
 

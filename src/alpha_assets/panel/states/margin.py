@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.margin import REASONS
-from alpha_assets.panel.states.moments import decision_stamps, session_numbers
+from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
 
 Ints = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.states.moments import decision_stamps, session_numbers
+from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
 
 WIDTH = 16  # numbers of the projection
 SCALE = 2**20  # numbers are rounded to whole multiples of 1 / SCALE: their sums are exact

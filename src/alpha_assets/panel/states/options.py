@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, NORMAL, PUT
-from alpha_assets.panel.states.moments import MOMENT, moments, session_numbers
+from alpha_assets.panel.states.event_times import MOMENT, moments, session_numbers
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

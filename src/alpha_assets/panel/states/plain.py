@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.states.moments import session_numbers
+from alpha_assets.panel.states.event_times import session_numbers
 from alpha_assets.panel.states.news import WIDTH, projected
 
 States = Callable[[pl.DataFrame, Calendar, int], pl.DataFrame]

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.states.moments import (
+from alpha_assets.panel.states.event_times import (
     MOMENT,
     decision_stamps,
     moments,

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.corporate import ACTUALS
-from alpha_assets.panel.states.histories import (
+from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
+from alpha_assets.panel.states.filing_history import (
     FOREVER,
     SPAN,
     History,
     history,
     running_max,
 )
-from alpha_assets.panel.states.moments import decision_stamps, session_numbers
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""Array types and kernels that several rooms share."""

@@ -1,0 +1,1 @@
+"""Markets and recipes: TOML files parsed into specs."""

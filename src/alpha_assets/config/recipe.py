@@ -1,0 +1,149 @@
+"""A recipe: everything of an experiment that may change a number.
+
+Composes the specs that the rooms below declare; `pipelines/recipes/<name>.toml` holds one.
+Adding a recipe needs no Python.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_portfolio
+from alpha_assets.config.folders import named_file
+from alpha_assets.config.market import RESERVED_NAMES, Market
+from alpha_assets.dataset import SplitSpec
+from alpha_assets.errors import SpecError
+from alpha_assets.features import Feature, FeaturesSpec, select
+from alpha_assets.labels import LabelSpec
+from alpha_assets.models import LossSpec, ModelSpec
+from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+from alpha_assets.training import GatesSpec, TrainingSpec
+
+
+class UniverseChoice(Spec):
+    """Declared under `[universe]` in a recipe: the name of one of the market's universes."""
+
+    name: str = "all"
+    """Of one of the market's universes."""
+
+
+class RecipeSpec(Spec):
+    """Everything that a recipe's file declares."""
+
+    about: str
+    """One sentence for lists."""
+    markets: tuple[str, ...] = Field(min_length=1)
+    """Where the recipe may run; the first is its home."""
+    universe: UniverseChoice = UniverseChoice()
+    """Whom it is trained on and holds."""
+    features: FeaturesSpec = FeaturesSpec()
+    """What it reads; without the section, everything the market can have."""
+    label: LabelSpec
+    """What is predicted."""
+    split: SplitSpec = SplitSpec()
+    """Which sessions a month is trained and validated on."""
+    model: ModelSpec
+    """The ranker."""
+    loss: LossSpec
+    """What training minimises."""
+    training: TrainingSpec = TrainingSpec()
+    """The training loop."""
+    portfolio: PortfolioSpec
+    """From scores to holdings."""
+    costs: CostsSpec | None = None
+    """Of trading; none: the market's."""
+    gates: GatesSpec = GatesSpec()
+    """When a month's training is stopped."""
+
+    @model_validator(mode="after")
+    def _portfolio_trades_a_predicted_horizon(self) -> Self:
+        if self.portfolio.horizon not in self.label.horizons:
+            raise ValueError(
+                f"portfolio.horizon = {self.portfolio.horizon} is not predicted; "
+                f"want one of label.horizons = {list(self.label.horizons)}"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe on one market, checked against what that market has."""
+
+    name: str
+    spec: RecipeSpec
+    market: Market
+    overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """The catalogued features that the recipe reads, in catalogue order."""
+        market = self.market
+        return select(market.choice, self.spec.features, market.missing_features, market.ways_on)
+
+    def check_features(self) -> None:
+        """Refuse features that the market cannot have before anything runs.
+
+        Raises:
+            SpecError: naming them, why, and how to have them.
+        """
+        _ = self.features
+
+    @property
+    def costs(self) -> CostsSpec:
+        """The recipe's costs, else the market's."""
+        return self.spec.costs or self.market.spec.costs
+
+    @property
+    def horizon(self) -> int:
+        """The longest horizon in sessions: what purging goes by."""
+        return max(self.spec.label.horizons)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default filled in, as plain values."""
+        return {**self.spec.model_dump(mode="json"), "costs": self.costs.model_dump(mode="json")}
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of all that can change a number of this recipe on this market."""
+        return digest(
+            self.market.data_digest,
+            self.name,
+            self.spec,
+            self.market.universe(self.spec.universe.name),
+            [feature.name for feature in self.features],
+            self.costs,
+        )
+
+
+def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe by name, on a market.
+
+    Raises:
+        SpecError: unknown name, a file that does not say what it must, or a market that
+            lacks what the recipe names.
+    """
+    if name.startswith("_") or name in RESERVED_NAMES:
+        raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
+    path = named_file("recipes", name)
+    spec = parse_spec(override(read_toml(path), overrides), RecipeSpec, origin=path.name)
+    if market.name not in spec.markets:
+        raise SpecError(
+            f"{path.name}: markets = {list(spec.markets)}, and this is market {market.name!r}; "
+            "add it to the list if the recipe may run there, or choose --market from it"
+        )
+    market.universe(spec.universe.name)
+    check_portfolio(spec.portfolio, market.price_level)
+    return Recipe(name=name, spec=spec, market=market, overrides=tuple(overrides))
+
+
+def markets_of(name: str) -> tuple[str, ...]:
+    """Return the markets that a recipe lists; the first is its home."""
+    path = named_file("recipes", name)
+    listed = read_toml(path).get("markets")
+    if not isinstance(listed, list) or not listed:
+        raise SpecError(f"{path.name}: markets = {listed!r}; want a list of market names")
+    return tuple(str(market) for market in listed)

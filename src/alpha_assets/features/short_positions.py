@@ -1,0 +1,85 @@
+"""Large short positions that their holders must report: a stock, known with a lag of days."""
+
+import numpy as np
+
+from alpha_assets.features.base import feature
+from alpha_assets.features.kernels import Array, shift
+from alpha_assets.features.liquidity import mean_traded_value
+from alpha_assets.features.split_adjust import LONGEST, restated
+
+AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
+
+
+@feature(rows=1, unit="fraction of shares outstanding")
+def ssp_total(short_positions_total: Array) -> Array:
+    """Sum of the reported short positions that still stand; 0 once all have fallen silent.
+
+    Source: Jank, Roling & Smajlbegovic (2021), J. Financ. Econ. 139.
+    """
+    return short_positions_total.copy()
+
+
+@feature(rows=1, unit="holders")
+def ssp_n_holders(short_positions_n_holders: Array) -> Array:
+    """Holders with a position of 0.5 % and more.
+
+    Source: Jank, Roling & Smajlbegovic (2021), J. Financ. Econ. 139.
+    """
+    return short_positions_n_holders.copy()
+
+
+@feature(rows=1, unit="fraction of shares outstanding")
+def ssp_max_holder(short_positions_max_holder: Array) -> Array:
+    """Largest position of one holder.
+
+    Source: Jank, Roling & Smajlbegovic (2021), J. Financ. Econ. 139.
+    """
+    return short_positions_max_holder.copy()
+
+
+@feature(rows=21, unit="fraction of shares outstanding")
+def ssp_chg_20(short_positions_total: Array) -> Array:
+    """Change of the reported positions in 20 sessions.
+
+    x[t] - x[t-20]
+
+    Source: Jank, Roling & Smajlbegovic (2021), J. Financ. Econ. 139.
+    """
+    return short_positions_total - shift(short_positions_total, 20)
+
+
+@feature(rows=1, unit="sessions")
+def ssp_days_since(short_positions_idle: Array, short_positions_age: Array) -> Array:
+    """Sessions since the last report became known.
+
+    Source: common practice.
+    """
+    return short_positions_idle + short_positions_age
+
+
+@feature(rows=LONGEST, unit="sessions of volume", requires=AS_TRADED)
+def ssp_to_adv(
+    short_positions_shares: Array,
+    short_positions_lag: Array,
+    short_positions_age: Array,
+    cum_volume_factor: Array,
+    dollar_volume: Array,
+    raw_close: Array,
+    stale: Array,
+) -> Array:
+    """Reported positions over what is traded in a session: days to cover.
+
+    shares / (MA_20(traded value) / close); shares restated for splits since the last report
+
+    Source: common practice.
+    """
+    shares = restated(
+        short_positions_shares,
+        cum_volume_factor,
+        short_positions_age + short_positions_lag,
+        shares=True,
+    )
+    traded = mean_traded_value(dollar_volume, stale, 20) / np.where(
+        raw_close > 0, raw_close, np.nan
+    )
+    return shares / traded

@@ -1,0 +1,104 @@
+"""What a company is valued at, as its exchange works it out day by day from the statements.
+
+Multiples of the price are turned into yields of it: these pass through zero with the earnings,
+where a multiple jumps, and a loss is a small yield instead of an absent or a negative multiple.
+`fund` says the same a session earlier where a document just came out, since the exchange lets it
+count from the next session's row.
+"""
+
+import numpy as np
+
+from alpha_assets.features.base import feature
+from alpha_assets.features.kernels import Array
+from alpha_assets.features.split_adjust import restated
+
+OLDEST = 21  # rows back to the day valued: 5 until it is stale, and the rest for a late delivery
+AS_TRADED = ("raw_price_level",)
+
+
+def _over_price(
+    amount: Array, lag: Array, age: Array, cum_factor: Array, raw_close: Array
+) -> Array:
+    """Return an amount a share over the last close, both in the shares of that close."""
+    today = restated(amount, cum_factor, age + lag, shares=False, limit=OLDEST)
+    return today / raw_close
+
+
+@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+def val_earnings_yield(
+    valuation_eps: Array,
+    valuation_lag: Array,
+    valuation_age: Array,
+    cum_factor: Array,
+    raw_close: Array,
+) -> Array:
+    """Earnings a share of the last twelve months over the price; a loss is below zero.
+
+    eps / C
+
+    Source: Basu (1977), J. Finance 32.
+    """
+    return _over_price(valuation_eps, valuation_lag, valuation_age, cum_factor, raw_close)
+
+
+@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+def val_forward_earnings_yield(
+    valuation_forward_eps: Array,
+    valuation_lag: Array,
+    valuation_age: Array,
+    cum_factor: Array,
+    raw_close: Array,
+) -> Array:
+    """Earnings a share that the company expects of this fiscal year over the price.
+
+    forward_eps / C
+
+    Source: Elgers, Lo & Pfeiffer (2001), Account. Rev. 76: forecast earnings over the price.
+    """
+    return _over_price(valuation_forward_eps, valuation_lag, valuation_age, cum_factor, raw_close)
+
+
+@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+def val_book_to_price(
+    valuation_bps: Array,
+    valuation_lag: Array,
+    valuation_age: Array,
+    cum_factor: Array,
+    raw_close: Array,
+) -> Array:
+    """Book value a share over the price; below zero where debts exceed the assets.
+
+    bps / C
+
+    Source: Fama & French (1992), J. Finance 47.
+    """
+    return _over_price(valuation_bps, valuation_lag, valuation_age, cum_factor, raw_close)
+
+
+@feature(rows=1, unit="fraction")
+def val_return_on_equity(valuation_roe: Array) -> Array:
+    """Profit of the last twelve months over equity.
+
+    Source: Haugen & Baker (1996), J. Financ. Econ. 41.
+    """
+    return valuation_roe.copy()
+
+
+@feature(rows=1, unit="fraction")
+def val_forward_return_on_equity(valuation_forward_roe: Array) -> Array:
+    """Profit that the company expects of this fiscal year over equity.
+
+    Source: Haugen & Baker (1996), J. Financ. Econ. 41; with the forecast in the profit's place.
+    """
+    return valuation_forward_roe.copy()
+
+
+@feature(rows=1, unit="log of money")
+def val_ln_market_value(valuation_market_value: Array) -> Array:
+    """Size: price times shares outstanding, without those that the company holds.
+
+    ln(market value)
+
+    Source: Banz (1981), J. Financ. Econ. 9.
+    """
+    return np.log(np.where(valuation_market_value > 0, valuation_market_value, np.nan))

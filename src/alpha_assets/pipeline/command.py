@@ -1,0 +1,52 @@
+"""The command line that does something again, on the very market, recipe and storage of a road."""
+
+import shlex
+
+from alpha_assets.config.market import Market
+from alpha_assets.pipeline.context import Road
+from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.store.location import DEFAULT_STORAGE
+
+
+def command(road: Road, verb: str, *options: str) -> str:
+    """Return a command that gives the same digests as the road, quoted for a shell.
+
+    Args:
+        road: whose market, recipe, folder, storage and overrides it names.
+        verb: of the command line.
+        options: further words, such as `--first-month`, `2023-01`.
+    """
+    market, recipe = road.market, road.recipe
+    words = ["alpha-assets", verb]
+    if recipe is not None:
+        words += ["--recipe", recipe.name]
+    words += ["--market", market.name]
+    # A folder may come from `--data` or from the environment; neither is in the market's file.
+    source = market.source
+    is_given = market.data is not None or not _names_folder(market)
+    if isinstance(source, FilesSource) and source.is_named and is_given:
+        words += ["--data", str(source.folder.resolve())]
+    if market.storage is not None and market.storage != DEFAULT_STORAGE:
+        words += ["--storage", market.storage]
+    for override in market.overrides:
+        words += ["--set", f"market.{override}"]
+    for override in recipe.overrides if recipe is not None else ():
+        words += ["--set", override]
+    return shlex.join([*words, *options])
+
+
+def _names_folder(market: Market) -> bool:
+    """Return whether the market's own file names its folder."""
+    source = market.spec.source
+    return isinstance(source, FilesSourceSpec) and source.path is not None
+
+
+def run_again(road: Road, month: str | None = None) -> str:
+    """Return the way out of an error about an output: the command that makes it.
+
+    Args:
+        road: whose output it is.
+        month: to decide; None: every month that can be.
+    """
+    span = () if month is None else ("--first-month", month, "--last-month", month)
+    return f"{command(road, 'run', *span)} makes it"

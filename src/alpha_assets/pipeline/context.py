@@ -1,0 +1,267 @@
+"""One market, one store, perhaps one recipe: where outputs lie and what each was made from.
+
+A manifest names the digest of what may change its folder and the hashes of its inputs.  An
+output whose digest or inputs differ from today's is stale, one whose files are not what its
+manifest names is damaged: both are rebuilt by `run`, listed by `status` with all that follows,
+and refused by name by whatever would read them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from alpha_assets import __version__
+from alpha_assets.calendar import month_range
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
+from alpha_assets.progress import Progress
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.manifest import Manifest, ManifestInput
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.store import Store
+from alpha_assets.store.table import AGAIN, DAMAGED, KnownHashes, MonthTable
+
+KEYS = ("session", "symbol")
+
+
+def silent(stage: str, what: str) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output that a stage wrote, or found fresh."""
+
+    stage: str
+    month: str | None
+    path: str
+    status: str
+    rows: int
+    content_hash: str
+    digest: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stage: str, month: str | None, folder: Folder, manifest: Manifest) -> "Made":
+        """Return what a manifest says of an output."""
+        return cls(
+            stage=stage,
+            month=month,
+            path=str(folder.path),
+            status=manifest.status,
+            rows=manifest.rows,
+            content_hash=manifest.content_hash,
+            digest=manifest.digest,
+            facts=manifest.extra,
+        )
+
+    @classmethod
+    def found(cls, stage: str, month: str | None, folder: Folder) -> "Made":
+        """Return what is said of an output that was found fresh."""
+        manifest = folder.manifest()
+        assert manifest is not None, f"{folder.name} was found fresh, so it is there"
+        return cls.of(stage, month, folder, manifest)
+
+
+@dataclass
+class Road:
+    """What every stage needs to know."""
+
+    market: Market
+    store: Store
+    recipe: Recipe | None = None
+    device: str = "cpu"
+    progress: Progress = silent
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    # Outputs by name below the root, of a table with its months, that a status found not fresh:
+    # what is made from them is not fresh either.  Empty where stages are made in their order.
+    planned: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def the_recipe(self) -> Recipe:
+        """The recipe; asking for it where there is none is our own slip."""
+        assert self.recipe is not None, "this stage needs a recipe"
+        return self.recipe
+
+    def look_again(self) -> None:
+        """Go on with the feeds that the source has now, and with the features that they make.
+
+        Raises:
+            SpecError: the recipe names what is gone.
+        """
+        self.market.look_again()
+        for name in {*self.__dict__} - {*self.__dataclass_fields__}:
+            del self.__dict__[name]
+        if self.recipe is not None:
+            self.recipe = replace(self.recipe)
+            self.recipe.check_features()
+
+    def plan(self, output: MonthTable | Folder, months: Iterable[str] = ("",)) -> None:
+        """Note that months of an output are to be made again, and all that follows with them."""
+        found = self.planned.setdefault(output.name, set())
+        found.update(months)
+
+    def hashes(self, table: MonthTable) -> KnownHashes:
+        """Return the content hashes of a table's months, less what is to be made again."""
+        return KnownHashes(table.hashes(), frozenset(self.planned.get(table.name, ())))
+
+    def hash_of(self, folder: Folder) -> str:
+        """Return the content hash of an output, or a word where it has none."""
+        if self.planned.get(folder.name):
+            return AGAIN
+        try:
+            manifest = folder.manifest()
+        except StorageError:
+            return DAMAGED
+        return manifest.content_hash if manifest else "missing"
+
+    def instant_of(self, session: np.datetime64 | date) -> datetime:
+        """Return the decision instant of a session, with a zone."""
+        instant = self.market.calendar.decision(session)[()].astype("datetime64[us]").item()
+        assert isinstance(instant, datetime), "microseconds are those of a datetime"
+        return instant.replace(tzinfo=UTC)
+
+    @cached_property
+    def raw(self) -> dict[str, RawTable]:
+        """The stored rows of every feed that is on."""
+        return {
+            name: RawTable(self.store, self.market.name, feed, self.market.calendar.zone)
+            for name, feed in self.market.feeds.items()
+        }
+
+    @cached_property
+    def panel(self) -> MonthTable:
+        """What was known at each decision."""
+        return MonthTable(self.store, (self.market.name, "panel"), KEYS)
+
+    @cached_property
+    def features(self) -> MonthTable:
+        """The catalogue on the panel."""
+        return MonthTable(self.store, (self.market.name, "features"), KEYS)
+
+    def cross_section(self, universe: str) -> MonthTable:
+        """Return the z-scored features inside a universe."""
+        return MonthTable(self.store, (self.market.name, "cross_section", universe), KEYS)
+
+    @cached_property
+    def section(self) -> MonthTable:
+        """The cross-section that the recipe reads."""
+        return self.cross_section(self.the_recipe.spec.universe.name)
+
+    @cached_property
+    def predictions(self) -> MonthTable:
+        """Scores per decision session, symbol and horizon."""
+        parts = (self.market.name, self.the_recipe.name, "predictions")
+        return MonthTable(self.store, parts, (*KEYS, "horizon"))
+
+    @cached_property
+    def targets(self) -> MonthTable:
+        """What to hold."""
+        return MonthTable(self.store, (self.market.name, self.the_recipe.name, "targets"), KEYS)
+
+    def checkpoint(self, month: str) -> Folder:
+        """Return the folder of one month's model."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "checkpoint", month)
+
+    @cached_property
+    def backtest(self) -> Folder:
+        """The folder of positions, trades, daily books and metrics."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "backtest")
+
+    @cached_property
+    def report(self) -> Folder:
+        """The folder of the tear sheet."""
+        return self.store.folder(self.market.name, self.the_recipe.name, "report")
+
+
+def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | None:
+    """Return why an output is not fresh, or None if it is.
+
+    The one rule of every stage: its files are what its manifest names, and the digest and the
+    hashes of its inputs are today's.
+    """
+    damage = folder.damage()
+    if damage is not None:
+        return f"{DAMAGED}: {damage}"
+    manifest = folder.manifest()
+    if manifest is None:
+        return "missing"
+    if manifest.digest != digest:
+        return f"made by digest {manifest.digest}, now {digest}"
+    changed = sorted(
+        name
+        for name in {*manifest.inputs, *inputs}
+        if manifest.inputs.get(name) != inputs.get(name)
+    )
+    if not changed:
+        return None
+    again = [name for name in changed if inputs.get(name) == AGAIN]
+    if again == changed:
+        return f"its input {again[0]} is {AGAIN}"
+    return f"its input {next(n for n in changed if n not in again)} has changed since"
+
+
+def require_fresh(folder: Folder, digest: str, inputs: Mapping[str, str], way_out: str) -> Manifest:
+    """Return the manifest of an output that is about to be read, and is as today's inputs make it.
+
+    Raises:
+        MissingOutput: it has not been made.
+        StaleOutput: another digest or other inputs made it.
+        StorageError: it is damaged.
+    """
+    reason = staleness(folder, digest, inputs)
+    manifest = require(folder, digest, way_out)
+    if reason is not None:
+        kind = StorageError if reason.startswith(DAMAGED) else StaleOutput
+        raise kind(f"{folder.path} is not fresh: {reason}; {way_out}")
+    return manifest
+
+
+def require(folder: Folder, digest: str, way_out: str) -> Manifest:
+    """Return the manifest of an output that is about to be read.
+
+    Raises:
+        MissingOutput: it has not been made.
+        StaleOutput: another digest made it.
+    """
+    manifest = folder.manifest()
+    if manifest is None:
+        raise MissingOutput(f"{folder.path} has not been made; {way_out}")
+    if manifest.digest != digest:
+        raise StaleOutput(
+            f"{folder.path} was made by digest {manifest.digest}, this is {digest}; {way_out}"
+        )
+    return manifest
+
+
+def require_months(table: MonthTable, first: str, last: str, digest: str, way_out: str) -> None:
+    """Refuse to read months that were not made, or by another digest.
+
+    Raises:
+        MissingOutput: naming the first month that is not there.
+        StaleOutput: naming the first month that is stale.
+    """
+    for month in month_range(first, last):
+        require(table.folder(month), digest, way_out)
+
+
+def manifest_of(
+    digest: str,
+    inputs: Mapping[str, str],
+    *,
+    status: str = "complete",
+    facts: Mapping[str, Any] | None = None,
+) -> ManifestInput:
+    """Return what a stage knows about the folder that it is about to write."""
+    return ManifestInput(
+        digest=digest,
+        code_version=__version__,
+        inputs=dict(inputs),
+        status=status,
+        extra=dict(facts or {}),
+    )

@@ -1,0 +1,85 @@
+"""The correlation graph as a stage: from stored panel rows to its own months.
+
+No other stage reads it; the features of the graph are made from the panel.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.calendar import month_of
+from alpha_assets.config.market import Market
+from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION, WINDOW
+from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, edge_rows
+from alpha_assets.panel.schema import PANEL_SCHEMA
+from alpha_assets.panel.universe import UniverseSpec
+from alpha_assets.panel.universe import universe as members_of
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import Made, Road, require_months
+from alpha_assets.pipeline.market_stages import Inputs, _firsts, _make_months
+from alpha_assets.pipeline.transforms import sessions_back
+from alpha_assets.spec import digest
+from alpha_assets.store.table import MonthTable
+
+RULES = {
+    "window": WINDOW,
+    "least_common": LEAST_COMMON,
+    "least_correlation": LEAST_CORRELATION,
+    "neighbours": NEIGHBOURS,
+}
+
+
+def graph_table(road: Road, universe: str) -> MonthTable:
+    """Return who moves with whom inside a universe, week by week."""
+    return MonthTable(road.store, (road.market.name, "graph", universe), EDGE_KEYS)
+
+
+def graph_lookback(rules: UniverseSpec) -> int:
+    """Return the panel sessions before the first one that a graph reaches back to."""
+    return max(EDGE_LOOKBACK - 1, rules.lookback)
+
+
+def graph_start(market: Market, rules: UniverseSpec, first: object) -> date:
+    """Return the first panel session that a graph of `first` looks back to."""
+    return sessions_back(market.calendar, first, graph_lookback(rules))
+
+
+def graph_digest(road: Road, universe: str) -> str:
+    """Return the name of what can change a graph: the market's data, the universe, the rules."""
+    return digest(road.market.data_digest, universe, road.market.universe(universe), RULES)
+
+
+def graph_inputs(road: Road, universe: str, months: Sequence[str]) -> Inputs:
+    """Return what each month of a graph is made from."""
+    rules = road.market.universe(universe)
+    panel = road.panel.hashes_at_hand()
+    return {
+        month: {"panel": panel.combined(month_of(graph_start(road.market, rules, first)), month)}
+        for month, first in _firsts(road, months)
+    }
+
+
+def make_graph(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
+    """Write the strongest neighbours inside a universe for `months`."""
+    rules = road.market.universe(universe)
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        start = graph_start(road.market, rules, first)
+        data_digest = road.market.data_digest
+        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
+        panel = road.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
+        panel_rows = panel.filter(pl.col("session").is_between(start, last)).collect()
+        sessions = road.market.calendar.between(start, last)
+        members = members_of(panel_rows, rules, first, last, sessions=sessions)
+        return edge_rows(panel_rows, sessions, first, last, members)
+
+    return _make_months(
+        road,
+        f"graph/{universe}",
+        graph_table(road, universe),
+        months,
+        graph_digest(road, universe),
+        lambda road, months: graph_inputs(road, universe, months),
+        rows,
+    )

@@ -1,0 +1,368 @@
+"""The market's stages, each from the stored rows of the one before to its own months.
+
+Every function takes the months to make, reads what their look-back needs, and writes one
+folder a month with the hashes of all that it read.  Making a month again, alone or with
+others, gives the same bits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.calendar import as_date, month_of, month_start, next_month
+from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
+from alpha_assets.feeds.delivery_warnings import delivery_warnings
+from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.panel.schema import PANEL_SCHEMA
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import Made, Road, manifest_of, require_months, staleness
+from alpha_assets.pipeline.transforms import (
+    feature_rows,
+    market_wide,
+    panel_rows,
+    panel_start,
+    section_rows,
+    series_of,
+    series_start,
+    span_of,
+    universe_start,
+)
+from alpha_assets.progress import Pace
+from alpha_assets.spec import digest
+from alpha_assets.store.table import MonthTable
+
+Inputs = dict[str, dict[str, str]]  # month -> input -> hash
+
+MONTHS_AT_ONCE = 12
+
+
+def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> Ingested:
+    """Store what the source delivers of a feed and the store does not have yet.
+
+    Raises:
+        SourceMismatch: the store holds rows of another source.
+        FeedError: rows that cannot be right.
+        StorageError: stored rows of it are damaged.
+    """
+    road.progress("raw", feed)
+    road.market.source.progress = Pace(road.progress, "raw")
+    road.raw[feed].check_whole()
+    done = ingest(
+        road.raw[feed],
+        road.market.feeds[feed],
+        road.market.source,
+        road.market.calendar,
+        now=road.clock(),
+        months=months,
+    )
+    for line in delivery_warnings(road.raw[feed], road.market.source):
+        road.progress("raw", f"warning: {line}")
+    for note in done.notes:
+        road.progress("raw", f"{feed}: {note}")
+    return done
+
+
+def lost_months(road: Road, feed: str) -> dict[str, str]:
+    """Return the months of a feed whose stored rows are damaged or gone, and what is wrong."""
+    table = road.raw[feed].table
+    lost = table.damaged()
+    try:
+        note = road.store.folder(road.market.name, DELIVERIES, feed).manifest()
+    except StorageError:
+        note = None  # the next delivery is read whole again
+    known = note.extra.get("stored", ()) if note else ()
+    gone = {*known} - {*table.months()} - {*lost}
+    return lost | dict.fromkeys(sorted(gone), "its stored rows are gone; run fetches them anew")
+
+
+def stored_months(road: Road, feed: str, months: Sequence[str]) -> list[Made]:
+    """Return what is stored of a feed in `months`; a month without rows is not among them."""
+    table = road.raw[feed].table
+    found = []
+    for month in months:
+        folder = table.folder(month)
+        if folder.exists():
+            found.append(Made.found(f"raw/{feed}", month, folder))
+    return found
+
+
+def raw_until(road: Road, month: str) -> dict[str, pl.LazyFrame]:
+    """Return every stored row of every feed that was readable by the end of `month`."""
+    return {name: table.read(last=month) for name, table in road.raw.items() if table.months()}
+
+
+def panel_inputs(road: Road, months: Sequence[str]) -> Inputs:
+    """Return what each month of the panel is made from: every feed's months up to its own."""
+    known = {
+        f"raw/{name}": road.hashes(table.table)
+        for name, table in road.raw.items()
+        if table.months()
+    }
+    return {
+        month: {name: hashes.combined(None, month) for name, hashes in known.items()}
+        for month in months
+    }
+
+
+def features_inputs(road: Road, months: Sequence[str]) -> Inputs:
+    """Return what each month of features is made from."""
+    panel = road.hashes(road.panel)
+    return {
+        month: {"panel": panel.combined(month_of(panel_start(road.market, first)), month)}
+        for month, first in _firsts(road, months)
+    }
+
+
+def cross_section_inputs(road: Road, universe: str, months: Sequence[str]) -> Inputs:
+    """Return what each month of a cross-section is made from."""
+    rules = road.market.universe(universe)
+    panel, features = road.hashes(road.panel), road.hashes(road.features)
+    return {
+        month: {
+            "features": features.combined(month_of(series_start(road.market, first)), month),
+            "panel": panel.combined(month_of(universe_start(road.market, rules, first)), month),
+        }
+        for month, first in _firsts(road, months)
+    }
+
+
+def _firsts(road: Road, months: Sequence[str]) -> list[tuple[str, date]]:
+    """Return each month with its first session."""
+    sessions = road.market.calendar.month_sessions
+    return [(month, as_date(sessions(month)[0])) for month in months]
+
+
+def cross_section_digest(road: Road, universe: str) -> str:
+    """Return the name of what can change a cross-section: the market's data and its rules."""
+    return digest(road.market.data_digest, universe, road.market.universe(universe))
+
+
+def make_panel(road: Road, months: Sequence[str]) -> list[Made]:
+    """Write what was known at each decision of `months`."""
+    if not any(table.months() for table in road.raw.values()):
+        raise MissingOutput(
+            f"no raw rows of market {road.market.name!r} are stored; {run_again(road)}"
+        )
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        return panel_rows(road.market, raw_until(road, month_of(last)), first, last)
+
+    return _make_months(
+        road, "panel", road.panel, months, road.market.data_digest, panel_inputs, rows
+    )
+
+
+def make_features(road: Road, months: Sequence[str]) -> list[Made]:
+    """Write the catalogue on the panel for `months`."""
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        start = panel_start(road.market, first)
+        data_digest = road.market.data_digest
+        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
+        panel = road.panel.read(month_of(start), month_of(last)).filter(
+            pl.col("session").is_between(start, last)
+        )
+        return feature_rows(road.market, panel.collect(), first, last)
+
+    return _make_months(
+        road, "features", road.features, months, road.market.data_digest, features_inputs, rows
+    )
+
+
+def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
+    """Write the z-scored features inside a universe for `months`."""
+    rules = road.market.universe(universe)
+
+    def rows(first: date, last: date) -> pl.DataFrame:
+        start = universe_start(road.market, rules, first)
+        data_digest = road.market.data_digest
+        require_months(road.features, month_of(first), month_of(last), data_digest, run_again(road))
+        panel = road.panel.read(month_of(start), month_of(last)).filter(
+            pl.col("session").is_between(start, last)
+        )
+        features = road.features.read(month_of(first), month_of(last))
+        begin = series_start(road.market, first)
+        names = [feature.name for feature in market_wide(road.market)]
+        told = road.features.read(month_of(begin), month_of(last)).select("session", *names)
+        made = section_rows(
+            road.market,
+            rules,
+            features.collect(),
+            panel.select(*PANEL_SCHEMA).collect(),
+            first,
+            last,
+            series=series_of(road.market, told.collect(), begin, last),
+        )
+        return made.frame
+
+    return _make_months(
+        road,
+        f"cross_section/{universe}",
+        road.cross_section(universe),
+        months,
+        cross_section_digest(road, universe),
+        lambda road, months: cross_section_inputs(road, universe, months),
+        rows,
+    )
+
+
+def stale_months(
+    table: MonthTable,
+    months: Sequence[str],
+    made_by: str,
+    inputs: Mapping[str, Mapping[str, str]],
+) -> dict[str, str]:
+    """Return the months that are missing or stale, and why."""
+    found = {}
+    for month in months:
+        reason = staleness(table.folder(month), made_by, inputs[month])
+        if reason:
+            found[month] = reason
+    return found
+
+
+def frontier(road: Road) -> date:
+    """Return the last session that can be decided: the one after the last bar's.
+
+    Later sessions have no rows yet: what they will know is still to be published.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    return as_date(road.market.calendar.after(last_bar(road)))
+
+
+def last_bar(road: Road) -> date:
+    """Return the greatest date of a stored bar with a close, whatever month it was published in.
+
+    A correction or a late row of an old day moves it nowhere.  No bar is public before its day,
+    so months are read from the newest back, to where none could hold a later one.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = road.raw["daily_bars"]
+    last: date | None = None
+    for month in reversed(bars.months()):
+        if last is not None and last >= as_date(month_start(next_month(month)) - 1):
+            break
+        rows = bars.read(first=month, last=month, columns=["event_date", "close"])
+        dated = rows.filter(pl.col("close").is_not_null()).select(pl.col("event_date").max())
+        found = dated.collect().item()
+        last = found if last is None or (found is not None and found > last) else last
+    if last is None:
+        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {run_again(road)}")
+    return last
+
+
+def thin_sessions(panel: pl.LazyFrame, first: date) -> list[str]:
+    """Return, in words, the sessions decided from too few bars, and those that had none.
+
+    Too few: fewer than half of the names that the last session with any had.
+
+    Args:
+        panel: rows of neighbouring sessions; a row with a close has the bar of the session before.
+        first: of the sessions to name; earlier ones are what it is compared with.
+    """
+    some = pl.col("names") > 0
+    counts = (
+        panel.group_by("session")
+        .agg(pl.col("close").count().cast(pl.Int64).alias("names"))
+        .sort("session")
+        .with_columns(
+            last=pl.when(some).then("session").forward_fill().shift(1),
+            before=pl.when(some).then("names").forward_fill().shift(1),
+            neighbour=pl.col("session").shift(1),
+            stretch=some.rle_id(),
+        )
+        .filter(pl.col("session") >= first)
+        .collect()
+    )
+    found: dict[date, str] = {}
+    for session, names, last, before, neighbour, _ in counts.filter(
+        some & (2 * pl.col("names") < pl.col("before"))
+    ).rows():
+        which = "session before" if last == neighbour else f"last with any, {last},"
+        found[session] = (
+            f"session {session} was decided from the bars of {names} names; the {which} "
+            f"knew {before}"
+        )
+    ends = (pl.col("session").min().alias("start"), pl.col("session").max().alias("end"))
+    empty = counts.filter(~some).group_by("stretch").agg(*ends, n=pl.len())
+    for _, start, end, n in empty.rows():
+        days = f"session {start}" if n == 1 else f"{n} sessions from {start} to {end}"
+        found[start] = f"{days} had no bar of the session before, of any name: not decided"
+    return [found[session] for session in sorted(found)]
+
+
+def thin_months(road: Road, months: Sequence[str]) -> list[str]:
+    """Return the thin sessions of stored months of the panel, in words."""
+    stored = road.panel.months(next_month(months[0], -1), months[-1])
+    first, _ = span_of(road.market.calendar.month_sessions(months[0]))
+    if not stored:
+        return []
+    panel = road.panel.scan(stored).select("session", "close")
+    return thin_sessions(panel, first)
+
+
+def delivery_findings(road: Road, feed: str) -> tuple[str, ...]:
+    """Return what the last delivery of a feed left out, in words."""
+    try:
+        return Findings.of_note(note_folder(road.store, road.market.name, feed)).words()
+    except StorageError:
+        return ("the note of its last delivery is damaged; run reads the delivery again",)
+
+
+def _make_months(
+    road: Road,
+    stage: str,
+    table: MonthTable,
+    months: Sequence[str],
+    made_by: str,
+    inputs: Callable[[Road, Sequence[str]], Inputs],
+    rows: Callable[[date, date], pl.DataFrame],
+) -> list[Made]:
+    """Make a stage's months that are not fresh, neighbours in one go, and say of what."""
+    if not months:
+        return []
+    _check_reach(road, stage, max(months))
+    edge = frontier(road)
+    known = inputs(road, months)
+    stale = stale_months(table, months, made_by, known)
+    pace, done = Pace(road.progress, stage), 0
+    for run in neighbours(list(stale)):
+        pace("months", done, len(stale))
+        road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
+        first, _ = span_of(road.market.calendar.month_sessions(run[0]))
+        _, last = span_of(road.market.calendar.month_sessions(run[-1]))
+        frame = rows(first, min(last, edge))
+        for month in run:
+            start, stop = span_of(road.market.calendar.month_sessions(month))
+            of_month = frame.filter(pl.col("session").is_between(start, stop))
+            table.write(month, of_month, manifest_of(made_by, known[month]))
+        done += len(run)
+    return [Made.found(stage, month, table.folder(month)) for month in sorted(months)]
+
+
+def _check_reach(road: Road, stage: str, month: str) -> None:
+    """Refuse, before anything is made, months whose first session cannot be decided yet."""
+    edge = frontier(road)
+    first, _ = span_of(road.market.calendar.month_sessions(month))
+    if edge < first:
+        raise MissingOutput(
+            f"{stage} of {month} cannot be made: the last session that stored bars let anyone "
+            f"decide is {edge}; ask for months up to {month_of(edge)}, or ingest later bars"
+        )
+
+
+def neighbours(months: Sequence[str]) -> list[list[str]]:
+    """Return the months in runs of consecutive ones, none so long that memory would matter."""
+    runs: list[list[str]] = []
+    for month in sorted(months):
+        if runs and next_month(runs[-1][-1]) == month and len(runs[-1]) < MONTHS_AT_ONCE:
+            runs[-1].append(month)
+        else:
+            runs.append([month])
+    return runs

@@ -1,0 +1,616 @@
+"""The recipe's stages: a model per month, its scores, and what to hold.
+
+A month's checkpoint reads nothing at or after the month's first session; predictions and
+targets of a session read nothing that was not known at its decision.
+"""
+
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.arrays.ranks import MIN_PAIRS
+from alpha_assets.calendar import as_date, month_of, month_range, next_month
+from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
+from alpha_assets.dataset.axes import Axes
+from alpha_assets.dataset.tensor import TargetTransform, on_axes
+from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError
+from alpha_assets.features import Feature
+from alpha_assets.features.base import SESSIONS_PER_YEAR
+from alpha_assets.labels import (
+    VOLATILITY_SESSIONS,
+    Array,
+    Codes,
+    LabelSpec,
+    forward_returns,
+    transform,
+)
+from alpha_assets.panel.lives import by_life, rows_by_life
+from alpha_assets.panel.schema import KEYS
+from alpha_assets.pipeline.command import command, run_again
+from alpha_assets.pipeline.context import (
+    Made,
+    Road,
+    manifest_of,
+    require_fresh,
+    require_months,
+    staleness,
+)
+from alpha_assets.pipeline.market_stages import cross_section_digest
+from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
+from alpha_assets.spec import digest
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.hashing import combined_hash, content_hash
+from alpha_assets.store.manifest import MANIFEST, Manifest
+from alpha_assets.store.table import AGAIN, DAMAGED
+from alpha_assets.training import (
+    Checkpoint,
+    Learner,
+    checkpoint_files,
+    checkpoint_of,
+    make_card,
+    model_month,
+    parent_month,
+    train_month,
+)
+from alpha_assets.training.device import device_alone
+
+SKIPPED = "not_enough_history"
+POINTER = "pointer"
+IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has too little history
+LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
+
+MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+def first_usable(road: Road) -> date:
+    """Return the first session that the recipe's universe has rows for.
+
+    Where leading months of the cross-section are not stored and the universe is full at once in
+    the first that is, it may have begun before: the market's first session is returned, so that
+    no window ends at what happens to be stored; reading the months that lack is refused.
+
+    Raises:
+        MissingOutput: no month of the cross-section has been made, or leading ones lack and the
+            window or the chain of models starts at the market's first usable session.
+    """
+    months = road.section.months()
+    found: date | None = None
+    for month in months:
+        rows = road.section.read(month, month).select(pl.col("session").min()).collect()
+        if rows.item() is not None:
+            found = as_date(rows.item())
+            break
+    if found is None:
+        raise MissingOutput(f"{road.section.name} has no rows; {run_again(road)}")
+    sessions, start = road.market.calendar.month_sessions, first_month_of_data(road)
+    if start >= months[0] or found > as_date(sessions(months[0])[0]):
+        return found
+    spec = road.the_recipe.spec
+    for why, rests in (
+        ("an expanding window", spec.split.expanding),
+        ("the count of split.retrain_every months", spec.training.retrain_every > 1),
+        ("the chain of warm starts", spec.training.warm_start),
+    ):
+        if rests:
+            lacking = month_range(start, months[0])[:-1]
+            raise MissingOutput(
+                f"{road.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
+                f"{lacking[-1]}, for which bars are stored; {why} starts at the market's first "
+                f"usable session; {run_again(road)}"
+            )
+    return as_date(sessions(start)[0])
+
+
+def first_month_of_data(road: Road) -> str:
+    """Return the first month that stages can be made for: that of the first stored bar.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = road.raw["daily_bars"]
+    months = bars.months()
+    if not months:
+        raise MissingOutput(f"market {road.market.name!r} has no bars in this storage")
+    first = bars.read(last=months[0], columns=["event_date"]).min().collect().item()
+    return max(month_of(first), road.market.spec.first_month)
+
+
+def split_of(road: Road, month: str, usable: date) -> Split:
+    """Return the training and validation sessions of a month."""
+    recipe = road.the_recipe
+    return split_month(road.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
+
+
+def window_months(road: Road, split: Split) -> tuple[str, str]:
+    """Return the first and last month whose cross-sections a month's model reads."""
+    first = split.train[0] if len(split.train) else split.first_session
+    steps = road.the_recipe.spec.training.sequence
+    start = sessions_back(road.market.calendar, first, steps - 1)
+    return month_of(start), next_month(split.month, -1)
+
+
+def checkpoint_inputs(road: Road, split: Split, parent: str | None) -> dict[str, str]:
+    """Return what a month's model is made from: what was known at the month's first decision."""
+    first, last = window_months(road, split)
+    inputs = {
+        f"cross_section/{road.the_recipe.spec.universe.name}": road.hashes(road.section).combined(
+            first, last
+        ),
+        "panel": road.hashes(road.panel).combined(first, last),
+        "raw/daily_bars": raw_known(road, "daily_bars", first, split),
+    }
+    if LIVES in road.raw and road.raw[LIVES].months():
+        inputs[f"raw/{LIVES}"] = raw_known(road, LIVES, None, split)
+    if road.the_recipe.spec.label.kind == "vol_scaled":
+        inputs["features"] = road.hashes(road.features).combined(first, last)
+    if parent is not None:
+        inputs[f"checkpoint/{parent}"] = road.hash_of(road.checkpoint(parent))
+    return inputs
+
+
+def raw_known(road: Road, feed: str, first: str | None, split: Split) -> str:
+    """Return one hash of the rows of a feed that were public at the first decision of a month.
+
+    Args:
+        road: with a recipe.
+        feed: whose rows.
+        first: month of publication to start with; None: the first.
+        split: of the month; its own rows count up to the decision of its first session, so that
+            what is published later in the month changes nothing.
+    """
+    table, month = road.raw[feed], split.month
+    known = road.hashes(table.table)
+    before = known.combined(first, next_month(month, -1))
+    if before == AGAIN or month in known.again:
+        return AGAIN
+    if month not in known.of_month:
+        return before
+    until = road.instant_of(split.first_session)
+    rows = table.read(until=until, first=month, last=month).collect()
+    if not rows.height:
+        return before
+    return combined_hash({"before": before, month: content_hash(rows, table.table.key)})
+
+
+def labels_between(road: Road, first: date, last: date, known_by: date | None) -> pl.DataFrame:
+    """Return the forward returns of decisions from `first` to `last`.
+
+    Args:
+        road: whose recipe says which horizons.
+        first: first decision session.
+        last: last decision session.
+        known_by: only bars effective by this session exist; None: all that are stored.
+    """
+    spec, calendar = road.the_recipe.spec.label, road.market.calendar
+    reach = int(calendar.index_of(last)) + max(spec.horizons)
+    end = as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
+    bars = (
+        road.raw["daily_bars"]
+        .read(first=month_of(first))
+        .filter(pl.col("event_date").is_between(first, end))
+    )
+    return forward_returns(
+        bars,
+        calendar,
+        spec.horizons,
+        spec.entry,
+        first,
+        last,
+        known_by=known_by,
+        listings=stored_listings(road),
+    )
+
+
+def stored_listings(road: Road) -> pl.LazyFrame | None:
+    """Return all stored events of `listings`; None where the market has none."""
+    table = road.raw.get("listings")
+    return table.read() if table is not None and table.months() else None
+
+
+def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
+    """Train the model of each of `months` that is missing or stale, in order."""
+    usable = first_usable(road)
+    return [_make_checkpoint(road, month, usable) for month in sorted(months)]
+
+
+def chain(road: Road, month: str) -> list[str]:
+    """Return the months whose checkpoints a month's model leans on, in order, itself last."""
+    usable = first_usable(road)
+    found = [month]
+    while True:
+        trained_in, parent = _leans_on(road, split_of(road, found[0], usable), usable)
+        before = trained_in if trained_in != found[0] else parent
+        if before is None:
+            return found
+        found.insert(0, before)
+
+
+def made_checkpoints(road: Road) -> tuple[str, ...]:
+    """Return the months that have a finished checkpoint, sorted; other names are no months."""
+    folder = road.store.root / road.market.name / road.the_recipe.name / "checkpoint"
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            path.name
+            for path in folder.iterdir()
+            if MONTH.fullmatch(path.name) and (path / MANIFEST).exists()
+        )
+    )
+
+
+def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
+    """Return those of `months` whose model would be made again, and why."""
+    found = {}
+    for month in sorted(months):
+        try:
+            reason = checkpoint_staleness(road, month, first_usable(road))
+        except (MissingOutput, StorageError) as error:
+            reason = str(error)
+        if reason:
+            found[month] = reason
+    return found
+
+
+def checkpoint_staleness(road: Road, month: str, usable: date) -> str | None:
+    """Return why the model of a month would be made again, or None where it is fresh."""
+    inputs = _inputs_of(road, split_of(road, month, usable), usable)
+    return staleness(road.checkpoint(month), road.the_recipe.digest, inputs)
+
+
+def _inputs_of(road: Road, split: Split, usable: date) -> dict[str, str]:
+    """Return what a month's checkpoint is made from, a pointer from the model it points to."""
+    trained_in, parent = _leans_on(road, split, usable)
+    if trained_in != split.month:
+        return {f"checkpoint/{trained_in}": road.hash_of(road.checkpoint(trained_in))}
+    return checkpoint_inputs(road, split, parent)
+
+
+def require_checkpoint(road: Road, month: str, what_for: str = "") -> Manifest:
+    """Return the manifest of a month's model, found fresh, as are the models it starts from.
+
+    Args:
+        road: with a recipe.
+        month: whose model is about to be read.
+        what_for: why it is read, for the message.
+
+    Raises:
+        MissingOutput: it, or a model that its training started from, has not been made.
+        StaleOutput: another digest or other inputs made one of them.
+        StorageError: one of them is damaged.
+    """
+    usable = first_usable(road)
+    manifest: Manifest | None = None
+    for link in chain(road, month):
+        span = ("--first-month", link, "--last-month", month)
+        manifest = require_fresh(
+            road.checkpoint(link),
+            road.the_recipe.digest,
+            _inputs_of(road, split_of(road, link, usable), usable),
+            f"{command(road, 'run', *span)} makes it{what_for}",
+        )
+    assert manifest is not None, "the chain holds the month itself"
+    return manifest
+
+
+def model_hash(road: Road, month: str) -> str:
+    """Return the hash of the model that decides a month: of a pointer, that of its source."""
+    found = road.hash_of(road.checkpoint(month))
+    if found in (AGAIN, DAMAGED, "missing"):
+        return found
+    manifest = road.checkpoint(month).manifest()
+    assert manifest is not None, "it has a hash"
+    if manifest.status == POINTER:
+        return next(iter(manifest.inputs.values()))
+    return found
+
+
+def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
+    """Return the models of a checkpoint's folder, every file of it found to be as written.
+
+    Raises:
+        MissingOutput: the folder or a file was never made.
+        StaleOutput: a card of another form, or weights that are not those the card names.
+        StorageError: a file is gone, truncated, or not what the manifest names.
+    """
+    return checkpoint_of(folder.contents(), folder.name, device)
+
+
+def _leans_on(road: Road, split: Split, usable: date) -> tuple[str, str | None]:
+    """Return the month whose model decides a month, and the month that its training starts from."""
+    if not split.is_ready:
+        return split.month, None
+    first_month, training = first_trained_month(road, usable), road.the_recipe.spec.training
+    trained_in = model_month(split.month, first_month, training.retrain_every)
+    return trained_in, parent_month(split.month, first_month, training)
+
+
+def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
+    recipe, folder = road.the_recipe, road.checkpoint(month)
+    split = split_of(road, month, usable)
+    trained_in, parent = _leans_on(road, split, usable)
+    if trained_in != month:
+        return _point_to(road, month, trained_in)
+    inputs = checkpoint_inputs(road, split, parent)
+    if staleness(folder, recipe.digest, inputs) is None:
+        return Made.found("checkpoint", month, folder)
+    if not split.is_ready:
+        why: dict[str, int | str | None] = {
+            "first_month": split.first_month,
+            "train_sessions": len(split.train),
+        }
+        road.progress(
+            "checkpoint",
+            f"{month} skipped: {len(split.train)} training sessions, too few; the first month "
+            f"with enough is {split.first_month}",
+        )
+        manifest = folder.write(
+            {},
+            manifest_of(recipe.digest, inputs, status=SKIPPED, facts=why),
+        )
+        return Made.of("checkpoint", month, folder, manifest)
+    first, last = window_months(road, split)
+    universe = recipe.spec.universe.name
+    made_by = cross_section_digest(road, universe)
+    start = max(first, first_month_of_data(road))
+    require_months(road.section, start, last, made_by, run_again(road))
+    if parent is not None:
+        require_checkpoint(road, parent, f"; the warm start of {month} begins with its weights")
+    # One process trains a month; another that wants the same model takes over what it stored.
+    with (
+        device_alone(road.store, road.device, road.progress),
+        folder.lock(wait_seconds=math.inf),
+    ):
+        if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
+            return Made.found("checkpoint", month, folder)
+        return _train(road, split, inputs, parent, usable)
+
+
+def _train(
+    road: Road, split: Split, inputs: Mapping[str, str], parent: str | None, usable: date
+) -> Made:
+    """Train the model of a month and write its checkpoint."""
+    recipe, month, folder = road.the_recipe, split.month, road.checkpoint(split.month)
+    data = training_data(road, split)
+    learner = learner_of(road)
+    state = road.store.tmp / "resume" / road.market.name / recipe.name / month
+    read = {*data.axes.features, *data.axes.market_features}
+    offered = (*section_columns(recipe.features), *market_columns(recipe.features))
+    left_out = [name for name in offered if name not in read]
+    road.progress(
+        "checkpoint",
+        f"{month}: {len(split.train)} + {len(split.valid)} sessions"
+        + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
+    )
+    trained = train_month(
+        data,
+        split,
+        learner,
+        state=state,
+        identity=digest(recipe.digest, inputs),
+        parent=stored_checkpoint(road.checkpoint(parent)).weights() if parent else None,
+        on_epoch=lambda seed, epoch: road.progress(
+            "checkpoint",
+            f"{month} seed {seed} epoch {epoch.number}: "
+            f"loss {epoch.loss:.4f}, validation rank IC {epoch.valid_rank_ic:.4f}",
+        ),
+    )
+    card = make_card(
+        trained,
+        data.axes,
+        split,
+        market=road.market.name,
+        recipe=recipe.name,
+        digest=recipe.digest,
+        data_hash=digest(inputs),
+        resolved_recipe=recipe.resolved,
+        embargo_sessions=recipe.spec.split.embargo_sessions,
+        left_out=left_out,
+        parent=parent,
+    )
+    for seed in trained.seeds:
+        if seed.unfinished:
+            road.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
+    facts = {
+        "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
+        "epochs": max(len(seed.epochs) for seed in trained.seeds),
+        "best_epoch": max(seed.best for seed in trained.seeds),
+        "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
+        "train_sessions": len(split.train),
+        "symbols": len(data.axes.symbols),
+        "columns": len(read),
+        "columns_left_out": len(left_out),
+        IS_FIRST: not split_of(road, next_month(month, -1), usable).is_ready,
+    }
+    manifest = folder.write(
+        {},
+        manifest_of(recipe.digest, inputs, facts=facts),
+        files=checkpoint_files(trained, card),
+    )
+    shutil.rmtree(state, ignore_errors=True)
+    return Made.of("checkpoint", month, folder, manifest)
+
+
+def _point_to(road: Road, month: str, trained_in: str) -> Made:
+    """Write that `month` is decided by the model of an earlier month."""
+    source = require_checkpoint(road, trained_in, f"; {month} points to it")
+    folder = road.checkpoint(month)
+    inputs = {f"checkpoint/{trained_in}": source.content_hash}
+    if staleness(folder, road.the_recipe.digest, inputs) is None:
+        return Made.found("checkpoint", month, folder)
+    manifest = folder.write(
+        {},
+        manifest_of(
+            road.the_recipe.digest, inputs, status=POINTER, facts={"model_month": trained_in}
+        ),
+    )
+    return Made.of("checkpoint", month, folder, manifest)
+
+
+def first_trained_month(road: Road, usable: date) -> str:
+    """Return the first month with a full training window.
+
+    Raises:
+        RangeError: no month of the calendar has one.
+    """
+    found = split_of(road, month_of(usable), usable).first_month
+    if found is None:
+        raise RangeError(
+            f"no month has {road.the_recipe.spec.split.lookback_sessions} training sessions "
+            f"after {usable}; shorten split.lookback_sessions or bring more history"
+        )
+    return found
+
+
+def learner_of(road: Road) -> Learner:
+    """Return the sections of the recipe that training reads."""
+    spec = road.the_recipe.spec
+    return Learner(model=spec.model, loss=spec.loss, training=spec.training, gates=spec.gates)
+
+
+def training_data(road: Road, split: Split) -> Dataset:
+    """Return the resident tensors that a month's model is trained on."""
+    recipe, calendar = road.the_recipe, road.market.calendar
+    first_month, last_month = window_months(road, split)
+    start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
+    within = pl.col("session").is_between(start, as_date(split.valid[-1]))
+    section = road.section.read(first_month, last_month).filter(within).collect()
+    panel = (
+        road.panel.read(first_month, last_month)
+        .filter(within)
+        .select("session", "symbol", "stale", "life")
+        .collect()
+    )
+    check_names(
+        road, section.join(tradable_rows(panel), on=["session", "symbol"], how="semi"), split
+    )
+    section = rows_by_life(section, panel)
+    columns = learnable_columns(
+        section,
+        split.train,
+        section_columns(recipe.features),
+        market_columns(recipe.features),
+        recipe.spec.training.min_span,
+    )
+    axes = training_axes(
+        section,
+        calendar,
+        split,
+        steps=recipe.spec.training.sequence,
+        features=columns.features,
+        market_features=columns.market_features,
+        horizons=recipe.spec.label.horizons,
+    )
+    labels = labels_between(
+        road,
+        as_date(split.train[0]),
+        as_date(split.valid[-1]),
+        known_by=as_date(split.first_session),
+    )
+    return Dataset.build(
+        section,
+        axes,
+        tradable=tradable_rows(by_life(panel)),
+        labels=rows_by_life(labels, panel),
+        transform=target_transform(recipe.spec.label, label_volatility(road, split, axes, panel)),
+        device=road.device,
+        dtype=recipe.spec.training.resident_dtype,
+    )
+
+
+def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
+    """Refuse to train on a universe too small for a feature, or for a rank IC; name a thin one.
+
+    Args:
+        road: with a recipe; hears of sessions with too few names where others have enough.
+        section: cross-section rows of the training and validation sessions, of names with a bar
+            on the session before: the others have no values.
+        split: the month's.
+
+    Raises:
+        BadInput: no training session has `min_names` names, so that every feature is 0, or no
+            validation session has the names of a rank IC.
+    """
+    universe = road.the_recipe.spec.universe.name
+    least = road.market.spec.universes[universe].min_names
+    counts = section.group_by("session").agg(names=pl.len())
+    for words, sessions, needed, why in (
+        ("training", split.train, least, f"min_names = {least} leave every feature at 0"),
+        ("validation", split.valid, MIN_PAIRS, f"{MIN_PAIRS} have no rank IC to select epochs by"),
+    ):
+        names_D = counts.filter(pl.col("session").is_in(sessions.tolist()))["names"].to_numpy()
+        most = int(names_D.max(initial=0))
+        n_thin = len(sessions) - int((names_D >= needed).sum())
+        if most < needed:
+            enough = max(least, MIN_PAIRS)
+            way_out = f"bring at least {enough} names"
+            if most == 0:
+                way_out = (
+                    "no name has a bar on the session before one of them: bring their bars, or "
+                    "decide only months whose sessions have some"
+                )
+            elif most >= MIN_PAIRS:
+                way_out += f", or set [universes.{universe}] min_names to {most} or less"
+            else:
+                way_out += (
+                    f"; a lower min_names in [universes.{universe}] does not help alone, since a "
+                    f"rank IC needs {MIN_PAIRS}"
+                )
+            raise BadInput(
+                f"universe {universe} has {most} names at most in the {words} sessions "
+                f"{sessions[0]} to {sessions[-1]} of {split.month}; fewer than {why}: {way_out}"
+            )
+        if n_thin:
+            road.progress(
+                "checkpoint",
+                f"{split.month}: {n_thin} of {len(sessions)} {words} sessions have fewer than "
+                f"{needed} names of universe {universe}; fewer than {why}",
+            )
+
+
+def label_volatility(road: Road, split: Split, axes: Axes, panel: pl.DataFrame) -> Array | None:
+    """Return the volatility that `vol_scaled` divides by, [D, N] on the axes; else None.
+
+    The standard deviation of a session's log return over the last sessions, as known at D:
+    NaN where the history is too short for it.
+    """
+    if road.the_recipe.spec.label.kind != "vol_scaled":
+        return None
+    a_year = f"vol_c2c_{VOLATILITY_SESSIONS}"
+    first, last = window_months(road, split)
+    rows = road.features.read(first, last, columns=[*KEYS, a_year]).collect()
+    of_axes = on_axes(rows_by_life(rows, panel), a_year, axes)
+    return np.asarray(of_axes / math.sqrt(SESSIONS_PER_YEAR))
+
+
+def target_transform(spec: LabelSpec, volatility_DN: Array | None = None) -> TargetTransform:
+    """Return what training fits, made of the returns of one horizon and sector codes.
+
+    Args:
+        spec: the recipe's label.
+        volatility_DN: of a session, as known at D; for `vol_scaled`.
+    """
+
+    def fitted(return_DN: Array, sector_DN: Codes) -> Array:
+        return transform(return_DN, spec.kind, sector_DN=sector_DN, volatility_DN=volatility_DN)
+
+    return fitted
+
+
+def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
+    """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
+    families = dict.fromkeys(item.family for item in features)
+    return (
+        *[f"{feature.name}_cs_z" for feature in features if feature.scope != "market"],
+        *[f"{family}_missing" for family in families],
+    )
+
+
+def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
+    """Return the columns of the market-wide series that a model reads."""
+    return tuple(f"{feature.name}_ts_z" for feature in features if feature.scope == "market")

@@ -1,0 +1,200 @@
+"""The market's stages as functions of frames: what a month's file and `predict --asof` share.
+
+Each takes the rows of the stage below over the span that its look-back needs, and returns the
+rows of the sessions asked for.  Where the span starts changes no bit of them.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.calendar import Calendar, Dates, as_date
+from alpha_assets.config.market import Market
+from alpha_assets.features import (
+    TRAILING,
+    CrossSection,
+    Feature,
+    compute_features,
+    cross_section,
+    market_series,
+    max_lookback,
+)
+from alpha_assets.panel import join_states
+from alpha_assets.panel.build import build_panel
+from alpha_assets.panel.universe import UniverseSpec, universe
+
+
+def offered_features(market: Market) -> tuple[Feature, ...]:
+    """Return the catalogued features that the market can have."""
+    missing = market.missing_features
+    return tuple(feature for feature in market.catalog if feature.name not in missing)
+
+
+def offered_choice(market: Market) -> tuple[Feature, ...]:
+    """Return what a cross-section holds: the offered features and the products of them."""
+    missing = market.missing_features
+    return tuple(feature for feature in market.choice if feature.name not in missing)
+
+
+def market_wide(market: Market) -> tuple[Feature, ...]:
+    """Return the offered features that are equal for all symbols."""
+    return tuple(feature for feature in offered_features(market) if feature.scope == "market")
+
+
+def sessions_back(calendar: Calendar, session: object, n: int) -> date:
+    """Return the session n before `session`, or the calendar's first where there are fewer."""
+    number = int(calendar.index_of(session)) - n
+    return as_date(calendar.sessions[max(number, 0)])
+
+
+def panel_rows(
+    market: Market, raw: Mapping[str, pl.LazyFrame], first: date, last: date
+) -> pl.DataFrame:
+    """Return what was known at each decision from `first` to `last`."""
+    return build_panel(
+        raw, market.calendar, first, last, max_stale=market.spec.max_stale, side=market.joins
+    )
+
+
+def panel_start(market: Market, first: object) -> date:
+    """Return the first panel session that features of `first` look back to."""
+    return sessions_back(market.calendar, first, max_lookback(offered_features(market)) - 1)
+
+
+def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """Return every catalogued feature on the panel rows of `first` to `last`.
+
+    A feature that the market cannot have is a column of nulls: it stays in sight.
+    """
+    offered = offered_features(market)
+    start = panel_start(market, first)
+    sessions: Dates = market.calendar.between(start, last)
+    rows = compute_features(panel, offered, first, last, sessions=sessions, own=market.own_joins)
+    known = {feature.name for feature in offered}
+    lacking = [
+        pl.lit(None, dtype=pl.Float32).alias(feature.name)
+        for feature in market.catalog
+        if feature.name not in known
+    ]
+    return rows.with_columns(lacking).select(
+        "session", "symbol", *[feature.name for feature in market.catalog]
+    )
+
+
+def series_start(market: Market, first: object) -> date:
+    """Return the first session that z-scores in time of `first` look back to."""
+    return (
+        sessions_back(market.calendar, first, TRAILING - 1)
+        if market_wide(market)
+        else as_date(market.calendar.sessions[market.calendar.index_of(first)])
+    )
+
+
+def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """Return the market-wide features of stored rows, one row a session.
+
+    Args:
+        market: whose features they are.
+        features: rows from `series_start` on.
+        first: first session of the series.
+        last: its last session.
+    """
+    sessions = pl.DataFrame({"session": market.calendar.between(first, last)})
+    names = [feature.name for feature in market_wide(market)]
+    told = features.select("session", *names).unique("session", keep="first", maintain_order=True)
+    return sessions.join(told, on="session", how="left", maintain_order="left")
+
+
+def series_rows(
+    market: Market, raw: Mapping[str, pl.LazyFrame], first: date, last: date
+) -> pl.DataFrame:
+    """Return the market-wide features of `first` to `last` from raw rows alone.
+
+    They need no panel of all symbols: one row a session, from the first that has bars on.
+    """
+    wide = market_wide(market)
+    begin = raw["daily_bars"].select(pl.col("available_at").min()).collect().item()
+    begun = market.calendar.sessions[
+        market.calendar.effective(np.datetime64(begin.replace(tzinfo=None), "us"))
+    ]
+    start = max(sessions_back(market.calendar, first, max_lookback(wide) - 1), as_date(begun))
+    sessions = market.calendar.between(start, last)
+    rows = pl.DataFrame({"session": sessions})
+    for join in market.joins:
+        if join.scope == "market" and join.feed in raw:
+            rows = join_states(rows, raw[join.feed], join, market.calendar)
+    made = market_series(rows, wide, sessions, own=market.own_joins)
+    spanned = pl.DataFrame({"session": market.calendar.between(first, last)})
+    return spanned.join(made, on="session", how="left", maintain_order="left")
+
+
+def universe_start(market: Market, rules: UniverseSpec, first: object) -> date:
+    """Return the first panel session that a universe of `first` looks back to."""
+    return sessions_back(market.calendar, first, rules.lookback)
+
+
+def section_rows(
+    market: Market,
+    rules: UniverseSpec,
+    features: pl.DataFrame,
+    panel: pl.DataFrame,
+    first: date,
+    last: date,
+    *,
+    series: pl.DataFrame,
+) -> CrossSection:
+    """Return the z-scored features of the universe's rows from `first` to `last`.
+
+    Args:
+        market: whose features they are.
+        rules: of the universe.
+        features: of the sessions, at least.
+        panel: with the look-back of the universe.
+        first: first session wanted.
+        last: last session wanted.
+        series: the market-wide features from `series_start` on, one row a session.
+    """
+    members = universe(panel, rules, first, last)
+    within = pl.col("session").is_between(first, last)
+    return cross_section(
+        features.filter(within),
+        members,
+        panel.filter(within),
+        offered_choice(market),
+        rules,
+        series=series,
+    )
+
+
+def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:
+    """Return `session`, `symbol` of the panel rows with a bar at D-1: what may be traded."""
+    return panel.filter(pl.col("stale") == 0).select("session", "symbol")
+
+
+def decidable_sessions(rules: UniverseSpec, panel: pl.DataFrame, sessions: Dates) -> Dates:
+    """Return those of `sessions` at which a name of the universe had a bar on the one before.
+
+    Args:
+        rules: of the universe.
+        panel: with the look-back of the universe.
+        sessions: consecutive, sorted.
+    """
+    if not len(sessions):
+        return sessions
+    members = universe(panel, rules, *span_of(sessions))
+    return decided_among(sessions, members, panel)
+
+
+def decided_among(sessions: Dates, members: pl.DataFrame, panel: pl.DataFrame) -> Dates:
+    """Return those of `sessions` with a row of `members` that has a bar on the session before."""
+    scored = members.select("session", "symbol").join(
+        tradable_rows(panel), on=["session", "symbol"], how="semi"
+    )
+    return np.intersect1d(sessions, scored["session"].unique().to_numpy().astype("datetime64[D]"))
+
+
+def span_of(sessions: Dates) -> tuple[date, date]:
+    """Return the first and last of some sessions."""
+    return as_date(np.min(sessions)), as_date(np.max(sessions))

@@ -1,0 +1,420 @@
+"""The verbs of the project as functions: what the command line and notebooks share.
+
+    import alpha_assets as aa
+    aa.run("rolling_transformer", market="sim", first_month="2023-07")
+
+Each returns plain values: dicts, lists, numbers and text.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
+from alpha_assets.audit import audit as certify
+from alpha_assets.audit.why import explain, without_others
+from alpha_assets.calendar import month_of, month_range
+from alpha_assets.config.document import as_toml
+from alpha_assets.config.folders import names, write_project
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe, markets_of
+from alpha_assets.errors import AlphaAssetsError, BadInput
+from alpha_assets.features.formulas import meaning_and_formula
+from alpha_assets.pipeline import backtest
+from alpha_assets.pipeline import predict as predict_stage
+from alpha_assets.pipeline import runner as walking
+from alpha_assets.pipeline.context import Road, silent
+from alpha_assets.progress import Progress
+from alpha_assets.sources.sim_jquants import Faults, Server, make_server
+from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
+from alpha_assets.store.store import Store
+from alpha_assets.training.device import device_named
+
+AUDIT_SESSIONS = LIGHT_CUTS
+RECIPE_STAGES = ("checkpoint", "predictions", "targets", "backtest", "report")
+CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
+
+
+def markets() -> list[dict[str, Any]]:
+    """Return every market: where it reads, its exchange, its universes.
+
+    One whose file cannot be used is a row as well, with the error.
+    """
+    return _listed("market", "markets", _market_row)
+
+
+def _market_row(name: str) -> dict[str, Any]:
+    market = load_market(name)
+    _ = market.calendar  # refused by name where the exchange has none
+    spec = market.spec
+    return {
+        "market": name,
+        "source": spec.source.kind,
+        "exchange": spec.calendar.exchange,
+        "universes": ", ".join(spec.universes),
+        "about": spec.about,
+    }
+
+
+def recipes() -> list[dict[str, Any]]:
+    """Return every recipe: its model, loss, horizons and markets.
+
+    One whose file cannot be used is a row as well, with the error.
+    """
+    return _listed("recipe", "recipes", _recipe_row)
+
+
+def _recipe_row(name: str) -> dict[str, Any]:
+    home, *others = markets_of(name)
+    recipe = load_recipe(name, load_market(home))
+    row = {
+        "recipe": name,
+        "model": recipe.spec.model.kind,
+        "loss": recipe.spec.loss.kind,
+        "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
+        "markets": ", ".join(recipe.spec.markets),
+        "digest": recipe.digest,
+        "about": recipe.spec.about,
+    }
+    for other in others:
+        try:
+            load_recipe(name, load_market(other))
+        except AlphaAssetsError as error:
+            return {**row, "error": str(error)}
+    return row
+
+
+def _listed(column: str, kind: str, row: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row per file; those that cannot be used last, with the column `error`."""
+    rows: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
+    for name in names(kind):
+        try:
+            rows.append(row(name))
+        except AlphaAssetsError as error:
+            broken.append({column: name, "error": str(error)})
+    columns = dict.fromkeys(name for found in (*rows, *broken) for name in found)
+    if "error" in columns:
+        columns["error"] = columns.pop("error")  # last
+    return [{name: found.get(name) for name in columns} for found in (*rows, *broken)]
+
+
+def init(folder: Path | str) -> list[str]:
+    """Write a project folder with the shipped markets, recipes and Dagster files; list them."""
+    return [str(path) for path in write_project(Path(folder).expanduser().absolute())]
+
+
+def market_toml(name: str, *, overrides: Sequence[str] = ()) -> str:
+    """Return a market's file with every default filled in."""
+    return as_toml(load_market(name, overrides=overrides).spec)
+
+
+def recipe_toml(name: str, *, market: str | None = None, overrides: Sequence[str] = ()) -> str:
+    """Return a recipe's file with every default, and the market's costs, filled in."""
+    loaded = load_market(market or markets_of(name)[0])
+    recipe = load_recipe(name, loaded, overrides=overrides)
+    return as_toml(recipe.spec.model_copy(update={"costs": recipe.costs}))
+
+
+def catalog(market: str = "sim") -> list[dict[str, Any]]:
+    """Return the catalogue as a market can have it: one row per feature, its formula included.
+
+    `missing` is why the market cannot have a feature, None where it can.
+    """
+    loaded = load_market(market)
+    rows = []
+    for feature in loaded.choice:
+        meaning, formula = meaning_and_formula(feature)
+        rows.append(
+            {
+                "feature": feature.name,
+                "family": feature.family,
+                "scope": feature.scope,
+                "meaning": meaning,
+                "formula": formula.strip("`"),
+                "unit": feature.unit,
+                "lookback": feature.lookback,
+                "inputs": list(feature.inputs),
+                "feeds": list(feature.feeds),
+                "source": feature.source,
+                "missing": loaded.missing_features.get(feature.name),
+            }
+        )
+    return rows
+
+
+def open_road(
+    recipe: str,
+    *,
+    market: str | None = None,
+    data: Path | str | None = None,
+    storage: str | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Road:
+    """Return the road of a recipe on a market.
+
+    Args:
+        recipe: a name in `pipelines/recipes`.
+        market: a name in `pipelines/markets`; default: the recipe's home.
+        data: a folder of files to read instead of the market's source.
+        storage: where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
+        overrides: `section.key=value` of the recipe; with `market.` in front, of the market.
+        device: `cpu`, `cuda`, or `auto`.
+        progress: told what is being done.
+    """
+    of_market = [
+        o.removeprefix(backtest.OF_MARKET) for o in overrides if o.startswith(backtest.OF_MARKET)
+    ]
+    of_recipe = [o for o in overrides if not o.startswith(backtest.OF_MARKET)]
+    home = markets_of(recipe)[0]
+    folder = None if data is None else Path(data)
+    loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
+    chosen = load_recipe(recipe, loaded, overrides=of_recipe)
+    chosen.check_features()
+    return Road(
+        loaded,
+        Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),
+        chosen,
+        device=device_named(device),
+        progress=progress,
+    )
+
+
+def run(
+    recipe: str = "rolling_transformer",
+    *,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    **where: Any,  # noqa: ANN401 -- the keywords of `open_road`
+) -> dict[str, Any]:
+    """Walk the whole road in one process, doing only what is stale; return its figures."""
+    road = open_road(recipe, **where)
+    walking.run(road, first_month, last_month)
+    return figures(road)
+
+
+def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the figures of the stored backtest."""
+    return figures(open_road(recipe, **where))
+
+
+def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Make the tear sheet again from the stored backtest; return its figures."""
+    road = open_road(recipe, **where)
+    backtest.make_report(road, again=True)
+    return figures(road)
+
+
+def predict(
+    recipe: str = "rolling_transformer",
+    *,
+    asof: str | None = None,
+    train: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return the scores and targets of one session, from rows effective by it alone."""
+    road = open_road(recipe, **where)
+    if train:
+        walking.make_model(road, month_of(predict_stage.session_to_decide(road, asof)))
+    decided = predict_stage.decide(road, asof)
+    return {
+        "title": f"{recipe} on {road.market.name}, decided {decided.session}",
+        "session": decided.session.isoformat(),
+        "model_month": decided.model_month,
+        "rows": decided.rows.to_dicts(),
+        "notes": list(decided.notes),
+    }
+
+
+def status(
+    recipe: str = "rolling_transformer",
+    *,
+    verify: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> list[dict[str, Any]]:
+    """Return every stage: months there, months to make again, and why the first one is.
+
+    With `verify` every stored byte is hashed; else size, time and inode are compared.
+    """
+    road = open_road(recipe, **where)
+    road.store = Store(road.store.url, verify=verify)
+    return walking.status(road)
+
+
+def audit(
+    recipe: str = "rolling_transformer",
+    *,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    cuts: int = 2,
+    seed: int = 0,
+    vintage: bool = False,
+    sessions: int = AUDIT_SESSIONS,
+    clock: int = CLOCK_SESSIONS,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return the causality certificate of a recipe; the last decidable month by default.
+
+    The cheap stages have so many `sessions` as cuts of their own, spread over the months asked
+    for, or over all of the data by default.
+    With `clock` sessions, `"clock"` says what moving each feed's publication by a day and by an
+    hour did to the panel of the last ones, and `"passed"` holds for both.
+    """
+    road = open_road(recipe, **where)
+    walking.check_form(first_month, last_month)
+    walking.ingest_all(road)
+    stored = walking.months_of_data(road)
+    last = last_month or stored[-1]
+    walking.check_months(road, stored, first_month, last)
+    months = month_range(first_month or last, last)
+    chosen = choose_cuts(road, months, cuts, seed)
+    told = audit_clock(road, clock).as_json() if clock else None
+    cheap = months if first_month or last_month else stored
+    certificate = certify(
+        road, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
+    ).as_json()
+    if told is None:
+        return certificate
+    return {
+        **certificate,
+        "passed": certificate["passed"] and told["passed"],
+        "text": f"{certificate['text']}\n\n{told['text']}",
+        "clock": told,
+    }
+
+
+def sim_jquants_server(
+    market: str = "sim",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    now: str | None = None,
+    keys: Sequence[str] = (),
+    page_size: int = 1_000,
+    faults: Sequence[str] = (),
+) -> Server:
+    """Return a server that shows a simulated market as the J-Quants API, not yet answering.
+
+    Args:
+        market: a simulated one.
+        host: address to listen on.
+        port: 0 = any free one.
+        now: the simulated instant, ISO 8601; default: midnight after the market's last session.
+        keys: `KEY:PLAN` each; default: one key of the plan standard.
+        page_size: rows of a page.
+        faults: `KIND:TIMES:AFTER@/path` each.
+    """
+    loaded = load_market(market)
+    if not loaded.is_simulated:
+        raise BadInput(f"market {market!r} is not simulated; only simulated rows are served")
+    calendar, spec = loaded.calendar, loaded.spec.sim
+    try:
+        return make_server(
+            spec,
+            calendar,
+            keys=keys_of(keys),
+            now=instant_of(now or f"{spec.last}T23:59:59", calendar),
+            faults=Faults(fault_of(word) for word in faults),
+            page_size=page_size,
+            port=port,
+            host=host,
+            clock=lambda: datetime.now(UTC),
+        )
+    except OSError as error:
+        raise BadInput(f"cannot listen on {host}:{port}: {error}; choose another --port") from None
+
+
+def why(
+    symbol: str,
+    session: str,
+    recipe: str = "rolling_transformer",
+    *,
+    brief: bool = False,
+    **where: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return what one prediction was made from, so that it can be computed again from that.
+
+    With `brief`, the tables of other symbols are left out; it can then be read, not computed.
+    """
+    explanation = explain(open_road(recipe, **where), symbol, session)
+    return without_others(explanation) if brief else explanation
+
+
+def import_check(
+    folder: Path | str, *, market: str = "us", progress: Progress = silent
+) -> dict[str, Any]:
+    """Return every problem of a folder of feeds, read with a market's calendar."""
+    from alpha_assets.sources.files.check import import_check as check_folder
+
+    loaded = load_market(market)
+    words = loaded.spec.source if loaded.spec.source.kind == "files" else None
+    found = check_folder(
+        Path(folder),
+        loaded.calendar,
+        words,
+        loaded.own_feeds,
+        lambda what: progress("import-check", what),
+    )
+    return {"folder": str(folder), "text": found.text(), **found.as_json()}
+
+
+def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of one SELECT over a market's stored tables; it can reach nothing else.
+
+    Every folder of months is a view: `panel`, `features`, `cross_section_all`,
+    `raw_daily_bars`, `<recipe>_predictions`; a backtest's are `<recipe>_positions` ….
+    """
+    # Loaded here: duckdb costs every other verb its import, and reports leaks of its own at exit.
+    from alpha_assets.store.sql import ask
+
+    return ask(Store(storage or os.environ.get("ALPHA_STORAGE", "storage")), market, query)
+
+
+def figures(road: Road) -> dict[str, Any]:
+    """Return the short table of a stored backtest and where its tear sheet lies."""
+    metrics = backtest.stored_metrics(road)
+    return {
+        "title": backtest.title(road, metrics),
+        "figures": backtest.headline_figures(metrics),
+        "metrics": metrics,
+        "report": str(road.report.path / backtest.PAGE),
+    }
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One Dagster run of the demo: the arguments of `dagster asset materialize`, and its size."""
+
+    arguments: tuple[str, ...]
+    assets: int
+
+
+def demo_launches() -> list[Launch]:
+    """Return the Dagster runs that make the demo, in order."""
+    market = load_market("sim")
+    last = month_of(market.spec.sim.last)
+    months = month_range(market.spec.first_month, last)
+    recipe = "rolling_transformer"
+    universe = load_recipe(recipe, market).spec.universe.name
+    history = [
+        f"group:{market.name}_raw",
+        *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
+        f'key:"{market.name}/cross_section/{universe}"',
+    ]
+    raw = len({*market.feeds, *market.feeds_off})
+    return [
+        Launch(_arguments(history, months), raw + 3),  # panel, features, cross-section
+        Launch(_arguments([f"group:{market.name}_{recipe}"], months[-6:]), len(RECIPE_STAGES)),
+    ]
+
+
+def _arguments(selection: Sequence[str], months: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments that materialise a selection for a range of months in one run."""
+    partitions = f"{months[0]}-01...{months[-1]}-01"
+    module = ("-m", "alpha_assets.definitions")
+    return (*module, "--select", " or ".join(selection), "--partition-range", partitions)

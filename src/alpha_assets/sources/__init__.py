@@ -1,0 +1,1 @@
+"""Where rows come from: a simulated exchange, a folder of files, the J-Quants API."""

@@ -1,0 +1,1 @@
+"""Source `files`: a folder of Parquet or CSV tables, one per feed."""

@@ -1,0 +1,332 @@
+"""Source `files`: a folder of Parquet or CSV tables, one per feed.
+
+`<feed>.parquet`, `<feed>.csv`, or a folder `<feed>/` of files of one kind.  Only `daily_bars`
+must be there.  Rows may lie in any order.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from pydantic import Field, field_validator
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.errors import FeedError, SpecError
+from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.base import Basis, Counting, Feed, PriceLevel
+from alpha_assets.feeds.listings import EXITS
+from alpha_assets.feeds.problem import raise_errors
+from alpha_assets.sources.files.assess import CLOSES, Beside, judged
+from alpha_assets.sources.files.content import require_regular
+from alpha_assets.sources.files.delivery import (
+    READABLE,
+    REQUIRED,
+    Delivered,
+    files_of,
+    folder_problems,
+    read_delivery,
+)
+from alpha_assets.sources.files.tables import Form, header_of, table_of
+from alpha_assets.spec import Spec, canonical_json
+
+FOLDER_VARIABLE = "ALPHA_DATA"
+# What the graph of a market shows while no folder is named.
+USUAL = ("daily_bars", "listings", "membership", "dividends", "borrow", "rates", "benchmark")
+
+
+class FilesSourceSpec(Spec):
+    """`[source]` of a market that reads a folder."""
+
+    kind: Literal["files"] = "files"
+    """Name of the kind."""
+    path: str | None = None
+    """The folder; none: `--data`, else the environment's ALPHA_DATA."""
+    price_level: PriceLevel | None = None
+    """none: `split_adjusted` where `adj_close` is given, else `raw`."""
+    exit_words: dict[str, str] = Field(default_factory=dict)
+    """The vendor's words for exits and ours: delisted, acquired, source_end, active."""
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Per feed, the vendor's column names and ours."""
+    separators: dict[str, str] = Field(default_factory=dict)
+    """Per feed, the separator of its CSV; else a comma."""
+    trailers: tuple[str, ...] = ()
+    """Feeds whose CSV ends with a line that holds the number of rows."""
+
+    @field_validator("exit_words")
+    @classmethod
+    def _are_ours(cls, words: dict[str, str]) -> dict[str, str]:
+        for theirs, ours in words.items():
+            if ours not in EXITS:
+                raise ValueError(
+                    f"{theirs!r} is mapped to {ours!r}; want one of {', '.join(EXITS)}"
+                )
+        return words
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for feed, words in columns.items():
+            if feed in READABLE:
+                _check_words(feed, words, table_of(feed).fields)
+            if len(set(words.values())) < len(words):
+                raise ValueError(f"two columns of {feed} are mapped to one; map one of them")
+        return columns
+
+    @field_validator("separators")
+    @classmethod
+    def _are_separators(cls, separators: dict[str, str]) -> dict[str, str]:
+        for feed, separator in separators.items():
+            if len(separator.encode()) != 1 or separator.isalnum() or separator in '"\n\r':
+                raise ValueError(
+                    f"the separator of {feed} is {separator!r}; want one character, such as | or ;"
+                )
+        return separators
+
+    def form(self, feed: str) -> Form:
+        """Return how the files of a feed are written."""
+        return Form(
+            self.columns.get(feed, {}), self.separators.get(feed, ","), feed in self.trailers
+        )
+
+    def check(self, own: Mapping[str, Feed]) -> None:
+        """Refuse settings of feeds that no folder has.
+
+        Args:
+            own: the feeds that the market declares for itself.
+
+        Raises:
+            SpecError: naming the setting.
+        """
+        for setting in ("columns", "separators", "trailers"):
+            for feed in getattr(self, setting):
+                if feed not in READABLE and feed not in own:
+                    raise SpecError(
+                        f"[source] {setting}: {feed!r} is no feed of a folder; want one of "
+                        f"{', '.join((*READABLE, *own))}"
+                    )
+        for name, feed in own.items():
+            try:
+                _check_words(name, self.columns.get(name, {}), table_of(name, feed).fields)
+            except ValueError as error:
+                raise SpecError(f"[source] columns: {error}") from None
+
+
+def _check_words(feed: str, words: Mapping[str, str], known: Mapping[str, object]) -> None:
+    for theirs, ours in words.items():
+        if ours not in known:
+            raise ValueError(
+                f"column {theirs!r} of {feed} is mapped to {ours!r}; want one of {', '.join(known)}"
+            )
+
+
+class FilesSource:
+    """Delivers what a folder holds now.
+
+    Args:
+        spec: the market's `[source]`.
+        calendar: of the market.
+        own: the feeds that the market declares for itself, by name.
+
+    Raises:
+        SpecError: a setting of a feed that no folder has.
+    """
+
+    progress: Counting | None = None
+
+    def __init__(
+        self, spec: FilesSourceSpec, calendar: Calendar, own: Mapping[str, Feed] | None = None
+    ) -> None:
+        self.spec = spec
+        self.calendar = calendar
+        self.own = dict(own or {})
+        self._contents: dict[tuple[Path, int, int, int], str] = {}
+        spec.check(self.own)
+        self._warnings: dict[str, tuple[str, ...]] = {}
+        self._read: tuple[tuple[tuple[str, int, int], ...], Delivered] | None = None
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Every feed that a folder of this market may hold."""
+        return (*READABLE, *self.own)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is read.
+
+        Raises:
+            FeedError: none was named, or it does not exist.
+        """
+        named = self.spec.path or os.environ.get(FOLDER_VARIABLE)
+        if not named:
+            raise FeedError(
+                "this market reads files, and no folder was named: use --data DIR, set "
+                f"{FOLDER_VARIABLE}, or write [source] path in the market's file"
+            )
+        folder = Path(named)
+        if not folder.is_dir():
+            raise FeedError(f"{folder}: there is no such folder")
+        return folder
+
+    @property
+    def is_named(self) -> bool:
+        """Whether there is a folder to look into; the graph can be drawn without one."""
+        return bool(self.spec.path or os.environ.get(FOLDER_VARIABLE))
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The folder; a changed file of it is a correction, another folder another source."""
+        if not self.is_named:
+            return {"kind": "files", "folder": "(none named)"}
+        return {"kind": "files", "folder": str(self.folder.resolve())}
+
+    @cached_property
+    def bar_columns(self) -> tuple[str, ...]:
+        """Columns of the bars as delivered; none while no folder is named."""
+        if not self.is_named or not files_of(self.folder, REQUIRED):
+            return ()
+        names: dict[str, None] = {}
+        form = self.spec.form(REQUIRED)
+        for path in files_of(self.folder, REQUIRED):
+            names.update(dict.fromkeys(header_of(path, form)))
+        return tuple(form.words.get(name, name) for name in names)
+
+    @property
+    def price_level(self) -> PriceLevel:
+        """`split_adjusted` where an adjusted close is given, unless the market says otherwise."""
+        if self.spec.price_level is not None:
+            return self.spec.price_level
+        known = bool(self.bar_columns) and "adj_close" not in self.bar_columns
+        return "raw" if known else "split_adjusted"
+
+    @property
+    def basis(self) -> Basis:
+        """`total_return` where factors are read from an adjusted close."""
+        return "total_return" if "adj_close" in self.bar_columns else "price"
+
+    def feeds(self) -> tuple[str, ...]:
+        """Return the feeds that the folder has; the usual ones while no folder is named.
+
+        Raises:
+            FeedError: the folder has no bars, or a feed in two forms.
+        """
+        if not self.is_named:
+            return (*USUAL, *self.own)
+        there = tuple(name for name in self.readable if files_of(self.folder, name))
+        if REQUIRED not in there:
+            files = sorted(path.name for path in self.folder.iterdir())
+            raise FeedError(
+                f"{self.folder}: there is no {REQUIRED}.parquet, {REQUIRED}.csv or folder "
+                f"{REQUIRED}/, and nothing works without; "
+                + (f"it holds {', '.join(files[:8])}" if files else "the folder is empty")
+            )
+        return there
+
+    def off(self) -> Mapping[str, str]:
+        """Return the feeds that the folder lacks."""
+        here = self.feeds()
+        absent = {
+            name: f"the folder has no {name}.parquet, .csv or folder {name}/"
+            for name in self.readable
+            if name not in here
+        }
+        return {**absent, "trading_calendar": "a folder of files has none; the exchange's is used"}
+
+    def fingerprint(self, feed: str) -> str:
+        """Return a hash of the files that the feed's rows are made from, and of how.
+
+        Raises:
+            FeedError: one of them cannot be read.
+        """
+        declared = [str(self._feed(feed).schema)] if feed in self.own else []
+        form = self.spec.form(feed)
+        words = canonical_json(
+            [self.spec.exit_words, self.spec.columns, form.separator, form.has_trailer, declared]
+        )
+        digest = hashlib.blake2b(words.encode(), digest_size=16)
+        for name, content in self.files(feed).items():
+            digest.update(f"{name} {content}\n".encode())
+        return digest.hexdigest()
+
+    def files(self, feed: str) -> Mapping[str, str]:
+        """Return the files that the feed's rows are made from, each with a hash of its bytes."""
+        # Starts and ends that listings leave out are read from the bars.
+        names = (feed, REQUIRED) if feed == "listings" else (feed,)
+        paths = [path for name in names for path in files_of(self.folder, name)]
+        return {str(path.relative_to(self.folder)): self._content(path) for path in paths}
+
+    def _content(self, path: Path) -> str:
+        """Return a hash of a file's bytes, read once as long as the file is the same."""
+        require_regular(path)
+        try:
+            seen = path.stat()
+            known = (path, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+            if known not in self._contents:
+                with path.open("rb") as file:
+                    self._contents[known] = hashlib.file_digest(
+                        file, lambda: hashlib.blake2b(digest_size=16)
+                    ).hexdigest()
+        except OSError as error:
+            raise FeedError(f"{path} cannot be read: {error.strerror}") from None
+        return self._contents[known]
+
+    def rows(self, feed: str) -> pl.DataFrame:
+        """Return the feed's rows, in the form of raw rows and in key order.
+
+        Raises:
+            FeedError: the folder lacks it, a file cannot be read, or a rule is broken; all
+                of it is named at once.
+        """
+        delivered = read_delivery(self.folder, feed, self.spec.form(feed), self.own.get(feed))
+        delivered.sound(self.folder)
+        made = judged(
+            self._feed(feed),
+            delivered,
+            self.calendar,
+            self.spec.exit_words,
+            self._beside(delivered),
+        )
+        raise_errors(made.problems, f"{self.folder}: {feed}")
+        odd = folder_problems(self.folder, self.readable) if feed == REQUIRED else []
+        self._warnings[feed] = tuple(problem.line for problem in (*odd, *made.problems))
+        return made.rows
+
+    def warnings(self, feed: str) -> tuple[str, ...] | None:
+        """Return what was odd about the rows of a feed when they were last read."""
+        return self._warnings.get(feed)
+
+    def _beside(self, delivered: Delivered) -> Beside:
+        """Return what bars and listings say, with which a feed is compared.
+
+        Raises:
+            FeedError: the bars are needed to fill in what listings leave out, and cannot be read.
+        """
+        if delivered.feed != "listings" and not files_of(self.folder, REQUIRED):
+            return Beside()
+        bars = self._closes(delivered if delivered.feed == REQUIRED else None)
+        if delivered.feed == "listings":
+            bars.sound(self.folder)
+        listings = None
+        if delivered.feed == REQUIRED and files_of(self.folder, "listings"):
+            listings = read_delivery(self.folder, "listings", self.spec.form("listings")).frame
+        if delivered.feed == "listings":
+            listings = delivered.frame
+        return Beside.of(bars.frame, listings, self.spec.exit_words)
+
+    def _closes(self, delivered: Delivered | None) -> Delivered:
+        """Return the closes of the bars, read once as long as their files stay as they are."""
+        files = files_of(self.folder, REQUIRED)
+        stats = [(path.name, path.stat()) for path in files if path.exists()]
+        state = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        if self._read is None or self._read[0] != state or delivered is not None:
+            bars = delivered or read_delivery(self.folder, REQUIRED, self.spec.form(REQUIRED))
+            closes = bars.frame.select(name for name in CLOSES if name in bars.frame.columns)
+            self._read = state, replace(bars, frame=closes)
+        return self._read[1]
+
+    def _feed(self, name: str) -> Feed:
+        return self.own[name] if name in self.own else FEEDS[name]

@@ -1,0 +1,21 @@
+"""A simulated Tokyo-like exchange with a planted signal of known size.
+
+`signal.py` says what is planted; `oracle` measures how much of it can be had.
+"""
+
+from alpha_assets.sources.sim.market import SimMarket, generate
+from alpha_assets.sources.sim.oracle import Oracle, oracle
+from alpha_assets.sources.sim.source import SimSource
+from alpha_assets.sources.sim.spec import SimSpec
+from alpha_assets.sources.sim.tokyo import SEMICONDUCTORS, semis
+
+__all__ = [
+    "SEMICONDUCTORS",
+    "Oracle",
+    "SimMarket",
+    "SimSource",
+    "SimSpec",
+    "generate",
+    "oracle",
+    "semis",
+]

@@ -1,0 +1,200 @@
+"""What a model that knew the planted signal would reach: measured on the prices, not assumed.
+
+Shape letters: D sessions, N symbols.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha_assets.arrays.ranks import rank_ic
+from alpha_assets.calendar import Calendar
+from alpha_assets.sources.sim import signal
+from alpha_assets.sources.sim.drift import Coefficients, coefficients, expected_drifts
+from alpha_assets.sources.sim.market import SimMarket, generate
+from alpha_assets.sources.sim.spec import SimSpec
+
+Array = NDArray[np.float64]
+
+HORIZONS = (1, 2, 5, 10, 20)  # sessions
+COMPONENT_HORIZONS = (1, 10)
+MIN_SESSIONS = 20  # with fewer, nothing is said of what can be had
+CLEAR = 2.0  # standard errors
+MAX_PAIRS = 2_000_000  # name-sessions; a larger market is measured on every k-th session
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """The truth about a simulated market; to be kept where no feature can read it.
+
+    Attributes:
+        summary: plain values for JSON: `rank_ic.<score>.h<h>.{mean,sd,se,n_sessions}` with
+            the scores `f`, `f_price` (the part that prices reveal) and each component,
+            `expected.<score>.h<h>`, the same of the drift expected over h sessions, with
+            `one_session` (the mean of the one-session drift against returns over h) and
+            `unknown` (why the mean is no estimate of what can be had, or null),
+            `planted_share.<component>`, `sessions_apart`, `name_sessions`.
+        truth: `session` (the decision session that the values are known at), `symbol`, `f`,
+            `f_price`, `strength` (drift of the session per unit of f and of volatility),
+            one Float32 per component.
+    """
+
+    summary: dict[str, Any]
+    truth: pl.DataFrame
+
+
+@lru_cache(maxsize=1)
+def oracle(spec: SimSpec, calendar: Calendar) -> Oracle:
+    """Return the measured oracle of a market and the truth behind it."""
+    market = generate(spec, calendar)
+    fitted = coefficients(spec, calendar) if spec.signal > 0 else None
+    return Oracle(summary=measured(market, fitted), truth=truth(market, calendar))
+
+
+def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
+    """Return rank ICs of what was planted, against adjusted open-to-open returns.
+
+    A score known after the close of T is held from the open of T+1 to the open of T+1+h;
+    symbols without a bar at T are left out, as they are when a model predicts.
+
+    Args:
+        market: what happened.
+        fitted: what the price part pays in the coming sessions; None on a null market.
+    """
+    has_bar_DN = ~np.isnan(market.bar["close"])
+    listed_DN = market.listed() & has_bar_DN
+    open_DN = market.adjusted("open")
+    stride = -(-has_bar_DN.size // MAX_PAIRS)
+    scores = {"f": market.f, "f_price": market.f_price}
+    parts = {c.name: market.components[k] for k, c in enumerate(signal.COMPONENTS)}
+    result: dict[str, Any] = {}
+    for name, score_DN in {**scores, **parts}.items():
+        result[name] = {
+            f"h{h}": _rank_ic(score_DN, listed_DN, open_DN, h, stride)
+            for h in (HORIZONS if name in scores else COMPONENT_HORIZONS)
+        }
+    return {
+        "rank_ic": result,
+        "expected": {
+            name: _expected(market, fitted, name == "f", listed_DN, open_DN, stride)
+            for name in scores
+        },
+        "planted_share": signal.planted_shares(market.spec.price_share),
+        "signal": market.spec.signal,
+        "sessions_apart": stride,
+        "name_sessions": int(listed_DN[::stride].sum()),
+    }
+
+
+def _expected(
+    market: SimMarket,
+    fitted: Coefficients | None,
+    with_latents: bool,
+    listed_DN: NDArray[np.bool_],
+    open_DN: Array,
+    stride: int,
+) -> dict[str, dict[str, Any]]:
+    """Return the rank IC of the expected drift by horizon, and why it may say nothing."""
+    if fitted is None:
+        nothing = {"mean": None, "sd": None, "se": None, "n_sessions": 0, "one_session": None}
+        return {f"h{h}": {**nothing, "unknown": "nothing was planted"} for h in HORIZONS}
+    rows = np.arange(0, len(open_DN), stride)
+    found: dict[str, dict[str, Any]] = {}
+    first_DN = np.full(open_DN.shape, np.nan)
+    drifts = expected_drifts(market, fitted, rows, with_latents=with_latents)
+    for h, drift_RN in drifts:
+        drift_DN = np.full(open_DN.shape, np.nan)
+        drift_DN[rows] = drift_RN
+        if h == 1:
+            first_DN = drift_DN
+        if h in HORIZONS:
+            figures = _rank_ic(drift_DN, listed_DN, open_DN, h, stride)
+            one = _rank_ic(first_DN, listed_DN, open_DN, h, stride)["mean"]
+            found[f"h{h}"] = {**figures, "one_session": one, "unknown": _unknown(figures, one)}
+    return found
+
+
+def _unknown(figures: Mapping[str, float | int | None], one_session: float | None) -> str | None:
+    """Return why a measured rank IC says nothing of what can be had; None where it does."""
+    mean, error, n = figures["mean"], figures["se"], figures["n_sessions"]
+    if mean is None or error is None or one_session is None or n is None or n < MIN_SESSIONS:
+        return f"the market has {n or 0} sessions to measure it on, fewer than {MIN_SESSIONS}"
+    if mean < CLEAR * error:
+        return "its own rank IC is within two standard errors of 0"
+    if mean < one_session:
+        return "the estimated drift ranks returns worse than that of one session does"
+    return None
+
+
+def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
+    """Return what was planted, one row per decision session and symbol listed the session before.
+
+    The last decision session lies one after the market's last: its returns are still to come.
+    """
+    order_N = np.argsort(np.array(market.roster.code), kind="stable")
+    listed_DN = market.listed()[:, order_N]
+    session_K, place_K = np.nonzero(listed_DN)
+    symbol_K = order_N[place_K]
+    decided_D = calendar.after(market.sessions)
+    codes = pl.Series(list(market.roster.code), dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "session": decided_D[session_K],
+            "symbol": codes.gather(symbol_K),
+            "f": market.f[session_K, symbol_K],
+            "f_price": market.f_price[session_K, symbol_K],
+            "strength": market.strength[session_K],
+            **{
+                c.name: market.components[k][session_K, symbol_K]
+                for k, c in enumerate(signal.COMPONENTS)
+            },
+        }
+    )
+
+
+def _rank_ic(
+    score_DN: NDArray[np.float32] | Array,
+    listed_DN: NDArray[np.bool_],
+    open_DN: Array,
+    horizon: int,
+    stride: int,
+) -> dict[str, float | int | None]:
+    """Return mean, spread and standard error of the rank IC at one horizon."""
+    n = len(open_DN) - 1 - horizon
+    rows = np.arange(0, max(n, 0), stride)
+    if not len(rows):
+        return {"mean": None, "sd": None, "se": None, "n_sessions": 0}
+    label_DN = open_DN[rows + 1 + horizon] / open_DN[rows + 1] - 1
+    known_DN = np.where(listed_DN[rows], score_DN[rows].astype(np.float64), np.nan)
+    ic_D = rank_ic(known_DN, label_DN)
+    ic_D = ic_D[~np.isnan(ic_D)]
+    if len(ic_D) < 2:
+        return {"mean": None, "sd": None, "se": None, "n_sessions": len(ic_D)}
+    return {
+        "mean": float(ic_D.mean()),
+        "sd": float(ic_D.std(ddof=1)),
+        "se": _standard_error(ic_D, overlap=-(-horizon // stride)),
+        "n_sessions": len(ic_D),
+    }
+
+
+def _standard_error(ic_D: Array, overlap: int) -> float:
+    """Return the standard error of a mean whose terms overlap: the larger of two.
+
+    Newey-West with Bartlett weights and 2 · overlap lags comes out too small when the score
+    hardly changes; sd · sqrt(overlap / n), as if only every overlap-th session counted, does not.
+
+    Source: Newey & West (1987), Econometrica 55(3).
+    """
+    n = len(ic_D)
+    centred_D = ic_D - ic_D.mean()
+    squares = float(centred_D @ centred_D)
+    total, lags = squares, 2 * overlap
+    for lag in range(1, min(lags, n - 1) + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float(centred_D[lag:] @ centred_D[:-lag])
+    return float(np.sqrt(max(total, squares * overlap)) / n)

@@ -1,0 +1,136 @@
+"""Before the first step: could these labels be learned honestly, and does the model look?
+
+Shape letters: D sessions, N symbols, F features, H horizons, B sessions of a batch.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpha_assets.dataset import Dataset
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.errors import DegenerateModel
+from alpha_assets.models import Ranker
+from alpha_assets.training.degeneracy import GatesSpec, verdict
+
+TIED_SHARE_MAX = 0.5  # of labels equal to the most frequent one: a constant, or a flag
+MEMBERS = 3  # symbols that the zero-tail test moves, one at a time
+
+
+def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
+    """Stop if the training labels cannot be forward returns, or a feature already knows them.
+
+    Args:
+        data: the month's dataset.
+        place_D: places of the training sessions.
+        gates: the highest correlation allowed.
+
+    Raises:
+        DegenerateModel: labels without spread, mostly equal, bounded in [0, 1] (ranks sold as
+            returns), or nearly equal to a feature at the same session.
+    """
+    mask_DN = data.mask_DN[place_D].cpu().numpy()
+    x_CF = data.x_DNF[place_D][data.mask_DN[place_D]].float()
+    for h, horizon in enumerate(data.axes.horizons):
+        where = f"labels of horizon {horizon}"
+        return_C = data.return_DNH[place_D.cpu().numpy()][..., h][mask_DN]
+        known_C = np.isfinite(return_C)
+        label_C = return_C[known_C]
+        if len(label_C) < 2 or np.ptp(label_C) == 0:
+            raise DegenerateModel(
+                f"{where}: {len(label_C)} labels with no spread on the training sessions; "
+                "look at the prices behind them"
+            )
+        tied = float(np.unique(label_C, return_counts=True)[1].max() / len(label_C))
+        if tied > TIED_SHARE_MAX:
+            remedy = "look for frozen prices"
+            raise verdict(where, "share of one value", tied, f"at most {TIED_SHARE_MAX}", remedy)
+        if label_C.min() >= 0 and label_C.max() <= 1:
+            raise verdict(
+                where,
+                "least label",
+                float(label_C.min()),
+                "a negative return somewhere",
+                "these look like ranks in [0, 1]; labels are forward returns",
+            )
+        target_C = data.target_DNH[place_D][..., h][data.mask_DN[place_D]]
+        for kind, y_C in (("return", torch.from_numpy(return_C)), ("target", target_C)):
+            _refuse_twin(x_CF, y_C.to(x_CF.device).float(), data.axes.features, gates, where, kind)
+
+
+def _refuse_twin(
+    x_CF: Tensor, y_C: Tensor, features: tuple[str, ...], gates: GatesSpec, where: str, kind: str
+) -> None:
+    known_C = torch.isfinite(y_C)
+    x_CF, y_C = x_CF[known_C], y_C[known_C]
+    x_CF = x_CF - x_CF.mean(0)
+    y_C = y_C - y_C.mean()
+    scale_F = (x_CF.square().sum(0) * y_C.square().sum()).sqrt().clamp(min=1e-30)
+    correlation_F = (x_CF.T @ y_C / scale_F).abs()
+    highest = int(correlation_F.argmax())
+    value = float(correlation_F[highest])
+    if value > gates.feature_label_correlation_max:
+        raise verdict(
+            f"{where}, feature {features[highest]!r}",
+            f"correlation with the {kind}",
+            value,
+            f"at most {gates.feature_label_correlation_max:.3g}",
+            "the label is an input: take the feature out, or make the label look forward",
+        )
+
+
+@torch.no_grad()
+def check_model(model: Ranker, batch: Batch) -> None:
+    """Stop if a fresh model ignores the decision session or the order of symbols matters.
+
+    *Zero tail*: moving only the last step of one symbol must move its score.
+    *Permutation*: the same symbols in another order must get the same scores.
+
+    Args:
+        model: fresh, on the batch's device.
+        batch: any real one; its features are replaced by noise.
+    """
+    was_training = model.training
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(batch.x_BNTF.shape, generator=generator).to(batch.x_BNTF.device)
+    mask_BN = torch.ones_like(batch.mask_BN)
+    valid_BNT = torch.ones_like(batch.valid_BNT)
+    plain = _with(batch, noise, valid_BNT, mask_BN)
+    score_BNH = model(plain)
+    for n in range(min(MEMBERS, noise.shape[1])):
+        moved = noise.clone()
+        moved[:, n, -1] += 1.0
+        if torch.equal(model(_with(batch, moved, valid_BNT, mask_BN))[:, n], score_BNH[:, n]):
+            raise DegenerateModel(
+                "the model's score does not change with the decision session's features "
+                "(zero tail): change in score = 0, want more; look for a layer that zeroes the "
+                "last step"
+            )
+    order_N = torch.randperm(noise.shape[1], generator=generator).to(noise.device)
+    permuted = Batch(
+        x_BNTF=noise[:, order_N],
+        valid_BNT=valid_BNT,
+        mask_BN=mask_BN,
+        symbol_id_N=batch.symbol_id_N[order_N],
+        sector_id_BN=batch.sector_id_BN[:, order_N],
+        market_BTM=batch.market_BTM,
+    )
+    apart = float((model(permuted) - score_BNH[:, order_N]).abs().max())
+    if not apart <= 1e-2 * max(1.0, float(score_BNH.abs().max())):
+        raise verdict(
+            "fresh model", "change under permutation", apart, "0", "look for mixing by place"
+        )
+    model.train(was_training)
+
+
+def _with(batch: Batch, x_BNTF: Tensor, valid_BNT: Tensor, mask_BN: Tensor) -> Batch:
+    return Batch(
+        x_BNTF=x_BNTF,
+        valid_BNT=valid_BNT,
+        mask_BN=mask_BN,
+        symbol_id_N=batch.symbol_id_N,
+        sector_id_BN=batch.sector_id_BN,
+        market_BTM=batch.market_BTM,
+        edges_BNK=batch.edges_BNK,
+    )

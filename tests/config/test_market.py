@@ -1,0 +1,44 @@
+"""What a market makes of its file and of what its source has."""
+
+from pathlib import Path
+
+import pytest
+
+from alpha_assets.config.market import Market, load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.errors import SpecError
+
+BARS = "date,symbol,open,high,low,close,volume\n2020-01-02,A,1,1,1,1,1\n"
+SPELLS = "symbol,start,end\nA,2020-01-02,\n"
+
+
+@pytest.fixture
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Market:
+    """The shipped American market on a folder that holds nothing but bars."""
+    monkeypatch.delenv("ALPHA_PIPELINES", raising=False)
+    (tmp_path / "daily_bars.csv").write_text(BARS)
+    return load_market("us", data=tmp_path)
+
+
+def test_the_universe_of_all_goes_by_bars_where_there_is_no_membership(market: Market) -> None:
+    assert market.spec.universes["all"].membership
+    assert not market.universe("all").membership
+    (note,) = market.notes
+    assert "goes by bars alone, for want of a membership feed" in note
+    load_recipe("rolling_transformer", market).check_features()
+
+
+def test_another_universe_that_wants_members_is_refused(market: Market) -> None:
+    with pytest.raises(SpecError, match="needs the feed 'membership'"):
+        market.universe("liquid")
+
+
+def test_membership_that_is_delivered_later_makes_the_recipe_stale(
+    market: Market, tmp_path: Path
+) -> None:
+    before = load_recipe("rolling_transformer", market).digest
+    (tmp_path / "membership.csv").write_text(SPELLS)
+    after = load_market("us", data=tmp_path)
+    assert after.universe("all").membership
+    assert after.notes == ()
+    assert load_recipe("rolling_transformer", after).digest != before

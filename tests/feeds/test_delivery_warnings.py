@@ -1,0 +1,69 @@
+"""Warnings of `import-check` and of an ingestion: the same, also where nothing is read again."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+from tests.sources.conftest import SESSIONS, Write, bars
+
+from alpha_assets.calendar import Calendar
+from alpha_assets.feeds import FEEDS
+from alpha_assets.pipeline.market_stages import ingest_feed
+from alpha_assets.sources.files.check import import_check
+from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.store import Store
+
+NOW = datetime(2020, 3, 2, 12, tzinfo=UTC)
+
+
+def ingested(folder: Path, storage: Path, calendar: Calendar) -> list[str]:
+    """Return the warnings that a process prints when it stores what the folder delivers."""
+    source = FilesSource(FilesSourceSpec(path=str(folder)), calendar)
+    lines: list[str] = []
+    feeds = {name: FEEDS[name] for name in source.feeds()}
+    store = Store(str(storage))
+    road: Any = SimpleNamespace(
+        raw={name: RawTable(store, "us", feed, calendar.zone) for name, feed in feeds.items()},
+        market=SimpleNamespace(name="us", source=source, feeds=feeds, calendar=calendar),
+        store=store,
+        clock=lambda: NOW,
+        progress=lambda stage, line: lines.append(line),
+    )
+    for name in feeds:
+        ingest_feed(road, name)
+    return [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
+
+
+def test_an_ingestion_warns_of_what_the_check_warns_of(
+    write: Write, new_york: Calendar, tmp_path: Path
+) -> None:
+    rates = pl.DataFrame({"date": SESSIONS[:1], "cash_rate_annual": [0.75]})
+    folder = write(daily_bars=bars({"A": [10.0, 21.0, 20.0], "B": [1.0, 1.1]}), rates=rates)
+    (folder / "dividens.csv").write_text("symbol,ex_date,amount\n")
+
+    first = ingested(folder, tmp_path / "storage", new_york)
+
+    report = import_check(folder, new_york)
+    assert first == [problem.line for problem in report.warnings]
+    assert [line.split(" (")[0] for line in first] == [
+        "(folder): unknown_file",
+        "daily_bars: jump",
+        "daily_bars: vanished_symbol",
+        "rates: rate_odd",
+    ]
+    assert first[1].endswith(
+        "first: daily_bars.parquet row 2: 2020-01-03 A before = 10.0, now = 21.0"
+    )
+    # Another process, nothing to read: they are shown again.
+    assert ingested(folder, tmp_path / "storage", new_york) == first
+    # A delivery that is mended has none.
+    write(
+        daily_bars=bars({"A": [10.0, 10.5, 10.2], "B": [1.0, 1.1, 1.2]}),
+        rates=rates.with_columns(cash_rate_annual=0.0075),
+    )
+    (folder / "dividens.csv").unlink()
+    assert ingested(folder, tmp_path / "storage", new_york) == []
+    assert ingested(folder, tmp_path / "storage", new_york) == []

@@ -1,0 +1,202 @@
+"""A month made alone, in any order, from no more than it reads, has the bits of the whole span.
+
+The market has every feed, and enough history that the longest look-back of the months tried
+starts within it: a look-back that is too short by one session shows.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from alpha_assets.calendar import as_date, month_of, month_range
+from alpha_assets.config.market import load_market
+from alpha_assets.pipeline import graph, market_stages, transforms
+from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.runner import ingest_all
+from alpha_assets.store.store import Store
+from alpha_assets.store.table import MonthTable
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+MARKET = (
+    "sim.n_symbols=20",
+    "sim.corrected_share=0.02",
+    "sim.first=2020-01-06",
+    "sim.last=2021-07-30",
+)
+MONTHS = month_range("2020-01", "2021-07")
+UNIVERSE = "traded"
+# They start on a Tuesday and on a Thursday: within a week, whose graph is older than they are.
+TRIED = ("2021-06", "2021-07")
+
+Table = Callable[[Road], MonthTable]
+Make = Callable[[Road, list[str]], object]
+
+STAGES: dict[str, tuple[Table, Make]] = {
+    "panel": (lambda road: road.panel, market_stages.make_panel),
+    "features": (lambda road: road.features, market_stages.make_features),
+    "cross_section": (
+        lambda road: road.cross_section(UNIVERSE),
+        lambda road, months: market_stages.make_cross_section(road, UNIVERSE, months),
+    ),
+    "graph": (
+        lambda road: graph.graph_table(road, UNIVERSE),
+        lambda road, months: graph.make_graph(road, UNIVERSE, months),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    """Every month of every stage, made in one go."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        market = load_market("tiny", overrides=MARKET)
+    road = Road(market, Store(str(tmp_path_factory.mktemp("whole"))))
+    ingest_all(road)
+    for _, make in STAGES.values():
+        make(road, list(MONTHS))
+    return road
+
+
+def first_months(road: Road, stage: str, month: str) -> dict[str, str]:
+    """Return from which month on a stage reads each of the tables below it."""
+    first, _ = transforms.span_of(road.market.calendar.month_sessions(month))
+    rules = road.market.universe(UNIVERSE)
+    starts = {
+        "features": {"panel": transforms.panel_start(road.market, first)},
+        "cross_section": {
+            "panel": transforms.universe_start(road.market, rules, first),
+            "features": transforms.series_start(road.market, first),
+        },
+        "graph": {"panel": graph.graph_start(road.market, rules, first)},
+    }
+    return {below: month_of(start) for below, start in starts.get(stage, {}).items()}
+
+
+def with_only(built: Road, folder: Path, stage: str, month: str) -> Road:
+    """Return a road over a store that holds what a stage's month reads and nothing else."""
+    road = replace(built, store=Store(str(folder)))
+    for feed, table in built.raw.items():
+        # Every stage asks the bars how far they reach.
+        if stage == "panel" or feed == "daily_bars":
+            for known in [m for m in table.months() if m <= month]:
+                copy(table.table, road.raw[feed].table, known)
+    for below, first in first_months(built, stage, month).items():
+        for known in month_range(first, month):
+            copy(STAGES[below][0](built), STAGES[below][0](road), known)
+    return road
+
+
+def copy(source: MonthTable, target: MonthTable, month: str) -> None:
+    shutil.copytree(source.folder(month).path, target.folder(month).path)
+
+
+def made_alone(built: Road, folder: Path, stage: str, month: str) -> str:
+    """Return the content hash of a month made where nothing else is."""
+    road = with_only(built, folder, stage, month)
+    table, make = STAGES[stage]
+    assert table(road).months() == ()
+    make(road, [month])
+    return table(road).hashes()[month]
+
+
+def hash_of(built: Road, stage: str, month: str) -> str:
+    return STAGES[stage][0](built).hashes()[month]
+
+
+def test_the_longest_look_backs_of_the_months_tried_start_within_the_data(built: Road) -> None:
+    sessions = built.panel.read().select(pl.col("session").min()).collect().item()
+    for month in TRIED:
+        first, _ = transforms.span_of(built.market.calendar.month_sessions(month))
+        assert transforms.panel_start(built.market, first) > sessions
+        assert transforms.series_start(built.market, first) > sessions
+    assert all(table.months() for table in built.raw.values())
+
+
+@pytest.mark.parametrize("month", TRIED)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_month_made_alone_has_the_bits_of_the_whole_span(
+    built: Road, tmp_path: Path, stage: str, month: str
+) -> None:
+    assert made_alone(built, tmp_path, stage, month) == hash_of(built, stage, month)
+
+
+def test_the_order_in_which_months_are_made_says_nothing(built: Road, tmp_path: Path) -> None:
+    order = ["2021-05", "2021-07", "2021-04", "2021-06"]
+    road = replace(built, store=Store(str(tmp_path)))
+    for feed, raw in built.raw.items():
+        for month in raw.months():
+            copy(raw.table, road.raw[feed].table, month)
+    for stage, (table, make) in STAGES.items():
+        if stage in ("panel", "features"):  # the months before, which others look back to
+            for month in [m for m in MONTHS if m < min(order)]:
+                copy(table(built), table(road), month)
+        for month in order:
+            make(road, [month])
+    for stage, (table, _) in STAGES.items():
+        whole = table(built).hashes()
+        assert {m: h for m, h in table(road).hashes().items() if m in order} == {
+            month: whole[month] for month in order
+        }, stage
+
+
+def late_by(n: int, start: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the start of a look-back that is n sessions too short."""
+
+    def late(market: Any, *rest: Any) -> Any:
+        return as_date(market.calendar.after(start(market, *rest), n))
+
+    return late
+
+
+def one_row_short(name: str) -> Callable[[Any], Any]:
+    """Return what the market offers, with one feature that reads a row less than it should."""
+
+    def offered(market: Any) -> Any:
+        return tuple(
+            replace(item, rows=item.rows - 1) if item.name == name else item
+            for item in clean_offer(market)
+        )
+
+    return offered
+
+
+clean_offer = transforms.offered_features
+# A look-back counts closes that a halt of 20 sessions carries, weeks that are short, values that
+# are missing: here no month starts on such a day, so that it shows when a year of rows is short
+# of one, when a fifth of a window is gone, when the graph of the month's first week lacks returns.
+FAULTS: dict[str, tuple[str, Any, str, Any]] = {
+    "the panel behind features": (
+        "features", market_stages, "panel_start", late_by(74, transforms.panel_start)
+    ),
+    "a feature of a symbol": (
+        "features", transforms, "offered_features", one_row_short("vol_park_20")
+    ),
+    "a feature of a sector": (
+        "features", transforms, "offered_features", one_row_short("sector_short_z_60")
+    ),
+    "the panel behind a universe": (
+        "cross_section", market_stages, "universe_start", late_by(3, transforms.universe_start)
+    ),
+    "the series behind a z in time": (
+        "cross_section", market_stages, "series_start", late_by(1, transforms.series_start)
+    ),
+    "the panel behind a graph": (
+        "graph", graph, "graph_start", late_by(26, graph.graph_start)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_look_back_that_is_too_short_shows(
+    built: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    stage, module, name, wrong = FAULTS[fault]
+    monkeypatch.setattr(module, name, wrong)
+    found = {month: made_alone(built, tmp_path / month, stage, month) for month in TRIED}
+    assert found != {month: hash_of(built, stage, month) for month in TRIED}

@@ -1,0 +1,286 @@
+"""What was lost, damaged or changed behind the road's back is seen, named, and made again."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alpha_assets as aa
+from alpha_assets.errors import StaleOutput, StorageError
+from alpha_assets.pipeline import train
+from alpha_assets.store.manifest import MANIFEST
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
+LAST = "month=2021-08"
+PAGE = "tiny/report/tear_sheet.html"
+MARKET = ("panel", "features", "cross_section/traded")
+RECIPE = tuple(f"tiny/{s}" for s in ("checkpoint", "predictions", "targets", "backtest", "report"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pipelines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        yield
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, pipelines: None) -> Path:
+    """A storage in which `tiny` decided two months; nobody writes there."""
+    folder = tmp_path_factory.mktemp("built")
+    aa.run("tiny", storage=str(folder), **MONTHS)
+    return folder
+
+
+@pytest.fixture
+def storage(built: Path, tmp_path: Path) -> Path:
+    """The same storage, its files shared until one is replaced."""
+    return Path(shutil.copytree(built, tmp_path / "storage", copy_function=os.link))
+
+
+def replace(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    replace(path, path.read_bytes()[:-9])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    replace(path, bytes(content))
+
+
+def other(path: Path) -> None:
+    """Put a whole table of another month in the place of one."""
+    month = next(p for p in sorted(path.parents[1].iterdir()) if p != path.parent)
+    replace(path, (month / path.name).read_bytes())
+
+
+def swap_names(path: Path) -> None:
+    """Let two features of a card change places."""
+    card = json.loads(path.read_text())
+    card["features"][0], card["features"][1] = card["features"][1], card["features"][0]
+    replace(path, json.dumps(card, indent=1, sort_keys=True).encode())
+
+
+def to_do(storage: Path, **how: Any) -> dict[str, str]:
+    """Return why each stage is to be made again, of those that are."""
+    rows = aa.status("tiny", storage=str(storage), **how)
+    return {row["stage"]: row["why"] for row in rows if row["to do"]}
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "follow"),
+    [
+        (Path.unlink, f"panel/{LAST}/rows.parquet", (*MARKET, *RECIPE[1:])),
+        (truncate, f"features/{LAST}/rows.parquet", (*MARKET[1:], *RECIPE[1:])),
+        (other, f"cross_section/traded/{LAST}/rows.parquet", (MARKET[2], *RECIPE[1:])),
+        (flip, "cross_section/traded/month=2021-03/manifest.json", (MARKET[2], *RECIPE)),
+        (shutil.rmtree, "tiny/checkpoint/2021-08", RECIPE),
+        (swap_names, "tiny/checkpoint/2021-07/card.json", RECIPE),
+        (flip, "tiny/checkpoint/2021-07/seed=0/model.safetensors", RECIPE),
+        (shutil.rmtree, f"tiny/predictions/{LAST}", RECIPE[1:]),
+        (Path.unlink, f"tiny/predictions/{LAST}/manifest.json", RECIPE[1:]),
+        (shutil.rmtree, "tiny/targets/month=2021-07", RECIPE[2:]),
+        (truncate, "tiny/backtest/metrics.json", RECIPE[3:]),
+        (flip, "tiny/backtest/daily.parquet", RECIPE[3:]),
+        (lambda path: replace(path, b"<!doctype html>"), PAGE, RECIPE[4:]),
+    ],
+)
+def test_status_lists_what_is_damaged_with_all_that_follows(
+    storage: Path, damage: Callable[[Path], None], name: str, follow: tuple[str, ...]
+) -> None:
+    assert to_do(storage) == {}
+    damage(storage / "tiny" / name)
+
+    assert tuple(to_do(storage)) == follow
+
+
+def test_a_run_makes_it_again_with_the_same_content(storage: Path, built: Path) -> None:
+    tiny = storage / "tiny"
+    shutil.rmtree(tiny / "panel" / LAST)
+    flip(tiny / "features" / LAST / "rows.parquet")
+    flip(tiny / "cross_section" / "traded" / "month=2021-03" / MANIFEST)
+    swap_names(tiny / "tiny" / "checkpoint" / "2021-08" / "card.json")
+    other(tiny / "tiny" / "predictions" / LAST / "rows.parquet")
+    shutil.rmtree(tiny / "tiny" / "targets" / "month=2021-07")
+    truncate(tiny / "tiny" / "backtest" / "metrics.json")
+    replace(storage / "tiny" / PAGE, b"")
+
+    made: list[tuple[str, str]] = []
+    aa.run(
+        "tiny", storage=str(storage), progress=lambda stage, what: made.append((stage, what)),
+        **MONTHS,
+    )  # fmt: skip
+
+    assert to_do(storage) == {}
+    # The page names the storage that it was made in.
+    for path in sorted(set(built.rglob(MANIFEST)) - set(built.rglob(f"report/{MANIFEST}"))):
+        again = json.loads((storage / path.relative_to(built)).read_text())
+        assert again["content_hash"] == json.loads(path.read_text())["content_hash"], path
+    # What comes out the same leaves what follows fresh.
+    months = {(stage, what[:7]) for stage, what in made if stage in ("predictions", "checkpoint")}
+    assert months == {("checkpoint", "2021-08"), ("predictions", "2021-08")}
+
+
+def test_a_flip_behind_an_unchanged_stat_is_seen_by_verify_and_by_readers(storage: Path) -> None:
+    path = storage / "tiny" / "tiny" / "predictions" / LAST / "rows.parquet"
+    replace(path, path.read_bytes())
+    assert to_do(storage) == {}  # hashed, found whole, and remembered
+    content, stat = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    assert to_do(storage) == {}
+    assert "rows.parquet has other bytes" in to_do(storage, verify=True)["tiny/predictions"]
+    with pytest.raises(StorageError, match=r"predictions/month=2021-08/rows.parquet has other"):
+        aa.sql("select count(*) from tiny_predictions", market="tiny", storage=str(storage))
+
+
+@pytest.mark.parametrize("damage", [swap_names, Path.unlink, truncate])
+def test_a_changed_card_is_refused_by_what_reads_it(
+    storage: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(storage / "tiny" / "tiny" / "checkpoint" / "2021-08" / "card.json")
+
+    with pytest.raises(StorageError, match=r"checkpoint/2021-08/card.json .*and run again"):
+        aa.predict("tiny", storage=str(storage), asof="2021-08-17")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_damaged_raw_rows_are_named_and_not_built_upon(
+    storage: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(storage / "tiny" / "raw" / "daily_bars" / "month=2021-05" / "rows.parquet")
+
+    listed = to_do(storage)
+    assert "month=2021-05/rows.parquet" in listed["raw/daily_bars"]
+    assert tuple(listed) == ("raw/daily_bars", *MARKET, *RECIPE)
+    with pytest.raises(StorageError, match=r"daily_bars/month=2021-05.*restore .* from a backup"):
+        aa.run("tiny", storage=str(storage), **MONTHS)
+
+
+def test_raw_rows_without_their_manifest_are_not_written_over(storage: Path) -> None:
+    month = storage / "tiny" / "raw" / "statements" / "month=2021-05"
+    (month / MANIFEST).unlink()
+
+    with pytest.raises(StorageError, match=r"month=2021-05/manifest.json is gone; restore"):
+        aa.run("tiny", storage=str(storage), **MONTHS)
+    assert (month / "rows.parquet").exists()
+
+
+def test_raw_months_that_are_gone_are_listed_and_fetched_again(storage: Path, built: Path) -> None:
+    name = Path("tiny", "raw", "daily_bars", "month=2021-05", MANIFEST)
+    shutil.rmtree((storage / name).parent)
+    assert "2021-05: its stored rows are gone" in to_do(storage)["raw/daily_bars"]
+
+    aa.run("tiny", storage=str(storage), **MONTHS)
+
+    before, after = (json.loads((root / name).read_text()) for root in (built, storage))
+    assert after["content_hash"] == before["content_hash"]
+    assert to_do(storage) == {}
+
+
+def test_a_copy_is_not_damaged(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy", copy_function=shutil.copyfile))
+    assert to_do(copy) == {}
+
+
+def test_strays_stop_nothing(storage: Path) -> None:
+    for folder in [path for path in storage.rglob("*") if path.is_dir()]:
+        (folder / ".DS_Store").write_bytes(b"\0")
+        (folder / "Thumbs.db").write_bytes(b"\0")
+        (folder / "desktop copy").mkdir()
+    (storage / ".DS_Store").write_bytes(b"\0")
+
+    assert to_do(storage) == {}
+    aa.run("tiny", storage=str(storage), **MONTHS)
+    query = "select count(*) n from raw_daily_bars"
+    assert aa.sql(query, market="tiny", storage=str(storage))[0]["n"] > 0
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse every write, as a read-only mount does."""
+    opened = Path.open
+
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def reading(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> object:
+        return opened(path, mode, *args, **kwargs) if "r" in mode else refuse(path)
+
+    for name in ("mkdir", "rename", "replace", "unlink", "write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(Path, "open", reading)
+
+
+def test_a_run_on_a_read_only_storage_reads_what_is_fresh(built: Path, read_only: None) -> None:
+    assert to_do(built) == {}
+    assert aa.run("tiny", storage=str(built), **MONTHS)["figures"]
+
+
+def test_a_run_on_a_read_only_storage_names_what_it_cannot_write(
+    storage: Path, request: pytest.FixtureRequest
+) -> None:
+    shutil.rmtree(storage / "tiny" / "tiny" / "targets" / LAST)
+    request.getfixturevalue("read_only")
+
+    with pytest.raises(StorageError, match=r"cannot write: Read-only file system.*--storage"):
+        aa.run("tiny", storage=str(storage), **MONTHS)
+
+
+def test_an_equal_run_takes_over_the_model_that_another_finished_meanwhile(
+    storage: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path("tiny", "tiny", "checkpoint", "2021-08")
+    shutil.rmtree(storage / model)
+
+    @contextmanager
+    def another_trains_first(*args: object) -> Iterator[None]:
+        shutil.copytree(built / model, storage / model, copy_function=os.link)
+        yield
+
+    monkeypatch.setattr(train, "device_alone", another_trains_first)
+    monkeypatch.setattr(train, "train_month", None)  # it would be called to train
+    aa.run("tiny", storage=str(storage), **MONTHS)
+
+    assert to_do(storage) == {}
+
+
+def test_a_warm_start_refuses_a_parent_of_another_digest(storage: Path) -> None:
+    with pytest.raises(
+        StaleOutput,
+        match=r"checkpoint/2021-07 was made by digest .*alpha-assets run --recipe tiny .*"
+        r"--first-month 2021-07 .*the warm start of 2021-08",
+    ):
+        aa.run(
+            "tiny",
+            storage=str(storage),
+            first_month="2021-08",
+            last_month="2021-08",
+            overrides=["training.warm_start=true"],
+        )
+
+
+def test_an_expanding_window_refuses_leading_months_that_are_not_stored(storage: Path) -> None:
+    for month in ("2021-01", "2021-02", "2021-03"):
+        shutil.rmtree(storage / "tiny" / "cross_section" / "traded" / f"month={month}")
+    listed = to_do(storage, overrides=["split.expanding=true"])
+
+    assert "lacks 3 leading months, 2021-01 to 2021-03" in listed["tiny/checkpoint"]
+    assert (
+        "an expanding window starts at the market's first usable session"
+        in (listed["tiny/checkpoint"])
+    )

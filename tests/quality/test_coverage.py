@@ -1,0 +1,320 @@
+"""Coverage: whatever goes missing is counted, named, and stops the road where it must."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from alpha_assets.config.market import load_market
+from alpha_assets.errors import MissingOutput, SpecError
+from alpha_assets.features import CATALOG, INTERACTIONS
+from alpha_assets.feeds import FEEDS
+from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.runner import ingest_all, months_of_data
+from alpha_assets.quality.coverage import Coverage, coverage, month_cells
+from alpha_assets.quality.coverage_table import coverage_table
+from alpha_assets.quality.feed_coverage import feed_coverage, usual_silence
+from alpha_assets.store.store import Store
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+LAST = "2021-08"  # of the market `tiny`
+BY_NAME = {feature.name: feature for feature in (*CATALOG, *INTERACTIONS)}
+
+
+@pytest.fixture(autouse=True)
+def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with the features of `tiny`."""
+    folder = tmp_path_factory.mktemp("storage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        road = Road(load_market("tiny"), Store(str(folder)))
+        ingest_all(road)
+        market_stages.make_panel(road, months_of_data(road))
+        market_stages.make_features(road, months_of_data(road))
+    return folder
+
+
+@pytest.fixture
+def road(made: Path, tmp_path: Path) -> Road:
+    """A copy of it that may be damaged."""
+    shutil.copytree(made, tmp_path / "storage")
+    return Road(load_market("tiny"), Store(str(tmp_path / "storage")))
+
+
+@pytest.fixture(scope="module")
+def whole(made: Path) -> Coverage:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        return coverage(Road(load_market("tiny"), Store(str(made))))
+
+
+def rewrite(road: Road, month: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    rows = road.features.folder(month).read()
+    road.features.write(month, change(rows), manifest_of("planted", {}))
+
+
+def nulled(names: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.with_columns(pl.lit(None, pl.Float32).alias(n) for n in names)
+
+
+def words(road: Road, family: str) -> list[str]:
+    return [finding.words for finding in coverage(road, [family]).family(family).findings]
+
+
+def blocks(road: Road, family: str) -> bool:
+    return any(finding.blocks for finding in coverage(road, [family]).family(family).findings)
+
+
+def small_road(tmp_path: Path, features: pl.DataFrame, n_bars: list[int]) -> Road:
+    """A month of rows made up by hand."""
+    road = Road(load_market("tiny"), Store(str(tmp_path)))
+    panel = features.select("session", "symbol").with_columns(
+        n_bars=pl.Series(n_bars, dtype=pl.Int32)
+    )
+    road.panel.write("2021-02", panel, manifest_of("hand", {}))
+    road.features.write("2021-02", features, manifest_of("hand", {}))
+    return road
+
+
+def hand_made() -> pl.DataFrame:
+    days = [date(2021, 2, 1), date(2021, 2, 2), date(2021, 2, 3)]
+    return pl.DataFrame(
+        {
+            "session": [day for day in days for _ in range(2)],
+            "symbol": ["1301", "1303"] * 3,
+            "stale": pl.Series([None, None, 0, None, 0, 1], dtype=pl.Float32),
+            "n_stale_20": pl.Series([0, 0, None, 0, 0, 0], dtype=pl.Float32),
+        }
+    )
+
+
+def test_cells_are_counted_where_there_is_enough_history(tmp_path: Path) -> None:
+    road = small_road(tmp_path, hand_made(), [19, 20, 20, 21, 21, 22])
+    got = month_cells(road, "2021-02", [BY_NAME["stale"], BY_NAME["n_stale_20"]])
+    # Six rows have a bar behind them, and three of these know `stale`.  Five rows have twenty
+    # bars; five know `n_stale_20`, but the first of these has 19.
+    assert BY_NAME["n_stale_20"].lookback == 20
+    assert got.select("feature", "enough", "filled").rows() == [
+        ("stale", 6, 3),
+        ("n_stale_20", 5, 4),
+    ]
+    assert got["first"].to_list() == [date(2021, 2, 2), date(2021, 2, 1)]
+    assert got["last"].to_list() == [date(2021, 2, 3)] * 2
+
+
+def test_a_column_that_is_not_stored_is_told_from_one_that_is_empty(tmp_path: Path) -> None:
+    road = small_road(tmp_path, nulled(["stale"])(hand_made()), [30] * 6)
+    got = month_cells(road, "2021-02", [BY_NAME["stale"], BY_NAME["limit_up_20"]])
+    assert got.select("present", "enough", "filled", "first").rows() == [
+        (True, 6, 0, None),
+        (False, 6, 0, None),
+    ]
+
+
+def test_a_product_is_filled_where_both_of_its_features_are(tmp_path: Path) -> None:
+    product = replace(BY_NAME["x_rev_5__turn_z"], inputs=("stale", "n_stale_20"), lookback=1)
+    road = small_road(tmp_path, hand_made(), [30] * 6)
+    # The fifth and the sixth row know both, the others one or none.
+    assert month_cells(road, "2021-02", [product])["filled"].to_list() == [2]
+
+
+def test_shares_agree_with_a_count_in_pandas(made: Path, whole: Coverage) -> None:
+    road = Road(load_market("tiny"), Store(str(made)))
+    names = [f.name for f in CATALOG if f.family == "risk"]
+    rows = road.features.read(LAST, LAST).collect().to_pandas()
+    history = road.panel.read(LAST, LAST).select("session", "symbol", "n_bars").collect()
+    joined = rows.merge(history.to_pandas(), on=["session", "symbol"])
+    enough = filled = 0
+    for name in names:
+        old = joined[joined["n_bars"] >= BY_NAME[name].lookback]
+        enough, filled = enough + len(old), filled + int(old[name].notna().sum())
+    assert enough > 1_000
+    assert whole.family("risk").shares[LAST] == filled / enough
+
+
+def test_every_family_of_a_sound_market_is_whole(whole: Coverage) -> None:
+    families = {family.name: family for family in whole.families}
+    assert list(families) == list(dict.fromkeys(f.family for f in (*CATALOG, *INTERACTIONS)))
+    for family in families.values():
+        assert len(family.expected) + len(family.off) == sum(
+            f.family == family.name for f in BY_NAME.values()
+        )
+        assert [f for f in family.findings if f.blocks] == [], family.name
+        assert family.present == family.expected
+    assert {"short_volume", "short_interest", "iv"} == {
+        name for name, family in families.items() if not family.is_on
+    }
+    assert "needs the feed 'option_summary', which is off: " in families["iv"].off["iv_30"]
+
+
+def test_feeds_are_counted_as_they_are_stored(made: Path, whole: Coverage) -> None:
+    road = Road(load_market("tiny"), Store(str(made)))
+    assert [feed.name for feed in whole.feeds] == list(FEEDS)
+    for name, table in road.raw.items():
+        rows, got = table.read().collect(), whole.feed(name)
+        assert (got.rows, got.first, got.last) == (
+            rows.height,
+            rows["event_date"].min(),
+            rows["event_date"].max(),
+        )
+        assert got.last_available == rows["available_at"].max()
+        assert got.corrections == rows.filter(pl.col("revision") > 0).height
+        if FEEDS[name].scope == "symbol":
+            assert got.keys == rows["symbol"].n_unique()
+    assert whole.feed("daily_bars").corrections > 0
+    assert whole.feed("daily_bars").silent == 0
+    off = whole.feed("option_summary")
+    assert (off.rows, off.silent, off.why_off) == (
+        0,
+        None,
+        "the simulated exchange is not American",
+    )
+
+
+def test_a_family_whose_columns_are_nulled_is_empty_and_blocks(road: Road) -> None:
+    names = [feature.name for feature in CATALOG if feature.family == "sector_short"]
+    for month in ("2021-06", "2021-07", "2021-08"):
+        rewrite(road, month, nulled(names))
+    assert words(road, "sector_short") == ["no cell is filled in 2021-06 to 2021-08"]
+    assert blocks(road, "sector_short")
+    assert coverage(road, ["sector_short"]).family("sector_short").lowest == ("2021-06", 0.0)
+    assert not blocks(road, "ss")
+
+
+def test_a_family_that_thins_out_is_named_and_does_not_block(road: Road) -> None:
+    names = [feature.name for feature in CATALOG if feature.family == "trading"]
+    rewrite(road, "2021-07", nulled(names[:4]))  # one of five is left
+    (said,) = words(road, "trading")
+    assert said.endswith(
+        "of 2021-07 is filled, and the limit is 50.0% ([coverage] trading in the market's file)"
+    )
+    assert not blocks(road, "trading")
+    low = Road(load_market("tiny", overrides=["coverage.trading=0.1"]), road.store)
+    assert words(low, "trading") == []
+
+
+def test_a_single_column_that_has_gone_empty_is_named_and_does_not_block(road: Road) -> None:
+    for month in ("2021-06", "2021-07", "2021-08"):
+        rewrite(road, month, nulled(["ss_ratio_z_60"]))
+    assert words(road, "ss") == ["had values, and none since 2021-06: ss_ratio_z_60"]
+    assert not blocks(road, "ss")
+
+
+def test_a_column_that_never_had_a_value_is_told_apart(whole: Coverage) -> None:
+    # Balances are daily from 2026-07 on; before, there is no change from one day to the next.
+    assert whole.family("margin").never == ("margin_chg_1d",)
+    assert whole.family("margin").findings == ()
+    assert whole.family("ss").never == ()
+
+
+def test_a_column_that_is_dropped_blocks_by_its_name_and_month(road: Road) -> None:
+    rewrite(road, "2021-05", lambda rows: rows.drop("ss_ratio_z_60"))
+    assert words(road, "ss") == ["the column ss_ratio_z_60 is missing in 2021-05"]
+    assert blocks(road, "ss")
+    family = coverage(road, ["ss"]).family("ss")
+    assert len(family.expected) - len(family.present) == 1
+
+
+def test_a_feed_that_stops_for_thirty_sessions_is_loud(road: Road) -> None:
+    sessions = road.market.calendar.sessions
+    stop = sessions[road.market.calendar.index_of(date(2021, 9, 1)) - 30]  # frontier less 30
+    for feed, limit in (("sector_short_selling", 10), ("short_positions", 30), ("news", 30)):
+        assert usual_silence(FEEDS[feed]) == limit
+    table = road.raw["sector_short_selling"]
+    kept = table.read().filter(pl.col("event_date") < stop).collect()
+    for month in table.months():
+        shutil.rmtree(table.table.folder(month).path)
+    table.append(kept, manifest_of("planted", {}))
+    # The last row is of the session before `stop`: known at `stop`, thirty before the frontier.
+    assert feed_coverage(road, "sector_short_selling", date(2021, 9, 1)).silent == 30
+    for family in ("ss", "sector_short"):
+        (said,) = words(road, family)
+        assert said.startswith(
+            "the feed sector_short_selling has had no new row for 30 sessions, and 10 are usual; "
+        )
+    assert words(road, "margin") == []
+
+
+def test_a_correction_is_no_new_row(road: Road) -> None:
+    table = road.raw["sector_short_selling"]
+    last = date(2021, 8, 31)
+    rows = table.read().collect()
+    late = rows.filter(pl.col("event_date") == last)
+    for month in table.months():
+        shutil.rmtree(table.table.folder(month).path)
+    corrected = late.with_columns(pl.lit(1, pl.Int16).alias("revision"))
+    older = rows.filter(pl.col("event_date") < last)
+    table.append(pl.concat([older, corrected]), manifest_of("planted", {}))
+    found = feed_coverage(road, "sector_short_selling", date(2021, 9, 1))
+    assert (found.silent, found.last) == (1, last)
+
+
+def test_a_feed_that_was_on_before_is_missed(road: Road) -> None:
+    off = Road(load_market("tiny", overrides=["feeds.margin.on=false"]), road.store)
+    assert not coverage(off, ["margin"]).family("margin").is_on
+    (said,) = words(off, "margin")
+    assert said.startswith("the feed margin is off (switched off in the market's file; ")
+    assert said.endswith("up to 2021-08-27: it was on before")
+
+
+def test_a_young_market_is_not_asked_for_what_needs_history(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "storage")
+    road = Road(load_market("tiny"), Store(str(tmp_path / "storage")))
+    for month in road.features.months()[1:]:
+        shutil.rmtree(road.features.folder(month).path)
+    rewrite(road, "2021-01", nulled([f.name for f in CATALOG if f.family == "margin"]))
+    found = coverage(road, ["margin"]).family("margin")
+    assert found.shares == {"2021-01": None}
+    assert not blocks(road, "margin")
+
+
+def test_without_features_the_way_out_is_named(tmp_path: Path) -> None:
+    road = Road(load_market("tiny"), Store(str(tmp_path)))
+    with pytest.raises(MissingOutput, match=r"alpha-assets run --market \S+.* makes it"):
+        coverage(road)
+
+
+def test_a_limit_of_no_family_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"\[coverage\] opts is no family of features; want some"):
+        load_market("tiny", overrides=["coverage.opts=0.3"])
+    with pytest.raises(SpecError, match=r"coverage.opt = 1.5: .*less than or equal to 1"):
+        load_market("tiny", overrides=["coverage.opt=1.5"])
+
+
+def test_the_table_for_the_docs_has_a_row_per_feature(whole: Coverage) -> None:
+    days = {"first": date(2021, 2, 3), "last": date(2021, 3, 31)}
+    none = {"first": None, "last": None}
+    cells = pl.DataFrame(
+        [
+            {"month": "2021-01", "feature": "ret_1", "enough": 100, "filled": 0, **none},
+            {"month": "2021-02", "feature": "ret_1", "enough": 50, "filled": 45, **days},
+            {"month": "2021-03", "feature": "ret_1", "enough": 50, "filled": 50, **days},
+            {"month": "2021-03", "feature": "ret_5", "enough": 50, "filled": 0, **none},
+        ]
+    )
+    features = [BY_NAME[name] for name in ("ret_1", "ret_5", "iv_30")]
+    table = coverage_table(replace(whole, cells=cells), features)
+    # January, before the first value, does not count: 95 of 100, and at worst 45 of 50.
+    assert table.rows() == [
+        ("ret_1", "price", 0.95, 0.9, "2021-02", date(2021, 2, 3)),
+        ("ret_5", "price", 0.0, 0.0, "2021-03", None),
+        ("iv_30", "iv", None, None, None, None),
+    ]
+
+
+def test_coverage_is_plain_values_for_a_page(whole: Coverage) -> None:
+    told = whole.as_json()
+    rows = {row["family"]: row for row in told["families"]}
+    assert rows["price"]["expected"] == rows["price"]["present"] == 15
+    assert rows["iv"]["off"][0]["features"][0] == "iv_30"
+    assert told["frontier"] == "2021-09-01"

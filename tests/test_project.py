@@ -1,0 +1,300 @@
+"""The verbs in Python, on a market that trains in a second."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import alpha_assets as aa
+from alpha_assets import cli, project
+from alpha_assets.calendar import as_date
+from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
+from alpha_assets.pipeline import backtest, train
+from alpha_assets.pipeline.train import stored_checkpoint
+
+PIPELINES = Path(__file__).parent / "pipelines"
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage in which `tiny` has been run."""
+    folder = str(tmp_path_factory.mktemp("storage"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        aa.run("tiny", storage=folder)
+        aa.run("tiny_feeds", storage=folder, first_month="2021-05", last_month="2021-07")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+
+
+def test_every_verb_is_reached_from_the_package() -> None:
+    code = "import alpha_assets as aa; print(all(callable(getattr(aa, v)) for v in aa.VERBS))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_a_run_ends_in_figures_and_a_page(storage: str) -> None:
+    found = aa.results("tiny", storage=storage)
+
+    assert "SIMULATED DATA" in found["title"]
+    assert Path(found["report"]).read_text().startswith("<!doctype html>")
+    assert {"Sharpe, net", "Sharpe, gross"} <= set(found["figures"])
+    assert found["metrics"]["signal"]["h5"]["rank_ic"]["n_sessions"] > 20
+
+
+def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(storage: str) -> None:
+    found = aa.results("tiny_feeds", storage=storage)
+    span, net = found["metrics"]["span"], found["metrics"]["portfolio"]["net"]
+    assert (span["asked_first_month"], span["asked_last_month"]) == ("2021-05", "2021-07")
+    assert (span["first_session"], span["n_sessions"]) == ("2021-07-01", 20)
+    assert net["n_sessions"] == 20
+    (left_out,) = span["undecided"]
+    assert (left_out["first_session"], left_out["last_session"]) == ("2021-05-06", "2021-06-30")
+    assert left_out["n_sessions"] == span["n_sessions_undecided"] == 40
+    assert left_out["why"] == (
+        "too little history for a model, the first month with enough is 2021-07"
+    )
+    assert "without 40 sessions that nothing decided" in found["title"]
+    page = Path(found["report"]).read_text()
+    assert "2021-05-06 to 2021-06-30 (40 sessions) was asked for and not decided" in page
+    daily = aa.sql("select * from tiny_feeds_daily", market="tiny", storage=storage)
+    assert len(daily) == 20  # the books open with the first decision
+
+
+def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: str) -> None:
+    road = project.open_road("tiny_feeds", storage=storage)
+    split = train.split_of(road, "2021-07", train.first_usable(road))
+    data = train.training_data(road, split)
+    panel = road.panel.read().sort("symbol", "session").collect()
+    level = (pl.col("close") / pl.col("cum_factor")).log()
+    moves = panel.select("session", "symbol", move=level.diff().over("symbol"))
+    n_compared = 0
+    for d, day in enumerate(data.axes.sessions):
+        before = moves.filter(pl.col("session") <= as_date(day)).group_by("symbol").tail(60)
+        sizes = before.group_by("symbol").agg(pl.col("move").std(), n=pl.col("move").count())
+        for symbol, deviation, _ in sizes.filter(pl.col("n") == 60).rows():
+            place = data.axes.symbols.index(symbol) if symbol in data.axes.symbols else None
+            if place is None or not data.mask_DN[d, place]:
+                continue
+            wanted = data.return_DNH[d, place] / deviation
+            np.testing.assert_allclose(data.target_DNH[d, place], wanted, rtol=1e-4)
+            n_compared += 1
+    assert n_compared > 100
+    inputs = road.checkpoint("2021-07").manifest()
+    assert inputs is not None
+    assert "features" in inputs.inputs
+
+
+def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
+    road = project.open_road("tiny", storage=storage)
+    marked = 0
+    for month in train.made_checkpoints(road):
+        manifest = road.checkpoint(month).manifest()
+        card = stored_checkpoint(road.checkpoint(month)).card
+        assert manifest is not None
+        (seed,) = card.seeds
+        is_last = seed.best_epoch == len(seed.losses)
+        assert any("the best epoch is the last" in line for line in seed.warnings) == is_last
+        assert manifest.extra["unfinished_seeds"] == int(is_last)
+        marked += is_last
+    page = Path(aa.results("tiny", storage=storage)["report"]).read_text()
+    assert page.count("the best epoch is the last: raise training.max_epochs") == marked
+
+
+@pytest.mark.parametrize("reads_files", [False, True])
+def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool) -> None:
+    recipe, overrides = "tiny", ["market.sim.n_symbols=25", "market.signal=0"]
+    where: dict[str, Any] = {"storage": str(tmp_path / "of mine")}
+    if reads_files:
+        recipe, overrides = "tiny_us", ["market.max_stale=7"]
+        where["data"] = tmp_path / "the data"
+        where["data"].mkdir()
+        bar = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
+        day = {"date": date(2011, 8, 1), "symbol": "A"}
+        pl.DataFrame([day | bar]).write_parquet(where["data"] / "daily_bars.parquet")
+        member = {"symbol": "A", "start": date(2011, 8, 1), "end": None}
+        spells = pl.DataFrame([member], schema_overrides={"end": pl.Date})
+        spells.write_parquet(where["data"] / "membership.parquet")
+    overrides += ["portfolio.quantile=0.3", "training.seeds=[3]", "about='a b'"]
+    road = project.open_road(recipe, overrides=overrides, **where)
+    command = backtest.command_again(road, {"asked_first_month": "2021-07"})
+    program, verb, *arguments = shlex.split(command)
+    assert (program, verb) == ("alpha-assets", "run")
+    asked = cli.run.make_context("run", arguments).params
+    months = asked.pop("first_month"), asked.pop("last_month")
+    assert months == ("2021-07", None)
+    asked.pop("as_json")
+    followed = project.open_road(**asked)
+    assert followed.the_recipe.digest == road.the_recipe.digest
+    assert followed.market.data_digest == road.market.data_digest
+    assert followed.backtest.path == road.backtest.path
+    facts = backtest.facts(road, "")
+    assert facts.overrides == tuple(overrides)
+    assert facts.data_folder == (str(where["data"]) if reads_files else None)
+    assert followed.the_recipe.digest != project.open_road(recipe, **where).the_recipe.digest
+
+
+def test_a_second_run_does_nothing_again(storage: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path(storage).rglob("manifest.json")}
+    said: list[str] = []
+
+    aa.run("tiny", storage=storage, progress=lambda stage, what: said.append(stage))
+
+    after = {path: path.stat().st_mtime_ns for path in Path(storage).rglob("manifest.json")}
+    made_again = {path for path in after if after[path] != before.get(path)}
+    assert {path.parent.name for path in made_again} <= {"report"}
+    assert set(said) <= {"raw", "report"}
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "tiny_feeds"])
+def test_predict_equals_the_backtest(storage: str, recipe: str) -> None:
+    query = f"select session, symbol, horizon, score from {recipe}_predictions order by all"
+    stored = {
+        (r["session"], r["symbol"], r["horizon"]): r["score"]
+        for r in aa.sql(query, market="tiny", storage=storage)
+    }
+    session = sorted({key[0] for key in stored})[7]
+
+    decided = aa.predict(recipe, storage=storage, asof=session.isoformat())
+
+    assert decided["rows"]
+    for row in decided["rows"]:
+        assert stored[row["session"], row["symbol"], row["horizon"]] == row["score"]
+
+
+def test_predict_decides_the_next_session_by_default(storage: str) -> None:
+    decided = aa.predict("tiny", storage=storage, train=True)
+    assert decided["session"] == "2021-09-01"  # the bars end on 2021-08-31
+    assert decided["model_month"] == "2021-09"
+
+
+def test_status_names_what_is_there_and_what_is_stale(storage: str) -> None:
+    fresh = {row["stage"]: row for row in aa.status("tiny", storage=storage)}
+    assert fresh["panel"]["to do"] == 0
+    assert fresh["raw/membership"]["why"].startswith("off: ")
+
+    changed = aa.status("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+    stale = {row["stage"]: row for row in changed}
+    assert stale["tiny/predictions"]["to do"] > 0
+    assert "digest" in stale["tiny/predictions"]["why"]
+    assert stale["tiny/checkpoint"]["to do"] == stale["tiny/checkpoint"]["made"]
+    assert stale["panel"]["to do"] == 0
+
+
+def test_status_shows_models_and_those_whose_inputs_changed(storage: str, tmp_path: Path) -> None:
+    shutil.copytree(storage, tmp_path / "copy")
+    copy = str(tmp_path / "copy")
+    (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
+    assert (of_models["first"], of_models["to do"], of_models["why"]) == ("2021-07", 0, "")
+    assert of_models["made"] >= 2
+
+    shutil.rmtree(tmp_path / "copy" / "tiny" / "panel" / "month=2021-06")
+
+    (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
+    assert of_models["to do"] == of_models["made"]
+    assert of_models["why"] == ("2021-07: its input cross_section/traded is to be made again")
+
+
+def test_months_are_read_before_any_row_is(storage: str) -> None:
+    said: list[str] = []
+    for verb in (aa.run, aa.audit):
+        with pytest.raises(RangeError, match="'2021/07' is not a month; want YYYY-MM"):
+            verb(
+                "tiny",
+                storage=storage,
+                last_month="2021/07",
+                progress=lambda stage, what: said.append(stage),
+            )
+    assert said == []
+
+
+def test_an_override_makes_what_is_stored_stale_by_name(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"was made by digest \w{12}, this is \w{12}"):
+        aa.results("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+
+
+def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"raw rows of two sources are not mixed: choose another"):
+        aa.run("tiny", storage=storage, overrides=["market.signal=0"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "words"),
+    [
+        ({"recipe": "tinny"}, SpecError, "there is no recipe 'tinny' in pipelines/recipes; want"),
+        ({"market": "mars"}, SpecError, "there is no market 'mars' in pipelines/markets; want"),
+        ({"overrides": ["training.epochs=3"]}, SpecError, "unknown key 'training.epochs'"),
+        ({"overrides": ["training.sequence=0"]}, SpecError, r"training.sequence = 0: .*greater"),
+        ({"overrides": ["portfolio.horizon=7"]}, SpecError, "portfolio.horizon = 7 is not predict"),
+        ({"overrides": ["universe.name=best"]}, SpecError, "has no universe 'best'; want one of"),
+        ({"overrides": ["features.names=['ret_9']"]}, SpecError, "there is no 'ret_9'"),
+        ({"first_month": "2021-13"}, RangeError, "'2021-13' is not a month"),
+        ({"first_month": "2021-08", "last_month": "2021-07"}, RangeError, "before first month"),
+        ({"last_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),
+        ({"first_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),
+        ({"last_month": "2021-02"}, RangeError, "the first one is 2021-07"),
+        (
+            {"first_month": "2021-02", "last_month": "2021-03"},
+            RangeError,
+            "month 2021-03 has too little history",
+        ),
+        ({"data": Path("/nowhere")}, SpecError, "--data /nowhere: there is no such folder"),
+        ({"device": "abacus"}, BadInput, "--device abacus"),
+        ({"storage": "s3://bucket"}, BadInput, "s3"),
+    ],
+)
+def test_bad_input_is_named(
+    storage: str, asked: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        aa.run(**{"recipe": "tiny", "storage": storage, **asked})
+
+
+@pytest.mark.parametrize(
+    ("asof", "words"),
+    [
+        ("2021-07-22", "2021-07-22 is no session of XTKS; the next one is 2021-07-26"),
+        ("soon", "'soon' is not a date; want YYYY-MM-DD"),
+        ("2021-09-02", "cannot be decided yet: stored bars reach the decision of 2021-09-01"),
+    ],
+)
+def test_a_session_that_cannot_be_decided_is_named(storage: str, asof: str, words: str) -> None:
+    with pytest.raises(RangeError, match=words):
+        aa.predict("tiny", storage=storage, asof=asof)
+
+
+def test_predict_without_a_model_names_the_command_that_makes_it(storage: str) -> None:
+    with pytest.raises(MissingOutput, match="alpha-assets run --recipe tiny --market tiny"):
+        aa.predict("tiny", storage=storage, asof="2021-03-03")
+
+
+def test_a_query_that_is_wrong_lists_the_tables(storage: str) -> None:
+    with pytest.raises(BadInput, match=r"tables: .*panel"):
+        aa.sql("select * from nothing", market="tiny", storage=storage)
+
+
+def test_a_folder_is_checked_with_the_market_s_calendar_and_exit_words(tmp_path: Path) -> None:
+    bars = {name: [10.0] for name in ("open", "high", "low", "close", "volume")}
+    day = {"date": [date(2020, 1, 2)], "symbol": ["A"]}
+    pl.DataFrame({**day, **bars}).write_parquet(tmp_path / "daily_bars.parquet")
+    listed = {"symbol": ["A"], "sector": ["T"], "exit": ["active_at_cut"]}
+    pl.DataFrame(listed).write_parquet(tmp_path / "listings.parquet")
+
+    ours = aa.import_check(tmp_path, market="tiny_us")
+    assert (ours["errors"], ours["rows"]) == ([], {"daily_bars": 1, "listings": 1})
+
+    # Tokyo is closed on 2 January, and the market maps no words.
+    other = aa.import_check(tmp_path, market="tiny")
+    assert {e["rule"] for e in other["errors"]} == {"outside_calendar", "unknown_exit"}
+    assert "an import would stop" in other["text"]
