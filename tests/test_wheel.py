@@ -60,6 +60,6 @@ def test_the_wheel_holds_every_file_that_is_read_at_run_time(site: Path) -> None
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert wanted <= there
-    project = Path("alpha_assets/project")
+    project = Path("alpha_assets/shipped")
     shipped = [ROOT / "dagster.yaml", ROOT / "workspace.yaml", *(ROOT / "pipelines").rglob("*.*")]
     assert {project / path.relative_to(ROOT) for path in shipped} <= there

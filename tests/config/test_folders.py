@@ -38,7 +38,7 @@ def test_outside_of_a_project_what_ships_is_found(
 
 
 def test_a_wheel_finds_what_it_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside = tmp_path / "site-packages" / "alpha_assets" / "project"
+    inside = tmp_path / "site-packages" / "alpha_assets" / "shipped"
     write_project(inside)
     monkeypatch.setattr(folders, "SHIPPED", (inside, tmp_path))
     monkeypatch.chdir(tmp_path)

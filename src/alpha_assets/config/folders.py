@@ -13,7 +13,7 @@ VARIABLE = "ALPHA_PIPELINES"
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a checkout the files lie at its root; a wheel carries them inside the package.
-SHIPPED = (PACKAGE / "project", PACKAGE.parents[1])
+SHIPPED = (PACKAGE / "shipped", PACKAGE.parents[1])
 
 
 def pipelines_folder() -> Path:

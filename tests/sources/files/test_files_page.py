@@ -19,7 +19,7 @@ from alpha_assets.spec import parse_spec
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 
-PAGE = Path(__file__).parents[2] / "docs" / "FILES.md"
+PAGE = Path(__file__).parents[3] / "docs" / "FILES.md"
 NOW = datetime(2020, 3, 2, 12, tzinfo=UTC)
 EXAMPLES = {
     title.strip(): body
