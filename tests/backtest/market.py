@@ -53,6 +53,7 @@ BAR = {
 LISTING = {
     "event_date": pl.Date,
     "symbol": pl.String,
+    "end": pl.Date,
     "exit": pl.String,
     "exit_return": pl.Float64,
     "available_at": INSTANT,
@@ -122,6 +123,7 @@ def leaves(symbol: str, n: int, word: str = "delisted", exit_return: float | Non
     return {
         "event_date": day(n),
         "symbol": symbol,
+        "end": None if word == "active" else day(n),
         "exit": word,
         "exit_return": exit_return,
         "available_at": at(n, 23),

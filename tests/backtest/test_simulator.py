@@ -392,6 +392,24 @@ def test_two_lives_of_a_symbol_are_two_holdings() -> None:
     assert set(kept.marks["symbol"]) == set(kept.positions["symbol"]) == {"A"}
 
 
+def test_an_end_that_was_moved_to_an_earlier_day_is_one_exit() -> None:
+    # A left on the 2nd, which the vendor stated only after bars of the 4th, the end until then.
+    again = leaves("A", 4, exit_return=-0.5) | {"end": day(2), "revision": 1}
+    market = raw(
+        daily_bars=path("A", [100.0] * 5),
+        listings=[leaves("A", 2, exit_return=-0.5), leaves("A", 4), again],
+    )
+    kept = books(hold((1, {"A": 0.5}), (4, {"A": 0.5})), market, 6)
+    # 5 shares, half of them lost on the 3rd; what its bars still sell on the 4th is lost no
+    # second time.
+    assert kept.trades.select("session", "price", "reason").rows() == [
+        (day(1), 100.0, "rebalance"),
+        (day(3), 50.0, "delisted"),
+        (day(4), 100.0, "rebalance"),
+    ]
+    assert kept.daily["equity"].to_list()[-1] == approx(750.0)
+
+
 def test_no_trailing_window_reaches_into_the_life_before() -> None:
     # The new A is quiet; the old one's price lies a hundred times higher.
     quiet = [1.0 if n % 2 else 1.01 for n in range(25)]

@@ -613,16 +613,27 @@ def test_events_of_a_day_to_come_wait_for_a_later_delivery(
         {"symbol": ["A"], "start": [SESSIONS[0]], "end": [SESSIONS[5]]},
         schema_overrides={"end": pl.Date},
     )
-    folder = write(daily_bars=table, listings=listed, membership=spells)
+    paid = pl.DataFrame(
+        {"symbol": ["A"] * 2, "ex_date": [SESSIONS[0], SESSIONS[5]], "amount": [0.5, 0.25]}
+    )
+    folder = write(daily_bars=table, listings=listed, membership=spells, dividends=paid)
     source = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
-    for feed, n in (("listings", 1), ("membership", 1)):
-        assert place.take(source, FEEDS[feed], now=morning(2)).omitted == n
+    stated = ("listings", "membership", "dividends")
+    for feed in stated:
+        assert place.take(source, FEEDS[feed], now=morning(2)).omitted == 1
     assert [row[1] for row in place.rows("symbol", "exit", feed=LISTINGS)] == ["active"] * 2
     assert place.rows("member", feed=FEEDS["membership"]) == [(True,)]
-    # New bars are a new delivery of the listings that were read with them.
+    assert place.rows("amount", feed=FEEDS["dividends"]) == [(0.5,)]
+    for feed in stated:  # the same bytes, and no new bars: the same delivery
+        assert place.take(source, FEEDS[feed], now=LATER).omitted == 1
+    # New bars are a new delivery of all events, though the bytes of their files never change.
     source = FilesSource(FilesSourceSpec(path=str(write(daily_bars=table.reverse()))), new_york)
-    assert place.take(source, LISTINGS, now=LATER).new == 1
-    assert place.take(source, FEEDS["membership"], now=LATER).omitted == 1  # the same bytes
+    for feed in stated:
+        done = place.take(source, FEEDS[feed], now=LATER)
+        assert (done.new, done.revised, done.omitted) == (1, 0, 0)
+    assert place.rows("event_date", "member", feed=FEEDS["membership"])[1:] == [
+        (SESSIONS[5], False)
+    ]
 
 
 # Factors that come late.

@@ -55,6 +55,37 @@ def test_an_exit_that_was_withdrawn_ends_no_life() -> None:
     assert births(listings([*EVENTS[:2], withdrawn, EVENTS[2]]), TOKYO) == ()
 
 
+def stated(n: int, exit: str = "active", revision: int = 0, **changes: Any) -> dict[str, Any]:
+    """Return an event of A of session n, published in the evening of session 9."""
+    return listing("A", n, exit, revision=revision, available_at=evening(9), **changes)
+
+
+def revised(n: int, exit: str = "active", **changes: Any) -> dict[str, Any]:
+    """Return a correction of A's event of session n, published in the evening of session 9."""
+    return stated(n, exit, 1, **changes)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        # The end is session 4: on the old one the company was listed.
+        [revised(3), stated(4, "delisted")],
+        # It is session 2: on the old one the company had left before.
+        [stated(2, "delisted"), revised(3, "delisted", end=day(2))],
+        # The new company began on session 8: on 7 nothing happened.
+        [revised(7, "delisted", end=day(3)), stated(8)],
+        # Both.
+        [revised(3), stated(5, "delisted"), revised(7, "delisted", end=day(5)), stated(8)],
+    ],
+)
+def test_a_restated_end_or_start_begins_no_third_life(moved: Rows) -> None:
+    known = int(TOKYO.index_of(day(7)))
+    assert births(listings([*EVENTS, *moved]), TOKYO) == (Birth("A", 1, day(3), day(7), known),)
+    # A third company is another life all the same.
+    more = [listing("A", 11, "delisted"), listing("A", 12)]
+    assert [birth.life for birth in births(listings([*EVENTS, *moved, *more]), TOKYO)] == [1, 2]
+
+
 def test_bars_factors_and_staleness_are_counted_anew() -> None:
     found = built([*OLD, *NEW], EVENTS)
 

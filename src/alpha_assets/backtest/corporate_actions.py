@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alpha_assets.calendar import Calendar, Dates
 from alpha_assets.errors import BadInput
 from alpha_assets.feeds.base import Feed
-from alpha_assets.feeds.listings import ACTIVE, LISTINGS, SOURCE_END
+from alpha_assets.feeds.listings import ACTIVE, LISTINGS, SOURCE_END, repeats_exit
 from alpha_assets.feeds.market import BORROW, RATES
 from alpha_assets.feeds.prices import DIVIDENDS
 from alpha_assets.panel.asof import History, latest_rows
@@ -55,7 +55,7 @@ def exits(
         return {}
     left = (
         last_stored(listings.filter(pl.col("symbol").is_in(symbols)), LISTINGS)
-        .filter(pl.col("exit").is_not_null() & (pl.col("exit") != ACTIVE))
+        .filter(pl.col("exit").is_not_null() & (pl.col("exit") != ACTIVE) & ~repeats_exit())
         .sort("event_date", "symbol")
     )
     _refuse_lost_twice(left)

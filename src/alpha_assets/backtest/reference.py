@@ -464,6 +464,7 @@ def _exits(
         )
         for (day, name), row in _last_stored(raw, "listings").items()
         if row["exit"] not in (None, "active")
+        and not (row["end"] is not None and row["end"] < day)  # an exit of a day before
     }
 
 

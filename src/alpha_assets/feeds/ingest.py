@@ -14,7 +14,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
-from alpha_assets.feeds.delivery_note import DeliveryNote, Findings, note_folder
+from alpha_assets.feeds.delivery_note import STATED_AHEAD, DeliveryNote, Findings, note_folder
 from alpha_assets.feeds.problem import ADJ_CLOSE, FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import (
     OWN,
@@ -105,7 +105,8 @@ def ingest(
         raise_errors(clock_errors(feed, stamped, calendar), f"{extra['source']}: {feed.name}")
     _check_publication(table, stamped, published)
     is_whole = feed.name in WHOLE.get(source.identity["kind"], ())
-    is_public = _is_public(stamped.drop(FILE, strict=False) if is_whole else stamped, note)
+    is_ahead = feed.name in STATED_AHEAD.get(source.identity["kind"], ())
+    is_public = _is_public(stamped.drop(FILE, strict=False) if is_ahead else stamped, note)
     early, stamped = stamped.filter(~is_public), stamped.filter(is_public).drop(FILE, strict=False)
     stopped: dict[str, str] = {}
     remarks: tuple[str, ...] = ()

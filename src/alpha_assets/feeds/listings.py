@@ -13,6 +13,16 @@ SOURCE_END = "source_end"
 EXITS = (ACTIVE, "delisted", "acquired", SOURCE_END)
 
 
+def repeats_exit() -> pl.Expr:
+    """Return whether an event states again the exit of a day before its own.
+
+    Such a row corrects an exit, or a start, that a later delivery moved: on that day the symbol
+    had left already, and nothing happened on it.
+    """
+    is_exit = pl.col("exit").fill_null(ACTIVE) != ACTIVE
+    return (is_exit & (pl.col("end") < pl.col("event_date"))).fill_null(False)
+
+
 @dataclass(frozen=True)
 class ListingPublication(Publication):
     """A start is known when its day begins, an end after the close of its day.

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.feeds.listings import ACTIVE
+from alpha_assets.feeds.listings import ACTIVE, repeats_exit
 
 Frame = pl.DataFrame | pl.LazyFrame
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
@@ -96,6 +96,7 @@ def births(listings: Frame | None, calendar: Calendar, until: int = -1) -> Birth
             "available_at",
             "revision",
             (pl.col("exit").fill_null(ACTIVE) != ACTIVE).alias("is_exit"),
+            repeats_exit().alias("is_none"),
         )
         .collect()
     )
@@ -124,12 +125,16 @@ def _births_of(symbol: str, rows: Iterable[dict[str, object]]) -> list[Birth]:
     is_exit: dict[date, bool] = {}  # by day, as last published
     for known, together in groupby(rows, key=lambda row: row["effective"]):
         for row in together:
-            is_exit[row["event_date"]] = bool(row["is_exit"])  # type: ignore[index]
+            if row["is_none"]:
+                is_exit.pop(row["event_date"], None)  # type: ignore[call-overload]
+            else:
+                is_exit[row["event_date"]] = bool(row["is_exit"])  # type: ignore[index]
         days = sorted(is_exit)
         for ended, start in pairwise(days):
             if not is_exit[ended] or is_exit[start]:
                 continue
-            if not found or ended > found[-1].ended:
+            # A restated end or start of a life that is known begins no other life.
+            if not found or ended >= found[-1].start:
                 assert isinstance(known, int), "sessions are numbered"
                 found.append(Birth(symbol, len(found) + 1, ended, start, known))
     return found

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.features import CATALOG, compute_features
@@ -13,6 +14,7 @@ from alpha_assets.feeds.flows import INVESTORS
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.panel import build_panel
 from alpha_assets.panel.joins import joins_of
+from alpha_assets.sources.jquants.prices import SECTORS as SECTORS_33
 from alpha_assets.sources.sim import SimSource, SimSpec, generate, tokyo
 from alpha_assets.sources.sim.roster import SEGMENTS_BEFORE
 from alpha_assets.sources.sim.side import SIDE_ROWS
@@ -372,3 +374,23 @@ def test_some_rows_are_published_wrong_and_corrected_later(
         for stamp in ("available_at_first", "available_at")
     )
     assert set((again - known).tolist()) == {3}
+
+
+@pytest.mark.parametrize("last", [date(2021, 6, 1), date(2021, 7, 30)])
+@pytest.mark.parametrize("n_symbols", [20, 28])
+def test_a_market_whose_sectors_are_empty_so_far_has_rows_of_every_feed(
+    tokyo_calendar: Calendar, n_symbols: int, last: date
+) -> None:
+    # With this seed the first of the sectors has no symbol that is listed by `last`.
+    spec = SimSpec(seed=1, n_symbols=n_symbols, first=date(2021, 6, 1), last=last, late_share=0.8)
+    source = SimSource(spec, tokyo_calendar)
+    made = {name: source.rows(name) for name in source.feeds()}
+    assert made["sector_indices"].schema["sector"] == pl.String
+    assert made["daily_bars"]["event_date"].max() == last
+    in_sectors = made["sector_indices"].filter(event_date=last)["sector"]
+    assert 0 < in_sectors.len() < len(SECTORS_33) - 1
+
+
+def test_a_market_of_too_few_symbols_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"n_symbols\n.*greater than or equal to 20"):
+        SimSpec(n_symbols=19)

@@ -19,6 +19,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Basis, Counting, Feed, PriceLevel
+from alpha_assets.feeds.delivery_note import STATED_AHEAD
 from alpha_assets.feeds.listings import EXITS
 from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.sources.files.assess import CLOSES, Beside, judged
@@ -253,9 +254,12 @@ class FilesSource:
         return digest.hexdigest()
 
     def files(self, feed: str) -> Mapping[str, str]:
-        """Return the files that the feed's rows are made from, each with a hash of its bytes."""
-        # Starts and ends that listings leave out are read from the bars.
-        names = (feed, REQUIRED) if feed == "listings" else (feed,)
+        """Return the files that make up a delivery of the feed, each with a hash of its bytes.
+
+        Events that are stated ahead are delivered again with each delivery of bars; starts and
+        ends that listings leave out are read from the bars, too.
+        """
+        names = (feed, REQUIRED) if feed in STATED_AHEAD["files"] else (feed,)
         paths = [path for name in names for path in files_of(self.folder, name)]
         return {str(path.relative_to(self.folder)): self._content(path) for path in paths}
 

@@ -156,11 +156,10 @@ def sector_indices(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     parts = []
     for number, (_, _, name) in enumerate(SECTORS_33):
         members = np.flatnonzero(own_N == number)
-        if not len(members):
-            continue
         level_D = _levels(open_DN[:, members], close_DN[:, members])
-        known = ~np.isnan(level_D["close"])
-        session = np.flatnonzero(known)
+        session = np.flatnonzero(~np.isnan(level_D["close"]))
+        if not len(session):  # none of its symbols has traded yet
+            continue
         parts.append(
             pl.DataFrame(
                 {
