@@ -28,6 +28,7 @@ from alpha_assets.feeds.base import DataType
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.pipeline.train import stored_checkpoint
 from alpha_assets.store.folder import Folder
+from alpha_assets.store.store import Store
 from alpha_assets.training import batch_scores
 
 
@@ -217,7 +218,7 @@ def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
         StaleOutput: another model lies there by now.
     """
     named, path = explanation["checkpoint"], Path(explanation["checkpoint"]["path"])
-    folder = Folder(path.parent, (path.name,))
+    folder = Store(str(path.parent)).folder(path.name)
     manifest = folder.manifest()
     if manifest is not None and manifest.content_hash != named["content_hash"]:
         raise StaleOutput(

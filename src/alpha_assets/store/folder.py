@@ -1,8 +1,6 @@
 """One output folder: tables and files with their manifest, read and replaced as one thing."""
 
 import io
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -13,19 +11,10 @@ from typing import IO, TypeVar
 import polars as pl
 
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
-from alpha_assets.store.atomic_replace import (
-    Entry,
-    discard,
-    finish_interrupted,
-    publish,
-    settle,
-    stage,
-    sweep,
-    sync_directory,
-)
+from alpha_assets.store.backend import Backend, FileStat, NotFinished
 from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
-from alpha_assets.store.location import TMP, check_parts
-from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS, check_held, folder_lock
+from alpha_assets.store.location import check_parts
+from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -41,9 +30,6 @@ from alpha_assets.store.snapshot import Snapshot, checked_columns, read_snapshot
 T = TypeVar("T")
 
 ROWS = "rows"  # the table of a folder that holds one
-_ABSENT = (FileNotFoundError, NotADirectoryError)
-_MOVES_AWAITED = 1000  # a move takes microseconds
-_PAUSE_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -51,12 +37,12 @@ class Folder:
     """A folder below the storage root.  Readers need no lock; a writer holds it alone.
 
     Attributes:
-        root: of the storage.
+        backend: where it lies.
         parts: its name below the root.
         verify: `damage` hashes every file, whatever its stat says.
     """
 
-    root: Path
+    backend: Backend
     parts: tuple[str, ...]
     verify: bool = False
 
@@ -65,9 +51,14 @@ class Folder:
         check_parts(self.parts)
 
     @property
+    def address(self) -> str:
+        """How messages and metadata name where it lies: a path or a URL."""
+        return self.backend.address(self.name)
+
+    @property
     def path(self) -> Path:
         """Where it lies."""
-        return self.root.joinpath(*self.parts)
+        return Path(self.address)
 
     @property
     def name(self) -> str:
@@ -77,6 +68,10 @@ class Folder:
     def exists(self) -> bool:
         """Whether it was ever finished."""
         return self.manifest() is not None
+
+    def is_finished(self) -> bool:
+        """Whether it has a manifest, readable or not."""
+        return self.backend.is_finished(self.name)
 
     def manifest(self) -> Manifest | None:
         """Return what the folder says about itself; None where it was never finished.
@@ -115,7 +110,7 @@ class Folder:
             StorageError: truncated, corrupt, or not to be read.
         """
         manifest, file = self.opened(name)
-        with file, disk_errors(self.path, "read"):
+        with file, disk_errors(self.address, "read"):
             wanted = self._columns(manifest, name, columns)
             return pl.read_parquet(file, columns=wanted, hive_partitioning=False).select(wanted)
 
@@ -129,7 +124,7 @@ class Folder:
             StorageError: truncated, corrupt, or not to be read.
         """
         manifest, file = self.opened(name)
-        with file, disk_errors(self.path, "read"):
+        with file, disk_errors(self.address, "read"):
             wanted = self._columns(manifest, name, columns)
             return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(wanted)
 
@@ -162,29 +157,16 @@ class Folder:
 
     def lost(self) -> str | None:
         """Return what to do about files that lie here without a manifest; None where none lie."""
-        if not any(path.suffix == ".parquet" for path in self.path.glob("*")):
+        if not any(name.endswith(".parquet") for name in self.backend.list(self.name).files):
             return None
-        return f"{self.path / MANIFEST} is gone; {self._way_out}"
+        return f"{self.address}/{MANIFEST} is gone; {self._way_out}"
 
     def _restat(self) -> None:
         """Write the present stat of the files, found whole, into the manifest."""
-        with disk_errors(self.path, "write"), self.lock(wait_seconds=0.0):
+        with self.lock(wait_seconds=0.0):
             manifest, moved = self._read(lambda found: (found.manifest, found.moved()))
-            files = {
-                name: stored.model_copy(
-                    update={"mtime_ns": moved[name].st_mtime_ns, "inode": moved[name].st_ino}
-                )
-                if name in moved
-                else stored
-                for name, stored in manifest.files.items()
-            }
-            entry = stage(self.root, self.name)
-            try:
-                draft = entry.new / MANIFEST
-                _write_file(draft, sealed_text(manifest.model_copy(update={"files": files})))
-                draft.replace(self.path / MANIFEST)
-            finally:
-                discard(entry)
+            text = sealed_text(_with_stats(manifest, moved))
+            self.backend.replace_manifest(self.name, text)
 
     def lock(self, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> AbstractContextManager[None]:
         """Return the right to write this folder, to be held with `with`.
@@ -194,7 +176,7 @@ class Folder:
         Raises:
             LockHeld: another living process has it; the message names it.
         """
-        return folder_lock(self._locks, self.name, wait_seconds)
+        return self.backend.lock(self.name, wait_seconds)
 
     def write(
         self,
@@ -230,25 +212,17 @@ class Folder:
             stored[file] = _stored(contents[file], ordered)
         for file, source in (files or {}).items():
             _check_file_name(file, taken=contents)
-            with disk_errors(self.path, "read"):
+            with disk_errors(self.address, "read"):
                 contents[file] = source.read_bytes() if isinstance(source, Path) else source
             stored[file] = _stored(contents[file], None)
         whole = self._manifest(manifest, stored)
-        with disk_errors(self.path, "write"), self.lock(wait_seconds):
-            sweep(self.root)
-            self._check_replaceable()
-            entry = stage(self.root, self.name)
-            try:
-                written = _fill(entry, contents, whole)
-                check_held(self._locks, self.name)
-                publish(entry, self.path)
-            finally:
-                settle(entry, self.path)
-        return written
 
-    @property
-    def _locks(self) -> Path:
-        return self.root / TMP / "locks"
+        def sealed(stats: Mapping[str, FileStat]) -> bytes:
+            return sealed_text(_with_stats(whole, stats))
+
+        with self.lock(wait_seconds):
+            text = self.backend.replace(self.name, contents, sealed)
+        return parse_manifest(text, self.address)
 
     def _manifest(self, given: ManifestInput, stored: Mapping[str, StoredFile]) -> Manifest:
         hashes = {
@@ -269,44 +243,27 @@ class Folder:
             files=dict(stored),
         )
 
-    def _check_replaceable(self) -> None:
-        """Refuse to replace what holds finished folders, or is no folder at all."""
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
-            raise StorageError(f"{self.path} is not a folder of this store; move it away")
-        inner = next((m for m in self.path.rglob(MANIFEST) if m.parent != self.path), None)
-        if inner is not None:
-            raise StorageError(
-                f"{self.path} holds other finished outputs, first {inner.parent}; it cannot be "
-                "replaced as one folder: move it away or choose another name"
-            )
-
     def _columns(self, manifest: Manifest, name: str, wanted: Sequence[str] | None) -> list[str]:
         known = list(manifest.files[f"{name}.parquet"].columns or ())
         return checked_columns(known, wanted, f"{self.name}/{name}")
 
     def _read(self, use: Callable[[Snapshot], T]) -> T:
-        """Return what `use` reads, waiting where the folder is on its way to its place."""
-        for _ in range(_MOVES_AWAITED):
-            try:
-                with disk_errors(self.path, "read", passing=_ABSENT):
-                    return read_snapshot(self.path, use, self._way_out)
-            except _ABSENT:
-                if not finish_interrupted(self.root) and not (self.path / MANIFEST).exists():
-                    break
-                time.sleep(_PAUSE_SECONDS)
-        raise MissingOutput(
-            f"{self.name} has not been made in {self.root}; run the stage that makes it, or "
-            "choose the --storage that has it"
-        )
+        try:
+            return read_snapshot(self.backend, self.name, use, self._way_out)
+        except NotFinished:
+            raise MissingOutput(
+                f"{self.name} has not been made in {self.backend.address()}; run the stage that "
+                "makes it, or choose the --storage that has it"
+            ) from None
 
     @property
     def _way_out(self) -> str:
         if self.parts[1:2] == ("raw",):
             return (
-                f"restore {self.path} from a backup; or delete it and run again, which fetches "
+                f"restore {self.address} from a backup; or delete it and run again, which fetches "
                 "it anew (revisions that the source no longer delivers are then lost)"
             )
-        return f"delete {self.path} and run again"
+        return f"delete {self.address} and run again"
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -327,33 +284,17 @@ def _stored(content: bytes, frame: pl.DataFrame | None) -> StoredFile:
     )
 
 
-def _fill(entry: Entry, contents: Mapping[str, bytes], manifest: Manifest) -> Manifest:
-    """Write everything into the entry, the manifest last, and onto the disk; return it."""
-    folders = {entry.new}
-    files = {}
-    for name, content in contents.items():
-        path = entry.new / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folders.add(path.parent)
-        stat = _write_file(path, content)
-        files[name] = manifest.files[name].model_copy(
-            update={"mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+def _with_stats(manifest: Manifest, stats: Mapping[str, FileStat]) -> Manifest:
+    """Return a manifest that names these stats of its files; the others as they were."""
+    files = {
+        name: stored.model_copy(
+            update={"mtime_ns": stats[name].mtime_ns, "inode": stats[name].inode}
         )
-    text = sealed_text(manifest.model_copy(update={"files": files}))
-    written = parse_manifest(text, entry.new / MANIFEST)
-    _write_file(entry.new / MANIFEST, text)
-    for folder in folders:
-        sync_directory(folder)
-    return written
-
-
-def _write_file(path: Path, content: bytes) -> os.stat_result:
-    """Write a file onto the disk; return its stat."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno())
+        if name in stats
+        else stored
+        for name, stored in manifest.files.items()
+    }
+    return manifest.model_copy(update={"files": files})
 
 
 def _check_file_name(name: str, taken: Mapping[str, bytes]) -> None:

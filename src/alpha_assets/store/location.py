@@ -20,6 +20,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=\-]*")
 
 
+def scheme_of(url: str) -> str:
+    """Return the scheme of a storage URL in lower case; empty for a plain path."""
+    scheme = _SCHEME.match(url)
+    return scheme.group().lower() if scheme else ""
+
+
 def storage_root(url: str) -> Path:
     """Return the folder that a storage URL names: a path, or `file:///absolute/path`.
 

@@ -1,7 +1,6 @@
 """What a folder says about itself: its content, what it was made from, and by what."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -70,11 +69,6 @@ class Manifest(BaseModel):
     files: dict[str, StoredFile]
     seal: str = ""  # hash of this file's own text with an empty seal
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the folder holds what its stage is for, not the reason why it does not."""
-        return self.status == COMPLETE
-
 
 def sealed_text(manifest: Manifest) -> bytes:
     """Return the text of `manifest.json`: JSON whose last field is the hash of the rest."""
@@ -83,13 +77,18 @@ def sealed_text(manifest: Manifest) -> bytes:
     return head + _seal(head, tail) + tail
 
 
-def parse_manifest(content: bytes, path: Path) -> Manifest:
-    """Return the manifest that a file holds.
+def parse_manifest(content: bytes, folder: str) -> Manifest:
+    """Return the manifest that a text is.
+
+    Args:
+        content: the text of `manifest.json`.
+        folder: address of the output that it lies in, for messages.
 
     Raises:
         StorageError: not a manifest, one of another version, or one changed since it was
             written.
     """
+    path = f"{folder}/{MANIFEST}"
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
@@ -97,18 +96,18 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
         where = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
         raise StorageError(
             f"{path}: not a manifest: {where}: {problem['msg']}; it was truncated, changed by "
-            f"hand or written by another version: delete {path.parent} and run again"
+            f"hand or written by another version: delete {folder} and run again"
         ) from None
     if manifest.schema_version not in (UNSEALED, SCHEMA_VERSION):
         raise StorageError(
             f"{path}: schema_version = {manifest.schema_version}, this version reads "
-            f"{SCHEMA_VERSION}: use the version that wrote it, or delete {path.parent} and "
+            f"{SCHEMA_VERSION}: use the version that wrote it, or delete {folder} and "
             "run again"
         )
     if manifest.schema_version != UNSEALED and not _fits(manifest.seal, content):
         raise StorageError(
             f"{path}: its text is not what was written (its seal is {manifest.seal!r}): it was "
-            f"changed by hand or is corrupt: delete {path.parent} and run again"
+            f"changed by hand or is corrupt: delete {folder} and run again"
         )
     return manifest
 

@@ -12,7 +12,9 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def disk_errors(path: Path, doing: str, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
+def disk_errors(
+    path: Path | str, doing: str, passing: tuple[type[OSError], ...] = ()
+) -> Iterator[None]:
     """Turn what the operating system raises into a `StorageError` about `path`.
 
     Args:

@@ -7,7 +7,6 @@ what is spilled, and rows of the answer are bounded: a query without an end ends
 """
 
 import json
-import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import duckdb
 import polars as pl
 
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
+from alpha_assets.store.backend import Listing
 from alpha_assets.store.folder import ROWS, Folder
 from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.store import Store
@@ -59,7 +59,7 @@ def tables(store: Store, market: str) -> Tables:
     `<recipe>_predictions`; those of a backtest are `<recipe>_positions` and so on.
     """
     found = Tables()
-    for parts in _folders(store.root / market):
+    for parts in _folders(store, market):
         folder = store.folder(market, *parts)
         if parts[-1].startswith(MONTH):
             found.files.setdefault("_".join(parts[:-1]), []).append((folder, ROWS))
@@ -85,13 +85,15 @@ def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
             that DuckDB refuses.
         StorageError: a file of a table that is asked for is damaged.
     """
-    root = store.folder(market).path  # refuses what leads elsewhere
-    if not root.is_dir():
-        raise MissingOutput(f"{root} does not exist; alpha-assets run --market {market} makes it")
+    root = store.folder(market)  # refuses what leads elsewhere
+    if store.backend.list(root.name) == Listing():
+        raise MissingOutput(
+            f"{root.address} does not exist; alpha-assets run --market {market} makes it"
+        )
     known = tables(store, market)
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(":memory:") as connection:
         asked = _asked_for(connection, query, known)
-        files = {name: _whole_files(known.files[name]) for name in asked}
+        files = {name: _whole_files(known.files[name], Path(spill)) for name in asked}
         connection.execute(f"set temp_directory = {_text(spill)}")
         paths = [path for of_table in files.values() for path in of_table]
         connection.execute(f"set allowed_paths = {_list(paths)}")
@@ -187,24 +189,32 @@ def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
             left += reversed(list(node.values()) if isinstance(node, dict) else node)
 
 
-def _whole_files(of_table: Sequence[tuple[Folder, str]]) -> list[str]:
-    """Return the Parquet files of a table, the bytes of each found to be as written."""
+def _whole_files(of_table: Sequence[tuple[Folder, str]], spill: Path) -> list[str]:
+    """Return paths of the Parquet files of a table, the bytes of each found to be as written.
+
+    A backend without paths has its files copied into `spill`.
+    """
     paths = []
     for folder, table in of_table:
         _, file = folder.opened(table)
-        file.close()
-        paths.append(str(folder.path / f"{table}.parquet"))
+        with file:
+            path = folder.backend.path(f"{folder.name}/{table}.parquet")
+            if path is None:
+                path = spill / f"{len(list(spill.iterdir()))}.parquet"
+                path.write_bytes(file.read())
+        paths.append(str(path))
     return paths
 
 
-def _folders(root: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the finished folders below `root`, and months of rows without a manifest, by parts."""
-    for at, inner, files in os.walk(root):
-        inner[:] = sorted(name for name in inner if name[0] not in "_.")
-        parts = Path(at).relative_to(root).parts
-        rows = f"{ROWS}.parquet" in files and parts[-1:] and parts[-1].startswith(MONTH)
-        if parts and (MANIFEST in files or rows):
-            yield parts
+def _folders(store: Store, market: str, *below: str) -> Iterator[tuple[str, ...]]:
+    """Yield the finished folders of a market, and months of rows without a manifest, by parts."""
+    listed = store.backend.list("/".join((market, *below)))
+    rows = f"{ROWS}.parquet" in listed.files and below[-1:] and below[-1].startswith(MONTH)
+    if below and (MANIFEST in listed.files or rows):
+        yield below
+    for name in sorted(listed.folders):
+        if name[0] not in "_.":
+            yield from _folders(store, market, *below, name)
 
 
 def _offer(known: Tables) -> str:

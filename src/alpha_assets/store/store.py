@@ -1,22 +1,33 @@
-"""The storage root: where every output folder is found by its parts."""
+"""The storage: where every output folder is found by its parts."""
 
-import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from alpha_assets.errors import StorageError
+from alpha_assets.store.backend import Backend
 from alpha_assets.store.folder import Folder
-from alpha_assets.store.location import DEFAULT_STORAGE, TMP, storage_root
-from alpha_assets.store.os_errors import disk_errors
+from alpha_assets.store.folder_backend import FolderBackend
+from alpha_assets.store.location import DEFAULT_STORAGE, TMP, scheme_of, storage_root
+from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
+from alpha_assets.store.scratch import Scratch
+
+
+def _folder_backend(url: str) -> Backend:
+    return FolderBackend(storage_root(url))
+
+
+# What opens a storage URL, by its scheme; "" is a plain path.
+BACKENDS: dict[str, Callable[[str], Backend]] = {"": _folder_backend, "file": _folder_backend}
 
 
 @dataclass(frozen=True)
 class Store:
-    """All outputs below one root; nothing is made on the disk until something is written.
+    """All outputs below one root; nothing is made there until something is written.
 
     Attributes:
-        url: the folder that holds it.
+        url: of the storage: a path, or `file:///absolute/path`.
         verify: looks at outputs hash every byte instead of comparing size, time and inode.
     """
 
@@ -24,9 +35,19 @@ class Store:
     verify: bool = False
 
     @cached_property
+    def backend(self) -> Backend:
+        """What holds the bytes.
+
+        Raises:
+            SpecError: a URL of a kind of storage that is not supported.
+        """
+        # `storage_root` refuses what no backend opens, by name.
+        return BACKENDS.get(scheme_of(self.url), _folder_backend)(self.url)
+
+    @property
     def root(self) -> Path:
         """The folder that the URL names."""
-        return storage_root(self.url)
+        return Path(self.backend.address())
 
     @property
     def tmp(self) -> Path:
@@ -35,16 +56,22 @@ class Store:
 
     def folder(self, *parts: str) -> Folder:
         """Return the output folder `<root>/<part>/<part>/…`, whether or not it was made."""
-        return Folder(self.root, parts, self.verify)
+        return Folder(self.backend, parts, self.verify)
 
-    def remove(self, path: Path) -> None:
-        """Remove a folder of `tmp` that its owner is done with; absent is as good as removed.
+    def scratch(self, *parts: str) -> Scratch:
+        """Return a place for unfinished work that its owner removes: `_tmp/<part>/<part>/…`."""
+        return Scratch(self.backend, parts)
+
+    def lock(
+        self, name: str, wait_seconds: float = DEFAULT_WAIT_SECONDS
+    ) -> AbstractContextManager[None]:
+        """Return an exclusive right among all that use this storage, to be held with `with`.
 
         Raises:
-            StorageError: it does not lie in `tmp`, or the disk refuses.
+            LockHeld: another living process has it; the message names it.
         """
-        if not path.resolve().is_relative_to(self.tmp.resolve()) or path == self.tmp:
-            raise StorageError(f"{path} does not lie in {self.tmp}; only what does is removed")
-        with disk_errors(path, "write"):
-            if path.exists():
-                shutil.rmtree(path)
+        return self.backend.lock(name, wait_seconds)
+
+    def copy_from(self, other: "Store", folder: str) -> None:
+        """Take over all that lies below a folder of another storage, byte for byte."""
+        self.backend.copy_from(other.backend, folder)

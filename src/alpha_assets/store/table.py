@@ -1,23 +1,19 @@
 """A table kept in one folder a month."""
 
 import re
-import resource
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import IO
 
 import polars as pl
 
 from alpha_assets.calendar import month_range, month_start
 from alpha_assets.errors import MissingOutput, StorageError
-from alpha_assets.store.atomic_replace import finish_interrupted
 from alpha_assets.store.folder import ROWS, Folder
 from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
-from alpha_assets.store.manifest import MANIFEST, Manifest, ManifestInput
+from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
@@ -25,7 +21,6 @@ from alpha_assets.store.store import Store
 _MONTH = re.compile(r"month=(\d{4}-\d{2})")
 DAMAGED = "damaged"  # in the place of the content hash of a month whose manifest is
 AGAIN = "to be made again"  # in the place of the hash of what is stale, missing or damaged
-_OPEN_FILES = 8192  # several tables of thirty years, each month a file held open
 
 
 @dataclass(frozen=True)
@@ -52,10 +47,7 @@ class MonthTable:
 
     def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
         """Return the finished months from `first` to `last`, ends included, sorted."""
-        path = self.store.root.joinpath(*self.parts)
-        found = _listed(path)
-        if finish_interrupted(self.store.root):
-            found |= _listed(path)
+        found = _months(self.store.backend.finished(self.name))
         return tuple(
             month
             for month in sorted(found)
@@ -119,7 +111,6 @@ class MonthTable:
 
     def scan(self, months: Sequence[str], columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return the rows of just these stored months; see `read`."""
-        _allow_open_files()
         files: list[IO[bytes]] = []
         schemas: dict[str, dict[str, str]] = {}
         with ExitStack() as stack:
@@ -129,7 +120,7 @@ class MonthTable:
                 schemas[month] = manifest.files[f"{ROWS}.parquet"].columns or {}
             self._check_alike(schemas)
             wanted = checked_columns(list(schemas[months[0]]), columns, self.name)
-            with disk_errors(self.store.root.joinpath(*self.parts), "read"):
+            with disk_errors(self.store.backend.address(self.name), "read"):
                 rows = pl.scan_parquet(list(files), hive_partitioning=False, glob=False)
         return rows.select(wanted)
 
@@ -151,11 +142,10 @@ class MonthTable:
 
         A month's folder without a manifest is one of them: folders are moved into place whole.
         """
-        path = self.store.root.joinpath(*self.parts)
         found = {}
-        for month in sorted(_listed(path, unfinished=True)):
+        for month in sorted(_months(self.store.backend.list(self.name).folders)):
             folder = self.folder(month)
-            wrong = folder.damage() if folder.path.joinpath(MANIFEST).exists() else folder.lost()
+            wrong = folder.damage() if folder.is_finished() else folder.lost()
             if wrong:
                 found[month] = wrong
         return found
@@ -178,7 +168,7 @@ class MonthTable:
                 raise StorageError(
                     f"{self.name}: months {month} and {last} differ in their columns (first: "
                     f"{odd[0]}); another version wrote one of them: delete "
-                    f"{self.folder(month).path} and run again"
+                    f"{self.folder(month).address} and run again"
                 )
 
 
@@ -205,23 +195,7 @@ class KnownHashes:
         return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
 
 
-def _listed(path: Path, *, unfinished: bool = False) -> set[str]:
-    """Return the months of a table's folder that have a manifest; `unfinished`: all of them."""
-    if not path.is_dir():
-        return set()
-    with disk_errors(path, "read"):
-        names = {child: _MONTH.fullmatch(child.name) for child in path.iterdir()}
-        return {
-            match.group(1)
-            for child, match in names.items()
-            if match and child.is_dir() and (unfinished or (child / MANIFEST).exists())
-        }
-
-
-@cache
-def _allow_open_files() -> None:
-    """Let this process hold as many files open as long tables have months."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _months(folders: Iterable[str]) -> set[str]:
+    """Return the months that folders of a table are named after; other names are no months."""
+    matches = (_MONTH.fullmatch(name) for name in folders)
+    return {match.group(1) for match in matches if match}
