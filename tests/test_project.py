@@ -138,7 +138,7 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
     followed = project.open_road(**asked)
     assert followed.the_recipe.digest == road.the_recipe.digest
     assert followed.market.data_digest == road.market.data_digest
-    assert followed.backtest.path == road.backtest.path
+    assert followed.backtest.address == road.backtest.address
     facts = backtest.facts(road, "")
     assert facts.overrides == tuple(overrides)
     assert facts.data_folder == (str(where["data"]) if reads_files else None)

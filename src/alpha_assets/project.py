@@ -382,7 +382,7 @@ def figures(road: Road) -> dict[str, Any]:
         "title": backtest.title(road, metrics),
         "figures": backtest.headline_figures(metrics),
         "metrics": metrics,
-        "report": str(road.report.path / backtest.PAGE),
+        "report": f"{road.report.address}/{backtest.PAGE}",
     }
 
 

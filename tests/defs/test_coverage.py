@@ -126,7 +126,7 @@ def test_a_family_of_nulls_stops_what_follows(road: Road) -> None:
 def test_a_feed_that_stops_warns_and_goes_on(road: Road) -> None:
     table = road.raw["investor_types"]
     for month in table.months()[5:]:
-        shutil.rmtree(table.table.folder(month).path)
+        shutil.rmtree(table.table.folder(month).address)
     answers, followed = asked(road)
     assert (answers["flow"].passed, answers["flow"].severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "investor_types has had no new row for" in answers["flow"].description

@@ -358,7 +358,7 @@ def test_a_month_that_is_gone_is_ingested_again(place: Place) -> None:
     told = Told(rates((JAN2, 0.01), (date(2020, 2, 3), 0.02)))
     place.take(told)
     hashes = place.table().hashes()
-    gone = place.table().table.folder("2020-02").path
+    gone = Path(place.table().table.folder("2020-02").address)
     gone.rename(place.root / "elsewhere")
     place.take(told, now=LATER)
     assert place.table().hashes() == hashes

@@ -52,11 +52,11 @@ def test_a_command_reads_the_same_folder_with_the_same_overrides(
         monkeypatch.setenv("ALPHA_DATA", str(folder))
     road = project.open_road("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
     line = command(road, "run", "--first-month", "2021-03", "--last-month", "2021-03")
-    wanted = (road.the_recipe.digest, road.market.data_digest, road.store.root)
+    wanted = (road.the_recipe.digest, road.market.data_digest, road.store.address)
     monkeypatch.delenv("ALPHA_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     again = opened(line)
-    assert (again.the_recipe.digest, again.market.data_digest, again.store.root) == wanted
+    assert (again.the_recipe.digest, again.market.data_digest, again.store.address) == wanted
     plain = project.open_road("tiny_us", data=folder)
     assert plain.the_recipe.digest != again.the_recipe.digest
 

@@ -179,9 +179,9 @@ def test_a_month_alone_is_the_month_of_a_long_run(opened: Opened, tmp_path: Path
     road = opened()
     before = {one.month: one.content_hash for one in make_graph(road, "all", MONTHS)}
     for month in ("2021-08", "2021-05"):
-        for path in graph_table(road, "all").folder(month).path.iterdir():
+        for path in Path(graph_table(road, "all").folder(month).address).iterdir():
             path.unlink()
-        graph_table(road, "all").folder(month).path.rmdir()
+        Path(graph_table(road, "all").folder(month).address).rmdir()
         (alone,) = make_graph(opened(), "all", [month])
         assert alone.content_hash == before[month]
         assert alone.rows > 0

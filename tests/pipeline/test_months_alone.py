@@ -93,7 +93,7 @@ def with_only(built: Road, folder: Path, stage: str, month: str) -> Road:
 
 
 def copy(source: MonthTable, target: MonthTable, month: str) -> None:
-    shutil.copytree(source.folder(month).path, target.folder(month).path)
+    shutil.copytree(source.folder(month).address, target.folder(month).address)
 
 
 def made_alone(built: Road, folder: Path, stage: str, month: str) -> str:

@@ -233,7 +233,7 @@ def test_a_feed_that_stops_for_thirty_sessions_is_loud(road: Road) -> None:
     table = road.raw["sector_short_selling"]
     kept = table.read().filter(pl.col("event_date") < stop).collect()
     for month in table.months():
-        shutil.rmtree(table.table.folder(month).path)
+        shutil.rmtree(table.table.folder(month).address)
     table.append(kept, manifest_of("planted", {}))
     # The last row is of the session before `stop`: known at `stop`, thirty before the frontier.
     assert feed_coverage(road, "sector_short_selling", date(2021, 9, 1)).silent == 30
@@ -251,7 +251,7 @@ def test_a_correction_is_no_new_row(road: Road) -> None:
     rows = table.read().collect()
     late = rows.filter(pl.col("event_date") == last)
     for month in table.months():
-        shutil.rmtree(table.table.folder(month).path)
+        shutil.rmtree(table.table.folder(month).address)
     corrected = late.with_columns(pl.lit(1, pl.Int16).alias("revision"))
     older = rows.filter(pl.col("event_date") < last)
     table.append(pl.concat([older, corrected]), manifest_of("planted", {}))
@@ -271,7 +271,7 @@ def test_a_young_market_is_not_asked_for_what_needs_history(made: Path, tmp_path
     shutil.copytree(made, tmp_path / "storage")
     road = Road(load_market("tiny"), Store(str(tmp_path / "storage")))
     for month in road.features.months()[1:]:
-        shutil.rmtree(road.features.folder(month).path)
+        shutil.rmtree(road.features.folder(month).address)
     rewrite(road, "2021-01", nulled([f.name for f in CATALOG if f.family == "margin"]))
     found = coverage(road, ["margin"]).family("margin")
     assert found.shares == {"2021-01": None}

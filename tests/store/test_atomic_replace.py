@@ -95,8 +95,8 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(
         of_step = Store(f"{store.url}/{step}")
         write_version(of_step.folder("sim", "panel"), 3)
         assert version_read(of_step.folder("sim", "panel")) == 3
-        assert [path.name for path in of_step.tmp.iterdir()] == ["locks"]
-        assert list((of_step.tmp / "locks").glob("*.lock")) == []
+        assert [path.name for path in Path(of_step.address, "_tmp").iterdir()] == ["locks"]
+        assert list((Path(of_step.address, "_tmp") / "locks").glob("*.lock")) == []
 
 
 def test_a_move_left_half_way_is_finished_by_a_reader_of_anything(
@@ -107,7 +107,7 @@ def test_a_move_left_half_way_is_finished_by_a_reader_of_anything(
     monkeypatch.setattr(replace_module, "exchange", two_renames)
     for step in range(1000):
         assert write_and_die(folder, 2, step)
-        if not folder.path.exists():
+        if not Path(folder.address).exists():
             break
 
     assert version_read(folder) == 2
@@ -128,7 +128,7 @@ def test_an_interrupted_process_puts_the_folder_into_its_place(
         write_version(folder, 2)
 
     assert version_read(folder) == 2
-    assert [path.name for path in store.tmp.iterdir()] == ["locks"]
+    assert [path.name for path in Path(store.address, "_tmp").iterdir()] == ["locks"]
 
 
 @both_ways
@@ -142,18 +142,18 @@ def test_what_the_user_deleted_does_not_come_back(
         folder = of_step.folder("sim", "panel")
         write_version(folder, 1)
         assert write_and_die(folder, 2, step)
-        if version_read(folder) == 2 and any(of_step.tmp.glob("*,*")):
+        if version_read(folder) == 2 and any(Path(of_step.address, "_tmp").glob("*,*")):
             break
-    shutil.rmtree(folder.path)
+    shutil.rmtree(folder.address)
 
     assert version_read(folder) is None
 
 
 def test_entries_of_the_living_and_of_others_are_left_alone(store: Store) -> None:
-    mine = stage(store.root, "sim/features")
-    other = store.tmp / f"0123,{Owner('elsewhere', 1, 'boot.1')},abcd"
+    mine = stage(Path(store.address), "sim/features")
+    other = Path(store.address, "_tmp") / f"0123,{Owner('elsewhere', 1, 'boot.1')},abcd"
     other.mkdir()
-    resume = store.tmp / "resume"
+    resume = Path(store.address, "_tmp") / "resume"
     resume.mkdir()
 
     write_version(store.folder("sim", "panel"), 1)
@@ -166,10 +166,10 @@ def test_entries_of_the_living_and_of_others_are_left_alone(store: Store) -> Non
 def test_a_move_of_another_host_is_finished_once_its_lock_is_gone(store: Store) -> None:
     folder = store.folder("sim", "panel")
     write_version(folder, 2)
-    entry = store.tmp / f"0123,{Owner('elsewhere', 1, 'boot.1')},abcd"
+    entry = Path(store.address, "_tmp") / f"0123,{Owner('elsewhere', 1, 'boot.1')},abcd"
     entry.mkdir()
     (entry / "target").write_text("sim/panel")
-    folder.path.rename(entry / "new")  # two renames, cut between them
+    Path(folder.address).rename(entry / "new")  # two renames, cut between them
     (entry / "old").mkdir()
 
     assert version_read(folder) == 2

@@ -49,7 +49,7 @@ def test_the_manifest_says_what_lies_there(folder: Folder, made: ManifestInput) 
 
     assert manifest == returned
     assert manifest is not None
-    assert json.loads((folder.path / "manifest.json").read_text())["schema_version"] == 2
+    assert json.loads((Path(folder.address) / "manifest.json").read_text())["schema_version"] == 2
     assert (manifest.table, manifest.rows, manifest.digest) == ("backtest", 2, "0123456789ab")
     assert manifest.content_hash == content_hash(TABLE)
     assert manifest.inputs == {"panel": "abc"}
@@ -79,10 +79,13 @@ def test_writing_replaces_the_whole_folder_and_leaves_nothing_behind(
     folder.write({"rows": TABLE}, made, {"old.txt": b"old"})
     folder.write({"rows": TABLE[:1]}, made)
 
-    assert sorted(path.name for path in folder.path.iterdir()) == ["manifest.json", "rows.parquet"]
+    assert sorted(path.name for path in Path(folder.address).iterdir()) == [
+        "manifest.json",
+        "rows.parquet",
+    ]
     assert folder.read().height == 1
-    assert [path.name for path in store.tmp.iterdir()] == ["locks"]
-    assert list((store.tmp / "locks").glob("*.lock")) == []
+    assert [path.name for path in Path(store.address, "_tmp").iterdir()] == ["locks"]
+    assert list((Path(store.address, "_tmp") / "locks").glob("*.lock")) == []
 
 
 def test_a_scan_reads_what_was_there_when_it_was_made(folder: Folder, made: ManifestInput) -> None:
@@ -120,13 +123,13 @@ def test_every_file_is_on_the_disk_before_it_is_shown(
 
     def remember(handle: int) -> None:
         synced.add(os.fstat(handle).st_ino)
-        shown.append(folder.path.exists())
+        shown.append(Path(folder.address).exists())
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", remember)
     folder.write({"rows": TABLE}, made, {"a/b.txt": b"b"})
 
-    lying = [folder.path, *folder.path.rglob("*")]
+    lying = [Path(folder.address), *Path(folder.address).rglob("*")]
     assert len(lying) == 5
     assert {path.stat().st_ino for path in lying} <= synced
     # Afterwards only the name of the folder itself is brought to the disk.
@@ -154,7 +157,7 @@ def test_a_folder_without_a_manifest_was_never_finished(
     folder: Folder, made: ManifestInput
 ) -> None:
     folder.write({"rows": TABLE}, made)
-    (folder.path / "manifest.json").unlink()
+    (Path(folder.address) / "manifest.json").unlink()
 
     assert not folder.exists()
     with pytest.raises(MissingOutput):
@@ -202,12 +205,12 @@ def test_a_folder_of_other_outputs_is_not_replaced(store: Store, made: ManifestI
 def test_a_file_in_the_place_of_a_folder_is_not_replaced(
     folder: Folder, made: ManifestInput
 ) -> None:
-    folder.path.parent.mkdir(parents=True)
-    folder.path.write_text("mine")
+    Path(folder.address).parent.mkdir(parents=True)
+    Path(folder.address).write_text("mine")
 
     with pytest.raises(StorageError, match="is not a folder of this store; move it away"):
         folder.write({"rows": TABLE}, made)
-    assert folder.path.read_text() == "mine"
+    assert Path(folder.address).read_text() == "mine"
 
 
 def truncate(path: Path) -> None:
@@ -241,7 +244,7 @@ def test_a_damaged_file_is_named_with_the_way_out(
     folder: Folder, made: ManifestInput, damage: Callable[[Path], None], words: str
 ) -> None:
     folder.write({"rows": pl.DataFrame({"x": list(range(1000))})}, made)
-    damage(folder.path / "rows.parquet")
+    damage(Path(folder.address) / "rows.parquet")
 
     for read in (folder.read, folder.scan):
         with pytest.raises(StorageError, match=f"{words}.*; delete .*backtest and run again"):
@@ -253,7 +256,7 @@ def test_a_damaged_file_is_named_with_the_way_out(
 def test_a_file_that_rots_after_it_was_read_is_noticed(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": pl.DataFrame({"x": list(range(1000))})}, made)
     assert folder.read().height == 1000
-    flip_a_bit(folder.path / "rows.parquet")
+    flip_a_bit(Path(folder.address) / "rows.parquet")
 
     with pytest.raises(StorageError, match="it is corrupt"):
         folder.read()
@@ -263,7 +266,7 @@ def test_a_manifest_that_names_other_hashes_than_it_was_written_with_is_damaged(
     folder: Folder, made: ManifestInput
 ) -> None:
     folder.write({"rows": TABLE}, made)
-    path = folder.path / "manifest.json"
+    path = Path(folder.address) / "manifest.json"
     path.write_text(path.read_text().replace('"panel": "abc"', '"panel": "abd"'))
 
     for read in (folder.read, folder.manifest):
@@ -274,10 +277,10 @@ def test_a_manifest_that_names_other_hashes_than_it_was_written_with_is_damaged(
 
 def test_a_manifest_of_the_version_before_is_read(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": TABLE}, made, {"a.json": b"{}"})
-    path = folder.path / "manifest.json"
+    path = Path(folder.address) / "manifest.json"
     told = json.loads(path.read_text())
     for name, file in told["files"].items():
-        content = (folder.path / name).read_bytes()
+        content = (Path(folder.address) / name).read_bytes()
         kept = {key: file[key] for key in ("size", "content_hash", "rows", "columns")}
         told["files"][name] = {**kept, "crc32": zlib.crc32(content)}
     del told["seal"]
@@ -285,7 +288,7 @@ def test_a_manifest_of_the_version_before_is_read(folder: Folder, made: Manifest
 
     assert folder.read().height == 2
     assert folder.damage() is None
-    flip_a_bit(folder.path / "rows.parquet")
+    flip_a_bit(Path(folder.address) / "rows.parquet")
     assert "CRC-32" in (folder.damage() or "")
 
 
@@ -295,7 +298,7 @@ def test_damage_is_seen_without_reading(
 ) -> None:
     folder.write({"rows": TABLE}, made, {"seed=0/a.bin": b"0123456789"})
     assert folder.damage() is None
-    damage(folder.path / "seed=0" / "a.bin")
+    damage(Path(folder.address) / "seed=0" / "a.bin")
 
     assert re.search(r"seed=0/a.bin .*; delete .*backtest and run again", folder.damage() or "")
 
@@ -311,7 +314,7 @@ def test_a_flip_behind_an_unchanged_stat_is_seen_by_readers_and_by_verify(
 ) -> None:
     folder.write({"rows": TABLE}, made)
     assert folder.read().height == 2
-    flip_a_bit_and_set_the_clock_back(folder.path / "rows.parquet")
+    flip_a_bit_and_set_the_clock_back(Path(folder.address) / "rows.parquet")
 
     assert folder.damage() is None  # it looks at the stat alone
     assert "it is corrupt" in (replace(folder, verify=True).damage() or "")
@@ -325,7 +328,7 @@ def test_another_whole_table_in_the_place_of_one_is_damage(
     folder.write({"rows": TABLE}, made)
     other = store.folder("sim", "other")
     other.write({"rows": TABLE[:1]}, made)
-    shutil.copy(other.path / "rows.parquet", folder.path / "rows.parquet")
+    shutil.copy(Path(other.address) / "rows.parquet", Path(folder.address) / "rows.parquet")
 
     assert folder.damage() is not None
     with pytest.raises(StorageError, match=r"rows.parquet has .*manifest says"):
@@ -336,14 +339,16 @@ def test_a_copied_storage_is_whole_and_its_next_look_is_cheap(
     store: Store, folder: Folder, made: ManifestInput, tmp_path: Path
 ) -> None:
     written = folder.write({"rows": TABLE}, made)
-    shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(store.address, tmp_path / "copy", copy_function=shutil.copyfile)
     copy = Store(str(tmp_path / "copy")).folder(*folder.parts)
 
     assert copy.damage() is None
 
     manifest = copy.manifest()
     assert manifest is not None
-    assert manifest.files["rows.parquet"].inode == (copy.path / "rows.parquet").stat().st_ino
+    assert (
+        manifest.files["rows.parquet"].inode == (Path(copy.address) / "rows.parquet").stat().st_ino
+    )
     assert manifest.content_hash == written.content_hash
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot_module, "_hash_of", None)  # nothing is hashed again
@@ -355,7 +360,7 @@ def test_a_copy_on_a_read_only_disk_is_whole_too(
     store: Store, folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write({"rows": TABLE}, made)
-    os.utime(folder.path / "rows.parquet", ns=(0, 0))
+    os.utime(Path(folder.address) / "rows.parquet", ns=(0, 0))
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
@@ -368,7 +373,7 @@ def test_a_copy_on_a_read_only_disk_is_whole_too(
 def test_damaged_raw_rows_are_not_lightly_deleted(store: Store, made: ManifestInput) -> None:
     folder = store.folder("sim", "raw", "daily_bars", "month=2023-07")
     folder.write({"rows": TABLE}, made)
-    truncate(folder.path / "rows.parquet")
+    truncate(Path(folder.address) / "rows.parquet")
 
     with pytest.raises(StorageError, match=r"restore .* from a backup; or delete .* then lost"):
         folder.read()
@@ -386,7 +391,7 @@ def test_a_damaged_manifest_is_named_with_the_way_out(
     folder: Folder, made: ManifestInput, content: bytes, words: str
 ) -> None:
     folder.write({"rows": TABLE}, made)
-    (folder.path / "manifest.json").write_bytes(content)
+    (Path(folder.address) / "manifest.json").write_bytes(content)
 
     for read in (folder.read, folder.manifest, folder.exists):
         with pytest.raises(StorageError, match=rf"manifest.json: {words}.*delete .* and run again"):
@@ -395,7 +400,7 @@ def test_a_damaged_manifest_is_named_with_the_way_out(
 
 def test_a_manifest_of_another_version_is_refused(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": TABLE}, made)
-    path = folder.path / "manifest.json"
+    path = Path(folder.address) / "manifest.json"
     path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
 
     with pytest.raises(StorageError, match="schema_version = 3, this version reads 2"):
@@ -427,11 +432,11 @@ def test_a_disk_that_refuses_is_named_and_what_was_there_stays(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse)
-        with pytest.raises(StorageError, match=f"{folder.path}: cannot write: (?i:{words})"):
+        with pytest.raises(StorageError, match=f"{folder.address}: cannot write: (?i:{words})"):
             folder.write({"rows": TABLE[:1]}, made)
 
     assert folder.read().height == 2
-    assert [path.name for path in store.tmp.iterdir()] == ["locks"]
+    assert [path.name for path in Path(store.address, "_tmp").iterdir()] == ["locks"]
     folder.write({"rows": TABLE[:1]}, made)
     assert folder.read().height == 1
 
@@ -454,7 +459,7 @@ def test_a_folder_that_may_not_be_read_is_named(
     folder.write({"rows": TABLE}, made)
 
     def refuse(*args: object, **kwargs: object) -> int:
-        raise PermissionError(errno.EACCES, "Permission denied", str(folder.path))
+        raise PermissionError(errno.EACCES, "Permission denied", folder.address)
 
     monkeypatch.setattr(os, "open", refuse)
 
@@ -477,10 +482,10 @@ def test_what_is_no_file_is_named_without_waiting_and_can_be_made_again(
     folder: Folder, made: ManifestInput, name: str, make: Callable[[Path], None]
 ) -> None:
     folder.write({"rows": TABLE}, made)
-    (folder.path / name).unlink()
-    make(folder.path / name)
+    (Path(folder.address) / name).unlink()
+    make(Path(folder.address) / name)
 
-    words = f"{folder.path / name} is a folder, a pipe or a device.*; delete .* and run again"
+    words = f"{folder.address}/{name} is a folder, a pipe or a device.*; delete .* and run again"
     assert re.search(words, folder.damage() or "")
     with pytest.raises(StorageError, match=words):
         folder.read()

@@ -33,7 +33,7 @@ def test_naming_a_store_makes_nothing(tmp_path: Path) -> None:
 def test_other_storage_is_refused_by_name_with_the_way_out(url: str) -> None:
     scheme = url.partition(":")[0]
     with pytest.raises(SpecError, match=f"'{scheme}' storage is not supported, only a"):
-        Store(url).root  # noqa: B018
+        Store(url).backend  # noqa: B018
 
 
 @pytest.mark.parametrize("url", ["file://server/share", "file://storage", "file:storage"])
@@ -58,3 +58,21 @@ def test_the_corner_of_unfinished_outputs_is_not_an_output(tmp_path: Path) -> No
         Store(str(tmp_path)).folder("_tmp", "locks")
     with pytest.raises(SpecError, match="needs a name"):
         Store(str(tmp_path)).folder()
+
+
+def test_scratch_is_written_whole_and_removed(tmp_path: Path) -> None:
+    scratch = Store(str(tmp_path)).scratch("resume", "sim")
+    state = scratch.document("seed=0.bin")
+    assert state.read() is None
+
+    state.write(b"1")
+    state.write(b"22")
+    assert state.read() == b"22"
+    assert [path.name for path in (tmp_path / "_tmp/resume/sim").iterdir()] == ["seed=0.bin"]
+
+    scratch.remove()
+    scratch.remove()
+    assert state.read() is None
+    for parts in ((), ("..",), ("a/b",)):
+        with pytest.raises(SpecError):
+            Store(str(tmp_path)).scratch(*parts)

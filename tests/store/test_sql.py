@@ -27,7 +27,7 @@ def filled(store: Store, made: ManifestInput) -> Store:
 
 
 def test_tables_are_views_over_what_manifests_name(filled: Store) -> None:
-    root = filled.root / "sim" / "panel"
+    root = Path(filled.address) / "sim" / "panel"
     pl.DataFrame({"x": [9.0]}).write_parquet(root / "month=2024-01" / "stray.parquet")
     (root / "month=2024-03").mkdir()
     (root / ".DS_Store").write_bytes(b"?")
@@ -90,7 +90,7 @@ def test_tables_are_views_over_what_manifests_name(filled: Store) -> None:
 def test_what_reaches_beyond_them_is_refused(
     filled: Store, tmp_path: Path, query: str, words: str
 ) -> None:
-    path = filled.root / "sim" / "panel" / "month=2024-01" / "rows.parquet"
+    path = Path(filled.address) / "sim" / "panel" / "month=2024-01" / "rows.parquet"
     before, out = path.read_bytes(), tmp_path / "out"
 
     with pytest.raises(BadInput, match=words):
@@ -101,7 +101,7 @@ def test_what_reaches_beyond_them_is_refused(
 
 
 def test_damaged_files_are_named_where_they_are_asked_for(filled: Store) -> None:
-    month = filled.root / "sim" / "panel" / "month=2024-02"
+    month = Path(filled.address) / "sim" / "panel" / "month=2024-02"
     content = bytearray((month / "rows.parquet").read_bytes())
     content[len(content) // 2] ^= 1
     (month / "rows.parquet").write_bytes(content)
@@ -114,7 +114,7 @@ def test_damaged_files_are_named_where_they_are_asked_for(filled: Store) -> None
     with pytest.raises((StorageError, MissingOutput), match="month=2024-02"):
         ask(filled, "sim", "select 1 from panel")
 
-    (filled.root / "sim" / "my.recipe" / "backtest" / "manifest.json").write_text("{}")
+    (Path(filled.address) / "sim" / "my.recipe" / "backtest" / "manifest.json").write_text("{}")
     with pytest.raises(BadInput, match=r"no table 'my.recipe_trades'\n.*not a manifest"):
         ask(filled, "sim", 'select shares from "my.recipe_trades"')
 

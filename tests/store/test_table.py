@@ -46,7 +46,7 @@ def test_a_span_comes_in_the_order_of_months_and_keys(table: MonthTable) -> None
 
 def test_the_schema_is_what_was_written_without_a_month(table: MonthTable) -> None:
     assert dict(table.read().collect_schema()) == dict(rows(1).schema)
-    assert (table.store.root / "sim/panel/month=2024-01/rows.parquet").is_file()
+    assert (Path(table.store.address) / "sim/panel/month=2024-01/rows.parquet").is_file()
 
 
 def test_each_folder_is_named_after_the_table(table: MonthTable) -> None:
@@ -120,7 +120,7 @@ def test_months_with_other_columns_are_refused(table: MonthTable, made: Manifest
 
 
 def test_a_damaged_month_is_named(table: MonthTable) -> None:
-    os.truncate(table.folder("2024-02").path / "rows.parquet", 100)
+    os.truncate(Path(table.folder("2024-02").address) / "rows.parquet", 100)
 
     with pytest.raises(StorageError, match=r"month=2024-02/rows.parquet has 100 bytes"):
         table.read()
@@ -136,7 +136,7 @@ def test_what_cannot_be_asked_for_is_refused(table: MonthTable, made: ManifestIn
 
 
 def test_strangers_in_the_folder_are_no_months(table: MonthTable) -> None:
-    path = table.store.root / "sim" / "panel"
+    path = Path(table.store.address) / "sim" / "panel"
     (path / "month=2024-09").mkdir()
     (path / "notes").mkdir()
     Path(path / "month=2024-10").write_text("")
@@ -145,7 +145,7 @@ def test_strangers_in_the_folder_are_no_months(table: MonthTable) -> None:
 
 
 def test_damaged_months_are_named_and_strays_are_none(table: MonthTable) -> None:
-    path = table.store.root / "sim" / "panel"
+    path = Path(table.store.address) / "sim" / "panel"
     for stray in (".DS_Store", "month=2024-03/.DS_Store", "month=2024-05", "Thumbs.db"):
         (path / stray).write_bytes(b"?")
     (path / "month=2024-04").mkdir()

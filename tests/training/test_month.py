@@ -17,6 +17,8 @@ from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError, StorageError
 from alpha_assets.models import LinearSpec, Sizes, build_loss, build_model
+from alpha_assets.store.scratch import Scratch
+from alpha_assets.store.store import Store
 from alpha_assets.training import (
     Epoch,
     Learner,
@@ -187,6 +189,11 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+def resume(folder: Path) -> Scratch:
+    """Return the place of resume states in a storage."""
+    return Store(str(folder)).scratch("resume")
+
+
 @pytest.mark.parametrize("stop", [(0, 1), (0, 3), (1, 1)])
 def test_an_interrupted_month_goes_on_with_the_same_bits(
     stop: tuple[int, int],
@@ -201,13 +208,13 @@ def test_an_interrupted_month_goes_on_with_the_same_bits(
             raise Killed
 
     with pytest.raises(Killed):
-        train_month(data, split, learner, state=tmp_path, identity="a", on_epoch=kill)
+        train_month(data, split, learner, state=resume(tmp_path), identity="a", on_epoch=kill)
     ran: list[tuple[int, int]] = []
     resumed = train_month(
         data,
         split,
         learner,
-        state=tmp_path,
+        state=resume(tmp_path),
         identity="a",
         on_epoch=lambda seed, epoch: ran.append((seed, epoch.number)),
     )
@@ -226,31 +233,31 @@ def test_the_state_of_another_recipe_is_not_taken_up(
     def note(seed: int, epoch: Epoch) -> None:
         numbers.append(epoch.number)
 
-    train_month(data, split, short, state=tmp_path, identity="a", on_epoch=note)
-    train_month(data, split, short, state=tmp_path, identity="a", on_epoch=note)
-    train_month(data, split, short, state=tmp_path, identity="b", on_epoch=note)
+    train_month(data, split, short, state=resume(tmp_path), identity="a", on_epoch=note)
+    train_month(data, split, short, state=resume(tmp_path), identity="a", on_epoch=note)
+    train_month(data, split, short, state=resume(tmp_path), identity="b", on_epoch=note)
     wider = short.model_copy(update={"training": short.training.model_copy(update={"clip": 9.0})})
-    train_month(data, split, wider, state=tmp_path, identity="b", on_epoch=note)
+    train_month(data, split, wider, state=resume(tmp_path), identity="b", on_epoch=note)
 
     assert numbers == [1, 2] * 3
-    assert [path.name for path in tmp_path.iterdir()] == ["seed=0.safetensors"]
+    assert [path.name for path in (tmp_path / "_tmp/resume").iterdir()] == ["seed=0.safetensors"]
 
 
 def test_a_broken_state_is_named(
     data: Dataset, split: Split, learner: Learner, tmp_path: Path
 ) -> None:
-    (tmp_path / "seed=0.safetensors").write_bytes(b"half a file")
+    resume(tmp_path).document("seed=0.safetensors").write(b"half a file")
 
     with pytest.raises(StorageError, match=r"seed=0.safetensors.*delete it"):
-        train_month(data, split, learner, state=tmp_path)
+        train_month(data, split, learner, state=resume(tmp_path))
 
 
 @pytest.fixture
 def state(data: Dataset, split: Split, learner: Learner, tmp_path: Path) -> Path:
     """The state of a seed after its only epoch."""
     short = changed(learner, seeds=(0,), max_epochs=1)
-    train_month(data, split, short, state=tmp_path, identity="a")
-    return tmp_path / "seed=0.safetensors"
+    train_month(data, split, short, state=resume(tmp_path), identity="a")
+    return tmp_path / "_tmp" / "resume" / "seed=0.safetensors"
 
 
 def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: str) -> None:
@@ -271,7 +278,7 @@ def test_a_state_with_a_flipped_bit_is_refused(
 
     short = changed(learner, seeds=(0,), max_epochs=1)
     with pytest.raises(StorageError, match=r"seed=0.*is not what was written.*delete it to train"):
-        train_month(data, split, short, state=state.parent, identity="a")
+        train_month(data, split, short, state=resume(state.parents[2]), identity="a")
 
 
 @pytest.mark.parametrize("missing", ["identity", "epochs", "seal"])
@@ -286,7 +293,7 @@ def test_a_state_without_a_part_of_its_header_is_refused_by_name(
 
     short = changed(learner, seeds=(0,), max_epochs=1)
     with pytest.raises(StorageError, match=r"seed=0.*state of training.*delete it to train"):
-        train_month(data, split, short, state=state.parent, identity="a")
+        train_month(data, split, short, state=resume(state.parents[2]), identity="a")
 
 
 def test_the_state_of_another_seed_is_not_taken_up(
@@ -303,7 +310,7 @@ def test_the_state_of_another_seed_is_not_taken_up(
         data,
         split,
         changed(learner, seeds=(1,), max_epochs=1),
-        state=state.parent,
+        state=resume(state.parents[2]),
         identity="a",
         on_epoch=lambda seed, epoch: ran.append(epoch.number),
     )
@@ -318,7 +325,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "taken").write_text("a file where a folder should be")
 
     with pytest.raises(StorageError, match="state of training"):
-        train_month(data, split, learner, state=tmp_path / "taken" / "deeper")
+        train_month(data, split, learner, state=resume(tmp_path / "taken"))
 
 
 def test_seeds_differ(trained: TrainedMonth) -> None:

@@ -378,7 +378,7 @@ def _tried(
         # Where this world's road went on and the other one's stops, something later is needed.
         stopped = str(error)
     comparisons = [*compared(here, there, cut, world, alone=seed), *forward]
-    shutil.rmtree(there.road.store.root, ignore_errors=True)
+    shutil.rmtree(there.road.store.address, ignore_errors=True)
     return Trial(cut.isoformat(), world.name, altered(raw, other), tuple(comparisons), stopped)
 
 

@@ -1,8 +1,6 @@
 """One world's road, built from its raw rows alone, and its tables beside another world's."""
 
 import copy
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -147,16 +145,9 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     tables += [here.road.panel, here.road.features, here.road.section]
     for table in tables:
         for earlier in table.months(None, next_month(month, -1)):
-            _link(table.folder(earlier).path, here.road.store, there.road.store)
-    models = here.road.checkpoint(month).path.parent
-    if models.is_dir():
-        _link(models, here.road.store, there.road.store)
+            there.road.store.copy_from(here.road.store, *table.folder(earlier).parts)
+    there.road.store.copy_from(here.road.store, *here.road.checkpoint(month).parts[:-1])
     return there
-
-
-def _link(folder: Path, of: Store, to: Store) -> None:
-    target = to.root / folder.relative_to(of.root)
-    shutil.copytree(folder, target, copy_function=os.link, dirs_exist_ok=True)
 
 
 def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:

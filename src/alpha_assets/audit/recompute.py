@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -217,13 +216,14 @@ def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
     Raises:
         StaleOutput: another model lies there by now.
     """
-    named, path = explanation["checkpoint"], Path(explanation["checkpoint"]["path"])
-    folder = Store(str(path.parent)).folder(path.name)
+    named = explanation["checkpoint"]
+    root, _, name = named["path"].rpartition("/")
+    folder = Store(root).folder(name)
     manifest = folder.manifest()
     if manifest is not None and manifest.content_hash != named["content_hash"]:
         raise StaleOutput(
-            f"{path} holds the model {manifest.content_hash} by now, the explanation names "
-            f"{named['content_hash']}; explain the prediction again"
+            f"{folder.address} holds the model {manifest.content_hash} by now, the explanation "
+            f"names {named['content_hash']}; explain the prediction again"
         )
     return folder
 

@@ -346,7 +346,7 @@ def _named(road: Road, model: MonthModel, month: str) -> dict[str, Any]:
     return {
         "model_month": made_in,
         "decides": month,
-        "path": str(folder.path.absolute()),
+        "path": folder.address,
         "content_hash": manifest.content_hash,
         "train_sessions": [model.checkpoint.card.train_sessions[i] for i in (0, -1)],
         "horizons": list(model.checkpoint.card.horizons),

@@ -221,7 +221,7 @@ def _check_publication(table: RawTable, rows: pl.DataFrame, published: str) -> N
     before = manifest.extra.get("published", published) if manifest else published
     if before != published:
         raise SourceMismatch(
-            f"{table.name} in {table.store.root} was stamped as published {before!r}, the market "
-            f"now says {published!r}; stored stamps do not change: set [feeds.{table.feed.name}] "
-            "publication_time back, or choose another --storage"
+            f"{table.name} in {table.store.address} was stamped as published {before!r}, the "
+            f"market now says {published!r}; stored stamps do not change: set "
+            f"[feeds.{table.feed.name}] publication_time back, or choose another --storage"
         )

@@ -431,7 +431,7 @@ def make_report(road: Road, *, again: bool = False) -> Made:
     inputs = page_inputs(road)
     if not again and staleness(road.report, road.the_recipe.digest, inputs) is None:
         return Made.found("report", None, road.report)
-    road.progress("report", str(road.report.path / PAGE))
+    road.progress("report", f"{road.report.address}/{PAGE}")
     page = tear_sheet(replace(report_inputs(road), coverage=stored_coverage(road)))
     made = road.report.write(
         {}, manifest_of(road.the_recipe.digest, inputs), files={PAGE: page.encode()}

@@ -52,7 +52,7 @@ class Made:
         return cls(
             stage=stage,
             month=month,
-            path=str(folder.path),
+            path=folder.address,
             status=manifest.status,
             rows=manifest.rows,
             content_hash=manifest.content_hash,
@@ -218,7 +218,7 @@ def require_fresh(folder: Folder, digest: str, inputs: Mapping[str, str], way_ou
     manifest = require(folder, digest, way_out)
     if reason is not None:
         kind = StorageError if reason.startswith(DAMAGED) else StaleOutput
-        raise kind(f"{folder.path} is not fresh: {reason}; {way_out}")
+        raise kind(f"{folder.address} is not fresh: {reason}; {way_out}")
     return manifest
 
 
@@ -231,10 +231,10 @@ def require(folder: Folder, digest: str, way_out: str) -> Manifest:
     """
     manifest = folder.manifest()
     if manifest is None:
-        raise MissingOutput(f"{folder.path} has not been made; {way_out}")
+        raise MissingOutput(f"{folder.address} has not been made; {way_out}")
     if manifest.digest != digest:
         raise StaleOutput(
-            f"{folder.path} was made by digest {manifest.digest}, this is {digest}; {way_out}"
+            f"{folder.address} was made by digest {manifest.digest}, this is {digest}; {way_out}"
         )
     return manifest
 

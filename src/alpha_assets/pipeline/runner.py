@@ -12,7 +12,6 @@ from alpha_assets.pipeline.context import Made, Road, staleness
 from alpha_assets.progress import Pace
 from alpha_assets.quality.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.quality.coverage import LATEST
-from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.table import MonthTable
 
 
@@ -251,7 +250,7 @@ def _recipe_rows(road: Road) -> list[dict[str, Any]]:
         rows.append(
             {
                 "stage": f"{recipe}/{folder.parts[-1]}",
-                "made": int((folder.path / MANIFEST).exists()),
+                "made": int(folder.is_finished()),
                 "to do": int(reason is not None),
                 "why": "" if reason in (None, "missing") else reason,
                 "first": ends[0],

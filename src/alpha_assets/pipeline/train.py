@@ -6,8 +6,8 @@ targets of a session read nothing that was not known at its decision.
 
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 
 import numpy as np
@@ -45,7 +45,7 @@ from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
-from alpha_assets.store.manifest import MANIFEST, Manifest
+from alpha_assets.store.manifest import Manifest
 from alpha_assets.store.table import AGAIN, DAMAGED
 from alpha_assets.training import (
     Checkpoint,
@@ -232,16 +232,8 @@ def chain(road: Road, month: str) -> list[str]:
 
 def made_checkpoints(road: Road) -> tuple[str, ...]:
     """Return the months that have a finished checkpoint, sorted; other names are no months."""
-    folder = road.store.root / road.market.name / road.the_recipe.name / "checkpoint"
-    if not folder.is_dir():
-        return ()
-    return tuple(
-        sorted(
-            path.name
-            for path in folder.iterdir()
-            if MONTH.fullmatch(path.name) and (path / MANIFEST).exists()
-        )
-    )
+    found = road.store.finished(road.market.name, road.the_recipe.name, "checkpoint")
+    return tuple(name for name in found if MONTH.fullmatch(name))
 
 
 def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
@@ -378,7 +370,7 @@ def _train(
     recipe, month, folder = road.the_recipe, split.month, road.checkpoint(split.month)
     data = training_data(road, split)
     learner = learner_of(road)
-    state = road.store.tmp / "resume" / road.market.name / recipe.name / month
+    state = road.store.scratch("resume", road.market.name, recipe.name, month)
     read = {*data.axes.features, *data.axes.market_features}
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))
     left_out = [name for name in offered if name not in read]
@@ -432,7 +424,8 @@ def _train(
         manifest_of(recipe.digest, inputs, facts=facts),
         files=checkpoint_files(trained, card),
     )
-    shutil.rmtree(state, ignore_errors=True)
+    with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
+        state.remove()
     return Made.of("checkpoint", month, folder, manifest)
 
 

@@ -56,11 +56,6 @@ class Folder:
         return self.backend.address(self.name)
 
     @property
-    def path(self) -> Path:
-        """Where it lies."""
-        return Path(self.address)
-
-    @property
     def name(self) -> str:
         """What it is called below the root: `market/panel/month=2023-07`."""
         return "/".join(self.parts)

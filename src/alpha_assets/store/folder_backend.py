@@ -194,7 +194,7 @@ class FolderBackend:
         with disk_errors(target, "write"):
             if source is None:
                 copy_files(other, self, name)
-            else:
+            elif source.is_dir():
                 shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True)
 
     @property

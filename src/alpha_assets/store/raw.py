@@ -283,8 +283,8 @@ class RawTable:
         stored = self.table.folder(months[0]).manifest() if months else None
         if stored is not None and stored.digest != manifest.digest:
             raise SourceMismatch(
-                f"{self.name} in {self.store.root} holds rows of {_source(stored)}, these are of "
-                f"{_source(manifest)}; raw rows of two sources are not mixed: choose another "
+                f"{self.name} in {self.store.address} holds rows of {_source(stored)}, these are "
+                f"of {_source(manifest)}; raw rows of two sources are not mixed: choose another "
                 "--storage"
             )
 
@@ -298,7 +298,7 @@ class RawTable:
         known = {name: dtype for name, dtype in wanted.items() if name not in lacks}
         if list((stored or {}).items()) != list(known.items()):
             raise StorageError(
-                f"{folder.path} has the columns {stored}; feed {self.feed.name} now wants "
+                f"{folder.address} has the columns {stored}; feed {self.feed.name} now wants "
                 f"{wanted}: use the version that wrote it, or choose another --storage"
             )
         return lacks

@@ -1,4 +1,4 @@
-"""Files of unfinished work: resume states.  They are no outputs and have no manifest."""
+"""Single files of unfinished work: resume states.  They are no outputs and have no manifest."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,46 @@ from alpha_assets.store.location import TMP, check_parts
 
 
 @dataclass(frozen=True)
-class Scratch:
-    """A place below `_tmp/`, whose files are each written whole or not at all.
+class Document:
+    """One file, written whole or not at all.
 
     Attributes:
         backend: where it lies.
-        parts: its name below `_tmp/`.
+        name: below the root.
+    """
+
+    backend: Backend
+    name: str
+
+    @property
+    def address(self) -> str:
+        """How messages name it: a path or a URL."""
+        return self.backend.address(self.name)
+
+    def read(self) -> bytes | None:
+        """Return the content; None where there is none.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return self.backend.get(self.name)
+
+    def write(self, content: bytes) -> None:
+        """Replace the content, in one step.
+
+        Raises:
+            StorageError: the storage refuses; the content before is untouched.
+        """
+        self.backend.put(self.name, content)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Documents below one name of `_tmp/`.
+
+    Attributes:
+        backend: where they lie.
+        parts: the name below `_tmp/`.
     """
 
     backend: Backend
@@ -22,30 +56,11 @@ class Scratch:
         """Refuse names that lead out of `_tmp/`."""
         check_parts(self.parts)
 
-    def address(self, file: str) -> str:
-        """Return how messages name a file: a path or a URL."""
-        return self.backend.address(self._name(file))
-
-    def read(self, file: str) -> bytes | None:
-        """Return the content of a file; None where there is none.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        return self.backend.get(self._name(file))
-
-    def write(self, file: str, content: bytes) -> None:
-        """Write a file in the place of the one before, in one step.
-
-        Raises:
-            StorageError: the disk refuses; the one before is untouched.
-        """
-        self.backend.put(self._name(file), content)
+    def document(self, file: str) -> Document:
+        """Return a document, whether or not it was written."""
+        check_parts((file,))
+        return Document(self.backend, "/".join((TMP, *self.parts, file)))
 
     def remove(self) -> None:
-        """Remove the place with all its files; absent is as good as removed."""
+        """Remove all documents; where there are none this does nothing."""
         self.backend.delete("/".join((TMP, *self.parts)))
-
-    def _name(self, file: str) -> str:
-        check_parts((file,))
-        return "/".join((TMP, *self.parts, file))

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
-from alpha_assets.store.location import DEFAULT_STORAGE, TMP, scheme_of, storage_root
+from alpha_assets.store.location import DEFAULT_STORAGE, check_parts, scheme_of, storage_root
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.scratch import Scratch
 
@@ -45,18 +44,18 @@ class Store:
         return BACKENDS.get(scheme_of(self.url), _folder_backend)(self.url)
 
     @property
-    def root(self) -> Path:
-        """The folder that the URL names."""
-        return Path(self.backend.address())
-
-    @property
-    def tmp(self) -> Path:
-        """Where unfinished outputs and locks lie."""
-        return self.root / TMP
+    def address(self) -> str:
+        """How messages name the root: a path or a URL."""
+        return self.backend.address()
 
     def folder(self, *parts: str) -> Folder:
         """Return the output folder `<root>/<part>/<part>/…`, whether or not it was made."""
         return Folder(self.backend, parts, self.verify)
+
+    def finished(self, *parts: str) -> tuple[str, ...]:
+        """Return the names of the finished folders directly below a folder, sorted."""
+        check_parts(parts)
+        return tuple(sorted(self.backend.finished("/".join(parts))))
 
     def scratch(self, *parts: str) -> Scratch:
         """Return a place for unfinished work that its owner removes: `_tmp/<part>/<part>/…`."""
@@ -72,6 +71,7 @@ class Store:
         """
         return self.backend.lock(name, wait_seconds)
 
-    def copy_from(self, other: "Store", folder: str) -> None:
-        """Take over all that lies below a folder of another storage, byte for byte."""
-        self.backend.copy_from(other.backend, folder)
+    def copy_from(self, other: "Store", *parts: str) -> None:
+        """Take over all that lies below a folder of another storage, if any, byte for byte."""
+        check_parts(parts)
+        self.backend.copy_from(other.backend, "/".join(parts))

@@ -98,7 +98,7 @@ class MonthTable:
         if not wanted:
             raise MissingOutput(
                 f"{self.name} has no month from {first or 'the start'} to {last or 'the end'} in "
-                f"{self.store.root}; run the stage that makes it"
+                f"{self.store.address}; run the stage that makes it"
             )
         start = max(first or stored[0], stored[0])
         gaps = sorted(set(month_range(start, last or wanted[-1])) - set(wanted))

@@ -8,7 +8,6 @@ from itertools import count
 import torch
 
 from alpha_assets.errors import BadInput, LockHeld
-from alpha_assets.store.lock import folder_lock
 from alpha_assets.store.owner import Owner
 from alpha_assets.store.store import Store
 
@@ -57,7 +56,7 @@ def device_alone(
     with ExitStack() as held:
         for tries in count():
             try:
-                held.enter_context(folder_lock(store.tmp / "locks", folder, wait_seconds=0))
+                held.enter_context(store.lock(folder, wait_seconds=0))
                 break
             except LockHeld as error:
                 if tries % TRIES_BETWEEN_LINES == 0:

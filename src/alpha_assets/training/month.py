@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError
 from alpha_assets.models import LossSpec, ModelSpec, Ranker, Sizes, build_loss, build_model
 from alpha_assets.spec import Spec, digest
+from alpha_assets.store.scratch import Document, Scratch
 from alpha_assets.training.degeneracy import GatesSpec
 from alpha_assets.training.fit import Epoch, Fitting, TrainingSpec, fit, reproducible
 from alpha_assets.training.preflight import check_labels, check_model
@@ -84,7 +84,7 @@ def train_month(
     split: Split,
     learner: Learner,
     *,
-    state: Path | None = None,
+    state: Scratch | None = None,
     identity: str = "",
     parent: Mapping[int, Mapping[str, Tensor]] | None = None,
     on_epoch: OnEpoch | None = None,
@@ -96,7 +96,7 @@ def train_month(
             `sequence` - 1 sessions before them.
         split: which of them are which.
         learner: model, loss, training and gates.
-        state: a folder to put the fit down in after every epoch, and to take it up from; the
+        state: a place to put the fit down in after every epoch, and to take it up from; the
             caller removes it once the month is stored.
         identity: names the data and the recipe (hash, digest); a state of another is not used.
         parent: for a warm start, the earlier month's weights by seed.
@@ -129,7 +129,7 @@ def train_month(
         model = _fresh_model(learner, sizes, seed, data.device, parent)
         check_model(model, data.windows(valid_D[:1], spec.sequence))
         fitting = Fitting.start(model, data, spec, learner.gates, seed)
-        path = state / f"seed={seed}.safetensors" if state else None
+        kept = state.document(f"seed={seed}.safetensors") if state else None
         seeds.append(
             _train_seed(
                 fitting,
@@ -137,7 +137,7 @@ def train_month(
                 (train_D, valid_D),
                 learner,
                 seed,
-                path,
+                kept,
                 digest(identity, seed),
                 on_epoch,
             )
@@ -178,12 +178,12 @@ def _train_seed(
     places: tuple[Tensor, Tensor],
     learner: Learner,
     seed: int,
-    path: Path | None,
+    state: Document | None,
     identity: str,
     on_epoch: OnEpoch | None,
 ) -> Trained:
     """Ask for epochs until the validation rank IC has not risen for `patience` of them."""
-    resumed = load_state(path, identity, fitting) if path else None
+    resumed = load_state(state, identity, fitting) if state else None
     best, epochs = resumed or ({}, [])
     loss = build_loss(learner.loss)
     coming = fit(fitting, data, *places, loss, learner.training)
@@ -194,8 +194,8 @@ def _train_seed(
         epochs.append(epoch)
         if _best(epochs) == epoch.number:
             best = host_copy(fitting.model)
-        if path:
-            save_state(path, identity, fitting, best, epochs)
+        if state:
+            save_state(state, identity, fitting, best, epochs)
         if on_epoch:
             on_epoch(seed, epoch)
     return Trained(seed, best, tuple(epochs), _best(epochs))

@@ -6,18 +6,17 @@ One file per seed, replaced at once: tensors and their JSON cannot belong to dif
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from alpha_assets.errors import StorageError
+from alpha_assets.store.scratch import Document
 from alpha_assets.training.fit import Epoch, Fitting
 
 Weights = dict[str, Tensor]
@@ -26,12 +25,16 @@ LOG = logging.getLogger(__name__)
 
 
 def save_state(
-    path: Path, identity: str, fitting: Fitting, best: Mapping[str, Tensor], epochs: list[Epoch]
+    state: Document,
+    identity: str,
+    fitting: Fitting,
+    best: Mapping[str, Tensor],
+    epochs: list[Epoch],
 ) -> None:
     """Write a fit and its best weights so far, atomically.
 
     Args:
-        path: of the file; its folder is made.
+        state: where it is kept.
         identity: names all that may change the result; another one's state is not taken up.
         fitting: as its last epoch left it.
         best: weights of the best epoch.
@@ -57,22 +60,15 @@ def save_state(
     host = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = json.dumps(told)
     content = save(host, metadata={"state": text, "seal": _seal(text, host)})
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: the state of training could not be written ({error.strerror}); make room "
-            "or choose another --storage, then run again"
-        ) from error
+        state.write(content)
+    except StorageError as error:
+        raise StorageError(f"the state of training could not be written: {error}") from error
 
 
-def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, list[Epoch]] | None:
+def load_state(
+    state: Document, identity: str, fitting: Fitting
+) -> tuple[Weights, list[Epoch]] | None:
     """Put a fresh fit where an earlier run left it; return the best weights and all epochs.
 
     Returns:
@@ -81,16 +77,16 @@ def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, li
     Raises:
         StorageError: the file cannot be read, or is not what was written.
     """
-    if not path.exists():
+    content = state.read()
+    if content is None:
         return None
-    way_out = "delete it to train the month from its start"
+    path, way_out = state.address, "delete it to train the month from its start"
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-        tensors = load_file(path)
+        metadata = _metadata(content)
+        tensors = load(content)
         told = json.loads(metadata["state"])
         named = told["identity"]
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise StorageError(
             f"{path}: the state of training cannot be read ({what}); {way_out}"
@@ -111,6 +107,13 @@ def load_state(path: Path, identity: str, fitting: Fitting) -> tuple[Weights, li
     fitting.watch.norms, fitting.watch.dead_looks = told["norms"], told["dead_looks"]
     fitting.watch.steps = told["watched"]
     return _part(tensors, "best."), [_epoch(fields) for fields in told["epochs"]]
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file: its JSON header follows its length, 8 bytes."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return found
 
 
 def _seal(text: str, tensors: Mapping[str, Tensor]) -> str:
