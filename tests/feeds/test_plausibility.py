@@ -381,19 +381,68 @@ def test_dividends_are_below_the_close_before(
             FilesSource(FilesSourceSpec(path=str(folder)), new_york).rows("dividends")
 
 
+@pytest.mark.parametrize("column", ["adjustment_factor", "adj_close", "none"])
+@pytest.mark.parametrize(
+    ("amount", "wanted"),
+    [
+        (4.0, {}),
+        (7.0, {"warning dividend_odd": 1}),
+        (11.0, {"error dividend_above_price": 1}),
+    ],
+)
+def test_a_dividend_beside_a_consolidation_is_per_new_share(
+    column: str, amount: float, wanted: dict[str, int], write: Write, new_york: Calendar
+) -> None:
+    # Ten shares at 1.00 become one at 10.00 on the ex-date, which has no trade.
+    prices = bars({"S0": [1.0, 1.0, None, 10.0]})
+    ten = pl.when(pl.col("date") < SESSIONS[2]).then(10.0).otherwise(1.0)
+    if column == "adjustment_factor":
+        on_day = pl.when(pl.col("date") == SESSIONS[2]).then(10.0).otherwise(1.0)
+        prices = prices.with_columns(on_day.alias(column))
+    elif column == "adj_close":  # known from the first close after
+        prices = bars({"S0": [1.0, 1.0, 10.0, 10.0]})
+        prices = prices.with_columns((pl.col("close") * ten).alias(column))
+    else:
+        wanted = {"error dividend_above_price": 1}
+    paid = pl.DataFrame({"ex_date": [SESSIONS[2]], "symbol": ["S0"], "amount": [amount]})
+    found = rules(import_check(write(daily_bars=prices, dividends=paid), new_york))
+    assert {rule: n for rule, n in found.items() if "dividend" in rule} == wanted
+
+
+def test_a_dividend_beside_a_split_is_compared_with_the_price_of_a_new_share(
+    write: Write, new_york: Calendar
+) -> None:
+    # One share at 100 becomes ten at 10: 40 a share is more than a new share is worth.
+    prices = bars({"S0": [100.0, 100.0, 10.0, 10.0]}).with_columns(
+        adjustment_factor=pl.when(pl.col("date") == SESSIONS[2]).then(0.1).otherwise(1.0)
+    )
+    paid = pl.DataFrame({"ex_date": [SESSIONS[2]], "symbol": ["S0"], "amount": [40.0]})
+    report = import_check(write(daily_bars=prices, dividends=paid), new_york)
+    assert rules(report) == {"error dividend_above_price": 1}
+    assert "amount = 40.0, close_before = 10.0" in report.text()
+
+
 def test_an_ordinary_and_a_special_dividend_add_up(write: Write, new_york: Calendar) -> None:
     paid = pl.DataFrame(
         {
-            "ex_date": [SESSIONS[2]] * 2 + [SESSIONS[3]] * 2 + [SESSIONS[4]],
+            "ex_date": [SESSIONS[2]] * 2 + [SESSIONS[3]],
             "symbol": "S0",
-            "amount": [0.5, 2.0, 0.25, 0.25, 0.1],
+            "amount": [0.5, 2.0, 0.1],
         }
     )
     folder = write(daily_bars=SIX, dividends=paid)
     report = import_check(folder, new_york)
-    assert rules(report) == {"warning dividends_added_up": 2, "warning same_dividend_twice": 2}
+    assert rules(report) == {"warning dividends_added_up": 1}
     rows = FilesSource(FilesSourceSpec(path=str(folder)), new_york).rows("dividends")
-    assert rows["amount"].to_list() == [2.5, 0.5, 0.1]
+    assert rows["amount"].to_list() == [2.5, 0.1]
+
+
+def test_the_same_dividend_twice_is_refused(write: Write, new_york: Calendar) -> None:
+    paid = pl.DataFrame({"ex_date": [SESSIONS[3]] * 2, "symbol": "S0", "amount": [0.25, 0.25]})
+    folder = write(daily_bars=SIX, dividends=paid)
+    assert "error same_dividend_twice" in rules(import_check(folder, new_york))
+    with pytest.raises(FeedError, match="write the sum where both are paid"):
+        FilesSource(FilesSourceSpec(path=str(folder)), new_york).rows("dividends")
 
 
 def test_a_negative_part_is_named_and_not_hidden_in_a_sum(write: Write, new_york: Calendar) -> None:

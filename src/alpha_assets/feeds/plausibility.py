@@ -5,6 +5,7 @@ columns of a delivery; none changes a value.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -369,32 +370,48 @@ def exit_oddities(rows: pl.DataFrame) -> list[Problem]:
 def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
     """Return dividends that are large beside the close before the ex-date, or exceed it.
 
+    A dividend is money per share as they are counted on the ex-date, so the close before is
+    brought to that level: after a consolidation of 10 to 1 it counts ten times.
+
     Args:
         rows: dividends, one a symbol and ex-date.
-        bars: `event_date`, `symbol`, `close`; no columns where they cannot be read.
+        bars: `event_date`, `symbol`, `close`, and what factors there are; no columns where they
+            cannot be read.
     """
     if not {*BAR, "close"} <= set(bars.columns) or "amount" not in rows.columns:
         return []
-    closes = (
-        bars.select("symbol", "close", "event_date")
-        .filter((pl.col("close") > 0) & pl.col("event_date").is_not_null())
-        .rename({"close": "close_before", "event_date": "of"})
-        .sort("of")
-    )
+    bars = bars.filter(pl.all_horizontal(pl.col(BAR).is_not_null())).sort(BAR[::-1])
+    levels = bars.select(
+        "symbol",
+        pl.col("event_date").alias("of"),
+        _price_level(bars.columns).cum_prod().over("symbol").alias("level"),
+        pl.when(pl.col("close") > 0).then("close").alias("close_before"),
+    ).sort("of")
+    closes = levels.drop_nulls("close_before").rename({"level": "level_before"})
     paid = rows.filter(pl.col("amount") > 0).with_columns(
-        (pl.col("event_date") - pl.duration(days=1)).alias("of")
+        pl.col("event_date").alias("on"), pl.col("event_date").dt.offset_by("-1d").alias("of")
     )
-    beside = paid.sort("of").join_asof(
-        closes, on="of", by="symbol", strategy="backward", check_sortedness=False
+    beside = (
+        paid.sort("of")
+        .join_asof(closes, on="of", by="symbol", strategy="backward", check_sortedness=False)
+        .join_asof(
+            levels.select("symbol", "of", "level"),
+            left_on="on",
+            right_on="of",
+            by="symbol",
+            strategy="backward",
+            check_sortedness=False,
+        )
+        .with_columns(pl.col("close_before") * pl.col("level") / pl.col("level_before"))
     )
     share = pl.col("amount") / pl.col("close_before")
-    wanted = "amount is per share of the level of the closes"
+    wanted = "amount is per share of the level of the closes on the ex-date"
     return [
         *found(
             "error",
             "dividends",
             "dividend_above_price",
-            f"{wanted} and not above the close before the ex-date; where closes are "
+            f"{wanted} and not above the close before, brought to that level; where closes are "
             "split-adjusted, so are amounts",
             beside.filter(share > 1),
             key=BAR,
@@ -410,6 +427,23 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
             values=("amount", "close_before"),
         ),
     ]
+
+
+def _price_level(columns: Sequence[str]) -> pl.Expr:
+    """Return by what each session moves the price of a share, of bars sorted by symbol and date.
+
+    A step of an adjusted close below 1 may be the dividend itself, and counts as none.
+    """
+    if "adj_close" in columns:
+        share = pl.when((pl.col("close") > 0) & (pl.col("adj_close") > 0)).then(
+            pl.col("adj_close") / pl.col("close")
+        )
+        step = share.forward_fill().shift(1).over("symbol") / share
+        return step.clip(lower_bound=1.0).fill_null(1.0)
+    level = pl.col("adjustment_factor") if "adjustment_factor" in columns else pl.lit(None)
+    if "share_factor" in columns:
+        level = pl.coalesce(1 / pl.col("share_factor"), level)
+    return level.cast(pl.Float64).fill_null(1.0)
 
 
 def membership_seams(

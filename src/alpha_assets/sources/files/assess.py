@@ -31,7 +31,8 @@ from alpha_assets.sources.files.delivery import REQUIRED, Delivered
 from alpha_assets.sources.files.intervals import listing_spells
 from alpha_assets.sources.files.normalize import added_up, bar_spans, shaped, without_halts
 
-CLOSES = ("event_date", "symbol", "close")
+# Of the bars, what other feeds are compared with: closes, and what tells their level.
+CLOSES = ("event_date", "symbol", "close", "adjustment_factor", "share_factor", "adj_close")
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ def added_up(
     """Return dividends with those of one symbol and ex-date added up, and what is odd about that.
 
     An ordinary and a special dividend are two rows of one day.  What they sum to is known when
-    the last of them is.  Two that pay the same amount may be one row twice: a warning.  Rows that
-    break a rule are left as they are, for the rule to name them.
+    the last of them is.  Two that pay the same amount cannot be told from one row delivered
+    twice: an error.  Rows that break a rule are left as they are, for the rule to name them.
     """
     key = [name for name in feed.key if name in rows.columns]
     if "amount" not in rows.columns or "event_date" not in rows.columns:
@@ -131,10 +131,11 @@ def added_up(
         values=("amount",),
     )
     problems += found(
-        "warning",
+        "error",
         feed.name,
         "same_dividend_twice",
-        "two rows pay the same amount on one ex-date; take one out if it is one dividend twice",
+        "dividends of one symbol and ex-date pay different amounts (an ordinary and a special "
+        "one); take one out where a row was delivered twice, or write the sum where both are paid",
         same,
         key=key,
         values=("amount",),
