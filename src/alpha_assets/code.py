@@ -1,0 +1,1318 @@
+"""A digest of the code that computes a number: what a function reaches, without its prose.
+
+    code_digest("alpha_assets.backtest.simulator:simulate")
+
+A root reaches the definitions (functions, classes, module constants) that it names, and those
+that they name, through imports, inside the package; other libraries are recorded by version
+elsewhere.  Comments, docstrings, formatting and the order of functions do not count.  What cannot
+be resolved reaches more, never less:
+
+- a class counts whole, with its bases; where it is named as a type, so do its subclasses, and the
+  classes that fit a protocol;
+- annotations are followed, because a value of that type may be given and called;
+- a module used as a value, or an attribute that it has not, reaches the whole module;
+- statements of any module that change a reached name count, and functions that assign to it;
+- statements of an imported module that change other libraries' state count;
+- a string that names a module or a data file of the package reaches it.
+
+The source files are read, not the imported objects, so that a copy can be digested too.
+"""
+
+import ast
+import builtins
+import gc
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+from alpha_assets.errors import BadInput
+
+PACKAGE = "alpha_assets"
+CODE_LENGTH = 32  # hexadecimal digits
+FORMAT = "alpha-assets code 1"
+
+Root: TypeAlias = str | Callable[..., object] | type
+Select: TypeAlias = Mapping[str, Collection[str]]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+_COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+_BUILTINS = frozenset(dir(builtins))
+# Methods that change no object, called on a package's constant while a module is imported.
+_PURE_METHODS = _words(
+    """
+    get items keys values copy join split rsplit partition rpartition format replace lower
+    upper strip lstrip rstrip startswith endswith index count union intersection difference
+    encode decode model_copy model_dump isoformat total_seconds as_posix with_suffix
+    """
+)
+# Calls that do not change their arguments.
+_PURE_CALLS = _words(
+    """
+    abs all any bool bytes dict divmod enumerate filter float frozenset hash id int
+    isinstance issubclass iter len list map max min next partial range repr replace reversed
+    round set slice sorted str sum tuple type zip Field TypeVar MappingProxyType
+    """
+)
+_MUTATORS = _words(
+    """
+    append appendleft add update pop popleft popitem setdefault extend insert remove discard
+    clear register sort reverse __setitem__ __delitem__ __setattr__ __delattr__ write put
+    """
+)
+# How calls begin that set what other libraries do.
+_SETTERS = ("set_", "seterr", "setlocale", "setrecursion", "setcontext", "filterw", "simplef")
+_RUNTIME_NAMESPACE = frozenset(("globals", "eval", "exec", "locals", "vars", "__import__"))
+_RESOURCE_CALLS = ("importlib.resources", "importlib_resources", "pkgutil")
+
+
+def code_digest(*roots: Root, select: Select | None = None) -> str:
+    """Return hexadecimal digits that name the installed code that `roots` reach.
+
+    Args:
+        roots: as `alpha_assets.room.module:name`, or the function or class itself.
+        select: from a registry (`module:name` of a table or a union) to the keys of it that
+            count; none of its entries count where the keys are empty.
+
+    Raises:
+        BadInput: a root, a registry or a key does not exist.
+    """
+    return installed().digest(*roots, select=select)
+
+
+def reached(*roots: Root, select: Select | None = None) -> frozenset[str]:
+    """Return the definitions, as `module:name`, that `roots` reach; see `code_digest`."""
+    return installed().reached(*roots, select=select)
+
+
+@cache
+def installed() -> "Code":
+    """Return the code of this package, read once in a process."""
+    return Code(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A name of a module's scope that code uses, and the attributes that it takes of it.
+
+    Attributes:
+        name: as the module binds it; empty where `target` is what an import in a function names.
+        attributes: in order.
+        target: `module` or `module:name`.
+        is_type: whether values of it, and of what derives from it, may be met.
+        counts: whether which name it is counts; not in an annotation that is left out.
+    """
+
+    name: str
+    attributes: tuple[str, ...] = ()
+    target: str = ""
+    is_type: bool = True
+    counts: bool = True
+
+
+@dataclass
+class _Reading:
+    """What a piece of syntax holds.
+
+    Attributes:
+        text: its normal form.
+        references: in the order of the text.
+        changes: names that it may change, in part or whole.
+        strings: texts in it.
+        imports: modules that it imports from inside a function.
+        called: names that are called, or decorate or are derived from, while it is imported.
+        acts: what it changes while it is imported; None for what has no name.
+        bases: of the class that it is.
+        own_attributes: attributes that its methods assign.
+        reads_data: whether it opens files of the package.
+        is_open: whether it can reach any name of its module.
+        is_protocol: whether it is a class that others fit without being derived from it.
+        changes_arguments: whether it assigns to a part of one of its parameters.
+    """
+
+    text: list[str] = field(default_factory=list)
+    references: list[_Reference] = field(default_factory=list)
+    changes: "list[_Change]" = field(default_factory=list)
+    strings: set[str] = field(default_factory=set)
+    imports: set[str] = field(default_factory=set)
+    called: list[_Reference] = field(default_factory=list)
+    acts: list[_Reference | None] = field(default_factory=list)
+    bases: list[_Reference] = field(default_factory=list)
+    own_attributes: set[str] = field(default_factory=set)
+    reads_data: bool = False
+    is_open: bool = False
+    is_protocol: bool = False
+    changes_arguments: bool = False
+
+    def take(self, other: "_Reading") -> None:
+        """Add what another piece of syntax holds."""
+        self.text += other.text
+        self.references += other.references
+        self.strings |= other.strings
+        self.reads_data |= other.reads_data
+        self.is_open |= other.is_open
+
+
+@dataclass(eq=False)
+class _Statement:
+    """One statement of a module's top level.
+
+    Attributes:
+        module: that it stands in.
+        index: place among the module's statements.
+        node: its syntax.
+        names: that it binds.
+    """
+
+    module: "_Module"
+    index: int
+    node: ast.stmt
+    names: tuple[str, ...]
+
+    @cached_property
+    def reading(self) -> _Reading:
+        return _Reader(self.module).read(self.node)
+
+    @property
+    def label(self) -> str:
+        """What it is called in a list of what is reached."""
+        name = self.names[0] if self.names else f"<{self.index}>"
+        return f"{self.module.name}:{name}"
+
+
+class _Module:
+    """One source file: which names its top level binds, and by what."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self.is_package = path.name == "__init__.py"
+        try:
+            self.tree = ast.parse(path.read_bytes(), filename=str(path))
+        except SyntaxError as error:
+            raise BadInput(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
+        self.statements: list[_Statement] = []
+        self.bound: dict[str, list[_Statement]] = defaultdict(list)
+        self.imported: dict[str, list[str]] = defaultdict(list)
+        self.stars: list[str] = []
+        for node in self.tree.body:
+            self._add(node)
+
+    @property
+    def package(self) -> str:
+        return self.name if self.is_package else self.name.rpartition(".")[0]
+
+    def _add(self, node: ast.stmt) -> None:
+        if _is_prose(node) or _is_main(node):
+            return
+        for name, target in imports_of([node], self.package):
+            if name == "*":
+                self.stars.append(target)
+            else:
+                self.imported[name].append(target)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return
+        statement = _Statement(self, len(self.statements), node, tuple(_bound_by([node])))
+        self.statements.append(statement)
+        for name in statement.names:
+            self.bound[name].append(statement)
+
+    def has(self, name: str) -> bool:
+        return name in self.bound or name in self.imported
+
+
+class Code:
+    """The source files of a package, and what each definition in them reaches."""
+
+    def __init__(self, root: Path) -> None:
+        """Read every module below `root`, the folder of the package `alpha_assets`."""
+        self.root = root
+        self._modules: dict[str, _Module] = {}
+        collects = gc.isenabled()
+        gc.disable()  # a tree of syntax holds no cycles, and scanning it doubles the time
+        try:
+            for path in sorted(root.rglob("*.py")):
+                parts = path.relative_to(root).with_suffix("").parts
+                name = ".".join((PACKAGE, *parts)).removesuffix(".__init__")
+                self._modules[name] = _Module(name, path)
+            if PACKAGE not in self._modules:
+                raise BadInput(f"{root}: no package: it has no __init__.py")
+            self._resolved: dict[tuple[str, _Reference], tuple[_Target, ...]] = {}
+            self._effects = self._effects_of_all()
+        finally:
+            if collects:
+                gc.enable()
+
+    def digest(
+        self, *roots: Root, select: Select | None = None, bare: Collection[Root] = ()
+    ) -> str:
+        """Return hexadecimal digits that name the code that `roots` reach; see `code_digest`.
+
+        Args:
+            roots: definitions.
+            select: from a registry to the keys that count.
+            bare: roots of which the decorators do not count, because what they made of the
+                function is recorded in another way.
+        """
+        lines = _Walk(self, select or {}).of(roots, bare).lines()
+        whole = hashlib.sha256("\n".join([FORMAT, *lines]).encode())
+        return whole.hexdigest()[:CODE_LENGTH]
+
+    def reached(
+        self, *roots: Root, select: Select | None = None, bare: Collection[Root] = ()
+    ) -> frozenset[str]:
+        """Return the definitions, as `module:name`, that `roots` reach."""
+        return frozenset(_Walk(self, select or {}).of(roots, bare).labels())
+
+    def statements(self) -> Iterator[_Statement]:
+        """Return every statement of a top level."""
+        for module in self._modules.values():
+            yield from module.statements
+
+    def module(self, name: str) -> _Module | None:
+        """Return a module of the package, if there is one of the name."""
+        return self._modules.get(name)
+
+    def find(self, root: Root) -> tuple[_Module, str]:
+        """Return the module and the name of a root.
+
+        Raises:
+            BadInput: there is none.
+        """
+        text = root if isinstance(root, str) else f"{root.__module__}:{root.__qualname__}"
+        place, _, name = text.partition(":")
+        name = name.partition(".")[0]
+        module = self._modules.get(place)
+        if module is None or not module.has(name):
+            raise BadInput(f"code {text!r}: {self.root} has no such definition; want module:name")
+        return module, name
+
+    def resolve(self, module: _Module, reference: _Reference) -> "tuple[_Target, ...]":
+        """Return what a name stands for, seen from a module."""
+        key = (module.name, reference)
+        if key not in self._resolved:
+            if reference.target:
+                found = self._dotted(reference.target, reference.attributes, frozenset())
+            else:
+                parts = (reference.name, *reference.attributes)
+                found = self._inside(module, parts, frozenset(), is_bare=True)
+            self._resolved[key] = tuple(dict.fromkeys(found))
+        return self._resolved[key]
+
+    def _dotted(
+        self, target: str, attributes: tuple[str, ...], seen: frozenset[tuple[str, ...]]
+    ) -> "list[_Target]":
+        place, _, name = target.partition(":")
+        parts = (name, *attributes) if name else attributes
+        if place.partition(".")[0] != PACKAGE:
+            return [_Target("", ".".join((place, *parts)))]
+        if place in self._modules:
+            return self._inside(self._modules[place], parts, seen)
+        above, _, last = place.rpartition(".")
+        return self._dotted(above, (last, *parts), seen)
+
+    def _inside(
+        self,
+        module: _Module,
+        parts: tuple[str, ...],
+        seen: frozenset[tuple[str, ...]],
+        *,
+        is_bare: bool = False,
+    ) -> "list[_Target]":
+        if not parts:
+            return [_Target(module.name)]
+        name, *rest = parts
+        asked = (module.name, *parts)
+        if asked in seen:  # imports that go round in a circle
+            return [_Target(module.name)]
+        seen |= {asked}
+        found: list[_Target] = []
+        below = self._modules.get(f"{module.name}.{name}") if module.is_package else None
+        is_own = False
+        if name in module.bound:
+            found.append(_Target(module.name, name))
+        for target in module.imported.get(name, ()):
+            found += self._dotted(target, tuple(rest), seen)
+            is_own |= below is not None and target.startswith(f"{below.name}:")
+        if below is not None and not is_own:
+            found += self._inside(below, tuple(rest), seen)
+        if found:
+            return found
+        for star in module.stars:
+            source = self._modules.get(star)
+            if source is None:
+                found.append(_Target("", f"{star}.{name}"))
+            else:
+                found += self._inside(source, parts, seen)
+        if found:
+            return found
+        if (is_bare and name in _BUILTINS) or (name.startswith("__") and name.endswith("__")):
+            return [_Target("", name)]
+        return [_Target(module.name)]
+
+    def _effects_of_all(self) -> "dict[tuple[str, str], list[_Statement]]":
+        """Return, by definition, the statements that change it from elsewhere."""
+        effects: dict[tuple[str, str], list[_Statement]] = defaultdict(list)
+        writers: dict[_Statement, list[tuple[str, str]]] = defaultdict(list)
+        for statement in self.statements():
+            for change in statement.reading.changes:
+                for key in self._changed(statement, change):
+                    effects[key].append(statement)
+                    if not change.is_top:
+                        writers[statement].append(key)
+        if writers:
+            self._add_calls_of(writers, effects)
+        self.subclasses: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for statement in self.statements():
+            if isinstance(statement.node, ast.ClassDef):
+                for base in statement.reading.bases:
+                    for target in self.resolve(statement.module, base):
+                        if target.is_definition:
+                            own = (statement.module.name, statement.node.name)
+                            self.subclasses[target.module, target.name].append(own)
+        return effects
+
+    def _add_calls_of(
+        self,
+        writers: "Mapping[_Statement, list[tuple[str, str]]]",
+        effects: "dict[tuple[str, str], list[_Statement]]",
+    ) -> None:
+        """Add statements that run, while a module is imported, a function that changes names."""
+        behind: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
+        for statement in self.statements():
+            for called in statement.reading.called:
+                for target in self.resolve(statement.module, called):
+                    if not target.is_definition:
+                        continue
+                    key = (target.module, target.name)
+                    if key not in behind:
+                        behind[key] = self._written_behind(key, writers)
+                    for changed in behind[key]:
+                        if statement not in effects[changed]:
+                            effects[changed].append(statement)
+
+    def _written_behind(
+        self,
+        start: tuple[str, str],
+        writers: "Mapping[_Statement, list[tuple[str, str]]]",
+    ) -> frozenset[tuple[str, str]]:
+        found: set[tuple[str, str]] = set()
+        seen = {start}
+        waiting = [start]
+        while waiting:
+            module, name = waiting.pop()
+            for statement in self._modules[module].bound[name]:
+                found.update(writers.get(statement, ()))
+                for reference in statement.reading.references:
+                    for target in self.resolve(statement.module, reference):
+                        key = (target.module, target.name)
+                        if target.is_definition and key not in seen:
+                            seen.add(key)
+                            waiting.append(key)
+        return frozenset(found)
+
+    def _changed(self, statement: _Statement, change: "_Change") -> Iterator[tuple[str, str]]:
+        """Return the definitions that a change in a statement changes."""
+        for target in self.resolve(statement.module, change.what):
+            if not target.is_definition:
+                continue
+            key = (target.module, target.name)
+            if target.module == statement.module.name and target.name in statement.names:
+                continue
+            makers = self._modules[target.module].bound[target.name]
+            is_made = all(isinstance(s.node, _FUNCTION | ast.ClassDef) for s in makers)
+            if change.method:
+                unsure = change.method not in _PURE_METHODS and not is_made
+                if change.method not in _MUTATORS and not (change.is_top and unsure):
+                    continue
+            if change.callee is not None and (
+                is_made
+                or all(_is_immutable(s.node) for s in makers)
+                or not self._may_change_arguments(statement.module, change.callee)
+            ):
+                continue
+            yield key
+
+    def _may_change_arguments(self, module: _Module, callee: _Reference) -> bool:
+        for target in self.resolve(module, callee):
+            if target.is_definition:
+                makers = self._modules[target.module].bound[target.name]
+                if any(s.reading.changes_arguments for s in makers):
+                    return True
+            elif target.name.rpartition(".")[2] not in _PURE_CALLS:
+                return True
+        return False
+
+    def effects(self, module: str, name: str) -> "list[_Statement]":
+        """Return the statements that change a definition from elsewhere."""
+        return self._effects.get((module, name), [])
+
+    @cached_property
+    def _members(self) -> dict[tuple[str, str], frozenset[str]]:
+        """By class, the names of what its instances have, bases in the package included."""
+        own: dict[tuple[str, str], set[str]] = {}
+        above: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for base, below in self.subclasses.items():
+            for one in below:
+                above[one].append(base)
+        for statement in self.statements():
+            if isinstance(statement.node, ast.ClassDef):
+                members = set(_bound_by(statement.node.body)) | statement.reading.own_attributes
+                own[statement.module.name, statement.node.name] = members
+        whole: dict[tuple[str, str], frozenset[str]] = {}
+        for key, members in own.items():
+            waiting, found, seen = list(above[key]), set(members), {key}
+            while waiting:
+                base = waiting.pop()
+                if base not in seen:
+                    seen.add(base)
+                    found |= own.get(base, set())
+                    waiting += above[base]
+            whole[key] = frozenset(found)
+        return whole
+
+    def fitting(self, module: str, name: str) -> list[tuple[str, str]]:
+        """Return the classes that fit a protocol by the names that they have."""
+        wanted = {item for item in self._members[module, name] if not item.startswith("__")}
+        wanted |= self._members[module, name] & {"__call__", "__getitem__", "__iter__", "__len__"}
+        if not wanted:
+            return []
+        return [key for key, members in self._members.items() if wanted <= members]
+
+    @cached_property
+    def data(self) -> dict[Path, str]:
+        """The hash of each file of the package that is no module."""
+        return {
+            path: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file()
+            and path.suffix not in (".py", ".pyc", ".pyo")
+            and path.name != "py.typed"
+            and "__pycache__" not in path.parts
+        }
+
+    def imports_behind(self, name: str) -> frozenset[str]:
+        """Return the modules of the package that importing one imports, itself included."""
+        if name not in self._import_closure:
+            seen: set[str] = set()
+            waiting = [name]
+            while waiting:
+                one = waiting.pop()
+                if one in seen or one not in self._modules:
+                    continue
+                seen.add(one)
+                module = self._modules[one]
+                waiting.append(one.rpartition(".")[0])
+                waiting += module.stars
+                for targets in module.imported.values():
+                    for target in targets:
+                        waiting += _modules_of(target)
+            self._import_closure[name] = frozenset(seen)
+        return self._import_closure[name]
+
+    @cached_property
+    def _import_closure(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def acting(self) -> dict[str, list[_Statement]]:
+        """By module, its statements that change what is outside the package."""
+        found: dict[str, list[_Statement]] = defaultdict(list)
+        for statement in self.statements():
+            if self._acts(statement):
+                found[statement.module.name].append(statement)
+        return found
+
+    def _acts(self, statement: _Statement) -> bool:
+        if isinstance(statement.node, _FUNCTION | ast.ClassDef):
+            return False
+        for change in statement.reading.acts:
+            if change is None:
+                return True
+            if any(not target.module for target in self.resolve(statement.module, change)):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a name stands for: a definition, a whole module, or (no module) something foreign."""
+
+    module: str
+    name: str = ""
+
+    @property
+    def is_definition(self) -> bool:
+        return bool(self.module and self.name)
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.name}"
+
+
+class _Walk:
+    """From roots to all that they reach."""
+
+    def __init__(self, code: Code, select: Select) -> None:
+        self._code = code
+        self._names: set[tuple[str, str, bool]] = set()
+        self._statements: dict[_Statement, _Reading] = {}
+        self._whole: set[str] = set()
+        self._touched: set[str] = set()
+        self._data: set[Path] = set()
+        self._waiting: list[tuple[str, str, bool]] = []
+        self._bare: set[tuple[str, str]] = set()
+        self._selected: dict[_Statement, _Reading] = {}
+        self._left_out: set[tuple[str, str]] = set()
+        for registry, keys in select.items():
+            self._choose(registry, keys)
+
+    def of(self, roots: Iterable[Root], bare: Iterable[Root]) -> "_Walk":
+        for root in bare:
+            module, name = self._code.find(root)
+            self._bare.add((module.name, name))
+            self._waiting.append((module.name, name, False))
+        for root in roots:
+            module, name = self._code.find(root)
+            self._waiting.append((module.name, name, False))
+        while self._waiting:
+            self._name(*self._waiting.pop())
+        return self
+
+    def labels(self) -> Iterator[str]:
+        for module, name, _ in self._names:
+            yield f"{module}:{name}"
+        for statement in self._statements:
+            yield statement.label
+        for path in self._data:
+            yield path.relative_to(self._code.root).as_posix()
+
+    def lines(self) -> list[str]:
+        """Return one line per statement and data file, in an order that layout does not change."""
+        keyed = []
+        for statement, reading in self._statements.items():
+            place = _place(statement)
+            text = hashlib.sha256("\n".join(reading.text).encode()).hexdigest()
+            meant = sorted(self._meanings(statement.module, reading))
+            names = ",".join(statement.names)
+            keyed.append((place, f"{statement.module.name}:{names} {text} {' '.join(meant)}"))
+        data = [
+            f"{path.relative_to(self._code.root).as_posix()} {self._code.data[path]}"
+            for path in sorted(self._data)
+        ]
+        return [line for _, line in sorted(keyed, key=lambda pair: pair[0])] + data
+
+    def _meanings(self, module: _Module, reading: _Reading) -> Iterator[str]:
+        for reference in set(reading.references):
+            if not reference.counts:
+                continue
+            if reference.target or reference.name not in module.bound:
+                targets = self._code.resolve(module, reference)
+                dotted = ".".join((reference.name, *reference.attributes))
+                yield f"{dotted}={'|'.join(sorted(map(str, targets)))}"
+
+    def _name(self, module_name: str, name: str, is_type: bool) -> None:
+        key = (module_name, name, is_type)
+        if key in self._names:
+            return
+        self._names.add(key)
+        module = self._code.module(module_name)
+        assert module is not None, module_name
+        for statement in module.bound.get(name, ()):
+            self._statement(statement)
+            if is_type and isinstance(statement.node, ast.ClassDef):
+                self._kinds(statement)
+        for target in module.imported.get(name, ()):
+            self._reach(self._code.resolve(module, _Reference("", (), target)), is_type=is_type)
+        for statement in self._code.effects(module_name, name):
+            self._statement(statement)
+
+    def _kinds(self, statement: _Statement) -> None:
+        """Reach the classes whose instances a value of a class may be."""
+        key = (statement.module.name, statement.names[0])
+        found = list(self._code.subclasses.get(key, ()))
+        if statement.reading.is_protocol:
+            found += self._code.fitting(*key)
+        for one in found:
+            if one not in self._left_out:
+                self._waiting.append((*one, True))
+
+    def _statement(self, statement: _Statement) -> None:
+        if statement in self._statements:
+            return
+        module = statement.module
+        reading = self._selected.get(statement)
+        if reading is None and any((module.name, name) in self._bare for name in statement.names):
+            reading = _Reader(module).read(statement.node, bare=True)
+        reading = reading or statement.reading
+        self._statements[statement] = reading
+        for name in statement.names:
+            self._waiting.append((module.name, name, False))
+        for reference in reading.references:
+            targets = self._code.resolve(module, reference)
+            self._reach(targets, is_type=reference.is_type)
+            if any(t.name.startswith(_RESOURCE_CALLS) for t in targets if not t.module):
+                self._open(module, reading)
+        if reading.is_open:
+            self._module(module)
+        if reading.reads_data:
+            self._open(module, reading)
+        for text in reading.strings:
+            self._text(text)
+        self._touch(module.name)
+        for name in reading.imports:
+            self._touch(name)
+
+    def _reach(self, targets: Iterable[_Target], *, is_type: bool) -> None:
+        for target in targets:
+            if target.is_definition:
+                self._waiting.append((target.module, target.name, is_type))
+            elif target.module:
+                module = self._code.module(target.module)
+                assert module is not None, target.module
+                self._module(module)
+            elif target.name in ("importlib.import_module", "__import__"):
+                pass  # its argument is a string, which `_text` looks at
+
+    def _module(self, module: _Module) -> None:
+        """Reach all of a module."""
+        if module.name in self._whole:
+            return
+        self._whole.add(module.name)
+        for statement in module.statements:
+            self._statement(statement)
+        for name in (*module.bound, *module.imported):
+            self._waiting.append((module.name, name, False))
+        for star in module.stars:
+            below = self._code.module(star)
+            if below is not None:
+                self._module(below)
+
+    def _text(self, text: str) -> None:
+        """Reach the module, the definition or the data file that a string names."""
+        if text.startswith(f"{PACKAGE}."):
+            place, _, name = text.partition(":")
+            module = self._code.module(place)
+            if module is not None and name and module.has(name.partition(".")[0]):
+                self._waiting.append((place, name.partition(".")[0], False))
+            elif module is not None:
+                self._module(module)
+        elif "." in text and len(text) < 200:
+            tail = text.rpartition("/")[2]
+            self._data.update(path for path in self._code.data if path.name == tail)
+
+    def _open(self, module: _Module, reading: _Reading) -> None:
+        """Reach the data files beside a module, and in the packages that its code names."""
+        folders = {module.path.parent}
+        for text in reading.strings:
+            named = self._code.module(text)
+            if named is not None:
+                folders.add(named.path.parent)
+        self._data.update(path for path in self._code.data if folders & set(path.parents))
+
+    def _touch(self, name: str) -> None:
+        """Count what importing a module does outside the package."""
+        for one in self._code.imports_behind(name) - self._touched:
+            self._touched.add(one)
+            for statement in self._code.acting.get(one, ()):
+                self._statement(statement)
+
+    def _choose(self, registry: str, keys: Collection[str]) -> None:
+        """Leave out the entries of a registry that are not among the keys."""
+        module, name = self._code.find(registry)
+        wanted = set(keys)
+        seen: set[str] = set()
+        named: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+        for statement in module.bound.get(name, ()):
+            whole = _Reading()
+            if not wanted:
+                entries: list[tuple[set[str], list[ast.expr]]] = []
+            else:
+                entries = [
+                    (self._keys_of(module, key, value), [e for e in (key, value) if e is not None])
+                    for key, value in _entries(statement.node, registry)
+                ]
+            for keys_of, parts in entries:
+                is_chosen = bool(keys_of & wanted)
+                seen |= keys_of
+                for part in parts:
+                    reading = _Reader(module).read(part)
+                    if is_chosen:
+                        whole.take(reading)
+                    for reference in reading.references:
+                        for target in self._code.resolve(module, reference):
+                            named[is_chosen].add((target.module, target.name))
+            self._selected[statement] = whole
+        unknown = sorted(wanted - seen)
+        if unknown:
+            raise BadInput(
+                f"registry {registry}: no entry {unknown[0]!r}; it has {', '.join(sorted(seen))}"
+            )
+        self._left_out |= named[False] - named[True]
+
+    def _keys_of(self, module: _Module, key: ast.expr | None, value: ast.expr) -> set[str]:
+        """Return what an entry may be called: its key, or its name or its class's `kind`."""
+        if isinstance(key, ast.Constant):
+            return {str(key.value)}
+        expression = key or value
+        if isinstance(expression, ast.Starred):
+            expression = expression.value
+        if isinstance(expression, ast.Constant):
+            return {str(expression.value)}
+        names = set()
+        if isinstance(expression, ast.Name):
+            names.add(expression.id)
+        elif isinstance(expression, ast.Attribute):
+            names.add(expression.attr)
+        for reference in _Reader(module).read(expression).references:
+            for target in self._code.resolve(module, reference):
+                place = self._code.module(target.module)
+                for statement in place.bound.get(target.name, ()) if place else ():
+                    if isinstance(statement.node, ast.ClassDef):
+                        names |= set(_kinds_in(statement.node))
+        return names
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A name that code changes: by assignment, by a method, or by giving it to a call."""
+
+    what: _Reference
+    is_top: bool
+    method: str = ""
+    callee: _Reference | None = None
+
+
+@dataclass
+class _Scope:
+    """The names that a function, a comprehension or a class binds.
+
+    Attributes:
+        names: bound in it.
+        imports: names bound by imports in it.
+        is_class: whether its names are unseen from the functions in it.
+        runs_later: whether it runs when called, not where it stands.
+    """
+
+    names: set[str]
+    imports: dict[str, list[str]] = field(default_factory=dict)
+    module_names: set[str] = field(default_factory=set)
+    parameters: set[str] = field(default_factory=set)
+    is_class: bool = False
+    runs_later: bool = True
+
+
+class _Reader:
+    """From syntax to its normal form, with the names of the module that it uses."""
+
+    def __init__(self, module: "_Module") -> None:
+        self._module = module
+        self._scopes: list[_Scope] = []
+        self._out = _Reading()
+        self._is_quiet = False
+        self._is_annotation = False
+
+    def read(self, node: ast.AST, *, bare: bool = False) -> _Reading:
+        """Return what a piece of syntax holds; `bare`: without its decorators."""
+        if bare and isinstance(node, _FUNCTION):
+            self._function(node, is_bare=True)
+        else:
+            self._visit(node)
+        if isinstance(node, ast.ClassDef):
+            self._out.is_protocol = any(
+                base.name == "Protocol" or base.attributes[-1:] == ("Protocol",)
+                for base in self._out.bases
+            )
+        return self._out
+
+    @property
+    def _is_top(self) -> bool:
+        return not any(scope.runs_later for scope in self._scopes)
+
+    def _say(self, text: str) -> None:
+        if not self._is_quiet:
+            self._out.text.append(text)
+
+    def _visit(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name():
+                self._say(f"N {node.id}")
+                self._use(node, ())
+            case ast.Constant():
+                self._constant(node)
+            case ast.Attribute():
+                self._attribute(node)
+            case ast.Call():
+                self._call(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._function(node)
+            case ast.Lambda():
+                self._lambda(node)
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                self._comprehension(node)
+            case ast.ClassDef():
+                self._class(node)
+            case ast.AnnAssign():
+                self._annotated(node)
+            case ast.Import() | ast.ImportFrom():
+                for name, target in imports_of([node], self._module.package):
+                    self._say(f"import {name} {target}")
+                    self._out.imports.update(_modules_of(target))
+            case ast.Global():
+                for name in node.names:
+                    self._say(f"global {name}")
+                    self._change(ast.Name(name, ast.Store()))
+            case ast.Expr() if _is_prose(node):
+                pass
+            case _:
+                self._generic(node)
+
+    def _generic(self, node: ast.AST) -> None:
+        self._acts(node)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            self._change(node)
+        if isinstance(node, ast.AugAssign):
+            self._change(node.target)
+        self._say(type(node).__name__)
+        for name in node._fields:
+            if name in ("ctx", "type_comment"):
+                continue
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                self._visit(value)
+            elif isinstance(value, list):
+                self._say("[")
+                for item in value:
+                    if isinstance(item, ast.AST):
+                        self._visit(item)
+                    else:
+                        self._say(repr(item))
+                self._say("]")
+            else:
+                self._say(repr(value))
+
+    def _acts(self, node: ast.AST) -> None:
+        """Note a statement of the top level that changes something foreign."""
+        if not self._is_top:
+            return
+        if isinstance(node, ast.Expr):
+            self._out.acts.append(None)
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.Delete):
+            targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
+            for target in targets:
+                reference = self._base(target)
+                if reference is not None and not isinstance(target, ast.Name):
+                    self._out.acts.append(reference)
+
+    def _lookup(self, name: str) -> list[_Reference] | None:
+        """Return what a name refers to beyond the functions around it; None where local."""
+        for depth, scope in enumerate(reversed(self._scopes)):
+            if name in scope.module_names:
+                break
+            if name in scope.imports and (not scope.is_class or depth == 0):
+                return [_Reference("", (), target) for target in scope.imports[name]]
+            if scope.is_class:
+                if depth == 0 and name in scope.names and not self._module.has(name):
+                    return None
+                continue
+            if name in scope.names:
+                return None
+        return [_Reference(name)]
+
+    def _use(self, node: ast.Name, attributes: tuple[str, ...], *, is_type: bool = True) -> None:
+        for found in self._lookup(node.id) or ():
+            self._out.references.append(
+                _Reference(found.name, attributes, found.target, is_type, not self._is_quiet)
+            )
+            if not found.target:
+                self._out.is_open |= node.id in _RUNTIME_NAMESPACE and not self._module.has(node.id)
+                self._out.reads_data |= node.id in ("__file__", "__path__", "__spec__")
+
+    def _constant(self, node: ast.Constant) -> None:
+        self._say(f"C {type(node.value).__name__} {node.value!r}")
+        if not isinstance(node.value, str):
+            return
+        self._out.strings.add(node.value)
+        if self._is_annotation:
+            try:
+                expression = ast.parse(node.value, mode="eval").body
+            except SyntaxError:
+                return
+            quiet, self._is_quiet = self._is_quiet, True
+            self._visit(expression)
+            self._is_quiet = quiet
+
+    def _attribute(self, node: ast.Attribute, *, is_called: bool = False) -> None:
+        if isinstance(node.ctx, ast.Store | ast.Del):
+            self._change(node)
+            if isinstance(node.value, ast.Name) and self._lookup(node.value.id) is None:
+                self._out.own_attributes.add(node.attr)
+        names = [node.attr]
+        base: ast.expr = node.value
+        while isinstance(base, ast.Attribute):
+            names.append(base.attr)
+            base = base.value
+        attributes = tuple(reversed(names))
+        if isinstance(base, ast.Name):
+            self._say(f"N {base.id}")
+            self._use(base, attributes, is_type=not is_called)
+        else:
+            self._visit(base)
+        self._say(f"A {'.'.join(attributes)}")
+
+    def _call(self, node: ast.Call) -> None:
+        self._say("Call")
+        callee = self._base(node.func, is_callee=True)
+        if callee is not None and self._is_top:
+            self._out.called.append(callee)
+        if isinstance(node.func, ast.Attribute):
+            self._change(node.func.value, method=node.func.attr)
+        given = [*node.args, *[keyword.value for keyword in node.keywords]]
+        word = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        word = node.func.id if isinstance(node.func, ast.Name) else word
+        if word in ("setattr", "delattr", "__setattr__", "__delattr__") and node.args:
+            self._change(node.args[0])
+        elif self._is_top and callee is not None and word not in _PURE_CALLS:
+            for argument in given:
+                value = argument.value if isinstance(argument, ast.Starred) else argument
+                self._change(value, callee=callee)
+        if self._is_top and (
+            word.startswith(("set_", "sete", "setl", "filterw", "simplef")) or word.endswith("seed")
+        ):
+            self._out.acts.append(None)
+        if isinstance(node.func, ast.Name):
+            self._say(f"N {node.func.id}")
+            self._use(node.func, (), is_type=False)
+        elif isinstance(node.func, ast.Attribute):
+            self._attribute(node.func, is_called=True)
+        else:
+            self._visit(node.func)
+        annotation, self._is_annotation = self._is_annotation, word == "cast"
+        for argument in node.args:
+            self._visit(argument)
+        self._is_annotation = annotation
+        for keyword in node.keywords:
+            self._say(f"= {keyword.arg}")
+            self._visit(keyword.value)
+        self._say(")")
+
+    def _base(self, node: ast.AST, *, is_callee: bool = False) -> _Reference | None:
+        """Return the module's name that an expression is a part of, with plain attributes."""
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            if isinstance(node, ast.Attribute):
+                attributes.append(node.attr)
+            else:
+                attributes.clear()
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        found = self._lookup(node.id)
+        if not found:
+            return None
+        return _Reference(found[0].name, tuple(reversed(attributes)), found[0].target, False)
+
+    def _change(self, node: ast.AST, *, method: str = "", callee: _Reference | None = None) -> None:
+        base = self._base(node)
+        if base is not None:
+            attributes = base.attributes
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+                pass  # an attribute of a module is the name itself; of anything else, a part
+            what = _Reference(base.name, attributes, base.target, False)
+            self._out.changes.append(_Change(what, self._is_top, method, callee))
+            return
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            node = node.value
+        if isinstance(node, ast.Name) and (not method or method in _MUTATORS):
+            inner = [scope for scope in self._scopes if not scope.is_class]
+            self._out.changes_arguments |= any(node.id in scope.parameters for scope in inner)
+
+    def _annotation(self, node: ast.expr | None, *, is_kept: bool) -> None:
+        if node is None:
+            return
+        quiet, annotation = self._is_quiet, self._is_annotation
+        self._is_quiet, self._is_annotation = quiet or not is_kept, True
+        self._visit(node)
+        self._is_quiet, self._is_annotation = quiet, annotation
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        self._say("Assign")
+        is_kept = bool(self._scopes) and self._scopes[-1].is_class
+        self._visit(node.target)
+        self._annotation(node.annotation, is_kept=is_kept)
+        if node.value is not None:
+            self._visit(node.value)
+
+    def _arguments(self, arguments: ast.arguments, *, is_kept: bool) -> None:
+        """Read defaults and annotations, which belong to the scope around."""
+        self._say("args")
+        for group in (arguments.posonlyargs, arguments.args, arguments.kwonlyargs):
+            self._say("[")
+            for argument in group:
+                self._say(argument.arg)
+                self._annotation(argument.annotation, is_kept=is_kept)
+            self._say("]")
+        for extra in (arguments.vararg, arguments.kwarg):
+            self._say(extra.arg if extra else "-")
+            if extra:
+                self._annotation(extra.annotation, is_kept=is_kept)
+        for default in (*arguments.defaults, *arguments.kw_defaults):
+            if default is None:
+                self._say("-")
+            else:
+                self._visit(default)
+
+    def _function(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, is_bare: bool = False
+    ) -> None:
+        decorators = [] if is_bare else node.decorator_list
+        self._say(f"{type(node).__name__} {node.name}")
+        for decorator in decorators:
+            self._say("@")
+            self._visit(decorator)
+            base = self._base(decorator)
+            if base is not None and self._is_top:
+                self._out.called.append(base)
+            if isinstance(decorator, ast.Attribute):
+                self._change(decorator.value, method=decorator.attr)
+        self._arguments(node.args, is_kept=bool(decorators))
+        self._annotation(node.returns, is_kept=bool(decorators))
+        self._body(node.args, node.body)
+
+    def _lambda(self, node: ast.Lambda) -> None:
+        self._say("Lambda")
+        self._arguments(node.args, is_kept=False)
+        self._body(node.args, [node.body])
+
+    def _body(self, arguments: ast.arguments, body: "list[ast.stmt] | list[ast.expr]") -> None:
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        every += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
+        parameters = {argument.arg for argument in every}
+        imports: dict[str, list[str]] = defaultdict(list)
+        for name, target in imports_of(body, self._module.package):
+            if name != "*":
+                imports[name].append(target)
+        names, declared = set(_bound_by(body)), _declared_global(body)
+        self._scopes.append(_Scope(parameters | (names - declared), imports, declared, parameters))
+        self._say("{")
+        for item in body:
+            self._visit(item)
+        self._say("}")
+        self._scopes.pop()
+
+    def _comprehension(self, node: ast.AST) -> None:
+        assert isinstance(node, _COMPREHENSION)
+        names = {name for part in node.generators for name in _names_in(part.target)}
+        self._say(type(node).__name__)
+        self._visit(node.generators[0].iter)
+        self._scopes.append(_Scope(names, runs_later=False))
+        for place, part in enumerate(node.generators):
+            self._say(f"for {part.is_async}")
+            self._visit(part.target)
+            if place:
+                self._visit(part.iter)
+            for condition in part.ifs:
+                self._say("if")
+                self._visit(condition)
+        if isinstance(node, ast.DictComp):
+            self._visit(node.key)
+            self._visit(node.value)
+        else:
+            self._visit(node.elt)
+        self._scopes.pop()
+
+    def _class(self, node: ast.ClassDef) -> None:
+        self._say(f"Class {node.name}")
+        for decorator in node.decorator_list:
+            self._say("@")
+            self._visit(decorator)
+            base = self._base(decorator)
+            if base is not None and self._is_top:
+                self._out.called.append(base)
+            if isinstance(decorator, ast.Attribute):
+                self._change(decorator.value, method=decorator.attr)
+        for expression in node.bases:
+            base = self._base(expression)
+            plain = len(self._out.references)
+            self._visit(expression)
+            if base is not None:
+                if not self._scopes:
+                    self._out.bases.append(base)
+                if self._is_top:
+                    self._out.called.append(base)
+                if not isinstance(expression, ast.Subscript):
+                    self._out.references[plain:] = [base]
+        for keyword in node.keywords:
+            self._say(f"= {keyword.arg}")
+            self._visit(keyword.value)
+        self._scopes.append(_Scope(set(_bound_by(node.body)), is_class=True, runs_later=False))
+        self._say("{")
+        for item in node.body:
+            self._visit(item)
+        self._say("}")
+        self._scopes.pop()
+
+
+def imports_of(body: Iterable[ast.AST], package: str) -> Iterator[tuple[str, str]]:
+    """Return the names that imports bind, and what each names; not those in inner functions."""
+    for node in _own_nodes(body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (first, first)
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                above = parts[: len(parts) - node.level + 1]
+                source = ".".join((*above, source) if source else above)
+            for alias in node.names:
+                if alias.name == "*":
+                    yield "*", source
+                else:
+                    yield alias.asname or alias.name, f"{source}:{alias.name}"
+
+
+def _modules_of(target: str) -> tuple[str, str]:
+    """Return what an import may load: the module that it names, or that with the name in it."""
+    return target.partition(":")[0], target.replace(":", ".")
+
+
+def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Return all syntax of a scope, without the bodies of the functions and classes in it."""
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, _FUNCTION | ast.ClassDef):
+            waiting += node.decorator_list
+        elif not isinstance(node, ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _bound_by(body: Iterable[ast.AST]) -> Iterator[str]:
+    """Return the names that statements bind in their scope, each once."""
+    seen: dict[str, None] = {}
+    in_comprehensions: set[int] = set()
+    for node in _own_nodes(body):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                seen[node.name] = None
+            case ast.Name(ctx=ast.Store() | ast.Del()) if id(node) not in in_comprehensions:
+                seen[node.id] = None
+            case ast.Import() | ast.ImportFrom():
+                seen.update((name, None) for name, _ in imports_of([node], "") if name != "*")
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                seen[name] = None
+            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                seen[name] = None
+            case ast.comprehension():
+                in_comprehensions.update(id(inner) for inner in ast.walk(node.target))
+    yield from sorted(seen)
+
+
+def _names_in(target: ast.expr) -> Iterator[str]:
+    for node in ast.walk(target):
+        if isinstance(node, ast.Name):
+            yield node.id
+
+
+def _declared_global(body: Iterable[ast.AST]) -> set[str]:
+    return {
+        name for node in _own_nodes(body) if isinstance(node, ast.Global) for name in node.names
+    }
+
+
+def _is_prose(node: ast.AST) -> bool:
+    """Whether a statement is a docstring, or text under a field."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str | type(...))
+    )
+
+
+def _is_main(node: ast.AST) -> bool:
+    """Whether a statement runs only when its file is the program."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and isinstance(node.test.left, ast.Name)
+        and node.test.left.id == "__name__"
+        and not node.orelse
+    )
+
+
+def _is_immutable(node: ast.AST) -> bool:
+    """Whether a statement binds a name to text, a number, or a tuple of such."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if value is None:
+        return False
+    kinds = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.JoinedStr, ast.expr_context)
+    parts = (*kinds, ast.unaryop, ast.operator, ast.FormattedValue)
+    return all(isinstance(part, parts) for part in ast.walk(value))
+
+
+def _place(statement: _Statement) -> tuple[str, int, str, int]:
+    """Order statements so that the place of a function or class in its file does not count."""
+    name = statement.names[0] if statement.names else ""
+    is_alone = isinstance(statement.node, _FUNCTION | ast.ClassDef) and (
+        len(statement.module.bound[name]) == 1
+    )
+    return (
+        (statement.module.name, 0, name, 0)
+        if is_alone
+        else (statement.module.name, 1, "", statement.index)
+    )
+
+
+def _entries(node: ast.stmt, registry: str) -> Iterator[tuple[ast.expr | None, ast.expr]]:
+    """Return key and value of each entry of a registry.
+
+    Raises:
+        BadInput: it is no table, sequence or union that is written out.
+    """
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if isinstance(value, ast.Subscript):  # Annotated[A | B, ...]
+        inner = value.slice
+        value = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
+    while isinstance(value, ast.Call) and len(value.args) == 1:
+        value = value.args[0]
+    if isinstance(value, ast.Dict):
+        yield from zip(value.keys, value.values, strict=True)
+    elif isinstance(value, ast.Tuple | ast.List | ast.Set):
+        for item in value.elts:
+            yield None, item
+    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr):
+        arms: list[ast.expr] = [value]
+        while isinstance(first := arms[0], ast.BinOp):
+            arms[:1] = [first.left, first.right]
+        for arm in arms:
+            yield None, arm
+    elif isinstance(value, ast.Name | ast.Attribute):
+        yield None, value
+    else:
+        raise BadInput(
+            f"registry {registry}: it is no table that is written out, so that its "
+            "entries cannot be told apart; select none of it, or all"
+        )
+
+
+def _kinds_in(node: ast.ClassDef) -> Iterator[str]:
+    """Return the values of a class's field `kind: Literal[...]`."""
+    for item in node.body:
+        if (
+            isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and item.target.id == "kind"
+        ):
+            for part in ast.walk(item.annotation):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value

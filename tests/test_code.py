@@ -1,0 +1,310 @@
+"""A digest of code changes with whatever the code reaches, and with nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from alpha_assets.code import Code
+from alpha_assets.errors import BadInput
+
+# A small package with one construct a module.  Each edit is (module, from, to).
+PACKAGE: Mapping[str, str] = {
+    "__init__": '"""Prose."""\n',
+    "kernels": '''
+        """Kernels."""
+        import numpy as np
+
+        SCALE = 2  # why
+        UNUSED = 3
+
+        def scaled(x, *, by=SCALE):
+            """Return x, scaled."""
+            return np.multiply(x, by)
+
+        def other(x):
+            return x - 1
+
+        class Base:
+            """A base."""
+
+            factor = 1
+
+            def value(self, x: int) -> int:
+                return x * self.factor
+    ''',
+    "room/__init__": "from alpha_assets.room.inner import exported\n",
+    "room/inner": """
+        from ..kernels import Base
+        from .. import kernels as k
+
+        class Derived(Base):
+            def value(self, x):
+                return super().value(x) + 1
+
+        def exported(x):
+            return Derived().value(k.scaled(x))
+
+        def takes(thing: Base, x):
+            return thing.value(x)
+
+        def takes_named(thing: "Base", x):
+            return thing.value(x)
+    """,
+    "table": """
+        from alpha_assets import kernels
+
+        def one(x): return x + 1
+        def two(x): return x + 2
+        TABLE = {"one": one, "two": two}
+        BOTH = (one, kernels.other)
+
+        def chosen(kind, x):
+            return TABLE[kind](x)
+    """,
+    "registered": """
+        REGISTRY = {}
+        LIMITS = {"low": 1}
+        COUNT = 0
+
+        def register(name):
+            def declare(fn):
+                REGISTRY[name] = fn
+                return fn
+            return declare
+
+        def call(name, x):
+            return REGISTRY[name](x)
+
+        def low():
+            return LIMITS["low"]
+
+        def count():
+            return COUNT
+    """,
+    "entries": """
+        import alpha_assets.registered
+        from alpha_assets.registered import LIMITS, register
+
+        @register("plus")
+        def plus(x):
+            return x + 10
+
+        LIMITS["low"] = 5
+        LIMITS.update(high=6)
+
+        def set_count():
+            alpha_assets.registered.COUNT = 7
+    """,
+    "computed": """
+        import alpha_assets.kernels as kernels
+
+        def by_name(name, x):
+            return getattr(kernels, name)(x)
+    """,
+    "lazy": """
+        from functools import partial
+        import importlib
+
+        def inside(x):
+            from alpha_assets.kernels import other as o
+            return (lambda y: o(y))(x)
+
+        def by_text(x):
+            return importlib.import_module("alpha_assets.kernels").scaled(x)
+
+        def curried():
+            from alpha_assets import kernels
+            return partial(kernels.scaled, by=4)
+
+        try:
+            from alpha_assets.kernels import UNUSED as maybe
+        except ImportError:
+            maybe = 99
+
+        def conditional():
+            return maybe
+    """,
+    "starry": """
+        from alpha_assets.kernels import *
+
+        def through_star(x):
+            return scaled(x)
+    """,
+    "shapes": """
+        from typing import Protocol
+        from dataclasses import dataclass, field
+        from alpha_assets.kernels import scaled, UNUSED
+
+        class HasArea(Protocol):
+            def area(self) -> float: ...
+
+        class Square:
+            def area(self): return 4.0
+
+        class Line:
+            def length(self): return 2.0
+
+        @dataclass
+        class Options:
+            size: int = UNUSED
+            '''Prose of the field.'''
+            names: list = field(default_factory=lambda: [scaled(1)])
+
+        def measure(thing: HasArea):
+            return thing.area()
+
+        def made():
+            return Options()
+    """,
+    "quiet": """
+        import warnings
+
+        warnings.filterwarnings("ignore")
+
+        def after(x):
+            return x
+    """,
+    "pages": """
+        from importlib.resources import files
+
+        def page():
+            return files("alpha_assets").joinpath("page.html").read_text()
+    """,
+    "dynamic": """
+        from alpha_assets import magic
+
+        def lazily():
+            return magic.anything
+    """,
+    "magic": """
+        HIDDEN = 1
+
+        def __getattr__(name):
+            return HIDDEN
+    """,
+}
+
+
+def written(root: Path, package: Mapping[str, str] = PACKAGE) -> Path:
+    """Write a package of sources, and a data file, below `root`."""
+    place = root / "alpha_assets"
+    for name, text in package.items():
+        path = place / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = text.split("\n")
+        pad = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+        path.write_text("\n".join(line[pad:] for line in lines))
+    (place / "page.html").write_text("<p>one</p>")
+    return place
+
+
+def edited(root: Path, module: str, old: str, new: str) -> Path:
+    """Write the package with one edit."""
+    place = written(root)
+    path = place / (module if "." in module else f"{module}.py")
+    text = path.read_text()
+    assert text.count(old) == 1, (module, old, text.count(old))
+    path.write_text(text.replace(old, new))
+    return place
+
+
+# The root, and an edit that changes what it returns.
+MUST_CHANGE = [
+    ("kernels:scaled", "kernels", "np.multiply", "np.divide"),
+    ("kernels:scaled", "kernels", "SCALE = 2", "SCALE = 4"),
+    ("kernels:scaled", "kernels", "by=SCALE", "by=UNUSED"),
+    ("kernels:scaled", "kernels", "numpy as np", "cupy as np"),
+    ("room:exported", "kernels", "x * self.factor", "x - self.factor"),
+    ("room:exported", "kernels", "factor = 1", "factor = 2"),
+    ("room:exported", "room/inner", "super().value(x) + 1", "super().value(x) + 2"),
+    ("room:exported", "kernels", "SCALE = 2", "SCALE = 4"),
+    ("room.inner:takes", "kernels", "x * self.factor", "x - self.factor"),
+    ("room.inner:takes", "room/inner", "value(x) + 1", "value(x) + 2"),
+    ("room.inner:takes_named", "kernels", "x * self.factor", "x - self.factor"),
+    ("table:chosen", "table", "return x + 2", "return x + 3"),
+    ("table:chosen", "table", '"two": two', '"two": one'),
+    ("table:BOTH", "kernels", "return x - 1", "return x - 2"),
+    ("registered:call", "entries", "x + 10", "x + 11"),
+    ("registered:call", "entries", '"plus"', '"minus"'),
+    ("registered:low", "entries", '["low"] = 5', '["low"] = 6'),
+    ("registered:low", "entries", "high=6", "high=7"),
+    ("registered:count", "entries", "COUNT = 7", "COUNT = 8"),
+    ("computed:by_name", "kernels", "UNUSED = 3", "UNUSED = 4"),
+    ("computed:by_name", "kernels", "return x - 1", "return x - 2"),
+    ("lazy:inside", "kernels", "return x - 1", "return x - 2"),
+    ("lazy:by_text", "kernels", "np.multiply", "np.divide"),
+    ("lazy:curried", "lazy", "by=4", "by=5"),
+    ("lazy:curried", "kernels", "np.multiply", "np.divide"),
+    ("lazy:conditional", "kernels", "UNUSED = 3", "UNUSED = 4"),
+    ("lazy:conditional", "lazy", "maybe = 99", "maybe = 98"),
+    ("starry:through_star", "kernels", "np.multiply", "np.divide"),
+    ("shapes:measure", "shapes", "return 4.0", "return 5.0"),
+    ("shapes:made", "kernels", "UNUSED = 3", "UNUSED = 4"),
+    ("shapes:made", "kernels", "np.multiply", "np.divide"),
+    ("shapes:made", "shapes", "size: int", "size: float"),
+    ("quiet:after", "quiet", '"ignore"', '"error"'),
+    ("pages:page", "page.html", "one", "two"),
+    ("dynamic:lazily", "magic", "HIDDEN = 1", "HIDDEN = 2"),
+]
+# The root, and an edit that changes nothing that it returns.
+MUST_STAY = [
+    ("kernels:scaled", "kernels", "Return x, scaled.", "Return more."),
+    ("kernels:scaled", "kernels", "# why", "# another reason"),
+    ("kernels:scaled", "kernels", "SCALE = 2", "SCALE = (\n    2\n)"),
+    ("kernels:scaled", "kernels", "return x - 1", "return x - 2"),
+    ("kernels:scaled", "kernels", "UNUSED = 3", "UNUSED = 4"),
+    ("room:exported", "kernels", "x: int", "x: float"),
+    ("room:exported", "kernels", "A base.", "The base."),
+    ("shapes:made", "shapes", "Prose of the field.", "More prose."),
+    ("shapes:measure", "shapes", "return 2.0", "return 3.0"),
+    ("kernels:scaled", "page.html", "one", "two"),
+    ("room.inner:takes", "table", "return x + 2", "return x + 3"),
+    ("registered:low", "entries", "x + 10", "x + 11"),
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Code:
+    return Code(written(tmp_path_factory.mktemp("small")))
+
+
+@pytest.mark.parametrize(("root", "module", "old", "new"), MUST_CHANGE)
+def test_an_edit_of_what_is_reached_changes_the_digest(
+    small: Code, tmp_path: Path, root: str, module: str, old: str, new: str
+) -> None:
+    after = Code(edited(tmp_path, module, old, new))
+    assert after.digest(f"alpha_assets.{root}") != small.digest(f"alpha_assets.{root}")
+
+
+@pytest.mark.parametrize(("root", "module", "old", "new"), MUST_STAY)
+def test_prose_layout_and_what_is_not_reached_leave_the_digest(
+    small: Code, tmp_path: Path, root: str, module: str, old: str, new: str
+) -> None:
+    after = Code(edited(tmp_path, module, old, new))
+    assert after.digest(f"alpha_assets.{root}") == small.digest(f"alpha_assets.{root}")
+
+
+def test_the_order_of_functions_leaves_the_digest(small: Code, tmp_path: Path) -> None:
+    one, two = "def one(x): return x + 1\n", "def two(x): return x + 2\n"
+    after = Code(edited(tmp_path, "table", one + two, two + one))
+    assert after.digest("alpha_assets.table:chosen") == small.digest("alpha_assets.table:chosen")
+
+
+def test_a_selected_key_leaves_out_the_other_entries(small: Code, tmp_path: Path) -> None:
+    root, only_one = "alpha_assets.table:chosen", {"alpha_assets.table:TABLE": ("one",)}
+    assert "alpha_assets.table:two" in small.reached(root)
+    assert "alpha_assets.table:two" not in small.reached(root, select=only_one)
+    other = Code(edited(tmp_path / "two", "table", "return x + 2", "return x + 3"))
+    assert other.digest(root, select=only_one) == small.digest(root, select=only_one)
+    own = Code(edited(tmp_path / "one", "table", "return x + 1", "return x + 3"))
+    assert own.digest(root, select=only_one) != small.digest(root, select=only_one)
+    none = {"alpha_assets.table:TABLE": ()}
+    assert own.digest(root, select=none) == small.digest(root, select=none)
+
+
+def test_what_does_not_exist_is_refused(small: Code) -> None:
+    with pytest.raises(BadInput, match="has no such definition; want module:name"):
+        small.digest("alpha_assets.table:three")
+    with pytest.raises(BadInput, match="no entry 'three'; it has one, two"):
+        small.digest("alpha_assets.table:chosen", select={"alpha_assets.table:TABLE": ["three"]})
