@@ -160,3 +160,14 @@ class Backend(Protocol):
     def copy_from(self, other: "Backend", name: str) -> None:
         """Take over everything that lies below `name` in another backend, byte for byte."""
         ...
+
+
+def copy_files(source: Backend, target: Backend, name: str) -> None:
+    """Copy every file below a name from one backend to another."""
+    below = source.list(name)
+    for file in sorted(below.files):
+        content = source.get(f"{name}/{file}")
+        if content is not None:
+            target.put(f"{name}/{file}", content)
+    for folder in sorted(below.folders):
+        copy_files(source, target, f"{name}/{folder}")

@@ -29,7 +29,15 @@ from alpha_assets.store.atomic_replace import (
     sweep,
     sync_directory,
 )
-from alpha_assets.store.backend import Backend, DamagedFile, FileStat, Listing, NotFinished, Version
+from alpha_assets.store.backend import (
+    Backend,
+    DamagedFile,
+    FileStat,
+    Listing,
+    NotFinished,
+    Version,
+    copy_files,
+)
 from alpha_assets.store.location import TMP
 from alpha_assets.store.lock import check_held, folder_lock
 from alpha_assets.store.manifest import MANIFEST
@@ -209,17 +217,6 @@ class FolderBackend:
         return frozenset(
             inner for inner in self.list(name).folders if (path / inner / MANIFEST).exists()
         )
-
-
-def copy_files(source: Backend, target: Backend, name: str) -> None:
-    """Copy every file below a name from one backend to another."""
-    below = source.list(name)
-    for file in sorted(below.files):
-        content = source.get(f"{name}/{file}")
-        if content is not None:
-            target.put(f"{name}/{file}", content)
-    for folder in sorted(below.folders):
-        copy_files(source, target, f"{name}/{folder}")
 
 
 def _read_version(path: Path, use: Callable[[Version], T]) -> T:
