@@ -78,7 +78,8 @@ def code_digest(*roots: Root, select: Select | None = None) -> str:
     """Return hexadecimal digits that name the installed code that `roots` reach.
 
     Args:
-        roots: as `alpha_assets.room.module:name`, or the function or class itself.
+        roots: as `alpha_assets.room.module:name`, or the function or class itself; a module's
+            name alone reaches all of it.
         select: from a registry (`module:name` of a table or a union) to the keys of it that
             count; none of its entries count where the keys are empty.
 
@@ -574,13 +575,15 @@ class _Walk:
         for registry, keys in select.items():
             self._choose(registry, keys)
 
-    def of(self, roots: Iterable[Root], bare: Iterable[Root]) -> "_Walk":
-        for root in bare:
+    def of(self, roots: Collection[Root], bare: Collection[Root]) -> "_Walk":
+        for root in (*bare, *roots):
+            module = self._code.module(root) if isinstance(root, str) else None
+            if module is not None:
+                self._module(module)
+                continue
             module, name = self._code.find(root)
-            self._bare.add((module.name, name))
-            self._waiting.append((module.name, name, False))
-        for root in roots:
-            module, name = self._code.find(root)
+            if root in bare:
+                self._bare.add((module.name, name))
             self._waiting.append((module.name, name, False))
         while self._waiting:
             self._name(*self._waiting.pop())
