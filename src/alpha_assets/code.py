@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from alpha_assets.errors import BadInput
 
@@ -192,19 +193,19 @@ class _Statement:
 class _Module:
     """One source file: which names its top level binds, and by what."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, source: bytes) -> None:
         self.name = name
-        self.path = path
+        self.path = path  # below the package's folder
         self.is_package = path.name == "__init__.py"
         try:
-            self.tree = ast.parse(path.read_bytes(), filename=str(path))
+            body = ast.parse(source, filename=str(path)).body
         except SyntaxError as error:
             raise BadInput(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
         self.statements: list[_Statement] = []
         self.bound: dict[str, list[_Statement]] = defaultdict(list)
         self.imported: dict[str, list[str]] = defaultdict(list)
         self.stars: list[str] = []
-        for node in self.tree.body:
+        for node in body:
             self._add(node)
 
     @property
@@ -214,20 +215,33 @@ class _Module:
     def _add(self, node: ast.stmt) -> None:
         if _is_prose(node) or _is_main(node):
             return
-        for name, target in imports_of([node], self.package):
+        bound = _bound([node], self.package)
+        for name, target in bound.imports:
             if name == "*":
                 self.stars.append(target)
             else:
                 self.imported[name].append(target)
         if isinstance(node, ast.Import | ast.ImportFrom):
             return
-        statement = _Statement(self, len(self.statements), node, tuple(_bound_by([node])))
+        statement = _Statement(self, len(self.statements), node, tuple(sorted(bound.names)))
         self.statements.append(statement)
         for name in statement.names:
             self.bound[name].append(statement)
 
     def has(self, name: str) -> bool:
         return name in self.bound or name in self.imported
+
+
+_modules: WeakValueDictionary[tuple[Path, bytes], _Module] = WeakValueDictionary()
+
+
+def _read(path: Path, source: bytes) -> _Module:
+    """Return a source file as a module; the same one for a file of equal bytes."""
+    module = _modules.get((path, source))
+    if module is None:
+        name = ".".join((PACKAGE, *path.with_suffix("").parts)).removesuffix(".__init__")
+        module = _modules[path, source] = _Module(name, path, source)
+    return module
 
 
 class Code:
@@ -241,9 +255,8 @@ class Code:
         gc.disable()  # a tree of syntax holds no cycles, and scanning it doubles the time
         try:
             for path in sorted(root.rglob("*.py")):
-                parts = path.relative_to(root).with_suffix("").parts
-                name = ".".join((PACKAGE, *parts)).removesuffix(".__init__")
-                self._modules[name] = _Module(name, path)
+                module = _read(path.relative_to(root), path.read_bytes())
+                self._modules[module.name] = module
             if PACKAGE not in self._modules:
                 raise BadInput(f"{root}: no package: it has no __init__.py")
             self._resolved: dict[tuple[str, _Reference], tuple[_Target, ...]] = {}
@@ -466,7 +479,7 @@ class Code:
                 above[one].append(base)
         for statement in self.statements():
             if isinstance(statement.node, ast.ClassDef):
-                members = set(_bound_by(statement.node.body)) | statement.reading.own_attributes
+                members = _bound(statement.node.body, "").names | statement.reading.own_attributes
                 own[statement.module.name, statement.node.name] = members
         whole: dict[tuple[str, str], frozenset[str]] = {}
         for key, members in own.items():
@@ -713,11 +726,11 @@ class _Walk:
 
     def _open(self, module: _Module, reading: _Reading) -> None:
         """Reach the data files beside a module, and in the packages that its code names."""
-        folders = {module.path.parent}
+        folders = {self._code.root / module.path.parent}
         for text in reading.strings:
             named = self._code.module(text)
             if named is not None:
-                folders.add(named.path.parent)
+                folders.add(self._code.root / named.path.parent)
         self._data.update(path for path in self._code.data if folders & set(path.parents))
 
     def _touch(self, name: str) -> None:
@@ -865,7 +878,7 @@ class _Reader:
             case ast.AnnAssign():
                 self._annotated(node)
             case ast.Import() | ast.ImportFrom():
-                for name, target in imports_of([node], self._module.package):
+                for name, target in _imports(node, self._module.package):
                     self._say(f"import {name} {target}")
                     self._out.imports.update(_modules_of(target))
             case ast.Global():
@@ -1098,12 +1111,13 @@ class _Reader:
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
         parameters = {argument.arg for argument in every}
+        bound = _bound(body, self._module.package)
         imports: dict[str, list[str]] = defaultdict(list)
-        for name, target in imports_of(body, self._module.package):
+        for name, target in bound.imports:
             if name != "*":
                 imports[name].append(target)
-        names, declared = set(_bound_by(body)), _declared_global(body)
-        self._scopes.append(_Scope(parameters | (names - declared), imports, declared, parameters))
+        names = parameters | (bound.names - bound.declared)
+        self._scopes.append(_Scope(names, imports, bound.declared, parameters))
         self._say("{")
         for item in body:
             self._visit(item)
@@ -1155,7 +1169,7 @@ class _Reader:
         for keyword in node.keywords:
             self._say(f"= {keyword.arg}")
             self._visit(keyword.value)
-        self._scopes.append(_Scope(set(_bound_by(node.body)), is_class=True, runs_later=False))
+        self._scopes.append(_Scope(_bound(node.body, "").names, is_class=True, runs_later=False))
         self._say("{")
         for item in node.body:
             self._visit(item)
@@ -1163,24 +1177,80 @@ class _Reader:
         self._scopes.pop()
 
 
-def imports_of(body: Iterable[ast.AST], package: str) -> Iterator[tuple[str, str]]:
-    """Return the names that imports bind, and what each names; not those in inner functions."""
-    for node in _own_nodes(body):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name.partition(".")[0]
-                yield (alias.asname, alias.name) if alias.asname else (first, first)
-        elif isinstance(node, ast.ImportFrom):
-            source = node.module or ""
-            if node.level:
-                parts = package.split(".")
-                above = parts[: len(parts) - node.level + 1]
-                source = ".".join((*above, source) if source else above)
-            for alias in node.names:
-                if alias.name == "*":
-                    yield "*", source
-                else:
-                    yield alias.asname or alias.name, f"{source}:{alias.name}"
+@dataclass
+class _Bound:
+    """What a body binds in its own scope, not what the functions and classes in it do."""
+
+    names: set[str] = field(default_factory=set)
+    imports: list[tuple[str, str]] = field(default_factory=list)
+    declared: set[str] = field(default_factory=set)  # global
+
+
+def _bound(body: Iterable[ast.AST], package: str) -> _Bound:
+    """Return the names that a body binds, its imports and what it declares global."""
+    found = _Bound()
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.names.add(node.name)
+                continue
+            case ast.Import() | ast.ImportFrom():
+                found.imports += _imports(node, package)
+                continue
+            case ast.Global():
+                found.declared.update(node.names)
+                continue
+            case ast.ExceptHandler() if node.name:
+                found.names.add(node.name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                found.names.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                found.names.add(name)
+            case ast.Name():
+                if not isinstance(node.ctx, ast.Load):
+                    found.names.add(node.id)
+                continue
+            case ast.NamedExpr():
+                found.names.add(node.target.id)
+                waiting.append(node.value)
+                continue
+            case ast.comprehension():
+                waiting += (node.iter, *node.ifs)  # its targets are its own
+                continue
+            case ast.Lambda() | ast.Constant():
+                continue
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                waiting += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST) and name not in _LEAVES:
+                waiting.append(value)
+    found.names.update(name for name, _ in found.imports if name != "*")
+    return found
+
+
+_LEAVES = frozenset(("ctx", "op", "annotation", "returns", "slice"))
+
+
+def _imports(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, str]]:
+    """Return the names that an import binds, and what each names."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            first = alias.name.partition(".")[0]
+            yield (alias.asname, alias.name) if alias.asname else (first, first)
+        return
+    source = node.module or ""
+    if node.level:
+        parts = package.split(".")
+        above = parts[: len(parts) - node.level + 1]
+        source = ".".join((*above, source) if source else above)
+    for alias in node.names:
+        if alias.name == "*":
+            yield "*", source
+        else:
+            yield alias.asname or alias.name, f"{source}:{alias.name}"
 
 
 def _modules_of(target: str) -> tuple[str, str]:
@@ -1188,49 +1258,10 @@ def _modules_of(target: str) -> tuple[str, str]:
     return target.partition(":")[0], target.replace(":", ".")
 
 
-def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Return all syntax of a scope, without the bodies of the functions and classes in it."""
-    waiting = list(body)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, _FUNCTION | ast.ClassDef):
-            waiting += node.decorator_list
-        elif not isinstance(node, ast.Lambda):
-            waiting += ast.iter_child_nodes(node)
-
-
-def _bound_by(body: Iterable[ast.AST]) -> Iterator[str]:
-    """Return the names that statements bind in their scope, each once."""
-    seen: dict[str, None] = {}
-    in_comprehensions: set[int] = set()
-    for node in _own_nodes(body):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                seen[node.name] = None
-            case ast.Name(ctx=ast.Store() | ast.Del()) if id(node) not in in_comprehensions:
-                seen[node.id] = None
-            case ast.Import() | ast.ImportFrom():
-                seen.update((name, None) for name, _ in imports_of([node], "") if name != "*")
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                seen[name] = None
-            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-                seen[name] = None
-            case ast.comprehension():
-                in_comprehensions.update(id(inner) for inner in ast.walk(node.target))
-    yield from sorted(seen)
-
-
 def _names_in(target: ast.expr) -> Iterator[str]:
     for node in ast.walk(target):
         if isinstance(node, ast.Name):
             yield node.id
-
-
-def _declared_global(body: Iterable[ast.AST]) -> set[str]:
-    return {
-        name for node in _own_nodes(body) if isinstance(node, ast.Global) for name in node.names
-    }
 
 
 def _is_prose(node: ast.AST) -> bool:
