@@ -1,6 +1,6 @@
 """What goes out as the API's tables comes back as the simulated exchange's own rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from tests.sources.sim_jquants.conftest import Ask
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.ingest import ingest
+from alpha_assets.sources.jquants.plans import Plan
 from alpha_assets.sources.jquants.source import TABLES
 from alpha_assets.sources.sim import SimSource, SimSpec
 from alpha_assets.sources.sim.side import corporate, derivatives, flows, margin
+from alpha_assets.sources.sim_jquants import Server, make_server
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 
@@ -32,6 +34,9 @@ SPANS: dict[str, SimSpec] = {
 VERSIONED = ("investor_types", "margin_alerts")
 SIDE = tuple(name for name in SIDE_FEEDS if name in TABLES and name != "breakdown")
 
+Served = Callable[[str, datetime, Plan], Server]
+Own = Callable[[str, str], pl.DataFrame]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def dirt() -> Iterator[None]:
@@ -44,6 +49,38 @@ def dirt() -> Iterator[None]:
         patch.setattr(corporate, "REVISED_FORECAST", 0.5)
         patch.setattr(derivatives, "EMERGENCY_MOVE", 0.005)
         yield
+
+
+@pytest.fixture(scope="module")
+def served(calendar: Calendar, dirt: None) -> Iterator[Served]:
+    """Servers of every version of a span's rows at an instant, each started once."""
+    started: dict[tuple[str, datetime, Plan], Server] = {}
+
+    def of(span: str, now: datetime, plan: Plan) -> Server:
+        key = (span, now, plan)
+        if key not in started:
+            server = make_server(
+                SPANS[span], calendar, keys={KEY: plan}, now=now, page_size=1000, every_version=True
+            )
+            started[key] = server.start()
+        return started[key]
+
+    yield of
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def own(calendar: Calendar, dirt: None) -> Own:
+    """The simulated exchange's own rows of a span and a feed, each table built once."""
+    built: dict[tuple[str, str], pl.DataFrame] = {}
+
+    def of(span: str, feed: str) -> pl.DataFrame:
+        if (span, feed) not in built:
+            built[span, feed] = SimSource(SPANS[span], calendar).rows(feed)
+        return built[span, feed]
+
+    return of
 
 
 def evening(spec: SimSpec) -> datetime:
@@ -70,7 +107,8 @@ def numbered(rows: pl.DataFrame, feed: str) -> pl.DataFrame:
 @pytest.mark.parametrize(("span", "bulk"), [*((span, False) for span in SPANS), ("sections", True)])
 @pytest.mark.parametrize("feed", [*SIDE, "dividends"])
 def test_every_row_equals_the_simulated_exchanges_own(
-    serve: Serve,
+    served: Served,
+    own: Own,
     read: Read,
     calendar: Calendar,
     clock: StandingClock,
@@ -80,10 +118,10 @@ def test_every_row_equals_the_simulated_exchanges_own(
 ) -> None:
     spec = SPANS[span]
     clock.time = evening(spec)
-    server = serve(spec=spec, every_version=True, keys={KEY: "premium"}, page_size=1000, clock=None)
+    server = served(span, clock.now(), "premium")
     source = read(server, bulk=bulk, first=spec.first, plan="premium")
     made = source.rows(feed)
-    wanted = public(SimSource(spec, calendar).rows(feed), feed, calendar, clock.now())
+    wanted = public(own(span, feed), feed, calendar, clock.now())
     assert wanted.height > 5
     if feed in VERSIONED:
         made, wanted = numbered(made, feed), wanted.drop("available_at")
@@ -96,26 +134,26 @@ def test_every_row_equals_the_simulated_exchanges_own(
     )
 
 
-def test_what_the_spans_are_chosen_for_is_in_them(calendar: Calendar) -> None:
-    options = SimSource(SPANS["halt"], calendar).rows("index_options")
+def test_what_the_spans_are_chosen_for_is_in_them(own: Own) -> None:
+    options = own("halt", "index_options")
     assert set(options["division"]) == {"001", "002"}
     assert options["close"].null_count() > 0
-    sections = SimSource(SPANS["sections"], calendar).rows("investor_types")["section"]
+    sections = own("sections", "investor_types")["section"]
     assert {"First Section", "Mothers", "Prime", "Growth", "All"} <= set(sections)
-    balances = SimSource(SPANS["daily margin"], calendar).rows("margin")
+    balances = own("daily margin", "margin")
     assert 0 < balances["published"].null_count() < balances.height
-    statements = SimSource(SPANS["sections"], calendar).rows("statements")
+    statements = own("sections", "statements")
     assert set(statements["is_consolidated"]) == {True, False, None}
     assert statements["forecast_profit"].null_count() < statements.height
 
 
 def test_an_overwritten_document_is_read_as_it_now_is(
-    serve: Serve, read: Read, calendar: Calendar, clock: StandingClock
+    serve: Serve, read: Read, own: Own, calendar: Calendar, clock: StandingClock
 ) -> None:
     spec = SPANS["sections"]
     clock.time = evening(spec)
     made = read(serve(spec=spec, clock=None), first=spec.first).rows("statements")
-    rows = public(SimSource(spec, calendar).rows("statements"), "statements", calendar, clock.now())
+    rows = public(own("sections", "statements"), "statements", calendar, clock.now())
     wanted = rows.unique("document", keep="last", maintain_order=True)
     assert rows.height > wanted.height == made.height
     assert_frame_equal(
@@ -127,7 +165,7 @@ def test_an_overwritten_document_is_read_as_it_now_is(
 
 @pytest.mark.parametrize("feed", SIDE)
 def test_a_store_filled_from_the_server_equals_one_filled_from_the_exchange(
-    serve: Serve,
+    served: Served,
     read: Read,
     calendar: Calendar,
     clock: StandingClock,
@@ -136,7 +174,7 @@ def test_a_store_filled_from_the_server_equals_one_filled_from_the_exchange(
 ) -> None:
     spec = SPANS["sections"]
     clock.time = datetime.combine(spec.last + timedelta(days=20), time(0, 0), tzinfo=UTC)
-    server = serve(spec=spec, every_version=True, page_size=1000, clock=None)
+    server = served("sections", clock.now(), "standard")
     store = Store(str(tmp_path / "store"))
     stored = []
     for name, source in (
@@ -152,10 +190,10 @@ def test_a_store_filled_from_the_server_equals_one_filled_from_the_exchange(
 
 
 def test_a_correction_of_a_week_appears_a_session_after_its_day(
-    serve: Serve, ask: Ask, calendar: Calendar, clock: StandingClock
+    serve: Serve, ask: Ask, own: Own, clock: StandingClock
 ) -> None:
     spec = SPANS["sections"]
-    rows = SimSource(spec, calendar).rows("investor_types")
+    rows = own("sections", "investor_types")
     right = rows.filter(revision=1).row(0, named=True)
     server = serve(spec=spec, clock=None)
     span = {"from_": str(right["published"]), "to": str(right["published"])}
@@ -171,11 +209,11 @@ def test_a_correction_of_a_week_appears_a_session_after_its_day(
 
 
 def test_marks_are_written_where_nothing_was_published(
-    serve: Serve, ask: Ask, calendar: Calendar, clock: StandingClock
+    serve: Serve, ask: Ask, own: Own, clock: StandingClock
 ) -> None:
     spec = SPANS["sections"]
     clock.time = evening(spec)
-    alerts = SimSource(spec, calendar).rows("margin_alerts").filter(revision=0)
+    alerts = own("sections", "margin_alerts").filter(revision=0)
     first = alerts.filter(pl.col("short_change").is_null()).row(0, named=True)
     server = serve(spec=spec, clock=None)
     found = ask(server, "/markets/margin-alert", date=str(first["published"]))[1]["data"]
@@ -198,11 +236,11 @@ def test_the_index_of_the_day_on_which_nothing_was_traded_is_the_close_before(
 
 
 def test_a_parents_figures_stand_in_its_own_columns(
-    serve: Serve, ask: Ask, calendar: Calendar, clock: StandingClock
+    serve: Serve, ask: Ask, own: Own, calendar: Calendar, clock: StandingClock
 ) -> None:
     spec = SPANS["sections"]
     clock.time = evening(spec)
-    rows = public(SimSource(spec, calendar).rows("statements"), "statements", calendar, clock.now())
+    rows = public(own("sections", "statements"), "statements", calendar, clock.now())
     told = rows.filter(pl.col("sales").is_not_null())
     server = serve(spec=spec, clock=None, page_size=5000)
     for is_group, filled, empty in ((False, "NCSales", "Sales"), (True, "Sales", "NCSales")):
