@@ -94,6 +94,7 @@ def test_the_road_that_leaks_are_planted_in_is_silent_without_one(certify: Certi
     assert certify([MIDDLE]).passed
 
 
+@pytest.mark.slow  # `plant_tomorrow`, at one cut, shows the same
 def test_a_shift_from_tomorrow(certify: Certify, monkeypatch: Patch) -> None:
     plant_in_features(
         monkeypatch, lambda f, panel: f.with_columns(pl.col("ret_5").shift(-1).over("symbol"))
@@ -146,6 +147,7 @@ def test_a_level_that_carries_later_splits(certify: Certify, monkeypatch: Patch)
     assert_caught(certificate, "features", "ret_20")
 
 
+@pytest.mark.slow  # the clock and the leaks of one month plant bars that are early
 def test_a_bar_joined_on_its_own_session(certify: Certify, monkeypatch: Patch) -> None:
     clean = market_stages.panel_rows
     bar = [pl.col(name).shift(-1).over("symbol") for name in ("open", "high", "low", "close")]
@@ -153,6 +155,7 @@ def test_a_bar_joined_on_its_own_session(certify: Certify, monkeypatch: Patch) -
     assert_caught(certify([MIDDLE]), "panel", "open")
 
 
+@pytest.mark.slow  # at one cut: corrections counted early, levels restated later
 def test_a_correction_read_before_it_was_published(
     road: Road, certify: Certify, monkeypatch: Patch
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_liquidity_filter_over_the_whole_sample(certify: Certify, monkeypatch:
     assert_caught(certify([MIDDLE]), "cross_section")
 
 
+@pytest.mark.slow  # at one cut: a universe of those with a next bar
 def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
     make, clean = market_stages.make_cross_section, transforms.universe
 
@@ -219,6 +223,7 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
     assert_caught(certify([MIDDLE]), "cross_section")
 
 
+@pytest.mark.slow  # labels that end too late show that weights are compared
 def test_a_scaler_fitted_on_the_month_to_be_decided(
     road: Road, certify: Certify, monkeypatch: Patch
 ) -> None:
@@ -243,7 +248,13 @@ def unpurged(split: Split, road: Road, *, train_last: bool) -> Split:
     return Split(**{**split.__dict__, "train": train, "valid": before[60:]})
 
 
-@pytest.mark.parametrize("train_last", [True, False], ids=["training", "early stopping"])
+@pytest.mark.parametrize(
+    "train_last",
+    [
+        pytest.param(True, id="training"),
+        pytest.param(False, id="early stopping", marks=pytest.mark.slow),
+    ],
+)
 def test_labels_that_end_after_the_month_has_begun(
     certify: Certify, monkeypatch: Patch, train_last: bool
 ) -> None:
