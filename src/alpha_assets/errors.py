@@ -59,7 +59,15 @@ class StorageError(AlphaAssetsError, OSError):
 
 
 class LockHeld(StorageError):
-    """Another living process is writing the same output."""
+    """Another living process is writing the same output.
+
+    Attributes:
+        owner: the process and since when it holds the lock, for messages; empty where unknown.
+    """
+
+    def __init__(self, message: str, owner: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class DegenerateModel(AlphaAssetsError):

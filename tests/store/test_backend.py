@@ -155,7 +155,7 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda content: content[:-7], r"rows.parquet has .* bytes and its manifest says .*"),
+        (lambda content: content[:-7], r"rows.parquet has .* bytes and its manifest names .*"),
         (flipped, r"rows.parquet has other bytes than were written .*: it is corrupt"),
         (None, r"rows.parquet is gone"),
     ],

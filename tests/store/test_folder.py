@@ -234,8 +234,8 @@ def delete(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (truncate, r"rows.parquet has .* bytes and its manifest says .*: it was truncated"),
-        (empty, r"rows.parquet has 0 bytes and its manifest says"),
+        (truncate, r"rows.parquet has .* bytes and its manifest names .*: it was truncated"),
+        (empty, r"rows.parquet has 0 bytes and its manifest names"),
         (flip_a_bit, r"rows.parquet has other bytes than were written .*: it is corrupt"),
         (delete, r"rows.parquet is gone"),
     ],
@@ -331,7 +331,7 @@ def test_another_whole_table_in_the_place_of_one_is_damage(
     shutil.copy(Path(other.address) / "rows.parquet", Path(folder.address) / "rows.parquet")
 
     assert folder.damage() is not None
-    with pytest.raises(StorageError, match=r"rows.parquet has .*manifest says"):
+    with pytest.raises(StorageError, match=r"rows.parquet has .*manifest names"):
         folder.read()
 
 

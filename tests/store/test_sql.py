@@ -84,7 +84,7 @@ def test_tables_are_views_over_what_manifests_name(filled: Store) -> None:
         ("select getenv('HOME')", "getenv does not exist"),
         ("from panel, lateral (from read_blob(symbol))", r"read_blob\(\) is not offered"),
         ("select interval 1 day", "a type that is not shown .*; cast it"),
-        ("select \udc80", "the query is no text"),
+        ("select \udc80", "the query is not valid text"),
     ],
 )
 def test_what_reaches_beyond_them_is_refused(

@@ -1,14 +1,14 @@
-"""A finished folder takes the place of the one before, in one step.
+"""Atomic replacement of folders.
 
-A folder is built whole in an *entry* of `storage/_tmp/`, whose name says for which target and
-by which process, and is then moved into place:
+A folder is built whole in an *entry* of `storage/_tmp/`, whose name holds the target and the
+process, and is then moved into place:
 
 - where the kernel can exchange two names (Linux, most local file systems), in one step;
 - elsewhere in two renames: the target into the entry as `old`, then `new` to the target.
-  While both `old` and `new` lie in the entry the target is on its way; whoever finds this
-  left behind by a dead process finishes the second step.
+  While both `old` and `new` lie in the entry the move is incomplete; where its process is dead,
+  the next reader or writer completes it.
 
-An entry without that pair is rubbish once its process is gone: unfinished, or replaced.
+An entry without that pair is garbage once its process is gone: unfinished, or replaced.
 """
 
 import ctypes
@@ -78,7 +78,7 @@ def stage(root: Path, folder: str) -> Entry:
 
 
 def publish(entry: Entry, target: Path) -> None:
-    """Move `entry.new` to `target`, whose lock the caller holds; what was there goes."""
+    """Atomically replace `target` with `entry.new`; the caller must hold the lock."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         entry.new.rename(target)
@@ -89,7 +89,7 @@ def publish(entry: Entry, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two existing paths change names in one step; False where the system cannot."""
+    """Exchange the names of two existing paths in one step; False where that is unsupported."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -103,14 +103,14 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def settle(entry: Entry, target: Path) -> None:
-    """End what an entry began and remove it; the caller holds the target's lock."""
+    """Complete the move of an entry and remove it; the caller must hold the target's lock."""
     if entry.is_under_way and not target.exists():
         entry.new.rename(target)
     discard(entry)
 
 
 def discard(entry: Entry) -> None:
-    """Remove an entry; what cannot be removed is left and said."""
+    """Remove an entry; what cannot be removed is left and logged."""
     try:
         shutil.rmtree(entry.path)
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def discard(entry: Entry) -> None:
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Yield what lies in `storage/_tmp/`, whoever put it there."""
+    """Yield the entries in `storage/_tmp/`, of every process."""
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted((root / TMP).iterdir()):
             owner = Owner.parse(path.name.partition(",")[2].rpartition(",")[0])
@@ -129,10 +129,10 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def sweep(root: Path) -> None:
-    """Settle what dead processes left in `storage/_tmp/`.
+    """Settle the entries of dead processes in `storage/_tmp/`.
 
-    A process of another host is taken for dead where it does not hold the target's lock: it
-    holds it from before its entry is made until the entry is removed.
+    A process of another host counts as dead where it does not hold the target's lock: it holds
+    the lock from before its entry is created until the entry is removed.
     """
     for entry in entries(root):
         if _may_be_dead(entry):
@@ -140,7 +140,7 @@ def sweep(root: Path) -> None:
 
 
 def finish_interrupted(root: Path) -> bool:
-    """Finish moves that a dead process left half-way; True if any move is under way.
+    """Complete the moves of dead processes; True if any move is under way.
 
     A living process's own move is left to it: it takes microseconds.
     """
@@ -171,7 +171,7 @@ def _settle_of_dead(root: Path, entry: Entry, what: str) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Let a directory's names survive a power cut."""
+    """Sync a directory, so that the names in it survive a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

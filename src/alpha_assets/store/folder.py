@@ -39,7 +39,7 @@ class Folder:
     Attributes:
         backend: where it lies.
         parts: its name below the root.
-        verify: `damage` hashes every file, whatever its stat says.
+        verify: `damage` hashes every file, also where its stat is unchanged.
     """
 
     backend: Backend
@@ -57,7 +57,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """What it is called below the root: `market/panel/month=2023-07`."""
+        """Its name below the root: `market/panel/month=2023-07`."""
         return "/".join(self.parts)
 
     def exists(self) -> bool:
@@ -69,7 +69,7 @@ class Folder:
         return self.backend.is_finished(self.name)
 
     def manifest(self) -> Manifest | None:
-        """Return what the folder says about itself; None where it was never finished.
+        """Return the manifest; None where the folder was never finished.
 
         Raises:
             StorageError: a manifest that cannot be read.
@@ -80,11 +80,11 @@ class Folder:
             return None
 
     def damage(self) -> str | None:
-        """Return what is wrong with the stored files, with the way out; None where they are whole.
+        """Return the first damage to the stored files and its remedy; None where they are intact.
 
         Size, time and inode are compared with the manifest, and bytes are hashed where these
         differ.  Where only the stat differs (the storage was copied) the manifest takes the new
-        one, so that the next look is cheap again; on a read-only storage it stays as it is.
+        one, so that the next comparison is cheap again; on a read-only storage it stays as it is.
         """
         try:
             moved = self._read(lambda snapshot: snapshot.moved(verify=self.verify))
@@ -110,7 +110,7 @@ class Folder:
             return pl.read_parquet(file, columns=wanted, hive_partitioning=False).select(wanted)
 
     def scan(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Return a table of the folder to be read later, as it is now.
+        """Return a lazy frame over a table of the folder, as it is stored now.
 
         The file stays open, so that a later replacement does not change what is read.
 
@@ -133,7 +133,7 @@ class Folder:
         return self._read(lambda snapshot: (snapshot.manifest, snapshot.open(f"{name}.parquet")))
 
     def contents(self, *names: str) -> dict[str, bytes]:
-        """Return files of the folder, all of one version; default: all that are no tables.
+        """Return files of the folder, all of one version; default: all but tables.
 
         Raises:
             MissingOutput: the folder or a file was never made.
@@ -151,20 +151,20 @@ class Folder:
         return self._read(files)
 
     def lost(self) -> str | None:
-        """Return what to do about files that lie here without a manifest; None where none lie."""
+        """Return the remedy for tables stored without a manifest; None where there are none."""
         if not any(name.endswith(".parquet") for name in self.backend.list(self.name).files):
             return None
         return f"{self.address}/{MANIFEST} is gone; {self._way_out}"
 
     def _restat(self) -> None:
-        """Write the present stat of the files, found whole, into the manifest."""
+        """Write the present stat of the files, once they are verified, into the manifest."""
         with self.lock(wait_seconds=0.0):
             manifest, moved = self._read(lambda found: (found.manifest, found.moved()))
             text = sealed_text(_with_stats(manifest, moved))
             self.backend.replace_manifest(self.name, text)
 
     def lock(self, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> AbstractContextManager[None]:
-        """Return the right to write this folder, to be held with `with`.
+        """Return the exclusive right to write this folder, a context manager.
 
         `write` takes it by itself; hold it around reading and writing back.
 

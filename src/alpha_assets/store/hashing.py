@@ -1,14 +1,14 @@
-"""The content hash: a name for what a table says, whatever way it is stored.
+"""The content hash: names the values of a table, independent of its storage format.
 
 It sees columns in schema order and rows in key order, and nothing of codec, chunks, row
 groups or dictionaries.  Two cells are the same when their bits are, with these readings:
 
-- null, NaN, 0.0 and -0.0 are four different values (1/x tells the zeros apart, and a rebuilt
-  table must have the same bits);
+- null, NaN, 0.0 and -0.0 are four different values (1/x differs between the zeros, and a
+  rebuilt table must have the same bits);
 - all NaN are one value: their payload depends on the instruction that made them;
 - text in a categorical or enumerated column is that text;
-- the name and the type of every column count; `ingested_at` does not: it says when this
-  copy arrived, not what it says.
+- the name and the type of every column count; `ingested_at` does not: it is the
+  time at which this copy arrived.
 """
 
 import hashlib

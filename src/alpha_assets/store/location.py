@@ -1,8 +1,8 @@
-"""Where outputs lie: the storage root, from a URL.
+"""The storage root, from a URL.
 
-Only folders of this machine work today.  Everything above this room names outputs by parts
-(`"sim", "panel", "month=2023-07"`) and never by path, so that another kind of storage can
-be added here without moving a wall.
+Only folders of this machine are supported.  Rooms above the store name outputs by parts
+(`"sim", "panel", "month=2023-07"`), never by path; another kind of storage is a `Backend` under
+its URL scheme in `store.BACKENDS`.
 """
 
 import re
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from alpha_assets.errors import SpecError
 
-STORAGE_VARIABLE = "ALPHA_STORAGE"  # read by the callers, never in this room
+STORAGE_VARIABLE = "ALPHA_STORAGE"  # read by the callers, not in this room
 DEFAULT_STORAGE = "storage"
 TMP = "_tmp"  # unfinished outputs and locks
 
@@ -54,7 +54,7 @@ def storage_root(url: str) -> Path:
 
 
 def check_parts(parts: Sequence[str]) -> None:
-    """Refuse names that could lead out of the storage root, or into its own corner.
+    """Refuse names that could lead out of the storage root, or into `_tmp`.
 
     Raises:
         SpecError: no part, an odd character, or a first part that is `_tmp`.

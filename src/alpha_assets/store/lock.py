@@ -1,6 +1,6 @@
 """One writer per output folder.
 
-A lock is a small file under `storage/_tmp/locks/` that names its owner.  It is looked at and
+A lock is a small file under `storage/_tmp/locks/` that names its owner.  It is read and
 changed only under a kernel lock that is held for microseconds and that the kernel drops with
 its process, so two waiters cannot both take over from one dead owner.
 
@@ -45,7 +45,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class _Record:
-    """What a lock file names."""
+    """The content of a lock file."""
 
     owner: Owner | None = None  # None: no lock
     since: str = ""
@@ -167,7 +167,8 @@ def _acquire(lock: Path, folder: str, wait_seconds: float, clock: Clock) -> None
                 )
             raise LockHeld(
                 f"{folder} is being written by {record.owner.words} since {record.since}; waited "
-                f"{wait_seconds:g} s. Let it finish and run again; {way_out}"
+                f"{wait_seconds:g} s. Let it finish and run again; {way_out}",
+                owner=f"{record.owner.words} since {record.since}",
             )
         time.sleep(_PAUSE_SECONDS)
     if record.owner is not None:
@@ -183,7 +184,7 @@ def _guard(locks: Path) -> Iterator[None]:
 
 
 def _read(lock: Path) -> _Record:
-    """Return who holds the lock, and since when; nobody where the file is not whole."""
+    """Return the owner of the lock and since when; no owner where the file is malformed."""
     try:
         record = json.loads(lock.read_text(encoding="utf-8"))
         owner = Owner(str(record["host"]), int(record["pid"]), str(record["start"]))
@@ -194,7 +195,7 @@ def _read(lock: Path) -> _Record:
         return _Record()
     except (ValueError, KeyError, TypeError, AttributeError):
         # A lock appears whole or not at all; this file was changed by hand.
-        log.warning("%s says nothing about its owner; taken over", lock)
+        log.warning("%s names no owner; taken over", lock)
         return _Record()
 
 

@@ -1,4 +1,4 @@
-"""What a folder says about itself: its content, what it was made from, and by what."""
+"""The manifest of an output: its content, its inputs, and the code that wrote it."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ _NO_SEAL = b'"seal": ""'
 
 
 class ManifestInput(BaseModel):
-    """What the maker of a folder knows about it; the store adds the rest."""
+    """The part of a manifest that the caller of `Folder.write` supplies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

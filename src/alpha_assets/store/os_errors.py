@@ -1,4 +1,4 @@
-"""What the disk refuses, said in words: the path, the reason, the way out."""
+"""Errors of the operating system as `StorageError`s that name path, reason and remedy."""
 
 import errno
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def disk_errors(
     Args:
         path: what was being read or written, for the message.
         doing: `"read"` or `"write"`.
-        passing: errors that mean something to the caller and go through as they are.
+        passing: errors that the caller handles; they are raised unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which process holds something, and whether it still lives.
+"""Identity of a process, and whether it is still alive.
 
 A process number alone is not a name: it is used again after a reboot or a long while.  With
 the boot and the clock tick at which the process started it is one.
@@ -21,7 +21,7 @@ class Owner:
 
     host: str
     pid: int
-    start: str  # `<boot>.<tick>`; empty where the system does not tell
+    start: str  # `<boot>.<tick>`; empty where the system has none
 
     @classmethod
     def current(cls) -> "Owner":

@@ -28,11 +28,11 @@ _CLOCK = ("available_at", "revision")  # of one key, the greatest is what is kno
 
 
 class RawFeed(Protocol):
-    """What this room needs to know of a feed; `feeds.Feed` is one."""
+    """The part of a feed that the store depends on; `feeds.Feed` satisfies it."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class RawFeed(Protocol):
 
 @dataclass(frozen=True)
 class Appended:
-    """What an append changed."""
+    """The effect of an append."""
 
     rows: int  # that were not there before
     months: tuple[str, ...]  # whose files were rewritten
@@ -70,14 +70,14 @@ class RawTable:
 
     @property
     def table(self) -> MonthTable:
-        """The months as they lie on the disk."""
+        """The stored months."""
         return MonthTable(
             self.store, (self.market, "raw", self.feed.name), (*self.feed.key, "revision")
         )
 
     @property
     def name(self) -> str:
-        """What it is called below the root: `market/raw/daily_bars`."""
+        """Its name below the root: `market/raw/daily_bars`."""
         return self.table.name
 
     def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class RawTable:
         return self.table.combined_hash(first, last)
 
     def check_whole(self) -> None:
-        """Refuse to go on where stored rows are damaged: they cannot always be fetched again.
+        """Refuse damaged rows: they cannot always be fetched again.
 
         Raises:
             StorageError: naming the first file, and the way out.
@@ -121,7 +121,7 @@ class RawTable:
 
         Args:
             rows: raw rows with all columns of the feed.
-            manifest: its `digest` names the source; `extra["source"]` says it in words.
+            manifest: its `digest` names the source; `extra["source"]` describes it.
 
         Raises:
             FeedError: columns or types are not the feed's, a key, `available_at` or `revision`
@@ -153,8 +153,8 @@ class RawTable:
     ) -> pl.LazyFrame:
         """Return the rows that a subscriber could have read at an instant, revisions and all.
 
-        A feed without stored rows has none to read: that is no error, as a feed may have
-        nothing to say.  Nor is a month without rows between others.
+        A feed without stored rows gives an empty frame, which is no error; nor is a month
+        without rows between others.
 
         Args:
             until: instant with a zone; rows with `available_at` at or before it.  Default: all.
@@ -175,7 +175,7 @@ class RawTable:
 
     def _scanned(self, months: Sequence[str]) -> pl.LazyFrame:
         """Return the rows of stored months with all columns, null where a month lacks one."""
-        # Where no month can lack a column, the first one speaks for all: `scan` compares them.
+        # Where no month can lack a column, the first one stands for all: `scan` compares them.
         looked_at = months if self.feed.derived else months[:1]
         lacking = {month: self._check_stored(month) for month in looked_at}
         runs = groupby(months, key=lambda month: lacking.get(month, ()))
@@ -233,7 +233,7 @@ class RawTable:
         """Return the rows of `part` whose key and revision are not stored.
 
         Raises:
-            FeedError: one of the others says something else than what is stored.
+            FeedError: one of the others has other values than are stored.
         """
         key = list(self.table.key)
         values = [column for column in part.columns if column not in (*key, *UNHASHED)]
@@ -252,13 +252,13 @@ class RawTable:
         return part.join(stored.select(key), on=key, how="anti")
 
     def _checked(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the feed's columns in its order, found to be whole."""
+        """Return the rows with the feed's columns in its order, after checking them."""
         schema = dict(self.feed.schema)
         missing = [column for column in schema if column not in rows.columns]
-        strange = [column for column in rows.columns if column not in schema]
-        if missing or strange:
+        unknown = [column for column in rows.columns if column not in schema]
+        if missing or unknown:
             raise FeedError(
-                f"rows for {self.name} lack columns {missing} and have unknown columns {strange}; "
+                f"rows for {self.name} lack columns {missing} and have unknown columns {unknown}; "
                 f"want {', '.join(schema)}"
             )
         for column, dtype in schema.items():

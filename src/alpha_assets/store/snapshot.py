@@ -1,4 +1,4 @@
-"""Files of one output as they lay together, each found to be what its manifest names.
+"""Consistent reads of one version of an output, verified against its manifest.
 
 The backend gives the bytes of one version; here they are checked against the manifest before
 anything reads meaning into them.
@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 20  # bytes
 
-# Identity and hash of files whose bytes were hashed: once a process.
-_found_whole: set[tuple[tuple[int | str, ...], str]] = set()
+# Identity and hash of files that this process verified.
+_verified: set[tuple[tuple[int | str, ...], str]] = set()
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Snapshot:
         return self.manifest.files[name]
 
     def open(self, name: str) -> IO[bytes]:
-        """Return a file, open, its bytes found to be those that were written.
+        """Return an open file whose bytes were verified.
 
         Raises:
             StorageError: truncated or changed since.
@@ -55,7 +55,7 @@ class Snapshot:
         return self._opened(name, anew=False)
 
     def moved(self, *, verify: bool = False) -> dict[str, FileStat]:
-        """Return the files that are whole and whose stat differs: a storage that was copied.
+        """Return the intact files whose stat differs from the manifest: a storage that was copied.
 
         Args:
             verify: hash every file; default: only those whose size, time or inode differ.
@@ -92,7 +92,7 @@ def read_snapshot(backend: Backend, name: str, use: Callable[[Snapshot], T], way
         name: of the output.
         use: reads through the snapshot; it is called again if the output was replaced
             meanwhile, and must not keep the snapshot.
-        way_out: what to do about an output that is not whole.
+        way_out: the remedy for a damaged output, for messages.
 
     Raises:
         NotFinished: no such output, or one without a manifest.
@@ -126,12 +126,12 @@ def checked_columns(known: Sequence[str], wanted: Sequence[str] | None, name: st
 def _check(file: IO[bytes], now: FileStat, stored: StoredFile, address: str, anew: bool) -> None:
     if now.size != stored.size:
         raise DamagedFile(
-            f"{address} has {now.size:,} bytes and its manifest says {stored.size:,}: "
+            f"{address} has {now.size:,} bytes and its manifest names {stored.size:,}: "
             "it was truncated or changed"
         )
     wanted = stored.bytes_hash or f"CRC-32 {stored.crc32:08x}"
     seen = (now.identity, wanted)
-    if seen in _found_whole and not anew:
+    if seen in _verified and not anew:
         return
     with disk_errors(address, "read"):
         found = _hash_of(file, stored)
@@ -139,9 +139,9 @@ def _check(file: IO[bytes], now: FileStat, stored: StoredFile, address: str, ane
     if found != wanted:
         raise DamagedFile(
             f"{address} has other bytes than were written (their hash is {found}, its manifest "
-            f"says {wanted}): it is corrupt"
+            f"names {wanted}): it is corrupt"
         )
-    _found_whole.add(seen)
+    _verified.add(seen)
 
 
 def _hash_of(file: IO[bytes], stored: StoredFile) -> str:

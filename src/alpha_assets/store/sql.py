@@ -41,11 +41,11 @@ _SETTINGS = {
 
 @dataclass
 class Tables:
-    """What can be asked for.
+    """The tables that a query may name.
 
     Attributes:
         files: table -> folders and the name of the table in each.
-        damaged: what is wrong with folders whose tables cannot even be listed.
+        damaged: errors of folders whose tables cannot be listed.
     """
 
     files: dict[str, list[tuple[Folder, str]]] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def _ended_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    """Interrupt what a connection does, if it takes longer."""
+    """Interrupt the connection's query after `seconds`."""
     timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
     timer.start()
@@ -135,11 +135,11 @@ def _ended_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> Itera
 
 
 def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables) -> tuple[str, ...]:
-    """Return the tables that a query names, found to be one SELECT that reads nothing else."""
+    """Return the tables that a query names; refuse all but one SELECT over stored tables."""
     try:
         statements = connection.extract_statements(query.encode().decode())
     except UnicodeEncodeError as error:
-        raise BadInput(f"the query is no text: {error}") from None
+        raise BadInput(f"the query is not valid text: {error}") from None
     except duckdb.Error as error:
         raise BadInput(f"{error}\n{_offer(known)}") from None
     kinds = [statement.type.name for statement in statements]
@@ -152,7 +152,7 @@ def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables)
     try:
         tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     except RecursionError:
-        raise BadInput("the query is nested too deeply; say it in fewer levels") from None
+        raise BadInput("the query is nested too deeply; use fewer levels") from None
     if tree["error"]:
         raise BadInput(f"the query is no plain SELECT: {tree.get('error_message')}")
     nodes = list(_nodes(tree))
@@ -190,7 +190,7 @@ def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
 
 
 def _whole_files(of_table: Sequence[tuple[Folder, str]], spill: Path) -> list[str]:
-    """Return paths of the Parquet files of a table, the bytes of each found to be as written.
+    """Return paths of the Parquet files of a table, after verifying the bytes of each.
 
     A backend without paths has its files copied into `spill`.
     """

@@ -1,4 +1,4 @@
-"""The storage: where every output folder is found by its parts."""
+"""The storage: resolves output folders, scratch files and locks by name."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -27,7 +27,7 @@ class Store:
 
     Attributes:
         url: of the storage: a path, or `file:///absolute/path`.
-        verify: looks at outputs hash every byte instead of comparing size, time and inode.
+        verify: damage checks hash every byte instead of comparing size, time and inode.
     """
 
     url: str = DEFAULT_STORAGE

@@ -19,13 +19,13 @@ from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
 
 _MONTH = re.compile(r"month=(\d{4}-\d{2})")
-DAMAGED = "damaged"  # in the place of the content hash of a month whose manifest is
-AGAIN = "to be made again"  # in the place of the hash of what is stale, missing or damaged
+DAMAGED = "damaged"  # in the place of the content hash of a month with a damaged manifest
+AGAIN = "to be made again"  # in the place of the hash of a stale, missing or damaged month
 
 
 @dataclass(frozen=True)
 class MonthTable:
-    """The months of one table; nothing is made on the disk until one is written."""
+    """The months of one table; nothing is stored until one is written."""
 
     store: Store
     parts: tuple[str, ...]
@@ -33,7 +33,7 @@ class MonthTable:
 
     @property
     def name(self) -> str:
-        """What the table is called below the root: `market/panel`."""
+        """Its name below the root: `market/panel`."""
         return "/".join(self.parts)
 
     def folder(self, month: str) -> Folder:
@@ -80,8 +80,8 @@ class MonthTable:
     ) -> pl.LazyFrame:
         """Return the rows of a span of months, in month order, each month in key order.
 
-        What is read is what is stored now: a month that is replaced before the frame is
-        collected is still read as it was.
+        The frame is a snapshot: a month that is replaced before the frame is collected is still
+        read as it was.
 
         Args:
             first: first month; default, or where the table starts later: its first month.
@@ -138,7 +138,7 @@ class MonthTable:
         return found
 
     def damaged(self) -> dict[str, str]:
-        """Return the months whose files are not what their manifest names, and what is wrong.
+        """Return the months whose files differ from their manifest, and how.
 
         A month's folder without a manifest is one of them: folders are moved into place whole.
         """
@@ -151,11 +151,11 @@ class MonthTable:
         return found
 
     def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
-        """Return one hash for all finished months of a span: which they are, what they say."""
+        """Return one hash over the names and content hashes of all finished months of a span."""
         return combined_hash(self.hashes(first, last))
 
     def hashes_at_hand(self) -> "KnownHashes":
-        """Return the hashes of all finished months, read once for many questions."""
+        """Return the hashes of all finished months, read once."""
         return KnownHashes(self.hashes())
 
     def _check_alike(self, schemas: dict[str, dict[str, str]]) -> None:
@@ -174,11 +174,11 @@ class MonthTable:
 
 @dataclass(frozen=True)
 class KnownHashes:
-    """The content hashes of a table's months as they were at one moment.
+    """The content hashes of a table's months at one moment.
 
     Attributes:
         of_month: of each finished month.
-        again: months whose content is still to be made, whatever is stored of them.
+        again: months to be made again, whether or not they are stored.
     """
 
     of_month: dict[str, str]

@@ -60,7 +60,6 @@ def device_alone(
                 break
             except LockHeld as error:
                 if tries % TRIES_BETWEEN_LINES == 0:
-                    by = str(error).partition(" is being written by ")[2].partition(";")[0]
-                    progress("checkpoint", f"waits for the {folder}, on which {by} trains")
+                    progress("checkpoint", f"waits for the {folder}, on which {error.owner} trains")
                 sleep(SECONDS_BETWEEN_TRIES)
         yield
