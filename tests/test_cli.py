@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from alpha_assets import cli, project
 from alpha_assets.cli import demo_environment, follow, main, serving
 from alpha_assets.config.market import load_market
-from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld
+from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld, SpecError
 from alpha_assets.sources.jquants import JQuantsSpec
 
 PIPELINES = Path(__file__).parent / "pipelines"
@@ -198,6 +198,17 @@ def test_the_demo_has_a_dagster_home_without_telemetry(
     assert home == tmp_path / "st" / "_dagster"
     assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
     assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")
+
+
+def test_a_demo_in_a_storage_that_is_no_folder_is_refused_and_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="'s3' storage is not supported"):
+        demo_environment("s3://bucket/x")
+    assert list(tmp_path.iterdir()) == []
+    named = demo_environment(f"file://localhost{tmp_path}/my%20storage")["ALPHA_STORAGE"]
+    assert named == str(tmp_path / "my storage")
 
 
 def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[list[str], dict[str, str]]:

@@ -33,6 +33,7 @@ from alpha_assets.printable import printable
 from alpha_assets.progress import Pace, Progress
 from alpha_assets.sources.jquants.plans import TERMS, Plan
 from alpha_assets.sources.sim_jquants import serve
+from alpha_assets.store.location import storage_root
 
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
@@ -371,7 +372,7 @@ def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
 
 def demo_environment(storage: str) -> dict[str, str]:
     """Return the environment of the Dagster processes: a home of their own unless one is set."""
-    root = Path(storage.removeprefix("file://")).resolve()
+    root = storage_root(storage)
     home = root / "_dagster"
     home.mkdir(parents=True, exist_ok=True)
     if "DAGSTER_HOME" not in os.environ and not (home / "dagster.yaml").exists():
