@@ -1,12 +1,44 @@
 """A digest of code changes with whatever the code reaches, and with nothing else."""
 
-from collections.abc import Mapping
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
 
+import numpy as np
 import pytest
+from tests.backtest.market import PLAIN, books, random_market, random_targets
+from tests.features.crowd import crowd_panel
+from tests.report.conftest import made_up_run
+from tests.training.conftest import (
+    HORIZON,
+    N_FEATURES,
+    N_SESSIONS,
+    N_SYMBOLS,
+    N_TRAIN,
+    SESSIONS,
+    STEPS,
+    build_dataset,
+)
 
-from alpha_assets.code import Code
+from alpha_assets.backtest import CostsSpec, backtest
+from alpha_assets.code import Code, installed
+from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
+from alpha_assets.evaluation import DataFacts, evaluate, volatility_regimes
+from alpha_assets.features import CATALOG, compute_features
+from alpha_assets.features.cross_symbol import Across
+from alpha_assets.models.linear import LinearSpec
+from alpha_assets.models.losses import ICHuberSpec, ICSpec, MSESpec, SoftSpearmanSpec
+from alpha_assets.models.transformer import TransformerSpec
+from alpha_assets.report import ReportInputs, tear_sheet
+from alpha_assets.training import GatesSpec, Learner, TrainingSpec
+from alpha_assets.training.month import train_month
+
+SOURCE = installed().root
 
 # A small package with one construct a module.  Each edit is (module, from, to).
 PACKAGE: Mapping[str, str] = {
@@ -177,6 +209,14 @@ PACKAGE: Mapping[str, str] = {
         def lazily():
             return magic.anything
     """,
+    "literal": """
+        from typing import Literal
+
+        class Kind:
+            name: Literal["mean", "sum"] = "mean"
+
+        def beside(x): return x + 7
+    """,
     "magic": """
         HIDDEN = 1
 
@@ -261,6 +301,7 @@ MUST_STAY = [
     ("kernels:scaled", "page.html", "one", "two"),
     ("room.inner:takes", "table", "return x + 2", "return x + 3"),
     ("registered:low", "entries", "x + 10", "x + 11"),
+    ("literal:Kind", "literal", "x + 7", "x + 8"),
 ]
 
 
@@ -308,3 +349,168 @@ def test_what_does_not_exist_is_refused(small: Code) -> None:
         small.digest("alpha_assets.table:three")
     with pytest.raises(BadInput, match="no entry 'three'; it has one, two"):
         small.digest("alpha_assets.table:chosen", select={"alpha_assets.table:TABLE": ["three"]})
+
+
+# Of this package: what each root is, and which edits change the digest of which.
+ROOTS = {
+    "panel": "alpha_assets.panel.build:build_panel",
+    "cross_section": "alpha_assets.features.cross_section:cross_section",
+    "label": "alpha_assets.labels:forward_returns",
+    "train": "alpha_assets.training.month:train_month",
+    "score": "alpha_assets.training.predict:score_session",
+    "simulate": "alpha_assets.backtest.simulator:simulate",
+    "evaluate": "alpha_assets.evaluation.metrics:evaluate",
+    "report": "alpha_assets.report.tearsheet:tear_sheet",
+}
+ROOTS_CHANGED_BY = {
+    # What is edited: file, from, to, and the roots that change.
+    "kernel": ("features/kernels.py", "variance_DN)", "variance_DN + 1)", {}),
+    "feature": (
+        "features/price.py",
+        "shift(last_close, MONTH) / shift(last_close, YEAR) - 1",
+        "shift(last_close, MONTH) / shift(last_close, YEAR) - 2",
+        {},
+    ),
+    "input": ("features/inputs.py", "return np.log(high / low)", "return np.log(low / high)", {}),
+    "label": ("labels.py", "moved_DN *= factor_DN", "moved_DN /= factor_DN", {"label"}),
+    "loss": ("models/losses.py", "error_SN.square()", "error_SN.abs()", {"train"}),
+    "model": (
+        "models/linear.py",
+        "[:, :, -1], batch.valid",
+        "[:, :, 0], batch.valid",
+        {"train", "score"},
+    ),
+    "optimiser": ("training/fit.py", "set_to_none=True", "set_to_none=False", {"train"}),
+    "simulator": ("backtest/simulator.py", "import math", "import cmath as math", {"simulate"}),
+    "cost": ("backtest/costs.py", "commission_bps * BPS", "commission_bps / BPS", {"simulate"}),
+    "statistic": (
+        "evaluation/sharpe.py",
+        "return mean / sd if",
+        "return sd / mean if",
+        {"evaluate"},
+    ),
+    "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
+    "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
+    "comment": ("features/kernels.py", "def shift(", "# Prose.\ndef shift(", {}),
+}
+
+
+def copied(root: Path) -> Path:
+    """Copy the sources of this package below `root`."""
+    place = root / "alpha_assets"
+    shutil.copytree(SOURCE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+@contextmanager
+def one_edit(place: Path, name: str, old: str, new: str) -> Iterator[Code]:
+    """Give the code of a copy with one edit, and take the edit back."""
+    path = place / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text, (name, old)
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    try:
+        yield Code(place)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def test_each_edit_of_this_package_changes_what_reaches_it_and_no_more(tmp_path: Path) -> None:
+    place = copied(tmp_path)
+    plain = Code(place)
+    before = {name: plain.digest(root) for name, root in ROOTS.items()}
+    assert before == {name: installed().digest(root) for name, root in ROOTS.items()}
+    found = {}
+    for edit, (name, old, new, _) in ROOTS_CHANGED_BY.items():
+        with one_edit(place, name, old, new) as code:
+            found[edit] = {key for key, root in ROOTS.items() if code.digest(root) != before[key]}
+    assert found == {edit: set(wanted) for edit, (*_, wanted) in ROOTS_CHANGED_BY.items()}
+
+
+def executed(run: Callable[[], object]) -> set[str]:
+    """Return the definitions of this package, as `module:name`, whose code ran."""
+    codes: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            codes.add(frame.f_code)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    found = set()
+    for code in codes:
+        path = Path(code.co_filename)
+        if path.is_relative_to(SOURCE) and code.co_name != "<module>":
+            parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+            module = ".".join(parts).removesuffix(".__init__")
+            found.add((module, code.co_qualname.partition(".")[0], code.co_firstlineno))
+    return {f"{module}:{_defined_at(module, name, line)}" for module, name, line in found}
+
+
+def _defined_at(module: str, name: str, line: int) -> str:
+    if not name.startswith("<"):
+        return name
+    for statement in installed().statements():
+        node = statement.node
+        if statement.module.name == module and node.lineno <= line <= (node.end_lineno or 0):
+            return statement.names[0]
+        first = min([d.lineno for d in getattr(node, "decorator_list", [])], default=node.lineno)
+        if statement.module.name == module and first <= line <= node.lineno:
+            return statement.names[0]
+    raise AssertionError((module, name, line))
+
+
+def test_all_that_runs_in_a_backtest_is_reached() -> None:
+    market, targets = random_market(3), random_targets(3)
+    ran = executed(lambda: books(targets, market, 60, costs=CostsSpec(), portfolio=PLAIN))
+    assert len(ran) > 30
+    assert ran <= installed().reached(backtest)
+
+
+def test_all_that_runs_in_features_is_reached() -> None:
+    panel = crowd_panel()
+    days = panel["session"].unique().sort()
+    own = [item for item in CATALOG if not item.feeds or isinstance(item, Across)]
+    ran = executed(lambda: compute_features(panel, own, days[-3], days[-1]))
+    assert len(ran) > 80
+    assert ran <= installed().reached(compute_features, "alpha_assets.features:CATALOG")
+
+
+def test_all_that_runs_in_evaluation_and_report_is_reached() -> None:
+    run = made_up_run()
+    ran = executed(lambda: tear_sheet(run))
+    assert len(ran) > 30
+    assert ran <= installed().reached(tear_sheet)
+    ran = executed(made_up_run)
+    assert len(ran) > 30
+    assert ran <= installed().reached(evaluate, volatility_regimes, ReportInputs, DataFacts)
+
+
+@pytest.mark.parametrize("model", [LinearSpec(), TransformerSpec(d_model=8, heads=2)])
+def test_all_that_runs_in_training_is_reached(model: LinearSpec | TransformerSpec) -> None:
+    draw = np.random.default_rng(0)
+    shape = (N_SESSIONS, N_SYMBOLS)
+    data = build_dataset(
+        draw.standard_normal((*shape, N_FEATURES)).astype(np.float32), draw.normal(size=shape)
+    )
+    training = TrainingSpec(sequence=STEPS, batch_sessions=16, max_epochs=1, seeds=(0,))
+    fold = Split(
+        month="2020-04",
+        first_session=SESSIONS[-1] + 1,
+        last_known=SESSIONS[-1],
+        train=SESSIONS[STEPS - 1 : STEPS - 1 + N_TRAIN],
+        valid=SESSIONS[STEPS - 1 + N_TRAIN + HORIZON :],
+        status="ready",
+        first_month="2020-04",
+    )
+    gates = GatesSpec(rank_ic_max=1.0)
+    for loss in (ICSpec(), ICHuberSpec(), MSESpec(), SoftSpearmanSpec()):
+        learner = Learner(model=model, loss=loss, training=training, gates=gates)
+        ran = executed(lambda learner=learner: train_month(data, fold, learner))
+        assert len(ran) > 30
+        assert ran <= installed().reached(train_month)

@@ -887,6 +887,10 @@ class _Reader:
                     self._change(ast.Name(name, ast.Store()))
             case ast.Expr() if _is_prose(node):
                 pass
+            case ast.Subscript() if self._is_annotation and _is_literal(node):
+                self._is_annotation = False  # its strings are values, not names of types
+                self._generic(node)
+                self._is_annotation = True
             case _:
                 self._generic(node)
 
@@ -1270,6 +1274,13 @@ def _is_prose(node: ast.AST) -> bool:
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str | type(...))
+    )
+
+
+def _is_literal(node: ast.Subscript) -> bool:
+    base = node.value
+    return (isinstance(base, ast.Name) and base.id == "Literal") or (
+        isinstance(base, ast.Attribute) and base.attr == "Literal"
     )
 
 
