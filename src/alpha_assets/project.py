@@ -350,13 +350,13 @@ def import_check(
 ) -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
     from alpha_assets.sources.files.check import import_check as check_folder
+    from alpha_assets.sources.files.source import FilesSourceSpec
 
     loaded = load_market(market)
-    words = loaded.spec.source if loaded.spec.source.kind == "files" else None
     found = check_folder(
         Path(folder),
         loaded.calendar,
-        words,
+        FilesSourceSpec(**loaded.spec.source.folder_settings),
         loaded.own_feeds,
         lambda what: progress("import-check", what),
     )

@@ -5,19 +5,18 @@ Composes the specs that the rooms below declare; `pipelines/markets/<name>.toml`
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import time
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.config.folders import named_file
-from alpha_assets.config.ways import way_on
 from alpha_assets.errors import SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_features, own_features
 from alpha_assets.feeds import FEEDS, Feed, Source
@@ -25,9 +24,9 @@ from alpha_assets.feeds.custom import OwnFeedSpec, check_name
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec, check_universe
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
-from alpha_assets.sources.jquants import API_HOST, JQuantsSource, JQuantsSpec
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.jquants import JQuantsSpec
+from alpha_assets.sources.sim import SimSourceSpec, SimSpec
 from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
@@ -40,13 +39,6 @@ PriceLevel = Literal["raw", "split_adjusted"]
 
 LANDING_VARIABLE = "ALPHA_LANDING"  # where rows of an API are kept as they came
 LANDING = "_landing"  # below the storage root, unless the variable says otherwise
-
-
-class SimSourceSpec(Spec):
-    """`[source]` of a market that is generated; `[sim]` says how."""
-
-    kind: Literal["sim"] = "sim"
-    """Name of the kind."""
 
 
 class KnownFeedSpec(Spec):
@@ -132,6 +124,7 @@ class Market:
     storage: str | None = None  # where an API's rows land; None: as the environment says
     overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
     data: Path | None = None  # the folder given instead of the file's source
+    built_source: Source | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -148,14 +141,12 @@ class Market:
     @cached_property
     def source(self) -> Source:
         """Where raw rows come from."""
-        if isinstance(self.spec.source, FilesSourceSpec):
-            return FilesSource(self.spec.source, self.calendar, self.own_feeds)
-        if isinstance(self.spec.source, JQuantsSpec):
-            # What another server answered is never taken for what the API did.
-            host = self.spec.source.host
-            name = self.name if host == API_HOST else f"{self.name}-{host}"
-            return JQuantsSource(self.spec.source, self.calendar, self.landing / name)
-        return SimSource(self.spec.sim, self.calendar)
+        return self.built_source or self.spec.source.build(self)
+
+    @property
+    def sim(self) -> SimSpec:
+        """The section `[sim]`."""
+        return self.spec.sim
 
     @property
     def data_folder(self) -> Path | None:
@@ -164,10 +155,7 @@ class Market:
         Raises:
             FeedError: it does not exist.
         """
-        source = self.source
-        if isinstance(source, FilesSource) and source.is_named:
-            return source.folder.resolve()
-        return None
+        return self.source.data_folder
 
     @property
     def landing(self) -> Path:
@@ -187,10 +175,12 @@ class Market:
             if isinstance(declared, OwnFeedSpec)
         }
 
-    def look_again(self) -> None:
-        """Ask the source anew which feeds there are: it may just have been refused some."""
-        for name in {*self.__dict__} - {*self.__dataclass_fields__, "source", "calendar"}:
-            del self.__dict__[name]
+    def without_refused(self) -> "Market":
+        """Return this market with the feeds that its source offers now.
+
+        A source may have been refused a feed since this market was loaded.
+        """
+        return replace(self, built_source=self.source)
 
     @property
     def declared(self) -> dict[str, Feed]:
@@ -228,8 +218,8 @@ class Market:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the data is made up."""
-        return self.spec.source.kind == "sim"
+        """Whether its rows are generated."""
+        return self.source.is_simulated
 
     @cached_property
     def missing_features(self) -> dict[str, str]:
@@ -242,11 +232,14 @@ class Market:
         return missing_features(self.choice, offered, self.feeds_off)
 
     @cached_property
-    def ways_on(self) -> dict[str, str]:
-        """Features that are missing since a feed is off, and how to switch it on."""
-        offered = self.source.feeds()  # and off all the same: the market's file says so
+    def how_to_enable(self) -> dict[str, str]:
+        """Features that are missing since a feed is off, and how to switch it on.
+
+        Empty text where the reason names the way: the market's file switches the feed off.
+        """
+        offered = self.source.feeds()
         ways = {
-            feed: way_on(feed, self.spec.source, is_switched_off=feed in offered)
+            feed: "" if feed in offered else self.source.how_to_enable(feed)
             for feed in self.feeds_off
         }
         return {
@@ -360,18 +353,13 @@ def load_market(
     tables = override(
         read_toml(path), [re.sub(r"^signal(?==)", "sim.signal", o) for o in overrides]
     )
-    if data is not None:
-        tables = _reading_files(tables, data)
     spec = parse_spec(tables, MarketSpec, origin=str(path.name))
+    if data is not None:
+        if not data.is_dir():
+            raise SpecError(f"--data {data}: there is no such folder")
+        folder = FilesSourceSpec(**{**spec.source.folder_settings, "path": str(data)})
+        spec = spec.model_copy(update={"source": folder})
     return Market(name, spec, storage, tuple(overrides), data)
-
-
-def _reading_files(tables: Mapping[str, Any], data: Path) -> dict[str, Any]:
-    if not data.is_dir():
-        raise SpecError(f"--data {data}: there is no such folder")
-    source = tables.get("source", {})
-    kept = source if source.get("kind") == "files" else {"kind": "files"}
-    return {**tables, "source": {**kept, "path": str(data)}}
 
 
 def _published_at(feed: Feed, setting: KnownFeedSpec) -> Feed:

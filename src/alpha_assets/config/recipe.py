@@ -81,7 +81,9 @@ class Recipe:
     def features(self) -> tuple[Feature, ...]:
         """The catalogued features that the recipe reads, in catalogue order."""
         market = self.market
-        return select(market.choice, self.spec.features, market.missing_features, market.ways_on)
+        return select(
+            market.choice, self.spec.features, market.missing_features, market.how_to_enable
+        )
 
     def check_features(self) -> None:
         """Refuse features that the market cannot have before anything runs.

@@ -105,8 +105,9 @@ def request(
     session, decision = calendar.sessions[number], calendar.decisions[number]
     if comes_nearer(market, tick, decision):
         return dg.SkipReason(f"another tick comes nearer to the decision of {session}")
-    if market.is_simulated and session > np.datetime64(market.spec.sim.last):
-        return dg.SkipReason(f"the simulated rows of {market.name} end {market.spec.sim.last}")
+    last = market.source.last_day
+    if last is not None and session > np.datetime64(last):
+        return dg.SkipReason(f"the simulated rows of {market.name} end {last}")
     month = month_of(session)
     is_first = bool(calendar.month_sessions(month)[0] == session)
     if is_first != on_first:

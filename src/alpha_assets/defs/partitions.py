@@ -52,7 +52,8 @@ def months(market: Market) -> dg.MonthlyPartitionsDefinition:
     So has the next one of a market whose first session is prepared on the evening before.
     A simulated market ends with its data: nothing will ever fill a later month.
     """
-    end = next_month(month_of(market.spec.sim.last)) if market.is_simulated else None
+    last = market.source.last_day
+    end = None if last is None else next_month(month_of(last))
     return dg.MonthlyPartitionsDefinition(
         start_date=f"{market.spec.first_month}-01",
         end_date=f"{end}-01" if end else None,

@@ -8,14 +8,16 @@ columns and nowhere else; it is used for rows that come without a stamp of their
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import time
+from datetime import date, time
 from functools import cached_property
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.spec import Spec
 
 Scope = Literal["symbol", "sector", "section", "market"]
 PriceLevel = Literal["raw", "split_adjusted"]
@@ -133,11 +135,64 @@ class Feed:
 Counting = Callable[[str, int, int], None]  # what is counted, parts done, parts in all
 
 
+class SourceSpec(Spec):
+    """`[source]` of a market; a kind of source derives its own, with `build(market) -> Source`."""
+
+    @property
+    def names_folder(self) -> bool:
+        """Whether the market's file itself names the folder that rows are read from."""
+        return False
+
+    @property
+    def folder_settings(self) -> Mapping[str, Any]:
+        """What it declares of the files of a folder, which hold for any folder."""
+        return {}
+
+
+class SourceMarket(Protocol):
+    """What a source needs of the market that it is built for."""
+
+    @property
+    def name(self) -> str:
+        """Name of the market."""
+        ...
+
+    @property
+    def calendar(self) -> Calendar:
+        """Sessions of its exchange."""
+        ...
+
+    @property
+    def own_feeds(self) -> Mapping[str, Feed]:
+        """The feeds that its file declares, by name."""
+        ...
+
+    @property
+    def landing(self) -> Path:
+        """The folder below which fetched rows are kept."""
+        ...
+
+
 class Source(Protocol):
-    """Where raw rows come from."""
+    """Where raw rows come from.
+
+    Everything that depends on the kind of a source is answered by the source itself.  Classes
+    that derive from it inherit the answers of a source that computes its rows.
+    """
 
     # Called while a delivery goes on; None: not at all.
-    progress: Counting | None
+    progress: Counting | None = None
+    # Whether rows are generated: results on them are marked as simulated.
+    is_simulated: bool = False
+    # Whether rows are fetched over a network, once, and kept in a landing folder.
+    is_remote: bool = False
+    # The last day that will ever have rows; None: there is always a next one.
+    last_day: date | None = None
+    # Feeds of which each delivery lists every event: a stored one that is absent was withdrawn.
+    complete_feeds: tuple[str, ...] = ()
+    # Feeds of dated events that a delivery may state ahead.  A file that never changes states
+    # them again with each delivery of bars: the first one after an event's publication stores it.
+    restated_feeds: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -154,29 +209,56 @@ class Source(Protocol):
         """`total_return` where `adjustment_factor` holds dividends too."""
         ...
 
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder of the user's that rows are read from; None where there is none."""
+        return None
+
     def feeds(self) -> tuple[str, ...]:
-        """Return the names of the feeds that it has."""
+        """Return the names of the feeds that it offers."""
         ...
 
     def off(self) -> Mapping[str, str]:
-        """Return the feeds that it does not have, each with the reason."""
+        """Return the feeds that it does not offer, each with the reason."""
         ...
+
+    def how_to_enable(self, feed: str) -> str:
+        """Return what a user does to have a feed that is off."""
+        return f"no setting of this source brings {feed!r}: choose a market whose source has it"
+
+    def refresh(self, feed: str) -> None:
+        """Fetch what is due of a feed; other methods read what has been fetched."""
+        return
 
     def fingerprint(self, feed: str) -> str:
-        """Return a cheap name of what it delivers now; the same name, nothing to ingest."""
+        """Return a cheap name of what it delivers now; the same name, nothing to ingest.
+
+        Another name does not imply other rows; see `content`.
+        """
         ...
 
+    def content(self, feed: str) -> str:
+        """Return a name of the delivered bytes and of how they are read.
+
+        The same bytes have the same name wherever they lie; may read all of them.
+        """
+        return self.fingerprint(feed)
+
     def warnings(self, feed: str) -> tuple[str, ...] | None:
-        """Return what was odd about the rows last returned, a line a kind; None: none were."""
-        ...
+        """Return the data-quality warnings of the rows last returned, a line a kind.
+
+        None where no rows were returned, or the source has no such checks.
+        """
+        return None
 
     def files(self, feed: str) -> Mapping[str, str]:
         """Return the files that hold a feed's rows, each with a hash of its bytes.
 
-        The names are those in the rows' column `FILE`.  None where a query is answered: what it
-        left out is asked for again, while the same bytes stay the same delivery.
+        The names are those in the rows' column `FILE`.  Empty where rows are not read from
+        files: rows that were not public yet are then requested again, while the same bytes
+        stay the same delivery.
         """
-        ...
+        return {}
 
     def rows(self, feed: str) -> pl.DataFrame:
         """Return what it delivers now: key and values, perhaps `available_at` and `revision`."""

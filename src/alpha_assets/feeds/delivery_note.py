@@ -19,10 +19,6 @@ from alpha_assets.store.store import Store
 
 DELIVERIES = "_deliveries"  # one note a feed: what was ingested last
 EVERY_MONTH = "all"
-# Dated events that a file states ahead: an end of next week, a dividend that was announced.  A
-# file that never changes states them again with each delivery of bars: the first one after an
-# event's publication brings it.
-STATED_AHEAD = {"files": ("listings", "membership", "dividends")}
 _SHOWN = 3
 
 

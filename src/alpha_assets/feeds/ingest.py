@@ -14,7 +14,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds.base import CLOCK, INSTANT, Feed, Source
-from alpha_assets.feeds.delivery_note import STATED_AHEAD, DeliveryNote, Findings, note_folder
+from alpha_assets.feeds.delivery_note import DeliveryNote, Findings, note_folder
 from alpha_assets.feeds.problem import ADJ_CLOSE, FILE, ROW, raise_errors
 from alpha_assets.feeds.revisions import (
     OWN,
@@ -31,9 +31,6 @@ from alpha_assets.feeds.versions import version_revisions
 from alpha_assets.spec import digest
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
-
-# Deliveries that tell all events of a symbol: one that is stored and not told was withdrawn.
-WHOLE = {"files": ("listings", "membership")}
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,8 @@ def ingest(
     if not feed.known_ahead:
         raise_errors(clock_errors(feed, stamped, calendar), f"{extra['source']}: {feed.name}")
     _check_publication(table, stamped, published)
-    is_whole = feed.name in WHOLE.get(source.identity["kind"], ())
-    is_ahead = feed.name in STATED_AHEAD.get(source.identity["kind"], ())
+    is_whole = feed.name in source.complete_feeds
+    is_ahead = feed.name in source.restated_feeds
     is_public = _is_public(stamped.drop(FILE, strict=False) if is_ahead else stamped, note)
     early, stamped = stamped.filter(~is_public), stamped.filter(is_public).drop(FILE, strict=False)
     stopped: dict[str, str] = {}

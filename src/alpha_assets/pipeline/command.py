@@ -2,9 +2,7 @@
 
 import shlex
 
-from alpha_assets.config.market import Market
 from alpha_assets.pipeline.context import Road
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
 from alpha_assets.store.location import DEFAULT_STORAGE
 
 
@@ -22,10 +20,9 @@ def command(road: Road, verb: str, *options: str) -> str:
         words += ["--recipe", recipe.name]
     words += ["--market", market.name]
     # A folder may come from `--data` or from the environment; neither is in the market's file.
-    source = market.source
-    is_given = market.data is not None or not _names_folder(market)
-    if isinstance(source, FilesSource) and source.is_named and is_given:
-        words += ["--data", str(source.folder.resolve())]
+    folder = market.data_folder
+    if folder is not None and (market.data is not None or not market.spec.source.names_folder):
+        words += ["--data", str(folder)]
     if market.storage is not None and market.storage != DEFAULT_STORAGE:
         words += ["--storage", market.storage]
     for override in market.overrides:
@@ -33,12 +30,6 @@ def command(road: Road, verb: str, *options: str) -> str:
     for override in recipe.overrides if recipe is not None else ():
         words += ["--set", override]
     return shlex.join([*words, *options])
-
-
-def _names_folder(market: Market) -> bool:
-    """Return whether the market's own file names its folder."""
-    source = market.spec.source
-    return isinstance(source, FilesSourceSpec) and source.path is not None
 
 
 def run_again(road: Road, month: str | None = None) -> str:

@@ -94,11 +94,11 @@ class Road:
         Raises:
             SpecError: the recipe names what is gone.
         """
-        self.market.look_again()
+        self.market = self.market.without_refused()
         for name in {*self.__dict__} - {*self.__dataclass_fields__}:
             del self.__dict__[name]
         if self.recipe is not None:
-            self.recipe = replace(self.recipe)
+            self.recipe = replace(self.recipe, market=self.market)
             self.recipe.check_features()
 
     def plan(self, output: MonthTable | Folder, months: Iterable[str] = ("",)) -> None:

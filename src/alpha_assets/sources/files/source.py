@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -18,8 +18,7 @@ from pydantic import Field, field_validator
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.base import Basis, Counting, Feed, PriceLevel
-from alpha_assets.feeds.delivery_note import STATED_AHEAD
+from alpha_assets.feeds.base import Basis, Feed, PriceLevel, Source, SourceMarket, SourceSpec
 from alpha_assets.feeds.listings import EXITS
 from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.sources.files.assess import CLOSES, Beside, judged
@@ -33,14 +32,16 @@ from alpha_assets.sources.files.delivery import (
     read_delivery,
 )
 from alpha_assets.sources.files.tables import Form, header_of, table_of
-from alpha_assets.spec import Spec, canonical_json
+from alpha_assets.spec import canonical_json
 
 FOLDER_VARIABLE = "ALPHA_DATA"
+# Dated events that a file states ahead: an end of next week, a dividend that was announced.
+RESTATED = ("listings", "membership", "dividends")
 # What the graph of a market shows while no folder is named.
 USUAL = ("daily_bars", "listings", "membership", "dividends", "borrow", "rates", "benchmark")
 
 
-class FilesSourceSpec(Spec):
+class FilesSourceSpec(SourceSpec):
     """`[source]` of a market that reads a folder."""
 
     kind: Literal["files"] = "files"
@@ -88,11 +89,29 @@ class FilesSourceSpec(Spec):
                 )
         return separators
 
+    @property
+    def names_folder(self) -> bool:
+        """Whether the market's file itself names the folder."""
+        return self.path is not None
+
+    @property
+    def folder_settings(self) -> Mapping[str, Any]:
+        """Everything but the folder."""
+        return self.model_dump(exclude={"path"})
+
     def form(self, feed: str) -> Form:
         """Return how the files of a feed are written."""
         return Form(
             self.columns.get(feed, {}), self.separators.get(feed, ","), feed in self.trailers
         )
+
+    def build(self, market: SourceMarket) -> "FilesSource":
+        """Return the source of a market.
+
+        Raises:
+            SpecError: a setting of a feed that no folder has.
+        """
+        return FilesSource(self, market.calendar, market.own_feeds)
 
     def check(self, own: Mapping[str, Feed]) -> None:
         """Refuse settings of feeds that no folder has.
@@ -125,7 +144,7 @@ def _check_words(feed: str, words: Mapping[str, str], known: Mapping[str, object
             )
 
 
-class FilesSource:
+class FilesSource(Source):
     """Delivers what a folder holds now.
 
     Args:
@@ -137,7 +156,8 @@ class FilesSource:
         SpecError: a setting of a feed that no folder has.
     """
 
-    progress: Counting | None = None
+    complete_feeds = ("listings", "membership")
+    restated_feeds = RESTATED
 
     def __init__(
         self, spec: FilesSourceSpec, calendar: Calendar, own: Mapping[str, Feed] | None = None
@@ -177,6 +197,15 @@ class FilesSource:
     def is_named(self) -> bool:
         """Whether there is a folder to look into; the graph can be drawn without one."""
         return bool(self.spec.path or os.environ.get(FOLDER_VARIABLE))
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder, resolved; None while none is named.
+
+        Raises:
+            FeedError: it does not exist.
+        """
+        return self.folder.resolve() if self.is_named else None
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -237,6 +266,13 @@ class FilesSource:
         }
         return {**absent, "trading_calendar": "a folder of files has none; the exchange's is used"}
 
+    def how_to_enable(self, feed: str) -> str:
+        """Return which table to add to the folder."""
+        return (
+            f"put the table {feed}.parquet (or .csv, or a folder {feed}/) into the folder; "
+            "docs/FILES.md says which columns"
+        )
+
     def fingerprint(self, feed: str) -> str:
         """Return a hash of the files that the feed's rows are made from, and of how.
 
@@ -259,7 +295,7 @@ class FilesSource:
         Events that are stated ahead are delivered again with each delivery of bars; starts and
         ends that listings leave out are read from the bars, too.
         """
-        names = (feed, REQUIRED) if feed in STATED_AHEAD["files"] else (feed,)
+        names = (feed, REQUIRED) if feed in self.restated_feeds else (feed,)
         paths = [path for name in names for path in files_of(self.folder, name)]
         return {str(path.relative_to(self.folder)): self._content(path) for path in paths}
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
@@ -14,7 +13,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.american import AMERICAN
-from alpha_assets.feeds.base import CLOCK, Counting
+from alpha_assets.feeds.base import CLOCK, Basis, Counting, PriceLevel, Source
 from alpha_assets.sources.jquants import prices, side, statements
 from alpha_assets.sources.jquants.client import Client, NotEntitled, Tally
 from alpha_assets.sources.jquants.clock import Clock, SystemClock
@@ -137,11 +136,12 @@ TABLES: dict[str, Table] = {
 }
 
 
-class JQuantsSource:
+class JQuantsSource(Source):
     """Delivers what the API has published and what landed here before."""
 
-    price_level: Literal["raw", "split_adjusted"] = "raw"
-    basis: Literal["price", "total_return"] = "price"
+    price_level: PriceLevel = "raw"
+    basis: Basis = "price"
+    is_remote = True
 
     def __init__(
         self,
@@ -236,6 +236,20 @@ class JQuantsSource:
                 reasons[name] = f"not entitled: {refused[table.endpoint.path]}"
         return reasons
 
+    def how_to_enable(self, feed: str) -> str:
+        """Return the plan to subscribe to, where the API has the feed."""
+        if feed not in TABLES:
+            return super().how_to_enable(feed)
+        least = TABLES[feed].endpoint.least_plan
+        if not includes(self.spec.plan, least):
+            return (
+                f'subscribe to the plan {least} or a higher one, and set [source] plan = "{least}"'
+            )
+        return (
+            f"the plan {self.spec.plan} should include it, and the API refused: see to the "
+            "subscription, and set [source] plan to what it is"
+        )
+
     def unknown(self) -> dict[str, tuple[str, ...]]:
         """Return, by feed, the columns that came and that nobody has heard of."""
         found = {}
@@ -263,15 +277,6 @@ class JQuantsSource:
         # What a day may tell depends on the day: a start that is announced is no start yet.
         today = self._today().isoformat() if self._table(feed).finished else ""
         return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
-
-    def warnings(self, feed: str) -> tuple[str, ...] | None:
-        """Return nothing: its rows are not looked at for what is only odd."""
-        return None
-
-    def files(self, feed: str) -> Mapping[str, str]:
-        """Return none: queries are answered."""
-        self._table(feed)
-        return {}
 
     def rows(self, feed: str) -> pl.DataFrame:
         """Return what has been published of a feed, asking only for what has not landed.

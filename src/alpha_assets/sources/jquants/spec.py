@@ -2,19 +2,23 @@
 
 import ipaddress
 from datetime import date
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from alpha_assets.feeds.base import SourceSpec
 from alpha_assets.sources.jquants.plans import Plan
-from alpha_assets.spec import Spec
+
+if TYPE_CHECKING:
+    from alpha_assets.feeds.base import SourceMarket
+    from alpha_assets.sources.jquants.source import JQuantsSource
 
 API_HOST = "api.jquants.com"
 BASE_URL = f"https://{API_HOST}/v2"
 
 
-class JQuantsSpec(Spec):
+class JQuantsSpec(SourceSpec):
     """`[source]` of a market that reads the J-Quants API V2; the key is in the environment."""
 
     kind: Literal["jquants"] = "jquants"
@@ -33,6 +37,14 @@ class JQuantsSpec(Spec):
     """Whether funds, trusts and preferred shares are left out."""
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
     """Longest silence of the server within a request; a whole request may take five."""
+
+    def build(self, market: "SourceMarket") -> "JQuantsSource":
+        """Return the source of a market; rows of another server land in a folder of their own."""
+        # Loaded here: the source's parts read this spec.
+        from alpha_assets.sources.jquants.source import JQuantsSource
+
+        name = market.name if self.host == API_HOST else f"{market.name}-{self.host}"
+        return JQuantsSource(self, market.calendar, market.landing / name)
 
     @property
     def host(self) -> str:

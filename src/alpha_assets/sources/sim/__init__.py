@@ -5,7 +5,7 @@
 
 from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.oracle import Oracle, oracle
-from alpha_assets.sources.sim.source import SimSource
+from alpha_assets.sources.sim.source import SimSource, SimSourceSpec
 from alpha_assets.sources.sim.spec import SimSpec
 from alpha_assets.sources.sim.tokyo import SEMICONDUCTORS, semis
 
@@ -14,6 +14,7 @@ __all__ = [
     "Oracle",
     "SimMarket",
     "SimSource",
+    "SimSourceSpec",
     "SimSpec",
     "generate",
     "oracle",

@@ -1,14 +1,15 @@
 """The simulated exchange as a source of raw rows."""
 
 from collections.abc import Mapping
-from typing import Literal
+from datetime import date
+from typing import Literal, Protocol
 
 import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.american import AMERICAN
-from alpha_assets.feeds.base import Counting
+from alpha_assets.feeds.base import Basis, PriceLevel, Source, SourceMarket, SourceSpec
 from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim.rows import ROWS
 from alpha_assets.sources.sim.spec import SimSpec
@@ -17,16 +18,37 @@ from alpha_assets.spec import digest
 GENERATOR = 5  # raised whenever the same spec begins to give other rows
 
 
-class SimSource:
+class SimulatedMarket(SourceMarket, Protocol):
+    """A market with the section `[sim]`."""
+
+    @property
+    def sim(self) -> SimSpec:
+        """The section."""
+        ...
+
+
+class SimSourceSpec(SourceSpec):
+    """`[source]` of a market that is generated; `[sim]` declares how."""
+
+    kind: Literal["sim"] = "sim"
+    """Name of the kind."""
+
+    def build(self, market: SimulatedMarket) -> "SimSource":
+        """Return the source of a market."""
+        return SimSource(market.sim, market.calendar)
+
+
+class SimSource(Source):
     """Delivers what the exchange published up to the spec's last session."""
 
-    price_level: Literal["raw", "split_adjusted"] = "raw"
-    basis: Literal["price", "total_return"] = "price"
-    progress: Counting | None = None
+    price_level: PriceLevel = "raw"
+    basis: Basis = "price"
+    is_simulated = True
 
     def __init__(self, spec: SimSpec, calendar: Calendar) -> None:
         self.spec = spec
         self.calendar = calendar
+        self.last_day: date | None = spec.last
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -42,7 +64,7 @@ class SimSource:
         """Return the feeds that it lacks, and why."""
         return {
             "membership": "the simulated exchange has no index with members",
-            "breakdown": "the simulated exchange does not tell its orders apart by kind",
+            "breakdown": "the simulated exchange has no orders by kind",
             **dict.fromkeys(AMERICAN, "the simulated exchange is not American"),
         }
 
@@ -50,15 +72,6 @@ class SimSource:
         """Return a name of everything that `rows` would deliver, without making it."""
         self._check(feed)
         return digest(GENERATOR, self.calendar.identity, self.spec, feed)
-
-    def warnings(self, feed: str) -> tuple[str, ...] | None:
-        """Return nothing: its rows are not looked at for what is only odd."""
-        return None
-
-    def files(self, feed: str) -> Mapping[str, str]:
-        """Return none: rows are made, not read."""
-        self._check(feed)
-        return {}
 
     def rows(self, feed: str) -> pl.DataFrame:
         """Return the rows of one feed, corrections included.
