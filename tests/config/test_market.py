@@ -42,3 +42,17 @@ def test_membership_that_is_delivered_later_makes_the_recipe_stale(
     assert after.universe("all").membership
     assert after.notes == ()
     assert load_recipe("rolling_transformer", after).digest != before
+
+
+def test_a_feed_that_is_refused_gives_a_new_market(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, before = market.source, market.feeds
+    assert list(before) == ["daily_bars"]
+    monkeypatch.setattr(type(source), "feeds", lambda self: ())
+    after = market.without_refused()
+    assert after.source is source  # with what it has asked and read so far
+    assert list(after.feeds) == []
+    assert after.feeds_off["daily_bars"]
+    assert market.feeds is before  # the old one stays as it was
+    assert after == market  # by its file and settings

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tests.sources.conftest import SESSIONS, Write, bars
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds import DAILY_BARS, FEEDS, LISTINGS, RATES, Feed
+from alpha_assets.feeds.base import Basis, PriceLevel, Source
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
 from alpha_assets.sources.sim import SimSource, SimSpec
@@ -26,14 +27,18 @@ SUMMER = datetime(2020, 7, 1, tzinfo=UTC)
 
 
 @dataclass
-class Told:
-    """A source that says what it is told to."""
+class Told(Source):
+    """A source that delivers a given table."""
 
     table: pl.DataFrame
-    identity: Mapping[str, str] = field(default_factory=lambda: {"kind": "told"})
-    price_level: str = "raw"
-    basis: str = "price"
+    folder: str = "here"
+    price_level: PriceLevel = "raw"
+    basis: Basis = "price"
     reads: int = 0
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"kind": "given", "folder": self.folder}
 
     def feeds(self) -> tuple[str, ...]:
         return tuple(FEEDS)
@@ -43,9 +48,6 @@ class Told:
 
     def fingerprint(self, feed: str) -> str:
         return str(self.table.hash_rows().to_list())
-
-    def files(self, feed: str) -> Mapping[str, str]:
-        return {}
 
     def rows(self, feed: str) -> pl.DataFrame:
         self.reads += 1
@@ -459,15 +461,15 @@ def test_stamps_of_two_publication_times_are_not_mixed(place: Place) -> None:
 
 def test_another_source_is_refused_though_it_says_the_same(place: Place) -> None:
     place.take(rates((JAN2, 0.01)))
-    other = Told(rates((JAN2, 0.01)), identity={"kind": "told", "folder": "elsewhere"})
-    with pytest.raises(SourceMismatch, match=r"'kind': 'told'.*elsewhere.*another --storage"):
+    other = Told(rates((JAN2, 0.01)), folder="elsewhere")
+    with pytest.raises(SourceMismatch, match=r"'kind': 'given'.*elsewhere.*another --storage"):
         place.take(other)
     assert other.reads == 0
 
 
 def test_errors_stop_before_anything_is_stored(place: Place) -> None:
     bad = day_bars({"A": [1.0, 2.0], "B": [3.0, -4.0]})
-    with pytest.raises(FeedError, match=r"'kind': 'told'.*daily_bars: .*\n.*price_not_positive"):
+    with pytest.raises(FeedError, match=r"'kind': 'given'.*daily_bars: .*\n.*price_not_positive"):
         place.take(bad, DAILY_BARS)
     assert place.table(DAILY_BARS).months() == ()
     with pytest.raises(FeedError, match=r"daily_bars lacks the columns close; it has event_date"):

@@ -1,7 +1,7 @@
 """Versions of a row that are delivered side by side: their numbers, their stamps, any order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS, Feed
-from alpha_assets.feeds.base import INSTANT
+from alpha_assets.feeds.base import INSTANT, Basis, PriceLevel, Source
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
@@ -27,19 +27,19 @@ FIRST, FIXED, AGAIN = D(2026, 10, 8), D(2026, 10, 15), D(2026, 10, 22)
 
 
 @dataclass
-class Told:
-    """A source that says what it is told to."""
+class Told(Source):
+    """A source that delivers a given table."""
 
     table: pl.DataFrame
-    identity: Mapping[str, str] = field(default_factory=lambda: {"kind": "told"})
-    price_level: str = "raw"
-    basis: str = "price"
+    price_level: PriceLevel = "raw"
+    basis: Basis = "price"
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"kind": "given"}
 
     def fingerprint(self, feed: str) -> str:
         return str(self.table.hash_rows().to_list())
-
-    def files(self, feed: str) -> Mapping[str, str]:
-        return {}
 
     def rows(self, feed: str) -> pl.DataFrame:
         return self.table
