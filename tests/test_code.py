@@ -65,7 +65,16 @@ PACKAGE: Mapping[str, str] = {
             def value(self, x: int) -> int:
                 return x * self.factor
     ''',
-    "room/__init__": "from alpha_assets.room.inner import exported\n",
+    "room/__init__": """
+        from alpha_assets.room import helper
+        from alpha_assets.room.inner import exported
+
+        HELPS = helper.helps
+    """,
+    "room/helper": """
+        def helps(x): return x + 5
+        def idle(x): return x + 6
+    """,
     "room/inner": """
         from ..kernels import Base
         from .. import kernels as k
@@ -285,6 +294,7 @@ MUST_CHANGE = [
     ("shapes:made", "shapes", "size: int", "size: float"),
     ("quiet:after", "quiet", '"ignore"', '"error"'),
     ("pages:page", "page.html", "one", "two"),
+    ("room:HELPS", "room/helper", "x + 5", "x + 7"),
     ("dynamic:lazily", "magic", "HIDDEN = 1", "HIDDEN = 2"),
 ]
 # The root, and an edit that changes nothing that it returns.
@@ -302,6 +312,7 @@ MUST_STAY = [
     ("room.inner:takes", "table", "return x + 2", "return x + 3"),
     ("registered:low", "entries", "x + 10", "x + 11"),
     ("literal:Kind", "literal", "x + 7", "x + 8"),
+    ("room:HELPS", "room/helper", "x + 6", "x + 7"),
 ]
 
 

@@ -345,8 +345,8 @@ class Code:
             return [_Target(module.name)]
         name, *rest = parts
         asked = (module.name, *parts)
-        if asked in seen:  # imports that go round in a circle
-            return [_Target(module.name)]
+        if asked in seen:  # a package's import of its own module, or a circle
+            return []
         seen |= {asked}
         found: list[_Target] = []
         below = self._modules.get(f"{module.name}.{name}") if module.is_package else None
@@ -1008,13 +1008,17 @@ class _Reader:
         ):
             self._out.acts.append(None)
         if isinstance(node.func, ast.Name):
+            was_open = self._out.is_open
             self._say(f"N {node.func.id}")
             self._use(node.func, (), is_type=False)
+            if node.func.id == "vars" and node.args:  # of an object, which is reached itself
+                self._out.is_open = was_open
         elif isinstance(node.func, ast.Attribute):
             self._attribute(node.func, is_called=True)
         else:
             self._visit(node.func)
-        annotation, self._is_annotation = self._is_annotation, word == "cast"
+        is_cast = word == "cast" and isinstance(node.func, ast.Name)
+        annotation, self._is_annotation = self._is_annotation, is_cast
         for argument in node.args:
             self._visit(argument)
         self._is_annotation = annotation
