@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
+import pytest
 from tests.sources.conftest import SESSIONS, Write, bars
 
 from alpha_assets.calendar import Calendar
@@ -67,3 +68,31 @@ def test_an_ingestion_warns_of_what_the_check_warns_of(
     (folder / "dividens.csv").unlink()
     assert ingested(folder, tmp_path / "storage", new_york) == []
     assert ingested(folder, tmp_path / "storage", new_york) == []
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_the_same_bytes_are_the_same_delivery_wherever_they_lie(
+    write: Write,
+    new_york: Calendar,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_settled: bool,
+) -> None:
+    settled = "alpha_assets.sources.files.source.SETTLED_NS"
+    monkeypatch.setattr(settled, -(10**18) if is_settled else 10**18)
+    folder = write(daily_bars=bars({"A": [10.0, 21.0]}))
+    first = ingested(folder, tmp_path / "storage", new_york)
+    assert first
+
+    def refuse(*_: object) -> pl.DataFrame:
+        raise AssertionError("the rows are read again")
+
+    monkeypatch.setattr(FilesSource, "rows", refuse)
+    path = folder / "daily_bars.parquet"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)  # another file with other times
+    assert ingested(folder, tmp_path / "storage", new_york) == first  # read once to be compared
+    if is_settled:
+        monkeypatch.setattr(FilesSource, "_content", refuse)
+    assert ingested(folder, tmp_path / "storage", new_york) == first  # and not again

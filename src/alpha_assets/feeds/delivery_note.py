@@ -7,11 +7,14 @@ when a file was first read is not taken from that file later.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from alpha_assets.errors import StorageError
+from alpha_assets.feeds.base import Source
+from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
@@ -97,17 +100,39 @@ class DeliveryNote:
 
     Attributes:
         folder: where it lies.
-        fingerprint: of what is delivered now, and of how it is stamped.
+        source: who delivers.
+        feed: name of the feed.
+        published: how rows without a stamp are stamped, in words.
         manifest: of the feed's rows.
-        files: the delivered files, each with a hash of its bytes; none where a query answers.
         now: instant of ingestion.
     """
 
     folder: Folder
-    fingerprint: str
+    source: Source
+    feed: str
+    published: str
     manifest: ManifestInput
-    files: Mapping[str, str]
     now: datetime
+
+    @cached_property
+    def state(self) -> str:
+        """A cheap name of what is delivered now, and of how it is stamped."""
+        return digest(self.source.fingerprint(self.feed), self.published)
+
+    @cached_property
+    def content(self) -> str:
+        """The name of the delivered bytes."""
+        return self.source.content(self.feed)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The name of the delivered bytes, and of how they are stamped."""
+        return digest(self.content, self.published)
+
+    @cached_property
+    def files(self) -> Mapping[str, str]:
+        """The delivered files, each with a hash of its bytes; none where a query is answered."""
+        return self.source.files(self.feed)
 
     @property
     def newest(self) -> datetime:
@@ -122,12 +147,13 @@ class DeliveryNote:
     def covers(self, months: Sequence[str] | None, table: RawTable) -> bool:
         """Return whether this delivery has been stored for these months and still is.
 
-        A query that brought rows which were not public yet is due again.
+        A query that brought rows which were not public yet is due again.  Bytes are read only
+        where their state is another than at the last delivery.
         """
         extra = self._extra()
-        if extra.get("fingerprint") != self.fingerprint:
+        if extra.get("state") != self.state and extra.get("fingerprint") != self.fingerprint:
             return False
-        if not self.files and self.findings().omitted:
+        if not extra.get("first_read") and self.findings().omitted:
             return False
         if not set(extra.get("stored", ())) <= set(table.months()):
             return False
@@ -137,6 +163,11 @@ class DeliveryNote:
     def findings(self) -> Findings:
         """Return what this delivery left out when it was stored."""
         return Findings.of_note(self.folder) if self._extra() else Findings()
+
+    def confirm(self, table: RawTable) -> None:
+        """Note the state in which the same bytes lie now, so that they need not be read again."""
+        if self._extra().get("state") != self.state:
+            self._write(self._done(), table, self.findings())
 
     def begin(self, table: RawTable) -> None:
         """Note when new bytes were first read, before anything of them is stored."""
@@ -155,7 +186,9 @@ class DeliveryNote:
         read = {content: self.first_read(name).isoformat() for name, content in self.files.items()}
         extra = {
             **self.manifest.extra,
+            "state": self.state,
             "fingerprint": self.fingerprint,
+            "content": self.content,
             "months": list(done),
             "stored": list(table.months()),
             "first_read": {**known, **read},

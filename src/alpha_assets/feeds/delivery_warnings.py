@@ -1,6 +1,7 @@
 """What was odd about a feed's last delivery, kept beside it: a delivery is read once."""
 
 from alpha_assets.feeds.base import Source
+from alpha_assets.feeds.delivery_note import note_folder
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
 
@@ -23,7 +24,9 @@ def delivery_warnings(table: RawTable, source: Source) -> tuple[str, ...]:
     known = folder.manifest()
     if fresh is None and known is None:
         return ()
-    digest = source.fingerprint(name)
+    note = note_folder(table.store, table.market, name).manifest()
+    noted_content = note.extra.get("content") if note is not None else None
+    digest = noted_content or source.content(name)
     is_known = known is not None and known.digest == digest
     noted = tuple(known.extra["lines"]) if known is not None and is_known else ()
     if fresh is None:

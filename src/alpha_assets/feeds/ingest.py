@@ -85,14 +85,17 @@ def ingest(
     manifest = ManifestInput(digest=source_digest(source, calendar), extra=extra)
     # An append of nothing refuses another source, also one that would say the same.
     table.append(pl.DataFrame(schema=feed.schema), manifest)
+    source.refresh(feed.name)
     note = DeliveryNote(
         note_folder(table.store, table.market, feed.name),
-        digest(source.fingerprint(feed.name), published),
+        source,
+        feed.name,
+        published,
         manifest,
-        source.files(feed.name),
         now,
     )
     if note.covers(months, table):
+        note.confirm(table)
         known = note.findings()
         return Ingested(feed.name, omitted=known.omitted, notes=known.words())
     note.begin(table)

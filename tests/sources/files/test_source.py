@@ -1,5 +1,6 @@
 """The source `files`: forms, types, adjusted closes, spells, and what it refuses."""
 
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -212,21 +213,63 @@ def test_feeds_that_are_missing_are_named(write: Write, new_york: Calendar) -> N
     assert set(delivery.off()).isdisjoint(delivery.feeds())
 
 
-def test_the_fingerprint_is_of_the_bytes_that_rows_are_made_from(
+def test_the_name_of_the_content_is_of_the_bytes_that_rows_are_made_from(
     write: Write, new_york: Calendar
 ) -> None:
     listed = pl.DataFrame({"symbol": ["A"], "sector": ["T"]})
     delivery = source(write(daily_bars=bars({"A": [1.0]}), listings=listed), new_york)
-    before = {feed: delivery.fingerprint(feed) for feed in delivery.feeds()}
-    assert before == {feed: delivery.fingerprint(feed) for feed in delivery.feeds()}
+    before = {feed: delivery.content(feed) for feed in delivery.feeds()}
+    assert before == {feed: delivery.content(feed) for feed in delivery.feeds()}
 
     write(daily_bars=bars({"A": [2.0]}))
 
-    after = {feed: delivery.fingerprint(feed) for feed in delivery.feeds()}
+    after = {feed: delivery.content(feed) for feed in delivery.feeds()}
     assert before["daily_bars"] != after["daily_bars"]
     assert before["listings"] != after["listings"]  # its start is the first bar's
     mapped = source(delivery.folder, new_york, exit_words={"x": "active"})
-    assert mapped.fingerprint("listings") != after["listings"]
+    assert mapped.content("listings") != after["listings"]
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take files for settled that were written just now."""
+    monkeypatch.setattr("alpha_assets.sources.files.source.SETTLED_NS", -(10**18))
+
+
+@pytest.mark.usefixtures("settled")
+def test_the_fingerprint_of_settled_files_reads_none_of_them(
+    write: Write, new_york: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(daily_bars=bars({"A": [1.0]}), listings=pl.DataFrame({"symbol": ["A"]}))
+    opened: list[Path] = []
+    whole = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *a, **k: (opened.append(self), whole(self, *a, **k))[1]
+    )
+    before = {
+        feed: source(folder, new_york).fingerprint(feed) for feed in ("listings", "daily_bars")
+    }
+    assert opened == []
+
+    path = folder / "daily_bars.parquet"
+    stat = path.stat()
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"X")  # of the same size, with its old time set back
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    again = source(folder, new_york)
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert all(again.fingerprint(feed) != before[feed] for feed in before)
+
+
+def test_the_fingerprint_of_a_file_that_changed_just_now_is_of_its_bytes(
+    write: Write, new_york: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A change within one tick of the file system's clock leaves size and times as they are.
+    monkeypatch.setattr("alpha_assets.sources.files.source.SETTLED_NS", 10**18)
+    folder = write(daily_bars=bars({"A": [1.0]}))
+    data = source(folder, new_york)
+    assert data.fingerprint("daily_bars") == data.content("daily_bars")
 
 
 def test_the_small_feeds_are_read_by_the_contract_s_names(write: Write, new_york: Calendar) -> None:
@@ -391,7 +434,7 @@ def test_columns_of_other_names_are_mapped_by_the_market(write: Write, new_york:
     assert (theirs.basis, theirs.price_level) == ("total_return", "split_adjusted")
     assert import_check(folder, new_york, spec).errors == ()
     other = FilesSource(FilesSourceSpec(path=str(folder)), new_york)
-    assert other.fingerprint("daily_bars") != theirs.fingerprint("daily_bars")
+    assert other.content("daily_bars") != theirs.content("daily_bars")
     with pytest.raises(FeedError, match="there is no column 'date'"):
         other.rows("daily_bars")
 

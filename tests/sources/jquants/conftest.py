@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from alpha_assets.calendar import Calendar, CalendarSpec
@@ -107,6 +108,18 @@ def serve(calendar: Calendar, clock: StandingClock) -> Iterator[Serve]:
 Read = Callable[..., JQuantsSource]
 
 
+class RefreshedSource(JQuantsSource):
+    """A source that requests what is due before each answer, as an ingestion does once."""
+
+    def fingerprint(self, feed: str) -> str:
+        self.refresh(feed)
+        return super().fingerprint(feed)
+
+    def rows(self, feed: str) -> pl.DataFrame:
+        self.refresh(feed)
+        return super().rows(feed)
+
+
 @pytest.fixture
 def read(calendar: Calendar, clock: StandingClock, tmp_path: Path) -> Read:
     """Return a source that reads a server, landing in the test's own folder."""
@@ -116,9 +129,9 @@ def read(calendar: Calendar, clock: StandingClock, tmp_path: Path) -> Read:
             "first": HALF,
             "base_url": server.base_url if server else "http://127.0.0.1:1/v2",
             "bulk": False,
-            **{k: v for k, v in changes.items() if k not in ("transport", "key", "folder")},
+            **{k: v for k, v in changes.items() if k not in ("transport", "key", "folder", "kind")},
         }
-        return JQuantsSource(
+        return changes.get("kind", RefreshedSource)(
             JQuantsSpec(**settings),
             calendar,
             changes.get("folder", tmp_path / "landing"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,7 @@ def stages_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, s
 
 def through(market: Market, source: JQuantsSource) -> Market:
     """Return a market that reads what a test made."""
-    market.__dict__["source"] = source  # in place of the one that it would make itself
-    return market
+    return replace(market, built_source=source)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from tests.sources.jquants.conftest import HALF, KEY, SMALL, Read, Serve, Standi
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import AlphaAssetsError, FeedError
 from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds.delivery_warnings import delivery_warnings
 from alpha_assets.feeds.ingest import ingest
-from alpha_assets.sources.jquants import Reply, RequestsTransport
+from alpha_assets.sources.jquants import JQuantsSource, Reply, RequestsTransport
 from alpha_assets.sources.jquants.client import WrongKey
 from alpha_assets.sources.sim import SimSource
 from alpha_assets.sources.sim_jquants import Fault, Faults
@@ -116,6 +117,24 @@ def test_codes_stay_text_and_letters_survive(serve: Serve, read: Read) -> None:
     symbols = read(serve()).rows("daily_bars")["symbol"].unique().to_list()
     assert "130A0" in symbols
     assert {len(symbol) for symbol in symbols} == {5}
+
+
+def test_an_ingestion_requests_what_is_due_once(
+    serve: Serve, read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = read(serve(), kind=JQuantsSource)
+    refreshed: list[str] = []
+    whole = JQuantsSource.refresh
+    monkeypatch.setattr(
+        JQuantsSource, "refresh", lambda self, feed: (refreshed.append(feed), whole(self, feed))[1]
+    )
+    feed = FEEDS["benchmark"]
+    table = RawTable(Store(str(tmp_path / "store")), "jp", feed, source.calendar.zone)
+    now = source.clock.now()
+    assert ingest(table, feed, source, source.calendar, now=now).new > 0
+    assert delivery_warnings(table, source) == ()
+    assert refreshed == ["benchmark"]
+    assert source.tally.requests > 0
 
 
 def test_nothing_that_landed_is_asked_for_again(serve: Serve, read: Read) -> None:

@@ -6,6 +6,7 @@ must be there.  Rows may lie in any order.
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +38,7 @@ from alpha_assets.spec import canonical_json
 FOLDER_VARIABLE = "ALPHA_DATA"
 # Dated events that a file states ahead: an end of next week, a dividend that was announced.
 RESTATED = ("listings", "membership", "dividends")
+SETTLED_NS = 2_000_000_000  # coarser than the times that any file system keeps
 # What the graph of a market shows while no folder is named.
 USUAL = ("daily_bars", "listings", "membership", "dividends", "borrow", "rates", "benchmark")
 
@@ -165,7 +167,7 @@ class FilesSource(Source):
         self.spec = spec
         self.calendar = calendar
         self.own = dict(own or {})
-        self._contents: dict[tuple[Path, int, int, int], str] = {}
+        self._contents: dict[tuple[Path, int, int, int, int], str] = {}
         spec.check(self.own)
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._read: tuple[tuple[tuple[str, int, int], ...], Delivered] | None = None
@@ -274,19 +276,33 @@ class FilesSource(Source):
         )
 
     def fingerprint(self, feed: str) -> str:
-        """Return a hash of the files that the feed's rows are made from, and of how.
+        """Return a name of how the feed's files are read and of their state on disk.
+
+        A file's size and times stand for its bytes; those of a file that changed just now are
+        read, since a further change may leave no trace in its times.
 
         Raises:
             FeedError: one of them cannot be read.
         """
+        return self._name(feed, {name: self._state(path) for name, path in self._paths(feed)})
+
+    def content(self, feed: str) -> str:
+        """Return a name of the bytes that the feed's rows are made from, and of how.
+
+        Raises:
+            FeedError: one of them cannot be read.
+        """
+        return self._name(feed, self.files(feed))
+
+    def _name(self, feed: str, files: Mapping[str, str]) -> str:
         declared = [str(self._feed(feed).schema)] if feed in self.own else []
         form = self.spec.form(feed)
         words = canonical_json(
             [self.spec.exit_words, self.spec.columns, form.separator, form.has_trailer, declared]
         )
         digest = hashlib.blake2b(words.encode(), digest_size=16)
-        for name, content in self.files(feed).items():
-            digest.update(f"{name} {content}\n".encode())
+        for name, state in files.items():
+            digest.update(f"{name} {state}\n".encode())
         return digest.hexdigest()
 
     def files(self, feed: str) -> Mapping[str, str]:
@@ -295,23 +311,35 @@ class FilesSource(Source):
         Events that are stated ahead are delivered again with each delivery of bars; starts and
         ends that listings leave out are read from the bars, too.
         """
+        return {name: self._content(path) for name, path in self._paths(feed)}
+
+    def _paths(self, feed: str) -> list[tuple[str, Path]]:
         names = (feed, REQUIRED) if feed in self.restated_feeds else (feed,)
         paths = [path for name in names for path in files_of(self.folder, name)]
-        return {str(path.relative_to(self.folder)): self._content(path) for path in paths}
+        return [(str(path.relative_to(self.folder)), path) for path in paths]
+
+    def _state(self, path: Path) -> str:
+        """Return the size and times of a file; a hash of its bytes where it changed just now."""
+        require_regular(path)
+        seen = _stat(path)
+        # The time of change is the system's: no copying tool can set it back.
+        if time.time_ns() - seen.st_ctime_ns < SETTLED_NS:
+            return self._content(path)
+        return f"{seen.st_ino} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"
 
     def _content(self, path: Path) -> str:
         """Return a hash of a file's bytes, read once as long as the file is the same."""
         require_regular(path)
-        try:
-            seen = path.stat()
-            known = (path, seen.st_ino, seen.st_size, seen.st_mtime_ns)
-            if known not in self._contents:
+        seen = _stat(path)
+        known = (path, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        if known not in self._contents:
+            try:
                 with path.open("rb") as file:
                     self._contents[known] = hashlib.file_digest(
                         file, lambda: hashlib.blake2b(digest_size=16)
                     ).hexdigest()
-        except OSError as error:
-            raise FeedError(f"{path} cannot be read: {error.strerror}") from None
+            except OSError as error:
+                raise _unreadable(path, error) from None
         return self._contents[known]
 
     def rows(self, feed: str) -> pl.DataFrame:
@@ -370,3 +398,14 @@ class FilesSource(Source):
 
     def _feed(self, name: str) -> Feed:
         return self.own[name] if name in self.own else FEEDS[name]
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> FeedError:
+    return FeedError(f"{path} cannot be read: {error.strerror}")

@@ -195,7 +195,7 @@ class JQuantsSource(Source):
 
         For a daily update of a store that holds the rest: nothing else could have changed.
         """
-        other = JQuantsSource(
+        other = type(self)(
             self.spec,
             self.calendar,
             self.folder,
@@ -227,13 +227,14 @@ class JQuantsSource(Source):
         refused = self._refusals()
         for name, table in TABLES.items():
             least = table.endpoint.least_plan
+            refusals = [refused[e.path] for e in self._endpoints(name) if e.path in refused]
             if not includes(self.spec.plan, least):
                 reasons[name] = (
                     f"not entitled: {table.endpoint.path} needs the plan {least}, [source] plan "
                     f"is {self.spec.plan}"
                 )
-            elif table.endpoint.path in refused:
-                reasons[name] = f"not entitled: {refused[table.endpoint.path]}"
+            elif refusals:
+                reasons[name] = f"not entitled: {refusals[0]}"
         return reasons
 
     def how_to_enable(self, feed: str) -> str:
@@ -260,10 +261,31 @@ class JQuantsSource(Source):
                 found[name] = tuple(columns)
         return found
 
-    def fingerprint(self, feed: str) -> str:
-        """Ask for what is due, and return a name of what there is now."""
+    def refresh(self, feed: str) -> None:
+        """Request what is due of a feed; one that the plan refuses is off from then on.
+
+        Raises:
+            FeedError: the API has no such feed, or it cannot be read.
+            NotEntitled: the plan refuses the bars.
+        """
         self._table(feed)
-        if feed in self.off() or not self._refreshed(feed):
+        if feed in self.off():
+            return
+        for endpoint in self._endpoints(feed):
+            try:
+                refresh(
+                    endpoint, self._asking(), self.spec, self.calendar, self.folder, self.progress
+                )
+            except NotEntitled as refusal:
+                if feed == INDISPENSABLE:
+                    raise
+                self._note_refusal(endpoint.path, str(refusal))
+                return
+
+    def fingerprint(self, feed: str) -> str:
+        """Return a name of what has landed."""
+        self._table(feed)
+        if feed in self.off():
             return digest(dict(self.identity), feed, "off")
         contents = {
             endpoint.path: {
@@ -279,13 +301,13 @@ class JQuantsSource(Source):
         return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
 
     def rows(self, feed: str) -> pl.DataFrame:
-        """Return what has been published of a feed, asking only for what has not landed.
+        """Return what has landed of a feed; no rows while it is off.
 
         Raises:
             FeedError: the API has no such feed, or cannot be read.
         """
         table = self._table(feed)
-        if feed in self.off() or not self._refreshed(feed):
+        if feed in self.off():
             return _empty(feed)
         # What is made of differences needs everything; the rest, only what is delivered.
         since = None if table.finished else self.since
@@ -317,21 +339,6 @@ class JQuantsSource(Source):
         table = self._table(feed)
         needs_master = table.of_stocks and self.spec.only_common_stock
         return list(dict.fromkeys([table.endpoint, *([MASTER] if needs_master else [])]))
-
-    def _refreshed(self, feed: str) -> bool:
-        """Ask for what is due; return whether the plan allows it."""
-        endpoint = self._table(feed).endpoint
-        try:
-            for endpoint in self._endpoints(feed):
-                refresh(
-                    endpoint, self._asking(), self.spec, self.calendar, self.folder, self.progress
-                )
-        except NotEntitled as refusal:
-            if feed == INDISPENSABLE:
-                raise
-            self._note_refusal(endpoint.path, str(refusal))
-            return False
-        return True
 
     def _asking(self) -> Client:
         if self._client is None:
