@@ -19,6 +19,8 @@ from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from alpha_assets.features.kernels import Array
 
+FAMILY = "planted"  # of the features declared here
+
 # Those of side feeds keep the same promises in `test_side_catalog.py`, on a panel that has them;
 # those across symbols need more symbols and are tested in `test_across.py`.
 CATALOG = tuple(f for f in EVERY_FEATURE if not f.feeds and not isinstance(f, Across))

@@ -3,8 +3,9 @@
     @feature(rows=YEAR + 1, unit="fraction")
     def mom_12_1(last_close: Array) -> Array:
 
-Its parameters are its inputs, its file is its family, the last paragraph of its docstring
-is its source.  `windowed` makes one feature per window of a function with a keyword `n`.
+Its parameters are its inputs, the constant `FAMILY` of its module is its family, the last
+paragraph of its docstring is its source.  `windowed` makes one feature per window of a
+function with a keyword `n`.
 Decorating registers nothing: `CATALOG` in `features/__init__.py` lists what exists.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +165,16 @@ def _near(name: str) -> str:
     return f"did you mean one of {near}?" if near else "want one of INPUTS"
 
 
+def family_of(declared: Callable[..., Any]) -> str:
+    """Return the family that the module of a feature declares as `FAMILY`.
+
+    It is the prefix of stored columns and what recipes name, whatever the file is called.
+    """
+    family = declared.__globals__.get("FAMILY")
+    assert isinstance(family, str), f"{declared.__module__} declares no FAMILY"
+    return family
+
+
 def as_known(x_DN: Array) -> Array:
     """Return an input as it is: what was known is the feature."""
     return x_DN.copy()
@@ -181,7 +193,7 @@ def _declared(
     assert marked, f"feature {name}: its docstring names no source"
     return made(
         name,
-        declared.__module__.rpartition(".")[2],
+        family_of(declared),
         fn,
         parameters(declared),
         rows=rows,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from alpha_assets.features import liquidity, price, volatility
-from alpha_assets.features.base import Feature
+from alpha_assets.features.base import Feature, family_of
 from alpha_assets.features.correlation import WINDOW, Graph, Index
 from alpha_assets.features.inputs import INPUTS, MARKET_RETURN, parameters
 from alpha_assets.features.kernels import Array
@@ -73,7 +73,7 @@ def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Acro
         assert marked, f"feature {name}: its docstring names no source"
         return Across(
             name=name,
-            family=fn.__module__.rpartition(".")[2],
+            family=family_of(fn),
             inputs=tuple(dict.fromkeys(item for need in needs for item in _behind(need))),
             rows=rows,
             lookback=rows - 1 + max(_lookback(need) for need in needs),

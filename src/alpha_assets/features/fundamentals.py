@@ -10,6 +10,8 @@ from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.split_adjust import LONGEST, restated
 
+FAMILY = "fund"
+
 FADE = 0.97  # a session
 AS_TRADED = ("raw_price_level",)
 YEAR_QUARTERS = 4

@@ -11,6 +11,8 @@ from alpha_assets.features.correlation import Graph, Index
 from alpha_assets.features.cross_symbol import across
 from alpha_assets.features.kernels import Array
 
+FAMILY = "graph"
+
 STRONGEST = 10  # neighbours
 EDGES_AT_ONCE = 4096  # whose neighbours are compared; what the cache of a core holds
 WORD = 64  # bits

@@ -10,6 +10,8 @@ from alpha_assets.features.base import SESSIONS_PER_YEAR, feature
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.observed import fresh_change, fresh_z
 
+FAMILY = "iv"
+
 
 def _put_call(puts: Array, calls: Array) -> Array:
     """Return ln((puts + 1) / (calls + 1)); NaN where there are neither."""

@@ -10,6 +10,8 @@ from alpha_assets.features.base import SESSIONS_PER_YEAR, feature
 from alpha_assets.features.kernels import MAX_STALE, Array, fill_forward, shift, window_moments
 from alpha_assets.features.observed import fresh, fresh_change, fresh_z
 
+FAMILY = "opt"
+
 YEAR = 252
 MONTH = 20
 

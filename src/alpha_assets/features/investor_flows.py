@@ -8,6 +8,8 @@ from typing import NamedTuple
 from alpha_assets.features.base import Feature, as_known, feature, made
 from alpha_assets.features.kernels import Array
 
+FAMILY = "flow"
+
 # Part of a feature's name -> part of its input's, and who that is.
 INVESTORS = {
     "frgn": ("foreigners", "foreigners"),

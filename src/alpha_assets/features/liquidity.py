@@ -6,6 +6,8 @@ from alpha_assets.features.base import feature, windowed
 from alpha_assets.features.estimators import corwin_schultz
 from alpha_assets.features.kernels import Array, window_mean, window_moments
 
+FAMILY = "liquidity"
+
 PER_MILLIARD = 1e9  # Amihud's ratio is scaled to a move per 1e9 of currency
 LEAST_SPREAD = 1e-9  # standard deviations below count as this, so that a z stays finite
 

@@ -11,6 +11,8 @@ from alpha_assets.features.kernels import Array, fill_forward, shift, window_cou
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.split_adjust import restated
 
+FAMILY = "margin"
+
 OLDEST = 45  # rows back to the day of a balance: 20 until it is stale, and its lag
 AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LOT = 100.0  # shares; added to both sides of a ratio so that an empty one has a logarithm

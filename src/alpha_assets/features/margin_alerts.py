@@ -12,6 +12,8 @@ from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS
 from alpha_assets.panel.states.margin import STAGES
 
+FAMILY = "dmi"
+
 AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LEAST_RATIO = 0.1  # percent
 RECENT = 20  # sessions

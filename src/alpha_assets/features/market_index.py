@@ -19,6 +19,8 @@ from alpha_assets.features.kernels import (
 )
 from alpha_assets.features.observed import fresh
 
+FAMILY = "index"
+
 CARRIED = MAX_STALE  # rows more behind a level that may be carried
 
 

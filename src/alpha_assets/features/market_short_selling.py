@@ -11,6 +11,8 @@ from alpha_assets.features.shares import (
     trailing,
 )
 
+FAMILY = "ss"
+
 
 @feature(rows=1, unit="fraction")
 def ss_ratio(

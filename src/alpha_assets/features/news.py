@@ -6,6 +6,8 @@ from alpha_assets.features.base import feature, made
 from alpha_assets.features.kernels import Array, shift
 from alpha_assets.panel.states.news import EMBEDDED
 
+FAMILY = "news"
+
 FADES = 0.9  # a session: what is left of an article's weight
 RECENT = 60  # sessions after which an article counts no more
 

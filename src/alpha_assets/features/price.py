@@ -3,6 +3,8 @@
 from alpha_assets.features.base import feature, windowed
 from alpha_assets.features.kernels import Array, shift, window_sum
 
+FAMILY = "price"
+
 WEEK = 5  # sessions
 MONTH = 21  # sessions
 HALF_YEAR = 126  # sessions

@@ -7,6 +7,8 @@ import numpy as np
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 from alpha_assets.features.kernels import Array, window_line, window_max, window_min
 
+FAMILY = "risk"
+
 SHRINKAGE = 0.6  # weight of the estimate; the rest goes to a beta of one
 
 

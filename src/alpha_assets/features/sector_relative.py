@@ -12,6 +12,8 @@ from alpha_assets.features.correlation import Index
 from alpha_assets.features.cross_symbol import across
 from alpha_assets.features.kernels import Array, window_line
 
+FAMILY = "sec"
+
 LEAST_MEMBERS = 5
 
 

@@ -11,6 +11,8 @@ from alpha_assets.features.shares import (
     trailing,
 )
 
+FAMILY = "sector_short"
+
 
 @feature(rows=1, unit="fraction")
 def sector_short_ratio(

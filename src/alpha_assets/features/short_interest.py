@@ -9,6 +9,8 @@ from alpha_assets.features.margin import LOT
 from alpha_assets.features.observed import fresh
 from alpha_assets.features.split_adjust import restated
 
+FAMILY = "short_interest"
+
 OLDEST = 45  # rows back to the settlement date: 30 until it is stale, and its lag
 TWO_REPORTS = 25  # rows that hold the last two reports
 AS_TRADED = ("raw_price_level",)

@@ -7,6 +7,8 @@ from alpha_assets.features.kernels import Array, shift
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.split_adjust import LONGEST, restated
 
+FAMILY = "ssp"
+
 AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 
 

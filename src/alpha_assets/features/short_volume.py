@@ -6,6 +6,8 @@ from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.observed import fresh_change, fresh_z
 
+FAMILY = "short_volume"
+
 
 def _ratio(short: Array, total: Array) -> Array:
     """Return short over all; NaN where nothing was reported."""

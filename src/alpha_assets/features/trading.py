@@ -5,6 +5,8 @@ import numpy as np
 from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array, window_sum
 
+FAMILY = "trading"
+
 # Tokyo's ticks for issues outside the TOPIX 500, in yen: prices up to the bound, the tick.
 # Source: Tokyo Stock Exchange, tick sizes since 2023-06-05.
 TSE_TICKS = (

@@ -10,6 +10,8 @@ from alpha_assets.features.kernels import (
     window_min,
 )
 
+FAMILY = "trend"
+
 
 @windowed(windows=(5, 7, 14, 20, 50, 60, 200), rows=lambda n: n, unit="fraction")
 def sma_ratio(close: Array, *, n: int) -> Array:

@@ -12,6 +12,8 @@ from alpha_assets.features.base import feature
 from alpha_assets.features.kernels import Array
 from alpha_assets.features.split_adjust import restated
 
+FAMILY = "val"
+
 OLDEST = 21  # rows back to the day valued: 5 until it is stale, and the rest for a late delivery
 AS_TRADED = ("raw_price_level",)
 

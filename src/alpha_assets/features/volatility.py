@@ -13,6 +13,8 @@ from alpha_assets.features.estimators import (
 )
 from alpha_assets.features.kernels import Array, window_mean, window_moments, window_std
 
+FAMILY = "volatility"
+
 PER_YEAR = math.sqrt(SESSIONS_PER_YEAR)
 SPANS = (20, 60)  # sessions
 
