@@ -6,6 +6,7 @@
     │   ├── FeedError                raw rows, or a folder that holds them
     │   │   └── Unreachable          a server gave no usable answer; worth another try later
     │   ├── RangeError               dates, sessions, months
+    │   ├── TooFewNames              a month's window, too thin to train a model on
     │   ├── SourceMismatch           raw rows of another source are already stored there
     │   ├── MissingOutput            a stage that has not been made yet
     │   └── StaleOutput              a stage made from other inputs or another recipe
@@ -40,6 +41,10 @@ class Unreachable(FeedError):
 
 class RangeError(BadInput):
     """A date, session or month that does not exist or lies outside what is known."""
+
+
+class TooFewNames(BadInput):
+    """No session of a month's training or validation window has enough names to train on."""
 
 
 class SourceMismatch(BadInput):

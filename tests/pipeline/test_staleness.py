@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import alpha_assets as aa
+from alpha_assets import project
 from alpha_assets.errors import StaleOutput, StorageError
-from alpha_assets.pipeline import train
+from alpha_assets.pipeline import backtest, runner, train
 from alpha_assets.store.manifest import MANIFEST
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -284,3 +285,21 @@ def test_an_expanding_window_refuses_leading_months_that_are_not_stored(storage:
         "an expanding window starts at the market's first usable session"
         in (listed["tiny/checkpoint"])
     )
+
+
+def test_status_is_clean_after_a_run_of_fewer_months_than_there_are(storage: Path) -> None:
+    for name in ("panel", "features", "cross_section/traded", "tiny/predictions", "tiny/targets"):
+        shutil.rmtree(storage / "tiny" / name / LAST)
+    shutil.rmtree(storage / "tiny" / "tiny" / "checkpoint" / "2021-08")
+    aa.run("tiny", storage=str(storage), first_month="2021-07", last_month="2021-07")
+
+    assert to_do(storage) == {}
+    why = {row["stage"]: row["why"] for row in aa.status("tiny", storage=str(storage))}
+    assert why["panel"] == "2021-08: bars are stored, not asked for so far"
+    # What is made of later months for another recipe is not on this one's page.
+    road = project.open_road("tiny", storage=str(storage))
+    runner.make_market_stages(road, ["2021-08"])
+    assert to_do(storage) == {}
+    page = backtest.stored_coverage(road)
+    assert page is not None
+    assert max(family["last"] or "" for family in page["families"]) == "2021-07-30"

@@ -11,6 +11,7 @@ from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import Road, require
 from alpha_assets.pipeline.predict import MonthModel, parsed_date
+from alpha_assets.pipeline.train import why_skipped
 
 NEAR = 3  # names that are offered instead of one that is not there
 
@@ -39,8 +40,8 @@ def why_not(road: Road, symbol: str, day: date, model: MonthModel) -> BadInput:
     """Return the error that says why a symbol has no prediction at a session."""
     if model.checkpoint is None:
         return MissingOutput(
-            f"{month_of(day)} has no model, so nothing of {day} was predicted: too little history; "
-            f"the first month with enough is {model.manifest.extra.get('first_month')}"
+            f"{month_of(day)} has no model, so nothing of {day} was predicted: "
+            f"{why_skipped(model.manifest)}"
         )
     said = f"{symbol} has no prediction at {day}: {_reason(road, symbol, day)}"
     return MissingOutput(f"{said}; {_elsewhere(road, symbol, day)}")

@@ -29,7 +29,7 @@ from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import Made, Road, manifest_of, require, require_fresh, staleness
 from alpha_assets.pipeline.market_stages import last_bar, thin_months
 from alpha_assets.pipeline.predict import targets_inputs
-from alpha_assets.pipeline.train import SKIPPED, model_hash, stored_listings
+from alpha_assets.pipeline.train import NO_HISTORY, model_hash, stored_listings, why_skipped
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.quality.coverage import coverage, reasons_off
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
@@ -56,7 +56,7 @@ def decided_months(road: Road) -> tuple[str, ...]:
         for month in road.targets.months()
         if (manifest := road.targets.folder(month).manifest()) is not None
         and manifest.digest == road.the_recipe.digest
-        and manifest.status != SKIPPED
+        and manifest.status != NO_HISTORY
     ]
     if not found:
         raise MissingOutput(
@@ -137,7 +137,8 @@ def scores_of(road: Road, months: Sequence[str]) -> pl.DataFrame:
     predictions = road.predictions.read(months[0], months[-1]).collect()
     if not predictions.height:
         raise RangeError(
-            f"months {months[0]} to {months[-1]} have no predictions: too little history"
+            f"months {months[0]} to {months[-1]} have no predictions: "
+            f"{why_undecided(road, months[-1])}"
         )
     return predictions
 
@@ -236,12 +237,8 @@ def undecided(
 def why_undecided(road: Road, month: str) -> str:
     """Return why a month has sessions without any score."""
     manifest = road.checkpoint(month).manifest()
-    if manifest is None or manifest.status != SKIPPED:
-        return "no name of the universe had a bar on the session before"
-    first = manifest.extra.get("first_month")
-    return "too little history for a model" + (
-        f", the first month with enough is {first}" if first else ""
-    )
+    skipped = why_skipped(manifest) if manifest is not None else ""
+    return skipped or "no name of the universe had a bar on the session before"
 
 
 def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
@@ -386,9 +383,13 @@ def judged_days(metrics: Mapping[str, Any], daily: pl.DataFrame) -> pl.DataFrame
 
 
 def stored_coverage(road: Road) -> dict[str, Any] | None:
-    """Return what is there of features and feeds; None where the storage holds none of them."""
+    """Return what is stored of feeds, and of features up to the last month of the backtest.
+
+    None where the storage holds none of them.
+    """
+    _, last = judged_span(road) or (None, None)
     try:
-        return coverage(road).as_json()
+        return coverage(road, last=last).as_json()
     except MissingOutput:
         return None
 
@@ -451,13 +452,16 @@ def judged_span(road: Road) -> tuple[str, str] | None:
 
 
 def page_inputs(road: Road) -> dict[str, str]:
-    """Return what the tear sheet is made from: the backtest, the models, what there is of data."""
+    """Return what the tear sheet is made from: the backtest, the models, what there is of data.
+
+    Features of later months than the backtest's are not on it: they may never be asked for.
+    """
     first, last = judged_span(road) or (None, None)
     months = month_range(first, last) if first and last else ()
     return {
         "backtest": road.hash_of(road.backtest),
         "checkpoint": combined_hash({month: model_hash(road, month) for month in months}),
-        "features": road.hashes(road.features).combined(),
+        "features": road.hashes(road.features).combined(None, last),
         "raw": combined_hash(
             {name: road.hashes(table.table).combined() for name, table in road.raw.items()}
         ),

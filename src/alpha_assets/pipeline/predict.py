@@ -46,7 +46,7 @@ class MonthModel:
     """The model that decides a month, or word that there is none."""
 
     manifest: Manifest
-    checkpoint: Checkpoint | None  # None: skipped, too little history
+    checkpoint: Checkpoint | None  # None: skipped
 
 
 def month_model(road: Road, month: str) -> MonthModel:
@@ -59,7 +59,7 @@ def month_model(road: Road, month: str) -> MonthModel:
     """
     way_out = run_again(road, month)
     manifest = require(road.checkpoint(month), road.the_recipe.digest, way_out)
-    if manifest.status == SKIPPED:
+    if manifest.status in SKIPPED:
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
     source = road.checkpoint(made_in)
@@ -129,7 +129,7 @@ def _make_predictions(road: Road, month: str) -> Made:
     train.require_checkpoint(road, month)
     model = month_model(road, month)
     if model.checkpoint is None:
-        frame, status = pl.DataFrame(schema=PREDICTIONS), SKIPPED
+        frame, status = pl.DataFrame(schema=PREDICTIONS), model.manifest.status
     else:
         frame = _score_stored(road, model.checkpoint, month)
         status = "complete"
@@ -229,7 +229,7 @@ def _make_targets(road: Road, month: str) -> Made:
     frame = targets_of(road, predictions, panel, earlier=earlier)
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
-    if source.status != SKIPPED:
+    if source.status not in SKIPPED:
         odd = _displaced(road, month, np.union1d(rebalanced, earlier[:1]), possible)
     for words in odd.sentences:
         road.progress("targets", f"{month}: {words}")
@@ -256,7 +256,7 @@ def before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
     """
     start = road.market.calendar.month_sessions(month)[0]
     model = road.checkpoint(month).manifest()
-    if model is None or model.status == SKIPPED:
+    if model is None or model.status in SKIPPED:
         nothing = np.empty(0, dtype="datetime64[D]")
         return nothing, nothing
     earlier = earlier_in_period(road, start, model)
@@ -375,10 +375,7 @@ def decide(road: Road, asof: str | None = None) -> Decision:
     month = month_of(session)
     model = month_model(road, month)
     if model.checkpoint is None:
-        raise MissingOutput(
-            f"month {month} was skipped: too little history; the first month with enough is "
-            f"{model.manifest.extra.get('first_month')}"
-        )
+        raise MissingOutput(f"month {month} was skipped: {train.why_skipped(model.manifest)}")
     steps = road.the_recipe.spec.training.sequence
     first = sessions_back(calendar, session, steps - 1)
     rules = road.market.universe(road.the_recipe.spec.universe.name)

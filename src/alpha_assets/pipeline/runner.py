@@ -155,7 +155,9 @@ def status(road: Road) -> list[dict[str, Any]]:
     """Return one row per stage: months there, months to make again, and the first reason.
 
     To be made are months that are missing, stale or damaged, and all that follows from them, by
-    the rule by which `run` decides what to make.  With `road.store.verify` every byte is hashed.
+    the rule by which `run` decides what to make.  Months after the last one that was ever asked
+    for are not: where bars reach further, the reason names them and counts nothing.  With
+    `road.store.verify` every byte is hashed.
     """
     road.planned = {}
     rows = [_raw_row(road, name) for name in road.raw]
@@ -165,7 +167,7 @@ def status(road: Road) -> list[dict[str, Any]]:
     ]
     if not road.raw["daily_bars"].months():
         return rows
-    months = _months_to_judge(road)
+    months, later = _months_to_judge(road)
     universe = road.the_recipe.spec.universe.name
     data_digest = road.market.data_digest
     by_section = market_stages.cross_section_digest(road, universe)
@@ -188,7 +190,8 @@ def status(road: Road) -> list[dict[str, Any]]:
     for name, table, made_by, inputs in stage_tables:
         stale = market_stages.stale_months(table, months, made_by, inputs())
         road.plan(table, stale)
-        rows.append(_row(name, table.months(), stale))
+        row = _row(name, table.months(), stale)
+        rows.append(row if row["why"] else {**row, "why": _not_asked(later)})
     return rows + _recipe_rows(road)
 
 
@@ -203,13 +206,34 @@ def _raw_row(road: Road, feed: str) -> dict[str, Any]:
     return {**row, "why": why, "to do": len(lost) or None}
 
 
-def _months_to_judge(road: Road) -> tuple[str, ...]:
-    """Return the months that the market's stages should have."""
+def _months_to_judge(road: Road) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the months that the market's stages should have, and later ones with bars.
+
+    The last one is the last of which anything was made: what was never asked for is not missing.
+    Where nothing was made, all months with bars should be.
+    """
     try:
-        return months_of_data(road)
+        months = months_of_data(road)
     except StorageError:  # damaged bars cannot be read; months of publication are near enough
         stored = road.raw["daily_bars"].months()
-        return month_range(stored[0], stored[-1])
+        months = month_range(stored[0], stored[-1])
+    span = backtest.judged_span(road)
+    tables = (road.panel, road.features, road.section, road.predictions, road.targets)
+    made = {month for table in tables for month in table.months()}
+    made.update(train.made_checkpoints(road), (span[1],) if span else ())
+    last = max(made, default=months[-1])
+    return (
+        tuple(month for month in months if month <= last),
+        tuple(month for month in months if month > last),
+    )
+
+
+def _not_asked(later: Sequence[str]) -> str:
+    """Return words about the months that have bars and were never asked for."""
+    if not later:
+        return ""
+    span = later[0] if len(later) == 1 else f"{later[0]} to {later[-1]}"
+    return f"{span}: bars are stored, not asked for so far"
 
 
 def _recipe_rows(road: Road) -> list[dict[str, Any]]:
@@ -227,7 +251,8 @@ def _recipe_rows(road: Road) -> list[dict[str, Any]]:
         if found:
             stale |= found
             road.plan(road.checkpoint(month))
-    rows = [_row(f"{recipe}/checkpoint", models, stale)]
+    of_models = _row(f"{recipe}/checkpoint", models, stale)
+    rows = [of_models if stale else {**of_models, "why": _skipped(road, models)}]
     recipe_stages: list[tuple[MonthTable, Callable[[Road, str], dict[str, str]]]] = [
         (road.predictions, predict.predictions_inputs),
         (road.targets, predict.targets_inputs),
@@ -258,6 +283,17 @@ def _recipe_rows(road: Road) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _skipped(road: Road, months: Sequence[str]) -> str:
+    """Return which months have no model, and why the first of them has none."""
+    manifests = {month: road.checkpoint(month).manifest() for month in months}
+    why = {month: train.why_skipped(found) for month, found in manifests.items() if found}
+    skipped = [month for month, words in why.items() if words]
+    if not skipped:
+        return ""
+    more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+    return f"skipped: {skipped[0]}{more}, {why[skipped[0]]}"
 
 
 def feeds_off(road: Road) -> dict[str, str]:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -18,7 +19,7 @@ from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.tensor import TargetTransform, on_axes
-from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError
+from alpha_assets.errors import MissingOutput, RangeError, StorageError, TooFewNames
 from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.labels import (
@@ -38,6 +39,7 @@ from alpha_assets.pipeline.context import (
     manifest_of,
     require_fresh,
     require_months,
+    silent,
     staleness,
 )
 from alpha_assets.pipeline.market_stages import cross_section_digest
@@ -59,9 +61,11 @@ from alpha_assets.training import (
 )
 from alpha_assets.training.device import device_alone
 
-SKIPPED = "not_enough_history"
+NO_HISTORY = "not_enough_history"
+NO_NAMES = "not_enough_names"  # a hole in the data, or too small a universe, in a month's window
+SKIPPED = (NO_HISTORY, NO_NAMES)  # statuses of a month without a model
 POINTER = "pointer"
-IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has too little history
+IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
 LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
 
 MONTH = re.compile(r"\d{4}-\d{2}")
@@ -343,7 +347,7 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
         )
         manifest = folder.write(
             {},
-            manifest_of(recipe.digest, inputs, status=SKIPPED, facts=why),
+            manifest_of(recipe.digest, inputs, status=NO_HISTORY, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
     first, last = window_months(road, split)
@@ -360,7 +364,32 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
     ):
         if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
             return Made.found("checkpoint", month, folder)
-        return _train(road, split, inputs, parent, usable)
+        try:
+            return _train(road, split, inputs, parent, usable)
+        except TooFewNames as error:
+            return _skip(road, month, inputs, str(error))
+
+
+def _skip(road: Road, month: str, inputs: Mapping[str, str], why: str) -> Made:
+    """Write that a month has no model, and why; other months are decided."""
+    road.progress("checkpoint", f"{month} skipped: {why}")
+    folder = road.checkpoint(month)
+    manifest = folder.write(
+        {}, manifest_of(road.the_recipe.digest, inputs, status=NO_NAMES, facts={"why": why})
+    )
+    return Made.of("checkpoint", month, folder, manifest)
+
+
+def why_skipped(manifest: Manifest) -> str:
+    """Return why a month has no model, from the manifest of its checkpoint; empty if it has one."""
+    if manifest.status not in SKIPPED:
+        return ""
+    if manifest.status == NO_NAMES:
+        return str(manifest.extra["why"])
+    first = manifest.extra.get("first_month")
+    return "too little history for a model" + (
+        f", the first month with enough is {first}" if first else ""
+    )
 
 
 def _train(
@@ -379,13 +408,20 @@ def _train(
         f"{month}: {len(split.train)} + {len(split.valid)} sessions"
         + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
     )
+    weights = None
+    if parent is not None:
+        skipped = why_skipped(require_checkpoint(road, parent))
+        if skipped:
+            road.progress("checkpoint", f"{month} starts cold: {parent} has no model ({skipped})")
+        else:
+            weights = stored_checkpoint(road.checkpoint(parent)).weights()
     trained = train_month(
         data,
         split,
         learner,
         state=state,
         identity=digest(recipe.digest, inputs),
-        parent=stored_checkpoint(road.checkpoint(parent)).weights() if parent else None,
+        parent=weights,
         on_epoch=lambda seed, epoch: road.progress(
             "checkpoint",
             f"{month} seed {seed} epoch {epoch.number}: "
@@ -403,7 +439,7 @@ def _train(
         resolved_recipe=recipe.resolved,
         embargo_sessions=recipe.spec.split.embargo_sessions,
         left_out=left_out,
-        parent=parent,
+        parent=parent if weights else None,
     )
     for seed in trained.seeds:
         if seed.unfinished:
@@ -417,7 +453,7 @@ def _train(
         "symbols": len(data.axes.symbols),
         "columns": len(read),
         "columns_left_out": len(left_out),
-        IS_FIRST: not split_of(road, next_month(month, -1), usable).is_ready,
+        IS_FIRST: not _has_model(road, split_of(road, next_month(month, -1), usable)),
     }
     manifest = folder.write(
         {},
@@ -436,6 +472,9 @@ def _point_to(road: Road, month: str, trained_in: str) -> Made:
     inputs = {f"checkpoint/{trained_in}": source.content_hash}
     if staleness(folder, road.the_recipe.digest, inputs) is None:
         return Made.found("checkpoint", month, folder)
+    skipped = why_skipped(source)
+    if skipped:
+        return _skip(road, month, inputs, f"the model of {trained_in} decides it: {skipped}")
     manifest = folder.write(
         {},
         manifest_of(
@@ -516,6 +555,29 @@ def training_data(road: Road, split: Split) -> Dataset:
     )
 
 
+def _has_model(road: Road, split: Split) -> bool:
+    """Return whether a month has the history and the names to train on.
+
+    Asked of the rows themselves, not of the month's checkpoint, which may not have been made.
+    """
+    if not split.is_ready:
+        return False
+    first, last = window_months(road, split)
+    stored = road.section.months(first, last)
+    within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.valid[-1]))
+    columns = ["session", "symbol"]
+    section = road.section.scan(stored, columns).filter(within).collect()
+    panel = road.panel.scan(road.panel.months(first, last), [*columns, "stale", "life"])
+    tradable = tradable_rows(panel.filter(within).collect())
+    try:
+        check_names(
+            replace(road, progress=silent), section.join(tradable, on=columns, how="semi"), split
+        )
+    except TooFewNames:
+        return False
+    return True
+
+
 def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
     """Refuse to train on a universe too small for a feature, or for a rank IC; name a thin one.
 
@@ -526,7 +588,7 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
         split: the month's.
 
     Raises:
-        BadInput: no training session has `min_names` names, so that every feature is 0, or no
+        TooFewNames: no training session has `min_names` names, so that every feature is 0, or no
             validation session has the names of a rank IC.
     """
     universe = road.the_recipe.spec.universe.name
@@ -554,7 +616,7 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
                     f"; a lower min_names in [universes.{universe}] does not help alone, since a "
                     f"rank IC needs {MIN_PAIRS}"
                 )
-            raise BadInput(
+            raise TooFewNames(
                 f"universe {universe} has {most} names at most in the {words} sessions "
                 f"{sessions[0]} to {sessions[-1]} of {split.month}; fewer than {why}: {way_out}"
             )

@@ -217,7 +217,11 @@ class Coverage:
 
 
 def coverage(
-    road: Road, families: Collection[str] | None = None, judged: Collection[str] | None = None
+    road: Road,
+    families: Collection[str] | None = None,
+    judged: Collection[str] | None = None,
+    *,
+    last: str | None = None,
 ) -> Coverage:
     """Return what is stored of a market's features and of the feeds behind them.
 
@@ -225,13 +229,14 @@ def coverage(
         road: of the market; a month of its features is in memory at a time.
         families: those wanted, with the feeds behind them; default: all, and every feed.
         judged: months in which something missing is a finding; default: all that are stored.
+        last: the last month of features that counts; default: the last stored one.
 
     Raises:
         MissingOutput: no bars or no features are stored.
     """
     market, edge = road.market, frontier(road)
     wanted = [f for f in market.choice if families is None or f.family in families]
-    months = road.features.months()
+    months = road.features.months(last=last)
     if not months:
         raise MissingOutput(
             f"market {market.name!r} has no features in this storage; {run_again(road)}"

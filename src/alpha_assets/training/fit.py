@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Dataset
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import TooFewNames
 from alpha_assets.models import Ranker
 from alpha_assets.models.losses import Loss
 from alpha_assets.spec import Spec
@@ -307,7 +307,7 @@ def _judge(
         return_DN = np.where(mask_DN, data.return_DNH[place_D, :, h], np.nan)
         ic_D = rank_ic(score_DNH[..., h], return_DN)
         if not np.isfinite(ic_D).any():
-            raise BadInput(
+            raise TooFewNames(
                 f"{place}: no validation session has 10 names with a score and a label; "
                 "want a larger universe, or a longer split.valid_sessions"
             )
