@@ -189,7 +189,7 @@ def fit(
 
     Raises:
         DegenerateModel: the guard stopped it.
-        BadInput: no validation session has enough names with a label.
+        TooFewNames: no validation session has enough names with a label.
     """
     gates = fitting.watch.gates
     while fitting.epochs < spec.max_epochs:

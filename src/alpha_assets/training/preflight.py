@@ -9,7 +9,7 @@ from torch import Tensor
 
 from alpha_assets.dataset import Dataset
 from alpha_assets.dataset.batch import Batch
-from alpha_assets.errors import DegenerateModel
+from alpha_assets.errors import DegenerateModel, TooFewNames
 from alpha_assets.models import Ranker
 from alpha_assets.training.degeneracy import GatesSpec, verdict
 
@@ -26,6 +26,7 @@ def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
         gates: the highest correlation allowed.
 
     Raises:
+        TooFewNames: no label is known.
         DegenerateModel: labels without spread, mostly equal, bounded in [0, 1] (ranks sold as
             returns), or nearly equal to a feature at the same session.
     """
@@ -36,6 +37,11 @@ def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
         return_C = data.return_DNH[place_D.cpu().numpy()][..., h][mask_DN]
         known_C = np.isfinite(return_C)
         label_C = return_C[known_C]
+        if not len(label_C):
+            raise TooFewNames(
+                f"{where}: no name has one on the training sessions, since bars are missing at "
+                "their ends: bring the bars, or decide only months whose windows have some"
+            )
         if len(label_C) < 2 or np.ptp(label_C) == 0:
             raise DegenerateModel(
                 f"{where}: {len(label_C)} labels with no spread on the training sessions; "
