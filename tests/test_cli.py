@@ -198,6 +198,8 @@ def test_the_demo_has_a_dagster_home_without_telemetry(
     assert home == tmp_path / "st" / "_dagster"
     assert "telemetry:\n  enabled: false" in (home / "dagster.yaml").read_text()
     assert environment["ALPHA_STORAGE"] == str(tmp_path / "st")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))  # a home of the user's, without a file
+    assert demo_environment(str(tmp_path / "st"))["DAGSTER_DISABLE_TELEMETRY"] == "yes"
 
 
 def test_a_demo_in_a_storage_that_is_no_folder_is_refused_and_makes_nothing(

@@ -381,6 +381,7 @@ def demo_environment(storage: str) -> dict[str, str]:
     environment = {"DAGSTER_HOME": str(home), "ALPHA_DAGSTER_DIR": str(home), **os.environ}
     # Dagster leaves the working directory, so the project that lies there is named.
     named = {VARIABLE: str(pipelines_folder().absolute()), "ALPHA_STORAGE": str(root)}
+    named["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # also where a DAGSTER_HOME has no dagster.yaml
     return {**environment, **named}
 
 

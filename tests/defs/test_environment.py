@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+from dagster import DagsterInstance
 from dagster._core.secrets.env_file import get_env_var_dict
 
 from alpha_assets.defs.launch import prepare
@@ -76,3 +78,25 @@ def test_a_launch_of_ours_leaves_the_folder_of_env_and_keeps_its_paths(
     assert os.environ["ALPHA_STORAGE"] == str(tmp_path / "mine")
     assert os.environ["ALPHA_PIPELINES"] == str(tmp_path / "pipelines")
     assert get_env_var_dict(str(Path.cwd())) == {}
+
+
+@pytest.mark.parametrize("file", [None, "dagster.yaml", "dagster.yml"])
+def test_a_launch_of_ours_has_no_telemetry_in_a_home_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.delenv("ALPHA_DAGSTER_DIR", raising=False)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "")
+    if file:
+        (tmp_path / file).write_text("nux: {enabled: false}\n")
+    prepare()
+    assert os.environ["DAGSTER_DISABLE_TELEMETRY"] == "yes"
+    if file:  # whatever a user has configured stays as it is
+        assert (tmp_path / file).read_text() == "nux: {enabled: false}\n"
+        assert len(list(tmp_path.glob("dagster.y*ml"))) == 1
+        return
+    made = yaml.safe_load((tmp_path / "dagster.yaml").read_text())
+    assert made == {"telemetry": {"enabled": False}}
+    with DagsterInstance.get() as instance:
+        assert not instance.telemetry_enabled

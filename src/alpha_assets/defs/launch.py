@@ -1,8 +1,8 @@
 """Dagster's command line, as this project starts it: `python -m alpha_assets.defs.launch dev …`.
 
-Three things come first: the environment is made to win over `.env` (which Dagster loads over it
-from the folder it starts in), Dagster's databases are made once and alone, and runs whose
-process is gone are ended, so that nothing waits for them.
+Four things come first: the environment is made to win over `.env` (which Dagster loads over it
+from the folder it starts in), telemetry is switched off, Dagster's databases are made once and
+alone, and runs whose process is gone are ended, so that nothing waits for them.
 """
 
 import fcntl
@@ -19,10 +19,15 @@ HOME = "DAGSTER_HOME"
 PATHS = (HOME, "ALPHA_DAGSTER_DIR", "ALPHA_PIPELINES", "ALPHA_DATA", "ALPHA_LANDING")
 STORAGE = "ALPHA_STORAGE"  # a path or a URL
 RUNS = "ALPHA_DAGSTER_DIR"
+NO_UPLOAD = "DAGSTER_DISABLE_TELEMETRY"
+NO_TELEMETRY = "telemetry:\n  enabled: false\n"
 
 
 def prepare() -> list[str]:
-    """Make paths of the environment absolute, leave the folder of `.env`, end dead runs.
+    """Make paths absolute, switch telemetry off, leave the folder of `.env`, end dead runs.
+
+    A `DAGSTER_HOME` without a configuration gets one that holds nothing but `telemetry: enabled:
+    false`: the variable alone stops the upload, but Dagster would still write its log of usage.
 
     Returns:
         What was done to runs, a line each.
@@ -31,6 +36,11 @@ def prepare() -> list[str]:
         value = os.environ.get(name)
         if value and "://" not in value:
             os.environ[name] = str(Path(value).expanduser().absolute())
+    os.environ[NO_UPLOAD] = "yes"
+    home = Path(os.environ.get(HOME, ""))
+    configured = any((home / name).exists() for name in ("dagster.yaml", "dagster.yml"))
+    if os.environ.get(HOME) and home.is_dir() and not configured:
+        (home / "dagster.yaml").write_text(NO_TELEMETRY)
     folder = Path(os.environ.get(RUNS) or os.environ[HOME])
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
