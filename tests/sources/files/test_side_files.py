@@ -11,11 +11,11 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import SIDE_FEEDS, Feed
 from alpha_assets.feeds.corporate import EMBEDDING
+from alpha_assets.feeds.flows import BREAKDOWN
 from alpha_assets.sources.files.check import import_check
 from alpha_assets.sources.files.csv_integrity import without_trailer
 from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
 from alpha_assets.sources.files.tables import table_of
-from alpha_assets.sources.jquants.side import BREAKDOWN_COLUMNS
 
 D = date
 DAYS = [D(2020, 1, 2), D(2020, 1, 3), D(2020, 1, 6)]
@@ -93,12 +93,13 @@ def test_holders_without_a_client_and_a_fund_are_read(tmp_path: Path, new_york: 
 def test_columns_of_an_api_are_mapped_in_the_market_s_file(
     tmp_path: Path, tokyo_calendar: Calendar
 ) -> None:
-    words = {"Date": "date", "Code": "symbol", **{v: k for k, v in BREAKDOWN_COLUMNS.items()}}
-    numbers = ",".join(str(k) for k in range(len(BREAKDOWN_COLUMNS)))
+    names = [column.name for column in BREAKDOWN.columns]
+    words = {"Date": "date", "Code": "symbol", **{name.title(): name for name in names}}
+    numbers = ",".join(str(k) for k in range(len(names)))
     (tmp_path / "breakdown.csv").write_text(f"{','.join(words)}\n2020-01-06,13010,{numbers}\n")
     rows = source(tmp_path, tokyo_calendar, columns={"breakdown": words}).rows("breakdown")
     assert rows["event_date"].to_list() == [D(2020, 1, 6)]
-    assert [rows[name][0] for name in BREAKDOWN_COLUMNS] == list(range(len(BREAKDOWN_COLUMNS)))
+    assert [rows[name][0] for name in names] == list(range(len(names)))
 
 
 def test_versions_of_a_week_lie_side_by_side_in_a_folder(

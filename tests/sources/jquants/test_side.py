@@ -11,13 +11,13 @@ import pytest
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds import FEEDS
+from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.base import CLOCK
 from alpha_assets.sources.jquants import statements
 from alpha_assets.sources.jquants.client import _parsed, _rows_of
+from alpha_assets.sources.jquants.endpoints import ENDPOINTS
 from alpha_assets.sources.jquants.prices import VERSION_COLUMNS
 from alpha_assets.sources.jquants.source import NO_TABLE, TABLES
-from alpha_assets.sources.jquants.wire import ENDPOINTS
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples.json"
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ def parsed(samples: dict[str, list[Row]], calendar: Calendar) -> Read:
         table = TABLES[feed]
         told = samples[table.endpoint.path] if rows is None else rows
         words = _rows_of(_parsed(json.dumps({"data": told}).encode()))
-        columns = (*table.columns, *VERSION_COLUMNS)
+        columns = (*table.endpoint.read, *VERSION_COLUMNS)
         return table.shaped(
             pl.DataFrame(
                 {name: [row.get(name) for row in words] for name in columns},
@@ -66,7 +66,7 @@ def test_every_feed_of_the_source_has_a_table_or_a_reason() -> None:
     assert paths == set(ENDPOINTS)
 
 
-@pytest.mark.parametrize("feed", [name for name in TABLES if TABLES[name].finished is None])
+@pytest.mark.parametrize("feed", [name for name in TABLES if TABLES[name].finish is None])
 def test_the_columns_and_types_are_those_of_the_feed(parsed: Read, feed: str) -> None:
     schema = {name: kind for name, kind in FEEDS[feed].schema.items() if name not in CLOCK}
     for rows in (None, []):
@@ -590,6 +590,24 @@ def test_every_forecast_is_read_from_its_own_column(
         assert found == [float(n) for n in range(12)]
 
 
-def test_every_column_that_statements_read_is_one_of_the_api() -> None:
-    assert set(statements.COLUMNS) <= set(ENDPOINTS["/fins/summary"].columns)
-    assert len(set(statements.COLUMNS)) == len(statements.COLUMNS)
+def test_every_column_of_a_feed_is_declared_once() -> None:
+    for endpoint in ENDPOINTS.values():
+        feed = FEEDS[endpoint.feed]
+        read = [name.removeprefix("parent.") for name in endpoint.theirs]
+        assert set(read) <= set(feed.schema), endpoint.path
+        assert len(set(endpoint.theirs.values())) == len(endpoint.theirs), endpoint.path
+        assert len(set(endpoint.columns)) == len(endpoint.columns), endpoint.path
+        assert {*endpoint.key, endpoint.day, *endpoint.optional} <= set(endpoint.columns)
+        assert {*endpoint.units, *endpoint.blank} <= set(endpoint.read)
+
+
+def test_every_value_of_a_feed_is_read_from_the_api_or_computed(parsed: Read) -> None:
+    # Of the listings, what the API does not have is added when spells are made.
+    for name in TABLES:
+        if name in SIDE_FEEDS:
+            assert {*parsed(name).columns} == {*FEEDS[name].schema} - {*CLOCK}, name
+
+
+def test_statements_have_each_value_of_one_basis_on_the_other_too() -> None:
+    assert set(statements.GROUP) == set(statements.PARENT)
+    assert not set(statements.EITHER) & set(statements.GROUP)

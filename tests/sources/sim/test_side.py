@@ -12,9 +12,9 @@ from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.flows import INVESTORS
 from alpha_assets.feeds.ingest import with_clock
+from alpha_assets.feeds.sectors import SECTORS as SECTORS_33
 from alpha_assets.panel import build_panel
 from alpha_assets.panel.joins import joins_of
-from alpha_assets.sources.jquants.prices import SECTORS as SECTORS_33
 from alpha_assets.sources.sim import SimSource, SimSpec, generate, tokyo
 from alpha_assets.sources.sim.roster import SEGMENTS_BEFORE
 from alpha_assets.sources.sim.side import SIDE_ROWS

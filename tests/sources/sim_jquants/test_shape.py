@@ -8,7 +8,7 @@ import pytest
 from tests.sources.jquants.conftest import KEY, Serve
 from tests.sources.sim_jquants.conftest import Ask
 
-from alpha_assets.sources.jquants.wire import ENDPOINTS, HALF_DAY_COLUMNS
+from alpha_assets.sources.jquants.endpoints import ENDPOINTS, HALF_DAY_COLUMNS
 from alpha_assets.sources.sim.side import margin
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples.json"

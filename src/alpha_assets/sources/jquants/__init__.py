@@ -1,6 +1,6 @@
 """The J-Quants API V2: asking it, keeping what comes, and putting it into our words.
 
-`wire` lists the tables, and says which are left out.
+`endpoints` declares the tables, and which of the API are left out.
 """
 
 from alpha_assets.sources.jquants.clock import Clock, SystemClock

@@ -11,12 +11,12 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.base import Counting
 from alpha_assets.sources.jquants.client import Client, Refused, Row
+from alpha_assets.sources.jquants.endpoints import MASTER, Endpoint
 from alpha_assets.sources.jquants.landing import Landing
 from alpha_assets.sources.jquants.plans import includes, window
 from alpha_assets.sources.jquants.prices import VERSION_COLUMNS
 from alpha_assets.sources.jquants.spec import JQuantsSpec
 from alpha_assets.sources.jquants.units import Unit, due, units
-from alpha_assets.sources.jquants.wire import MASTER, Endpoint
 from alpha_assets.store.lock import folder_lock
 
 log = logging.getLogger(__name__)

@@ -17,14 +17,7 @@ from alpha_assets.feeds.base import CLOCK, Basis, Counting, PriceLevel, Source
 from alpha_assets.sources.jquants import prices, side, statements
 from alpha_assets.sources.jquants.client import Client, NotEntitled, Tally
 from alpha_assets.sources.jquants.clock import Clock, SystemClock
-from alpha_assets.sources.jquants.fetch import refresh
-from alpha_assets.sources.jquants.key import ApiKey
-from alpha_assets.sources.jquants.landing import Landing
-from alpha_assets.sources.jquants.limiter import Limiter
-from alpha_assets.sources.jquants.plans import includes
-from alpha_assets.sources.jquants.spec import JQuantsSpec
-from alpha_assets.sources.jquants.transport import RequestsTransport, Transport
-from alpha_assets.sources.jquants.wire import (
+from alpha_assets.sources.jquants.endpoints import (
     BARS,
     BREAKDOWN,
     CALENDAR,
@@ -43,6 +36,13 @@ from alpha_assets.sources.jquants.wire import (
     VALUATION,
     Endpoint,
 )
+from alpha_assets.sources.jquants.fetch import refresh
+from alpha_assets.sources.jquants.key import ApiKey
+from alpha_assets.sources.jquants.landing import Landing
+from alpha_assets.sources.jquants.limiter import Limiter
+from alpha_assets.sources.jquants.plans import includes
+from alpha_assets.sources.jquants.spec import JQuantsSpec
+from alpha_assets.sources.jquants.transport import RequestsTransport, Transport
 from alpha_assets.spec import digest
 from alpha_assets.store.os_errors import disk_errors
 
@@ -61,78 +61,59 @@ NO_TABLE = {
 INDISPENSABLE = "daily_bars"
 
 
+Shape = Callable[[pl.DataFrame, Calendar], pl.DataFrame]
+
+
+def _unshaped(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return text as it landed."""
+    return rows
+
+
 @dataclass(frozen=True)
 class Table:
-    """One of our feeds, and how it is made from an endpoint.
+    """How the rows of a feed are made from an endpoint.
 
-    Rows are put into our words some queries at a time: ten years of text would not fit.
+    Text is converted some queries at a time: ten years of it would not fit.
     """
 
     endpoint: Endpoint
-    columns: tuple[str, ...]  # of the endpoint, that are read
-    shaped: Callable[[pl.DataFrame, Calendar], pl.DataFrame]
-    finished: Callable[[pl.DataFrame, date], pl.DataFrame] | None = (
-        None  # of all parts, as of today
-    )
+    shape: Shape | None = None  # else column by column
+    finish: Callable[[pl.DataFrame, date], pl.DataFrame] | None = None  # of all parts, as of today
     of_stocks: bool = True  # has rows of issues, of which only common stock may be wanted
-    # Our column by which the last of several rows of a key is told, where the API may have more
-    # than the feed has room for.
+    # Column of the feed that orders several rows of one key, of which the feed has room for the
+    # last.
     last_by: str | None = None
+
+    def shaped(self, rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+        """Return rows of the feed, from text."""
+        return side.plain(self.endpoint, rows) if self.shape is None else self.shape(rows, calendar)
+
+
+def _shape(convert: Callable[[pl.DataFrame], pl.DataFrame]) -> Shape:
+    """Return a conversion that needs no calendar."""
+    return lambda rows, _: convert(rows)
 
 
 TABLES: dict[str, Table] = {
-    "daily_bars": Table(BARS, prices.BAR_COLUMNS, lambda rows, _: prices.bars(rows)),
-    "listings": Table(MASTER, prices.MASTER_COLUMNS, prices.told, prices.listings),
-    "trading_calendar": Table(
-        CALENDAR,
-        CALENDAR.columns,
-        lambda rows, _: prices.trading_calendar(rows),
-        of_stocks=False,
-    ),
-    "benchmark": Table(TOPIX, TOPIX.columns, prices.benchmark, of_stocks=False),
-    "dividends": Table(DIVIDEND, DIVIDEND.columns, lambda rows, _: rows, prices.dividends),
-    "sector_short_selling": Table(
-        SHORT_RATIO,
-        SHORT_RATIO.columns,
-        lambda rows, _: side.sector_short_selling(rows),
-        of_stocks=False,
-    ),
-    "short_positions": Table(
-        SHORT_SALE_REPORT,
-        SHORT_SALE_REPORT.columns,
-        lambda rows, _: side.short_positions(rows),
-        last_by="disclosed",
-    ),
-    "margin": Table(
-        MARGIN_INTEREST,
-        MARGIN_INTEREST.columns,
-        lambda rows, _: side.margin(rows),
-        last_by="published",
-    ),
-    "margin_alerts": Table(
-        MARGIN_ALERT, MARGIN_ALERT.columns, lambda rows, _: side.margin_alerts(rows)
-    ),
-    "investor_types": Table(
-        INVESTOR_TYPES,
-        INVESTOR_TYPES.columns,
-        lambda rows, _: side.investor_types(rows),
-        of_stocks=False,
-    ),
-    "index_options": Table(
-        OPTIONS_225,
-        side.OPTION_TEXT,
-        lambda rows, _: side.index_options(rows),
-        of_stocks=False,
-    ),
-    "sector_indices": Table(INDICES, INDICES.columns, side.sector_indices, of_stocks=False),
-    "statements": Table(
-        FINS_SUMMARY, statements.COLUMNS, lambda rows, _: statements.statements(rows)
-    ),
-    "earnings_dates": Table(
-        EARNINGS_DATE, EARNINGS_DATE.columns, lambda rows, _: side.earnings_dates(rows)
-    ),
-    "valuation": Table(VALUATION, VALUATION.columns, lambda rows, _: side.valuation(rows)),
-    "breakdown": Table(BREAKDOWN, BREAKDOWN.columns, lambda rows, _: side.breakdown(rows)),
+    table.endpoint.feed: table
+    for table in (
+        Table(BARS, _shape(prices.bars)),
+        Table(MASTER, prices.attributes, prices.listings),
+        Table(CALENDAR, of_stocks=False),
+        Table(TOPIX, prices.benchmark, of_stocks=False),
+        Table(DIVIDEND, _unshaped, prices.dividends),
+        Table(SHORT_RATIO, _shape(side.sector_short_selling), of_stocks=False),
+        Table(SHORT_SALE_REPORT, _shape(side.short_positions), last_by="disclosed"),
+        Table(MARGIN_INTEREST, last_by="published"),
+        Table(MARGIN_ALERT, _shape(side.margin_alerts)),
+        Table(INVESTOR_TYPES, _shape(side.investor_types), of_stocks=False),
+        Table(OPTIONS_225, _shape(side.index_options), of_stocks=False),
+        Table(INDICES, side.sector_indices, of_stocks=False),
+        Table(FINS_SUMMARY, _shape(statements.statements)),
+        Table(EARNINGS_DATE),
+        Table(VALUATION),
+        Table(BREAKDOWN),
+    )
 }
 
 
@@ -219,7 +200,8 @@ class JQuantsSource(Source):
 
     def feeds(self) -> tuple[str, ...]:
         """Return the feeds that the plan includes and the API has not refused."""
-        return tuple(name for name in TABLES if name not in self.off())
+        off = self.off()
+        return tuple(name for name in TABLES if name not in off)
 
     def off(self) -> Mapping[str, str]:
         """Return the feeds that are not to be had, each with the reason."""
@@ -297,7 +279,7 @@ class JQuantsSource(Source):
         }
         since = self.since.isoformat() if self.since else ""
         # What a day may tell depends on the day: a start that is announced is no start yet.
-        today = self._today().isoformat() if self._table(feed).finished else ""
+        today = self._today().isoformat() if self._table(feed).finish else ""
         return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
 
     def rows(self, feed: str) -> pl.DataFrame:
@@ -310,8 +292,8 @@ class JQuantsSource(Source):
         if feed in self.off():
             return _empty(feed)
         # What is made of differences needs everything; the rest, only what is delivered.
-        since = None if table.finished else self.since
-        columns = (*table.columns, *prices.VERSION_COLUMNS)
+        since = None if table.finish else self.since
+        columns = (*table.endpoint.read, *prices.VERSION_COLUMNS)
         stocks = self._common_stock() if table.of_stocks else None
         try:
             parts = [
@@ -322,11 +304,11 @@ class JQuantsSource(Source):
                 for rows in self._read(table.endpoint, columns, since)
             ]
             made = _sorted(pl.concat(parts, rechunk=True), feed, table.last_by)
-            if table.finished:
-                made = table.finished(made, self._today())
+            if table.finish:
+                made = table.finish(made, self._today())
         except FeedError as error:
             raise FeedError(f"{feed} of {table.endpoint.path}: {error}") from None
-        if table.finished and self.since is not None:
+        if table.finish and self.since is not None:
             made = made.filter(pl.col("event_date") >= self.since)
         return made
 
@@ -376,7 +358,7 @@ class JQuantsSource(Source):
             {unit: record.content for unit, record in self._landing(MASTER).records().items()}
         )
         if self._stocks is None or self._stocks[0] != contents:
-            parts = [prices.common_stock(rows) for rows in self._read(MASTER, prices.STOCK_COLUMNS)]
+            parts = [prices.common_stock(rows) for rows in self._read(MASTER, MASTER.read)]
             self._stocks = contents, pl.concat(parts).unique().sort().implode()
         return self._stocks[1]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from alpha_assets.calendar import Calendar, Dates, as_date
+from alpha_assets.sources.jquants.endpoints import Endpoint
 from alpha_assets.sources.jquants.landing import Landed
-from alpha_assets.sources.jquants.wire import Endpoint
 
 # Newest cuts in which a table that has rows every session may have stood still for a while.
 STOOD_STILL = 60

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import polars as pl
 
 from alpha_assets.calendar import Calendar
+from alpha_assets.sources.jquants.endpoints import BARS, ENDPOINTS, HALF_DAY_COLUMNS
 from alpha_assets.sources.jquants.plans import FINS_PER_MINUTE, TERMS, Plan, includes, window
-from alpha_assets.sources.jquants.wire import BARS, ENDPOINTS, HALF_DAY_COLUMNS
 from alpha_assets.sources.sim_jquants.queries import PAGE, RULES, BadQuery, iso_date
 from alpha_assets.sources.sim_jquants.rows import Table
 

@@ -6,8 +6,8 @@ from typing import get_args
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import SpecError
+from alpha_assets.sources.jquants.endpoints import ENDPOINTS
 from alpha_assets.sources.jquants.plans import PLANS, Plan
-from alpha_assets.sources.jquants.wire import ENDPOINTS
 from alpha_assets.sources.sim_jquants.faults import Fault, Kind
 
 LOCAL_KEY = "local-key"

@@ -9,6 +9,25 @@ from datetime import date, datetime
 
 import polars as pl
 
+from alpha_assets.sources.jquants.endpoints import (
+    BARS,
+    BREAKDOWN,
+    CALENDAR,
+    DIVIDEND,
+    EARNINGS_DATE,
+    FINS_SUMMARY,
+    INDICES,
+    INVESTOR_TYPES,
+    MARGIN_ALERT,
+    MARGIN_INTEREST,
+    MASTER,
+    OPTIONS_225,
+    SHORT_RATIO,
+    SHORT_SALE_REPORT,
+    TOPIX,
+    VALUATION,
+)
+
 PAGE = "pagination_key"
 
 
@@ -68,43 +87,42 @@ _BY_CODE = Rules(
     {"code": "Code", "date": "Date"}, ("from", "to", "Date"), ("code", "date"), span_with="code"
 )
 RULES: dict[str, Rules] = {
-    "/markets/calendar": Rules({"hol_div": "HolDiv"}, ("from", "to", "Date")),
-    "/equities/master": Rules({"code": "Code", "date": "Date"}),
-    "/equities/bars/daily": _BY_CODE,
-    "/indices/bars/daily/topix": Rules({}, ("from", "to", "Date")),
-    "/indices/bars/daily": _BY_CODE,
-    "/equities/investor-types": Rules({"section": "Section"}, ("from", "to", "PubDate")),
-    "/markets/margin-interest": Rules(
+    CALENDAR.path: Rules({"hol_div": "HolDiv"}, ("from", "to", "Date")),
+    MASTER.path: Rules({"code": "Code", "date": "Date"}),
+    BARS.path: _BY_CODE,
+    TOPIX.path: Rules({}, ("from", "to", "Date")),
+    INDICES.path: _BY_CODE,
+    INVESTOR_TYPES.path: Rules({"section": "Section"}, ("from", "to", "PubDate")),
+    MARGIN_INTEREST.path: Rules(
         {"code": "Code", "date": "Date", "published_date": "PubDate"},
         ("from", "to", "Date"),
         ("code", "date", "published_date"),
         span_with="code",
         apart=(("published_date", frozenset({"date", "from", "to"})),),
     ),
-    "/markets/margin-alert": Rules(
+    MARGIN_ALERT.path: Rules(
         {"code": "Code", "date": "PubDate"},
         ("from", "to", "PubDate"),
         ("code", "date"),
         span_with="code",
     ),
-    "/markets/short-ratio": Rules(
+    SHORT_RATIO.path: Rules(
         {"s33": "S33", "date": "Date"}, ("from", "to", "Date"), ("s33", "date"), span_with="s33"
     ),
-    "/markets/short-sale-report": Rules(
+    SHORT_SALE_REPORT.path: Rules(
         {"code": "Code", "disc_date": "DiscDate", "calc_date": "CalcDate"},
         ("disc_date_from", "disc_date_to", "DiscDate"),
         ("code", "disc_date", "calc_date"),
         span_with="code",
     ),
-    "/derivatives/bars/daily/options/225": Rules({"date": "Date"}, one_of=("date",)),
-    "/fins/summary": Rules({"code": "Code", "date": "DiscDate"}, one_of=("code", "date")),
-    "/fins/earnings-date": Rules(
+    OPTIONS_225.path: Rules({"date": "Date"}, one_of=("date",)),
+    FINS_SUMMARY.path: Rules({"code": "Code", "date": "DiscDate"}, one_of=("code", "date")),
+    EARNINGS_DATE.path: Rules(
         {"code": "Code", "date": "PubDate", "scheduled_date": "SchDate"}, exactly_one=True
     ),
-    "/equities/earnings-calendar": Rules({}),
-    "/markets/breakdown": _BY_CODE,
-    "/equities/valuation": _BY_CODE,
-    "/fins/dividend": Rules(
+    BREAKDOWN.path: _BY_CODE,
+    VALUATION.path: _BY_CODE,
+    DIVIDEND.path: Rules(
         {"code": "Code", "date": "PubDate"},
         ("from", "to", "PubDate"),
         ("code", "date"),

@@ -1,6 +1,6 @@
 """Tables that lie in memory: every version of every row, and what of it shows at an instant."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from alpha_assets.feeds import FEEDS
+from alpha_assets.sources.jquants.endpoints import Endpoint
 from alpha_assets.sources.jquants.prices import REVISION, STAMP
-from alpha_assets.sources.jquants.wire import Endpoint
 from alpha_assets.sources.sim_jquants.queries import RULES
 
-# Carried beside the wire's columns: when a version appeared, which it is, its own stamp.
+# Carried beside the API's columns: when a version appeared, which it is, its own stamp.
 AT, VERSION, OWN = "_at", "_version", "_own"
 
 Query = Mapping[str, str]
@@ -26,7 +27,7 @@ class Table(Protocol):
     nothing: Mapping[str, str]  # what a null of some columns is written as
 
     def select(self, query: Query, now: datetime) -> pl.DataFrame:
-        """Return the rows that a checked query finds at an instant, in the wire's columns."""
+        """Return the rows that a checked query finds at an instant, in the API's columns."""
         ...
 
     def month(self, month: str, now: datetime) -> pl.DataFrame:
@@ -44,7 +45,7 @@ class Rows:
 
     Attributes:
         endpoint: whose rows.
-        make: returns the rows: the wire's columns, `AT`, `VERSION`, perhaps `OWN`.
+        make: returns the rows: the API's columns, `AT`, `VERSION`, perhaps `OWN`.
         finished: what is made of the rows that show.
         every_version: whether corrected rows show beside what corrected them.
         nothing: what a null of some columns is written as.
@@ -107,3 +108,26 @@ class Rows:
 def instant(now: datetime) -> np.datetime64:
     """Return an instant as numpy writes it, UTC."""
     return np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def columns_of(endpoint: Endpoint, skip: Collection[str] = ()) -> list[pl.Expr]:
+    """Return the API's columns of the rows of its feed: the inverse of the source's reading.
+
+    Args:
+        endpoint: whose columns.
+        skip: columns of the feed that are written otherwise.
+    """
+    schema = FEEDS[endpoint.feed].schema
+    columns = []
+    for ours, theirs in endpoint.theirs.items():
+        if ours in skip:
+            continue
+        column = pl.col(ours)
+        if schema[ours] == pl.Date:
+            column = column.dt.to_string("%Y-%m-%d")
+        elif schema[ours] == pl.Boolean:
+            column = column.cast(pl.Int8).cast(pl.String)
+        elif theirs in endpoint.units:
+            column = column / endpoint.units[theirs]
+        columns.append(column.alias(theirs))
+    return columns

@@ -1,4 +1,4 @@
-"""The simulated exchange in the API's tables: columns, words and types as they cross the wire."""
+"""The simulated exchange as the API's tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,19 @@ import polars as pl
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, instants_of
-from alpha_assets.sources.jquants.wire import BARS, CALENDAR, FULL_DAY_HALT, MASTER, Endpoint
+from alpha_assets.sources.jquants.endpoints import BARS, CALENDAR, FULL_DAY_HALT, MASTER, Endpoint
 from alpha_assets.sources.sim import SimMarket, SimSource, SimSpec, generate, tokyo
-from alpha_assets.sources.sim_jquants import words
-from alpha_assets.sources.sim_jquants.rows import AT, OWN, VERSION, Query, Rows, Table, instant
+from alpha_assets.sources.sim_jquants.issues import issues
+from alpha_assets.sources.sim_jquants.rows import (
+    AT,
+    OWN,
+    VERSION,
+    Query,
+    Rows,
+    Table,
+    columns_of,
+    instant,
+)
 from alpha_assets.sources.sim_jquants.side import side_tables
 
 
@@ -40,7 +49,7 @@ class Master:
 
     @cached_property
     def _names(self) -> pl.DataFrame:
-        return words.issues(self.market)
+        return issues(self.market)
 
     def select(self, query: Query, now: datetime) -> pl.DataFrame:
         """Return the master of the asked day, or of the session that follows it."""
@@ -94,8 +103,7 @@ def all_tables(spec: SimSpec, calendar: Calendar, every_version: bool = False) -
     market, source = generate(spec, calendar), SimSource(spec, calendar)
     division = source.rows("trading_calendar")
     days = division.select(
-        pl.col("event_date").dt.to_string("%Y-%m-%d").alias("Date"),
-        pl.col("division").alias("HolDiv"),
+        *columns_of(CALENDAR),
         FEEDS["trading_calendar"].publication.stamp(division, calendar).alias(AT),
         pl.lit(0, pl.Int16).alias(VERSION),
     )
@@ -112,17 +120,7 @@ def _bars(market: SimMarket, calendar: Calendar, source: SimSource) -> pl.DataFr
     rows = source.rows("daily_bars")
     factor = pl.col("adjustment_factor")
     traded = rows.select(
-        pl.col("event_date").dt.to_string("%Y-%m-%d").alias("Date"),
-        pl.col("symbol").alias("Code"),
-        pl.col("open").alias("O"),
-        pl.col("high").alias("H"),
-        pl.col("low").alias("L"),
-        pl.col("close").alias("C"),
-        pl.col("upper_limit").cast(pl.Int8).cast(pl.String).alias("UL"),
-        pl.col("lower_limit").cast(pl.Int8).cast(pl.String).alias("LL"),
-        pl.col("volume").alias("Vo"),
-        pl.col("turnover_value").alias("Va"),
-        factor.alias("AdjFactor"),
+        *columns_of(BARS),
         pl.when(factor < 1).then(pl.lit("1")).when(factor > 1).then(pl.lit("2"))
         .otherwise(pl.lit("")).alias("ExRT"),
         pl.col("available_at")

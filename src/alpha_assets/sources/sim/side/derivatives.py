@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, EMERGENCY, NORMAL, PUT
-from alpha_assets.sources.jquants.prices import SECTORS as SECTORS_33
+from alpha_assets.feeds.sectors import SECTORS as SECTORS_33
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.latents import BETA_SPREAD
 from alpha_assets.sources.sim.market import SimMarket

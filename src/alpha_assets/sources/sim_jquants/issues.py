@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.feeds.sectors import COARSE as COARSE_OF
-from alpha_assets.sources.jquants.prices import SECTORS
+from alpha_assets.feeds.sectors import SECTORS
 from alpha_assets.sources.sim import SimMarket, tokyo
 
 OLD_SEGMENTS = (("0101", "東証一部"), ("0102", "東証二部"), ("0104", "マザーズ"))
