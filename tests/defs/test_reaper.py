@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
 from alpha_assets.defs.reaper import OWNER_TAG, SECONDS_BETWEEN, reap, reaper, sign
 from alpha_assets.defs.resources import Storage
@@ -128,6 +130,63 @@ def test_a_run_before_its_first_step_ends_with_the_server_that_started_it(
     assert status(instance, run_id) == (FAILED if dead else STARTED)
     assert ["code server server is gone" in line for line in lines] == [True] * dead
     assert slots(instance) == (set() if dead else {run_id})
+
+
+def begun(instance: dg.DagsterInstance, pid: int, at: float, *, step: bool = False) -> str:
+    """A run from the command line, without tags: its events name a process, the last at 1,010 s."""
+    run_id = walking(instance, None)
+    kinds = [(dg.DagsterEventType.RUN_START, at), (dg.DagsterEventType.ENGINE_EVENT, at + 10)]
+    if step:
+        kinds.insert(1, (dg.DagsterEventType.STEP_START, at + 5))
+    for kind, instant in kinds:
+        data = EngineEventData() if kind == dg.DagsterEventType.ENGINE_EVENT else None
+        event = dg.DagsterEvent(kind.value, "month", event_specific_data=data, pid=pid)
+        instance.event_log_storage.store_event(
+            dg.EventLogEntry(
+                error_info=None,
+                level=20,
+                user_message="",
+                run_id=run_id,
+                timestamp=instant,
+                job_name="month",
+                dagster_event=event,
+            )
+        )
+    return run_id
+
+
+def test_a_launch_that_died_before_its_first_step_ends_after_a_quiet_while(
+    instance: dg.DagsterInstance, killed: Owner
+) -> None:
+    run_id = begun(instance, killed.pid, at=1000.0)
+    # The last event is of 1,010 s: 19 s of quiet are too few (it may be a run of another host).
+    assert reap(instance, clock=lambda: 1029) == []
+    assert status(instance, run_id) == STARTED
+    assert slots(instance) == {run_id}
+    (line,) = reap(instance, clock=lambda: 1030)
+    assert f"its process {killed.pid} is gone" in line
+    assert status(instance, run_id) == FAILED
+    assert slots(instance) == set()
+
+
+def test_a_launch_whose_number_another_process_has_by_now_is_gone(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = begun(instance, os.getpid(), at=1000.0)  # in 1970: this process began later
+    assert len(reap(instance, clock=lambda: 1030)) == 1
+    assert status(instance, run_id) == FAILED
+
+
+@pytest.mark.parametrize("whose", ["lives", "has come to a step"])
+def test_a_launch_that_lives_or_has_come_to_a_step_is_left_alone(
+    instance: dg.DagsterInstance, killed: Owner, whose: str
+) -> None:
+    at = time.time()
+    pid = os.getpid() if whose == "lives" else killed.pid
+    run_id = begun(instance, pid, at=at, step=whose != "lives")
+    assert reap(instance, clock=lambda: at + 1e6) == []
+    assert status(instance, run_id) == STARTED
+    assert slots(instance) == {run_id}
 
 
 def test_a_run_that_was_being_cancelled_counts_as_cancelled(

@@ -7,19 +7,25 @@ alone.
 
 A queued run that has not come to its first step has no such tag yet.  It is ended where the
 code server that started it is gone (a server that lives ends a run whose process died by itself).
+A run from the command line that has not come there names the number of its process in its first
+event, but no host: it is ended where this host has no such process and nothing has been logged for
+a while.
 """
 
 import json
 import socket
+import time
+from collections.abc import Callable
 
 import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from alpha_assets.store.owner import Owner
+from alpha_assets.store.owner import Owner, lived
 
 OWNER_TAG = "alpha_assets/process"
 SECONDS_BETWEEN = 30  # of the sensor: a slot is free within a minute
+QUIET_SECONDS = 20  # that a run from the command line may log nothing before its first step
 
 WALKING = [
     dg.DagsterRunStatus.STARTING,
@@ -38,11 +44,11 @@ def sign(instance: DagsterInstance, run_id: str) -> bool:
     return True
 
 
-def reap(instance: DagsterInstance) -> list[str]:
+def reap(instance: DagsterInstance, clock: Callable[[], float] = time.time) -> list[str]:
     """End the runs whose process is gone; return what was done, a line each."""
     lines = []
     for run in instance.get_runs(dg.RunsFilter(statuses=WALKING)):
-        gone = _who_is_gone(run)
+        gone = _who_is_gone(instance, run, clock())
         if gone is None:
             continue
         # The process may have written its last words between our two looks; now it cannot.
@@ -58,16 +64,35 @@ def reap(instance: DagsterInstance) -> list[str]:
     return lines
 
 
-def _who_is_gone(run: dg.DagsterRun) -> str | None:
+def _who_is_gone(instance: DagsterInstance, run: dg.DagsterRun, now: float) -> str | None:
     """Return which process of a run is gone, in words; None where it may still be walked."""
     if OWNER_TAG in run.tags:
         owner = Owner.parse(run.tags[OWNER_TAG])
         return owner.words if owner is not None and owner.is_dead() else None
+    if GRPC_INFO_TAG not in run.tags:
+        return _launch_that_is_gone(instance, run.run_id, now)
     try:
         server = json.loads(run.tags[GRPC_INFO_TAG])["socket"]  # a server with a port may be
     except (KeyError, ValueError):  # on another host
         return None
     return f"code server {server}" if _refuses(server) else None
+
+
+def _launch_that_is_gone(instance: DagsterInstance, run_id: str, now: float) -> str | None:
+    """Return the process of a run from the command line that died before the first step."""
+    kind = dg.DagsterEventType
+
+    def one(of: dg.DagsterEventType | None) -> dg.EventLogRecord | None:
+        found = instance.get_records_for_run(run_id, of_type=of, limit=1, ascending=False)
+        return next(iter(found.records), None)
+
+    begun, latest = one(kind.RUN_START), one(None)
+    if begun is None or latest is None or one(kind.STEP_START) is not None:
+        return None
+    pid = begun.event_log_entry.get_dagster_event().pid
+    if pid is None or now - latest.timestamp < QUIET_SECONDS or lived(pid, begun.timestamp):
+        return None
+    return f"process {pid}"
 
 
 def _refuses(path: str) -> bool:

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_STAT = Path("/proc/stat")
+_SLACK_SECONDS = 5  # boot is known to the second, and drifts where the clock is set
 _WORD = re.compile(r"[^A-Za-z0-9.\-]+")
 
 
@@ -59,6 +61,25 @@ class Owner:
         if start is None:
             return True
         return bool(start and self.start) and start != self.start
+
+
+def lived(pid: int, instant: float) -> bool:
+    """Whether the process of this host that has a number now had it at an instant already.
+
+    Args:
+        pid: number of the process.
+        instant: seconds since 1970; a difference of the two clocks of some seconds is allowed for.
+    """
+    start = _start(pid)
+    if not start:  # gone, or the system names no start
+        return start is not None
+    ticks = int(start.rpartition(".")[2])
+    booted = next(
+        int(line.split()[1])
+        for line in _STAT.read_text(encoding="ascii").splitlines()
+        if line.startswith("btime ")
+    )
+    return booted + ticks / os.sysconf("SC_CLK_TCK") <= instant + _SLACK_SECONDS
 
 
 def _start(pid: int) -> str | None:
