@@ -13,6 +13,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS, Feed
 from alpha_assets.feeds.american import AMERICAN
 from alpha_assets.feeds.base import Publication
+from alpha_assets.feeds.describe import publication_words
 
 every_side_feed = pytest.mark.parametrize("feed", SIDE_FEEDS.values(), ids=lambda feed: feed.name)
 
@@ -216,3 +217,18 @@ def test_what_a_rule_reads_is_a_column_of_the_feed(feed: Feed) -> None:
             assert feed.schema[rule.anchor] == pl.Date
             assert rule.stated is None or feed.schema[rule.stated] == pl.Date
     assert (feed.version is None) == (feed.corrected is None)
+
+
+def test_a_rule_with_dates_of_its_own_describes_them() -> None:
+    own = [
+        kind
+        for kind in Publication.__subclasses__()
+        if kind.dates is not Publication.dates or kind.stamp is not Publication.stamp
+    ]
+    assert {kind.__name__ for kind in own} >= {"WeeklyThenDaily", "YearBefore", "Stamped"}
+    assert [kind.__name__ for kind in own if not kind.described] == ["Stamped"]
+    daily = publication_words(FEEDS["margin"])
+    assert daily == (
+        "two sessions after a weekly balance, one session after a daily one, 16:30, or of the day "
+        "in `published`: the session after"
+    )

@@ -84,7 +84,7 @@ def test_a_folder_without_the_table_is_told_its_name(tmp_path: Path, folder: Pat
     shown = refused(tmp_path / "storage", "us", "sector_short", f"market.source.path={folder}")
     assert shown.exit_code == 2, shown.output
     assert "put the table sector_short_selling.parquet (or .csv, or a folder" in shown.output
-    assert "docs/FILES.md says which columns" in shown.output
+    assert "docs/FILES.md lists its columns" in shown.output
 
 
 def test_status_has_a_line_per_feed_that_is_off_with_what_it_costs(tmp_path: Path) -> None:

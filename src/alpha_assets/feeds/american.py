@@ -27,7 +27,7 @@ SHORT_INTEREST = Feed(
     key=("event_date", "symbol"),
     scope="symbol",
     columns=(
-        Column("published", pl.Date, "date", "day of publication, where the delivery says it"),
+        Column("published", pl.Date, "date", "day of publication, where it is delivered"),
         Column("shares_short", pl.Float64, "shares", "open on the settlement date", required=True),
         Column("average_volume", pl.Float64, "shares", "a session, as reported beside it"),
     ),

@@ -3,7 +3,7 @@
 Raw rows of every feed carry the same clock: `event_date` (the day or period end that they
 describe), `available_at` (UTC instant at which a subscriber could first read them),
 `ingested_at` (UTC) and `revision` (0 first).  A feed's publication rule stands beside its
-columns and nowhere else; it is used for rows that come without a stamp of their own.
+columns only; it is used for rows that come without a stamp of their own.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -59,6 +59,8 @@ class Publication:
     days: int = 0  # calendar days on top
     at: time = time(16, 30)
     stated: str | None = None  # column with the very day, which wins where a row has it
+    # A class whose dates follow another rule describes it here, for documentation.
+    described: ClassVar[str] = ""
 
     def stamp(self, frame: pl.DataFrame, calendar: Calendar) -> pl.Series:
         """Return `available_at` of each row, UTC; null where the anchor is null."""
@@ -66,9 +68,9 @@ class Publication:
         known = anchor.drop_nulls()
         dates = self.dates(known.to_numpy().astype("datetime64[D]"), calendar)
         if self.stated is not None:
-            said = frame[self.stated].filter(anchor.is_not_null()).to_numpy()
-            said = said.astype("datetime64[D]")
-            dates = np.where(np.isnat(said), dates, said)
+            stated = frame[self.stated].filter(anchor.is_not_null()).to_numpy()
+            stated = stated.astype("datetime64[D]")
+            dates = np.where(np.isnat(stated), dates, stated)
         instants = instants_of(calendar, dates, self.at, self.days)
         if len(known) == len(anchor):
             return instants
@@ -82,7 +84,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Stamped(Publication):
-    """No rule: every row says itself when it became public."""
+    """No rule: every row has its own `available_at`."""
 
     def stamp(self, frame: pl.DataFrame, calendar: Calendar) -> pl.Series:
         """Return nothing known for any row."""
@@ -108,7 +110,7 @@ class Feed:
     about: str
     tolerance: float = 0.0  # relative; a later delivery within it is the same number
     known_ahead: bool = False  # rows are public before the day that they describe
-    # The column that tells two versions of a row apart where a source delivers both side by
+    # The column that distinguishes two versions of a row where a source delivers both side by
     # side, and when the later ones are public.
     version: str | None = None
     corrected: Publication | None = None
@@ -196,7 +198,7 @@ class Source(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Kind, and what tells this source from another of its kind."""
+        """Kind, and what distinguishes this source from another of its kind."""
         ...
 
     @property

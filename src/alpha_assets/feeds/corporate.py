@@ -1,4 +1,4 @@
-"""What companies say (statements, forecasts, dates of reports, news), and what it is valued at."""
+"""Disclosures of companies (statements, forecasts, report dates, news) and their valuation."""
 
 from datetime import time
 
@@ -66,7 +66,7 @@ STATEMENTS = Feed(
     ),
     # The last load of a day ends half an hour after midnight.
     publication=Publication(days=1, at=time(0, 30)),
-    max_stale=300,  # a company that says nothing for more than a year is not known any more
+    max_stale=300,  # without a disclosure for more than a year, nothing is known
     about="Summaries of statements and revisions of forecasts, document by document, as "
     "reported: never restated for splits.",
 )
@@ -111,7 +111,7 @@ NEWS = Feed(
     key=("event_date", "symbol", "article"),
     scope="symbol",
     columns=(
-        Column("article", pl.String, "code", "tells articles of a day apart", required=True),
+        Column("article", pl.String, "code", "distinguishes articles of a day", required=True),
         Column(
             "embedding",
             pl.Array(pl.Float32, EMBEDDING),

@@ -44,7 +44,7 @@ class OwnPublicationSpec(Spec):
 
 
 class OwnFeedSpec(Spec):
-    """Declared under `[feeds.<name>]`, for a feed that nobody but this market has."""
+    """Declared under `[feeds.<name>]`, for a feed of this market only."""
 
     scope: Scope
     """Whom a row is about: a symbol, a sector, a market segment, or the market."""
@@ -87,10 +87,10 @@ class OwnFeedSpec(Spec):
         """
         check_name(name)
         key = () if self.scope == "market" else (self.scope,)
-        said = self.publication
+        stated = self.publication
         rule: Publication = Stamped()
-        if said is not None:
-            rule = Publication("event_date", said.sessions, said.days, said.at)
+        if stated is not None:
+            rule = Publication("event_date", stated.sessions, stated.days, stated.at)
         return Feed(
             name=name,
             key=("event_date", *key),
@@ -113,7 +113,7 @@ def check_name(name: str, taken: Iterable[str] = ()) -> None:
         taken: more names that are in use.
 
     Raises:
-        SpecError: saying which rule it breaks.
+        SpecError: naming the rule that it breaks.
     """
     if not _NAME.fullmatch(name):
         raise SpecError(

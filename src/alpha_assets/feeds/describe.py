@@ -1,6 +1,5 @@
 """When the rows of a feed can be known, in words, from its publication rule."""
 
-import inspect
 from datetime import time
 
 from alpha_assets.feeds.base import Feed, Publication, Stamped
@@ -13,11 +12,10 @@ def publication_words(feed: Feed) -> str:
     """Return when a row without a stamp of its own is public, and the session that knows it."""
     rule = feed.publication
     if isinstance(rule, Stamped):
-        return "when each row says: the session after"
+        return "the row's own `available_at`: the session after"
     stated = f", or of the day in `{rule.stated}`" if rule.stated is not None else ""
-    if type(rule).dates is not Publication.dates or type(rule).stamp is not Publication.stamp:
-        said = (inspect.getdoc(type(rule)) or "").splitlines()[0].rstrip(".")
-        return f"{said[0].lower()}{said[1:]}, {rule.at:%H:%M}{stated}: the session after"
+    if rule.described:
+        return f"{rule.described}, {rule.at:%H:%M}{stated}: the session after"
     day = "the day" if rule.anchor == "event_date" else f"the day in `{rule.anchor}`"
     if rule.sessions:
         day = f"the {_ordinal(rule.sessions)} session after {day}"

@@ -1,6 +1,6 @@
 """From a delivery to stored rows: checked, stamped, compared with what is stored, appended.
 
-A delivery that says again what is stored changes nothing.  One that says something else is a
+A delivery of what is stored already changes nothing.  One with other values is a
 correction: a further revision, kept beside what it corrects.  A row that is not public yet at
 the instant of its delivery cannot be final: it is left out, and named.
 """
@@ -83,7 +83,7 @@ def ingest(
     published = ", ".join(f"{name} {value}" for name, value in vars(feed.publication).items())
     extra = {"source": str(dict(source.identity)), "published": published}
     manifest = ManifestInput(digest=source_digest(source, calendar), extra=extra)
-    # An append of nothing refuses another source, also one that would say the same.
+    # An append of nothing refuses another source, also one with the same rows.
     table.append(pl.DataFrame(schema=feed.schema), manifest)
     source.refresh(feed.name)
     note = DeliveryNote(
@@ -189,7 +189,7 @@ def checked(rows: pl.DataFrame, feed: Feed, calendar: Calendar, origin: str) -> 
 def with_clock(rows: pl.DataFrame, feed: Feed, calendar: Calendar, now: datetime) -> pl.DataFrame:
     """Return rows with the stamp of a first revision and with `ingested_at`.
 
-    `available_at` is the row's own stamp, else what the feed's rule says; the row's own stays
+    `available_at` is the row's own stamp, else by the feed's rule; the row's own stays
     beside it.
     """
     own = pl.col("available_at") if "available_at" in rows.columns else pl.lit(None)
@@ -222,6 +222,6 @@ def _check_publication(table: RawTable, rows: pl.DataFrame, published: str) -> N
     if before != published:
         raise SourceMismatch(
             f"{table.name} in {table.store.address} was stamped as published {before!r}, the "
-            f"market now says {published!r}; stored stamps do not change: set "
+            f"market now declares {published!r}; stored stamps do not change: set "
             f"[feeds.{table.feed.name}] publication_time back, or choose another --storage"
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import time
+from typing import ClassVar
 
 import polars as pl
 
@@ -29,6 +30,10 @@ class ListingPublication(Publication):
 
     So an exit is effective from the session after the last bar's, and not before.
     """
+
+    described: ClassVar[str] = (
+        "a start is known when its day begins, an end after the close of its day"
+    )
 
     at: time = time(0, 0)
     exit_at: time = time(23, 0)

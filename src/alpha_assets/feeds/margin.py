@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, time
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,8 @@ REASONS = (
 @dataclass(frozen=True)
 class WeeklyThenDaily(Publication):
     """Two sessions after a weekly balance, one session after a daily one."""
+
+    described: ClassVar[str] = "two sessions after a weekly balance, one session after a daily one"
 
     def dates(self, dates: Dates, calendar: Calendar) -> Dates:
         """Return the day of publication of each balance date."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import time
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,10 @@ SESSION_DIVISIONS = ("1", HALF_DAY)  # shares trade
 @dataclass(frozen=True)
 class YearBefore(Publication):
     """Published at the end of March of the year before, for the whole year."""
+
+    described: ClassVar[str] = (
+        "published at the end of March of the year before, for the whole year"
+    )
 
     at: time = time(0, 0)
 

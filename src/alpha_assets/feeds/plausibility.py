@@ -1,4 +1,4 @@
-"""Units and plausibility: numbers that are well formed and cannot mean what the contract says.
+"""Units and plausibility: well-formed numbers that contradict the contract.
 
 What cannot be right is an error, what is only unusual a warning.  Every rule looks at whole
 columns of a delivery; none changes a value.
@@ -28,7 +28,7 @@ VOLUME_STEP = 30.0  # by which the median volume of all symbols changes in one s
 
 LIMIT_ROUNDING = 0.005  # of a price: what two ways to round a limit differ by
 
-FACTOR = math.log(1.3)  # a factor nearer to 1 cannot be told from the market
+FACTOR = math.log(1.3)  # a factor nearer to 1 cannot be distinguished from the market
 BIG_FACTOR = 25.0  # of one session, from an adjusted close
 
 RATE_ODD, RATE_LOW = 0.5, -0.05  # a year
@@ -40,7 +40,7 @@ DIVIDEND_ODD = 0.5  # of the close before
 
 
 def bar_units(bars: pl.DataFrame) -> list[Problem]:
-    """Return what the numbers of bars say about their units and adjustments.
+    """Return what is implausible about the units and adjustments of bars.
 
     Args:
         bars: as delivered, sorted by symbol and event_date.
@@ -300,7 +300,7 @@ def _limits(bars: pl.DataFrame) -> list[Problem]:
     )
 
 
-def rate_oddities(rows: pl.DataFrame) -> list[Problem]:
+def rate_warnings(rows: pl.DataFrame) -> list[Problem]:
     """Return cash rates that may be in percent: very high, or a step that no central bank makes."""
     if "cash_rate_annual" not in rows.columns:
         return []
@@ -334,7 +334,7 @@ def rate_oddities(rows: pl.DataFrame) -> list[Problem]:
     ]
 
 
-def fee_oddities(rows: pl.DataFrame) -> list[Problem]:
+def fee_warnings(rows: pl.DataFrame) -> list[Problem]:
     """Return borrow fees that may be fractions or percent."""
     if "fee_bps_annual" not in rows.columns:
         return []
@@ -351,7 +351,7 @@ def fee_oddities(rows: pl.DataFrame) -> list[Problem]:
     )
 
 
-def exit_oddities(rows: pl.DataFrame) -> list[Problem]:
+def exit_warnings(rows: pl.DataFrame) -> list[Problem]:
     """Return exits that pay far more than the last close."""
     if "exit_return" not in rows.columns:
         return []

@@ -1,4 +1,4 @@
-"""What is wrong or odd about rows, said so that the reader can find the place."""
+"""Errors and warnings about rows, each with the places where they are."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a delivery says that the store does not: rows of new keys, and corrections of stored ones.
+"""Compare a delivery with stored rows: rows of new keys, and corrections of stored ones.
 
 Revision 0 is public at the row's own stamp, else by the feed's rule.  A correction is public at
 its own stamp if that is later than its predecessor's, else when it was ingested; never before
@@ -46,7 +46,7 @@ def corrections(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame
 
 
 def differs(feed: Feed) -> pl.Expr:
-    """Return whether a row says something else than the stored one beside it.
+    """Return whether a row has other values than the stored one beside it.
 
     Numbers of a feed with a tolerance are the same within it, relative to what is stored:
     vendors round again what they restate.
@@ -73,7 +73,7 @@ def corrected_at(predecessor: str) -> pl.Expr:
 def first_factors(bars: pl.DataFrame, table: RawTable) -> pl.DataFrame:
     """Return bars whose first factor per symbol is the stored one, where one is stored.
 
-    A factor is read from two neighbouring adjusted closes, so a delivery cannot say that of
+    A factor is read from two neighbouring adjusted closes, so a delivery does not determine that of
     its first bar.
 
     Raises:
@@ -192,10 +192,10 @@ def _number(value: float | None) -> str:
 
 
 def with_withdrawn(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
-    """Return events with those that are stored and no longer told, saying what now holds then.
+    """Return events and what became of those that are stored and no longer delivered.
 
     A member whose end was moved was still one on the old end; a symbol that did not leave is
-    active on the day of its supposed exit.  Symbols of which nothing is told are let alone.
+    active on the day of its supposed exit.  Symbols that are not delivered stay as they are.
 
     Args:
         rows: all events of each symbol, stamped.
@@ -207,9 +207,9 @@ def with_withdrawn(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFr
     gone = gone.join(rows, on="symbol", how="semi").sort("event_date")
     if gone.is_empty():
         return rows
-    told = rows.sort("event_date")
+    delivered = rows.sort("event_date")
     # Checked just above: both are in the order of their dates.
-    state = gone.join_asof(told, on="event_date", by="symbol", check_sortedness=False)
+    state = gone.join_asof(delivered, on="event_date", by="symbol", check_sortedness=False)
     if "member" in feed.schema:
         state = state.with_columns(pl.col("member").fill_null(False))
     else:
@@ -252,7 +252,7 @@ def _numbered(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame:
             .unique(key, keep="last")
             .select(*key, pl.col("available_at").alias("before"))
         )
-        # A correction of what nobody delivered is public at its own stamp, as a first row is.
+        # A correction of what was not delivered is public at its own stamp, as a first row is.
         alone = pl.col("before").is_null()
         part = part.join(before, on=key, how="left").with_columns(
             pl.when(alone)
@@ -285,13 +285,13 @@ def _restated(changed: pl.DataFrame, feed: Feed, name: str) -> str:
     row = changed.row(0, named=True)
     place = ", ".join(str(row[part]) for part in (*feed.key, "revision"))
     values: Sequence[str] = [column.name for column in feed.values]
-    said = ", ".join(
+    differences = ", ".join(
         f"{value} = {row[value]} (stored {row[f'{value}{STORED}']})"
         for value in values
         if row[value] != row[f"{value}{STORED}"]
     )
     return (
         f"{changed.height} rows of {name} are stored with other values under the same revision, "
-        f"first ({place}): {said}; a source that numbers its revisions gives a correction a "
+        f"first ({place}): {differences}; a source that numbers its revisions gives a correction a "
         "higher one"
     )

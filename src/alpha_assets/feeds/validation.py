@@ -1,6 +1,6 @@
 """What cannot be right about raw rows, whichever source they come from.
 
-These rules stop.  What is merely odd is the business of `oddities`.
+These rules stop an ingestion; `warnings` does not.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,8 +68,8 @@ def key_errors(
         feed: its name.
         frame: its rows.
         key: what names a row, one version of it.
-        version: the column that tells versions of a row apart, where the rows do not say
-            their revision.
+        version: the column that distinguishes versions of a row, where the rows have no
+            revision.
     """
     if "revision" in frame.columns:
         names = [*key, "revision"]
@@ -193,7 +193,7 @@ def _all_finite(vectors: pl.Series) -> pl.Series:
 
 
 def _unstamped(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
-    """Return rows of which nobody can say when they were public."""
+    """Return rows without an instant at which they became public."""
     own = pl.col("available_at") if "available_at" in frame.columns else pl.lit(None)
     return found(
         "error",

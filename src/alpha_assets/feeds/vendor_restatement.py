@@ -33,7 +33,7 @@ UNSURE = 0.005  # relative error of a ratio from which on it must be a simple on
 CORRECTED = 0.02  # a bar whose prices all moved by less, each for itself, was corrected
 FEW = 3  # bars: what a correction may reach
 MOVED = 0.1  # share of coarse prices that moved, from which on they were restated
-MOST = 0.8  # share of coarse prices whose rounding allows what the volumes say
+MOST = 0.8  # share of coarse prices whose rounding allows the ratio of the volumes
 # Shares after a split per share before, and the other way round.
 _SIMPLE = sorted(
     {(p, q) for p in range(1, 21) for q in range(1, 21) if np.gcd(p, q) == 1 and p != q}
@@ -187,7 +187,7 @@ def _coarse_ratio(seen: "_Seen") -> "float | Steps":
         if within < MOST:
             return Steps(
                 None,
-                f"its volumes say that its past was restated by {np.exp(by_volume):.4g}, and "
+                f"its volumes imply that its past was restated by {np.exp(by_volume):.4g}, and "
                 "its prices do not",
             )
         return _simple(by_volume, 1e-3)
@@ -204,7 +204,7 @@ def _too_coarse(ratio: float, error: float) -> Steps:
     return Steps(
         None,
         f"its past was restated by a ratio between {low:.4g} and {high:.4g}, and prices rounded "
-        "so coarsely do not say which",
+        "so coarsely do not determine which",
     )
 
 
@@ -215,16 +215,16 @@ class _Seen(NamedTuple):
     old_K4: Array
     log_K4: Array
     error_K4: Array  # of `log`, from rounding
-    volume_K: Array  # logarithm of the price ratio that the volumes say; NaN without
+    volume_K: Array  # logarithm of the price ratio that the volumes imply; NaN without
     volume_error_K: Array
 
     @property
     def by_volume(self) -> float | None:
-        """The ratio of prices (log) that most volumes say, where they moved alike."""
+        """The ratio of prices (log) that most volumes imply, where they moved alike."""
         finite = self.volume_K[np.isfinite(self.volume_K)]
-        said = float(np.median(finite)) if len(finite) else 0.0
-        alike = (np.abs(self.volume_K - said) <= ROUNDED).mean()
-        return said if abs(said) > ROUNDED and alike >= 0.5 else None
+        implied = float(np.median(finite)) if len(finite) else 0.0
+        alike = (np.abs(self.volume_K - implied) <= ROUNDED).mean()
+        return implied if abs(implied) > ROUNDED and alike >= 0.5 else None
 
     def ratio(self, rows: NDArray[np.int64]) -> tuple[float, float] | None:
         """Return the ratio that most prices of some bars share (log), and its error."""
@@ -250,10 +250,10 @@ class _Seen(NamedTuple):
             error = float((errors[inside] * new).sum() / new.sum() / np.sqrt(3 * distinct)) + 1e-6
         volumes, volume_errors = self.volume_K[rows], self.volume_error_K[rows]
         if error > 1e-4 and np.isfinite(volumes).any():
-            said = float(np.nanmedian(volumes))
-            agree = np.abs(volumes - said) <= volume_errors
-            if agree.mean() >= 0.5 and abs(said - centre) <= 3 * error:
-                centre, error = said, float(np.median(volume_errors[agree])) + 1e-6
+            implied = float(np.nanmedian(volumes))
+            agree = np.abs(volumes - implied) <= volume_errors
+            if agree.mean() >= 0.5 and abs(implied - centre) <= 3 * error:
+                centre, error = implied, float(np.median(volume_errors[agree])) + 1e-6
         if error <= UNSURE:
             return _simple(centre, 3 * error), error
         few = [
@@ -265,7 +265,7 @@ class _Seen(NamedTuple):
 
 
 def _fitted(seen: _Seen, ratios: Array, middle_K: Array, dates: pl.Series) -> Steps:
-    """Return the ratio of each bar: what it fits, else what its neighbours say."""
+    """Return the ratio of each bar: what it fits, else that of its neighbours."""
     fits_RK = np.stack(
         [(np.abs(seen.log_K4 - ratio) <= seen.error_K4).sum(axis=1) for ratio in ratios]
     )

@@ -1,6 +1,6 @@
-"""Rows that a source delivers side by side with what they correct, told apart by a column.
+"""Rows that a source delivers side by side with what they correct, distinguished by a column.
 
-A publication day, say, tells the first numbers of a week from those that corrected them.  What
+A publication day, for example, distinguishes the first numbers of a week from corrected ones.  What
 is known of a key is its greatest version, in whichever order versions were delivered.
 """
 
@@ -14,7 +14,7 @@ from alpha_assets.feeds.revisions import OWN, STORED, differs, to_compare
 from alpha_assets.store.raw import RawTable
 
 _NUMBER = "revision"
-_RULE = "_corrected"  # when the feed's rule says that a correction is public
+_RULE = "_corrected"  # when a correction is public by the feed's rule
 
 
 def version_revisions(
@@ -24,7 +24,7 @@ def version_revisions(
 
     A version that is stored keeps its revision.  Later ones follow in the order of the version
     column; an earlier one takes a number that was left free below its successor, else it was
-    superseded before it came and is left out.  A row that says something else under a stored
+    superseded before it came and is left out.  A row with other values under a stored
     version is a correction if that version is the key's greatest.
 
     Args:
@@ -106,7 +106,7 @@ def _stamped(rows: pl.DataFrame, held: pl.DataFrame, feed: Feed) -> pl.DataFrame
     """Return numbered rows with the moments at which they became public.
 
     A correction is public at its own stamp, else by the feed's rule, if that is later than its
-    predecessor's; else when it was ingested.  The rule says nothing of a version that was
+    predecessor's; else when it was ingested.  The rule does not cover a version that was
     delivered before with other values.  What would come out after a stored successor was
     superseded by it.
     """
@@ -135,6 +135,6 @@ def _stamped(rows: pl.DataFrame, held: pl.DataFrame, feed: Feed) -> pl.DataFrame
 
 def _correction_stamp() -> pl.Expr:
     before = pl.col("_before")
-    said = pl.col(OWN).fill_null(pl.when(pl.col("_is_new")).then(pl.col(_RULE)))
+    stated = pl.col(OWN).fill_null(pl.when(pl.col("_is_new")).then(pl.col(_RULE)))
     late = pl.max_horizontal("ingested_at", before)
-    return pl.when(before.is_null() | (said > before)).then(said).otherwise(late)
+    return pl.when(before.is_null() | (stated > before)).then(stated).otherwise(late)

@@ -1,4 +1,4 @@
-"""What is merely odd about delivered rows: said, counted, and kept out of nobody's way.
+"""Data-quality warnings about delivered rows, with counts; no row is dropped or changed.
 
 Real prices jump, halt, go stale and vanish; none of that is a reason to refuse them.
 """
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.feeds.plausibility import adjusted_before, bar_units
 from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem, found
@@ -18,9 +19,11 @@ JUMP = 0.5  # a close that is 1.5 times the one before, or less than 1 / 1.5 of 
 STALE_RUN = 5  # bars in a row with the same prices and some volume
 N_DAYS_BETWEEN = 10  # from one spell's end to the next one's start, of a symbol that stays
 N_NAMED = 3  # sessions or symbols that an example lists
+SILENCE = 30  # sessions with bars and without a row of the feed
+N_NAMED = 3
 
 
-def order_oddities(feed: str, frame: pl.DataFrame) -> list[Problem]:
+def order_warnings(feed: str, frame: pl.DataFrame) -> list[Problem]:
     """Return whether rows lie neither by date nor by symbol; they are sorted when read."""
     names = [name for name in ("event_date", "start", "symbol", "name") if name in frame.columns]
     names = names[:2]
@@ -30,7 +33,7 @@ def order_oddities(feed: str, frame: pl.DataFrame) -> list[Problem]:
     return [Problem("warning", feed, "unsorted", wanted, 1, ())]
 
 
-def bar_oddities(
+def bar_warnings(
     bars: pl.DataFrame, calendar: Calendar, listings: pl.DataFrame | None
 ) -> list[Problem]:
     """Return what is odd about bars.
@@ -59,7 +62,7 @@ def bar_oddities(
     ]
 
 
-def listing_oddities(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Problem]:
+def listing_warnings(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Problem]:
     """Return how listings and bars disagree.
 
     Args:
@@ -106,7 +109,7 @@ def listing_oddities(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Proble
     ]
 
 
-def membership_oddities(spells: pl.DataFrame, spans: pl.DataFrame | None) -> list[Problem]:
+def membership_warnings(spells: pl.DataFrame, spans: pl.DataFrame | None) -> list[Problem]:
     """Return what is odd about membership spells."""
     ordered = spells.sort("symbol", "start")
     before = pl.col("end").shift(1).over("symbol")
@@ -259,7 +262,7 @@ def _missing_sessions(bars: pl.DataFrame, calendar: Calendar) -> list[Problem]:
 
 
 def _gaps(bars: pl.DataFrame) -> list[Problem]:
-    # Sessions are counted among those that the folder has: one missing for all is said elsewhere.
+    # Sessions are counted among those of the folder: one missing for all has its own warning.
     counted = bars.with_columns(pl.col("session").rank("dense").cast(pl.Int64).alias("number"))
     skipped = pl.col("number").diff().over("symbol") - 1
     odd = counted.with_columns(skipped.alias("sessions_missing")).filter(
@@ -327,7 +330,7 @@ def _vanished(bars: pl.DataFrame, listings: pl.DataFrame | None) -> list[Problem
         "warning",
         "daily_bars",
         "vanished_symbol",
-        f"a symbol has bars until the folder's last session, {last}, or listings say how it left",
+        f"a symbol has bars until the folder's last session, {last}, or listings have its end",
         ends.sort("event_date", "symbol"),
         key=("event_date", "symbol"),
     )
@@ -339,3 +342,79 @@ def _without(
     """Return one warning for the symbols of `these` that `those` lack."""
     alone = these.join(those, on="symbol", how="anti").unique("symbol", keep="first")
     return found("warning", feed, rule, wanted, alone.sort("symbol"), key=("symbol",))
+
+
+def side_warnings(
+    feed: Feed, rows: pl.DataFrame, calendar: Calendar, bars: pl.DataFrame
+) -> list[Problem]:
+    """Return the warnings about a feed beside the prices.
+
+    Args:
+        feed: its declaration.
+        rows: found to break no rule, with their own `available_at` where they have one.
+        calendar: of the market.
+        bars: the folder's; no rows where they cannot be read.
+    """
+    problems = _published_late(feed, rows, calendar)
+    if bars.is_empty():
+        return problems
+    problems += _silent(feed, rows, bars)
+    return problems + (_without_bars(feed, rows, bars) if feed.scope == "symbol" else [])
+
+
+def _published_late(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[Problem]:
+    """Return rows that came out when one of a later day was public already."""
+    stamp = feed.publication.stamp(rows, calendar)
+    if "available_at" in rows.columns:
+        stamp = rows["available_at"].fill_null(stamp)
+    whose = [name for name in feed.key if name != "event_date"]
+    # Of several versions of a row the first counts: a correction is late by its nature.
+    first = (
+        rows.with_columns(stamp.alias("available_at"))
+        .sort([*feed.key, "available_at"])
+        .unique(feed.key, keep="first", maintain_order=True)
+    )
+    # Looks at later rows on purpose: it only reports on a folder, and nothing that is stored or
+    # joined is made of it.
+    earliest = pl.col("available_at").reverse().cum_min().reverse().shift(-1)
+    after = (earliest.over(whose) if whose else earliest).alias("successor_available_at")
+    return found(
+        "warning",
+        feed.name,
+        "published_late",
+        "a row is public before those of later days; one that is not is never the latest known",
+        first.with_columns(after).filter(pl.col("available_at") > pl.col("successor_available_at")),
+        key=feed.key,
+        values=("available_at", "successor_available_at"),
+    )
+
+
+def _silent(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
+    """Return the spans without any row that are long, while bars go on."""
+    limit = max(SILENCE, feed.max_stale or 0)
+    days = rows["event_date"].unique().sort().to_numpy().astype("datetime64[D]")
+    sessions = bars["event_date"].drop_nulls().unique().sort().to_numpy().astype("datetime64[D]")
+    ends = np.append(days[1:], sessions[-1] + 1)
+    # Sessions with bars strictly between a row and the next one.
+    between = np.searchsorted(sessions, ends) - np.searchsorted(sessions, days, side="right")
+    long = np.flatnonzero(between >= limit)
+    if not len(long):
+        return []
+    examples = tuple(
+        Example("", None, str(as_date(days[k])), f"then {between[k]} sessions without a row")
+        for k in long[-N_NAMED:]
+    )
+    wanted = f"there is some row within {limit} sessions as long as there are bars"
+    return [Problem("warning", feed.name, "silent", wanted, len(long), examples)]
+
+
+def _without_bars(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
+    alone = rows.join(bars, on="symbol", how="anti").unique("symbol", keep="first")
+    return found(
+        "warning",
+        feed.name,
+        "symbol_without_bars",
+        "a symbol has bars; rows of others are stored and never used",
+        alone.sort("symbol"),
+        key=("symbol",),
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.feeds import FEEDS, Feed
-from alpha_assets.feeds.side_warnings import SILENCE
+from alpha_assets.feeds.warnings import SILENCE
 from alpha_assets.pipeline.context import Road
 from alpha_assets.store.raw import RawTable
 

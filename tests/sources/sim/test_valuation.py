@@ -11,7 +11,7 @@ import pytest
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.sources.sim import SimMarket, SimSource, SimSpec
-from alpha_assets.sources.sim.side.valuation import Figures, Told, told_at, valued
+from alpha_assets.sources.sim.side.valuation import Figures, Filings, filed_at, valued
 
 Document = Mapping[str, Any]
 
@@ -33,9 +33,9 @@ def document(year: int, period: str, **figures: float | None) -> Document:
 
 
 def heard(*documents: Document) -> dict[str, float]:
-    told = Told()
+    told = Filings()
     for one in documents:
-        told.hear(one)
+        told.add(one)
     return told.figures()._asdict()
 
 
@@ -84,7 +84,7 @@ def test_who_has_said_nothing_has_no_figures() -> None:
 
 
 def test_a_document_counts_from_its_session_on_and_keeps_the_day_of_its_shares() -> None:
-    known = told_at([LAST_YEAR, {**FIRST_QUARTER, "session": 3}], [1, 4], 6)
+    known = filed_at([LAST_YEAR, {**FIRST_QUARTER, "session": 3}], [1, 4], 6)
     names = [*Figures._fields, "day"]
     equity, day = known[:, names.index("equity")], known[:, names.index("day")]
 

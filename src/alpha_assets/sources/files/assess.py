@@ -1,6 +1,6 @@
-"""One delivered feed judged: its raw rows, what is wrong with it, and what is odd about it.
+"""Assess one delivered feed: its raw rows, its errors and its warnings.
 
-`import-check` and every ingestion of a folder ask here, so that both name the same.
+`import-check` and every ingestion of a folder call this, so that both report the same.
 """
 
 from collections.abc import Mapping
@@ -13,31 +13,31 @@ from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.plausibility import (
     dividend_problems,
-    exit_oddities,
-    fee_oddities,
+    exit_warnings,
+    fee_warnings,
     membership_seams,
-    rate_oddities,
+    rate_warnings,
 )
 from alpha_assets.feeds.problem import Problem
-from alpha_assets.feeds.side_warnings import side_oddities
 from alpha_assets.feeds.warnings import (
-    bar_oddities,
-    listing_oddities,
-    membership_oddities,
-    order_oddities,
+    bar_warnings,
+    listing_warnings,
+    membership_warnings,
+    order_warnings,
+    side_warnings,
     unknown_columns,
 )
 from alpha_assets.sources.files.delivery import REQUIRED, Delivered
 from alpha_assets.sources.files.intervals import listing_spells
 from alpha_assets.sources.files.normalize import added_up, bar_spans, shaped, without_halts
 
-# Of the bars, what other feeds are compared with: closes, and what tells their level.
+# Of the bars, what other feeds are compared with: closes, and what determines their level.
 CLOSES = ("event_date", "symbol", "close", "adjustment_factor", "share_factor", "adj_close")
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What the other feeds of a delivery say, with which one is compared."""
+class Reference:
+    """The other feeds of a delivery, with which one is compared."""
 
     bars: pl.DataFrame = field(default_factory=pl.DataFrame)  # CLOSES; no rows: unreadable
     spans: pl.DataFrame | None = None  # of the bars, as `bar_spans` returns them
@@ -46,8 +46,8 @@ class Beside:
     @classmethod
     def of(
         cls, bars: pl.DataFrame, listings: pl.DataFrame | None, exit_words: Mapping[str, str]
-    ) -> "Beside":
-        """Return what bars and listings say, as they are delivered.
+    ) -> "Reference":
+        """Return the reference of bars and listings, as they are delivered.
 
         Args:
             bars: no rows where they cannot be read.
@@ -66,20 +66,20 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A delivered feed in the form of raw rows, and all that is wrong or odd about it."""
+class Assessment:
+    """A delivered feed in the form of raw rows, with its errors and warnings."""
 
     rows: pl.DataFrame  # no rows where a rule is broken
     problems: tuple[Problem, ...]
 
 
-def judged(
+def assess(
     feed: Feed,
     delivered: Delivered,
     calendar: Calendar,
     exit_words: Mapping[str, str],
-    beside: Beside,
-) -> Judged:
+    beside: Reference,
+) -> Assessment:
     """Return a delivered feed as raw rows, with its errors and warnings.
 
     Args:
@@ -87,16 +87,16 @@ def judged(
         delivered: what its files hold.
         calendar: of the market.
         exit_words: the vendor's exit words and ours.
-        beside: what the other feeds of the delivery say.
+        beside: the other feeds of the delivery.
     """
     frame = delivered.frame
     problems = [*delivered.problems, *unknown_columns(feed.name, delivered.unknown)]
     if frame.is_empty():
-        return Judged(frame, tuple(problems))
+        return Assessment(frame, tuple(problems))
     if feed.name == REQUIRED:
         frame, found = without_halts(frame, calendar)
         problems += found
-    order = order_oddities(feed.name, frame)
+    order = order_warnings(feed.name, frame)
     if feed.name == "dividends":
         frame, found = added_up(feed, frame, calendar)
         problems += found
@@ -105,20 +105,20 @@ def judged(
     problems += order
     is_sound = not any(problem.severity == "error" for problem in made.problems)
     if (feed.name in SIDE_FEEDS or feed.name not in FEEDS) and is_sound:
-        problems += side_oddities(feed, made.rows, calendar, beside.bars)
+        problems += side_warnings(feed, made.rows, calendar, beside.bars)
     if feed.name == REQUIRED and beside.spans is not None:
         keyed = frame.drop_nulls(["event_date", "symbol"])
-        problems += bar_oddities(keyed, calendar, beside.listings)
+        problems += bar_warnings(keyed, calendar, beside.listings)
     if feed.name == "listings" and beside.listings is not None and beside.spans is not None:
-        problems += listing_oddities(beside.listings, beside.spans)
-        problems += exit_oddities(frame) if is_sound else []
+        problems += listing_warnings(beside.listings, beside.spans)
+        problems += exit_warnings(frame) if is_sound else []
     if feed.name == "membership":
-        problems += membership_oddities(frame, beside.spans)
+        problems += membership_warnings(frame, beside.spans)
         problems += membership_seams(frame, beside.spans, calendar)
     if feed.name == "rates" and is_sound:
-        problems += rate_oddities(frame)
+        problems += rate_warnings(frame)
     if feed.name == "borrow" and is_sound:
-        problems += fee_oddities(frame)
+        problems += fee_warnings(frame)
     if feed.name == "dividends" and is_sound:
         problems += dividend_problems(frame, beside.bars)
-    return Judged(made.rows, tuple(problems))
+    return Assessment(made.rows, tuple(problems))

@@ -1,4 +1,4 @@
-"""Reading a whole folder of feeds and saying all that is wrong or odd about it at once."""
+"""Check a whole folder of feeds and report every error and warning at once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.feeds.problem import Example, Problem, found
 from alpha_assets.printable import printable
-from alpha_assets.sources.files.assess import Beside, judged
+from alpha_assets.sources.files.assess import Reference, assess
 from alpha_assets.sources.files.delivery import (
     READABLE,
     REQUIRED,
@@ -29,7 +29,7 @@ from alpha_assets.sources.files.source import FilesSourceSpec
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What is wrong (errors stop an import) and what is odd (warnings do not)."""
+    """Errors, which stop an import, and warnings, which do not."""
 
     folder: str
     rows: dict[str, int]  # feed -> rows that could be read
@@ -76,7 +76,7 @@ def import_check(
         calendar: of the market that would read it.
         spec: the market's `[source]`, for its exit words and its names of columns.
         own: the feeds that the market declares for itself, by name.
-        announce: called with what is about to be read or judged.
+        announce: called with what is about to be read or assessed.
 
     Raises:
         FeedError: there is no such folder.
@@ -102,13 +102,13 @@ def import_check(
             problems.append(Problem("error", feed, "two_forms", wanted, 1, example))
     bars = there[REQUIRED].frame if REQUIRED in there else pl.DataFrame()
     listings = there["listings"].frame if "listings" in there else None
-    beside = Beside.of(bars, listings, words)
+    beside = Reference.of(bars, listings, words)
     for number, (feed, delivered) in enumerate(there.items(), 1):
-        announce(f"judge {feed}, {delivered.frame.height:,} rows ({number} of {len(there)} feeds)")
-        found_here = judged(known[feed], delivered, calendar, words, beside)
-        problems += found_here.problems
-        if found_here.rows.height:
-            problems += not_public_yet(known[feed], found_here.rows, calendar)
+        announce(f"check {feed}, {delivered.frame.height:,} rows ({number} of {len(there)} feeds)")
+        assessment = assess(known[feed], delivered, calendar, words, beside)
+        problems += assessment.problems
+        if assessment.rows.height:
+            problems += not_public_yet(known[feed], assessment.rows, calendar)
     return ImportReport(
         str(folder),
         {feed: delivered.frame.height for feed, delivered in there.items()},

@@ -52,7 +52,7 @@ def regular_file(path: Path) -> str | None:
         mode = path.stat().st_mode
     except OSError as error:
         broken = path.is_symlink()
-        return f"a link that leads nowhere: {path.readlink()}" if broken else str(error.strerror)
+        return f"a broken link to {path.readlink()}" if broken else str(error.strerror)
     if stat.S_ISREG(mode):
         return None
     return KINDS.get(stat.S_IFMT(mode), "no regular file")
@@ -72,7 +72,7 @@ def require_regular(path: Path) -> None:
 
 
 def content_problems(head: bytes, shown: str, feed: str, *, is_text: bool) -> list[Problem]:
-    """Return what the first bytes of a file say that it is, where that is no table of ours.
+    """Return the format of a file by its first bytes, where it is no table that can be read.
 
     Args:
         head: its first bytes.

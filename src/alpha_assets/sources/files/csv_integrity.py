@@ -22,7 +22,7 @@ def line_problems(content: bytes, shown: str, feed: str, separator: str = ",") -
         separator: of fields.
     """
     if not content.strip():
-        return []  # no table at all: said by the reader
+        return []  # no table at all: the reader reports it
     problems: list[Problem] = []
     uneven, header = _uneven(content, separator)
     twice = [name for name, n in Counter(name.strip() for name in header).items() if n > 1]
@@ -48,7 +48,7 @@ def line_problems(content: bytes, shown: str, feed: str, separator: str = ",") -
 
 
 def without_trailer(content: bytes, shown: str, feed: str) -> tuple[bytes, list[Problem]]:
-    """Return a file without its last line, which says how many rows stand before it.
+    """Return a file without its last line, which holds the number of rows before it.
 
     Args:
         content: the file, with a header.
@@ -57,14 +57,14 @@ def without_trailer(content: bytes, shown: str, feed: str) -> tuple[bytes, list[
     """
     lines = content.rstrip().splitlines(keepends=True)
     n_rows = sum(1 for line in lines[1:-1] if line.strip())
-    said = lines[-1].strip().decode("utf-8", errors="replace") if len(lines) > 1 else ""
-    if said == str(n_rows):
+    trailer = lines[-1].strip().decode("utf-8", errors="replace") if len(lines) > 1 else ""
+    if trailer == str(n_rows):
         return b"".join(lines[:-1]), []
     wanted = (
-        "the last line says how many rows stand before it; the file is truncated: deliver it "
+        "the last line holds the number of rows before it; the file is truncated: deliver it "
         "again, or take the feed out of [source] trailers"
     )
-    example = (Example(shown, n_rows + 1, "", f"{n_rows} rows, and then {said!r}"),)
+    example = (Example(shown, n_rows + 1, "", f"{n_rows} rows, and then {trailer!r}"),)
     return content, [Problem("error", feed, "wrong_trailer", wanted, 1, example)]
 
 

@@ -41,7 +41,7 @@ def files_of(folder: Path, feed: str) -> list[Path]:
     """Return the files of a feed: `<feed>.parquet`, `<feed>.csv` or those of `<feed>/`.
 
     A folder holds files of one kind.  A pipe, a socket, a folder or a broken link of such a name
-    is among them: whoever opens it refuses it.
+    is among them: opening it refuses it.
 
     Raises:
         FeedError: it is there in two forms, or the folder cannot be looked into.
@@ -90,13 +90,13 @@ def read_delivery(folder: Path, feed: str, form: Form, own: Feed | None = None) 
     is_read = not any(problem.severity == "error" for problem in problems)
     if is_read and frame.is_empty():
         example = (Example(str(files[0].relative_to(folder)), None, "", "no rows"),)
-        wanted = "a table has rows; leave the file out where there is nothing to say"
+        wanted = "a table has rows; leave the file out where it has none"
         problems.append(Problem("error", feed, "empty_table", wanted, 1, example))
     return Delivered(feed, frame, tuple(problems), unknown)
 
 
 def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
-    """Return what is wrong or odd about a folder before anything in it is read.
+    """Return the errors and warnings about a folder before anything in it is read.
 
     Args:
         folder: what is looked at.

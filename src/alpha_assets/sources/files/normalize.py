@@ -102,8 +102,8 @@ def added_up(
     """Return dividends with those of one symbol and ex-date added up, and what is odd about that.
 
     An ordinary and a special dividend are two rows of one day.  What they sum to is known when
-    the last of them is.  Two that pay the same amount cannot be told from one row delivered
-    twice: an error.  Rows that break a rule are left as they are, for the rule to name them.
+    the last of them is.  Two of the same amount look like one row delivered twice:
+    an error.  Rows that break a rule are left as they are, for the rule to name them.
     """
     key = [name for name in feed.key if name in rows.columns]
     if "amount" not in rows.columns or "event_date" not in rows.columns:
@@ -144,7 +144,7 @@ def added_up(
 
 
 def with_dates(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Return rows of an own feed with the dates that their stamps tell where they have none."""
+    """Return rows of an own feed with dates from their stamps where they have none."""
     if "available_at" not in rows.columns:
         return rows
     day = pl.col("available_at").dt.convert_time_zone(calendar.zone.key).dt.date()
@@ -223,6 +223,6 @@ def _no_bars() -> pl.DataFrame:
 def _two_factors(bars: pl.DataFrame) -> list[Problem]:
     if not {"adj_close", "adjustment_factor"} <= set(bars.columns):
         return []
-    wanted = "adj_close or adjustment_factor says how prices are adjusted; keep one of them"
+    wanted = "adj_close or adjustment_factor adjusts prices; keep one of them"
     example = (Example("", None, "", "both columns are there"),)
     return [Problem("error", "daily_bars", "two_adjustments", wanted, 1, example)]

@@ -22,7 +22,7 @@ from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Basis, Feed, PriceLevel, Source, SourceMarket, SourceSpec
 from alpha_assets.feeds.listings import EXITS
 from alpha_assets.feeds.problem import raise_errors
-from alpha_assets.sources.files.assess import CLOSES, Beside, judged
+from alpha_assets.sources.files.assess import CLOSES, Reference, assess
 from alpha_assets.sources.files.content import require_regular
 from alpha_assets.sources.files.delivery import (
     READABLE,
@@ -229,7 +229,7 @@ class FilesSource(Source):
 
     @property
     def price_level(self) -> PriceLevel:
-        """`split_adjusted` where an adjusted close is given, unless the market says otherwise."""
+        """`split_adjusted` where an adjusted close is given, unless declared otherwise."""
         if self.spec.price_level is not None:
             return self.spec.price_level
         known = bool(self.bar_columns) and "adj_close" not in self.bar_columns
@@ -272,7 +272,7 @@ class FilesSource(Source):
         """Return which table to add to the folder."""
         return (
             f"put the table {feed}.parquet (or .csv, or a folder {feed}/) into the folder; "
-            "docs/FILES.md says which columns"
+            "docs/FILES.md lists its columns"
         )
 
     def fingerprint(self, feed: str) -> str:
@@ -351,30 +351,30 @@ class FilesSource(Source):
         """
         delivered = read_delivery(self.folder, feed, self.spec.form(feed), self.own.get(feed))
         delivered.sound(self.folder)
-        made = judged(
+        assessment = assess(
             self._feed(feed),
             delivered,
             self.calendar,
             self.spec.exit_words,
-            self._beside(delivered),
+            self._reference(delivered),
         )
-        raise_errors(made.problems, f"{self.folder}: {feed}")
-        odd = folder_problems(self.folder, self.readable) if feed == REQUIRED else []
-        self._warnings[feed] = tuple(problem.line for problem in (*odd, *made.problems))
-        return made.rows
+        raise_errors(assessment.problems, f"{self.folder}: {feed}")
+        of_folder = folder_problems(self.folder, self.readable) if feed == REQUIRED else []
+        self._warnings[feed] = tuple(problem.line for problem in (*of_folder, *assessment.problems))
+        return assessment.rows
 
     def warnings(self, feed: str) -> tuple[str, ...] | None:
-        """Return what was odd about the rows of a feed when they were last read."""
+        """Return the warnings about the rows of a feed when they were last read."""
         return self._warnings.get(feed)
 
-    def _beside(self, delivered: Delivered) -> Beside:
-        """Return what bars and listings say, with which a feed is compared.
+    def _reference(self, delivered: Delivered) -> Reference:
+        """Return the bars and listings with which a feed is compared.
 
         Raises:
             FeedError: the bars are needed to fill in what listings leave out, and cannot be read.
         """
         if delivered.feed != "listings" and not files_of(self.folder, REQUIRED):
-            return Beside()
+            return Reference()
         bars = self._closes(delivered if delivered.feed == REQUIRED else None)
         if delivered.feed == "listings":
             bars.sound(self.folder)
@@ -383,7 +383,7 @@ class FilesSource(Source):
             listings = read_delivery(self.folder, "listings", self.spec.form("listings")).frame
         if delivered.feed == "listings":
             listings = delivered.frame
-        return Beside.of(bars.frame, listings, self.spec.exit_words)
+        return Reference.of(bars.frame, listings, self.spec.exit_words)
 
     def _closes(self, delivered: Delivered | None) -> Delivered:
         """Return the closes of the bars, read once as long as their files stay as they are."""

@@ -1,6 +1,6 @@
 """The form in which a folder delivers each feed, and one file of it read with its types.
 
-Every value is taken as what the contract says it is, or named as what it is not: a file's rows
+Every value is read as the contract declares it, or reported as an error: a file's rows
 are never dropped, and a number that is written as a word does not become empty.
 """
 
@@ -31,7 +31,7 @@ from alpha_assets.sources.files.intervals import LISTED
 
 EVENT_DATE = "event_date"
 DATE_WORDS = {"dividends": "ex_date"}  # what the contract calls the event date; else `date`
-# Parts of a key that may be empty: a position is held for nobody else, a report has no period.
+# Parts of a key that may be empty: a position without a client, a report has no period.
 EMPTY_PARTS = {
     "short_positions": ("client", "fund"),
     "earnings_dates": ("period", "fiscal_year_end"),
@@ -63,7 +63,7 @@ class Form:
 
     words: Mapping[str, str] = field(default_factory=dict)  # their columns -> ours
     separator: str = ","  # of text
-    has_trailer: bool = False  # the last line of a text says how many rows it has
+    has_trailer: bool = False  # the last line of a text holds its number of rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Table:
     """What a delivered table is made of."""
 
     feed: str
-    place: tuple[str, ...]  # what names a row; without it nothing can be said about the rest
+    place: tuple[str, ...]  # what identifies a row; without it the rest is not checked
     fields: Mapping[str, DataType]  # delivered name -> type
     required: tuple[str, ...]
     either: tuple[str, ...] = ()  # at least one of them is there
@@ -123,7 +123,7 @@ def table_of(feed: str, own: Feed | None = None) -> Table:
 
 
 def _own_table(feed: Feed) -> Table:
-    """Return the form of a feed whose rows have a date, or a stamp that tells it."""
+    """Return the form of a feed whose rows have a date, or a stamp."""
     columns = {column.name: column.dtype for column in feed.columns}
     key = {name: pl.String() for name in feed.key if name != EVENT_DATE}
     fields: dict[str, DataType] = {"date": pl.Date, **key, **columns, "available_at": INSTANT}
@@ -324,7 +324,7 @@ def _two_of_one(twice: Mapping[str, str], shown: str, table: Table) -> list[Prob
 
 
 def _wrong_type(rows: pl.DataFrame, name: str, table: Table, is_text: bool) -> list[Problem]:
-    """Return the rows whose value is not what the contract says."""
+    """Return the rows whose value breaks the contract."""
     dtype = table.fields[name]
     given = rows.schema[name]
     values: tuple[str, ...] = (name,) if is_text else (name, "type")
@@ -398,7 +398,7 @@ def _typed(values: pl.Series, dtype: DataType, is_text: bool) -> tuple[pl.Series
 
 
 def _converted(values: pl.Series, dtype: DataType) -> pl.Series:
-    """Return typed values as another type; null where that would change what they say."""
+    """Return typed values as another type; null where that would change a value."""
     given = values.dtype
     nothing = pl.Series(values.name, [None], dtype=dtype).new_from_index(0, len(values))
     if dtype == pl.Float64:
@@ -438,7 +438,7 @@ def _vectors(values: pl.Series, dtype: pl.Array) -> pl.Series:
 
 
 def _parsed(text: pl.Series, dtype: DataType, name: str) -> pl.Series:
-    """Return text as a type; null where it says something else."""
+    """Return text as a type; null where it is none."""
     if dtype == pl.String:
         return text
     if dtype == pl.Date:

@@ -98,7 +98,7 @@ class Client:
             try:
                 return self._pages(path, params)
             except _Unusable as problem:
-                # Begin again: after a repeated page nobody knows which one is missing.
+                # Begin again: after a repeated page it is unknown which one is missing.
                 self.tally.repeated_pages += 1
                 words = str(problem)
             self._back_off(path, words, wait)
@@ -177,7 +177,7 @@ class Client:
                 reply = self.transport.get(self.base_url + path, params, self.key.header())
                 if reply.status == 200:
                     return _parsed(reply.body)
-                if reply.status == 210:  # no content: outside the hours, or nothing to say
+                if reply.status == 210:  # no content: outside the hours, or no rows
                     return {"data": []}
                 if reply.status == 429:
                     self._too_much(path, reply, throttled)
@@ -255,13 +255,13 @@ class Client:
         return Refused(f"{_words(path, params)}: refused with status {reply.status}: {message}")
 
     def _message(self, reply: Reply) -> str:
-        """Return what an error says, as far as it can be repeated."""
+        """Return the message of an error without what must not be repeated."""
         text = reply.body[: 16 * N_MESSAGE].decode("utf-8", errors="replace")
         try:
             found = json.loads(text).get("message")
             text = found if isinstance(found, str) else text
         except (ValueError, AttributeError, RecursionError):
-            pass  # not the documented form: the text itself says more than nothing
+            pass  # not the documented form: the text itself is shown
         text = self.key.hidden_in(text)
         return "".join(c if c.isprintable() else " " for c in text)[:N_MESSAGE] or "no message"
 

@@ -7,7 +7,7 @@ not read.  A column's type is that of the feed's column.  Source: the API's docu
 endpoint and of its hours of publication.
 
 Left out: the calendar of earnings (`/equities/earnings-calendar`), a snapshot of the next day
-without history, since `/fins/earnings-date` says the same with history; and, of the plan premium
+without history, since `/fins/earnings-date` has the same with history; and, of the plan premium
 alone, morning prices, details of statements, and futures and options but those on the Nikkei 225.
 """
 
@@ -228,7 +228,7 @@ INVESTOR_TYPES = Endpoint(
     key=("Section", "StDate", "EnDate", "PubDate"),
     day="PubDate",
     cut="month",
-    # Sources say 16:30 and 18:00; the later one loses nothing.
+    # Documented as 16:30 and as 18:00; the later one is safe.
     at=time(18, 0),
     parameters=("from", "to"),
     always=False,
@@ -357,7 +357,7 @@ EARNINGS_DATE = Endpoint(
 VALUATION = Endpoint(
     "/equities/valuation",
     "valuation",
-    # No source says which plans include it: taken to be those of most tables beside the prices.
+    # Which plans include it is not documented: taken to be those of most tables beside the prices.
     # A refusal is an answer: the feed is off from then on, by name.
     "standard",
     "Date>event_date Code>symbol EPS>eps FwdEPS>forward_eps BPS>bps ROE>roe FwdROE>forward_roe "

@@ -112,7 +112,7 @@ def checked(rows: Sequence[Row], endpoint: Endpoint, unit: str) -> Checked:
 
 
 def _is_for(rows: Sequence[Row], endpoint: Endpoint, unit: Unit) -> None:
-    """Refuse rows of days that nobody asked for: counted there, they would count twice."""
+    """Refuse rows of days that were not requested: counted there, they would count twice."""
     if endpoint.cut == "whole":
         return
     low, high = f"{unit.first:%Y%m%d}", f"{unit.last:%Y%m%d}"
@@ -170,7 +170,7 @@ def _from_files(
             if day_rows or not endpoint.always:
                 landing.put(unit.name, day_rows, asked_at, found_rows.unknown)
         for name, day_rows in by_day.items():
-            # Days that nobody expects, such as 2020-10-01; those before the first are not wanted.
+            # Days without rows, such as 2020-10-01; those before the first are not wanted.
             if name >= wanted[0].name:
                 landing.put(name, day_rows, asked_at, found_rows.unknown)
 

@@ -1,4 +1,4 @@
-"""The API key: read from the environment, shown nowhere."""
+"""The API key: read from the environment, never shown."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class ApiKey:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        # What a header cannot carry would be quoted back in the error of whoever refuses it.
+        # What a header cannot carry would be quoted back in the error that refuses it.
         if not text or not text.isascii() or not text.isprintable() or " " in text:
             raise FeedError(
                 f"{VARIABLE} must hold the key as the J-Quants dashboard shows it: printable "

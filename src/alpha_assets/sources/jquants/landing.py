@@ -28,7 +28,7 @@ class Landed:
     fetched_at: datetime
     rows: int
     content: str  # names the rows; empty where there are none
-    unknown: tuple[str, ...] = ()  # columns that nobody has heard of; kept
+    unknown: tuple[str, ...] = ()  # columns that are not declared; kept
 
 
 class Landing:

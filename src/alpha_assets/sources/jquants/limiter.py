@@ -1,4 +1,4 @@
-"""Never more requests a minute than the plan allows, whoever asks: threads and processes.
+"""Never more requests a minute than the plan allows, over all threads and processes.
 
 A bucket of tokens: a request takes one, and each token comes back a minute after it was
 taken, so no minute, wherever it begins, holds more than the bucket.  (A bucket that refills at
@@ -34,7 +34,7 @@ class Limiter:
         Args:
             folder: where their file lies; one per account.
             limits: tokens per bucket; every request takes one of `all`.
-            clock: tells the time and waits.
+            clock: the time, and waiting.
         """
         self.folder = folder
         self.limits = dict(limits)

@@ -67,7 +67,7 @@ def bars(frame: pl.DataFrame) -> pl.DataFrame:
 def common_stock(master: pl.DataFrame) -> pl.Series:
     """Return the codes that are common stock of a domestic company in some master."""
     other_product = text(master, "ProdCat").fill_null(STOCK) != STOCK
-    # Older masters do not say the product; funds stand in a segment of their own.
+    # Older masters lack the product; funds stand in a segment of their own.
     fund = (text(master, "Mkt") == "0109").fill_null(False)
     common = master["Code"].str.slice(4, 1) == COMMON
     return master.filter(~other_product & ~fund & common)["Code"].unique().sort()
@@ -101,7 +101,7 @@ def listings(daily: pl.DataFrame, today: date) -> pl.DataFrame:
     """Return when each code came, changed what is known about it, and went.
 
     The API has no list of these: they are differences between one session's master and the
-    next.  Why a code went, and for how much, it does not say: `source_end`.
+    next.  The reason of an exit and its return are not known: `source_end`.
 
     Args:
         daily: the attributes of each issue on many sessions.

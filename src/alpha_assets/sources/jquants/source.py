@@ -142,9 +142,9 @@ class JQuantsSource(Source):
             calendar: of the market.
             folder: where rows land, and where the requests of all who share it are counted.
             transport: asks the server; default: over HTTP.
-            clock: tells the time; default: the machine's.
+            clock: the time; default: the machine's.
             key: default: from the environment, when first needed.
-            progress: told how far a fetch is.
+            progress: called with how far a fetch is.
         """
         self.spec = spec
         self.calendar = calendar
@@ -234,7 +234,7 @@ class JQuantsSource(Source):
         )
 
     def unknown(self) -> dict[str, tuple[str, ...]]:
-        """Return, by feed, the columns that came and that nobody has heard of."""
+        """Return, by feed, the columns that came and are not declared."""
         found = {}
         for name, table in TABLES.items():
             records = self._landing(table.endpoint).records().values()
@@ -278,7 +278,7 @@ class JQuantsSource(Source):
             for endpoint in self._endpoints(feed)
         }
         since = self.since.isoformat() if self.since else ""
-        # What a day may tell depends on the day: a start that is announced is no start yet.
+        # A start that is announced is no start yet, so that the rows depend on the day.
         today = self._today().isoformat() if self._table(feed).finish else ""
         return digest(dict(self.identity), feed, self.spec.first, since, today, contents)
 
@@ -371,7 +371,7 @@ class JQuantsSource(Source):
         try:
             records = json.loads(path.read_text(encoding="utf-8"))
             return {
-                name: record["said"]
+                name: record["reason"]
                 for name, record in records.items()
                 if record["plan"] == self.spec.plan
                 and self.clock.now() - datetime.fromisoformat(record["at"]) < FORGET_REFUSAL_AFTER
@@ -379,14 +379,15 @@ class JQuantsSource(Source):
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
 
-    def _note_refusal(self, endpoint: str, said: str) -> None:
-        log.warning("%s; the feed is off", said)
+    def _note_refusal(self, endpoint: str, reason: str) -> None:
+        log.warning("%s; the feed is off", reason)
         path = self.folder / "not_entitled.json"
         at = self.clock.now().isoformat()
         kept = {
-            n: {"plan": self.spec.plan, "said": s, "at": at} for n, s in self._refusals().items()
+            n: {"plan": self.spec.plan, "reason": why, "at": at}
+            for n, why in self._refusals().items()
         }
-        kept[endpoint] = {"plan": self.spec.plan, "said": said, "at": at}
+        kept[endpoint] = {"plan": self.spec.plan, "reason": reason, "at": at}
         with disk_errors(path, "write"):
             path.write_text(json.dumps(kept), encoding="utf-8")
 

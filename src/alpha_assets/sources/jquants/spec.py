@@ -1,4 +1,4 @@
-"""How a market says that it reads the J-Quants API."""
+"""`[source]` of a market that reads the J-Quants API."""
 
 import ipaddress
 from datetime import date

@@ -1,6 +1,6 @@
 """A simulated Tokyo-like exchange with a planted signal of known size.
 
-`signal.py` says what is planted; `oracle` measures how much of it can be had.
+`signal.py` declares what is planted; `oracle` measures how much of it can be had.
 """
 
 from alpha_assets.sources.sim.market import SimMarket, generate

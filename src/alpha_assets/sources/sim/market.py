@@ -200,7 +200,7 @@ class _Walk:
         self.strength[number] = strength
 
     def _note_wrong(self, number: int, events: Events, has_bar_N: Flags) -> None:
-        """Keep what the first delivery of some bars said instead."""
+        """Keep the wrong first delivery of some bars."""
         wrong = np.flatnonzero(events.corrected & has_bar_N & (number > self.roster.start))
         low, high = self.bar["low"][number, wrong], self.bar["high"][number, wrong]
         close = low + events.wrong_close[wrong] * (high - low)

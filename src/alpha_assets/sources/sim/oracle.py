@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 HORIZONS = (1, 2, 5, 10, 20)  # sessions
 COMPONENT_HORIZONS = (1, 10)
-MIN_SESSIONS = 20  # with fewer, nothing is said of what can be had
+MIN_SESSIONS = 20  # with fewer, there is no estimate
 CLEAR = 2.0  # standard errors
 MAX_PAIRS = 2_000_000  # name-sessions; a larger market is measured on every k-th session
 
@@ -99,7 +99,7 @@ def _expected(
     open_DN: Array,
     stride: int,
 ) -> dict[str, dict[str, Any]]:
-    """Return the rank IC of the expected drift by horizon, and why it may say nothing."""
+    """Return the rank IC of the expected drift by horizon, and why it may be no estimate."""
     if fitted is None:
         nothing = {"mean": None, "sd": None, "se": None, "n_sessions": 0, "one_session": None}
         return {f"h{h}": {**nothing, "unknown": "nothing was planted"} for h in HORIZONS}
@@ -120,7 +120,7 @@ def _expected(
 
 
 def _unknown(figures: Mapping[str, float | int | None], one_session: float | None) -> str | None:
-    """Return why a measured rank IC says nothing of what can be had; None where it does."""
+    """Return why a measured rank IC is no estimate of the attainable one; None where it is."""
     mean, error, n = figures["mean"], figures["se"], figures["n_sessions"]
     if mean is None or error is None or one_session is None or n is None or n < MIN_SESSIONS:
         return f"the market has {n or 0} sessions to measure it on, fewer than {MIN_SESSIONS}"

@@ -1,4 +1,4 @@
-"""The planted signal: the one place that says what can be predicted, and by what.
+"""The planted signal: the one definition of what can be predicted, and from what.
 
 After the close of session T every listed symbol has a forecast
 
@@ -8,7 +8,7 @@ After the close of session T every listed symbol has a forecast
 and between the open and the close of session T+1 its log price drifts by
 ρ · signal · (1 + variation · a_T) · idiosyncratic volatility of a session · f,  a_T an AR(1).
 The decision for T+1 is taken before its open, so the drift can be earned from that open on;
-nothing is planted in the gap before it, which nobody could earn.
+nothing is planted in the gap before it, which cannot be traded.
 
     component        formula, through the close of T                     w   revealed by
     ---------------  --------------------------------------------------  --  ------------------

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 PAGE_SIZE = 1_000  # rows
 LONGEST_HANG = 600.0  # seconds
-IDLE_SECONDS = 15.0  # a connection that says nothing for so long is closed
+IDLE_SECONDS = 15.0  # a silent connection is closed after so long
 
 
 class Server(ThreadingHTTPServer):
@@ -65,7 +65,7 @@ class Server(ThreadingHTTPServer):
         self.stop()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log what went wrong here; say nothing of clients that went away."""
+        """Log errors of the server, but not clients that disconnect."""
         if not isinstance(sys.exception(), OSError):
             log.exception("a request could not be answered")
 
@@ -118,7 +118,7 @@ def serve(server: Server, announce: Callable[[str], None]) -> None:
 
     Args:
         server: from `make_server`.
-        announce: told the address once it answers.
+        announce: called with the address once it answers.
     """
     announce(server.base_url)
     try:
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer a request, or do to it what the script says."""
+        """Answer a request, or apply the scripted fault."""
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         path = parts.path.removeprefix(PREFIX)

@@ -71,7 +71,7 @@ class Exchange:
             keys: API keys and their plans.
             now: the simulated present: what was published later is hidden.
             page_size: rows of one page.
-            clock: tells when requests come, to hold subscribers to their limits; None: no limits.
+            clock: when requests come, to enforce the limits of subscribers; None: no limits.
         """
         self.tables = tables
         self.calendar = calendar
@@ -135,7 +135,7 @@ class Exchange:
         if endpoint.cut != "whole" and TERMS[plan].embargo_weeks:
             rows = rows.filter(day <= last.isoformat())
         if endpoint is BARS and plan == "premium":
-            # The simulated exchange does not tell the halves of its days apart.
+            # The simulated exchange does not simulate half days.
             rows = rows.with_columns(
                 pl.lit(None, pl.Float64).alias(n) for n in HALF_DAY_COLUMNS if n not in rows.columns
             )
@@ -185,7 +185,7 @@ class Exchange:
         return found
 
     def _signed(self, query: dict[str, str], plan: Plan) -> Answer:
-        """Return an address that is good for some minutes, for whoever has it."""
+        """Return an address that is good for some minutes, without a key."""
         key, endpoint = query.get("key"), query.get("endpoint")
         for path, table in self.tables.items():
             if not includes(plan, table.endpoint.least_plan) or not includes(plan, "light"):
@@ -252,12 +252,12 @@ def rows_json(rows: pl.DataFrame, nothing: Mapping[str, str]) -> str:
     marked = {name: mark for name, mark in nothing.items() if rows[name].null_count()}
     if not marked:
         return rows.write_json() if rows.height else "[]"
-    told = rows.to_dicts()
-    for row in told:
+    answers = rows.to_dicts()
+    for row in answers:
         for name, mark in marked.items():
             if row[name] is None:
                 row[name] = mark
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(answers, ensure_ascii=False)
 
 
 def _error(status: int, message: str) -> Answer:

@@ -42,7 +42,7 @@ SCALES = ((0.03, "TOPIX Core30"), (0.10, "TOPIX Large70"), (0.35, "TOPIX Mid400"
 
 
 def issues(market: SimMarket) -> pl.DataFrame:
-    """Return what the master says of each issue, in the order of the roster."""
+    """Return the master's row of each issue, in the order of the roster."""
     roster = market.roster
     sectors = [tokyo.SECTORS[number] for number in roster.sector.tolist()]
     rank_N = np.argsort(np.argsort(-(roster.price * roster.shares), kind="stable")) / len(roster)

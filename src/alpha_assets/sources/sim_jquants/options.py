@@ -1,4 +1,4 @@
-"""What the command line says of a local server: keys with their plans, faults, an instant."""
+"""Command-line options of a local server: keys with their plans, faults, an instant."""
 
 from collections.abc import Sequence
 from datetime import datetime

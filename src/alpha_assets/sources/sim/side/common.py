@@ -87,7 +87,7 @@ def with_corrections(
     Args:
         right: the rows as they stand in the end, in the feed's key order.
         feed: by name, one of `REVISED`.
-        wrong: what the first version of a wrong row says instead, by column.
+        wrong: the wrong values of a row's first version, by column.
         share: of rows.
         market: whose seed decides which.
         calendar: of the market.

@@ -263,14 +263,14 @@ def earnings_dates(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             end_month = first_end + np.timedelta64(3 * ((number - start) // REPORT_EVERY), "M")
             quarter = ((int(end_month.astype(np.int64)) % 12 + 1 - fiscal) // 3 - 1) % 4
             name = (market.roster.code[symbol], QUARTERS[quarter], _year_end(fiscal))
-            told = max(number - ANNOUNCED_BEFORE, start)
+            announced = max(number - ANNOUNCED_BEFORE, start)
             moves = u[0] < MOVED
             wrong = None if u[1] < 0.3 else _date(_session(market, calendar, number + 2))
-            if told < len(market.sessions):
-                said = wrong if moves else _date(day)
-                rows.append((_date(market.sessions[told]), *name, said))
+            if announced < len(market.sessions):
+                scheduled = wrong if moves else _date(day)
+                rows.append((_date(market.sessions[announced]), *name, scheduled))
             moved = number - MOVED_BEFORE
-            if moves and told < moved < len(market.sessions):
+            if moves and announced < moved < len(market.sessions):
                 rows.append((_date(market.sessions[moved]), *name, _date(day)))
     schema = {
         "event_date": pl.Date,
@@ -296,10 +296,10 @@ def news(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
         shock_N = g_DN[number] - KEEP["news"] * g_DN[number - 1]
         # States that took no shock moved alike: by what all of them are centred with.
         shock_N = shock_N - np.nanmedian(shock_N) if (~np.isnan(shock_N)).any() else shock_N
-        told = np.flatnonzero(np.abs(np.nan_to_num(shock_N)) > 0.01)
+        reported = np.flatnonzero(np.abs(np.nan_to_num(shock_N)) > 0.01)
         draw = draws.stream(market.spec.seed, draws.Purpose.NEWS, day)
-        count = 1 + (draw.random(len(told)) < TWO_ARTICLES)
-        symbol = np.repeat(told, count)
+        count = 1 + (draw.random(len(reported)) < TWO_ARTICLES)
+        symbol = np.repeat(reported, count)
         first = np.append(True, symbol[1:] != symbol[:-1])[: len(symbol)]
         noise = draw.standard_normal((len(symbol), EMBEDDING)) * EMBEDDING_NOISE
         vectors = np.outer(shock_N[symbol] / SHOCK, direction) + noise

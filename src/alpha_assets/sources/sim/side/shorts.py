@@ -107,10 +107,10 @@ def short_positions(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
 
 
 def _reports(
-    market: SimMarket, calendar: Calendar, told: Array, outstanding_DN: Array
+    market: SimMarket, calendar: Calendar, reports: Array, outstanding_DN: Array
 ) -> pl.DataFrame:
-    session, symbol, fund, lag = (part.astype(np.int64) for part in told[:4])
-    ratio, before_day, before = told[4], told[5].astype(np.int64), told[6]
+    session, symbol, fund, lag = (part.astype(np.int64) for part in reports[:4])
+    ratio, before_day, before = reports[4], reports[5].astype(np.int64), reports[6]
     days = dates_of(market, session)
     disclosed = np.where(lag == 1, calendar.after(days, 1), calendar.after(days, 2))
     shares = np.rint(ratio * outstanding_DN[session, symbol] / tokyo.LOT) * tokyo.LOT

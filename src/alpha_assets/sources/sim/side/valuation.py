@@ -31,17 +31,17 @@ UNKNOWN = float("nan")
 
 
 class Figures(NamedTuple):
-    """What is known of a company; NaN where it cannot be told."""
+    """What is known of a company; NaN where it is unknown."""
 
     profit: float  # of the last twelve months
     forecast: float  # profit of the first fiscal year that is not reported
     equity: float
     equity_before: float  # a year before
-    shares: float  # of the day of the document that tells them
+    shares: float  # of the day of the document that states them
 
 
-class Told:
-    """What a company has said so far, by the year in which the fiscal year ends and the period."""
+class Filings:
+    """Figures that a company has filed so far, by the year of its fiscal year's end and period."""
 
     def __init__(self) -> None:
         self.profit: dict[tuple[int, str], float | None] = {}
@@ -49,8 +49,8 @@ class Told:
         self.forecast: dict[int, float] = {}
         self.shares = UNKNOWN
 
-    def hear(self, document: Mapping[str, Any]) -> bool:
-        """Take in a document; return whether it tells a number of shares."""
+    def add(self, document: Mapping[str, Any]) -> bool:
+        """Take in a document; return whether it states a number of shares."""
         year, period = document["fiscal_year_end"].year, document["period"]
         for ahead, name in ((0, "forecast_profit"), (1, "next_profit")):
             if document[name] is not None:
@@ -63,10 +63,10 @@ class Told:
         return True
 
     def figures(self) -> Figures:
-        """Return the sums and stocks that follow from all that was heard."""
+        """Return the sums and stocks that follow from all filings."""
         if not self.equity:
             return Figures(*[UNKNOWN] * len(Figures._fields))
-        year, period = max(self.equity, key=lambda told: (told[0], PERIODS.index(told[1])))
+        year, period = max(self.equity, key=lambda of: (of[0], PERIODS.index(of[1])))
         last, same = self.profit.get((year - 1, "FY")), self.profit.get((year - 1, period))
         profit = self.profit[year, period]
         if period != "FY":
@@ -83,7 +83,7 @@ class Told:
         return Figures(*(UNKNOWN if value is None else float(value) for value in found))
 
 
-def told_at(documents: Iterable[Mapping[str, Any]], known_K: list[int], n: int) -> Array:
+def filed_at(documents: Iterable[Mapping[str, Any]], known_K: list[int], n: int) -> Array:
     """Return the figures of one company at each session, [D, figures and day of the shares].
 
     Args:
@@ -91,12 +91,12 @@ def told_at(documents: Iterable[Mapping[str, Any]], known_K: list[int], n: int) 
         known_K: number of the session from which each counts.
         n: how many sessions there are.
     """
-    told, day = Told(), UNKNOWN
+    filings, day = Filings(), UNKNOWN
     known_D = np.full((n, len(Figures._fields) + 1), UNKNOWN)
     for document, known in zip(documents, known_K, strict=True):
-        if told.hear(document):
+        if filings.add(document):
             day = document["session"]
-        known_D[known:] = (*told.figures(), day)
+        known_D[known:] = (*filings.figures(), day)
     return known_D
 
 
@@ -136,8 +136,8 @@ def valuation(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     known_NDF = np.full((n_symbols, n_sessions, len(Figures._fields) + 1), UNKNOWN)
     number = {code: place for place, code in enumerate(market.roster.code)}
     for (code,), own in documents.group_by("symbol", maintain_order=True):
-        told = told_at(own.iter_rows(named=True), own["known"].to_list(), n_sessions)
-        known_NDF[number[str(code)]] = told
+        known_DF = filed_at(own.iter_rows(named=True), own["known"].to_list(), n_sessions)
+        known_NDF[number[str(code)]] = known_DF
     *figures, shares_then, day_DN = np.moveaxis(known_NDF, (2, 1), (0, 1))
     factor_DN = np.cumprod(market.factor, axis=0)
     # Where no document is known any row will do: `shares_then` is unknown there, too.
