@@ -220,11 +220,12 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
     """Return a market in which all that can happen happens often.
 
     Halts, rows without a trade (some with a split), volumes that are 0 or unknown, late bars,
-    corrections on the same evening and later (of prices, forgotten splits, restated levels),
+    corrections on the same evening and later (of prices, forgotten splits, restated levels, bars
+    withdrawn),
     splits and rights issues, locked limits, dividends, changing fees, nothing to borrow, rates
     with holes, exits with and without a loss, corrections of all of these.
     """
-    rng = np.random.default_rng(seed)
+    rng, withdrawals = np.random.default_rng(seed), np.random.default_rng([seed, 2])
     rows: list[Row] = []
     others: dict[str, list[Row]] = {"listings": [], "dividends": [], "borrow": [], "rates": []}
     for i in range(n_symbols):
@@ -274,6 +275,8 @@ def random_market(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> Raw:
                 if has_trade and rng.random() < 0.3:  # all prices divided by two, as vendors do
                     changed |= {key: prices[key] and prices[key] / 2 for key in prices}
                     changed |= {"level": 0.5, "volume": volume and volume * 2}
+                if has_trade and withdrawals.random() < 0.15:
+                    changed |= dict.fromkeys(("open", "high", "low", "close", "volume"))
                 rows.append(first | changed)
             if rng.random() < 0.05:
                 others["dividends"].append(dividend(symbol, n, level * 0.01))

@@ -706,6 +706,25 @@ def test_a_correction_counts_in_order_sizes_from_the_session_that_knows_it() -> 
     assert [shares(n) for n in (2, 3)] == [8.0, 10.0]
 
 
+@pytest.mark.parametrize(("basis", "factor"), [("price", 1.0), ("total_return", 0.9)])
+def test_a_bar_that_is_withdrawn_later_still_sizes_the_orders_that_knew_it(
+    basis: str, factor: float
+) -> None:
+    """Else the equity of a total-return book was unknown, and its whole rebalance vanished."""
+    known, gone = bar("A", 2, 11.0), {"available_at": at(3, 16, 30), "revision": 1}
+    bars = [known, bar("A", 2, None, **gone)]
+    if basis == "total_return":
+        bars = [row | {"adjustment_factor": factor} for row in bars]
+    bars += path("A", [10.0, 10.0]) + path("A", [12.0], 3) + path("B", [5.0] * 4)
+    targets = hold((1, {"A": 0.5}), (3, {"A": 0.5, "B": 0.2}))
+    kept = books(targets, raw(daily_bars=bars), 3, basis=basis)
+
+    close = 11 / factor  # after a fall of 10 % that is a dividend
+    equity = 500 + 50 * close
+    assert of(kept.trades, 3, "A")["shares"] == pytest.approx(0.5 * equity / close - 50)
+    assert of(kept.trades, 3, "B")["shares"] == pytest.approx(0.2 * equity / 5)
+
+
 def test_a_session_that_traded_nothing_fills_nothing_and_carries_the_order() -> None:
     empty = bar("A", 1, 90.0, volume=0.0)
     market = raw(daily_bars=[bar("A", 0, 100.0), empty, bar("A", 2, 100.0)])
@@ -746,7 +765,7 @@ def test_no_purchase_is_paid_for_by_a_sale_that_did_not_happen() -> None:
     assert kept.daily["cash"].to_list()[1:] == approx([0.0] * 5)
     assert kept.daily["gross_exposure"].max() == approx(1.0)
     assert kept.notes == (
-        "3 purchases or new shorts were held back in part or whole on 3 sessions, because sales "
+        "1 purchases or new shorts were held back in part or whole on 3 sessions, because sales "
         "that were to pay for them could not be filled.",
     )
 

@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 # What happened to orders beside their fills, and how it is reported; {n} orders, {days} sessions.
+# An order that waits for several sessions is one order.
 HELD_BACK = (
     "{n} purchases or new shorts were held back in part or whole on {days} sessions, because sales "
     "that were to pay for them could not be filled"
@@ -114,13 +115,14 @@ class Pages:
     traded: list[tuple[int, Trades]] = field(default_factory=list)
     held: list[tuple[int, Holdings]] = field(default_factory=list)
     ordered: list[tuple[int, Orders]] = field(default_factory=list)
-    counted: dict[str, dict[int, int]] = field(default_factory=dict)
+    counted: dict[str, set[tuple[int, int, int]]] = field(default_factory=dict)
 
-    def count(self, d: int, what: str, n: int) -> None:
-        """Count that something happened to n orders of a session."""
-        if n:
-            days = self.counted.setdefault(what, {})
-            days[d] = days.get(d, 0) + n
+    def count(self, d: int, what: str, symbol_K: Index) -> None:
+        """Count that something happened on a session to the open orders of some symbols."""
+        if len(symbol_K):
+            rebalance = len(self.ordered)
+            happened = self.counted.setdefault(what, set())
+            happened.update((d, rebalance, symbol) for symbol in symbol_K.tolist())
 
     def books(self) -> Books:
         """Return all pages as tables, rows in key order."""
@@ -135,10 +137,10 @@ class Pages:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        counts = [
-            what.format(n=sum(days.values()), days=len(days)) + "."
-            for what, days in sorted(self.counted.items())
-        ]
+        counts = []
+        for what, happened in sorted(self.counted.items()):
+            orders = {(rebalance, symbol) for _, rebalance, symbol in happened}
+            counts.append(what.format(n=len(orders), days=len({d for d, _, _ in happened})) + ".")
         return (*rate_notes(self.marks), *counts)
 
     def _cash_rates(self) -> pl.DataFrame | None:

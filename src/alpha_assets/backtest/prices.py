@@ -137,15 +137,22 @@ class Prices:
 
         It is the last mark, but for names with a bar that missed its next decision or was
         corrected: of these the last revision known at D counts.  A total-return close is the
-        real one in the proportion of the two raw ones.
+        real one in the proportion of the two raw ones, and where the bar was withdrawn later the
+        raw one at the scale that the chain has on its session.
         """
         known_DN = shift(self.mark, 1)
         cell_V, usable_V, close_V = self._closes_over_time()
         if not len(cell_V):
             return known_DN
         if self.basis == "total_return":
-            raw_V = self._grid("close").ravel()[cell_V]
-            close_V = self.close.ravel()[cell_V] * (close_V / raw_V)
+            raw_DN = self._grid("close")
+            raw_V = raw_DN.ravel()[cell_V]
+            is_withdrawn_V = np.isnan(raw_V)
+            chained_V = self.close.ravel()[cell_V] * (close_V / raw_V)
+            if is_withdrawn_V.any():
+                scale_V = chain_scale(raw_DN, self._factor).ravel()[cell_V]
+                chained_V = np.where(is_withdrawn_V, close_V * scale_V, chained_V)
+            close_V = chained_V
         session_V, code_V = cell_V // self.shape[1], cell_V % self.shape[1]
         late, place_V = np.unique(code_V, return_inverse=True)
         # Shares that one share of the start has become, up to and with each session.
@@ -400,6 +407,17 @@ def chained(close_DN: Array, factor_DN: Array) -> Array:
         raw_N = np.where(has_N, close_N, raw_N)
         owed_N[has_N] = 1.0
     return out_DN
+
+
+def chain_scale(close_DN: Array, factor_DN: Array) -> Array:
+    """Return what `chained` makes of a close of 1 on each session, with a bar or without.
+
+    scale[T] = product of factor[first close] / product of factor[T], products over all sessions
+    up to T; 1 on the session of a symbol's first close.
+    """
+    level_DN = np.cumprod(factor_DN, axis=0)
+    first_N = np.argmax(~np.isnan(close_DN), axis=0)
+    return np.asarray(level_DN[first_N, np.arange(level_DN.shape[1])] / level_DN)
 
 
 def carried(close_DN: Array, ratio_DN: Array) -> Array:

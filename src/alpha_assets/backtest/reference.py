@@ -33,6 +33,7 @@ class Bar:
         revisions: session that first knew each revision, its raw close and factor, oldest first.
         first: the bar as it first became effective, raw.
         known: the session that first knew the bar.
+        scale: by what a raw close of the session becomes one of the basis.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Bar:
     revisions: list[tuple[int, float | None, float | None]]
     first: Row
     known: int
+    scale: float = 1.0
 
     @property
     def traded(self) -> float | None:
@@ -286,6 +288,7 @@ def _bars(
     bars: dict[int, Bar] = {}
     chain: float | None = None
     raw_before, owed = 0.0, 1.0
+    factors: dict[int | None, float] = {}
     for day, rows_of_day in sorted(told.items()):
         number = int(calendar.index_of(day))
         usable = [max(_effective(row, calendar), number + 1) for row in rows_of_day]
@@ -325,8 +328,18 @@ def _bars(
                 raw_before, owed = close, 1.0
                 bar.close = chain
                 bar.open = None if open_ is None else chain * open_ / close
+            bar.scale = math.nan if chain is None else chain / raw_before / owed
         bars[bar.number] = bar
+        factors[bar.number] = factor
+    # Bars withdrawn before the first close: a price of theirs times the factors until that one.
+    later = 1.0
+    for number in sorted((k for k in bars if math.isnan(bars[k].scale)), reverse=True):
+        bars[number].scale = later = later * factors.get(_next(bars, number), 1.0)
     return bars
+
+
+def _next(bars: dict[int, Bar], number: int) -> int | None:
+    return min((k for k in bars if k > number), default=None)
 
 
 def _paid_for(
@@ -392,10 +405,7 @@ def _known_close(bars: dict[int, Bar], number: int) -> float | None:
         bar = bars[k]
         told = [close for known, close, _ in bar.revisions if known <= number and close is not None]
         if told:
-            # A total-return close is the real one, in the proportion of the two raw ones.
-            if bar.close is not None and bar.raw_close is not None and bar.close != bar.raw_close:
-                return bar.close * (told[-1] / bar.raw_close) / ratio
-            return told[-1] / ratio
+            return told[-1] * bar.scale / ratio
         ratio *= bars[k].ratio
     return None
 

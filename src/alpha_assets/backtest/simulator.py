@@ -251,6 +251,7 @@ class _Account:
         position that is to be left is left whole.
         """
         equity = self.known_equity(d)
+        assert not math.isnan(equity), f"a position has no known close at {self.marks.sessions[d]}"
         some_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
         close_K = self.marks.known_close[d, some_K]
         money_K = target_N[some_K] * equity
@@ -338,7 +339,7 @@ class _Account:
         self.shares_N[symbol_K] = after_K
         is_trade_K = shares_K != 0
         is_blind_K = is_trade_K & ~marks.has_volume[d, symbol_K]
-        self.pages.count(d, NO_VOLUME, int(np.count_nonzero(is_blind_K)))
+        self.pages.count(d, NO_VOLUME, symbol_K[is_blind_K])
         if not is_trade_K.all():
             symbol_K, shares_K, price_K = (x[is_trade_K] for x in (symbol_K, shares_K, price_K))
             cost_3K = cost_3K[:, is_trade_K]
@@ -351,7 +352,7 @@ class _Account:
             return shares_K
         held_K = np.maximum(self.shares_N[self.order_K], 0.0)
         lent_K = np.where(none_K, np.maximum(shares_K, -held_K), shares_K)
-        self.pages.count(d, NOT_BORROWED, int(np.count_nonzero(lent_K != shares_K)))
+        self.pages.count(d, NOT_BORROWED, self.order_K[lent_K != shares_K])
         return lent_K
 
     def paid_for(self, d: int, shares_K: Array) -> Array:
@@ -369,7 +370,8 @@ class _Account:
             return shares_K
         opens_K, open_K = self.missing_K - shuts_K, shares_K - shut_K
         idle_K, new_K = np.abs(opens_K - open_K) * self.sized_at_K, np.abs(open_K) * self.sized_at_K
-        dust, scaled_K, n_held_back = DUST * self.equity, open_K.copy(), 0
+        dust, scaled_K = DUST * self.equity, open_K.copy()
+        is_held_back_K = np.zeros(len(open_K), dtype=bool)
         for sign in (1.0, -1.0):
             side_K = opens_K * sign > 0
             excess = stuck_K[held_K * sign > 0].sum() - idle_K[side_K].sum()
@@ -378,12 +380,12 @@ class _Account:
                 continue
             share = (wanted - excess) / wanted if wanted - excess > dust else 0.0
             scaled_K[side_K] *= share
-            n_held_back += int(np.count_nonzero(open_K[side_K]))
+            is_held_back_K |= side_K & (open_K != 0)
         if self.portfolio.lot is not None:
             scaled_K = np.where(
                 scaled_K == open_K, open_K, _towards_zero(scaled_K, self.portfolio.lot)
             )
-        self.pages.count(d, HELD_BACK, n_held_back)
+        self.pages.count(d, HELD_BACK, self.order_K[is_held_back_K])
         return shut_K + scaled_K
 
     def close(
