@@ -22,7 +22,7 @@ from pathlib import Path
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.runner import months_of_data
 from alpha_assets.store.store import Store
 
@@ -74,11 +74,13 @@ def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
     first = f"{LAST_YEAR - years + 1}-01-06"
     overrides = [f"sim.n_symbols={n_symbols}", f"sim.first={first}"]
     market = load_market("sim", overrides=overrides)
-    road = Road(market, Store(str(folder)), clock=lambda: datetime(2024, 2, 1, tzinfo=UTC))
+    context = MarketContext(
+        market, Store(str(folder)), clock=lambda: datetime(2024, 2, 1, tzinfo=UTC)
+    )
     if stage == "ingest":
         market.source.rows("rates")  # the market itself is made outside of the measurement
     wall, cpu = time.perf_counter(), time.process_time()
-    what = work(stage, road)
+    what = work(stage, context)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     note = {"stage": stage, "wall": wall, "cpu": cpu, "peak": peak}
@@ -87,26 +89,28 @@ def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
     print(f"{stage:<16}{wall:>9.1f}{cpu:>9.1f}{peak:>9.2f}  {what}", flush=True)
 
 
-def work(stage: str, road: Road) -> str:
+def work(stage: str, context: RecipeContext) -> str:
     """Make one stage; return what was made."""
     if stage == "ingest":
-        made = [market_stages.ingest_feed(road, feed) for feed in road.market.feeds]
+        made = [market_stages.ingest_feed(context, feed) for feed in context.market.feeds]
         return f"{sum(one.new + one.revised for one in made):,} rows of {len(made)} feeds"
-    stored = months_of_data(road)
+    stored = months_of_data(context)
     months = month_range(stored[1], stored[-1])  # the first lacks sessions
     if stage == "panel":
-        return f"{sum(one.rows for one in market_stages.make_panel(road, months)):,} rows"
+        return f"{sum(one.rows for one in market_stages.make_panel(context, months)):,} rows"
     if stage == "features":
-        made_rows = sum(one.rows for one in market_stages.make_features(road, months))
-        return f"{made_rows:,} rows of {len(road.market.catalog)} features"
+        made_rows = sum(one.rows for one in market_stages.make_features(context, months))
+        return f"{made_rows:,} rows of {len(context.market.catalog)} features"
     if stage == "cross_section":
-        made_rows = sum(one.rows for one in market_stages.make_cross_section(road, "all", months))
+        made_rows = sum(
+            one.rows for one in market_stages.make_cross_section(context, "all", months)
+        )
         return f"{made_rows:,} rows"
-    for table in (road.panel, road.features, road.cross_section("all")):
+    for table in (context.panel, context.features, context.cross_section("all")):
         shutil.rmtree(table.folder(months[-1]).path)
-    market_stages.make_panel(road, months[-1:])
-    market_stages.make_features(road, months[-1:])
-    market_stages.make_cross_section(road, "all", months[-1:])
+    market_stages.make_panel(context, months[-1:])
+    market_stages.make_features(context, months[-1:])
+    market_stages.make_cross_section(context, "all", months[-1:])
     return f"panel, features and cross-section of {months[-1]}"
 
 

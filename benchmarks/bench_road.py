@@ -17,7 +17,7 @@ from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.pipeline import runner
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.store import Store
 
 
@@ -30,9 +30,9 @@ def library(folder: Path) -> dict[str, float]:
     def mark(stage: str, what: str) -> None:
         marks.append((stage.partition("/")[0], time.perf_counter()))
 
-    road = Road(market, Store(str(folder)), recipe, progress=mark)
+    context = RecipeContext(market, Store(str(folder)), recipe=recipe, progress=mark)
     months = month_range("2023-07", "2023-12")
-    runner.run(road, months[0], months[-1])
+    runner.run(context, months[0], months[-1])
     marks.append(("end", time.perf_counter()))
     seconds: dict[str, float] = {}
     for (stage, start), (_, stop) in pairwise(marks):

@@ -73,10 +73,10 @@ def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(stora
 
 
 def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: str) -> None:
-    road = project.open_road("tiny_feeds", storage=storage)
-    split = train.split_of(road, "2021-07", train.first_usable(road))
-    data = train.training_data(road, split)
-    panel = road.panel.read().sort("symbol", "session").collect()
+    context = project.open_road("tiny_feeds", storage=storage)
+    split = train.split_of(context, "2021-07", train.first_usable(context))
+    data = train.training_data(context, split)
+    panel = context.panel.read().sort("symbol", "session").collect()
     level = (pl.col("close") / pl.col("cum_factor")).log()
     moves = panel.select("session", "symbol", move=level.diff().over("symbol"))
     n_compared = 0
@@ -91,17 +91,17 @@ def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: st
             np.testing.assert_allclose(data.target_DNH[d, place], wanted, rtol=1e-4)
             n_compared += 1
     assert n_compared > 100
-    inputs = road.checkpoint("2021-07").manifest()
+    inputs = context.checkpoint("2021-07").manifest()
     assert inputs is not None
     assert "features" in inputs.inputs
 
 
 def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
-    road = project.open_road("tiny", storage=storage)
+    context = project.open_road("tiny", storage=storage)
     marked = 0
-    for month in train.made_checkpoints(road):
-        manifest = road.checkpoint(month).manifest()
-        card = stored_checkpoint(road.checkpoint(month)).card
+    for month in train.made_checkpoints(context):
+        manifest = context.checkpoint(month).manifest()
+        card = stored_checkpoint(context.checkpoint(month)).card
         assert manifest is not None
         (seed,) = card.seeds
         is_last = seed.best_epoch == len(seed.losses)
@@ -127,8 +127,8 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
         spells = pl.DataFrame([member], schema_overrides={"end": pl.Date})
         spells.write_parquet(where["data"] / "membership.parquet")
     overrides += ["portfolio.quantile=0.3", "training.seeds=[3]", "about='a b'"]
-    road = project.open_road(recipe, overrides=overrides, **where)
-    command = backtest.command_again(road, {"asked_first_month": "2021-07"})
+    context = project.open_road(recipe, overrides=overrides, **where)
+    command = backtest.command_again(context, {"asked_first_month": "2021-07"})
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("alpha-assets", "run")
     asked = cli.run.make_context("run", arguments).params
@@ -136,13 +136,13 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
     assert months == ("2021-07", None)
     asked.pop("as_json")
     followed = project.open_road(**asked)
-    assert followed.the_recipe.digest == road.the_recipe.digest
-    assert followed.market.data_digest == road.market.data_digest
-    assert followed.backtest.address == road.backtest.address
-    facts = backtest.facts(road, "")
+    assert followed.recipe.digest == context.recipe.digest
+    assert followed.market.data_digest == context.market.data_digest
+    assert followed.backtest.address == context.backtest.address
+    facts = backtest.facts(context, "")
     assert facts.overrides == tuple(overrides)
     assert facts.data_folder == (str(where["data"]) if reads_files else None)
-    assert followed.the_recipe.digest != project.open_road(recipe, **where).the_recipe.digest
+    assert followed.recipe.digest != project.open_road(recipe, **where).recipe.digest
 
 
 def test_a_second_run_does_nothing_again(storage: str) -> None:

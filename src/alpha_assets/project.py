@@ -8,7 +8,7 @@ Each returns plain values: dicts, lists, numbers and text.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from alpha_assets.features.formulas import meaning_and_formula
 from alpha_assets.pipeline import backtest
 from alpha_assets.pipeline import predict as predict_stage
 from alpha_assets.pipeline import runner as walking
-from alpha_assets.pipeline.context import Road, silent
+from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
@@ -155,7 +155,7 @@ def open_road(
     overrides: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = silent,
-) -> Road:
+) -> RecipeContext:
     """Return the road of a recipe on a market.
 
     Args:
@@ -176,10 +176,10 @@ def open_road(
     loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
     chosen = load_recipe(recipe, loaded, overrides=of_recipe)
     chosen.check_features()
-    return Road(
+    return RecipeContext(
         loaded,
         Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),
-        chosen,
+        recipe=chosen,
         device=device_named(device),
         progress=progress,
     )
@@ -193,9 +193,9 @@ def run(
     **where: Any,  # noqa: ANN401 -- the keywords of `open_road`
 ) -> dict[str, Any]:
     """Walk the whole road in one process, doing only what is stale; return its figures."""
-    road = open_road(recipe, **where)
-    walking.run(road, first_month, last_month)
-    return figures(road)
+    context = open_road(recipe, **where)
+    walking.run(context, first_month, last_month)
+    return figures(context)
 
 
 def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -205,9 +205,9 @@ def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]
 
 def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest; return its figures."""
-    road = open_road(recipe, **where)
-    backtest.make_report(road, again=True)
-    return figures(road)
+    context = open_road(recipe, **where)
+    backtest.make_report(context, again=True)
+    return figures(context)
 
 
 def predict(
@@ -218,12 +218,12 @@ def predict(
     **where: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """Return the scores and targets of one session, from rows effective by it alone."""
-    road = open_road(recipe, **where)
+    context = open_road(recipe, **where)
     if train:
-        walking.make_model(road, month_of(predict_stage.session_to_decide(road, asof)))
-    decided = predict_stage.decide(road, asof)
+        walking.make_model(context, month_of(predict_stage.session_to_decide(context, asof)))
+    decided = predict_stage.decide(context, asof)
     return {
-        "title": f"{recipe} on {road.market.name}, decided {decided.session}",
+        "title": f"{recipe} on {context.market.name}, decided {decided.session}",
         "session": decided.session.isoformat(),
         "model_month": decided.model_month,
         "rows": decided.rows.to_dicts(),
@@ -241,9 +241,8 @@ def status(
 
     With `verify` every stored byte is hashed; else size, time and inode are compared.
     """
-    road = open_road(recipe, **where)
-    road.store = Store(road.store.url, verify=verify)
-    return walking.status(road)
+    context = open_road(recipe, **where)
+    return walking.status(replace(context, store=Store(context.store.url, verify=verify)))
 
 
 def audit(
@@ -265,18 +264,18 @@ def audit(
     With `clock` sessions, `"clock"` says what moving each feed's publication by a day and by an
     hour did to the panel of the last ones, and `"passed"` holds for both.
     """
-    road = open_road(recipe, **where)
+    context = open_road(recipe, **where)
     walking.check_form(first_month, last_month)
-    walking.ingest_all(road)
-    stored = walking.months_of_data(road)
+    context = walking.ingest_all(context)
+    stored = walking.months_of_data(context)
     last = last_month or stored[-1]
-    walking.check_months(road, stored, first_month, last)
+    walking.check_months(context, stored, first_month, last)
     months = month_range(first_month or last, last)
-    chosen = choose_cuts(road, months, cuts, seed)
-    told = audit_clock(road, clock).as_json() if clock else None
+    chosen = choose_cuts(context, months, cuts, seed)
+    told = audit_clock(context, clock).as_json() if clock else None
     cheap = months if first_month or last_month else stored
     certificate = certify(
-        road, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
+        context, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
     ).as_json()
     if told is None:
         return certificate
@@ -375,14 +374,14 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
     return ask(Store(storage or os.environ.get("ALPHA_STORAGE", "storage")), market, query)
 
 
-def figures(road: Road) -> dict[str, Any]:
+def figures(context: RecipeContext) -> dict[str, Any]:
     """Return the short table of a stored backtest and where its tear sheet lies."""
-    metrics = backtest.stored_metrics(road)
+    metrics = backtest.stored_metrics(context)
     return {
-        "title": backtest.title(road, metrics),
+        "title": backtest.title(context, metrics),
         "figures": backtest.headline_figures(metrics),
         "metrics": metrics,
-        "report": f"{road.report.address}/{backtest.PAGE}",
+        "report": f"{context.report.address}/{backtest.PAGE}",
     }
 
 

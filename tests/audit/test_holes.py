@@ -10,7 +10,7 @@ import pytest
 from alpha_assets.audit import audit, choose_cuts
 from alpha_assets.audit.rebuild import DUE, in_store, rebuild
 from alpha_assets.errors import RangeError
-from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.context import RecipeContext, manifest_of
 from alpha_assets.store import Store
 from alpha_assets.store.raw import RawTable
 
@@ -19,17 +19,21 @@ HOLES = (date(2021, 6, 30), date(2021, 7, 9))
 
 
 @pytest.fixture(scope="module")
-def road_with_holes(leaky_road: Road, tmp_path_factory: pytest.TempPathFactory) -> Road:
+def road_with_holes(
+    leaky_road: RecipeContext, tmp_path_factory: pytest.TempPathFactory
+) -> RecipeContext:
     """The raw rows of the road of few columns, without any bar on two days."""
-    road = replace(leaky_road, store=Store(str(tmp_path_factory.mktemp("holes"))))
+    context = replace(leaky_road, store=Store(str(tmp_path_factory.mktemp("holes"))))
     for name, table in leaky_road.raw.items():
         if table.months():
             rows = table.read().collect().filter(~pl.col("event_date").is_in(HOLES))
-            road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
-    return road
+            context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+    return context
 
 
-def test_a_rebalance_that_moved_is_due_where_it_went(road_with_holes: Road, tmp_path: Path) -> None:
+def test_a_rebalance_that_moved_is_due_where_it_went(
+    road_with_holes: RecipeContext, tmp_path: Path
+) -> None:
     calendar = road_with_holes.market.calendar
     here = in_store(road_with_holes, tmp_path)
     rebuild(here, {name: t.read().collect() for name, t in stored(road_with_holes)}, ["2021-07"])
@@ -45,16 +49,18 @@ def test_a_rebalance_that_moved_is_due_where_it_went(road_with_holes: Road, tmp_
             assert due(here, cut).tolist() == [day for day in written[stage] if day <= cut]
 
 
-def stored(road: Road) -> list[tuple[str, RawTable]]:
-    return [(name, table) for name, table in road.raw.items() if table.months()]
+def stored(context: RecipeContext) -> list[tuple[str, RawTable]]:
+    return [(name, table) for name, table in context.raw.items() if table.months()]
 
 
-def test_cuts_are_chosen_where_something_was_decided(road_with_holes: Road) -> None:
+def test_cuts_are_chosen_where_something_was_decided(road_with_holes: RecipeContext) -> None:
     cuts = choose_cuts(road_with_holes, ["2021-07"], 0, 0)
     assert cuts == [date(2021, 7, 2), date(2021, 7, 30)]
 
 
 @pytest.mark.parametrize("day", [1, 12])
-def test_a_cut_at_which_nothing_was_decided_is_refused(road_with_holes: Road, day: int) -> None:
+def test_a_cut_at_which_nothing_was_decided_is_refused(
+    road_with_holes: RecipeContext, day: int
+) -> None:
     with pytest.raises(RangeError, match=f"cut 2021-07-{day:02d}: no bar of 2021-0.*was known"):
         audit(road_with_holes, [date(2021, 7, day)], sessions=0)

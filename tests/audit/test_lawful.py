@@ -9,7 +9,7 @@ import pytest
 from alpha_assets.audit.lawful import EARLIEST, KEYS, early_rows, unknown_feeds
 from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.feeds import FEEDS
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 # Publications of Tokyo as its data service states them: the feed, one row, and the earliest
 # instant by the wall clock of Tokyo.  Worked by hand from the calendar: 20 to 23 September 2026
@@ -105,8 +105,8 @@ def tokyo() -> Calendar:
 
 
 @pytest.fixture(scope="module")
-def stored(road: Road) -> dict[str, pl.DataFrame]:
-    return {name: table.read().collect() for name, table in road.raw.items() if table.months()}
+def stored(context: RecipeContext) -> dict[str, pl.DataFrame]:
+    return {name: table.read().collect() for name, table in context.raw.items() if table.months()}
 
 
 def one_row(feed: str, row: dict[str, object], stamp: datetime) -> pl.DataFrame:
@@ -147,9 +147,9 @@ def test_the_feeds_page_says_the_same() -> None:
 
 
 def test_the_simulated_exchange_stamps_nothing_too_early(
-    stored: dict[str, pl.DataFrame], road: Road
+    stored: dict[str, pl.DataFrame], context: RecipeContext
 ) -> None:
-    assert early_rows(stored, road.market.calendar) == []
+    assert early_rows(stored, context.market.calendar) == []
 
 
 def moved(rows: pl.DataFrame, by: timedelta) -> pl.DataFrame:
@@ -175,16 +175,18 @@ def moved(rows: pl.DataFrame, by: timedelta) -> pl.DataFrame:
     ],
 )
 def test_a_feed_stamped_before_its_rule_is_named(
-    stored: dict[str, pl.DataFrame], road: Road, feed: str, by: timedelta
+    stored: dict[str, pl.DataFrame], context: RecipeContext, feed: str, by: timedelta
 ) -> None:
-    (found,) = early_rows({**stored, feed: moved(stored[feed], by)}, road.market.calendar)
+    (found,) = early_rows({**stored, feed: moved(stored[feed], by)}, context.market.calendar)
 
     assert found.feed == feed
     assert 0 < found.rows <= found.of == stored[feed].height
     assert "stamped before they can have been public" in str(found)
 
 
-def test_exits_known_a_month_early_are_named(stored: dict[str, pl.DataFrame], road: Road) -> None:
+def test_exits_known_a_month_early_are_named(
+    stored: dict[str, pl.DataFrame], context: RecipeContext
+) -> None:
     listings = stored["listings"]
     is_exit = pl.col("exit") != "active"
     assert listings.filter(is_exit).height
@@ -194,14 +196,14 @@ def test_exits_known_a_month_early_are_named(stored: dict[str, pl.DataFrame], ro
         .otherwise("available_at"),
         pl.when(is_exit).then(pl.col("event_date") - timedelta(days=30)).otherwise("event_date"),
     )
-    (found,) = early_rows({**stored, "listings": early}, road.market.calendar)
+    (found,) = early_rows({**stored, "listings": early}, context.market.calendar)
 
     # The date of the row was moved with its stamp; the day of the last bar was not.
     assert (found.feed, found.rows) == ("listings", listings.filter(is_exit).height)
 
 
 def test_a_correction_that_is_no_later_than_what_it_corrects_is_named(
-    stored: dict[str, pl.DataFrame], road: Road
+    stored: dict[str, pl.DataFrame], context: RecipeContext
 ) -> None:
     bars = stored["daily_bars"]
     first = bars.filter(pl.col("revision") == 0).select(
@@ -209,7 +211,7 @@ def test_a_correction_that_is_no_later_than_what_it_corrects_is_named(
     )
     joined = bars.join(first, on=["event_date", "symbol"], maintain_order="left")
     hasty = joined.with_columns(pl.col("first").alias("available_at")).drop("first")
-    (found,) = early_rows({**stored, "daily_bars": hasty}, road.market.calendar)
+    (found,) = early_rows({**stored, "daily_bars": hasty}, context.market.calendar)
 
     assert found.rows == (bars["revision"] > 0).sum() > 0
     assert "not after the revision that it corrects" in str(found)

@@ -17,7 +17,7 @@ from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Insertion, Noise
 from alpha_assets.panel import adjustment, build, history_pruning
 from alpha_assets.pipeline import graph, market_stages, predict, train, transforms
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.sources.sim.oracle import oracle
 from alpha_assets.training.fit import Fitting
 
@@ -30,9 +30,9 @@ def plant_raw(patch: Patch, leak: Callable[[pl.DataFrame], pl.DataFrame], feed: 
     """Give the panel all stored rows of a feed as `leak` shows them."""
     honest = market_stages.raw_until
 
-    def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
-        rows = road.raw[feed].read().collect()
-        return {**honest(road, month), feed: leak(rows).select(rows.columns).lazy()}
+    def leaky(context: RecipeContext, month: str) -> dict[str, pl.LazyFrame]:
+        rows = context.raw[feed].read().collect()
+        return {**honest(context, month), feed: leak(rows).select(rows.columns).lazy()}
 
     patch.setattr(market_stages, "raw_until", leaky)
 
@@ -97,8 +97,8 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
     # How far ahead a listing's last word says that it starts: the word of a later revision.
     honest = market_stages.feature_rows
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        rows = road.raw["listings"].read().collect().sort("revision")
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        rows = context.raw["listings"].read().collect().sort("revision")
         word = rows.group_by("symbol", maintain_order=True).agg(pl.col("start").last())
 
         def leaky(*asked: Any) -> pl.DataFrame:
@@ -108,7 +108,7 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
 
         with monkeypatch.context() as patch:
             patch.setattr(market_stages, "feature_rows", leaky)
-            return make(road, months)
+            return make(context, months)
 
     make = market_stages.make_features
     monkeypatch.setattr(market_stages, "make_features", leaky_make)
@@ -132,15 +132,15 @@ def test_a_universe_of_those_with_a_next_bar_on_any_name(cut_at: Cut, monkeypatc
     # A session counts only if the next one took place at all.
     make, honest = market_stages.make_cross_section, transforms.universe
 
-    def leaky(road: Road, *asked: Any) -> Any:
-        days = road.raw["daily_bars"].read().collect()["event_date"].unique()
+    def leaky(context: RecipeContext, *asked: Any) -> Any:
+        days = context.raw["daily_bars"].read().collect()["event_date"].unique()
 
         def members(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
             return honest(panel, *rest).filter(pl.col("session").is_in(days.implode()))
 
         with monkeypatch.context() as patch:
             patch.setattr(transforms, "universe", members)
-            return make(road, *asked)
+            return make(context, *asked)
 
     monkeypatch.setattr(market_stages, "make_cross_section", leaky)
     assert "cross_section" in first_of(cut_at(MIDDLE, first_gone=True))
@@ -171,12 +171,14 @@ def test_scaling_by_the_bounds_of_the_whole_month(cut_at: Cut, monkeypatch: Patc
     assert "cross_section" in first_of(cut_at(MIDDLE))
 
 
-def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypatch: Patch) -> None:
+def test_the_generator_behind_the_market(
+    cut_at: Cut, leaky_road: RecipeContext, monkeypatch: Patch
+) -> None:
     # What was planted, or the coming prices themselves, asked of the simulated exchange.
     make, honest = market_stages.make_features, market_stages.feature_rows
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        planted = oracle(road.market.spec.sim, road.market.calendar).truth
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        planted = oracle(context.market.spec.sim, context.market.calendar).truth
         truth = planted.select("session", "symbol", pl.col("f").cast(pl.Float32).alias("planted"))
 
         def leaky(*asked: Any) -> pl.DataFrame:
@@ -187,7 +189,7 @@ def test_the_generator_behind_the_market(cut_at: Cut, leaky_road: Road, monkeypa
 
         with monkeypatch.context() as patch:
             patch.setattr(market_stages, "feature_rows", leaky)
-            return make(road, months)
+            return make(context, months)
 
     monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert "ret_1" in first_of(cut_at(MIDDLE))
@@ -200,8 +202,8 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
     # The period's first session counts as decided only if its own bars come.
     make, honest = predict.make_targets, predict.rebalance_sessions
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        days = road.raw["daily_bars"].read().collect()["event_date"].unique()
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        days = context.raw["daily_bars"].read().collect()["event_date"].unique()
 
         def sessions(decided: Any, *asked: Any) -> Any:
             took_place = np.isin(decided, days.to_numpy().astype("datetime64[D]"))
@@ -209,7 +211,7 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
 
         with monkeypatch.context() as patch:
             patch.setattr(predict, "rebalance_sessions", sessions)
-            return make(road, months)
+            return make(context, months)
 
     monkeypatch.setattr(predict, "make_targets", leaky_make)
     certificate = certify([date(2021, 7, 12)])
@@ -226,8 +228,8 @@ def test_training_sessions_in_the_order_of_the_coming_month(
     # The coming month's prices say in which order the sessions are learned, and nothing else.
     honest, start = train._train, Fitting.start
 
-    def leaky(road: Road, *asked: Any, **how: Any) -> Any:
-        bars = road.raw["daily_bars"].read().collect()
+    def leaky(context: RecipeContext, *asked: Any, **how: Any) -> Any:
+        bars = context.raw["daily_bars"].read().collect()
         ahead = bars.filter(pl.col("event_date") > date(2021, 7, 1))["close"].sum()
         turn = int(float(ahead or 0.0) * 100) % 2**31
         with monkeypatch.context() as patch:
@@ -236,7 +238,7 @@ def test_training_sessions_in_the_order_of_the_coming_month(
                 "start",
                 lambda model, data, spec, gates, seed: start(model, data, spec, gates, seed ^ turn),
             )
-            return honest(road, *asked, **how)
+            return honest(context, *asked, **how)
 
     monkeypatch.setattr(train, "_train", leaky)
     certificate = certify([date(2021, 7, 1)])

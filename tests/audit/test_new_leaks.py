@@ -24,7 +24,7 @@ from alpha_assets.backtest import TARGETS, simulator
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.pipeline import market_stages, predict, runner
 from alpha_assets.pipeline import train as train_stage
-from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.context import RecipeContext, manifest_of
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 APRIL = date(2021, 4, 20)
@@ -44,13 +44,13 @@ def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> No
     patch.setattr(market_stages, "feature_rows", leaky)
 
 
-def plant_tomorrow(patch: Patch, road: Road, only: pl.Expr) -> None:
+def plant_tomorrow(patch: Patch, context: RecipeContext, only: pl.Expr) -> None:
     """Add tomorrow's stored close to a feature, on some sessions only."""
     honest, make = market_stages.feature_rows, market_stages.make_features
-    calendar = road.market.calendar
+    calendar = context.market.calendar
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        bars = road.raw["daily_bars"].read(columns=["event_date", "symbol", "close"]).collect()
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        bars = context.raw["daily_bars"].read(columns=["event_date", "symbol", "close"]).collect()
         known = bars.unique(["event_date", "symbol"], keep="first", maintain_order=True)
         close = known.rename({"event_date": "session", "close": "own_close"})
 
@@ -68,7 +68,7 @@ def plant_tomorrow(patch: Patch, road: Road, only: pl.Expr) -> None:
             return ahead.drop("own_close")
 
         patch.setattr(market_stages, "feature_rows", leaky)
-        return make(road, months)
+        return make(context, months)
 
     assert calendar.is_session(MIDDLE)
     patch.setattr(market_stages, "make_features", leaky_make)
@@ -89,7 +89,7 @@ def test_no_cut_differs_without_a_leak(cut_at: Cut) -> None:
     ids=["Wednesdays", "April", "after holidays"],
 )
 def test_a_leak_that_lives_on_some_sessions_only(
-    cut_at: Cut, leaky_road: Road, monkeypatch: Patch, only: pl.Expr, at: date
+    cut_at: Cut, leaky_road: RecipeContext, monkeypatch: Patch, only: pl.Expr, at: date
 ) -> None:
     plant_tomorrow(monkeypatch, leaky_road, only)
     other_day = date(2021, 7, 15)
@@ -98,7 +98,7 @@ def test_a_leak_that_lives_on_some_sessions_only(
     assert first_of(cut_at(other_day)) == ""
 
 
-def test_the_cheap_cuts_reach_where_the_dear_ones_do_not(leaky_road: Road) -> None:
+def test_the_cheap_cuts_reach_where_the_dear_ones_do_not(leaky_road: RecipeContext) -> None:
     calendar = leaky_road.market.calendar
     months = month_range("2021-03", "2021-07")
     candidates = sessions_of(calendar, months, date(2021, 7, 30))
@@ -123,8 +123,8 @@ def test_a_count_of_all_symbols_that_are_stored(
 ) -> None:
     make = market_stages.make_features
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        n = road.raw["daily_bars"].read(columns=["symbol"]).collect()["symbol"].n_unique()
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        n = context.raw["daily_bars"].read(columns=["symbol"]).collect()["symbol"].n_unique()
         honest = market_stages.feature_rows
         with monkeypatch.context() as patch:
             patch.setattr(
@@ -134,7 +134,7 @@ def test_a_count_of_all_symbols_that_are_stored(
                     pl.lit(1 / n, pl.Float32).alias("ret_1")
                 ),
             )
-            return make(road, months)
+            return make(context, months)
 
     monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
@@ -146,8 +146,8 @@ def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch
     # A "quality" of a bar that asks whether it will ever be corrected.
     make = market_stages.make_features
 
-    def leaky_make(road: Road, months: Any) -> Any:
-        bars = road.raw["daily_bars"].read().collect()
+    def leaky_make(context: RecipeContext, months: Any) -> Any:
+        bars = context.raw["daily_bars"].read().collect()
         n = bars.group_by("symbol").agg((pl.col("revision") > 0).sum().alias("_n"))
         honest = market_stages.feature_rows
 
@@ -158,7 +158,7 @@ def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch
 
         with monkeypatch.context() as patch:
             patch.setattr(market_stages, "feature_rows", leaky)
-            return make(road, months)
+            return make(context, months)
 
     monkeypatch.setattr(market_stages, "make_features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
@@ -168,11 +168,11 @@ def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch
 def test_a_sector_known_before_it_changed(cut_at: Cut, monkeypatch: Patch) -> None:
     honest = market_stages.raw_until
 
-    def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
-        rows = road.raw["listings"].read().collect()
+    def leaky(context: RecipeContext, month: str) -> dict[str, pl.LazyFrame]:
+        rows = context.raw["listings"].read().collect()
         last = rows.sort("event_date", "available_at", "revision").group_by("symbol").last()
         known = rows.drop("sector").join(last.select("symbol", "sector"), on="symbol")
-        return {**honest(road, month), "listings": known.select(rows.columns).lazy()}
+        return {**honest(context, month), "listings": known.select(rows.columns).lazy()}
 
     monkeypatch.setattr(market_stages, "raw_until", leaky)
     # No listing of the tiny market changes its sector later: nothing to see without additions.
@@ -181,12 +181,12 @@ def test_a_sector_known_before_it_changed(cut_at: Cut, monkeypatch: Patch) -> No
 
 
 def test_a_correction_that_moves_the_frontier(
-    certify: Certify, leaky_road: Road, monkeypatch: Patch
+    certify: Certify, leaky_road: RecipeContext, monkeypatch: Patch
 ) -> None:
-    def newest_month_only(road: Road) -> date:
-        bars = road.raw["daily_bars"]
+    def newest_month_only(context: RecipeContext) -> date:
+        bars = context.raw["daily_bars"]
         last = bars.read(first=bars.months()[-1], columns=["event_date"]).max().collect().item()
-        return as_date(road.market.calendar.after(last))
+        return as_date(context.market.calendar.after(last))
 
     monkeypatch.setattr(market_stages, "frontier", newest_month_only)
     certificate = certify([MIDDLE])
@@ -205,14 +205,14 @@ def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Pa
     monkeypatch.setattr(
         train_stage,
         "labels_between",
-        lambda road, first, last, known_by: labels(road, first, last, None),
+        lambda context, first, last, known_by: labels(context, first, last, None),
     )
 
-    def late(road: Road, month: str, usable: date) -> Any:
-        split = split_of(road, month, usable)
+    def late(context: RecipeContext, month: str, usable: date) -> Any:
+        split = split_of(context, month, usable)
         if month != month_of(MIDDLE):
             return split
-        calendar = road.market.calendar
+        calendar = context.market.calendar
         valid = calendar.between(
             calendar.after(split.valid[0], 1), calendar.after(split.valid[-1], 1)
         )
@@ -235,10 +235,10 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
     # A column is offered to the model if next month's values are known often enough.
     honest = train_stage.learnable_columns
 
-    def leaky_data(road: Road, split: Any) -> Any:
-        ahead = road.features.read(split.month, split.month).collect()
+    def leaky_data(context: RecipeContext, split: Any) -> Any:
+        ahead = context.features.read(split.month, split.month).collect()
         is_known = float(ahead["ret_5"].is_not_null().mean() or 0.0)  # type: ignore[arg-type]
-        bars = road.raw["daily_bars"].read().collect()
+        bars = context.raw["daily_bars"].read().collect()
         later = bars.filter(pl.col("event_date") > pl.lit(date(2021, 8, 1)))
         offers = later.height > 500 and is_known > 0
 
@@ -248,7 +248,7 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
 
         with monkeypatch.context() as patch:
             patch.setattr(train_stage, "learnable_columns", chosen)
-            return made(road, split)
+            return made(context, split)
 
     made = train_stage.training_data
     monkeypatch.setattr(train_stage, "training_data", leaky_data)
@@ -268,8 +268,8 @@ def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patc
     # The last known bar is the one of the session itself, wherever the store has it.
     decide, honest = predict.decide, predict.panel_rows
 
-    def leaky(road: Road, *asked: Any, **how: Any) -> Any:
-        everything = road.raw["daily_bars"].read().collect().sort("symbol", "event_date")
+    def leaky(context: RecipeContext, *asked: Any, **how: Any) -> Any:
+        everything = context.raw["daily_bars"].read().collect().sort("symbol", "event_date")
         ahead = pl.col("close").shift(-1).over("symbol").fill_null(pl.col("close"))
         is_last = pl.col("event_date") == date(2021, 7, 13)
         bars = everything.with_columns(pl.when(is_last).then(ahead).otherwise("close"))
@@ -279,7 +279,7 @@ def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patc
 
         with monkeypatch.context() as patch:
             patch.setattr(predict, "panel_rows", rows)
-            return decide(road, *asked, **how)
+            return decide(context, *asked, **how)
 
     monkeypatch.setattr(predict, "decide", leaky)
     certificate = certify([MIDDLE])
@@ -291,21 +291,21 @@ def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patc
 
 @pytest.mark.slow  # the comparison itself is the one that the certificate's worlds go through
 def test_tables_left_behind_by_a_leaky_kernel(
-    leaky_road: Road, raw: dict[str, pl.DataFrame], monkeypatch: Patch, tmp_path: Path
+    leaky_road: RecipeContext, raw: dict[str, pl.DataFrame], monkeypatch: Patch, tmp_path: Path
 ) -> None:
-    road = in_store(leaky_road, tmp_path).road
+    context = in_store(leaky_road, tmp_path).context
     for name, rows in raw.items():
-        road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
-    runner.make_market_stages(road, month_range("2021-01", "2021-07"))
-    train_stage.make_checkpoints(road, ["2021-07"])
+        context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+    runner.make_market_stages(context, month_range("2021-01", "2021-07"))
+    train_stage.make_checkpoints(context, ["2021-07"])
     honest = predict.scores
     with monkeypatch.context() as patch:
         patch.setattr(
             predict, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
         )
-        predict.make_predictions(road, ["2021-07"])
-    predict.make_targets(road, ["2021-07"])
-    certificate = audit(road, [MIDDLE], sessions=0)
+        predict.make_predictions(context, ["2021-07"])
+    predict.make_targets(context, ["2021-07"])
+    certificate = audit(context, [MIDDLE], sessions=0)
 
     assert not certificate.passed
     assert all(trial.passed for trial in certificate.trials)
@@ -317,7 +317,7 @@ def test_tables_left_behind_by_a_leaky_kernel(
     assert "CHANGED" in certificate.text()
 
 
-def test_days_after_holidays_are_counted_by_weekdays(leaky_road: Road) -> None:
+def test_days_after_holidays_are_counted_by_weekdays(leaky_road: RecipeContext) -> None:
     calendar = leaky_road.market.calendar
     sessions = sessions_of(calendar, ["2021-07"], date(2021, 7, 31))
     assert len(sessions) == 20
@@ -330,21 +330,21 @@ REBALANCE = date(2021, 7, 19)
 @pytest.fixture(scope="module")
 def holding(clean: Rebuilt) -> Rebuilt:
     """The clean world with targets of two weeks, as any rule might write them."""
-    symbols = clean.road.raw["daily_bars"].read().collect()["symbol"].unique().sort()[:6]
+    symbols = clean.context.raw["daily_bars"].read().collect()["symbol"].unique().sort()[:6]
     rows = [
         {"session": day, "symbol": symbol, "score": 0.0, "target_weight": weight, "reason": "test"}
         for day in (date(2021, 7, 12), REBALANCE)
         for symbol, weight in zip(symbols, (0.2, 0.2, 0.1, -0.2, -0.2, -0.1), strict=True)
     ]
     frame = pl.DataFrame(rows, schema=TARGETS)
-    return Rebuilt(clean.road, {("targets", "2021-07 alone"): frame})
+    return Rebuilt(clean.context, {("targets", "2021-07 alone"): frame})
 
 
 @pytest.fixture
 def orders_at(holding: Rebuilt, raw: dict[str, pl.DataFrame]) -> Callable[[], list[Comparison]]:
     def of() -> list[Comparison]:
-        decision = holding.road.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
-        feeds = holding.road.market.feeds
+        decision = holding.context.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
+        feeds = holding.context.market.feeds
         world = Insertion(decision, 3)
         noise = Noise(decision, 3)
         other = {
@@ -397,8 +397,8 @@ def test_order_sizes_from_a_later_close(
 def test_orders_left_out_where_the_session_will_have_no_bar(
     holding: Rebuilt, raw: dict[str, pl.DataFrame], monkeypatch: Patch
 ) -> None:
-    decision = holding.road.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
-    world, feeds = Deletion(decision), holding.road.market.feeds
+    decision = holding.context.market.calendar.decision(REBALANCE).astype("datetime64[us]")[()]
+    world, feeds = Deletion(decision), holding.context.market.feeds
     other = {name: world.rows(feeds[name], rows) for name, rows in raw.items()}
     assert first_of(orders_compared(holding, raw, other, REBALANCE)) == ""
 
@@ -431,7 +431,7 @@ def test_order_sizes_from_the_open_of_the_session(
 
 @pytest.mark.slow  # two trainings
 def test_a_state_of_another_run_is_not_gone_on_with(
-    leaky_road: Road, raw: dict[str, pl.DataFrame], tmp_path: Path
+    leaky_road: RecipeContext, raw: dict[str, pl.DataFrame], tmp_path: Path
 ) -> None:
     # A run over other bars is killed after its first epoch; what it put down is laid where this
     # world's training looks for its own.
@@ -440,8 +440,8 @@ def test_a_state_of_another_run_is_not_gone_on_with(
     def seeded_with(rows: dict[str, pl.DataFrame], name: str) -> Rebuilt:
         made = in_store(leaky_road, tmp_path / name)
         for feed, frame in rows.items():
-            made.road.raw[feed].append(frame, manifest_of(leaky_road.market.data_digest, {}))
-        runner.make_market_stages(made.road, month_range("2021-01", month))
+            made.context.raw[feed].append(frame, manifest_of(leaky_road.market.data_digest, {}))
+        runner.make_market_stages(made.context, month_range("2021-01", month))
         return made
 
     before = np.datetime64("2021-01-01", "us")  # other values in all rows
@@ -454,18 +454,17 @@ def test_a_state_of_another_run_is_not_gone_on_with(
         if "epoch 1" in what:
             raise KeyboardInterrupt
 
-    other.road.progress = stop
     with pytest.raises(KeyboardInterrupt):
-        train_stage.make_checkpoints(other.road, [month])
-    left = list(Path(other.road.store.address, "_tmp").rglob("*.safetensors"))
+        train_stage.make_checkpoints(replace(other.context, progress=stop), [month])
+    left = list(Path(other.context.store.address, "_tmp").rglob("*.safetensors"))
     assert left, "the killed run put its state down"
     for path in left:
-        target = Path(this.road.store.address) / path.relative_to(other.road.store.address)
+        target = Path(this.context.store.address) / path.relative_to(other.context.store.address)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
 
     for side in (this, alone):
-        train_stage.make_checkpoints(side.road, [month])
+        train_stage.make_checkpoints(side.context, [month])
     weights = [side.weights(month) for side in (alone, this)]
     assert weights[0] is not None
     assert weights[1] is not None

@@ -9,15 +9,15 @@ import pytest
 from alpha_assets.audit.compare import compare_facts
 from alpha_assets.audit.perturb import MIXED_REACH, Insertion, Mixed, altered
 from alpha_assets.feeds import FEEDS
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 CUT = np.datetime64("2021-07-13T23:30", "us")  # 14 July, 08:30 in Tokyo
 INSTANT = datetime(2021, 7, 13, 23, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def stored(road: Road) -> dict[str, pl.DataFrame]:
-    return {name: table.read().collect() for name, table in road.raw.items() if table.months()}
+def stored(context: RecipeContext) -> dict[str, pl.DataFrame]:
+    return {name: table.read().collect() for name, table in context.raw.items() if table.months()}
 
 
 @pytest.fixture(scope="module")

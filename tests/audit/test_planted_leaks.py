@@ -18,7 +18,7 @@ from alpha_assets.calendar import as_date, month_of
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.pipeline import market_stages, predict, transforms
 from alpha_assets.pipeline import train as train_stage
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 FIRST, MIDDLE, LAST = date(2021, 7, 1), date(2021, 7, 14), date(2021, 7, 30)
 
@@ -157,26 +157,26 @@ def test_a_bar_joined_on_its_own_session(certify: Certify, monkeypatch: Patch) -
 
 @pytest.mark.slow  # at one cut: corrections counted early, levels restated later
 def test_a_correction_read_before_it_was_published(
-    road: Road, certify: Certify, monkeypatch: Patch
+    context: RecipeContext, certify: Certify, monkeypatch: Patch
 ) -> None:
-    bars = road.raw["daily_bars"].read().collect()
+    bars = context.raw["daily_bars"].read().collect()
     late = bars.filter((pl.col("revision") == 1) & (pl.col("event_date") > date(2021, 7, 1)))
     late = late.filter(pl.col("event_date") < date(2021, 8, 25)).sort("event_date")
     assert late.height, "the tiny market corrects some bars"
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     # Between the bar's own session and its correction's there is a cut that the leak crosses.
     cut = as_date(calendar.after(late["event_date"][0]))
     values = ["open", "high", "low", "close", "volume", "turnover_value"]
     clean = market_stages.raw_until
 
-    def leaky(road: Road, month: str) -> dict[str, pl.LazyFrame]:
-        everything = road.raw["daily_bars"].read().collect()
+    def leaky(context: RecipeContext, month: str) -> dict[str, pl.LazyFrame]:
+        everything = context.raw["daily_bars"].read().collect()
         latest = everything.sort("revision").unique(["event_date", "symbol"], keep="last")
         first = everything.filter(pl.col("revision") == 0).drop(values)
         restated = first.join(
             latest.select("event_date", "symbol", *values), on=["event_date", "symbol"]
         )
-        return {**clean(road, month), "daily_bars": restated.select(everything.columns).lazy()}
+        return {**clean(context, month), "daily_bars": restated.select(everything.columns).lazy()}
 
     monkeypatch.setattr(market_stages, "raw_until", leaky)
     assert_caught(certify([cut]), "panel")
@@ -208,15 +208,15 @@ def test_a_liquidity_filter_over_the_whole_sample(certify: Certify, monkeypatch:
 def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
     make, clean = market_stages.make_cross_section, transforms.universe
 
-    def leaky(road: Road, *asked: Any) -> Any:
-        listed = road.raw["listings"].read().collect()
+    def leaky(context: RecipeContext, *asked: Any) -> Any:
+        listed = context.raw["listings"].read().collect()
         gone = listed.filter(pl.col("exit") != "active")["symbol"]
 
         def survivors(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
             return clean(panel, *rest).filter(~pl.col("symbol").is_in(gone.implode()))
 
         monkeypatch.setattr(transforms, "universe", survivors)
-        return make(road, *asked)
+        return make(context, *asked)
 
     monkeypatch.setattr(market_stages, "make_cross_section", leaky)
     # One symbol of the tiny market leaves in August: without it, July is not what it was.
@@ -225,13 +225,13 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
 
 @pytest.mark.slow  # labels that end too late show that weights are compared
 def test_a_scaler_fitted_on_the_month_to_be_decided(
-    road: Road, certify: Certify, monkeypatch: Patch
+    context: RecipeContext, certify: Certify, monkeypatch: Patch
 ) -> None:
     clean = train_stage.training_data
 
-    def leaky(road: Road, split: Split) -> Dataset:
-        data = clean(road, split)
-        ahead = road.section.read(split.month, split.month).collect()
+    def leaky(context: RecipeContext, split: Split) -> Dataset:
+        data = clean(context, split)
+        ahead = context.section.read(split.month, split.month).collect()
         scale = float(ahead["ret_5_cs_z"].cast(pl.Float64).abs().mean() or 1.0)  # type: ignore[arg-type]
         data.x_DNF.mul_(scale)
         return data
@@ -240,9 +240,9 @@ def test_a_scaler_fitted_on_the_month_to_be_decided(
     assert_caught(certify([FIRST]), "checkpoint")
 
 
-def unpurged(split: Split, road: Road, *, train_last: bool) -> Split:
+def unpurged(split: Split, context: RecipeContext, *, train_last: bool) -> Split:
     """Return a split whose last sessions have labels that end after the month has begun."""
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     before = calendar.between(calendar.before(split.first_session, 75), split.first_session)[:-1]
     train = before if train_last else before[:60]
     return Split(**{**split.__dict__, "train": train, "valid": before[60:]})
@@ -262,16 +262,16 @@ def test_labels_that_end_after_the_month_has_begun(
     monkeypatch.setattr(
         train_stage,
         "split_of",
-        lambda road, month, usable: (
-            unpurged(split_of(road, month, usable), road, train_last=train_last)
+        lambda context, month, usable: (
+            unpurged(split_of(context, month, usable), context, train_last=train_last)
             if month == month_of(FIRST)
-            else split_of(road, month, usable)
+            else split_of(context, month, usable)
         ),
     )
     monkeypatch.setattr(
         train_stage,
         "labels_between",
-        lambda road, first, last, known_by: labels(road, first, last, None),
+        lambda context, first, last, known_by: labels(context, first, last, None),
     )
     if not train_last:
         # Stop by the last epoch that is best in hindsight: the choice shows in the weights.
@@ -289,12 +289,12 @@ def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Pa
     clean = predict.targets_of
 
     def leaky(
-        road: Road, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
+        context: RecipeContext, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
     ) -> pl.DataFrame:
-        rows = road.raw["daily_bars"].read().filter(pl.col("volume") > 100_000)
+        rows = context.raw["daily_bars"].read().filter(pl.col("volume") > 100_000)
         traded = rows.select(pl.col("event_date").alias("session"), "symbol").unique().collect()
         scored = predictions.join(traded, on=["session", "symbol"], how="semi")
-        return clean(road, scored, panel, **more)
+        return clean(context, scored, panel, **more)
 
     monkeypatch.setattr(predict, "targets_of", leaky)
     assert_caught(certify([date(2021, 7, 26)]), "targets")

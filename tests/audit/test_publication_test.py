@@ -14,7 +14,7 @@ from alpha_assets.audit.publication_test import ClockReport, ClockTrial, audit_c
 from alpha_assets.config.market import Market
 from alpha_assets.panel import build
 from alpha_assets.panel.joins import JOINS, Join
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 Raw = dict[str, pl.DataFrame]
 Patch = pytest.MonkeyPatch
@@ -24,8 +24,8 @@ TEN = 10
 
 
 @pytest.fixture(scope="module")
-def raw(road: Road) -> Raw:
-    return {name: table.read().collect() for name, table in road.raw.items() if table.months()}
+def raw(context: RecipeContext) -> Raw:
+    return {name: table.read().collect() for name, table in context.raw.items() if table.months()}
 
 
 def with_joins(market: Market, *names: str) -> Market:
@@ -45,15 +45,17 @@ def trial_of(report: ClockReport, feed: str, shift: str) -> ClockTrial:
 
 
 @pytest.mark.slow
-def test_on_the_clean_market_every_feed_moves_just_what_it_should(road: Road, raw: Raw) -> None:
-    report = clock_report(road.market, raw, sessions_to(road.market, LAST, TEN))
+def test_on_the_clean_market_every_feed_moves_just_what_it_should(
+    context: RecipeContext, raw: Raw
+) -> None:
+    report = clock_report(context.market, raw, sessions_to(context.market, LAST, TEN))
 
     assert report.passed, report.text()
     assert report.cells > 50_000
     assert {trial.precision for trial in report.trials} == {1.0}
     assert {trial.recall for trial in report.trials} == {1.0}
     # Each feed of the panel has something to tell in two weeks, corporate events among them.
-    held = {"daily_bars", *(join.feed for join in road.market.joins)}
+    held = {"daily_bars", *(join.feed for join in context.market.joins)}
     moved = {trial.feed for trial in report.trials if trial.moved}
     assert moved >= held - {"margin_alerts", "earnings_dates"}
     # All of them come out in the afternoon or at night, more than an hour before a decision.
@@ -63,8 +65,8 @@ def test_on_the_clean_market_every_feed_moves_just_what_it_should(road: Road, ra
     assert "the panel holds nothing of this feed: trading_calendar" in report.text()
 
 
-def test_the_last_sessions_of_a_store_are_tried_by_default(road: Road) -> None:
-    only_bars = replace(road, market=with_joins(road.market))
+def test_the_last_sessions_of_a_store_are_tried_by_default(context: RecipeContext) -> None:
+    only_bars = replace(context, market=with_joins(context.market))
     report = audit_clock(only_bars, 3)
 
     # The last bar is that of 31 August; it lets the first of September be decided.
@@ -88,8 +90,8 @@ def by_hand(market: Market, stamp: time) -> ClockReport:
     return clock_report(lone, {"daily_bars": bars(rows)}, sessions_to(market, date(2021, 7, 12), 5))
 
 
-def test_a_bar_a_day_late_by_hand(road: Road) -> None:
-    report = by_hand(road.market, time(16, 30))
+def test_a_bar_a_day_late_by_hand(context: RecipeContext) -> None:
+    report = by_hand(context.market, time(16, 30))
     trial = trial_of(report, "daily_bars", "+1 day")
 
     # Rows of the panel: A on Tuesday to Monday, B likewise: 10 rows.
@@ -104,15 +106,15 @@ def test_a_bar_a_day_late_by_hand(road: Road) -> None:
     assert report.passed
 
 
-def test_an_hour_counts_where_a_decision_lies_within_it(road: Road) -> None:
+def test_an_hour_counts_where_a_decision_lies_within_it(context: RecipeContext) -> None:
     # Out at 08:00 of its own day, before the decision at 08:30: usable from the next session.
     # Monday's two rows are known on Tuesday, the first session compared, either way.
-    early = trial_of(by_hand(road.market, time(8, 0)), "daily_bars", "+1 hour")
+    early = trial_of(by_hand(context.market, time(8, 0)), "daily_bars", "+1 hour")
     assert (early.crossed, early.expected, early.moved) == (4, 0, 0)
     assert "4 rows come out a session later" in str(early.note)
 
     # Rates of sectors are joined from their own morning on: there the hour shows.
-    market = with_joins(road.market, "sector_short_selling")
+    market = with_joins(context.market, "sector_short_selling")
     report = clock_report(market, morning_sectors(market), sessions_to(market, LAST, 3))
     trial = trial_of(report, "sector_short_selling", "+1 hour")
     # One symbol, its sector's row out at 08:00 of the middle session: three values and the age
@@ -133,7 +135,13 @@ def morning_sectors(market: Market) -> Raw:
     values = {c.name: 1.0 for c in feed.values if c.dtype == pl.Float64}
     told = {"event_date": days[1], "sector": "Tools", **values, "revision": 0}
     told["available_at"] = datetime.combine(days[2], time(8, 0), tzinfo=zone)
-    listed = {"event_date": days[0], "symbol": "A", "sector": "Tools", "exit": "active"}
+    listed = {
+        "event_date": days[0],
+        "symbol": "A",
+        "sector": "Tools",
+        "end": None,
+        "exit": "active",
+    }
     listed |= {"available_at": datetime.combine(days[0], time(0), tzinfo=zone), "revision": 0}
     return {
         "daily_bars": bars(rows),
@@ -174,11 +182,11 @@ SCOPES = {
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_join_that_ignores_stamps_is_caught(
-    road: Road, raw: Raw, monkeypatch: Patch, scope: str
+    context: RecipeContext, raw: Raw, monkeypatch: Patch, scope: str
 ) -> None:
     name, feed = SCOPES[scope]
     assert JOINS[name].scope == scope
-    market = with_joins(road.market, name)
+    market = with_joins(context.market, name)
     monkeypatch.setattr(build, "join_states", stamps_ignored)
 
     report = clock_report(market, raw, sessions_to(market, LAST, TEN), feeds=[feed])
@@ -194,10 +202,10 @@ def test_a_join_that_ignores_stamps_is_caught(
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_join_that_is_one_row_early_is_caught(
-    road: Road, raw: Raw, monkeypatch: Patch, scope: str
+    context: RecipeContext, raw: Raw, monkeypatch: Patch, scope: str
 ) -> None:
     name, feed = SCOPES[scope]
-    market = with_joins(road.market, name)
+    market = with_joins(context.market, name)
     monkeypatch.setattr(build, "join_states", one_row_early)
 
     report = clock_report(market, raw, sessions_to(market, LAST, TEN), feeds=[feed])
@@ -210,7 +218,7 @@ def test_a_join_that_is_one_row_early_is_caught(
 
 
 def test_a_bar_joined_on_its_own_session_is_caught(
-    road: Road, raw: Raw, monkeypatch: Patch
+    context: RecipeContext, raw: Raw, monkeypatch: Patch
 ) -> None:
     clean = build._bar_values
 
@@ -218,7 +226,7 @@ def test_a_bar_joined_on_its_own_session_is_caught(
         return [value.shift(-1) for value in clean(bars, span, cell_L)]
 
     monkeypatch.setattr(build, "_bar_values", early)
-    market = with_joins(road.market)
+    market = with_joins(context.market)
 
     report = clock_report(market, raw, sessions_to(market, LAST, TEN), feeds=["daily_bars"])
 
@@ -227,19 +235,19 @@ def test_a_bar_joined_on_its_own_session_is_caught(
 
 
 def test_a_later_correction_of_a_state_read_at_once_is_caught(
-    road: Road, raw: Raw, monkeypatch: Patch
+    context: RecipeContext, raw: Raw, monkeypatch: Patch
 ) -> None:
     name = "sector_short_selling"
     rows = raw[name]
     last = rows.filter(pl.col("event_date") == date(2021, 7, 14))
     assert last.height
-    values = [c.name for c in road.market.feeds[name].values if c.dtype == pl.Float64]
+    values = [c.name for c in context.market.feeds[name].values if c.dtype == pl.Float64]
     corrected = last.with_columns(
         *[pl.col(value) * 2 for value in values],
         available_at=pl.col("available_at") + pl.duration(days=20),
         revision=pl.lit(1, dtype=pl.Int16),
     )
-    market = with_joins(road.market, name)
+    market = with_joins(context.market, name)
     stored = {**raw, name: pl.concat([rows, corrected])}
     span = sessions_to(market, LAST, 15)
     assert clock_report(market, stored, span, feeds=[name]).passed
@@ -258,8 +266,8 @@ def test_a_later_correction_of_a_state_read_at_once_is_caught(
     assert "sector_short_selling" in str(report.difference)
 
 
-def test_a_feed_without_rows_is_named_and_not_counted(road: Road, raw: Raw) -> None:
-    market = with_joins(road.market, "margin")
+def test_a_feed_without_rows_is_named_and_not_counted(context: RecipeContext, raw: Raw) -> None:
+    market = with_joins(context.market, "margin")
     report = clock_report(
         market,
         {"daily_bars": raw["daily_bars"], "listings": raw["listings"]},
@@ -270,10 +278,10 @@ def test_a_feed_without_rows_is_named_and_not_counted(road: Road, raw: Raw) -> N
     assert "without a stored row, not tried:" in report.text()
 
 
-def test_the_report_is_plain_values(road: Road, raw: Raw) -> None:
+def test_the_report_is_plain_values(context: RecipeContext, raw: Raw) -> None:
     import json
 
-    market = with_joins(road.market)
+    market = with_joins(context.market)
     report = clock_report(market, raw, sessions_to(market, LAST, 2), feeds=["daily_bars"])
     shown = json.loads(json.dumps(report.as_json()))
     assert shown["passed"] is True

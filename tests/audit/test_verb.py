@@ -11,7 +11,7 @@ from alpha_assets import project
 from alpha_assets.audit import ClockReport
 from alpha_assets.cli import main
 from alpha_assets.feeds import SIDE_FEEDS
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 CELLS = 100
@@ -29,11 +29,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Stand in for the rebuilding; the clock is asked, and finds one wrong cell in 13 sessions."""
     sessions: list[int] = []
 
-    def told(road: Road, n: int) -> ClockReport:
+    def told(context: RecipeContext, n: int) -> ClockReport:
         sessions.append(n)
         return ClockReport("tiny", "2021-08-16", "2021-09-01", CELLS, n == 13, None, (), ())
 
-    monkeypatch.setattr(project, "certify", lambda road, cuts, **how: Certified())
+    monkeypatch.setattr(project, "certify", lambda context, cuts, **how: Certified())
     monkeypatch.setattr(project, "audit_clock", told)
     return sessions
 
@@ -72,7 +72,7 @@ def test_the_clock_is_tried_by_default_and_can_be_left_out(storage: Path, asked:
 def test_json_holds_the_clock_beside_the_certificate(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(project, "certify", lambda road, cuts, **how: Certified())
+    monkeypatch.setattr(project, "certify", lambda context, cuts, **how: Certified())
     shown = call(storage, "--clock", "1", "--json")
 
     assert shown.exit_code == 0, shown.output

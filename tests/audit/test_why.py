@@ -20,8 +20,8 @@ from alpha_assets.audit.why import explain
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.features import CATALOG
-from alpha_assets.pipeline import predict
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline import predict, train
+from alpha_assets.pipeline.context import RecipeContext
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 # Of a symbol, across symbols, on the graph, of a sector, the market, a section; and products.
@@ -46,7 +46,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def road(storage: str) -> Road:
+def context(storage: str) -> RecipeContext:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         made = project.open_road("tiny", storage=storage, overrides=OVERRIDES, device="cpu")
@@ -55,26 +55,26 @@ def road(storage: str) -> Road:
 
 
 @pytest.fixture(scope="module")
-def predictions(road: Road) -> pl.DataFrame:
-    return road.predictions.read().collect()
+def predictions(context: RecipeContext) -> pl.DataFrame:
+    return context.predictions.read().collect()
 
 
 @pytest.fixture(scope="module")
-def one(road: Road) -> Explanation:
+def one(context: RecipeContext) -> Explanation:
     """A symbol with a correction of a bar that came a week later, through JSON."""
-    return printed(road, "13030", "2021-07-28")
+    return printed(context, "13030", "2021-07-28")
 
 
-def printed(road: Road, symbol: str, session: str) -> Explanation:
-    loaded: Explanation = json.loads(json.dumps(explain(road, symbol, session)))
+def printed(context: RecipeContext, symbol: str, session: str) -> Explanation:
+    loaded: Explanation = json.loads(json.dumps(explain(context, symbol, session)))
     return loaded
 
 
 def test_everything_comes_out_again_from_what_was_printed(
-    road: Road, predictions: pl.DataFrame
+    context: RecipeContext, predictions: pl.DataFrame
 ) -> None:
     days = predictions["session"].unique().sort()
-    young = road.panel.read().join(predictions.lazy(), on=["session", "symbol"], how="semi")
+    young = context.panel.read().join(predictions.lazy(), on=["session", "symbol"], how="semi")
     youngest = young.sort("n_bars", "symbol", "session").head(1).collect()
     asked = [(youngest["symbol"][0], youngest["session"][0])]
     for place in (0, 9, -1):
@@ -82,25 +82,25 @@ def test_everything_comes_out_again_from_what_was_printed(
         asked += [(of_day[0], days[place]), (of_day[-1], days[place])]
 
     for symbol, day in asked:
-        assert disagreements(printed(road, symbol, str(day))) == [], (symbol, day)
+        assert disagreements(printed(context, symbol, str(day))) == [], (symbol, day)
 
 
 def test_what_is_told_is_what_is_stored(
-    road: Road, predictions: pl.DataFrame, one: Explanation
+    context: RecipeContext, predictions: pl.DataFrame, one: Explanation
 ) -> None:
     here = (pl.col("symbol") == "13030") & (pl.col("session") == date(2021, 7, 28))
     stored = predictions.filter(here).select("horizon", "score").rows()
     assert [(item["horizon"], item["score"]) for item in one["scores"]] == stored
     again = recomputed(one)
     assert again.scores == dict(stored)
-    features = road.features.read().filter(here).collect().row(0, named=True)
-    section = road.section.read().filter(here).collect().row(0, named=True)
+    features = context.features.read().filter(here).collect().row(0, named=True)
+    section = context.section.read().filter(here).collect().row(0, named=True)
     for item in one["features"]:
         if item["enters"] != "product":
             assert item["value"] == features[item["name"]] == again.features[item["name"]]
         assert item["z"] == section[item["column"]] == again.z[item["column"]]
     assert {item["enters"] for item in one["features"]} == {"across_symbols", "in_time", "product"}
-    targets = road.targets.read().filter(pl.col("symbol") == "13030").collect()
+    targets = context.targets.read().filter(pl.col("symbol") == "13030").collect()
     rebalanced = date.fromisoformat(one["target"]["rebalanced"])
     held = targets.filter(pl.col("session") == rebalanced)
     assert one["target"]["target_weight"] == held["target_weight"][0]
@@ -212,16 +212,16 @@ def test_each_link_of_the_chain_is_computed_and_not_copied(
 
 
 def test_a_score_that_another_model_made_is_told_from_the_named_one(
-    one: Explanation, road: Road, monkeypatch: pytest.MonkeyPatch
+    one: Explanation, context: RecipeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = road.predictions.read().collect().with_columns(pl.col("score") + 1)
-    clean = type(road.predictions).read
+    made = context.predictions.read().collect().with_columns(pl.col("score") + 1)
+    clean = type(context.predictions).read
 
     def other(table: Any, *asked: Any, **how: Any) -> pl.LazyFrame:
         return made.lazy() if table.parts[-1] == "predictions" else clean(table, *asked, **how)
 
-    monkeypatch.setattr(type(road.predictions), "read", other)
-    found = disagreements(printed(road, "13030", "2021-07-28"))
+    monkeypatch.setattr(type(context.predictions), "read", other)
+    found = disagreements(printed(context, "13030", "2021-07-28"))
     assert [line.split(":")[0] for line in found] == ["score of horizon 2", "score of horizon 5"]
 
 
@@ -237,43 +237,43 @@ def test_a_score_that_another_model_made_is_told_from_the_named_one(
     ],
 )
 def test_what_cannot_be_explained_is_refused_with_the_way_out(
-    road: Road, symbol: str, session: str, error: type[Exception], words: str
+    context: RecipeContext, symbol: str, session: str, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        explain(road, symbol, session)
+        explain(context, symbol, session)
 
 
 def test_a_symbol_outside_the_universe_is_told_by_its_rules(
-    road: Road, predictions: pl.DataFrame
+    context: RecipeContext, predictions: pl.DataFrame
 ) -> None:
-    panel = road.panel.read("2021-07", "2021-07").collect()
+    panel = context.panel.read("2021-07", "2021-07").collect()
     key = ["session", "symbol"]
-    section = road.section.read("2021-07", "2021-07").select(key).collect()
+    section = context.section.read("2021-07", "2021-07").select(key).collect()
     outside = panel.join(section, on=key, how="anti").sort(key)
     symbol, day = outside["symbol"][0], outside["session"][0]
     with pytest.raises(MissingOutput, match=r"not in the universe 'traded' \(min_history = 20, "):
-        explain(road, symbol, str(day))
+        explain(context, symbol, str(day))
 
     halted = panel.filter(pl.col("stale") > 0).join(section, on=key, how="semi").sort(key)
     symbol, day = halted["symbol"][0], halted["session"][0]
-    before = road.market.calendar.before(day)
+    before = context.market.calendar.before(day)
     with pytest.raises(MissingOutput, match=f"no bar of {before}, the session before.*predicted"):
-        explain(road, symbol, str(day))
+        explain(context, symbol, str(day))
 
 
-def test_a_symbol_that_is_not_there_is_told_by_its_bars(road: Road) -> None:
+def test_a_symbol_that_is_not_there_is_told_by_its_bars(context: RecipeContext) -> None:
     # On the first session of all, its first bar is still to come.
-    model = predict.month_model(road, "2021-07")
-    error = why_not(road, "13030", date(2021, 1, 4), model)
+    model = predict.month_model(context, "2021-07")
+    error = why_not(context, "13030", date(2021, 1, 4), model)
     assert "13030 has no prediction at 2021-01-04: its first bar, of 2021-01-04, was" in str(error)
     assert "it is predicted on 20 sessions, 2021-07-01 to 2021-07-30, next 2021-07-01" in str(error)
 
-    listed = road.raw["listings"].read().filter(pl.col("exit") != "active").collect()
+    listed = context.raw["listings"].read().filter(pl.col("exit") != "active").collect()
     gone = listed.filter(pl.col("event_date") < date(2021, 7, 20)).sort("symbol")
     assert gone.height
     exit, day = gone["exit"][0], gone["event_date"][0]
     with pytest.raises(MissingOutput, match=rf"its exit \({exit}, {day}\) was known"):
-        explain(road, gone["symbol"][0], "2021-07-30")
+        explain(context, gone["symbol"][0], "2021-07-30")
 
 
 def test_an_unknown_sector_is_no_row_s_and_compared_with_nothing() -> None:
@@ -293,13 +293,17 @@ def test_an_unknown_sector_is_no_row_s_and_compared_with_nothing() -> None:
         assert rows.filter(carries)["symbol"].to_list() == wanted
 
 
-def test_a_month_without_a_model_is_told(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = road.checkpoint("2021-07").manifest()
+def test_a_month_without_a_model_is_told(
+    context: RecipeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = context.checkpoint("2021-07").manifest()
     assert manifest is not None
-    skipped = manifest.model_copy(update={"extra": {"first_month": "2021-09"}})
+    skipped = manifest.model_copy(
+        update={"status": train.NO_HISTORY, "extra": {"first_month": "2021-09"}}
+    )
     monkeypatch.setattr(why, "month_model", lambda *_: predict.MonthModel(skipped, None))
     with pytest.raises(MissingOutput, match=r"2021-07 has no model.*enough is 2021-09"):
-        explain(road, "13030", "2021-07-28")
+        explain(context, "13030", "2021-07-28")
 
 
 def call(storage: str, *arguments: str) -> Result:

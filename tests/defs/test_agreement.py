@@ -29,7 +29,7 @@ from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline import backtest, predict, train
 from alpha_assets.pipeline import runner as walking
-from alpha_assets.pipeline.context import Made, Road, manifest_of
+from alpha_assets.pipeline.context import Made, RecipeContext, manifest_of
 from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.sim import SimSpec
 from alpha_assets.store.store import Store
@@ -77,19 +77,21 @@ def made_up(name: str, folder: Path) -> Market:
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Road]:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RecipeContext]:
     """The road of a market up to its cross-sections, made once a market."""
-    made: dict[str, Road] = {}
+    made: dict[str, RecipeContext] = {}
 
-    def of(name: str) -> Road:
+    def of(name: str) -> RecipeContext:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             market = made_up(name, folder)
             recipe = next(recipe for home, recipe in SHIPPED if home == name)
-            road = Road(market, Store(str(folder / "storage")), load_recipe(recipe, market))
-            walking.ingest_all(road)
-            walking.make_market_stages(road, walking.months_of_data(road))
-            made[name] = road
+            context = RecipeContext(
+                market, Store(str(folder / "storage")), recipe=load_recipe(recipe, market)
+            )
+            walking.ingest_all(context)
+            walking.make_market_stages(context, walking.months_of_data(context))
+            made[name] = context
         return made[name]
 
     return of
@@ -99,17 +101,17 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Road]:
 class Planted:
     """What stands for training and deciding: which of the recipe's stages were reached."""
 
-    road: Road
+    context: RecipeContext
     scores: Callable[[int], list[float]]
     reached: list[str]
 
-    def checkpoints(self, road: Road, months: object, **_: object) -> list[Made]:
+    def checkpoints(self, context: RecipeContext, months: object, **_: object) -> list[Made]:
         self.reached.append("checkpoint")
         return []
 
-    def predictions(self, road: Road, months: object, **_: object) -> list[Made]:
+    def predictions(self, context: RecipeContext, months: object, **_: object) -> list[Made]:
         self.reached.append("predictions")
-        sessions = road.market.calendar.month_sessions(MONTH)
+        sessions = context.market.calendar.month_sessions(MONTH)
         symbols = [f"S{n:02}" for n in range(24)]
         rows = pl.DataFrame(
             {
@@ -121,10 +123,10 @@ class Planted:
             },
             schema_overrides={"horizon": pl.Int16, "score": pl.Float32},
         )
-        road.predictions.write(MONTH, rows, manifest_of("planted", {}))
+        context.predictions.write(MONTH, rows, manifest_of("planted", {}))
         return []
 
-    def targets(self, road: Road, months: object, **_: object) -> list[Made]:
+    def targets(self, context: RecipeContext, months: object, **_: object) -> list[Made]:
         self.reached.append("targets")
         return []
 
@@ -133,21 +135,21 @@ def by_run(planted: Planted) -> tuple[str, ...]:
     """The stages of the recipe that `run` reaches."""
     planted.reached.clear()
     with contextlib.suppress(CheckFailed):
-        walking.run(planted.road, MONTH, MONTH)
+        walking.run(planted.context, MONTH, MONTH)
     return tuple(planted.reached)
 
 
 def by_dagster(planted: Planted) -> tuple[str, ...]:
     """The stages of the recipe that Dagster's job reaches."""
     planted.reached.clear()
-    road = planted.road
-    market, recipe = road.market, road.the_recipe
+    context = planted.context
+    market, recipe = context.market, context.recipe
     universe = recipe.spec.universe.name
     wanted = ("panel", "features")
     definitions = dg.Definitions(
         assets=[*market_assets(market), *recipe_assets(recipe, market)],
         asset_checks=[*market_checks(market), *recipe_checks(recipe, market)],
-        resources={"storage": Storage(url=road.store.url, device="cpu")},
+        resources={"storage": Storage(url=context.store.url, device="cpu")},
         jobs=[
             dg.define_asset_job(
                 "month",
@@ -183,31 +185,31 @@ def alike(count: int) -> list[float]:
     return [0.0] * count
 
 
-def whole(road: Road) -> None:
+def whole(context: RecipeContext) -> None:
     """Change nothing."""
 
 
-def emptied(road: Road, month: str) -> None:
+def emptied(context: RecipeContext, month: str) -> None:
     """Take the values of a family that every shipped recipe reads out of a month."""
-    rows = road.features.folder(month).read()
+    rows = context.features.folder(month).read()
     names = [f.name for f in CATALOG if f.family == FAMILY and f.name in rows.columns]
     gone = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
-    road.features.write(month, gone, rekept(road, month))
+    context.features.write(month, gone, rekept(context, month))
 
 
-def an_old_month(road: Road) -> None:
+def an_old_month(context: RecipeContext) -> None:
     """Empty a month that is not decided."""
-    emptied(road, "2020-12")
+    emptied(context, "2020-12")
 
 
-def this_month(road: Road) -> None:
+def this_month(context: RecipeContext) -> None:
     """Empty the month that is decided."""
-    emptied(road, MONTH)
+    emptied(context, MONTH)
 
 
-def rekept(road: Road, month: str) -> Any:
+def rekept(context: RecipeContext, month: str) -> Any:
     """The manifest of a month, so that it counts as fresh and is not mended."""
-    manifest = road.features.folder(month).manifest()
+    manifest = context.features.folder(month).manifest()
     assert manifest is not None
     return manifest_of(manifest.digest, manifest.inputs)
 
@@ -232,22 +234,24 @@ def rekept(road: Road, month: str) -> Any:
     ],
 )
 def test_run_and_dagster_stop_at_the_same_stage(
-    stored: Callable[[str], Road],
+    stored: Callable[[str], RecipeContext],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     market: str,
     recipe: str,
-    fault: Callable[[Road], None],
+    fault: Callable[[RecipeContext], None],
     scores: Callable[[int], list[float]],
     reached: tuple[str, ...],
 ) -> None:
     shutil.copytree(stored(market).store.url, tmp_path / "storage")
     mine = replace(stored(market).market, storage=str(tmp_path / "storage"))
-    road = Road(
-        mine, Store(str(tmp_path / "storage")), Recipe(recipe, stored_spec(recipe, mine), mine)
+    context = RecipeContext(
+        mine,
+        Store(str(tmp_path / "storage")),
+        recipe=Recipe(recipe, stored_spec(recipe, mine), mine),
     )
-    fault(road)
-    planted = Planted(road, scores, [])
+    fault(context)
+    planted = Planted(context, scores, [])
     monkeypatch.setattr(train, "make_checkpoints", planted.checkpoints)
     monkeypatch.setattr(predict, "make_predictions", planted.predictions)
     monkeypatch.setattr(predict, "make_targets", planted.targets)

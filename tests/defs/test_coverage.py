@@ -15,7 +15,7 @@ from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.context import MarketContext, RecipeContext, manifest_of
 from alpha_assets.pipeline.runner import ingest_all, months_of_data
 from alpha_assets.quality.checks import require_families
 from alpha_assets.store.store import Store
@@ -34,29 +34,33 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("storage")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(TINY))
-        road = Road(load_market("tiny"), Store(str(folder)))
-        ingest_all(road)
-        market_stages.make_panel(road, months_of_data(road))
-        market_stages.make_features(road, months_of_data(road))
+        context = MarketContext(load_market("tiny"), Store(str(folder)))
+        ingest_all(context)
+        market_stages.make_panel(context, months_of_data(context))
+        market_stages.make_features(context, months_of_data(context))
     return folder
 
 
 @pytest.fixture
-def road(made: Path, tmp_path: Path) -> Road:
+def context(made: Path, tmp_path: Path) -> MarketContext:
     shutil.copytree(made, tmp_path / "storage")
-    return Road(load_market("tiny"), Store(str(tmp_path / "storage")))
+    return MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
 
 
-def goes_on(road: Road, months: Sequence[str] | None = None) -> bool:
+def of_recipe(context: MarketContext, name: str) -> RecipeContext:
+    return RecipeContext(context.market, context.store, recipe=load_recipe(name, context.market))
+
+
+def goes_on(context: RecipeContext, months: Sequence[str] | None = None) -> bool:
     """Whether the recipe of a road may learn and decide in these months."""
     try:
-        require_families(road, months)
+        require_families(context, months)
     except CheckFailed:
         return False
     return True
 
 
-def asked(road: Road) -> tuple[dict[str, dg.AssetCheckEvaluation], bool]:
+def asked(context: MarketContext) -> tuple[dict[str, dg.AssetCheckEvaluation], bool]:
     """The answers by family, and whether a recipe that reads every family may go on."""
 
     @dg.asset(key=KEY)
@@ -64,8 +68,8 @@ def asked(road: Road) -> tuple[dict[str, dg.AssetCheckEvaluation], bool]:
 
     definitions = dg.Definitions(
         assets=[features],
-        asset_checks=[coverage_checks(road.market)],
-        resources={"storage": Storage(url=road.store.url)},
+        asset_checks=[coverage_checks(context.market)],
+        resources={"storage": Storage(url=context.store.url)},
         jobs=[dg.define_asset_job("all", selection=dg.AssetSelection.all())],
     )
     with dg.DagsterInstance.ephemeral() as instance:
@@ -75,20 +79,20 @@ def asked(road: Road) -> tuple[dict[str, dg.AssetCheckEvaluation], bool]:
         for event in history.all_events
         if event.event_type_value == "ASSET_CHECK_EVALUATION"
     ]
-    road.recipe = load_recipe("tiny_feeds", road.market)
+    reads_all = of_recipe(context, "tiny_feeds")
     by_family = {answer.check_name.removeprefix("coverage_"): answer for answer in answers}
-    return by_family, goes_on(road)
+    return by_family, goes_on(reads_all)
 
 
-def rewrite(road: Road, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    for month in road.features.months()[-3:]:
-        rows = road.features.folder(month).read()
-        road.features.write(month, change(rows), manifest_of("planted", {}))
+def rewrite(context: MarketContext, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    for month in context.features.months()[-3:]:
+        rows = context.features.folder(month).read()
+        context.features.write(month, change(rows), manifest_of("planted", {}))
 
 
-def test_a_whole_market_passes_and_goes_on(road: Road) -> None:
-    answers, followed = asked(road)
-    assert list(answers) == list(dict.fromkeys(f.family for f in road.market.choice))
+def test_a_whole_market_passes_and_goes_on(context: MarketContext) -> None:
+    answers, followed = asked(context)
+    assert list(answers) == list(dict.fromkeys(f.family for f in context.market.choice))
     assert not [
         name
         for name, answer in answers.items()
@@ -105,9 +109,9 @@ def test_a_whole_market_passes_and_goes_on(road: Road) -> None:
     assert "| 2021-08 |" in table
 
 
-def test_a_dropped_column_stops_what_follows(road: Road) -> None:
-    rewrite(road, lambda rows: rows.drop("opt_iv_z"))
-    answers, followed = asked(road)
+def test_a_dropped_column_stops_what_follows(context: MarketContext) -> None:
+    rewrite(context, lambda rows: rows.drop("opt_iv_z"))
+    answers, followed = asked(context)
     assert not answers["opt"].passed
     assert answers["opt"].severity == dg.AssetCheckSeverity.ERROR
     assert "the column opt_iv_z is missing in 2021-08" in answers["opt"].description
@@ -115,30 +119,32 @@ def test_a_dropped_column_stops_what_follows(road: Road) -> None:
     assert not followed
 
 
-def test_a_family_of_nulls_stops_what_follows(road: Road) -> None:
+def test_a_family_of_nulls_stops_what_follows(context: MarketContext) -> None:
     names = [feature.name for feature in CATALOG if feature.family == "ss"]
-    rewrite(road, lambda rows: rows.with_columns(pl.lit(None, pl.Float32).alias(n) for n in names))
-    answers, followed = asked(road)
+    rewrite(
+        context, lambda rows: rows.with_columns(pl.lit(None, pl.Float32).alias(n) for n in names)
+    )
+    answers, followed = asked(context)
     assert (answers["ss"].passed, answers["ss"].severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert not followed
 
 
-def test_a_feed_that_stops_warns_and_goes_on(road: Road) -> None:
-    table = road.raw["investor_types"]
+def test_a_feed_that_stops_warns_and_goes_on(context: MarketContext) -> None:
+    table = context.raw["investor_types"]
     for month in table.months()[5:]:
         shutil.rmtree(table.table.folder(month).address)
-    answers, followed = asked(road)
+    answers, followed = asked(context)
     assert (answers["flow"].passed, answers["flow"].severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "investor_types has had no new row for" in answers["flow"].description
     assert followed
 
 
-def test_what_is_wrong_in_other_months_or_families_stops_nothing(road: Road) -> None:
+def test_what_is_wrong_in_other_months_or_families_stops_nothing(context: MarketContext) -> None:
     """Months asked for and families read, and no others: with one definition for `run` as well."""
-    rewrite(road, lambda rows: rows.drop("opt_iv_z"))  # of June to August 2021
-    road.recipe = load_recipe("tiny_feeds", road.market)
-    assert not goes_on(road, ["2021-05", "2021-06"])
-    assert goes_on(road, ["2021-04", "2021-05"])
-    road.recipe = load_recipe("tiny", road.market)  # reads bars alone
-    assert goes_on(road, ["2021-05", "2021-06"])
-    assert goes_on(road)
+    rewrite(context, lambda rows: rows.drop("opt_iv_z"))  # of June to August 2021
+    reads_all = of_recipe(context, "tiny_feeds")
+    assert not goes_on(reads_all, ["2021-05", "2021-06"])
+    assert goes_on(reads_all, ["2021-04", "2021-05"])
+    reads_bars = of_recipe(context, "tiny")
+    assert goes_on(reads_bars, ["2021-05", "2021-06"])
+    assert goes_on(reads_bars)

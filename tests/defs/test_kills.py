@@ -17,7 +17,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.reaper import OWNER_TAG
 from alpha_assets.pipeline import runner as walking
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -44,9 +44,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(TINY))
         market = load_market("tiny")
-        road = Road(market, Store(str(folder)), load_recipe("tiny", market))
-        walking.ingest_all(road)
-        walking.make_market_stages(road, walking.months_of_data(road))
+        context = RecipeContext(market, Store(str(folder)), recipe=load_recipe("tiny", market))
+        walking.ingest_all(context)
+        walking.make_market_stages(context, walking.months_of_data(context))
     return folder
 
 
@@ -126,9 +126,9 @@ def cpu_seconds(pid: int) -> float:
 def is_readable(storage: Path) -> None:
     """Every month that is listed can be read, and nothing half-made is among them."""
     market = load_market("tiny")
-    road = Road(market, Store(str(storage)), load_recipe("tiny", market))
-    assert walking.status(road)
-    for table in (road.panel, road.features, road.section):
+    context = RecipeContext(market, Store(str(storage)), recipe=load_recipe("tiny", market))
+    assert walking.status(context)
+    for table in (context.panel, context.features, context.section):
         assert table.read().collect().height
 
 

@@ -26,7 +26,7 @@ def ingested(folder: Path, storage: Path, calendar: Calendar) -> list[str]:
     lines: list[str] = []
     feeds = {name: FEEDS[name] for name in source.feeds()}
     store = Store(str(storage))
-    road: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         raw={name: RawTable(store, "us", feed, calendar.zone) for name, feed in feeds.items()},
         market=SimpleNamespace(name="us", source=source, feeds=feeds, calendar=calendar),
         store=store,
@@ -34,7 +34,7 @@ def ingested(folder: Path, storage: Path, calendar: Calendar) -> list[str]:
         progress=lambda stage, line: lines.append(line),
     )
     for name in feeds:
-        ingest_feed(road, name)
+        ingest_feed(context, name)
     return [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
 
 

@@ -20,7 +20,7 @@ from alpha_assets.panel import build_panel, join_states
 from alpha_assets.panel.bars import known_rows
 from alpha_assets.panel.history_pruning import decided, needed_bars, needed_rows
 from alpha_assets.panel.joins import JOINS, Join
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.runner import ingest_all
 from alpha_assets.store.store import Store
 
@@ -40,9 +40,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Raw:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         market = load_market("tiny", overrides=("sim.n_symbols=24", "sim.first=2020-09-01"))
-    road = Road(market, Store(str(tmp_path_factory.mktemp("unruly"))))
-    ingest_all(road)
-    stored = {feed: table.read().collect() for feed, table in road.raw.items() if table.months()}
+    context = MarketContext(market, Store(str(tmp_path_factory.mktemp("unruly"))))
+    ingest_all(context)
+    stored = {feed: table.read().collect() for feed, table in context.raw.items() if table.months()}
     made = {
         join.feed: unruly(stored[join.feed], tuple(FEEDS[join.feed].key), seed)
         for seed, join in enumerate(JOINS.values())

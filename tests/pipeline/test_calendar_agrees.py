@@ -13,7 +13,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.defs.checks import market_checks
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.quality.checks import Answer, calendar_agrees
 from alpha_assets.sources.sim import SimSource
 from alpha_assets.store.store import Store
@@ -38,9 +38,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Changed]
         delivery = str(next(deliveries))
         monkeypatch.setattr(SimSource, "fingerprint", lambda self, feed: delivery)
         monkeypatch.setattr(SimSource, "rows", lambda self, feed: change(clean(self, feed)))
-        road = Road(market, Store(str(tmp_path)))
-        market_stages.ingest_feed(road, "trading_calendar")
-        return calendar_agrees(road)
+        context = MarketContext(market, Store(str(tmp_path)))
+        market_stages.ingest_feed(context, "trading_calendar")
+        return calendar_agrees(context)
 
     return of
 
@@ -129,7 +129,7 @@ def test_a_market_without_the_feed_says_why(
 ) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
     market = load_market("tiny", overrides=["feeds.trading_calendar.on=false"])
-    answer = calendar_agrees(Road(market, Store(str(tmp_path))))
+    answer = calendar_agrees(MarketContext(market, Store(str(tmp_path))))
     assert answer.passed
     assert "switched off" in answer.facts["off"]
 

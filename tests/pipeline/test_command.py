@@ -8,7 +8,7 @@ import pytest
 from alpha_assets import project
 from alpha_assets.cli import main
 from alpha_assets.pipeline.command import command, run_again
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 BARS = "date,symbol,open,high,low,close,volume\n2021-01-04,A,1,1,1,1,1\n"
@@ -20,7 +20,7 @@ def _pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALPHA_DATA", raising=False)
 
 
-def opened(line: str) -> Road:
+def opened(line: str) -> RecipeContext:
     """Return the road that the command line's own parser makes of a command."""
     words = shlex.split(line)
     assert words[:2] == ["alpha-assets", "run"]
@@ -50,15 +50,15 @@ def test_a_command_reads_the_same_folder_with_the_same_overrides(
     data = folder if by == "option" else None
     if by == "environment":
         monkeypatch.setenv("ALPHA_DATA", str(folder))
-    road = project.open_road("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
-    line = command(road, "run", "--first-month", "2021-03", "--last-month", "2021-03")
-    wanted = (road.the_recipe.digest, road.market.data_digest, road.store.address)
+    context = project.open_road("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
+    line = command(context, "run", "--first-month", "2021-03", "--last-month", "2021-03")
+    wanted = (context.recipe.digest, context.market.data_digest, context.store.address)
     monkeypatch.delenv("ALPHA_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     again = opened(line)
-    assert (again.the_recipe.digest, again.market.data_digest, again.store.address) == wanted
+    assert (again.recipe.digest, again.market.data_digest, again.store.address) == wanted
     plain = project.open_road("tiny_us", data=folder)
-    assert plain.the_recipe.digest != again.the_recipe.digest
+    assert plain.recipe.digest != again.recipe.digest
 
 
 def test_a_command_without_anything_special_is_short() -> None:

@@ -50,19 +50,19 @@ def refused(storage: Path, market: str, family: str, *more: str) -> Result:
         ),
         (
             "sim",
-            "fundamentals",
+            "fund",
             ["market.feeds.earnings_dates.on=false"],
-            "'fundamentals' with fund_sessions_to_report needs the feed 'earnings_dates'",
+            "'fund' with fund_sessions_to_report needs the feed 'earnings_dates'",
         ),
         (
             "sim",
-            "implied_volatility",
+            "iv",
             [],
             "no setting of this source brings 'option_summary': choose a market whose source",
         ),
         (
             "jp",
-            "index_options",
+            "opt",
             ["market.source.plan=light"],
             'subscribe to the plan standard or a higher one, and set [source] plan = "standard"',
         ),
@@ -81,7 +81,7 @@ def test_a_family_whose_feed_is_off_is_refused_with_the_way_to_have_it(
 
 
 def test_a_folder_without_the_table_is_told_its_name(tmp_path: Path, folder: Path) -> None:
-    shown = refused(tmp_path / "storage", "us", "sector_short", f"market.source.path={folder}")
+    shown = refused(tmp_path / "storage", "us", "ss", f"market.source.path={folder}")
     assert shown.exit_code == 2, shown.output
     assert "put the table sector_short_selling.parquet (or .csv, or a folder" in shown.output
     assert "docs/FILES.md lists its columns" in shown.output
@@ -114,9 +114,7 @@ def test_a_feed_that_delivers_nothing_stops_a_run_that_reads_it(
             whole(self, feed).clear() if feed == "index_options" else whole(self, feed)
         ),
     )
-    with pytest.raises(
-        CheckFailed, match=r"index_options: no cell is filled in 2021-07 to 2021-08; take"
-    ):
+    with pytest.raises(CheckFailed, match=r"opt: no cell is filled in 2021-07 to 2021-08; take"):
         aa.run("tiny", storage=str(tmp_path), overrides=["features.names=['ret_1','opt_iv_30']"])
 
 
@@ -142,9 +140,6 @@ def test_a_feed_that_stopped_is_said_aloud_by_a_run(
     )
     words = [what for stage, what in said if stage == "coverage"]
     # Known on 2 July; then 18 sessions in July, 21 in August, and 1 September.
-    assert (
-        "investor_flows: the feed investor_types has had no new row for 40 sessions, and 20"
-        in words[-1]
-    )
+    assert "flow: the feed investor_types has had no new row for 40 sessions, and 20" in words[-1]
     page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
     assert "the feed investor_types has had no new row for" in page

@@ -11,7 +11,7 @@ from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds import DAILY_BARS
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.market_stages import frontier, last_bar, thin_sessions
 from alpha_assets.pipeline.runner import months_of_data
 from alpha_assets.store.manifest import ManifestInput
@@ -35,7 +35,7 @@ def table(tmp_path: Path, calendar: Calendar) -> RawTable:
     return RawTable(Store(str(tmp_path)), "us", DAILY_BARS, calendar.zone)
 
 
-def road_of(table: RawTable, calendar: Calendar) -> Road:
+def road_of(table: RawTable, calendar: Calendar) -> RecipeContext:
     market = SimpleNamespace(name="us", calendar=calendar)
     return SimpleNamespace(raw={"daily_bars": table}, market=market)  # type: ignore[return-value]
 
@@ -66,9 +66,9 @@ def test_the_frontier_is_the_session_after_the_last_bar(
 ) -> None:
     for day in (date(2016, 11, 30), date(2016, 12, 29), DECEMBER):
         put(table, day)
-    road = road_of(table, calendar)
-    assert last_bar(road) == DECEMBER
-    assert frontier(road) == date(2017, 1, 3)
+    context = road_of(table, calendar)
+    assert last_bar(context) == DECEMBER
+    assert frontier(context) == date(2017, 1, 3)
 
 
 def test_a_correction_or_a_late_row_of_an_old_day_moves_it_nowhere(
@@ -79,10 +79,10 @@ def test_a_correction_or_a_late_row_of_an_old_day_moves_it_nowhere(
     put(table, date(2015, 6, 1), published=date(2026, 11, 2), revision=1)
     put(table, date(2016, 12, 28), "B", published=date(2017, 1, 9))
     put(table, date(2014, 6, 10), "B", published=date(2017, 3, 9))
-    road = road_of(table, calendar)
-    assert frontier(road) == date(2017, 1, 3)
-    assert months_of_data(road)[0] == "2014-06"
-    assert months_of_data(road)[-1] == "2016-12"
+    context = road_of(table, calendar)
+    assert frontier(context) == date(2017, 1, 3)
+    assert months_of_data(context)[0] == "2014-06"
+    assert months_of_data(context)[-1] == "2016-12"
 
 
 def test_a_late_bar_is_the_last_one_where_no_other_is_later(
@@ -96,7 +96,7 @@ def test_a_late_bar_is_the_last_one_where_no_other_is_later(
 def test_a_row_without_a_close_is_no_bar(
     table: RawTable, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market_stages, "run_again", lambda road: "alpha-assets run makes it")
+    monkeypatch.setattr(market_stages, "run_again", lambda context: "alpha-assets run makes it")
     with pytest.raises(MissingOutput, match="no bars of market 'us' are stored"):
         frontier(road_of(table, calendar))
     put(table, date(2016, 12, 29))

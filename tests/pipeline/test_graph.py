@@ -1,6 +1,7 @@
 """The table of the correlation graph: who is in it, when, and what changes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.defs.market import graph_asset
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, edge_rows
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.graph import graph_start, graph_table, make_graph
 from alpha_assets.pipeline.market_stages import make_panel
 from alpha_assets.pipeline.runner import ingest_all
@@ -24,7 +25,7 @@ from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 MONTHS = month_range("2021-01", "2021-08")
-Opened = Callable[[], Road]
+Opened = Callable[[], MarketContext]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,10 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         market = load_market("tiny")
-    road = Road(market, Store(str(folder)))
-    ingest_all(road)
-    make_panel(road, MONTHS)
-    return lambda: Road(market, Store(str(folder)))
+    context = MarketContext(market, Store(str(folder)))
+    ingest_all(context)
+    make_panel(context, MONTHS)
+    return lambda: MarketContext(market, Store(str(folder)))
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +59,15 @@ def span(panel: pl.DataFrame) -> tuple[date, date]:
 
 
 def test_the_months_hold_the_weeks_first_sessions_and_nothing_else(opened: Opened) -> None:
-    road = opened()
-    made = make_graph(road, "all", MONTHS)
+    context = opened()
+    made = make_graph(context, "all", MONTHS)
     assert [one.month for one in made] == list(MONTHS)
-    rows = graph_table(road, "all").read().collect()
+    rows = graph_table(context, "all").read().collect()
     assert dict(rows.schema) == {
         "session": pl.Date, "symbol": pl.String, "neighbour": pl.String, "weight": pl.Float32,
     }  # fmt: skip
     assert rows.equals(rows.sort(EDGE_KEYS))
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     found = rows["session"].unique().sort().to_numpy()
     assert calendar.rebalances(found, "weekly").all()
     # The first return is known on the third session, and 40 of them weeks later.
@@ -176,12 +177,12 @@ def test_what_comes_later_changes_nothing(panel: pl.DataFrame) -> None:
 
 
 def test_a_month_alone_is_the_month_of_a_long_run(opened: Opened, tmp_path: Path) -> None:
-    road = opened()
-    before = {one.month: one.content_hash for one in make_graph(road, "all", MONTHS)}
+    context = opened()
+    before = {one.month: one.content_hash for one in make_graph(context, "all", MONTHS)}
     for month in ("2021-08", "2021-05"):
-        for path in Path(graph_table(road, "all").folder(month).address).iterdir():
+        for path in Path(graph_table(context, "all").folder(month).address).iterdir():
             path.unlink()
-        Path(graph_table(road, "all").folder(month).address).rmdir()
+        Path(graph_table(context, "all").folder(month).address).rmdir()
         (alone,) = make_graph(opened(), "all", [month])
         assert alone.content_hash == before[month]
         assert alone.rows > 0
@@ -192,30 +193,29 @@ def test_a_fresh_month_is_not_made_again_and_a_changed_rule_is(
 ) -> None:
     make_graph(opened(), "all", MONTHS)
     said: list[str] = []
-    road = opened()
-    road.progress = lambda name, what: said.append(f"{name} {what}")
-    make_graph(road, "all", MONTHS)
+    context = replace(opened(), progress=lambda name, what: said.append(f"{name} {what}"))
+    make_graph(context, "all", MONTHS)
     assert said == []
     monkeypatch.setattr(stage, "RULES", {**stage.RULES, "neighbours": 30})
-    make_graph(road, "all", MONTHS[-1:])
+    make_graph(context, "all", MONTHS[-1:])
     assert said == ["graph/all 2021-08"]
 
 
 def test_universes_lie_apart_and_a_smaller_one_has_fewer_edges(opened: Opened) -> None:
-    road = opened()
-    make_graph(road, "all", MONTHS)
-    make_graph(road, "traded", MONTHS)
-    whole, traded = (graph_table(road, name).read().collect() for name in ("all", "traded"))
+    context = opened()
+    make_graph(context, "all", MONTHS)
+    make_graph(context, "traded", MONTHS)
+    whole, traded = (graph_table(context, name).read().collect() for name in ("all", "traded"))
     assert 0 < len(traded) < len(whole)
 
 
 def test_without_a_panel_it_says_what_is_missing(opened: Opened, tmp_path: Path) -> None:
-    road = Road(opened().market, Store(str(tmp_path)))
+    context = MarketContext(opened().market, Store(str(tmp_path)))
     with pytest.raises(MissingOutput, match="no bars"):
-        make_graph(road, "all", MONTHS)
-    ingest_all(road)
+        make_graph(context, "all", MONTHS)
+    ingest_all(context)
     with pytest.raises(MissingOutput, match="has not been made"):
-        make_graph(road, "all", MONTHS)
+        make_graph(context, "all", MONTHS)
 
 
 def test_the_asset_depends_on_the_months_that_a_graph_looks_back_to(opened: Opened) -> None:

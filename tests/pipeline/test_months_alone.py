@@ -16,7 +16,7 @@ import pytest
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.pipeline import graph, market_stages, transforms
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.runner import ingest_all
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
@@ -33,83 +33,85 @@ UNIVERSE = "traded"
 # They start on a Tuesday and on a Thursday: within a week, whose graph is older than they are.
 TRIED = ("2021-06", "2021-07")
 
-Table = Callable[[Road], MonthTable]
-Make = Callable[[Road, list[str]], object]
+Table = Callable[[RecipeContext], MonthTable]
+Make = Callable[[RecipeContext, list[str]], object]
 
 STAGES: dict[str, tuple[Table, Make]] = {
-    "panel": (lambda road: road.panel, market_stages.make_panel),
-    "features": (lambda road: road.features, market_stages.make_features),
+    "panel": (lambda context: context.panel, market_stages.make_panel),
+    "features": (lambda context: context.features, market_stages.make_features),
     "cross_section": (
-        lambda road: road.cross_section(UNIVERSE),
-        lambda road, months: market_stages.make_cross_section(road, UNIVERSE, months),
+        lambda context: context.cross_section(UNIVERSE),
+        lambda context, months: market_stages.make_cross_section(context, UNIVERSE, months),
     ),
     "graph": (
-        lambda road: graph.graph_table(road, UNIVERSE),
-        lambda road, months: graph.make_graph(road, UNIVERSE, months),
+        lambda context: graph.graph_table(context, UNIVERSE),
+        lambda context, months: graph.make_graph(context, UNIVERSE, months),
     ),
 }
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Road:
+def built(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
     """Every month of every stage, made in one go."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         market = load_market("tiny", overrides=MARKET)
-    road = Road(market, Store(str(tmp_path_factory.mktemp("whole"))))
-    ingest_all(road)
+    context = MarketContext(market, Store(str(tmp_path_factory.mktemp("whole"))))
+    ingest_all(context)
     for _, make in STAGES.values():
-        make(road, list(MONTHS))
-    return road
+        make(context, list(MONTHS))
+    return context
 
 
-def first_months(road: Road, stage: str, month: str) -> dict[str, str]:
+def first_months(context: RecipeContext, stage: str, month: str) -> dict[str, str]:
     """Return from which month on a stage reads each of the tables below it."""
-    first, _ = transforms.span_of(road.market.calendar.month_sessions(month))
-    rules = road.market.universe(UNIVERSE)
+    first, _ = transforms.span_of(context.market.calendar.month_sessions(month))
+    rules = context.market.universe(UNIVERSE)
     starts = {
-        "features": {"panel": transforms.panel_start(road.market, first)},
+        "features": {"panel": transforms.panel_start(context.market, first)},
         "cross_section": {
-            "panel": transforms.universe_start(road.market, rules, first),
-            "features": transforms.series_start(road.market, first),
+            "panel": transforms.universe_start(context.market, rules, first),
+            "features": transforms.series_start(context.market, first),
         },
-        "graph": {"panel": graph.graph_start(road.market, rules, first)},
+        "graph": {"panel": graph.graph_start(context.market, rules, first)},
     }
     return {below: month_of(start) for below, start in starts.get(stage, {}).items()}
 
 
-def with_only(built: Road, folder: Path, stage: str, month: str) -> Road:
+def with_only(built: RecipeContext, folder: Path, stage: str, month: str) -> RecipeContext:
     """Return a road over a store that holds what a stage's month reads and nothing else."""
-    road = replace(built, store=Store(str(folder)))
+    context = replace(built, store=Store(str(folder)))
     for feed, table in built.raw.items():
         # Every stage asks the bars how far they reach.
         if stage == "panel" or feed == "daily_bars":
             for known in [m for m in table.months() if m <= month]:
-                copy(table.table, road.raw[feed].table, known)
+                copy(table.table, context.raw[feed].table, known)
     for below, first in first_months(built, stage, month).items():
         for known in month_range(first, month):
-            copy(STAGES[below][0](built), STAGES[below][0](road), known)
-    return road
+            copy(STAGES[below][0](built), STAGES[below][0](context), known)
+    return context
 
 
 def copy(source: MonthTable, target: MonthTable, month: str) -> None:
     shutil.copytree(source.folder(month).address, target.folder(month).address)
 
 
-def made_alone(built: Road, folder: Path, stage: str, month: str) -> str:
+def made_alone(built: RecipeContext, folder: Path, stage: str, month: str) -> str:
     """Return the content hash of a month made where nothing else is."""
-    road = with_only(built, folder, stage, month)
+    context = with_only(built, folder, stage, month)
     table, make = STAGES[stage]
-    assert table(road).months() == ()
-    make(road, [month])
-    return table(road).hashes()[month]
+    assert table(context).months() == ()
+    make(context, [month])
+    return table(context).hashes()[month]
 
 
-def hash_of(built: Road, stage: str, month: str) -> str:
+def hash_of(built: RecipeContext, stage: str, month: str) -> str:
     return STAGES[stage][0](built).hashes()[month]
 
 
-def test_the_longest_look_backs_of_the_months_tried_start_within_the_data(built: Road) -> None:
+def test_the_longest_look_backs_of_the_months_tried_start_within_the_data(
+    built: RecipeContext,
+) -> None:
     sessions = built.panel.read().select(pl.col("session").min()).collect().item()
     for month in TRIED:
         first, _ = transforms.span_of(built.market.calendar.month_sessions(month))
@@ -121,26 +123,28 @@ def test_the_longest_look_backs_of_the_months_tried_start_within_the_data(built:
 @pytest.mark.parametrize("month", TRIED)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_month_made_alone_has_the_bits_of_the_whole_span(
-    built: Road, tmp_path: Path, stage: str, month: str
+    built: RecipeContext, tmp_path: Path, stage: str, month: str
 ) -> None:
     assert made_alone(built, tmp_path, stage, month) == hash_of(built, stage, month)
 
 
-def test_the_order_in_which_months_are_made_says_nothing(built: Road, tmp_path: Path) -> None:
+def test_the_order_in_which_months_are_made_says_nothing(
+    built: RecipeContext, tmp_path: Path
+) -> None:
     order = ["2021-05", "2021-07", "2021-04", "2021-06"]
-    road = replace(built, store=Store(str(tmp_path)))
+    context = replace(built, store=Store(str(tmp_path)))
     for feed, raw in built.raw.items():
         for month in raw.months():
-            copy(raw.table, road.raw[feed].table, month)
+            copy(raw.table, context.raw[feed].table, month)
     for stage, (table, make) in STAGES.items():
         if stage in ("panel", "features"):  # the months before, which others look back to
             for month in [m for m in MONTHS if m < min(order)]:
-                copy(table(built), table(road), month)
+                copy(table(built), table(context), month)
         for month in order:
-            make(road, [month])
+            make(context, [month])
     for stage, (table, _) in STAGES.items():
         whole = table(built).hashes()
-        assert {m: h for m, h in table(road).hashes().items() if m in order} == {
+        assert {m: h for m, h in table(context).hashes().items() if m in order} == {
             month: whole[month] for month in order
         }, stage
 
@@ -194,7 +198,7 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_look_back_that_is_too_short_shows(
-    built: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    built: RecipeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     stage, module, name, wrong = FAULTS[fault]
     monkeypatch.setattr(module, name, wrong)

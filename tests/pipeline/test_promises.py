@@ -11,7 +11,7 @@ from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.runner import ingest_all
 from alpha_assets.store.store import Store
 
@@ -28,38 +28,40 @@ def pipelines() -> Iterator[None]:
         yield
 
 
-def road_until(folder: Path, last: str) -> Road:
+def road_until(folder: Path, last: str) -> RecipeContext:
     """A road over a store, whose market has published up to `last`."""
     market = load_market("tiny", overrides=(*SMALL, f"sim.last={last}"))
-    return Road(market, Store(str(folder)), clock=lambda: datetime(2024, 1, 1, tzinfo=UTC))
+    return MarketContext(market, Store(str(folder)), clock=lambda: datetime(2024, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Road:
-    road = road_until(tmp_path_factory.mktemp("once"), LAST)
-    ingest_all(road)
-    market_stages.make_panel(road, MONTHS)
-    market_stages.make_features(road, MONTHS)
-    return road
+def built(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
+    context = road_until(tmp_path_factory.mktemp("once"), LAST)
+    ingest_all(context)
+    market_stages.make_panel(context, MONTHS)
+    market_stages.make_features(context, MONTHS)
+    return context
 
 
 def test_a_store_filled_by_updates_equals_one_that_was_filled_at_once(
-    built: Road, tmp_path: Path
+    built: RecipeContext, tmp_path: Path
 ) -> None:
     # Ends within a week, on a correction's eve, at a month's end: what is told grows each time.
     for last in ("2021-01-20", "2021-02-26", "2021-02-27", "2021-05-12", "2021-06-30", LAST):
-        road = road_until(tmp_path, last)
-        ingest_all(road)
+        context = road_until(tmp_path, last)
+        ingest_all(context)
 
     for feed, table in built.raw.items():
-        assert road.raw[feed].hashes() == table.hashes(), feed
-    market_stages.make_panel(road, MONTHS)
-    market_stages.make_features(road, MONTHS)
-    assert road.panel.hashes() == built.panel.hashes()
-    assert road.features.hashes() == built.features.hashes()
+        assert context.raw[feed].hashes() == table.hashes(), feed
+    market_stages.make_panel(context, MONTHS)
+    market_stages.make_features(context, MONTHS)
+    assert context.panel.hashes() == built.panel.hashes()
+    assert context.features.hashes() == built.features.hashes()
 
 
-def test_corrections_were_delivered_and_a_store_without_them_would_differ(built: Road) -> None:
+def test_corrections_were_delivered_and_a_store_without_them_would_differ(
+    built: RecipeContext,
+) -> None:
     corrected = {
         feed: table.read().filter(pl.col("revision") > 0).collect().height
         for feed, table in built.raw.items()
@@ -70,7 +72,7 @@ def test_corrections_were_delivered_and_a_store_without_them_would_differ(built:
 
 @pytest.mark.parametrize("month", ["2021-03", "2021-07"])
 def test_a_month_made_alone_has_the_bits_of_the_whole_span(
-    built: Road, month: str, tmp_path: Path
+    built: RecipeContext, month: str, tmp_path: Path
 ) -> None:
     alone = road_until(tmp_path, LAST)
     ingest_all(alone)
@@ -79,7 +81,7 @@ def test_a_month_made_alone_has_the_bits_of_the_whole_span(
     assert alone.panel.hashes() == {month: built.panel.hashes()[month]}
 
 
-def test_every_column_of_a_side_feed_is_put_to_work(built: Road) -> None:
+def test_every_column_of_a_side_feed_is_put_to_work(built: RecipeContext) -> None:
     panel = built.panel.read().collect()
     for join in built.market.joins:
         known = panel[f"{join.name}_age"].is_not_null().mean()
@@ -87,7 +89,7 @@ def test_every_column_of_a_side_feed_is_put_to_work(built: Road) -> None:
         assert known > (0.02 if join.name == "margin_alerts" else 0.2), join.name  # few are watched
 
 
-def test_features_of_feeds_that_are_off_are_there_and_empty(built: Road) -> None:
+def test_features_of_feeds_that_are_off_are_there_and_empty(built: RecipeContext) -> None:
     features = built.features.read().collect()
     missing = built.market.missing_features
     off = [feature for feature in CATALOG if feature.name in missing]

@@ -12,7 +12,7 @@ import pytest
 from alpha_assets import project
 from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.pipeline import predict
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 MARKET = """
 about = "made up"
@@ -103,11 +103,11 @@ def bars() -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def targets(road: Road) -> pl.DataFrame:
-    return road.targets.read("2018-12", "2019-03").collect()
+def targets(context: RecipeContext) -> pl.DataFrame:
+    return context.targets.read("2018-12", "2019-03").collect()
 
 
-def test_the_first_session_that_can_be_decided_rebalances(decided: Road) -> None:
+def test_the_first_session_that_can_be_decided_rebalances(decided: RecipeContext) -> None:
     days = [str(day) for day in targets(decided)["session"].unique().sort()]
 
     assert days[0] == "2019-01-02"  # a Wednesday, of the first month that has a model
@@ -118,7 +118,9 @@ def test_the_first_session_that_can_be_decided_rebalances(decided: Road) -> None
     ]
 
 
-def test_what_was_moved_and_missed_is_in_the_manifests_and_the_figures(decided: Road) -> None:
+def test_what_was_moved_and_missed_is_in_the_manifests_and_the_figures(
+    decided: RecipeContext,
+) -> None:
     facts = {
         month: decided.targets.folder(month).manifest().extra  # type: ignore[union-attr]
         for month in ("2018-12", "2019-01", "2019-02", "2019-03")
@@ -148,7 +150,7 @@ def test_what_was_moved_and_missed_is_in_the_manifests_and_the_figures(decided: 
     ],
 )
 def test_predict_gives_the_same_bits_and_the_reason_for_nothing(
-    decided: Road, day: str, words: str
+    decided: RecipeContext, day: str, words: str
 ) -> None:
     found = predict.decide(decided, day)
     stored = targets(decided).filter(pl.col("session") == date.fromisoformat(day))
@@ -160,7 +162,7 @@ def test_predict_gives_the_same_bits_and_the_reason_for_nothing(
 
 
 def test_a_month_is_not_decided_without_the_rows_that_its_first_week_began_with(
-    decided: Road, tmp_path: Path
+    decided: RecipeContext, tmp_path: Path
 ) -> None:
     assert set(predict.targets_inputs(decided, "2019-02")) == {
         *("predictions", "panel", "cross_section/before", "panel/before")

@@ -1,5 +1,6 @@
 """What a month is trained on: names enough for its features, returns over a known volatility."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alpha_assets.config.recipe import load_recipe
 from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
 from alpha_assets.pipeline import train
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.train import check_names, target_transform
 from alpha_assets.store import ManifestInput
 from alpha_assets.store.store import Store
@@ -23,10 +24,10 @@ SPLIT = Split("2021-03", DAYS[-1] + 17, DAYS[-1], DAYS[:6], DAYS[8:], "ready", "
 
 
 @pytest.fixture
-def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Road:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecipeContext:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
     market = load_market("tiny", overrides=["universes.traded.min_names=12"])
-    return Road(market, Store(str(tmp_path)), load_recipe("tiny", market))
+    return RecipeContext(market, Store(str(tmp_path)), recipe=load_recipe("tiny", market))
 
 
 def section(names: list[int]) -> pl.DataFrame:
@@ -34,10 +35,10 @@ def section(names: list[int]) -> pl.DataFrame:
     return pl.DataFrame({"session": np.repeat(DAYS, names)})
 
 
-def test_universe_below_min_names_is_refused_with_the_way_out(road: Road) -> None:
-    check_names(road, section([12] * 12), SPLIT)
+def test_universe_below_min_names_is_refused_with_the_way_out(context: RecipeContext) -> None:
+    check_names(context, section([12] * 12), SPLIT)
     with pytest.raises(BadInput) as refused:
-        check_names(road, section([11] * 12), SPLIT)
+        check_names(context, section([11] * 12), SPLIT)
     assert str(refused.value) == (
         "universe traded has 11 names at most in the training sessions 2021-02-01 to 2021-02-06 "
         "of 2021-03; fewer than min_names = 12 leave every feature at 0: bring at least 12 names, "
@@ -45,21 +46,23 @@ def test_universe_below_min_names_is_refused_with_the_way_out(road: Road) -> Non
     )
 
 
-def test_universe_too_small_for_a_rank_ic_is_not_sent_to_min_names_alone(road: Road) -> None:
+def test_universe_too_small_for_a_rank_ic_is_not_sent_to_min_names_alone(
+    context: RecipeContext,
+) -> None:
     with pytest.raises(
         BadInput, match=r"has 9 names .* bring at least 12 names; a lower min_names"
     ):
-        check_names(road, section([9] * 12), SPLIT)
+        check_names(context, section([9] * 12), SPLIT)
     with pytest.raises(BadInput, match=r"has 9 names at most in the validation .* fewer than 10 h"):
-        check_names(road, section([12] * 8 + [9] * 4), SPLIT)
+        check_names(context, section([12] * 8 + [9] * 4), SPLIT)
     with pytest.raises(BadInput, match=r"has 0 names at most .* no name has a bar on the session"):
-        check_names(road, section([0] * 12), SPLIT)
+        check_names(context, section([0] * 12), SPLIT)
 
 
-def test_sessions_with_too_few_names_among_others_are_counted(road: Road) -> None:
+def test_sessions_with_too_few_names_among_others_are_counted(context: RecipeContext) -> None:
     heard: list[str] = []
-    road.progress = lambda stage, what: heard.append(what)
-    check_names(road, section([12, 11, 3, 12, 12, 12, 0, 0, 10, 10, 9, 10]), SPLIT)
+    context = replace(context, progress=lambda stage, what: heard.append(what))
+    check_names(context, section([12, 11, 3, 12, 12, 12, 0, 0, 10, 10, 9, 10]), SPLIT)
     assert heard == [
         "2021-03: 2 of 6 training sessions have fewer than 12 names of universe traded; fewer than "
         "min_names = 12 leave every feature at 0",
@@ -68,8 +71,8 @@ def test_sessions_with_too_few_names_among_others_are_counted(road: Road) -> Non
     ]
 
 
-def test_scaled_returns_are_over_the_volatility_by_hand(road: Road) -> None:
-    spec = road.the_recipe.spec.label.model_copy(update={"kind": "vol_scaled"})
+def test_scaled_returns_are_over_the_volatility_by_hand(context: RecipeContext) -> None:
+    spec = context.recipe.spec.label.model_copy(update={"kind": "vol_scaled"})
     fitted = target_transform(spec, np.array([[0.02, 0.04, np.nan, 0.0]]))
     found = fitted(np.array([[0.01, -0.01, 0.03, 0.03]]), np.zeros((1, 4), dtype=np.int64))
     np.testing.assert_allclose(found, [[0.5, -0.25, np.nan, np.nan]])
@@ -87,16 +90,18 @@ def bar(available_at: str, volume: float, revision: int = 0) -> dict[str, object
     }
 
 
-def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(road: Road) -> None:
+def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(
+    context: RecipeContext,
+) -> None:
     # M0 = 2021-03-01, decided at 08:30 in Tokyo, 23:30 UTC of the day before; in Tokyo March
     # begins at 15:00 UTC, so a row of 20:00 lies in March's file and is known at M0.
-    table = road.raw["daily_bars"]
+    table = context.raw["daily_bars"]
 
     def append(*bars: dict[str, object]) -> str:
         schema = dict(table.feed.schema)
         rows = [{name: row.get(name) for name in schema} for row in bars]
         table.append(pl.DataFrame(rows, schema=schema), ManifestInput(digest="d"))
-        return train.raw_known(road, "daily_bars", "2021-02", SPLIT)
+        return train.raw_known(context, "daily_bars", "2021-02", SPLIT)
 
     first = append(bar("2021-02-26T07:30", 1.0))
     after = append(bar("2021-02-28T23:31", 2.0, revision=2), bar("2021-03-05T07:30", 3.0, 3))
@@ -105,5 +110,5 @@ def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(road
     assert late != first
     assert append(bar("2021-03-09T07:30", 5.0, revision=4)) == late
 
-    road.plan(table.table, ["2021-03"])
-    assert train.raw_known(road, "daily_bars", "2021-02", SPLIT) == "to be made again"
+    context.plan(table.table, ["2021-03"])
+    assert train.raw_known(context, "daily_bars", "2021-02", SPLIT) == "to be made again"

@@ -14,7 +14,7 @@ from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road, manifest_of
+from alpha_assets.pipeline.context import MarketContext, manifest_of
 from alpha_assets.pipeline.runner import ingest_all, months_of_data
 from alpha_assets.quality.coverage import Coverage, coverage, month_cells
 from alpha_assets.quality.coverage_table import coverage_table
@@ -37,53 +37,55 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("storage")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        road = Road(load_market("tiny"), Store(str(folder)))
-        ingest_all(road)
-        market_stages.make_panel(road, months_of_data(road))
-        market_stages.make_features(road, months_of_data(road))
+        context = MarketContext(load_market("tiny"), Store(str(folder)))
+        ingest_all(context)
+        market_stages.make_panel(context, months_of_data(context))
+        market_stages.make_features(context, months_of_data(context))
     return folder
 
 
 @pytest.fixture
-def road(made: Path, tmp_path: Path) -> Road:
+def context(made: Path, tmp_path: Path) -> MarketContext:
     """A copy of it that may be damaged."""
     shutil.copytree(made, tmp_path / "storage")
-    return Road(load_market("tiny"), Store(str(tmp_path / "storage")))
+    return MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
 
 
 @pytest.fixture(scope="module")
 def whole(made: Path) -> Coverage:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        return coverage(Road(load_market("tiny"), Store(str(made))))
+        return coverage(MarketContext(load_market("tiny"), Store(str(made))))
 
 
-def rewrite(road: Road, month: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    rows = road.features.folder(month).read()
-    road.features.write(month, change(rows), manifest_of("planted", {}))
+def rewrite(
+    context: MarketContext, month: str, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    rows = context.features.folder(month).read()
+    context.features.write(month, change(rows), manifest_of("planted", {}))
 
 
 def nulled(names: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
     return lambda rows: rows.with_columns(pl.lit(None, pl.Float32).alias(n) for n in names)
 
 
-def words(road: Road, family: str) -> list[str]:
-    return [finding.words for finding in coverage(road, [family]).family(family).findings]
+def words(context: MarketContext, family: str) -> list[str]:
+    return [finding.words for finding in coverage(context, [family]).family(family).findings]
 
 
-def blocks(road: Road, family: str) -> bool:
-    return any(finding.blocks for finding in coverage(road, [family]).family(family).findings)
+def blocks(context: MarketContext, family: str) -> bool:
+    return any(finding.blocks for finding in coverage(context, [family]).family(family).findings)
 
 
-def small_road(tmp_path: Path, features: pl.DataFrame, n_bars: list[int]) -> Road:
+def small_road(tmp_path: Path, features: pl.DataFrame, n_bars: list[int]) -> MarketContext:
     """A month of rows made up by hand."""
-    road = Road(load_market("tiny"), Store(str(tmp_path)))
+    context = MarketContext(load_market("tiny"), Store(str(tmp_path)))
     panel = features.select("session", "symbol").with_columns(
         n_bars=pl.Series(n_bars, dtype=pl.Int32)
     )
-    road.panel.write("2021-02", panel, manifest_of("hand", {}))
-    road.features.write("2021-02", features, manifest_of("hand", {}))
-    return road
+    context.panel.write("2021-02", panel, manifest_of("hand", {}))
+    context.features.write("2021-02", features, manifest_of("hand", {}))
+    return context
 
 
 def hand_made() -> pl.DataFrame:
@@ -99,8 +101,8 @@ def hand_made() -> pl.DataFrame:
 
 
 def test_cells_are_counted_where_there_is_enough_history(tmp_path: Path) -> None:
-    road = small_road(tmp_path, hand_made(), [19, 20, 20, 21, 21, 22])
-    got = month_cells(road, "2021-02", [BY_NAME["stale"], BY_NAME["n_stale_20"]])
+    context = small_road(tmp_path, hand_made(), [19, 20, 20, 21, 21, 22])
+    got = month_cells(context, "2021-02", [BY_NAME["stale"], BY_NAME["n_stale_20"]])
     # Six rows have a bar behind them, and three of these know `stale`.  Five rows have twenty
     # bars; five know `n_stale_20`, but the first of these has 19.
     assert BY_NAME["n_stale_20"].lookback == 20
@@ -113,8 +115,8 @@ def test_cells_are_counted_where_there_is_enough_history(tmp_path: Path) -> None
 
 
 def test_a_column_that_is_not_stored_is_told_from_one_that_is_empty(tmp_path: Path) -> None:
-    road = small_road(tmp_path, nulled(["stale"])(hand_made()), [30] * 6)
-    got = month_cells(road, "2021-02", [BY_NAME["stale"], BY_NAME["limit_up_20"]])
+    context = small_road(tmp_path, nulled(["stale"])(hand_made()), [30] * 6)
+    got = month_cells(context, "2021-02", [BY_NAME["stale"], BY_NAME["limit_up_20"]])
     assert got.select("present", "enough", "filled", "first").rows() == [
         (True, 6, 0, None),
         (False, 6, 0, None),
@@ -123,16 +125,16 @@ def test_a_column_that_is_not_stored_is_told_from_one_that_is_empty(tmp_path: Pa
 
 def test_a_product_is_filled_where_both_of_its_features_are(tmp_path: Path) -> None:
     product = replace(BY_NAME["x_rev_5__turn_z"], inputs=("stale", "n_stale_20"), lookback=1)
-    road = small_road(tmp_path, hand_made(), [30] * 6)
+    context = small_road(tmp_path, hand_made(), [30] * 6)
     # The fifth and the sixth row know both, the others one or none.
-    assert month_cells(road, "2021-02", [product])["filled"].to_list() == [2]
+    assert month_cells(context, "2021-02", [product])["filled"].to_list() == [2]
 
 
 def test_shares_agree_with_a_count_in_pandas(made: Path, whole: Coverage) -> None:
-    road = Road(load_market("tiny"), Store(str(made)))
+    context = MarketContext(load_market("tiny"), Store(str(made)))
     names = [f.name for f in CATALOG if f.family == "risk"]
-    rows = road.features.read(LAST, LAST).collect().to_pandas()
-    history = road.panel.read(LAST, LAST).select("session", "symbol", "n_bars").collect()
+    rows = context.features.read(LAST, LAST).collect().to_pandas()
+    history = context.panel.read(LAST, LAST).select("session", "symbol", "n_bars").collect()
     joined = rows.merge(history.to_pandas(), on=["session", "symbol"])
     enough = filled = 0
     for name in names:
@@ -158,9 +160,9 @@ def test_every_family_of_a_sound_market_is_whole(whole: Coverage) -> None:
 
 
 def test_feeds_are_counted_as_they_are_stored(made: Path, whole: Coverage) -> None:
-    road = Road(load_market("tiny"), Store(str(made)))
+    context = MarketContext(load_market("tiny"), Store(str(made)))
     assert [feed.name for feed in whole.feeds] == list(FEEDS)
-    for name, table in road.raw.items():
+    for name, table in context.raw.items():
         rows, got = table.read().collect(), whole.feed(name)
         assert (got.rows, got.first, got.last) == (
             rows.height,
@@ -181,33 +183,35 @@ def test_feeds_are_counted_as_they_are_stored(made: Path, whole: Coverage) -> No
     )
 
 
-def test_a_family_whose_columns_are_nulled_is_empty_and_blocks(road: Road) -> None:
+def test_a_family_whose_columns_are_nulled_is_empty_and_blocks(context: MarketContext) -> None:
     names = [feature.name for feature in CATALOG if feature.family == "sector_short"]
     for month in ("2021-06", "2021-07", "2021-08"):
-        rewrite(road, month, nulled(names))
-    assert words(road, "sector_short") == ["no cell is filled in 2021-06 to 2021-08"]
-    assert blocks(road, "sector_short")
-    assert coverage(road, ["sector_short"]).family("sector_short").lowest == ("2021-06", 0.0)
-    assert not blocks(road, "ss")
+        rewrite(context, month, nulled(names))
+    assert words(context, "sector_short") == ["no cell is filled in 2021-06 to 2021-08"]
+    assert blocks(context, "sector_short")
+    assert coverage(context, ["sector_short"]).family("sector_short").lowest == ("2021-06", 0.0)
+    assert not blocks(context, "ss")
 
 
-def test_a_family_that_thins_out_is_named_and_does_not_block(road: Road) -> None:
+def test_a_family_that_thins_out_is_named_and_does_not_block(context: MarketContext) -> None:
     names = [feature.name for feature in CATALOG if feature.family == "trading"]
-    rewrite(road, "2021-07", nulled(names[:4]))  # one of five is left
-    (said,) = words(road, "trading")
+    rewrite(context, "2021-07", nulled(names[:4]))  # one of five is left
+    (said,) = words(context, "trading")
     assert said.endswith(
         "of 2021-07 is filled, and the limit is 50.0% ([coverage] trading in the market's file)"
     )
-    assert not blocks(road, "trading")
-    low = Road(load_market("tiny", overrides=["coverage.trading=0.1"]), road.store)
+    assert not blocks(context, "trading")
+    low = MarketContext(load_market("tiny", overrides=["coverage.trading=0.1"]), context.store)
     assert words(low, "trading") == []
 
 
-def test_a_single_column_that_has_gone_empty_is_named_and_does_not_block(road: Road) -> None:
+def test_a_single_column_that_has_gone_empty_is_named_and_does_not_block(
+    context: MarketContext,
+) -> None:
     for month in ("2021-06", "2021-07", "2021-08"):
-        rewrite(road, month, nulled(["ss_ratio_z_60"]))
-    assert words(road, "ss") == ["had values, and none since 2021-06: ss_ratio_z_60"]
-    assert not blocks(road, "ss")
+        rewrite(context, month, nulled(["ss_ratio_z_60"]))
+    assert words(context, "ss") == ["had values, and none since 2021-06: ss_ratio_z_60"]
+    assert not blocks(context, "ss")
 
 
 def test_a_column_that_never_had_a_value_is_told_apart(whole: Coverage) -> None:
@@ -217,36 +221,36 @@ def test_a_column_that_never_had_a_value_is_told_apart(whole: Coverage) -> None:
     assert whole.family("ss").never == ()
 
 
-def test_a_column_that_is_dropped_blocks_by_its_name_and_month(road: Road) -> None:
-    rewrite(road, "2021-05", lambda rows: rows.drop("ss_ratio_z_60"))
-    assert words(road, "ss") == ["the column ss_ratio_z_60 is missing in 2021-05"]
-    assert blocks(road, "ss")
-    family = coverage(road, ["ss"]).family("ss")
+def test_a_column_that_is_dropped_blocks_by_its_name_and_month(context: MarketContext) -> None:
+    rewrite(context, "2021-05", lambda rows: rows.drop("ss_ratio_z_60"))
+    assert words(context, "ss") == ["the column ss_ratio_z_60 is missing in 2021-05"]
+    assert blocks(context, "ss")
+    family = coverage(context, ["ss"]).family("ss")
     assert len(family.expected) - len(family.present) == 1
 
 
-def test_a_feed_that_stops_for_thirty_sessions_is_loud(road: Road) -> None:
-    sessions = road.market.calendar.sessions
-    stop = sessions[road.market.calendar.index_of(date(2021, 9, 1)) - 30]  # frontier less 30
+def test_a_feed_that_stops_for_thirty_sessions_is_loud(context: MarketContext) -> None:
+    sessions = context.market.calendar.sessions
+    stop = sessions[context.market.calendar.index_of(date(2021, 9, 1)) - 30]  # frontier less 30
     for feed, limit in (("sector_short_selling", 10), ("short_positions", 30), ("news", 30)):
         assert usual_silence(FEEDS[feed]) == limit
-    table = road.raw["sector_short_selling"]
+    table = context.raw["sector_short_selling"]
     kept = table.read().filter(pl.col("event_date") < stop).collect()
     for month in table.months():
         shutil.rmtree(table.table.folder(month).address)
     table.append(kept, manifest_of("planted", {}))
     # The last row is of the session before `stop`: known at `stop`, thirty before the frontier.
-    assert feed_coverage(road, "sector_short_selling", date(2021, 9, 1)).silent == 30
+    assert feed_coverage(context, "sector_short_selling", date(2021, 9, 1)).silent == 30
     for family in ("ss", "sector_short"):
-        (said,) = words(road, family)
+        (said,) = words(context, family)
         assert said.startswith(
             "the feed sector_short_selling has had no new row for 30 sessions, and 10 are usual; "
         )
-    assert words(road, "margin") == []
+    assert words(context, "margin") == []
 
 
-def test_a_correction_is_no_new_row(road: Road) -> None:
-    table = road.raw["sector_short_selling"]
+def test_a_correction_is_no_new_row(context: MarketContext) -> None:
+    table = context.raw["sector_short_selling"]
     last = date(2021, 8, 31)
     rows = table.read().collect()
     late = rows.filter(pl.col("event_date") == last)
@@ -255,12 +259,12 @@ def test_a_correction_is_no_new_row(road: Road) -> None:
     corrected = late.with_columns(pl.lit(1, pl.Int16).alias("revision"))
     older = rows.filter(pl.col("event_date") < last)
     table.append(pl.concat([older, corrected]), manifest_of("planted", {}))
-    found = feed_coverage(road, "sector_short_selling", date(2021, 9, 1))
+    found = feed_coverage(context, "sector_short_selling", date(2021, 9, 1))
     assert (found.silent, found.last) == (1, last)
 
 
-def test_a_feed_that_was_on_before_is_missed(road: Road) -> None:
-    off = Road(load_market("tiny", overrides=["feeds.margin.on=false"]), road.store)
+def test_a_feed_that_was_on_before_is_missed(context: MarketContext) -> None:
+    off = MarketContext(load_market("tiny", overrides=["feeds.margin.on=false"]), context.store)
     assert not coverage(off, ["margin"]).family("margin").is_on
     (said,) = words(off, "margin")
     assert said.startswith("the feed margin is off (switched off in the market's file; ")
@@ -269,19 +273,19 @@ def test_a_feed_that_was_on_before_is_missed(road: Road) -> None:
 
 def test_a_young_market_is_not_asked_for_what_needs_history(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "storage")
-    road = Road(load_market("tiny"), Store(str(tmp_path / "storage")))
-    for month in road.features.months()[1:]:
-        shutil.rmtree(road.features.folder(month).address)
-    rewrite(road, "2021-01", nulled([f.name for f in CATALOG if f.family == "margin"]))
-    found = coverage(road, ["margin"]).family("margin")
+    context = MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
+    for month in context.features.months()[1:]:
+        shutil.rmtree(context.features.folder(month).address)
+    rewrite(context, "2021-01", nulled([f.name for f in CATALOG if f.family == "margin"]))
+    found = coverage(context, ["margin"]).family("margin")
     assert found.shares == {"2021-01": None}
-    assert not blocks(road, "margin")
+    assert not blocks(context, "margin")
 
 
 def test_without_features_the_way_out_is_named(tmp_path: Path) -> None:
-    road = Road(load_market("tiny"), Store(str(tmp_path)))
+    context = MarketContext(load_market("tiny"), Store(str(tmp_path)))
     with pytest.raises(MissingOutput, match=r"alpha-assets run --market \S+.* makes it"):
-        coverage(road)
+        coverage(context)
 
 
 def test_a_limit_of_no_family_is_refused() -> None:

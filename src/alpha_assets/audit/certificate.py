@@ -47,7 +47,7 @@ from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
 LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
@@ -160,7 +160,9 @@ class Certificate:
         return "\n".join([*lines, "", f"certificate: {verdict}"])
 
 
-def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> list[date]:
+def choose_cuts(
+    context: RecipeContext, months: Sequence[str], n_random: int, seed: int
+) -> list[date]:
     """Return the cut sessions: the first and last of each month, and random ones between.
 
     The first session of a month shows what its training may not know; the last one what its
@@ -170,17 +172,17 @@ def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> 
     Raises:
         RangeError: no session of the months has bars.
     """
-    bars = road.raw["daily_bars"]
+    bars = context.raw["daily_bars"]
     if not bars.months():
-        raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
-    last_bar = market_stages.last_bar(road)
+        raise MissingOutput(f"market {context.market.name!r} has no bars stored; run it first")
+    last_bar = market_stages.last_bar(context)
     rows = bars.read(columns=BARS_OF_CUTS).collect()
     generator = np.random.default_rng(seed)
     ends, inner = [], []
     for month in months:
-        sessions = road.market.calendar.month_sessions(month)
+        sessions = context.market.calendar.month_sessions(month)
         sessions = sessions[sessions <= np.datetime64(last_bar)]
-        sessions = decidable(road.market.calendar, sessions, rows)
+        sessions = decidable(context.market.calendar, sessions, rows)
         ends += [sessions[:1], sessions[-1:]]
         inner += [sessions[1:-1]]
     known = np.concatenate(inner)
@@ -188,14 +190,14 @@ def choose_cuts(road: Road, months: Sequence[str], n_random: int, seed: int) -> 
     cuts = [as_date(session) for session in np.unique(np.concatenate([*ends, picked]))]
     if not cuts:
         raise RangeError(
-            f"no session of {', '.join(months)} has a bar of market {road.market.name!r}; "
+            f"no session of {', '.join(months)} has a bar of market {context.market.name!r}; "
             f"the last one is of {last_bar}"
         )
     return cuts
 
 
 def audit(
-    road: Road,
+    context: RecipeContext,
     cuts: Sequence[date],
     *,
     seed: int = 0,
@@ -220,7 +222,7 @@ def audit(
     is stored of the cuts' months against what was rebuilt.
 
     Args:
-        road: whose raw rows are copied; it needs a recipe.
+        context: whose raw rows are copied; it needs a recipe.
         cuts: decision sessions; nothing decided at or before one may change with what became
             readable after its decision instant.
         seed: of the noise, the restatement, and the choice of cheap cuts.
@@ -235,31 +237,31 @@ def audit(
         RangeError: a cut is no session or one that nothing decided, or its month has no model.
         SpecError: a restatement was asked for, and the recipe goes by a price level.
     """
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     calendar.index_of(sorted(cuts))
-    raw = {name: table.read().collect() for name, table in road.raw.items() if table.months()}
+    raw = {name: table.read().collect() for name, table in context.raw.items() if table.months()}
     if "daily_bars" not in raw:
-        raise MissingOutput(f"market {road.market.name!r} has no bars stored; run it first")
-    _refuse_undecided(road, cuts, raw["daily_bars"])
+        raise MissingOutput(f"market {context.market.name!r} has no bars stored; run it first")
+    _refuse_undecided(context, cuts, raw["daily_bars"])
     notes: list[str] = []
     unknown = unknown_feeds(raw)
     if unknown:
         notes.append(f"stamps of {', '.join(unknown)}: no earliest lawful instant is known")
-    restated = _with_vendor_level(road, notes) if vintage else road
+    restated = _with_vendor_level(context, notes) if vintage else context
     decided = sorted({month_of(cut) for cut in cuts})
     with tempfile.TemporaryDirectory(prefix="audit-") as room:
         place = Path(room)
-        road.progress("audit", "this world")
-        here = vendor = in_store(road, place / "here")
+        context.progress("audit", "this world")
+        here = vendor = in_store(context, place / "here")
         rebuild(here, raw, decided)
-        if restated is not road:
-            road.progress("audit", "this world, on a vendor's price level")
+        if restated is not context:
+            context.progress("audit", "this world, on a vendor's price level")
             vendor = in_store(restated, place / "vendor")
             rebuild(vendor, raw, decided)
-        stored = compare_stored(road, here, decided)
+        stored = compare_stored(context, here, decided)
         trials = []
         for cut in sorted(set(cuts)):
-            instant = _instant(road, cut)
+            instant = _instant(context, cut)
             worlds: list[tuple[Rebuilt, World]] = [
                 (here, Noise(instant, seed)),
                 (here, Deletion(instant)),
@@ -268,7 +270,7 @@ def audit(
             if vintage:
                 worlds.append((vendor, Restatement(instant, seed)))
             for side, world in worlds:
-                road.progress("audit", f"cut {cut}: {world.name}")
+                context.progress("audit", f"cut {cut}: {world.name}")
                 trials.append(_trial(side, raw, cut, world, place / "there"))
         # The last session of the data has nothing later that could be changed.
         last = raw["daily_bars"]["event_date"].max()
@@ -282,15 +284,15 @@ def audit(
         rebalances = rebalance_days if sessions else []
         light = sorted({*spread, *rebalances} - {*cuts})
         for number, cut in enumerate(light):
-            world = Mixed(_instant(road, cut), seed, first_gone=number % 2 == 1)
-            road.progress("audit", f"cut {cut}: {world.name} ({number + 1} of {len(light)})")
+            world = Mixed(_instant(context, cut), seed, first_gone=number % 2 == 1)
+            context.progress("audit", f"cut {cut}: {world.name} ({number + 1} of {len(light)})")
             trials.append(_light_trial(here, raw, cut, world, place / "there"))
     market_cuts = sorted({*light, *cuts})
     at_targets = sorted({*rebalances, *(set(cuts) & set(rebalance_days))})
     return Certificate(
-        market=road.market.name,
-        recipe=road.the_recipe.name,
-        digest=road.the_recipe.digest,
+        market=context.market.name,
+        recipe=context.recipe.name,
+        digest=context.recipe.digest,
         trials=tuple(trials),
         notes=tuple(notes),
         early=tuple(early_rows(raw, calendar)),
@@ -303,10 +305,10 @@ def audit(
     )
 
 
-def _refuse_undecided(road: Road, cuts: Sequence[date], bars: pl.DataFrame) -> None:
-    calendar = road.market.calendar
+def _refuse_undecided(context: RecipeContext, cuts: Sequence[date], bars: pl.DataFrame) -> None:
+    calendar = context.market.calendar
     wanted = np.unique(np.array(cuts, dtype="datetime64[D]"))
-    beyond = wanted > np.datetime64(market_stages.last_bar(road))
+    beyond = wanted > np.datetime64(market_stages.last_bar(context))
     odd = np.setdiff1d(wanted[~beyond], decidable(calendar, wanted, bars))
     if len(odd):
         raise RangeError(
@@ -315,16 +317,16 @@ def _refuse_undecided(road: Road, cuts: Sequence[date], bars: pl.DataFrame) -> N
         )
 
 
-def _instant(road: Road, cut: date) -> np.datetime64:
-    return np.datetime64(road.market.calendar.decision(cut).item(), "us")
+def _instant(context: RecipeContext, cut: date) -> np.datetime64:
+    return np.datetime64(context.market.calendar.decision(cut).item(), "us")
 
 
 def _first_section(here: Rebuilt) -> date:
     """Return the first session with names to rank; before it there is nothing to compare."""
-    rows = here.road.section.read(columns=["session"]).collect()
+    rows = here.context.section.read(columns=["session"]).collect()
     first = rows["session"].min()
     if not isinstance(first, date):
-        raise MissingOutput(f"{here.road.section.name} has no rows: nothing can be audited")
+        raise MissingOutput(f"{here.context.section.name} has no rows: nothing can be audited")
     return first
 
 
@@ -341,15 +343,15 @@ def _rebalances(here: Rebuilt, months: Sequence[str]) -> list[date]:
 def _trial(
     here: Rebuilt, raw: dict[str, pl.DataFrame], cut: date, world: World, place: Path
 ) -> Trial:
-    other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
-    there = in_store(elsewhere(here.road), place)
+    other = {name: world.rows(here.context.market.feeds[name], rows) for name, rows in raw.items()}
+    there = in_store(elsewhere(here.context), place)
     return _tried(here, there, raw, other, cut, world, seed=False)
 
 
 def _light_trial(
     here: Rebuilt, raw: dict[str, pl.DataFrame], cut: date, world: World, place: Path
 ) -> Trial:
-    other = {name: world.rows(here.road.market.feeds[name], rows) for name, rows in raw.items()}
+    other = {name: world.rows(here.context.market.feeds[name], rows) for name, rows in raw.items()}
     make_edges(here, month_of(cut))
     return _tried(here, seeded(here, place, cut), raw, other, cut, world, seed=True)
 
@@ -378,17 +380,17 @@ def _tried(
         # Where this world's road went on and the other one's stops, something later is needed.
         stopped = str(error)
     comparisons = [*compared(here, there, cut, world, alone=seed), *forward]
-    shutil.rmtree(there.road.store.address, ignore_errors=True)
+    shutil.rmtree(there.context.store.address, ignore_errors=True)
     return Trial(cut.isoformat(), world.name, altered(raw, other), tuple(comparisons), stopped)
 
 
-def _with_vendor_level(road: Road, notes: list[str]) -> Road:
+def _with_vendor_level(context: RecipeContext, notes: list[str]) -> RecipeContext:
     """Return the road as it would be on prices that carry later splits.
 
     Raises:
         SpecError: the recipe's universe or features need prices as traded.
     """
-    market, recipe = road.market, road.the_recipe
+    market, recipe = context.market, context.recipe
     rules = market.universe(recipe.spec.universe.name)
     if rules.min_price is not None:
         raise SpecError(
@@ -397,7 +399,7 @@ def _with_vendor_level(road: Road, notes: list[str]) -> Road:
             "universe, or leave --vintage out"
         )
     if market.price_level == "split_adjusted":
-        return road
+        return context
     spec = market.spec.model_copy(update={"price_level": "split_adjusted"})
     vendor = Market(market.name, spec, market.storage)
     left_out = [name for name in vendor.missing_features if name not in market.missing_features]
@@ -411,4 +413,4 @@ def _with_vendor_level(road: Road, notes: list[str]) -> Road:
         "the past restated: compared without "
         f"{', '.join(left_out)}, which declare that they read prices as traded"
     )
-    return replace(road, market=vendor, recipe=Recipe(recipe.name, recipe.spec, vendor))
+    return replace(context, market=vendor, recipe=Recipe(recipe.name, recipe.spec, vendor))

@@ -58,15 +58,15 @@ def _unlived(rows: pl.DataFrame, other: pl.DataFrame, cut: date) -> pl.DataFrame
 
 
 def _orders(here: Rebuilt, targets: pl.DataFrame, raw: Raw, first: date, cut: date) -> pl.DataFrame:
-    recipe = here.road.the_recipe
+    recipe = here.context.recipe
     books = simulator.backtest(
         targets.filter(pl.col("session").is_between(first, cut)),
         raw,
-        here.road.market.calendar,
+        here.context.market.calendar,
         first=first,
         last=cut,
         portfolio=recipe.spec.portfolio,
         costs=recipe.costs,
-        basis=here.road.market.source.basis,
+        basis=here.context.market.source.basis,
     )
     return books.orders.filter(pl.col("session") == cut)

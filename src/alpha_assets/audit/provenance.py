@@ -14,7 +14,7 @@ from alpha_assets.audit.reference_panel import PRECEDENCE, Book, key_of
 from alpha_assets.config.market import Market
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.joins import Join
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import RecipeContext
 
 PLACED = ("effective",)  # what is added to a raw row
 
@@ -37,17 +37,19 @@ class Used:
     later: pl.DataFrame
 
 
-def rows_behind(road: Road, symbol: str, number: int, panel_row: dict[str, object]) -> list[Used]:
+def rows_behind(
+    context: RecipeContext, symbol: str, number: int, panel_row: dict[str, object]
+) -> list[Used]:
     """Return the rows of every feed behind the panel row of a symbol at a session.
 
     Args:
-        road: whose stored rows are read.
+        context: whose stored rows are read.
         symbol: by the store's id.
         number: of the session.
         panel_row: as stored; it says which sector and section the symbol is in.
     """
-    market = road.market
-    stored = {name: table for name, table in road.raw.items() if table.months()}
+    market = context.market
+    stored = {name: table for name, table in context.raw.items() if table.months()}
     own = pl.col("symbol") == symbol
     bars = stored["daily_bars"].read().filter(own).collect()
     found = [_bars(market, bars, number)]

@@ -20,7 +20,7 @@ from alpha_assets.calendar import as_date
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
 from alpha_assets.pipeline import market_stages, transforms
-from alpha_assets.pipeline.context import KEYS, Road, silent
+from alpha_assets.pipeline.context import KEYS, MarketContext, silent
 from alpha_assets.progress import Progress
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}
@@ -159,20 +159,20 @@ class ClockReport:
         return "\n".join([*lines, f"clock: {'passed' if self.passed else 'FAILED'}"])
 
 
-def audit_clock(road: Road, sessions: int = SESSIONS) -> ClockReport:
+def audit_clock(context: MarketContext, sessions: int = SESSIONS) -> ClockReport:
     """Return the publication-clock test of every feed of a road's market.
 
     Args:
-        road: whose stored raw rows are read; nothing is written.
+        context: whose stored raw rows are read; nothing is written.
         sessions: how many of the last decision sessions are compared.
 
     Raises:
         MissingOutput: no bars are stored.
     """
-    edge = int(road.market.calendar.index_of(market_stages.frontier(road)))
+    edge = int(context.market.calendar.index_of(market_stages.frontier(context)))
     span = range(max(edge - sessions + 1, 0), edge + 1)
-    raw = {name: table.read().collect() for name, table in road.raw.items() if table.months()}
-    return clock_report(road.market, raw, span, progress=road.progress)
+    raw = {name: table.read().collect() for name, table in context.raw.items() if table.months()}
+    return clock_report(context.market, raw, span, progress=context.progress)
 
 
 def clock_report(

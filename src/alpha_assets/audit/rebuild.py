@@ -22,7 +22,7 @@ from alpha_assets.calendar import Dates, month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import market_stages, predict, runner, train
-from alpha_assets.pipeline.context import KEYS, Road, manifest_of, silent
+from alpha_assets.pipeline.context import KEYS, RecipeContext, manifest_of, silent
 from alpha_assets.pipeline.graph import graph_table, make_graph
 from alpha_assets.pipeline.transforms import decided_among
 from alpha_assets.store.store import Store
@@ -46,7 +46,7 @@ OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_has
 class Rebuilt:
     """A road in a store of its own, whose outputs were made here and now."""
 
-    road: Road
+    context: RecipeContext
     _read: dict[tuple[str, str], pl.DataFrame] = field(default_factory=dict)
 
     def table(self, stage: str, month: str, *, alone: bool = False) -> pl.DataFrame | None:
@@ -61,12 +61,12 @@ class Rebuilt:
             alone: without the months before, of every stage.
         """
         tables: dict[str, MonthTable] = {
-            "panel": self.road.panel,
-            "features": self.road.features,
-            "cross_section": self.road.section,
-            GRAPH: graph_of(self.road),
-            "predictions": self.road.predictions,
-            "targets": self.road.targets,
+            "panel": self.context.panel,
+            "features": self.context.features,
+            "cross_section": self.context.section,
+            GRAPH: graph_of(self.context),
+            "predictions": self.context.predictions,
+            "targets": self.context.targets,
         }
         alone = alone or stage in (GRAPH, "predictions", "targets")
         name = (stage, f"{month} alone" if alone else month)
@@ -78,9 +78,9 @@ class Rebuilt:
 
     def card(self, month: str) -> dict[str, Any] | None:
         """Return what the card of the month's model holds, and what its manifest says of it."""
-        if not self.road.checkpoint(month).exists():
+        if not self.context.checkpoint(month).exists():
             return None
-        model = predict.month_model(self.road, month)
+        model = predict.month_model(self.context, month)
         assert model.checkpoint is not None, "a skipped month stops the rebuilding"
         card = model.checkpoint.card.model_dump(mode="json")
         kept = {name: value for name, value in card.items() if name not in OF_THE_MACHINE}
@@ -88,9 +88,9 @@ class Rebuilt:
 
     def weights(self, month: str) -> dict[str, Any] | None:
         """Return the arrays of the model that decides a month, by seed and tensor."""
-        if not self.road.checkpoint(month).exists():
+        if not self.context.checkpoint(month).exists():
             return None
-        checkpoint = predict.month_model(self.road, month).checkpoint
+        checkpoint = predict.month_model(self.context, month).checkpoint
         assert checkpoint is not None, "a skipped month stops the rebuilding"
         return {
             f"seed={seed}/{name}": tensor.cpu().numpy()
@@ -99,38 +99,38 @@ class Rebuilt:
         }
 
 
-def in_store(road: Road, place: Path) -> Rebuilt:
+def in_store(context: RecipeContext, place: Path) -> Rebuilt:
     """Return a road with a store of its own, in which nothing has been made."""
-    return Rebuilt(replace(road, store=Store(str(place)), progress=silent))
+    return Rebuilt(replace(context, store=Store(str(place)), progress=silent))
 
 
-def elsewhere(road: Road) -> Road:
+def elsewhere(context: RecipeContext) -> RecipeContext:
     """Return the road as it is, over a source that would deliver something else.
 
     Another world changes raw rows.  What is read past them, from the simulated exchange itself,
     would be the same in every world; this one draws another market.  Digests stay as they are,
     so that what was made over the one can be read over the other.
     """
-    market, spec = road.market, road.market.spec
+    market, spec = context.market, context.market.spec
     if not market.is_simulated:
-        return road
+        return context
     # Names of what is made, and what there is to make, are asked for before the source moves.
-    _ = (market.data_digest, market.feeds, market.missing_features, road.the_recipe.digest)
+    _ = (market.data_digest, market.feeds, market.missing_features, context.recipe.digest)
     sim = spec.sim.model_copy(update={"seed": spec.sim.seed + 1})
     other = copy.copy(market)
     vars(other).update(spec=spec.model_copy(update={"sim": sim}))
     vars(other).pop("source", None)
-    return replace(road, market=other)
+    return replace(context, market=other)
 
 
-def graph_of(road: Road) -> MonthTable:
+def graph_of(context: RecipeContext) -> MonthTable:
     """Return the edges inside the recipe's universe."""
-    return graph_table(road, road.the_recipe.spec.universe.name)
+    return graph_table(context, context.recipe.spec.universe.name)
 
 
 def make_edges(world: Rebuilt, month: str) -> None:
     """Make a month of the graph from the panel that the world has."""
-    make_graph(world.road, world.road.the_recipe.spec.universe.name, [month])
+    make_graph(world.context, world.context.recipe.spec.universe.name, [month])
 
 
 def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
@@ -140,13 +140,13 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     Nothing of it can differ in a world whose rows differ only after the cut; files are linked,
     not copied, and never written again in place.
     """
-    there, month = in_store(elsewhere(here.road), place), month_of(cut)
-    tables = [table.table for table in here.road.raw.values()]
-    tables += [here.road.panel, here.road.features, here.road.section]
+    there, month = in_store(elsewhere(here.context), place), month_of(cut)
+    tables = [table.table for table in here.context.raw.values()]
+    tables += [here.context.panel, here.context.features, here.context.section]
     for table in tables:
         for earlier in table.months(None, next_month(month, -1)):
-            there.road.store.copy_from(here.road.store, *table.folder(earlier).parts)
-    there.road.store.copy_from(here.road.store, *here.road.checkpoint(month).parts[:-1])
+            there.context.store.copy_from(here.context.store, *table.folder(earlier).parts)
+    there.context.store.copy_from(here.context.store, *here.context.checkpoint(month).parts[:-1])
     return there
 
 
@@ -156,18 +156,18 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
     Panel, features, cross-section and graph, and where the month has a model, scores and
     targets.
     """
-    road, month = world.road, month_of(cut)
-    zone = road.market.calendar.zone.key
+    context, month = world.context, month_of(cut)
+    zone = context.market.calendar.zone.key
     published = pl.col("available_at").dt.convert_time_zone(zone).dt.strftime("%Y-%m")
     for name, rows in raw.items():
         newer = rows.filter(published >= month)
         if newer.height:
-            road.raw[name].append(newer, manifest_of(road.market.data_digest, {}))
-    runner.make_market_stages(road, [month])
+            context.raw[name].append(newer, manifest_of(context.market.data_digest, {}))
+    runner.make_market_stages(context, [month])
     make_edges(world, month)
-    if road.checkpoint(month).exists():
-        predict.make_predictions(road, [month])
-        predict.make_targets(road, [month])
+    if context.checkpoint(month).exists():
+        predict.make_predictions(context, [month])
+        predict.make_targets(context, [month])
 
 
 def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[str]) -> None:
@@ -184,33 +184,33 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     Raises:
         RangeError: a month has too little history for a model.
     """
-    road = world.road
+    context = world.context
     for name, rows in raw.items():
         if rows.height:
-            road.raw[name].append(rows, manifest_of(road.market.data_digest, {}))
-    known = month_of(market_stages.frontier(road))
+            context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+    known = month_of(market_stages.frontier(context))
     last = max(months[-1], min(next_month(months[-1]), known))
-    runner.make_market_stages(road, month_range(runner.months_of_data(road)[0], last))
+    runner.make_market_stages(context, month_range(runner.months_of_data(context)[0], last))
     for month in months:
         make_edges(world, month)
-        train.make_checkpoints(road, _chain(road, month))
-        model = predict.month_model(road, month)
+        train.make_checkpoints(context, _chain(context, month))
+        model = predict.month_model(context, month)
         if model.checkpoint is None:
             raise RangeError(
                 f"month {month} has too little history for a model; the first with enough is "
                 f"{model.manifest.extra.get('first_month')}: audit that one or a later one"
             )
-        predict.make_predictions(road, [month])
-        predict.make_targets(road, [month])
+        predict.make_predictions(context, [month])
+        predict.make_targets(context, [month])
 
 
-def _chain(road: Road, month: str) -> list[str]:
+def _chain(context: RecipeContext, month: str) -> list[str]:
     """Return the months whose models that of `month` is made from, itself included, sorted."""
-    usable = train.first_usable(road)
+    usable = train.first_usable(context)
     chain = {month}
-    if train.split_of(road, month, usable).is_ready:
-        spec = road.the_recipe.spec.training
-        first = train.first_trained_month(road, usable)
+    if train.split_of(context, month, usable).is_ready:
+        spec = context.recipe.spec.training
+        first = train.first_trained_month(context, usable)
         earlier: str | None = model_month(month, first, spec.retrain_every)
         while earlier is not None:
             chain.add(earlier)
@@ -275,7 +275,7 @@ def predicted(here: Rebuilt, there: Rebuilt, cut: date) -> list[Comparison]:
     scores, targets = (here.table(stage, month) for stage in ("predictions", "targets"))
     if scores is None or targets is None:
         return []
-    decision = predict.decide(there.road, cut.isoformat())
+    decision = predict.decide(there.context, cut.isoformat())
     today = pl.col("session") == cut
     return [
         compare_tables(
@@ -301,7 +301,7 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
     By the universe and its bars, not by the tables that are compared: nothing is due where no
     name had a bar on the session before.
     """
-    calendar, month = here.road.market.calendar, month_of(cut)
+    calendar, month = here.context.market.calendar, month_of(cut)
     section, panel = (here.table(name, month, alone=True) for name in ("cross_section", "panel"))
     assert section is not None, "scores are made from it"
     assert panel is not None, "scores are made from it"
@@ -311,9 +311,9 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
 
 def _rebalances_by(here: Rebuilt, cut: date) -> Dates:
     """Return the sessions of the cut's month, up to it, that are due to rebalance."""
-    _, earlier = predict.before_in_period(here.road, month_of(cut))
-    rule = here.road.the_recipe.spec.portfolio.rebalance
-    return rebalance_sessions(_decided_by(here, cut), earlier, here.road.market.calendar, rule)
+    _, earlier = predict.before_in_period(here.context, month_of(cut))
+    rule = here.context.recipe.spec.portfolio.rebalance
+    return rebalance_sessions(_decided_by(here, cut), earlier, here.context.market.calendar, rule)
 
 
 # Sessions up to a cut for which a stage must have rows.

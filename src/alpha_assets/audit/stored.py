@@ -17,7 +17,7 @@ from alpha_assets.audit.compare import (
 from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
 from alpha_assets.errors import AlphaAssetsError
 from alpha_assets.pipeline import market_stages, predict, train
-from alpha_assets.pipeline.context import KEYS, Road, staleness
+from alpha_assets.pipeline.context import KEYS, RecipeContext, staleness
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Stored:
         return found + [f"  not compared: {words}" for words in self.left_out]
 
 
-def compare_stored(road: Road, here: Rebuilt, months: Sequence[str]) -> Stored:
+def compare_stored(context: RecipeContext, here: Rebuilt, months: Sequence[str]) -> Stored:
     """Return how what is stored for some months differs from what was rebuilt.
 
     Months that were not made, or are stale by their manifests, are left out by name: nobody may
@@ -60,11 +60,11 @@ def compare_stored(road: Road, here: Rebuilt, months: Sequence[str]) -> Stored:
         for stage in (*MARKET_STAGES, "checkpoint", "predictions", "targets"):
             name = f"{stage} {month}"
             try:
-                reason = _why_not(road, stage, month)
+                reason = _why_not(context, stage, month)
                 if reason is not None:
                     left_out.append(f"{name}: {reason}")
                     continue
-                found += _compared(Rebuilt(road), here, stage, month)
+                found += _compared(Rebuilt(context), here, stage, month)
             except AlphaAssetsError as error:
                 # What cannot be read is not what was made.
                 first = Difference(stage, month, "", "(file)", "readable", str(error))
@@ -94,32 +94,34 @@ def _named(name: str, one: Comparison) -> Comparison:
     return Comparison(name, one.cells, one.changed, one.first, needed=False)
 
 
-def _why_not(road: Road, stage: str, month: str) -> str | None:
+def _why_not(context: RecipeContext, stage: str, month: str) -> str | None:
     """Return why a stored month cannot be compared; None where it is there and fresh."""
-    recipe, market = road.the_recipe, road.market
+    recipe, market = context.recipe, context.market
     if stage == "checkpoint":
-        if not road.checkpoint(month).exists():
+        if not context.checkpoint(month).exists():
             return "not stored"
-        return train.stale_checkpoints(road, [month]).get(month)
+        return train.stale_checkpoints(context, [month]).get(month)
     if stage in MARKET_STAGES:
         universe = recipe.spec.universe.name
         table, digest, inputs = {
-            "panel": (road.panel, market.data_digest, market_stages.panel_inputs),
-            "features": (road.features, market.data_digest, market_stages.features_inputs),
+            "panel": (context.panel, market.data_digest, market_stages.panel_inputs),
+            "features": (context.features, market.data_digest, market_stages.features_inputs),
             "cross_section": (
-                road.section,
-                market_stages.cross_section_digest(road, universe),
-                lambda road, months: market_stages.cross_section_inputs(road, universe, months),
+                context.section,
+                market_stages.cross_section_digest(context, universe),
+                lambda context, months: market_stages.cross_section_inputs(
+                    context, universe, months
+                ),
             ),
         }[stage]
         if month not in table.months():
             return "not stored"
-        return staleness(table.folder(month), digest, inputs(road, [month])[month])
-    table = road.predictions if stage == "predictions" else road.targets
+        return staleness(table.folder(month), digest, inputs(context, [month])[month])
+    table = context.predictions if stage == "predictions" else context.targets
     if month not in table.months():
         return "not stored"
     if stage == "targets":
-        made_from = predict.targets_inputs(road, month)
+        made_from = predict.targets_inputs(context, month)
     else:
-        made_from = predict.predictions_inputs(road, month)
+        made_from = predict.predictions_inputs(context, month)
     return staleness(table.folder(month), recipe.digest, made_from)

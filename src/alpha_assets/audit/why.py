@@ -34,7 +34,7 @@ from alpha_assets.features.inputs import (
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import KEYS, Road, require_months
+from alpha_assets.pipeline.context import KEYS, RecipeContext, require_months
 from alpha_assets.pipeline.predict import MonthModel, month_model, scoring_data
 from alpha_assets.pipeline.transforms import series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
@@ -43,11 +43,11 @@ TIME_MAJOR = ("x_BNTF", "valid_BNT")
 SECTION_COLUMNS = ("sector", "market_segment")
 
 
-def explain(road: Road, symbol: str, session: str) -> dict[str, Any]:
+def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]:
     """Return what the prediction of a symbol at a session was made from, as plain values.
 
     Args:
-        road: with a recipe, whose stored tables are read.
+        context: with a recipe, whose stored tables are read.
         symbol: by the store's id.
         session: `YYYY-MM-DD`.
 
@@ -55,47 +55,47 @@ def explain(road: Road, symbol: str, session: str) -> dict[str, Any]:
         BadInput: no such symbol or session, or no prediction there; the error says why, and
             where there is one.
     """
-    day = check_asked(road, symbol, session)
+    day = check_asked(context, symbol, session)
     month = month_of(day)
-    model = month_model(road, month)
-    scores = _rows(road.predictions, month, month, day, symbol)
+    model = month_model(context, month)
+    scores = _rows(context.predictions, month, month, day, symbol)
     if model.checkpoint is None or not scores.height:
-        raise why_not(road, symbol, day, model)
-    _check_made(road, month)
-    number = int(road.market.calendar.index_of(day))
-    zone = road.market.calendar.zone
-    panel_row = _rows(road.panel, month, month, day, symbol).row(0, named=True)
-    used = used_features(road.the_recipe.features)
-    decided = road.market.calendar.decisions[number].item()
-    road.progress("why", "raw rows behind the panel row")
-    raw = rows_behind(road, symbol, number, panel_row)
-    road.progress("why", "features, window and cross-section")
-    start = sessions_back(road.market.calendar, day, max_lookback(used) - 1)
+        raise why_not(context, symbol, day, model)
+    _check_made(context, month)
+    number = int(context.market.calendar.index_of(day))
+    zone = context.market.calendar.zone
+    panel_row = _rows(context.panel, month, month, day, symbol).row(0, named=True)
+    used = used_features(context.recipe.features)
+    decided = context.market.calendar.decisions[number].item()
+    context.progress("why", "raw rows behind the panel row")
+    raw = rows_behind(context, symbol, number, panel_row)
+    context.progress("why", "features, window and cross-section")
+    start = sessions_back(context.market.calendar, day, max_lookback(used) - 1)
     return {
         "market": {
-            "name": road.market.name,
-            "spec": json.loads(road.market.spec.model_dump_json()),
+            "name": context.market.name,
+            "spec": json.loads(context.market.spec.model_dump_json()),
             "zone": zone.key,
         },
-        "recipe": {"name": road.the_recipe.name, "digest": road.the_recipe.digest},
+        "recipe": {"name": context.recipe.name, "digest": context.recipe.digest},
         "symbol": symbol,
         "session": day.isoformat(),
         "decided": {
             "utc": f"{decided.isoformat()}+00:00",
             "local": plain(decided.replace(tzinfo=UTC), zone),
         },
-        "raw": {item.feed: _told(road, item, start) for item in raw},
+        "raw": {item.feed: _told(context, item, start) for item in raw},
         "panel": {name: plain(value, zone) for name, value in panel_row.items()},
         "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
-        **_panel_rows(road, used, symbol, day, panel_row),
-        "features": _features(road, model, symbol, day),
-        "window": _window(road, model, symbol, day),
-        "section": _section(road, model, day),
-        "checkpoint": _named(road, model, month),
+        **_panel_rows(context, used, symbol, day, panel_row),
+        "features": _features(context, model, symbol, day),
+        "window": _window(context, model, symbol, day),
+        "section": _section(context, model, day),
+        "checkpoint": _named(context, model, month),
         "scores": [
             {"horizon": h, "score": score} for h, score in scores.select("horizon", "score").rows()
         ],
-        "target": _target(road, symbol, day),
+        "target": _target(context, symbol, day),
     }
 
 
@@ -141,16 +141,16 @@ def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> p
     return table.read(first, last).filter(is_it).collect()
 
 
-def _check_made(road: Road, month: str) -> None:
+def _check_made(context: RecipeContext, month: str) -> None:
     """Refuse tables of another digest than the one that is asked about."""
-    way_out = run_again(road, month)
-    for table in (road.panel, road.features):
-        require_months(table, month, month, road.market.data_digest, way_out)
-    require_months(road.predictions, month, month, road.the_recipe.digest, way_out)
+    way_out = run_again(context, month)
+    for table in (context.panel, context.features):
+        require_months(table, month, month, context.market.data_digest, way_out)
+    require_months(context.predictions, month, month, context.recipe.digest, way_out)
 
 
-def _told(road: Road, used: Used, start: date) -> dict[str, Any]:
-    calendar = road.market.calendar
+def _told(context: RecipeContext, used: Used, start: date) -> dict[str, Any]:
+    calendar = context.market.calendar
 
     def table(rows: pl.DataFrame) -> dict[str, list[Any]]:
         effective = [
@@ -173,24 +173,30 @@ def _told(road: Road, used: Used, start: date) -> dict[str, Any]:
 
 
 def _panel_rows(
-    road: Road, used: Sequence[Feature], symbol: str, day: date, panel_row: Mapping[str, Any]
+    context: RecipeContext,
+    used: Sequence[Feature],
+    symbol: str,
+    day: date,
+    panel_row: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the panel rows that the features look at: the symbol's own, and others' where read."""
-    inputs = inputs_of(road.market)
+    inputs = inputs_of(context.market)
     alone = [item for item in used if not reads_others(item, inputs)]
     others = [item for item in used if reads_others(item, inputs)]
-    own = _span(road, alone, day, columns_of(alone, inputs))
+    own = _span(context, alone, day, columns_of(alone, inputs))
     own = own.filter(pl.col("symbol").is_in([symbol]) | _carries(own, symbol, panel_row, alone))
-    whole = _span(road, others, day, columns_of(others, inputs)) if others else None
+    whole = _span(context, others, day, columns_of(others, inputs)) if others else None
     return {
-        "panel_rows": table_of(own, road.market.calendar.zone),
+        "panel_rows": table_of(own, context.market.calendar.zone),
         "panel_of_all": None if whole is None else packed_table(whole),
     }
 
 
-def _span(road: Road, features: Sequence[Feature], day: date, columns: list[str]) -> pl.DataFrame:
-    first = sessions_back(road.market.calendar, day, max_lookback(features) - 1)
-    rows = road.panel.read(month_of(first), month_of(day), columns=columns)
+def _span(
+    context: RecipeContext, features: Sequence[Feature], day: date, columns: list[str]
+) -> pl.DataFrame:
+    first = sessions_back(context.market.calendar, day, max_lookback(features) - 1)
+    rows = context.panel.read(month_of(first), month_of(day), columns=columns)
     return rows.filter(pl.col("session").is_between(first, day)).collect()
 
 
@@ -222,17 +228,19 @@ def _is(value: pl.Expr, wanted: str | None) -> pl.Expr:
     return pl.lit(False) if wanted is None else value == wanted
 
 
-def _features(road: Road, model: MonthModel, symbol: str, day: date) -> list[dict[str, Any]]:
+def _features(
+    context: RecipeContext, model: MonthModel, symbol: str, day: date
+) -> list[dict[str, Any]]:
     assert model.checkpoint is not None
     left_out = model.checkpoint.card.left_out
     month = month_of(day)
-    recipe, market = road.the_recipe, road.market
-    values = road.features.read(month, month).filter(pl.col("session") == day).collect()
-    section = road.section.read(month, month).filter(pl.col("session") == day).collect()
+    recipe, market = context.recipe, context.market
+    values = context.features.read(month, month).filter(pl.col("session") == day).collect()
+    section = context.section.read(month, month).filter(pl.col("session") == day).collect()
     keys = section.select(KEYS)
     values_N = keys.join(values, on=KEYS, how="left", maintain_order="left")
     place = int(np.flatnonzero((section["symbol"] == symbol).to_numpy())[0])
-    series = _series(road, day)
+    series = _series(context, day)
     rules = market.universe(recipe.spec.universe.name)
     told = []
     for item in recipe.features:
@@ -290,36 +298,36 @@ def _standardised(x_N: Any, rules: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def _series(road: Road, day: date) -> pl.DataFrame:
+def _series(context: RecipeContext, day: date) -> pl.DataFrame:
     """Return the market-wide features of the sessions that a z-score in time looks at."""
-    begin = series_start(road.market, day)
-    features = road.features.read(month_of(begin), month_of(day))
+    begin = series_start(context.market, day)
+    features = context.features.read(month_of(begin), month_of(day))
     told = features.filter(pl.col("session").is_between(begin, day)).collect()
-    return series_of(road.market, told, begin, day)
+    return series_of(context.market, told, begin, day)
 
 
-def _window(road: Road, model: MonthModel, symbol: str, day: date) -> dict[str, Any]:
+def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -> dict[str, Any]:
     """Return what the model sees of the symbol itself, session by session."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
-    first = sessions_back(road.market.calendar, day, card.learner.training.sequence - 1)
+    first = sessions_back(context.market.calendar, day, card.learner.training.sequence - 1)
     columns = ["session", "symbol", *card.features, *card.market_features]
-    rows = road.section.read(month_of(first), month_of(day), columns=columns)
+    rows = context.section.read(month_of(first), month_of(day), columns=columns)
     is_it = pl.col("session").is_between(first, day) & (pl.col("symbol") == symbol)
-    return table_of(rows.filter(is_it).collect().drop("symbol"), road.market.calendar.zone)
+    return table_of(rows.filter(is_it).collect().drop("symbol"), context.market.calendar.zone)
 
 
-def _section(road: Road, model: MonthModel, day: date) -> dict[str, Any]:
+def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, Any]:
     """Return what the model sees of all symbols: the arrays of its one forward pass."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
     steps = card.learner.training.sequence
-    decided = road.market.calendar.between(day, day)
-    first = sessions_back(road.market.calendar, day, steps - 1)
-    section = road.section.read(month_of(first), month_of(day)).collect()
+    decided = context.market.calendar.between(day, day)
+    first = sessions_back(context.market.calendar, day, steps - 1)
+    section = context.section.read(month_of(first), month_of(day)).collect()
     columns = [*KEYS, "stale", "life"]
-    panel = road.panel.read(month_of(first), month_of(day), columns=columns).collect()
-    data = scoring_data(road, model.checkpoint, section, panel, decided)
+    panel = context.panel.read(month_of(first), month_of(day), columns=columns).collect()
+    data = scoring_data(context, model.checkpoint, section, panel, decided)
     batch, symbols = data.cross_section(decided[0], steps)
     arrays = {}
     for item in fields(Batch):
@@ -332,15 +340,15 @@ def _section(road: Road, model: MonthModel, day: date) -> dict[str, Any]:
         "symbols": [symbol.partition(MARK)[0] for symbol in symbols],
         "columns": list(card.features),
         "market_columns": list(card.market_features),
-        "device": str(road.device),
+        "device": str(context.device),
         "arrays": arrays,
     }
 
 
-def _named(road: Road, model: MonthModel, month: str) -> dict[str, Any]:
+def _named(context: RecipeContext, model: MonthModel, month: str) -> dict[str, Any]:
     assert model.checkpoint is not None
     made_in = model.checkpoint.card.month
-    folder = road.checkpoint(made_in)
+    folder = context.checkpoint(made_in)
     manifest = folder.manifest()
     assert manifest is not None, "it was just read"
     return {
@@ -353,13 +361,13 @@ def _named(road: Road, model: MonthModel, month: str) -> dict[str, Any]:
     }
 
 
-def _target(road: Road, symbol: str, day: date) -> dict[str, Any] | None:
+def _target(context: RecipeContext, symbol: str, day: date) -> dict[str, Any] | None:
     """Return what to hold from the last rebalance at or before the session; None before any."""
     first = next_month(month_of(day), -1)
-    stored = [month for month in road.targets.months() if first <= month <= month_of(day)]
+    stored = [month for month in context.targets.months() if first <= month <= month_of(day)]
     if not stored:
         return None
-    rows = road.targets.read(stored[0], stored[-1]).filter(pl.col("session") <= day).collect()
+    rows = context.targets.read(stored[0], stored[-1]).filter(pl.col("session") <= day).collect()
     if not rows.height:
         return None
     rebalanced = rows["session"].max()

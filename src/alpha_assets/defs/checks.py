@@ -1,9 +1,10 @@
 """Asset checks: a no that blocks stops what follows, any other is a warning in the UI.
 
-The questions stand in `road.checks`: what stops here stops `run` as well, in the same months.
+The questions stand in `quality.checks`: what stops here stops `run` as well, in the same months.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import dagster as dg
 
@@ -12,31 +13,31 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
 from alpha_assets.defs.partitions import months_of_tags
 from alpha_assets.defs.resources import Storage, in_one_line
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.quality import checks
 from alpha_assets.quality.coverage import FamilyCoverage, coverage
 from alpha_assets.store.store import Store
+
+C = TypeVar("C", bound=MarketContext)
 
 
 def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
     """Return the checks of a market's raw bars, calendar and features."""
     bars = dg.AssetKey([market.name, "raw", "daily_bars"])
     return [
-        check(bars, market, None, checks.bars_are_sound, blocking=True),
-        check(bars, market, None, checks.sessions_have_bars, blocking=False),
+        market_check(bars, market, checks.bars_are_sound, blocking=True),
+        market_check(bars, market, checks.sessions_have_bars, blocking=False),
         # The announcement stays wrong until the calendar library learns of the day: an error to
         # be seen, but what the clock does not count can still be decided.
-        check(
+        market_check(
             dg.AssetKey([market.name, "raw", "trading_calendar"]),
             market,
-            None,
             checks.calendar_agrees,
             blocking=False,
         ),
-        check(
+        market_check(
             dg.AssetKey([market.name, "features"]),
             market,
-            None,
             checks.features_are_filled,
             blocking=False,
         ),
@@ -47,14 +48,24 @@ def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
 def recipe_checks(recipe: Recipe, market: Market) -> list[dg.AssetChecksDefinition]:
     """Return the checks of a recipe's scores."""
     key = dg.AssetKey([market.name, recipe.name, "predictions"])
-    return [check(key, market, recipe, checks.scores_spread, blocking=True)]
+
+    def opened(url: str) -> RecipeContext:
+        return RecipeContext(market, Store(url), recipe=recipe)
+
+    return [check(key, opened, checks.scores_spread, blocking=True)]
+
+
+def market_check(
+    key: dg.AssetKey, market: Market, question: checks.Question[MarketContext], *, blocking: bool
+) -> dg.AssetChecksDefinition:
+    """Return one question about a market's outputs as an asset check."""
+    return check(key, lambda url: MarketContext(market, Store(url)), question, blocking=blocking)
 
 
 def check(
     key: dg.AssetKey,
-    market: Market,
-    recipe: Recipe | None,
-    question: checks.Question,
+    opened: Callable[[str], C],
+    question: checks.Question[C],
     *,
     blocking: bool,
 ) -> dg.AssetChecksDefinition:
@@ -65,7 +76,7 @@ def check(
     )
     def asked(context: dg.AssetCheckExecutionContext, storage: Storage) -> dg.AssetCheckResult:
         with in_one_line(context):
-            answer = question(Road(market, Store(storage.url), recipe), months_asked(context))
+            answer = question(opened(storage.url), months_asked(context))
         return dg.AssetCheckResult(
             passed=answer.passed,
             severity=(
@@ -81,7 +92,7 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
     """Return a check per family of features: is it whole, and are its feeds alive?
 
     None of them stops a run: whether a family is needed depends on the recipe, and the recipe's own
-    assets ask (`road.checks.require_families`), as `run` does.
+    assets ask (`quality.checks.require_families`), as `run` does.
     """
     key = dg.AssetKey([market.name, "features"])
     families = dict.fromkeys(feature.family for feature in market.choice)
@@ -105,7 +116,9 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
         wanted = {check.name for check in context.selected_asset_check_keys}
         chosen = [name for name in families if coverage_check(name) in wanted]
         with in_one_line(context):
-            found = coverage(Road(market, Store(storage.url)), chosen, months_asked(context))
+            found = coverage(
+                MarketContext(market, Store(storage.url)), chosen, months_asked(context)
+            )
         for family in found.families:
             yield coverage_result(key, family)
 

@@ -47,18 +47,18 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             context.add_asset_metadata({"off": market.feeds_off[feed]})
             context.log.warning(f"{feed} is off: {market.feeds_off[feed]}")
             return
-        with storage.road(market, None, context) as road:
+        with storage.of_market(market, context) as opened:
             asked = month_keys(context)
             # Earlier months too: the bars of a month's last session are public only after that
             # day's run, and calendars and listings long before the market's first month.
-            found = market_stages.ingest_feed(road, feed, month_range(FIRST_PUBLISHED, asked[-1]))
+            found = market_stages.ingest_feed(opened, feed, month_range(FIRST_PUBLISHED, asked[-1]))
             counted = f"{found.new} new rows, {found.revised} corrections"
             context.log.info(f"{feed}: {counted}, {found.unchanged} known")
             context.add_asset_metadata(
                 {"rows_new": found.new, "rows_corrected": found.revised},
                 partition_key=context.partition_keys[-1],
             )
-            add_months(context, market_stages.stored_months(road, feed, asked))
+            add_months(context, market_stages.stored_months(opened, feed, asked))
 
     return raw
 
@@ -89,8 +89,8 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
     )
     def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """What was known at each decision: one row per (session, symbol)."""
-        with storage.road(market, None, context) as road:
-            add_months(context, market_stages.make_panel(road, month_keys(context)))
+        with storage.of_market(market, context) as opened:
+            add_months(context, market_stages.make_panel(opened, month_keys(context)))
 
     return panel
 
@@ -121,8 +121,8 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
     )
     def features(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Every catalogued feature, raw values, one row per (session, symbol)."""
-        with storage.road(market, None, context) as road:
-            add_months(context, market_stages.make_features(road, month_keys(context)))
+        with storage.of_market(market, context) as opened:
+            add_months(context, market_stages.make_features(opened, month_keys(context)))
 
     return features
 
@@ -147,9 +147,9 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     )
     def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """Winsorised z-scores of every feature, session by session, inside a universe."""
-        with storage.road(market, None, context) as road:
+        with storage.of_market(market, context) as opened:
             add_months(
-                context, market_stages.make_cross_section(road, universe, month_keys(context))
+                context, market_stages.make_cross_section(opened, universe, month_keys(context))
             )
 
     return cross_section
@@ -172,7 +172,7 @@ def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     )
     def graph(context: dg.AssetExecutionContext, storage: Storage) -> None:
         """The strongest neighbours by correlation of residual returns, on each week's start."""
-        with storage.road(market, None, context) as road:
-            add_months(context, make_graph(road, universe, month_keys(context)))
+        with storage.of_market(market, context) as opened:
+            add_months(context, make_graph(opened, universe, month_keys(context)))
 
     return graph

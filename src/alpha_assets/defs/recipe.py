@@ -79,9 +79,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """A model per month, trained only on labels known before the month's first session."""
         from alpha_assets.pipeline import train
 
-        with storage.road(market, recipe, context) as road:
-            require_families(road, month_keys(context))
-            add_months(context, train.make_checkpoints(road, month_keys(context)))
+        with storage.of_recipe(recipe, context) as opened:
+            require_families(opened, month_keys(context))
+            add_months(context, train.make_checkpoints(opened, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "predictions"],
@@ -99,9 +99,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
         from alpha_assets.pipeline import predict
 
-        with storage.road(market, recipe, context) as road:
-            require_families(road, month_keys(context))
-            add_months(context, predict.make_predictions(road, month_keys(context)))
+        with storage.of_recipe(recipe, context) as opened:
+            require_families(opened, month_keys(context))
+            add_months(context, predict.make_predictions(opened, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "targets"],
@@ -116,8 +116,8 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """What to hold, decided on rebalance sessions before the session's bar exists."""
         from alpha_assets.pipeline import predict
 
-        with storage.road(market, recipe, context) as road:
-            add_months(context, predict.make_targets(road, month_keys(context)))
+        with storage.of_recipe(recipe, context) as opened:
+            add_months(context, predict.make_targets(opened, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "backtest"],
@@ -130,9 +130,9 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """Positions, trades, daily books and metrics of every decided month, after costs."""
         from alpha_assets.pipeline import backtest as backtest_stage
 
-        with storage.road(market, recipe, context) as road:
-            made = backtest_stage.make_backtest(road)
-            figures = headline(backtest_stage.stored_metrics(road))
+        with storage.of_recipe(recipe, context) as opened:
+            made = backtest_stage.make_backtest(opened)
+            figures = headline(backtest_stage.stored_metrics(opened))
             return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
 
     @dg.asset(
@@ -146,11 +146,11 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
         """The tear sheet: one offline page."""
         from alpha_assets.pipeline import backtest as backtest_stage
 
-        with storage.road(market, recipe, context) as road:
-            made = backtest_stage.make_report(road)
+        with storage.of_recipe(recipe, context) as opened:
+            made = backtest_stage.make_report(opened)
             charts = {
                 f"chart/{name}": picture(png)
-                for name, png in backtest_stage.report_pictures(road).items()
+                for name, png in backtest_stage.report_pictures(opened).items()
             }
             page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{backtest_stage.PAGE}")}
             return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})

@@ -9,7 +9,7 @@ from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.reaper import reap, sign
 from alpha_assets.errors import AlphaAssetsError, Unreachable
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.store.store import Store
 from alpha_assets.training.device import device_named
 
@@ -34,17 +34,31 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
                 (context.log or dg.get_dagster_logger()).warning(line)
 
     @contextmanager
-    def road(
-        self, market: Market, recipe: Recipe | None, context: dg.AssetExecutionContext
-    ) -> Iterator[Road]:
-        """Open the road of one market and recipe, its progress going to the run's log."""
+    def of_market(
+        self, market: Market, context: dg.AssetExecutionContext
+    ) -> Iterator[MarketContext]:
+        """Give the context of a market's stages, its progress going to the run's log."""
 
         def log(stage: str, what: str) -> None:
             context.log.info(f"{stage}: {what}")
 
         with in_one_line(context):
             device = device_named(self.device)
-            yield Road(market, Store(self.url), recipe, device=device, progress=log)
+            yield MarketContext(market, Store(self.url), device=device, progress=log)
+
+    @contextmanager
+    def of_recipe(
+        self, recipe: Recipe, context: dg.AssetExecutionContext
+    ) -> Iterator[RecipeContext]:
+        """Give the context of a recipe's stages, its progress going to the run's log."""
+        with self.of_market(recipe.market, context) as market:
+            yield RecipeContext(
+                market.market,
+                market.store,
+                recipe=recipe,
+                device=market.device,
+                progress=market.progress,
+            )
 
 
 @contextmanager

@@ -26,7 +26,14 @@ from alpha_assets.evaluation import (
 )
 from alpha_assets.labels import forward_returns
 from alpha_assets.pipeline.command import command, run_again
-from alpha_assets.pipeline.context import Made, Road, manifest_of, require, require_fresh, staleness
+from alpha_assets.pipeline.context import (
+    Made,
+    RecipeContext,
+    manifest_of,
+    require,
+    require_fresh,
+    staleness,
+)
 from alpha_assets.pipeline.market_stages import last_bar, thin_months
 from alpha_assets.pipeline.predict import targets_inputs
 from alpha_assets.pipeline.train import NO_HISTORY, model_hash, stored_listings, why_skipped
@@ -45,7 +52,7 @@ ORACLE_FORM = 2  # of its summary: an earlier one is measured again
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
 
-def decided_months(road: Road) -> tuple[str, ...]:
+def decided_months(context: RecipeContext) -> tuple[str, ...]:
     """Return the latest run of consecutive months whose targets the recipe has now.
 
     Raises:
@@ -53,15 +60,15 @@ def decided_months(road: Road) -> tuple[str, ...]:
     """
     found = [
         month
-        for month in road.targets.months()
-        if (manifest := road.targets.folder(month).manifest()) is not None
-        and manifest.digest == road.the_recipe.digest
+        for month in context.targets.months()
+        if (manifest := context.targets.folder(month).manifest()) is not None
+        and manifest.digest == context.recipe.digest
         and manifest.status != NO_HISTORY
     ]
     if not found:
         raise MissingOutput(
-            f"recipe {road.the_recipe.name!r} has no targets on market {road.market.name!r}; "
-            f"{run_again(road)}"
+            f"recipe {context.recipe.name!r} has no targets on market {context.market.name!r}; "
+            f"{run_again(context)}"
         )
     first = len(found) - 1
     while first > 0 and month_range(found[first - 1], found[first])[1:] == (found[first],):
@@ -69,31 +76,33 @@ def decided_months(road: Road) -> tuple[str, ...]:
     return tuple(found[first:])
 
 
-def make_backtest(road: Road, first: str | None = None, last: str | None = None) -> Made:
+def make_backtest(
+    context: RecipeContext, first: str | None = None, last: str | None = None
+) -> Made:
     """Write positions, trades, daily books, marks and metrics of the decided months.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         first: first month; default: of the latest months decided without a gap.
         last: last month.
     """
-    months = month_range(first, last) if first and last else decided_months(road)
-    inputs = backtest_inputs(road, months)
-    if staleness(road.backtest, road.the_recipe.digest, inputs) is None:
-        return Made.found("backtest", None, road.backtest)
-    road.progress("backtest", f"{months[0]} to {months[-1]}")
+    months = month_range(first, last) if first and last else decided_months(context)
+    inputs = backtest_inputs(context, months)
+    if staleness(context.backtest, context.recipe.digest, inputs) is None:
+        return Made.found("backtest", None, context.backtest)
+    context.progress("backtest", f"{months[0]} to {months[-1]}")
     for month in months:
         require_fresh(
-            road.targets.folder(month),
-            road.the_recipe.digest,
-            targets_inputs(road, month),
-            run_again(road),
+            context.targets.folder(month),
+            context.recipe.digest,
+            targets_inputs(context, month),
+            run_again(context),
         )
-    predictions = scores_of(road, months)
-    books = simulated(road, months, first=as_date(predictions["session"].min()))
-    evaluation = evaluate(evaluation_inputs(road, months, predictions, books, digest(inputs)))
+    predictions = scores_of(context, months)
+    books = simulated(context, months, first=as_date(predictions["session"].min()))
+    evaluation = evaluate(evaluation_inputs(context, months, predictions, books, digest(inputs)))
     for words in warnings(evaluation.metrics):
-        road.progress("backtest", words)
+        context.progress("backtest", words)
     frames = {
         "positions": books.positions,
         "trades": books.trades,
@@ -101,75 +110,75 @@ def make_backtest(road: Road, first: str | None = None, last: str | None = None)
         "marks": books.marks,
         "ic": evaluation.ic,
     }
-    manifest = road.backtest.write(
+    manifest = context.backtest.write(
         frames,
         manifest_of(
-            road.the_recipe.digest,
+            context.recipe.digest,
             inputs,
             facts={"first_month": months[0], "last_month": months[-1]},
         ),
         files={METRICS: metrics_json(evaluation.metrics)},
     )
-    return Made.of("backtest", None, road.backtest, manifest)
+    return Made.of("backtest", None, context.backtest, manifest)
 
 
-def backtest_inputs(road: Road, months: Sequence[str]) -> dict[str, str]:
+def backtest_inputs(context: RecipeContext, months: Sequence[str]) -> dict[str, str]:
     """Return what the backtest of `months` is made from."""
     # Labels of the last decisions are read from bars of later months, where they are stored.
     raw = {
-        f"raw/{name}": road.hashes(table.table).combined()
-        for name, table in road.raw.items()
+        f"raw/{name}": context.hashes(table.table).combined()
+        for name, table in context.raw.items()
         if table.months()
     }
     return {
-        "targets": road.hashes(road.targets).combined(months[0], months[-1]),
-        "predictions": road.hashes(road.predictions).combined(months[0], months[-1]),
+        "targets": context.hashes(context.targets).combined(months[0], months[-1]),
+        "predictions": context.hashes(context.predictions).combined(months[0], months[-1]),
         **raw,
     }
 
 
-def scores_of(road: Road, months: Sequence[str]) -> pl.DataFrame:
+def scores_of(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame:
     """Return the stored predictions of `months`.
 
     Raises:
         RangeError: there are none.
     """
-    predictions = road.predictions.read(months[0], months[-1]).collect()
+    predictions = context.predictions.read(months[0], months[-1]).collect()
     if not predictions.height:
         raise RangeError(
             f"months {months[0]} to {months[-1]} have no predictions: "
-            f"{why_undecided(road, months[-1])}"
+            f"{why_undecided(context, months[-1])}"
         )
     return predictions
 
 
-def simulated(road: Road, months: Sequence[str], first: date) -> Books:
+def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Books:
     """Return the books of holding the stored targets up to the last session of `months`.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         months: decided ones.
         first: the first decided session; the books begin there.
     """
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     _, last = span_of(calendar.month_sessions(months[-1]))
-    last = min(last, last_bar(road))
-    targets = road.targets.read(months[0], months[-1]).collect()
+    last = min(last, last_bar(context))
+    targets = context.targets.read(months[0], months[-1]).collect()
     books = backtest(
         targets,
-        {name: table.read().collect() for name, table in road.raw.items() if table.months()},
+        {name: table.read().collect() for name, table in context.raw.items() if table.months()},
         calendar,
         first=first,
         last=last,
-        portfolio=road.the_recipe.spec.portfolio,
-        costs=road.the_recipe.costs,
-        basis=road.market.source.basis,
+        portfolio=context.recipe.spec.portfolio,
+        costs=context.recipe.costs,
+        basis=context.market.source.basis,
     )
     odd = displaced(
         targets["session"].unique().sort().to_numpy().astype("datetime64[D]"),
         calendar.between(first, last),
         calendar,
-        road.the_recipe.spec.portfolio.rebalance,
+        context.recipe.spec.portfolio.rebalance,
     )
     begins = []
     start = str(targets["session"].min()) if targets.height else ""
@@ -183,24 +192,28 @@ def simulated(road: Road, months: Sequence[str], first: date) -> Books:
 
 
 def evaluation_inputs(
-    road: Road, months: Sequence[str], predictions: pl.DataFrame, books: Books, data_hash: str
+    context: RecipeContext,
+    months: Sequence[str],
+    predictions: pl.DataFrame,
+    books: Books,
+    data_hash: str,
 ) -> EvaluationInputs:
     """Return everything that the figures are made of."""
     scored = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
     first, last = span_of(scored)
-    spec = road.the_recipe.spec
+    spec = context.recipe.spec
     horizons = sorted({*DECAY_HORIZONS, *spec.label.horizons})
     labels = forward_returns(
-        road.raw["daily_bars"].read(),
-        road.market.calendar,
+        context.raw["daily_bars"].read(),
+        context.market.calendar,
         horizons,
         spec.label.entry,
         first,
         last,
-        listings=stored_listings(road),
+        listings=stored_listings(context),
     )
     panel = (
-        road.panel.read(months[0], months[-1])
+        context.panel.read(months[0], months[-1])
         .select("session", "symbol", "sector", (pl.col("close") * pl.col("volume")).alias("size"))
         .collect()
     )
@@ -210,46 +223,46 @@ def evaluation_inputs(
         daily=books.daily,
         trades=books.trades,
         positions=books.positions,
-        facts=facts(road, data_hash, (*books.notes, *thin_months(road, months))),
-        sessions_per_year=road.market.calendar.sessions_per_year,
+        facts=facts(context, data_hash, (*books.notes, *thin_months(context, months))),
+        sessions_per_year=context.market.calendar.sessions_per_year,
         rates=books.cash_rates,
-        breakdowns=Breakdowns(names=panel, regimes=regimes(road, months)),
-        oracle=oracle_ic(road),
+        breakdowns=Breakdowns(names=panel, regimes=regimes(context, months)),
+        oracle=oracle_ic(context),
         asked=(months[0], months[-1]),
-        undecided=undecided(road, months, scored, as_date(books.daily["session"].max())),
-        targets=road.targets.read(months[0], months[-1]).collect(),
+        undecided=undecided(context, months, scored, as_date(books.daily["session"].max())),
+        targets=context.targets.read(months[0], months[-1]).collect(),
     )
 
 
 def undecided(
-    road: Road, months: Sequence[str], scored: Dates, last: date
+    context: RecipeContext, months: Sequence[str], scored: Dates, last: date
 ) -> tuple[Undecided, ...]:
     """Return the stretches of `months`, up to the session `last`, that nothing decided, and why."""
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     sessions = calendar.between(calendar.month_sessions(months[0])[0], last)
     flags_D = is_undecided(
-        sessions, np.isin(sessions, scored), road.the_recipe.spec.portfolio.rebalance
+        sessions, np.isin(sessions, scored), context.recipe.spec.portfolio.rebalance
     )
-    why = {month: why_undecided(road, month) for month in months}
+    why = {month: why_undecided(context, month) for month in months}
     return stretches(sessions, flags_D, [why[month_of(session)] for session in sessions])
 
 
-def why_undecided(road: Road, month: str) -> str:
+def why_undecided(context: RecipeContext, month: str) -> str:
     """Return why a month has sessions without any score."""
-    manifest = road.checkpoint(month).manifest()
+    manifest = context.checkpoint(month).manifest()
     skipped = why_skipped(manifest) if manifest is not None else ""
     return skipped or "no name of the universe had a bar on the session before"
 
 
-def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
+def facts(context: RecipeContext, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
     """Return where the figures come from, for the report's header and notes.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         data_hash: of what the figures are made from.
         more: further notes, such as those of the books.
     """
-    market, recipe = road.market, road.the_recipe
+    market, recipe = context.market, context.recipe
     lacking = reasons_off(market.missing_features)
     missing = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
     return DataFacts(
@@ -266,7 +279,7 @@ def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
         currency=market.spec.currency,
         feeds=tuple(market.feeds),
         feeds_off=market.feeds_off,
-        sectors_static=sectors_are_static(road),
+        sectors_static=sectors_are_static(context),
         data_folder=None if market.data_folder is None else str(market.data_folder),
         overrides=(
             *(f"{OF_MARKET}{words}" for words in market.overrides),
@@ -279,18 +292,18 @@ def facts(road: Road, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
     )
 
 
-def sectors_are_static(road: Road) -> bool:
+def sectors_are_static(context: RecipeContext) -> bool:
     """Return whether the market's sectors carry no dates."""
-    table = road.raw.get("listings")
+    table = context.raw.get("listings")
     if table is None or not table.months():
         return False
     return bool(table.read(columns=["sector_is_static"]).collect()["sector_is_static"].any())
 
 
-def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
+def regimes(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame | None:
     """Return each session's volatility regime, from the equal-weighted market's daily returns."""
     returns = (
-        road.features.read(months[0], months[-1], columns=["session", "symbol", "ret_1"])
+        context.features.read(months[0], months[-1], columns=["session", "symbol", "ret_1"])
         .group_by("session")
         .agg(pl.col("ret_1").cast(pl.Float64).mean().alias("market_return"))
         .drop_nulls()
@@ -299,18 +312,18 @@ def regimes(road: Road, months: Sequence[str]) -> pl.DataFrame | None:
     return volatility_regimes(returns) if returns.height else None
 
 
-def oracle_ic(road: Road) -> dict[int, float | str] | None:
+def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
     """Return by horizon the rank IC of the planted state's expected drift, or why it is not known.
 
     A recipe that reads prices alone is compared with the part that prices reveal, one that reads
     side feeds with the whole.  None on real data.
     """
-    if not road.market.is_simulated:
+    if not context.market.is_simulated:
         return None
-    reads_feeds = any(feature.feeds for feature in road.the_recipe.features)
-    expected = stored_oracle(road)["expected"]["f" if reads_feeds else "f_price"]
+    reads_feeds = any(feature.feeds for feature in context.recipe.features)
+    expected = stored_oracle(context)["expected"]["f" if reads_feeds else "f_price"]
     found: dict[int, float | str] = {}
-    for h in road.the_recipe.spec.label.horizons:
+    for h in context.recipe.spec.label.horizons:
         figures = expected.get(f"h{h}")
         if figures is None:
             known = ", ".join(name.removeprefix("h") for name in expected)
@@ -320,13 +333,13 @@ def oracle_ic(road: Road) -> dict[int, float | str] | None:
     return found
 
 
-def stored_oracle(road: Road) -> dict[str, Any]:
+def stored_oracle(context: RecipeContext) -> dict[str, Any]:
     """Return what was planted and how much of it can be had, stored where no feature reads."""
-    folder = road.store.folder(road.market.name, ORACLE)
-    name = digest(road.market.source.identity, road.market.spec.sim, ORACLE_FORM)
+    folder = context.store.folder(context.market.name, ORACLE)
+    name = digest(context.market.source.identity, context.market.spec.sim, ORACLE_FORM)
     if staleness(folder, name, {}) is not None:
-        road.progress("oracle", "measure what was planted")
-        found = oracle(road.market.spec.sim, road.market.calendar)
+        context.progress("oracle", "measure what was planted")
+        found = oracle(context.market.spec.sim, context.market.calendar)
         folder.write(
             {"truth": found.truth},
             manifest_of(name, {}),
@@ -336,42 +349,42 @@ def stored_oracle(road: Road) -> dict[str, Any]:
     return content
 
 
-def stored_metrics(road: Road) -> dict[str, Any]:
+def stored_metrics(context: RecipeContext) -> dict[str, Any]:
     """Return the figures of the stored backtest.
 
     Raises:
         MissingOutput: there is none.
         StaleOutput: another digest made it.
     """
-    way_out = run_again(road)
-    require(road.backtest, road.the_recipe.digest, way_out)
-    content: dict[str, Any] = json.loads(road.backtest.contents(METRICS)[METRICS])
+    way_out = run_again(context)
+    require(context.backtest, context.recipe.digest, way_out)
+    content: dict[str, Any] = json.loads(context.backtest.contents(METRICS)[METRICS])
     return content
 
 
-def report_inputs(road: Road) -> ReportInputs:
+def report_inputs(context: RecipeContext) -> ReportInputs:
     """Return what the tear sheet is made from."""
-    metrics = stored_metrics(road)
-    manifest = road.backtest.manifest()
+    metrics = stored_metrics(context)
+    manifest = context.backtest.manifest()
     assert manifest is not None, "stored_metrics has just read it"
     months = month_range(manifest.extra["first_month"], manifest.extra["last_month"])
     return ReportInputs(
         metrics=metrics,
-        daily=judged_days(metrics, road.backtest.read("daily")),
-        ic=road.backtest.read("ic"),
-        about=road.the_recipe.spec.about,
-        checkpoints=checkpoints(road, months),
-        command=command_again(road, metrics["span"]),
+        daily=judged_days(metrics, context.backtest.read("daily")),
+        ic=context.backtest.read("ic"),
+        about=context.recipe.spec.about,
+        checkpoints=checkpoints(context, months),
+        command=command_again(context, metrics["span"]),
     )
 
 
-def command_again(road: Road, span: Mapping[str, Any]) -> str:
+def command_again(context: RecipeContext, span: Mapping[str, Any]) -> str:
     """Return the command that makes the figures of a span again, of the months asked for."""
     options: list[str] = []
     for end in ("first", "last"):
         month = span.get(f"asked_{end}_month") or span.get(f"{end}_predicted")
         options += [f"--{end}-month", str(month)[:7]] if month else []
-    return command(road, "run", *options)
+    return command(context, "run", *options)
 
 
 def judged_days(metrics: Mapping[str, Any], daily: pl.DataFrame) -> pl.DataFrame:
@@ -382,23 +395,23 @@ def judged_days(metrics: Mapping[str, Any], daily: pl.DataFrame) -> pl.DataFrame
     return daily
 
 
-def stored_coverage(road: Road) -> dict[str, Any] | None:
+def stored_coverage(context: RecipeContext) -> dict[str, Any] | None:
     """Return what is stored of feeds, and of features up to the last month of the backtest.
 
     None where the storage holds none of them.
     """
-    _, last = judged_span(road) or (None, None)
+    _, last = judged_span(context) or (None, None)
     try:
-        return coverage(road, last=last).as_json()
+        return coverage(context, last=last).as_json()
     except MissingOutput:
         return None
 
 
-def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
+def checkpoints(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame:
     """Return one row per month's model."""
     rows = []
     for month in months:
-        manifest = road.checkpoint(month).manifest()
+        manifest = context.checkpoint(month).manifest()
         extra: Mapping[str, Any] = manifest.extra if manifest else {}
         rows.append(
             {
@@ -421,29 +434,29 @@ def checkpoints(road: Road, months: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def make_report(road: Road, *, again: bool = False) -> Made:
+def make_report(context: RecipeContext, *, again: bool = False) -> Made:
     """Write the tear sheet of the stored backtest where it is missing, stale or damaged.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         again: write it in any case.
     """
-    require(road.backtest, road.the_recipe.digest, run_again(road))
-    inputs = page_inputs(road)
-    if not again and staleness(road.report, road.the_recipe.digest, inputs) is None:
-        return Made.found("report", None, road.report)
-    road.progress("report", f"{road.report.address}/{PAGE}")
-    page = tear_sheet(replace(report_inputs(road), coverage=stored_coverage(road)))
-    made = road.report.write(
-        {}, manifest_of(road.the_recipe.digest, inputs), files={PAGE: page.encode()}
+    require(context.backtest, context.recipe.digest, run_again(context))
+    inputs = page_inputs(context)
+    if not again and staleness(context.report, context.recipe.digest, inputs) is None:
+        return Made.found("report", None, context.report)
+    context.progress("report", f"{context.report.address}/{PAGE}")
+    page = tear_sheet(replace(report_inputs(context), coverage=stored_coverage(context)))
+    made = context.report.write(
+        {}, manifest_of(context.recipe.digest, inputs), files={PAGE: page.encode()}
     )
-    return Made.of("report", None, road.report, made)
+    return Made.of("report", None, context.report, made)
 
 
-def judged_span(road: Road) -> tuple[str, str] | None:
+def judged_span(context: RecipeContext) -> tuple[str, str] | None:
     """Return the first and last month of the stored backtest; None where there is none."""
     try:
-        manifest = road.backtest.manifest()
+        manifest = context.backtest.manifest()
     except StorageError:
         return None
     if manifest is None:
@@ -451,37 +464,37 @@ def judged_span(road: Road) -> tuple[str, str] | None:
     return str(manifest.extra["first_month"]), str(manifest.extra["last_month"])
 
 
-def page_inputs(road: Road) -> dict[str, str]:
+def page_inputs(context: RecipeContext) -> dict[str, str]:
     """Return what the tear sheet is made from: the backtest, the models, what there is of data.
 
     Features of later months than the backtest's are not on it: they may never be asked for.
     """
-    first, last = judged_span(road) or (None, None)
+    first, last = judged_span(context) or (None, None)
     months = month_range(first, last) if first and last else ()
     return {
-        "backtest": road.hash_of(road.backtest),
-        "checkpoint": combined_hash({month: model_hash(road, month) for month in months}),
-        "features": road.hashes(road.features).combined(None, last),
+        "backtest": context.hash_of(context.backtest),
+        "checkpoint": combined_hash({month: model_hash(context, month) for month in months}),
+        "features": context.hashes(context.features).combined(None, last),
         "raw": combined_hash(
-            {name: road.hashes(table.table).combined() for name, table in road.raw.items()}
+            {name: context.hashes(table.table).combined() for name, table in context.raw.items()}
         ),
     }
 
 
-def report_pictures(road: Road) -> dict[str, bytes]:
+def report_pictures(context: RecipeContext) -> dict[str, bytes]:
     """Return the key charts as small PNGs, for the Dagster UI."""
-    return chart_images(report_inputs(road))
+    return chart_images(report_inputs(context))
 
 
-def title(road: Road, metrics: Mapping[str, Any]) -> str:
+def title(context: RecipeContext, metrics: Mapping[str, Any]) -> str:
     """Return one line that says whose figures these are."""
     span = metrics["span"]
-    simulated = ", SIMULATED DATA" if road.market.is_simulated else ""
+    simulated = ", SIMULATED DATA" if context.market.is_simulated else ""
     left_out = span.get("n_sessions_undecided") or 0
     without = f" without {left_out} sessions that nothing decided" if left_out else ""
     return (
-        f"{road.the_recipe.name} on {road.market.name}{simulated}: {span['first_session']} to "
-        f"{span['last_session']}{without}, digest {road.the_recipe.digest}"
+        f"{context.recipe.name} on {context.market.name}{simulated}: {span['first_session']} to "
+        f"{span['last_session']}{without}, digest {context.recipe.digest}"
     )
 
 

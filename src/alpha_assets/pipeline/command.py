@@ -2,19 +2,20 @@
 
 import shlex
 
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.store.location import DEFAULT_STORAGE
 
 
-def command(road: Road, verb: str, *options: str) -> str:
+def command(context: MarketContext, verb: str, *options: str) -> str:
     """Return a command that gives the same digests as the road, quoted for a shell.
 
     Args:
-        road: whose market, recipe, folder, storage and overrides it names.
+        context: whose market, recipe, folder, storage and overrides it names.
         verb: of the command line.
         options: further words, such as `--first-month`, `2023-01`.
     """
-    market, recipe = road.market, road.recipe
+    market = context.market
+    recipe = context.recipe if isinstance(context, RecipeContext) else None
     words = ["alpha-assets", verb]
     if recipe is not None:
         words += ["--recipe", recipe.name]
@@ -32,12 +33,12 @@ def command(road: Road, verb: str, *options: str) -> str:
     return shlex.join([*words, *options])
 
 
-def run_again(road: Road, month: str | None = None) -> str:
+def run_again(context: MarketContext, month: str | None = None) -> str:
     """Return the way out of an error about an output: the command that makes it.
 
     Args:
-        road: whose output it is.
+        context: whose output it is.
         month: to decide; None: every month that can be.
     """
     span = () if month is None else ("--first-month", month, "--last-month", month)
-    return f"{command(road, 'run', *span)} makes it"
+    return f"{command(context, 'run', *span)} makes it"

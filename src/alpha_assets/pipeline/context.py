@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,6 +31,11 @@ KEYS = ("session", "symbol")
 
 def silent(stage: str, what: str) -> None:
     """Report no progress."""
+
+
+def now() -> datetime:
+    """Return the present instant, UTC."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -68,43 +73,35 @@ class Made:
         return cls.of(stage, month, folder, manifest)
 
 
-@dataclass
-class Road:
-    """What every stage needs to know."""
+@dataclass(frozen=True)
+class MarketContext:
+    """What every stage of a market needs to know; frozen, and picklable if `progress` is.
+
+    Attributes:
+        market: whose stages they are.
+        store: where outputs lie.
+        device: `cpu`, `cuda` or another by name.
+        progress: called with a stage and a line.
+        clock: the present instant, UTC.
+        planned: outputs by name below the root, of a table with its months, that a status found
+            not fresh: what is made from them is not fresh either.  Empty where stages are made in
+            their order.
+    """
 
     market: Market
     store: Store
-    recipe: Recipe | None = None
     device: str = "cpu"
     progress: Progress = silent
-    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    # Outputs by name below the root, of a table with its months, that a status found not fresh:
-    # what is made from them is not fresh either.  Empty where stages are made in their order.
-    planned: dict[str, set[str]] = field(default_factory=dict)
+    clock: Callable[[], datetime] = now
+    planned: dict[str, set[str]] = field(default_factory=dict, compare=False)
 
-    @property
-    def the_recipe(self) -> Recipe:
-        """The recipe; asking for it where there is none is our own slip."""
-        assert self.recipe is not None, "this stage needs a recipe"
-        return self.recipe
-
-    def look_again(self) -> None:
-        """Go on with the feeds that the source has now, and with the features that they make.
-
-        Raises:
-            SpecError: the recipe names what is gone.
-        """
-        self.market = self.market.without_refused()
-        for name in {*self.__dict__} - {*self.__dataclass_fields__}:
-            del self.__dict__[name]
-        if self.recipe is not None:
-            self.recipe = replace(self.recipe, market=self.market)
-            self.recipe.check_features()
+    def without_refused(self) -> Self:
+        """Return the context of the feeds that the source has now: it may have refused some."""
+        return replace(self, market=self.market.without_refused())
 
     def plan(self, output: MonthTable | Folder, months: Iterable[str] = ("",)) -> None:
         """Note that months of an output are to be made again, and all that follows with them."""
-        found = self.planned.setdefault(output.name, set())
-        found.update(months)
+        self.planned.setdefault(output.name, set()).update(months)
 
     def hashes(self, table: MonthTable) -> KnownHashes:
         """Return the content hashes of a table's months, less what is to be made again."""
@@ -148,35 +145,53 @@ class Road:
         """Return the z-scored features inside a universe."""
         return MonthTable(self.store, (self.market.name, "cross_section", universe), KEYS)
 
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeContext(MarketContext):
+    """What every stage of a recipe on a market needs to know."""
+
+    recipe: Recipe
+
     @cached_property
     def section(self) -> MonthTable:
         """The cross-section that the recipe reads."""
-        return self.cross_section(self.the_recipe.spec.universe.name)
+        return self.cross_section(self.recipe.spec.universe.name)
 
     @cached_property
     def predictions(self) -> MonthTable:
         """Scores per decision session, symbol and horizon."""
-        parts = (self.market.name, self.the_recipe.name, "predictions")
+        parts = (self.market.name, self.recipe.name, "predictions")
         return MonthTable(self.store, parts, (*KEYS, "horizon"))
 
     @cached_property
     def targets(self) -> MonthTable:
         """What to hold."""
-        return MonthTable(self.store, (self.market.name, self.the_recipe.name, "targets"), KEYS)
+        return MonthTable(self.store, (self.market.name, self.recipe.name, "targets"), KEYS)
 
     def checkpoint(self, month: str) -> Folder:
         """Return the folder of one month's model."""
-        return self.store.folder(self.market.name, self.the_recipe.name, "checkpoint", month)
+        return self.store.folder(self.market.name, self.recipe.name, "checkpoint", month)
 
     @cached_property
     def backtest(self) -> Folder:
         """The folder of positions, trades, daily books and metrics."""
-        return self.store.folder(self.market.name, self.the_recipe.name, "backtest")
+        return self.store.folder(self.market.name, self.recipe.name, "backtest")
 
     @cached_property
     def report(self) -> Folder:
         """The folder of the tear sheet."""
-        return self.store.folder(self.market.name, self.the_recipe.name, "report")
+        return self.store.folder(self.market.name, self.recipe.name, "report")
+
+    def without_refused(self) -> Self:
+        """Return the context of the feeds that the source has now, and of what they make.
+
+        Raises:
+            SpecError: the recipe names what is gone.
+        """
+        market = self.market.without_refused()
+        recipe = replace(self.recipe, market=market)
+        recipe.check_features()
+        return replace(self, market=market, recipe=recipe)
 
 
 def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | None:

@@ -16,7 +16,7 @@ from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.universe import universe as members_of
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import Made, Road, require_months
+from alpha_assets.pipeline.context import Made, MarketContext, require_months
 from alpha_assets.pipeline.market_stages import Inputs, _firsts, _make_months
 from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.spec import digest
@@ -30,9 +30,9 @@ RULES = {
 }
 
 
-def graph_table(road: Road, universe: str) -> MonthTable:
+def graph_table(context: MarketContext, universe: str) -> MonthTable:
     """Return who moves with whom inside a universe, week by week."""
-    return MonthTable(road.store, (road.market.name, "graph", universe), EDGE_KEYS)
+    return MonthTable(context.store, (context.market.name, "graph", universe), EDGE_KEYS)
 
 
 def graph_lookback(rules: UniverseSpec) -> int:
@@ -45,41 +45,43 @@ def graph_start(market: Market, rules: UniverseSpec, first: object) -> date:
     return sessions_back(market.calendar, first, graph_lookback(rules))
 
 
-def graph_digest(road: Road, universe: str) -> str:
+def graph_digest(context: MarketContext, universe: str) -> str:
     """Return the name of what can change a graph: the market's data, the universe, the rules."""
-    return digest(road.market.data_digest, universe, road.market.universe(universe), RULES)
+    return digest(context.market.data_digest, universe, context.market.universe(universe), RULES)
 
 
-def graph_inputs(road: Road, universe: str, months: Sequence[str]) -> Inputs:
+def graph_inputs(context: MarketContext, universe: str, months: Sequence[str]) -> Inputs:
     """Return what each month of a graph is made from."""
-    rules = road.market.universe(universe)
-    panel = road.panel.hashes_at_hand()
+    rules = context.market.universe(universe)
+    panel = context.panel.hashes_at_hand()
     return {
-        month: {"panel": panel.combined(month_of(graph_start(road.market, rules, first)), month)}
-        for month, first in _firsts(road, months)
+        month: {"panel": panel.combined(month_of(graph_start(context.market, rules, first)), month)}
+        for month, first in _firsts(context, months)
     }
 
 
-def make_graph(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
+def make_graph(context: MarketContext, universe: str, months: Sequence[str]) -> list[Made]:
     """Write the strongest neighbours inside a universe for `months`."""
-    rules = road.market.universe(universe)
+    rules = context.market.universe(universe)
 
     def rows(first: date, last: date) -> pl.DataFrame:
-        start = graph_start(road.market, rules, first)
-        data_digest = road.market.data_digest
-        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
-        panel = road.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
+        start = graph_start(context.market, rules, first)
+        data_digest = context.market.data_digest
+        require_months(
+            context.panel, month_of(first), month_of(last), data_digest, run_again(context)
+        )
+        panel = context.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
         panel_rows = panel.filter(pl.col("session").is_between(start, last)).collect()
-        sessions = road.market.calendar.between(start, last)
+        sessions = context.market.calendar.between(start, last)
         members = members_of(panel_rows, rules, first, last, sessions=sessions)
         return edge_rows(panel_rows, sessions, first, last, members)
 
     return _make_months(
-        road,
+        context,
         f"graph/{universe}",
-        graph_table(road, universe),
+        graph_table(context, universe),
         months,
-        graph_digest(road, universe),
-        lambda road, months: graph_inputs(road, universe, months),
+        graph_digest(context, universe),
+        lambda context, months: graph_inputs(context, universe, months),
         rows,
     )

@@ -17,7 +17,13 @@ from alpha_assets.feeds.delivery_warnings import delivery_warnings
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import Made, Road, manifest_of, require_months, staleness
+from alpha_assets.pipeline.context import (
+    Made,
+    MarketContext,
+    manifest_of,
+    require_months,
+    staleness,
+)
 from alpha_assets.pipeline.transforms import (
     feature_rows,
     market_wide,
@@ -38,7 +44,7 @@ Inputs = dict[str, dict[str, str]]  # month -> input -> hash
 MONTHS_AT_ONCE = 12
 
 
-def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> Ingested:
+def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None = None) -> Ingested:
     """Store what the source delivers of a feed and the store does not have yet.
 
     Raises:
@@ -46,30 +52,30 @@ def ingest_feed(road: Road, feed: str, months: Sequence[str] | None = None) -> I
         FeedError: rows that cannot be right.
         StorageError: stored rows of it are damaged.
     """
-    road.progress("raw", feed)
-    road.market.source.progress = Pace(road.progress, "raw")
-    road.raw[feed].check_whole()
+    context.progress("raw", feed)
+    context.market.source.progress = Pace(context.progress, "raw")
+    context.raw[feed].check_whole()
     done = ingest(
-        road.raw[feed],
-        road.market.feeds[feed],
-        road.market.source,
-        road.market.calendar,
-        now=road.clock(),
+        context.raw[feed],
+        context.market.feeds[feed],
+        context.market.source,
+        context.market.calendar,
+        now=context.clock(),
         months=months,
     )
-    for line in delivery_warnings(road.raw[feed], road.market.source):
-        road.progress("raw", f"warning: {line}")
+    for line in delivery_warnings(context.raw[feed], context.market.source):
+        context.progress("raw", f"warning: {line}")
     for note in done.notes:
-        road.progress("raw", f"{feed}: {note}")
+        context.progress("raw", f"{feed}: {note}")
     return done
 
 
-def lost_months(road: Road, feed: str) -> dict[str, str]:
+def lost_months(context: MarketContext, feed: str) -> dict[str, str]:
     """Return the months of a feed whose stored rows are damaged or gone, and what is wrong."""
-    table = road.raw[feed].table
+    table = context.raw[feed].table
     lost = table.damaged()
     try:
-        note = road.store.folder(road.market.name, DELIVERIES, feed).manifest()
+        note = context.store.folder(context.market.name, DELIVERIES, feed).manifest()
     except StorageError:
         note = None  # the next delivery is read whole again
     known = note.extra.get("stored", ()) if note else ()
@@ -77,9 +83,9 @@ def lost_months(road: Road, feed: str) -> dict[str, str]:
     return lost | dict.fromkeys(sorted(gone), "its stored rows are gone; run fetches them anew")
 
 
-def stored_months(road: Road, feed: str, months: Sequence[str]) -> list[Made]:
+def stored_months(context: MarketContext, feed: str, months: Sequence[str]) -> list[Made]:
     """Return what is stored of a feed in `months`; a month without rows is not among them."""
-    table = road.raw[feed].table
+    table = context.raw[feed].table
     found = []
     for month in months:
         folder = table.folder(month)
@@ -88,16 +94,16 @@ def stored_months(road: Road, feed: str, months: Sequence[str]) -> list[Made]:
     return found
 
 
-def raw_until(road: Road, month: str) -> dict[str, pl.LazyFrame]:
+def raw_until(context: MarketContext, month: str) -> dict[str, pl.LazyFrame]:
     """Return every stored row of every feed that was readable by the end of `month`."""
-    return {name: table.read(last=month) for name, table in road.raw.items() if table.months()}
+    return {name: table.read(last=month) for name, table in context.raw.items() if table.months()}
 
 
-def panel_inputs(road: Road, months: Sequence[str]) -> Inputs:
+def panel_inputs(context: MarketContext, months: Sequence[str]) -> Inputs:
     """Return what each month of the panel is made from: every feed's months up to its own."""
     known = {
-        f"raw/{name}": road.hashes(table.table)
-        for name, table in road.raw.items()
+        f"raw/{name}": context.hashes(table.table)
+        for name, table in context.raw.items()
         if table.months()
     }
     return {
@@ -106,104 +112,114 @@ def panel_inputs(road: Road, months: Sequence[str]) -> Inputs:
     }
 
 
-def features_inputs(road: Road, months: Sequence[str]) -> Inputs:
+def features_inputs(context: MarketContext, months: Sequence[str]) -> Inputs:
     """Return what each month of features is made from."""
-    panel = road.hashes(road.panel)
+    panel = context.hashes(context.panel)
     return {
-        month: {"panel": panel.combined(month_of(panel_start(road.market, first)), month)}
-        for month, first in _firsts(road, months)
+        month: {"panel": panel.combined(month_of(panel_start(context.market, first)), month)}
+        for month, first in _firsts(context, months)
     }
 
 
-def cross_section_inputs(road: Road, universe: str, months: Sequence[str]) -> Inputs:
+def cross_section_inputs(context: MarketContext, universe: str, months: Sequence[str]) -> Inputs:
     """Return what each month of a cross-section is made from."""
-    rules = road.market.universe(universe)
-    panel, features = road.hashes(road.panel), road.hashes(road.features)
+    rules = context.market.universe(universe)
+    panel, features = context.hashes(context.panel), context.hashes(context.features)
     return {
         month: {
-            "features": features.combined(month_of(series_start(road.market, first)), month),
-            "panel": panel.combined(month_of(universe_start(road.market, rules, first)), month),
+            "features": features.combined(month_of(series_start(context.market, first)), month),
+            "panel": panel.combined(month_of(universe_start(context.market, rules, first)), month),
         }
-        for month, first in _firsts(road, months)
+        for month, first in _firsts(context, months)
     }
 
 
-def _firsts(road: Road, months: Sequence[str]) -> list[tuple[str, date]]:
+def _firsts(context: MarketContext, months: Sequence[str]) -> list[tuple[str, date]]:
     """Return each month with its first session."""
-    sessions = road.market.calendar.month_sessions
+    sessions = context.market.calendar.month_sessions
     return [(month, as_date(sessions(month)[0])) for month in months]
 
 
-def cross_section_digest(road: Road, universe: str) -> str:
+def cross_section_digest(context: MarketContext, universe: str) -> str:
     """Return the name of what can change a cross-section: the market's data and its rules."""
-    return digest(road.market.data_digest, universe, road.market.universe(universe))
+    return digest(context.market.data_digest, universe, context.market.universe(universe))
 
 
-def make_panel(road: Road, months: Sequence[str]) -> list[Made]:
+def make_panel(context: MarketContext, months: Sequence[str]) -> list[Made]:
     """Write what was known at each decision of `months`."""
-    if not any(table.months() for table in road.raw.values()):
+    if not any(table.months() for table in context.raw.values()):
         raise MissingOutput(
-            f"no raw rows of market {road.market.name!r} are stored; {run_again(road)}"
+            f"no raw rows of market {context.market.name!r} are stored; {run_again(context)}"
         )
 
     def rows(first: date, last: date) -> pl.DataFrame:
-        return panel_rows(road.market, raw_until(road, month_of(last)), first, last)
+        return panel_rows(context.market, raw_until(context, month_of(last)), first, last)
 
     return _make_months(
-        road, "panel", road.panel, months, road.market.data_digest, panel_inputs, rows
+        context, "panel", context.panel, months, context.market.data_digest, panel_inputs, rows
     )
 
 
-def make_features(road: Road, months: Sequence[str]) -> list[Made]:
+def make_features(context: MarketContext, months: Sequence[str]) -> list[Made]:
     """Write the catalogue on the panel for `months`."""
 
     def rows(first: date, last: date) -> pl.DataFrame:
-        start = panel_start(road.market, first)
-        data_digest = road.market.data_digest
-        require_months(road.panel, month_of(first), month_of(last), data_digest, run_again(road))
-        panel = road.panel.read(month_of(start), month_of(last)).filter(
+        start = panel_start(context.market, first)
+        data_digest = context.market.data_digest
+        require_months(
+            context.panel, month_of(first), month_of(last), data_digest, run_again(context)
+        )
+        panel = context.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
         )
-        return feature_rows(road.market, panel.collect(), first, last)
+        return feature_rows(context.market, panel.collect(), first, last)
 
     return _make_months(
-        road, "features", road.features, months, road.market.data_digest, features_inputs, rows
+        context,
+        "features",
+        context.features,
+        months,
+        context.market.data_digest,
+        features_inputs,
+        rows,
     )
 
 
-def make_cross_section(road: Road, universe: str, months: Sequence[str]) -> list[Made]:
+def make_cross_section(context: MarketContext, universe: str, months: Sequence[str]) -> list[Made]:
     """Write the z-scored features inside a universe for `months`."""
-    rules = road.market.universe(universe)
+    rules = context.market.universe(universe)
 
     def rows(first: date, last: date) -> pl.DataFrame:
-        start = universe_start(road.market, rules, first)
-        data_digest = road.market.data_digest
-        require_months(road.features, month_of(first), month_of(last), data_digest, run_again(road))
-        panel = road.panel.read(month_of(start), month_of(last)).filter(
+        start = universe_start(context.market, rules, first)
+        data_digest = context.market.data_digest
+        require_months(
+            context.features, month_of(first), month_of(last), data_digest, run_again(context)
+        )
+        panel = context.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
         )
-        features = road.features.read(month_of(first), month_of(last))
-        begin = series_start(road.market, first)
-        names = [feature.name for feature in market_wide(road.market)]
-        told = road.features.read(month_of(begin), month_of(last)).select("session", *names)
+        features = context.features.read(month_of(first), month_of(last))
+        begin = series_start(context.market, first)
+        names = [feature.name for feature in market_wide(context.market)]
+        told = context.features.read(month_of(begin), month_of(last)).select("session", *names)
         made = section_rows(
-            road.market,
+            context.market,
             rules,
             features.collect(),
             panel.select(*PANEL_SCHEMA).collect(),
             first,
             last,
-            series=series_of(road.market, told.collect(), begin, last),
+            series=series_of(context.market, told.collect(), begin, last),
         )
         return made.frame
 
     return _make_months(
-        road,
+        context,
         f"cross_section/{universe}",
-        road.cross_section(universe),
+        context.cross_section(universe),
         months,
-        cross_section_digest(road, universe),
-        lambda road, months: cross_section_inputs(road, universe, months),
+        cross_section_digest(context, universe),
+        lambda context, months: cross_section_inputs(context, universe, months),
         rows,
     )
 
@@ -223,7 +239,7 @@ def stale_months(
     return found
 
 
-def frontier(road: Road) -> date:
+def frontier(context: MarketContext) -> date:
     """Return the last session that can be decided: the one after the last bar's.
 
     Later sessions have no rows yet: what they will know is still to be published.
@@ -231,10 +247,10 @@ def frontier(road: Road) -> date:
     Raises:
         MissingOutput: no bars are stored.
     """
-    return as_date(road.market.calendar.after(last_bar(road)))
+    return as_date(context.market.calendar.after(last_bar(context)))
 
 
-def last_bar(road: Road) -> date:
+def last_bar(context: MarketContext) -> date:
     """Return the greatest date of a stored bar with a close, whatever month it was published in.
 
     A correction or a late row of an old day moves it nowhere.  No bar is public before its day,
@@ -243,7 +259,7 @@ def last_bar(road: Road) -> date:
     Raises:
         MissingOutput: no bars are stored.
     """
-    bars = road.raw["daily_bars"]
+    bars = context.raw["daily_bars"]
     last: date | None = None
     for month in reversed(bars.months()):
         if last is not None and last >= as_date(month_start(next_month(month)) - 1):
@@ -253,7 +269,9 @@ def last_bar(road: Road) -> date:
         found = dated.collect().item()
         last = found if last is None or (found is not None and found > last) else last
     if last is None:
-        raise MissingOutput(f"no bars of market {road.market.name!r} are stored; {run_again(road)}")
+        raise MissingOutput(
+            f"no bars of market {context.market.name!r} are stored; {run_again(context)}"
+        )
     return last
 
 
@@ -297,59 +315,59 @@ def thin_sessions(panel: pl.LazyFrame, first: date) -> list[str]:
     return [found[session] for session in sorted(found)]
 
 
-def thin_months(road: Road, months: Sequence[str]) -> list[str]:
+def thin_months(context: MarketContext, months: Sequence[str]) -> list[str]:
     """Return the thin sessions of stored months of the panel, in words."""
-    stored = road.panel.months(next_month(months[0], -1), months[-1])
-    first, _ = span_of(road.market.calendar.month_sessions(months[0]))
+    stored = context.panel.months(next_month(months[0], -1), months[-1])
+    first, _ = span_of(context.market.calendar.month_sessions(months[0]))
     if not stored:
         return []
-    panel = road.panel.scan(stored).select("session", "close")
+    panel = context.panel.scan(stored).select("session", "close")
     return thin_sessions(panel, first)
 
 
-def delivery_findings(road: Road, feed: str) -> tuple[str, ...]:
+def delivery_findings(context: MarketContext, feed: str) -> tuple[str, ...]:
     """Return what the last delivery of a feed left out, in words."""
     try:
-        return Findings.of_note(note_folder(road.store, road.market.name, feed)).words()
+        return Findings.of_note(note_folder(context.store, context.market.name, feed)).words()
     except StorageError:
         return ("the note of its last delivery is damaged; run reads the delivery again",)
 
 
 def _make_months(
-    road: Road,
+    context: MarketContext,
     stage: str,
     table: MonthTable,
     months: Sequence[str],
     made_by: str,
-    inputs: Callable[[Road, Sequence[str]], Inputs],
+    inputs: Callable[[MarketContext, Sequence[str]], Inputs],
     rows: Callable[[date, date], pl.DataFrame],
 ) -> list[Made]:
     """Make a stage's months that are not fresh, neighbours in one go, and say of what."""
     if not months:
         return []
-    _check_reach(road, stage, max(months))
-    edge = frontier(road)
-    known = inputs(road, months)
+    _check_reach(context, stage, max(months))
+    edge = frontier(context)
+    known = inputs(context, months)
     stale = stale_months(table, months, made_by, known)
-    pace, done = Pace(road.progress, stage), 0
+    pace, done = Pace(context.progress, stage), 0
     for run in neighbours(list(stale)):
         pace("months", done, len(stale))
-        road.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
-        first, _ = span_of(road.market.calendar.month_sessions(run[0]))
-        _, last = span_of(road.market.calendar.month_sessions(run[-1]))
+        context.progress(stage, run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}")
+        first, _ = span_of(context.market.calendar.month_sessions(run[0]))
+        _, last = span_of(context.market.calendar.month_sessions(run[-1]))
         frame = rows(first, min(last, edge))
         for month in run:
-            start, stop = span_of(road.market.calendar.month_sessions(month))
+            start, stop = span_of(context.market.calendar.month_sessions(month))
             of_month = frame.filter(pl.col("session").is_between(start, stop))
             table.write(month, of_month, manifest_of(made_by, known[month]))
         done += len(run)
     return [Made.found(stage, month, table.folder(month)) for month in sorted(months)]
 
 
-def _check_reach(road: Road, stage: str, month: str) -> None:
+def _check_reach(context: MarketContext, stage: str, month: str) -> None:
     """Refuse, before anything is made, months whose first session cannot be decided yet."""
-    edge = frontier(road)
-    first, _ = span_of(road.market.calendar.month_sessions(month))
+    edge = frontier(context)
+    first, _ = span_of(context.market.calendar.month_sessions(month))
     if edge < first:
         raise MissingOutput(
             f"{stage} of {month} cannot be made: the last session that stored bars let anyone "

@@ -20,7 +20,14 @@ from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline import market_stages, train
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import Made, Road, manifest_of, require, require_fresh, staleness
+from alpha_assets.pipeline.context import (
+    Made,
+    RecipeContext,
+    manifest_of,
+    require,
+    require_fresh,
+    staleness,
+)
 from alpha_assets.pipeline.train import POINTER, SKIPPED
 from alpha_assets.pipeline.transforms import (
     decidable_sessions,
@@ -49,7 +56,7 @@ class MonthModel:
     checkpoint: Checkpoint | None  # None: skipped
 
 
-def month_model(road: Road, month: str) -> MonthModel:
+def month_model(context: RecipeContext, month: str) -> MonthModel:
     """Return the model that decides `month`, following a pointer to an earlier one.
 
     Raises:
@@ -57,32 +64,40 @@ def month_model(road: Road, month: str) -> MonthModel:
         StaleOutput: it was made by another digest, or from other inputs.
         StorageError: it is damaged.
     """
-    way_out = run_again(road, month)
-    manifest = require(road.checkpoint(month), road.the_recipe.digest, way_out)
+    way_out = run_again(context, month)
+    manifest = require(context.checkpoint(month), context.recipe.digest, way_out)
     if manifest.status in SKIPPED:
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
-    source = road.checkpoint(made_in)
-    require(source, road.the_recipe.digest, way_out)
-    return MonthModel(manifest, train.stored_checkpoint(source, road.device))
+    source = context.checkpoint(made_in)
+    require(source, context.recipe.digest, way_out)
+    return MonthModel(manifest, train.stored_checkpoint(source, context.device))
 
 
 def scores(
-    road: Road, checkpoint: Checkpoint, section: pl.DataFrame, panel: pl.DataFrame, decided: Dates
+    context: RecipeContext,
+    checkpoint: Checkpoint,
+    section: pl.DataFrame,
+    panel: pl.DataFrame,
+    decided: Dates,
 ) -> pl.DataFrame:
     """Return the scores of `decided` sessions; see `scoring_data`."""
-    data = scoring_data(road, checkpoint, section, panel, decided)
+    data = scoring_data(context, checkpoint, section, panel, decided)
     frames = [score_session(checkpoint, data, session) for session in decided]
     return pl.concat([pl.DataFrame(schema=PREDICTIONS), *frames])
 
 
 def scoring_data(
-    road: Road, checkpoint: Checkpoint, section: pl.DataFrame, panel: pl.DataFrame, decided: Dates
+    context: RecipeContext,
+    checkpoint: Checkpoint,
+    section: pl.DataFrame,
+    panel: pl.DataFrame,
+    decided: Dates,
 ) -> Dataset:
     """Return what the checkpoint sees at `decided` sessions.
 
     Args:
-        road: whose calendar and device are used.
+        context: whose calendar and device are used.
         checkpoint: of the month.
         section: cross-section rows of the sessions and the `sequence` - 1 before them.
         panel: `session`, `symbol`, `stale`, `life` of the same sessions.
@@ -90,68 +105,68 @@ def scoring_data(
     """
     card = checkpoint.card
     steps = card.learner.training.sequence
-    start = sessions_back(road.market.calendar, decided[0], steps - 1)
+    start = sessions_back(context.market.calendar, decided[0], steps - 1)
     within = pl.col("session").is_between(start, as_date(decided[-1]))
     panel = panel.filter(within)
     section = rows_by_life(section.filter(within), panel)
-    axes = prediction_axes(card, section, road.market.calendar.between(start, decided[-1]))
+    axes = prediction_axes(card, section, context.market.calendar.between(start, decided[-1]))
     tradable = tradable_rows(by_life(panel))
-    return Dataset.build(section, axes, tradable=tradable, device=road.device)
+    return Dataset.build(section, axes, tradable=tradable, device=context.device)
 
 
-def predictions_inputs(road: Road, month: str) -> dict[str, str]:
+def predictions_inputs(context: RecipeContext, month: str) -> dict[str, str]:
     """Return what a month of predictions is made from."""
-    first = _first_read(road, month)
+    first = _first_read(context, month)
     return {
-        f"checkpoint/{month}": train.model_hash(road, month),
-        "cross_section": road.hashes(road.section).combined(first, month),
-        "panel": road.hashes(road.panel).combined(first, month),
+        f"checkpoint/{month}": train.model_hash(context, month),
+        "cross_section": context.hashes(context.section).combined(first, month),
+        "panel": context.hashes(context.panel).combined(first, month),
     }
 
 
-def _first_read(road: Road, month: str) -> str:
-    session = road.market.calendar.month_sessions(month)[0]
-    steps = road.the_recipe.spec.training.sequence
-    return month_of(sessions_back(road.market.calendar, session, steps - 1))
+def _first_read(context: RecipeContext, month: str) -> str:
+    session = context.market.calendar.month_sessions(month)[0]
+    steps = context.recipe.spec.training.sequence
+    return month_of(sessions_back(context.market.calendar, session, steps - 1))
 
 
-def make_predictions(road: Road, months: Sequence[str]) -> list[Made]:
+def make_predictions(context: RecipeContext, months: Sequence[str]) -> list[Made]:
     """Write the scores of every decision session of `months`."""
-    return [_make_predictions(road, month) for month in sorted(months)]
+    return [_make_predictions(context, month) for month in sorted(months)]
 
 
-def _make_predictions(road: Road, month: str) -> Made:
-    inputs = predictions_inputs(road, month)
-    folder = road.predictions.folder(month)
-    if staleness(folder, road.the_recipe.digest, inputs) is None:
+def _make_predictions(context: RecipeContext, month: str) -> Made:
+    inputs = predictions_inputs(context, month)
+    folder = context.predictions.folder(month)
+    if staleness(folder, context.recipe.digest, inputs) is None:
         return Made.found("predictions", month, folder)
-    road.progress("predictions", month)
-    train.require_checkpoint(road, month)
-    model = month_model(road, month)
+    context.progress("predictions", month)
+    train.require_checkpoint(context, month)
+    model = month_model(context, month)
     if model.checkpoint is None:
         frame, status = pl.DataFrame(schema=PREDICTIONS), model.manifest.status
     else:
-        frame = _score_stored(road, model.checkpoint, month)
+        frame = _score_stored(context, model.checkpoint, month)
         status = "complete"
     facts = prediction_facts(frame)
-    manifest = road.predictions.write(
+    manifest = context.predictions.write(
         month,
         frame,
-        manifest_of(road.the_recipe.digest, inputs, status=status, facts=facts),
+        manifest_of(context.recipe.digest, inputs, status=status, facts=facts),
     )
     return Made.of("predictions", month, folder, manifest)
 
 
-def _score_stored(road: Road, checkpoint: Checkpoint, month: str) -> pl.DataFrame:
-    section = road.section.read(_first_read(road, month), month).collect()
-    panel = road.panel.read(_first_read(road, month), month)
+def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) -> pl.DataFrame:
+    section = context.section.read(_first_read(context, month), month).collect()
+    panel = context.panel.read(_first_read(context, month), month)
     known = section["session"].unique()
-    sessions = road.market.calendar.month_sessions(month)
+    sessions = context.market.calendar.month_sessions(month)
     decided = sessions[np.isin(sessions, known.to_numpy().astype("datetime64[D]"))]
     if not len(decided):
         return pl.DataFrame(schema=PREDICTIONS)
     stale = panel.select("session", "symbol", "stale", "life").collect()
-    return scores(road, checkpoint, section, stale, decided)
+    return scores(context, checkpoint, section, stale, decided)
 
 
 def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
@@ -168,37 +183,41 @@ def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
     }
 
 
-def targets_inputs(road: Road, month: str) -> dict[str, str]:
+def targets_inputs(context: RecipeContext, month: str) -> dict[str, str]:
     """Return what a month of targets is made from."""
     inputs = {
-        "predictions": road.hashes(road.predictions).combined(month, month),
-        "panel": road.hashes(road.panel).combined(month, month),
+        "predictions": context.hashes(context.predictions).combined(month, month),
+        "panel": context.hashes(context.panel).combined(month, month),
     }
-    before = _months_before_in_period(road, month)
+    before = _months_before_in_period(context, month)
     if before:  # whether their sessions could be decided says whether this month's are the first
-        inputs["cross_section/before"] = road.hashes(road.section).combined(before[0], before[-1])
-        inputs["panel/before"] = road.hashes(road.panel).combined(before[0], before[-1])
+        inputs["cross_section/before"] = context.hashes(context.section).combined(
+            before[0], before[-1]
+        )
+        inputs["panel/before"] = context.hashes(context.panel).combined(before[0], before[-1])
     return inputs
 
 
-def _months_before_in_period(road: Road, month: str) -> list[str]:
+def _months_before_in_period(context: RecipeContext, month: str) -> list[str]:
     """Return the months before `month` that share its first session's rebalance period."""
-    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
     start = calendar.month_sessions(month)[0]
     near = calendar.period_sessions(start, rule)
     return sorted({month_of(session) for session in near[near < start]})
 
 
-def earlier_in_period(road: Road, session: date | np.datetime64, model: Manifest) -> Dates:
+def earlier_in_period(
+    context: RecipeContext, session: date | np.datetime64, model: Manifest
+) -> Dates:
     """Return the sessions before `session`, in its rebalance period, that a model may decide.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         session: a decision session.
         model: of the checkpoint of its month; before the first month with enough history no
             session can be decided.
     """
-    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
     near = calendar.period_sessions(session, rule)
     near = near[near < np.asarray(session, dtype="datetime64[D]")]
     if model.extra.get(train.IS_FIRST):
@@ -206,46 +225,46 @@ def earlier_in_period(road: Road, session: date | np.datetime64, model: Manifest
     return near
 
 
-def make_targets(road: Road, months: Sequence[str]) -> list[Made]:
+def make_targets(context: RecipeContext, months: Sequence[str]) -> list[Made]:
     """Write what to hold from every rebalance session of `months`."""
-    return [_make_targets(road, month) for month in sorted(months)]
+    return [_make_targets(context, month) for month in sorted(months)]
 
 
-def _make_targets(road: Road, month: str) -> Made:
-    recipe, folder = road.the_recipe, road.targets.folder(month)
-    inputs = targets_inputs(road, month)
+def _make_targets(context: RecipeContext, month: str) -> Made:
+    recipe, folder = context.recipe, context.targets.folder(month)
+    inputs = targets_inputs(context, month)
     if staleness(folder, recipe.digest, inputs) is None:
         return Made.found("targets", month, folder)
-    road.progress("targets", month)
+    context.progress("targets", month)
     source = require_fresh(
-        road.predictions.folder(month),
+        context.predictions.folder(month),
         recipe.digest,
-        predictions_inputs(road, month),
-        run_again(road, month),
+        predictions_inputs(context, month),
+        run_again(context, month),
     )
-    predictions = road.predictions.read(month, month).collect()
-    panel = road.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
-    possible, earlier = before_in_period(road, month)
-    frame = targets_of(road, predictions, panel, earlier=earlier)
+    predictions = context.predictions.read(month, month).collect()
+    panel = context.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
+    possible, earlier = before_in_period(context, month)
+    frame = targets_of(context, predictions, panel, earlier=earlier)
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
     if source.status not in SKIPPED:
-        odd = _displaced(road, month, np.union1d(rebalanced, earlier[:1]), possible)
+        odd = _displaced(context, month, np.union1d(rebalanced, earlier[:1]), possible)
     for words in odd.sentences:
-        road.progress("targets", f"{month}: {words}")
+        context.progress("targets", f"{month}: {words}")
     facts = {
         "rebalances": len(rebalanced),
         "rebalances_moved": len(odd.moved),
         "rebalances_missed": len(odd.missed),
         "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
     }
-    manifest = road.targets.write(
+    manifest = context.targets.write(
         month, frame, manifest_of(recipe.digest, inputs, status=source.status, facts=facts)
     )
     return Made.of("targets", month, folder, manifest)
 
 
-def before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
+def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
     """Return the sessions before `month`, in its first rebalance period, that a model may decide.
 
     Returns:
@@ -254,39 +273,39 @@ def before_in_period(road: Road, month: str) -> tuple[Dates, Dates]:
     Raises:
         MissingOutput: rows of those sessions have not been made.
     """
-    start = road.market.calendar.month_sessions(month)[0]
-    model = road.checkpoint(month).manifest()
+    start = context.market.calendar.month_sessions(month)[0]
+    model = context.checkpoint(month).manifest()
     if model is None or model.status in SKIPPED:
         nothing = np.empty(0, dtype="datetime64[D]")
         return nothing, nothing
-    earlier = earlier_in_period(road, start, model)
+    earlier = earlier_in_period(context, start, model)
     if not len(earlier):
         return earlier, earlier
     first, last = month_of(earlier[0]), month_of(earlier[-1])
-    for table in (road.section, road.panel):
+    for table in (context.section, context.panel):
         if last not in table.months():
             raise MissingOutput(
                 f"{table.name} of {last} has not been made, and whether {month} begins with a "
                 f"rebalance depends on it: {start} is not the first session of its period; "
-                f"{run_again(road)}"
+                f"{run_again(context)}"
             )
     within = pl.col("session").is_in(earlier.tolist())
-    members = road.section.read(first, last).select("session", "symbol").filter(within).collect()
-    panel = road.panel.read(first, last).select("session", "symbol", "stale").filter(within)
+    members = context.section.read(first, last).select("session", "symbol").filter(within).collect()
+    panel = context.panel.read(first, last).select("session", "symbol", "stale").filter(within)
     return earlier, decided_among(earlier, members, panel.collect())
 
 
-def _displaced(road: Road, month: str, rebalanced: Dates, possible: Dates) -> Displaced:
+def _displaced(context: RecipeContext, month: str, rebalanced: Dates, possible: Dates) -> Displaced:
     """Return which rebalances of the periods that reach into `month` were moved or missed."""
-    calendar, rule = road.market.calendar, road.the_recipe.spec.portfolio.rebalance
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
     sessions = calendar.month_sessions(month)
-    reached = np.datetime64(market_stages.frontier(road))
+    reached = np.datetime64(market_stages.frontier(context))
     seen = np.union1d(possible, sessions[sessions <= reached])
     return displaced(rebalanced, seen, calendar, rule)
 
 
 def targets_of(
-    road: Road,
+    context: RecipeContext,
     predictions: pl.DataFrame,
     panel: pl.DataFrame,
     *,
@@ -295,12 +314,12 @@ def targets_of(
     """Return what to hold from each rebalance session among the predicted ones.
 
     Args:
-        road: whose recipe has the rule, and whose calendar says what a period is.
+        context: whose recipe has the rule, and whose calendar says what a period is.
         predictions: of any sessions.
         panel: `session`, `symbol`, `shortable` of the same sessions.
         earlier: decided sessions before them in the period of the first one.
     """
-    spec, calendar = road.the_recipe.spec.portfolio, road.market.calendar
+    spec, calendar = context.recipe.spec.portfolio, context.market.calendar
     sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
     before = sessions[:0] if earlier is None else earlier
     frames = [pl.DataFrame(schema=TARGETS)]
@@ -338,14 +357,14 @@ class Decision:
         )
 
 
-def session_to_decide(road: Road, asof: str | None = None) -> date:
+def session_to_decide(context: RecipeContext, asof: str | None = None) -> date:
     """Return a session by its date, by default the next one to decide.
 
     Raises:
         RangeError: not a session, or one that stored bars do not reach.
     """
-    calendar = road.market.calendar
-    edge = market_stages.frontier(road)
+    calendar = context.market.calendar
+    edge = market_stages.frontier(context)
     if asof is None:
         return edge
     session = as_date(calendar.sessions[calendar.index_of(parsed_date(asof))])
@@ -356,43 +375,47 @@ def session_to_decide(road: Road, asof: str | None = None) -> date:
     return session
 
 
-def decide(road: Road, asof: str | None = None) -> Decision:
+def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     """Return what the month's model says of one session, and what to hold.
 
     Everything is built here and now from the raw rows that were effective by the session, and
     from nothing else that the store may hold but the checkpoint.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         asof: the session; default: the next one to decide.
 
     Raises:
         RangeError: not a session, or one that stored bars do not reach.
         MissingOutput: the month's checkpoint has not been made.
     """
-    calendar = road.market.calendar
-    session = session_to_decide(road, asof)
+    calendar = context.market.calendar
+    session = session_to_decide(context, asof)
     month = month_of(session)
-    model = month_model(road, month)
+    model = month_model(context, month)
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {train.why_skipped(model.manifest)}")
-    steps = road.the_recipe.spec.training.sequence
+    steps = context.recipe.spec.training.sequence
     first = sessions_back(calendar, session, steps - 1)
-    rules = road.market.universe(road.the_recipe.spec.universe.name)
-    earlier = earlier_in_period(road, session, model.manifest)
+    rules = context.market.universe(context.recipe.spec.universe.name)
+    earlier = earlier_in_period(context, session, model.manifest)
     start = min(
-        panel_start(road.market, first),
-        universe_start(road.market, rules, min([first, *map(as_date, earlier[:1])])),
+        panel_start(context.market, first),
+        universe_start(context.market, rules, min([first, *map(as_date, earlier[:1])])),
     )
     instant = calendar.decision(session)[()].astype("datetime64[us]").item().replace(tzinfo=UTC)
-    known = {name: table.read(until=instant) for name, table in road.raw.items() if table.months()}
-    panel = panel_rows(road.market, known, start, session)
-    features = feature_rows(road.market, panel, first, session)
-    series = series_rows(road.market, known, series_start(road.market, first), session)
-    section = section_rows(road.market, rules, features, panel, first, session, series=series).frame
-    found = scores(road, model.checkpoint, section, panel, calendar.between(session, session))
+    known = {
+        name: table.read(until=instant) for name, table in context.raw.items() if table.months()
+    }
+    panel = panel_rows(context.market, known, start, session)
+    features = feature_rows(context.market, panel, first, session)
+    series = series_rows(context.market, known, series_start(context.market, first), session)
+    section = section_rows(
+        context.market, rules, features, panel, first, session, series=series
+    ).frame
+    found = scores(context, model.checkpoint, section, panel, calendar.between(session, session))
     earlier = decidable_sessions(rules, panel, earlier)
-    targets = targets_of(road, found, panel, earlier=earlier)
+    targets = targets_of(context, found, panel, earlier=earlier)
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,
@@ -400,13 +423,13 @@ def decide(road: Road, asof: str | None = None) -> Decision:
         targets=targets,
         notes=(
             *(market_stages.thin_sessions(panel.lazy(), session) if found.height else ()),
-            *why_nothing(road, session, section, found, targets, earlier),
+            *why_nothing(context, session, section, found, targets, earlier),
         ),
     )
 
 
 def why_nothing(
-    road: Road,
+    context: RecipeContext,
     session: date,
     section: pl.DataFrame,
     found: pl.DataFrame,
@@ -416,14 +439,14 @@ def why_nothing(
     """Return why a session has no scores, no targets, or nothing to hold; empty where it has.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         session: that was decided.
         section: universe rows of the session, at least.
         found: its scores.
         targets: its targets.
         earlier: decided sessions before it in its rebalance period.
     """
-    calendar, spec = road.market.calendar, road.the_recipe.spec
+    calendar, spec = context.market.calendar, context.recipe.spec
     rule, name = spec.portfolio.rebalance, spec.universe.name
     if not found.height:
         members = section.filter(pl.col("session") == session).height

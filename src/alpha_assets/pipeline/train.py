@@ -35,7 +35,7 @@ from alpha_assets.panel.schema import KEYS
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import (
     Made,
-    Road,
+    RecipeContext,
     manifest_of,
     require_fresh,
     require_months,
@@ -71,7 +71,7 @@ LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels
 MONTH = re.compile(r"\d{4}-\d{2}")
 
 
-def first_usable(road: Road) -> date:
+def first_usable(context: RecipeContext) -> date:
     """Return the first session that the recipe's universe has rows for.
 
     Where leading months of the cross-section are not stored and the universe is full at once in
@@ -82,19 +82,19 @@ def first_usable(road: Road) -> date:
         MissingOutput: no month of the cross-section has been made, or leading ones lack and the
             window or the chain of models starts at the market's first usable session.
     """
-    months = road.section.months()
+    months = context.section.months()
     found: date | None = None
     for month in months:
-        rows = road.section.read(month, month).select(pl.col("session").min()).collect()
+        rows = context.section.read(month, month).select(pl.col("session").min()).collect()
         if rows.item() is not None:
             found = as_date(rows.item())
             break
     if found is None:
-        raise MissingOutput(f"{road.section.name} has no rows; {run_again(road)}")
-    sessions, start = road.market.calendar.month_sessions, first_month_of_data(road)
+        raise MissingOutput(f"{context.section.name} has no rows; {run_again(context)}")
+    sessions, start = context.market.calendar.month_sessions, first_month_of_data(context)
     if start >= months[0] or found > as_date(sessions(months[0])[0]):
         return found
-    spec = road.the_recipe.spec
+    spec = context.recipe.spec
     for why, rests in (
         ("an expanding window", spec.split.expanding),
         ("the count of split.retrain_every months", spec.training.retrain_every > 1),
@@ -103,98 +103,100 @@ def first_usable(road: Road) -> date:
         if rests:
             lacking = month_range(start, months[0])[:-1]
             raise MissingOutput(
-                f"{road.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
+                f"{context.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
                 f"{lacking[-1]}, for which bars are stored; {why} starts at the market's first "
-                f"usable session; {run_again(road)}"
+                f"usable session; {run_again(context)}"
             )
     return as_date(sessions(start)[0])
 
 
-def first_month_of_data(road: Road) -> str:
+def first_month_of_data(context: RecipeContext) -> str:
     """Return the first month that stages can be made for: that of the first stored bar.
 
     Raises:
         MissingOutput: no bars are stored.
     """
-    bars = road.raw["daily_bars"]
+    bars = context.raw["daily_bars"]
     months = bars.months()
     if not months:
-        raise MissingOutput(f"market {road.market.name!r} has no bars in this storage")
+        raise MissingOutput(f"market {context.market.name!r} has no bars in this storage")
     first = bars.read(last=months[0], columns=["event_date"]).min().collect().item()
-    return max(month_of(first), road.market.spec.first_month)
+    return max(month_of(first), context.market.spec.first_month)
 
 
-def split_of(road: Road, month: str, usable: date) -> Split:
+def split_of(context: RecipeContext, month: str, usable: date) -> Split:
     """Return the training and validation sessions of a month."""
-    recipe = road.the_recipe
-    return split_month(road.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
+    recipe = context.recipe
+    return split_month(context.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
 
 
-def window_months(road: Road, split: Split) -> tuple[str, str]:
+def window_months(context: RecipeContext, split: Split) -> tuple[str, str]:
     """Return the first and last month whose cross-sections a month's model reads."""
     first = split.train[0] if len(split.train) else split.first_session
-    steps = road.the_recipe.spec.training.sequence
-    start = sessions_back(road.market.calendar, first, steps - 1)
+    steps = context.recipe.spec.training.sequence
+    start = sessions_back(context.market.calendar, first, steps - 1)
     return month_of(start), next_month(split.month, -1)
 
 
-def checkpoint_inputs(road: Road, split: Split, parent: str | None) -> dict[str, str]:
+def checkpoint_inputs(context: RecipeContext, split: Split, parent: str | None) -> dict[str, str]:
     """Return what a month's model is made from: what was known at the month's first decision."""
-    first, last = window_months(road, split)
+    first, last = window_months(context, split)
     inputs = {
-        f"cross_section/{road.the_recipe.spec.universe.name}": road.hashes(road.section).combined(
-            first, last
-        ),
-        "panel": road.hashes(road.panel).combined(first, last),
-        "raw/daily_bars": raw_known(road, "daily_bars", first, split),
+        f"cross_section/{context.recipe.spec.universe.name}": context.hashes(
+            context.section
+        ).combined(first, last),
+        "panel": context.hashes(context.panel).combined(first, last),
+        "raw/daily_bars": raw_known(context, "daily_bars", first, split),
     }
-    if LIVES in road.raw and road.raw[LIVES].months():
-        inputs[f"raw/{LIVES}"] = raw_known(road, LIVES, None, split)
-    if road.the_recipe.spec.label.kind == "vol_scaled":
-        inputs["features"] = road.hashes(road.features).combined(first, last)
+    if LIVES in context.raw and context.raw[LIVES].months():
+        inputs[f"raw/{LIVES}"] = raw_known(context, LIVES, None, split)
+    if context.recipe.spec.label.kind == "vol_scaled":
+        inputs["features"] = context.hashes(context.features).combined(first, last)
     if parent is not None:
-        inputs[f"checkpoint/{parent}"] = road.hash_of(road.checkpoint(parent))
+        inputs[f"checkpoint/{parent}"] = context.hash_of(context.checkpoint(parent))
     return inputs
 
 
-def raw_known(road: Road, feed: str, first: str | None, split: Split) -> str:
+def raw_known(context: RecipeContext, feed: str, first: str | None, split: Split) -> str:
     """Return one hash of the rows of a feed that were public at the first decision of a month.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         feed: whose rows.
         first: month of publication to start with; None: the first.
         split: of the month; its own rows count up to the decision of its first session, so that
             what is published later in the month changes nothing.
     """
-    table, month = road.raw[feed], split.month
-    known = road.hashes(table.table)
+    table, month = context.raw[feed], split.month
+    known = context.hashes(table.table)
     before = known.combined(first, next_month(month, -1))
     if before == AGAIN or month in known.again:
         return AGAIN
     if month not in known.of_month:
         return before
-    until = road.instant_of(split.first_session)
+    until = context.instant_of(split.first_session)
     rows = table.read(until=until, first=month, last=month).collect()
     if not rows.height:
         return before
     return combined_hash({"before": before, month: content_hash(rows, table.table.key)})
 
 
-def labels_between(road: Road, first: date, last: date, known_by: date | None) -> pl.DataFrame:
+def labels_between(
+    context: RecipeContext, first: date, last: date, known_by: date | None
+) -> pl.DataFrame:
     """Return the forward returns of decisions from `first` to `last`.
 
     Args:
-        road: whose recipe says which horizons.
+        context: whose recipe says which horizons.
         first: first decision session.
         last: last decision session.
         known_by: only bars effective by this session exist; None: all that are stored.
     """
-    spec, calendar = road.the_recipe.spec.label, road.market.calendar
+    spec, calendar = context.recipe.spec.label, context.market.calendar
     reach = int(calendar.index_of(last)) + max(spec.horizons)
     end = as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
     bars = (
-        road.raw["daily_bars"]
+        context.raw["daily_bars"]
         .read(first=month_of(first))
         .filter(pl.col("event_date").is_between(first, end))
     )
@@ -206,46 +208,46 @@ def labels_between(road: Road, first: date, last: date, known_by: date | None) -
         first,
         last,
         known_by=known_by,
-        listings=stored_listings(road),
+        listings=stored_listings(context),
     )
 
 
-def stored_listings(road: Road) -> pl.LazyFrame | None:
+def stored_listings(context: RecipeContext) -> pl.LazyFrame | None:
     """Return all stored events of `listings`; None where the market has none."""
-    table = road.raw.get("listings")
+    table = context.raw.get("listings")
     return table.read() if table is not None and table.months() else None
 
 
-def make_checkpoints(road: Road, months: Sequence[str]) -> list[Made]:
+def make_checkpoints(context: RecipeContext, months: Sequence[str]) -> list[Made]:
     """Train the model of each of `months` that is missing or stale, in order."""
-    usable = first_usable(road)
-    return [_make_checkpoint(road, month, usable) for month in sorted(months)]
+    usable = first_usable(context)
+    return [_make_checkpoint(context, month, usable) for month in sorted(months)]
 
 
-def chain(road: Road, month: str) -> list[str]:
+def chain(context: RecipeContext, month: str) -> list[str]:
     """Return the months whose checkpoints a month's model leans on, in order, itself last."""
-    usable = first_usable(road)
+    usable = first_usable(context)
     found = [month]
     while True:
-        trained_in, parent = _leans_on(road, split_of(road, found[0], usable), usable)
+        trained_in, parent = _leans_on(context, split_of(context, found[0], usable), usable)
         before = trained_in if trained_in != found[0] else parent
         if before is None:
             return found
         found.insert(0, before)
 
 
-def made_checkpoints(road: Road) -> tuple[str, ...]:
+def made_checkpoints(context: RecipeContext) -> tuple[str, ...]:
     """Return the months that have a finished checkpoint, sorted; other names are no months."""
-    found = road.store.finished(road.market.name, road.the_recipe.name, "checkpoint")
+    found = context.store.finished(context.market.name, context.recipe.name, "checkpoint")
     return tuple(name for name in found if MONTH.fullmatch(name))
 
 
-def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
+def stale_checkpoints(context: RecipeContext, months: Sequence[str]) -> dict[str, str]:
     """Return those of `months` whose model would be made again, and why."""
     found = {}
     for month in sorted(months):
         try:
-            reason = checkpoint_staleness(road, month, first_usable(road))
+            reason = checkpoint_staleness(context, month, first_usable(context))
         except (MissingOutput, StorageError) as error:
             reason = str(error)
         if reason:
@@ -253,25 +255,25 @@ def stale_checkpoints(road: Road, months: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def checkpoint_staleness(road: Road, month: str, usable: date) -> str | None:
+def checkpoint_staleness(context: RecipeContext, month: str, usable: date) -> str | None:
     """Return why the model of a month would be made again, or None where it is fresh."""
-    inputs = _inputs_of(road, split_of(road, month, usable), usable)
-    return staleness(road.checkpoint(month), road.the_recipe.digest, inputs)
+    inputs = _inputs_of(context, split_of(context, month, usable), usable)
+    return staleness(context.checkpoint(month), context.recipe.digest, inputs)
 
 
-def _inputs_of(road: Road, split: Split, usable: date) -> dict[str, str]:
+def _inputs_of(context: RecipeContext, split: Split, usable: date) -> dict[str, str]:
     """Return what a month's checkpoint is made from, a pointer from the model it points to."""
-    trained_in, parent = _leans_on(road, split, usable)
+    trained_in, parent = _leans_on(context, split, usable)
     if trained_in != split.month:
-        return {f"checkpoint/{trained_in}": road.hash_of(road.checkpoint(trained_in))}
-    return checkpoint_inputs(road, split, parent)
+        return {f"checkpoint/{trained_in}": context.hash_of(context.checkpoint(trained_in))}
+    return checkpoint_inputs(context, split, parent)
 
 
-def require_checkpoint(road: Road, month: str, what_for: str = "") -> Manifest:
+def require_checkpoint(context: RecipeContext, month: str, what_for: str = "") -> Manifest:
     """Return the manifest of a month's model, found fresh, as are the models it starts from.
 
     Args:
-        road: with a recipe.
+        context: with a recipe.
         month: whose model is about to be read.
         what_for: why it is read, for the message.
 
@@ -280,26 +282,26 @@ def require_checkpoint(road: Road, month: str, what_for: str = "") -> Manifest:
         StaleOutput: another digest or other inputs made one of them.
         StorageError: one of them is damaged.
     """
-    usable = first_usable(road)
+    usable = first_usable(context)
     manifest: Manifest | None = None
-    for link in chain(road, month):
+    for link in chain(context, month):
         span = ("--first-month", link, "--last-month", month)
         manifest = require_fresh(
-            road.checkpoint(link),
-            road.the_recipe.digest,
-            _inputs_of(road, split_of(road, link, usable), usable),
-            f"{command(road, 'run', *span)} makes it{what_for}",
+            context.checkpoint(link),
+            context.recipe.digest,
+            _inputs_of(context, split_of(context, link, usable), usable),
+            f"{command(context, 'run', *span)} makes it{what_for}",
         )
     assert manifest is not None, "the chain holds the month itself"
     return manifest
 
 
-def model_hash(road: Road, month: str) -> str:
+def model_hash(context: RecipeContext, month: str) -> str:
     """Return the hash of the model that decides a month: of a pointer, that of its source."""
-    found = road.hash_of(road.checkpoint(month))
+    found = context.hash_of(context.checkpoint(month))
     if found in (AGAIN, DAMAGED, "missing"):
         return found
-    manifest = road.checkpoint(month).manifest()
+    manifest = context.checkpoint(month).manifest()
     assert manifest is not None, "it has a hash"
     if manifest.status == POINTER:
         return next(iter(manifest.inputs.values()))
@@ -317,22 +319,22 @@ def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
     return checkpoint_of(folder.contents(), folder.name, device)
 
 
-def _leans_on(road: Road, split: Split, usable: date) -> tuple[str, str | None]:
+def _leans_on(context: RecipeContext, split: Split, usable: date) -> tuple[str, str | None]:
     """Return the month whose model decides a month, and the month that its training starts from."""
     if not split.is_ready:
         return split.month, None
-    first_month, training = first_trained_month(road, usable), road.the_recipe.spec.training
+    first_month, training = first_trained_month(context, usable), context.recipe.spec.training
     trained_in = model_month(split.month, first_month, training.retrain_every)
     return trained_in, parent_month(split.month, first_month, training)
 
 
-def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
-    recipe, folder = road.the_recipe, road.checkpoint(month)
-    split = split_of(road, month, usable)
-    trained_in, parent = _leans_on(road, split, usable)
+def _make_checkpoint(context: RecipeContext, month: str, usable: date) -> Made:
+    recipe, folder = context.recipe, context.checkpoint(month)
+    split = split_of(context, month, usable)
+    trained_in, parent = _leans_on(context, split, usable)
     if trained_in != month:
-        return _point_to(road, month, trained_in)
-    inputs = checkpoint_inputs(road, split, parent)
+        return _point_to(context, month, trained_in)
+    inputs = checkpoint_inputs(context, split, parent)
     if staleness(folder, recipe.digest, inputs) is None:
         return Made.found("checkpoint", month, folder)
     if not split.is_ready:
@@ -340,7 +342,7 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
             "first_month": split.first_month,
             "train_sessions": len(split.train),
         }
-        road.progress(
+        context.progress(
             "checkpoint",
             f"{month} skipped: {len(split.train)} training sessions, too few; the first month "
             f"with enough is {split.first_month}",
@@ -350,32 +352,32 @@ def _make_checkpoint(road: Road, month: str, usable: date) -> Made:
             manifest_of(recipe.digest, inputs, status=NO_HISTORY, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
-    first, last = window_months(road, split)
+    first, last = window_months(context, split)
     universe = recipe.spec.universe.name
-    made_by = cross_section_digest(road, universe)
-    start = max(first, first_month_of_data(road))
-    require_months(road.section, start, last, made_by, run_again(road))
+    made_by = cross_section_digest(context, universe)
+    start = max(first, first_month_of_data(context))
+    require_months(context.section, start, last, made_by, run_again(context))
     if parent is not None:
-        require_checkpoint(road, parent, f"; the warm start of {month} begins with its weights")
+        require_checkpoint(context, parent, f"; the warm start of {month} begins with its weights")
     # One process trains a month; another that wants the same model takes over what it stored.
     with (
-        device_alone(road.store, road.device, road.progress),
+        device_alone(context.store, context.device, context.progress),
         folder.lock(wait_seconds=math.inf),
     ):
         if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
             return Made.found("checkpoint", month, folder)
         try:
-            return _train(road, split, inputs, parent, usable)
+            return _train(context, split, inputs, parent, usable)
         except TooFewNames as error:
-            return _skip(road, month, inputs, str(error))
+            return _skip(context, month, inputs, str(error))
 
 
-def _skip(road: Road, month: str, inputs: Mapping[str, str], why: str) -> Made:
+def _skip(context: RecipeContext, month: str, inputs: Mapping[str, str], why: str) -> Made:
     """Write that a month has no model, and why; other months are decided."""
-    road.progress("checkpoint", f"{month} skipped: {why}")
-    folder = road.checkpoint(month)
+    context.progress("checkpoint", f"{month} skipped: {why}")
+    folder = context.checkpoint(month)
     manifest = folder.write(
-        {}, manifest_of(road.the_recipe.digest, inputs, status=NO_NAMES, facts={"why": why})
+        {}, manifest_of(context.recipe.digest, inputs, status=NO_NAMES, facts={"why": why})
     )
     return Made.of("checkpoint", month, folder, manifest)
 
@@ -393,28 +395,34 @@ def why_skipped(manifest: Manifest) -> str:
 
 
 def _train(
-    road: Road, split: Split, inputs: Mapping[str, str], parent: str | None, usable: date
+    context: RecipeContext,
+    split: Split,
+    inputs: Mapping[str, str],
+    parent: str | None,
+    usable: date,
 ) -> Made:
     """Train the model of a month and write its checkpoint."""
-    recipe, month, folder = road.the_recipe, split.month, road.checkpoint(split.month)
-    data = training_data(road, split)
-    learner = learner_of(road)
-    state = road.store.scratch("resume", road.market.name, recipe.name, month)
+    recipe, month, folder = context.recipe, split.month, context.checkpoint(split.month)
+    data = training_data(context, split)
+    learner = learner_of(context)
+    state = context.store.scratch("resume", context.market.name, recipe.name, month)
     read = {*data.axes.features, *data.axes.market_features}
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))
     left_out = [name for name in offered if name not in read]
-    road.progress(
+    context.progress(
         "checkpoint",
         f"{month}: {len(split.train)} + {len(split.valid)} sessions"
         + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
     )
     weights = None
     if parent is not None:
-        skipped = why_skipped(require_checkpoint(road, parent))
+        skipped = why_skipped(require_checkpoint(context, parent))
         if skipped:
-            road.progress("checkpoint", f"{month} starts cold: {parent} has no model ({skipped})")
+            context.progress(
+                "checkpoint", f"{month} starts cold: {parent} has no model ({skipped})"
+            )
         else:
-            weights = stored_checkpoint(road.checkpoint(parent)).weights()
+            weights = stored_checkpoint(context.checkpoint(parent)).weights()
     trained = train_month(
         data,
         split,
@@ -422,7 +430,7 @@ def _train(
         state=state,
         identity=digest(recipe.digest, inputs),
         parent=weights,
-        on_epoch=lambda seed, epoch: road.progress(
+        on_epoch=lambda seed, epoch: context.progress(
             "checkpoint",
             f"{month} seed {seed} epoch {epoch.number}: "
             f"loss {epoch.loss:.4f}, validation rank IC {epoch.valid_rank_ic:.4f}",
@@ -432,7 +440,7 @@ def _train(
         trained,
         data.axes,
         split,
-        market=road.market.name,
+        market=context.market.name,
         recipe=recipe.name,
         digest=recipe.digest,
         data_hash=digest(inputs),
@@ -443,7 +451,7 @@ def _train(
     )
     for seed in trained.seeds:
         if seed.unfinished:
-            road.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
+            context.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
     facts = {
         "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
         "epochs": max(len(seed.epochs) for seed in trained.seeds),
@@ -453,7 +461,7 @@ def _train(
         "symbols": len(data.axes.symbols),
         "columns": len(read),
         "columns_left_out": len(left_out),
-        IS_FIRST: not _has_model(road, split_of(road, next_month(month, -1), usable)),
+        IS_FIRST: not _has_model(context, split_of(context, next_month(month, -1), usable)),
     }
     manifest = folder.write(
         {},
@@ -465,61 +473,61 @@ def _train(
     return Made.of("checkpoint", month, folder, manifest)
 
 
-def _point_to(road: Road, month: str, trained_in: str) -> Made:
+def _point_to(context: RecipeContext, month: str, trained_in: str) -> Made:
     """Write that `month` is decided by the model of an earlier month."""
-    source = require_checkpoint(road, trained_in, f"; {month} points to it")
-    folder = road.checkpoint(month)
+    source = require_checkpoint(context, trained_in, f"; {month} points to it")
+    folder = context.checkpoint(month)
     inputs = {f"checkpoint/{trained_in}": source.content_hash}
-    if staleness(folder, road.the_recipe.digest, inputs) is None:
+    if staleness(folder, context.recipe.digest, inputs) is None:
         return Made.found("checkpoint", month, folder)
     skipped = why_skipped(source)
     if skipped:
-        return _skip(road, month, inputs, f"the model of {trained_in} decides it: {skipped}")
+        return _skip(context, month, inputs, f"the model of {trained_in} decides it: {skipped}")
     manifest = folder.write(
         {},
         manifest_of(
-            road.the_recipe.digest, inputs, status=POINTER, facts={"model_month": trained_in}
+            context.recipe.digest, inputs, status=POINTER, facts={"model_month": trained_in}
         ),
     )
     return Made.of("checkpoint", month, folder, manifest)
 
 
-def first_trained_month(road: Road, usable: date) -> str:
+def first_trained_month(context: RecipeContext, usable: date) -> str:
     """Return the first month with a full training window.
 
     Raises:
         RangeError: no month of the calendar has one.
     """
-    found = split_of(road, month_of(usable), usable).first_month
+    found = split_of(context, month_of(usable), usable).first_month
     if found is None:
         raise RangeError(
-            f"no month has {road.the_recipe.spec.split.lookback_sessions} training sessions "
+            f"no month has {context.recipe.spec.split.lookback_sessions} training sessions "
             f"after {usable}; shorten split.lookback_sessions or bring more history"
         )
     return found
 
 
-def learner_of(road: Road) -> Learner:
+def learner_of(context: RecipeContext) -> Learner:
     """Return the sections of the recipe that training reads."""
-    spec = road.the_recipe.spec
+    spec = context.recipe.spec
     return Learner(model=spec.model, loss=spec.loss, training=spec.training, gates=spec.gates)
 
 
-def training_data(road: Road, split: Split) -> Dataset:
+def training_data(context: RecipeContext, split: Split) -> Dataset:
     """Return the resident tensors that a month's model is trained on."""
-    recipe, calendar = road.the_recipe, road.market.calendar
-    first_month, last_month = window_months(road, split)
+    recipe, calendar = context.recipe, context.market.calendar
+    first_month, last_month = window_months(context, split)
     start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
-    section = road.section.read(first_month, last_month).filter(within).collect()
+    section = context.section.read(first_month, last_month).filter(within).collect()
     panel = (
-        road.panel.read(first_month, last_month)
+        context.panel.read(first_month, last_month)
         .filter(within)
         .select("session", "symbol", "stale", "life")
         .collect()
     )
     check_names(
-        road, section.join(tradable_rows(panel), on=["session", "symbol"], how="semi"), split
+        context, section.join(tradable_rows(panel), on=["session", "symbol"], how="semi"), split
     )
     section = rows_by_life(section, panel)
     columns = learnable_columns(
@@ -539,7 +547,7 @@ def training_data(road: Road, split: Split) -> Dataset:
         horizons=recipe.spec.label.horizons,
     )
     labels = labels_between(
-        road,
+        context,
         as_date(split.train[0]),
         as_date(split.valid[-1]),
         known_by=as_date(split.first_session),
@@ -549,40 +557,42 @@ def training_data(road: Road, split: Split) -> Dataset:
         axes,
         tradable=tradable_rows(by_life(panel)),
         labels=rows_by_life(labels, panel),
-        transform=target_transform(recipe.spec.label, label_volatility(road, split, axes, panel)),
-        device=road.device,
+        transform=target_transform(
+            recipe.spec.label, label_volatility(context, split, axes, panel)
+        ),
+        device=context.device,
         dtype=recipe.spec.training.resident_dtype,
     )
 
 
-def _has_model(road: Road, split: Split) -> bool:
+def _has_model(context: RecipeContext, split: Split) -> bool:
     """Return whether a month has the history and the names to train on.
 
     Asked of the rows themselves, not of the month's checkpoint, which may not have been made.
     """
     if not split.is_ready:
         return False
-    first, last = window_months(road, split)
-    stored = road.section.months(first, last)
+    first, last = window_months(context, split)
+    stored = context.section.months(first, last)
     within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.valid[-1]))
     columns = ["session", "symbol"]
-    section = road.section.scan(stored, columns).filter(within).collect()
-    panel = road.panel.scan(road.panel.months(first, last), [*columns, "stale", "life"])
+    section = context.section.scan(stored, columns).filter(within).collect()
+    panel = context.panel.scan(context.panel.months(first, last), [*columns, "stale", "life"])
     tradable = tradable_rows(panel.filter(within).collect())
     try:
         check_names(
-            replace(road, progress=silent), section.join(tradable, on=columns, how="semi"), split
+            replace(context, progress=silent), section.join(tradable, on=columns, how="semi"), split
         )
     except TooFewNames:
         return False
     return True
 
 
-def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
+def check_names(context: RecipeContext, section: pl.DataFrame, split: Split) -> None:
     """Refuse to train on a universe too small for a feature, or for a rank IC; name a thin one.
 
     Args:
-        road: with a recipe; hears of sessions with too few names where others have enough.
+        context: with a recipe; hears of sessions with too few names where others have enough.
         section: cross-section rows of the training and validation sessions, of names with a bar
             on the session before: the others have no values.
         split: the month's.
@@ -591,8 +601,8 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
         TooFewNames: no training session has `min_names` names, so that every feature is 0, or no
             validation session has the names of a rank IC.
     """
-    universe = road.the_recipe.spec.universe.name
-    least = road.market.spec.universes[universe].min_names
+    universe = context.recipe.spec.universe.name
+    least = context.market.spec.universes[universe].min_names
     counts = section.group_by("session").agg(names=pl.len())
     for words, sessions, needed, why in (
         ("training", split.train, least, f"min_names = {least} leave every feature at 0"),
@@ -621,24 +631,26 @@ def check_names(road: Road, section: pl.DataFrame, split: Split) -> None:
                 f"{sessions[0]} to {sessions[-1]} of {split.month}; fewer than {why}: {way_out}"
             )
         if n_thin:
-            road.progress(
+            context.progress(
                 "checkpoint",
                 f"{split.month}: {n_thin} of {len(sessions)} {words} sessions have fewer than "
                 f"{needed} names of universe {universe}; fewer than {why}",
             )
 
 
-def label_volatility(road: Road, split: Split, axes: Axes, panel: pl.DataFrame) -> Array | None:
+def label_volatility(
+    context: RecipeContext, split: Split, axes: Axes, panel: pl.DataFrame
+) -> Array | None:
     """Return the volatility that `vol_scaled` divides by, [D, N] on the axes; else None.
 
     The standard deviation of a session's log return over the last sessions, as known at D:
     NaN where the history is too short for it.
     """
-    if road.the_recipe.spec.label.kind != "vol_scaled":
+    if context.recipe.spec.label.kind != "vol_scaled":
         return None
     a_year = f"vol_c2c_{VOLATILITY_SESSIONS}"
-    first, last = window_months(road, split)
-    rows = road.features.read(first, last, columns=[*KEYS, a_year]).collect()
+    first, last = window_months(context, split)
+    rows = context.features.read(first, last, columns=[*KEYS, a_year]).collect()
     of_axes = on_axes(rows_by_life(rows, panel), a_year, axes)
     return np.asarray(of_axes / math.sqrt(SESSIONS_PER_YEAR))
 

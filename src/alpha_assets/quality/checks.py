@@ -8,7 +8,7 @@ no others.  A no stops only where it is wrong for this market and these months; 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from alpha_assets.errors import CheckFailed
 from alpha_assets.features import Feature
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.feeds.market import HALF_DAY, SESSION_DIVISIONS
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.transforms import offered_features
 from alpha_assets.quality.coverage import coverage, month_cells
 
@@ -44,32 +44,33 @@ class Answer:
 
 
 Months = Sequence[str] | None  # None: all that are stored
-Question = Callable[[Road, Months], Answer]
+C = TypeVar("C", bound=MarketContext)
+Question = Callable[[C, Months], Answer]
 
 
-def require(question: Question, road: Road, months: Months) -> None:
+def require(question: Question[C], context: C, months: Months) -> None:
     """Stop where the answer to a question is no, and that is wrong.
 
     Raises:
         CheckFailed: with what was counted.
     """
-    answer = question(road, months)
+    answer = question(context, months)
     if not answer.passed and answer.is_error:
         raise CheckFailed(f"{question.__name__}: {answer.words}")
 
 
-def require_families(road: Road, months: Months) -> None:
+def require_families(context: RecipeContext, months: Months) -> None:
     """Refuse to learn or decide from families that are not there; report what else is odd of them.
 
     Args:
-        road: with a recipe; only the families that it reads are asked about.
+        context: with a recipe; only the families that it reads are asked about.
         months: that are decided.
 
     Raises:
         CheckFailed: in these months a column of such a family is missing, or all are empty.
     """
-    families = dict.fromkeys(feature.family for feature in road.the_recipe.features)
-    for family in coverage(road, tuple(families), months).families:
+    families = dict.fromkeys(feature.family for feature in context.recipe.features)
+    for family in coverage(context, tuple(families), months).families:
         for finding in family.findings:
             words = f"{family.name}: {finding.words}"
             if finding.blocks:
@@ -77,7 +78,7 @@ def require_families(road: Road, months: Months) -> None:
                     f"{words}; take the family out of the recipe ([features]), or see to the "
                     f"feeds behind it: {', '.join(feed.name for feed in family.feeds)}"
                 )
-            road.progress("coverage", words)
+            context.progress("coverage", words)
 
 
 def _span(months: Months) -> tuple[date, date]:
@@ -88,19 +89,19 @@ def _span(months: Months) -> tuple[date, date]:
     return as_date(month_start(min(months))), as_date(stop)
 
 
-def bars_are_sound(road: Road, months: Months = None) -> Answer:
+def bars_are_sound(context: MarketContext, months: Months = None) -> Answer:
     """Ask whether bars are unique, positive, ordered high to low, and on sessions."""
     of_months = pl.col("event_date").is_between(*_span(months))
     # A bar is public on its own day or later.
-    stored = road.raw["daily_bars"].read(first=min(months) if months else None)
+    stored = context.raw["daily_bars"].read(first=min(months) if months else None)
     bars = stored.filter(of_months).collect()
-    schema = road.market.feeds["daily_bars"].schema
+    schema = context.market.feeds["daily_bars"].schema
     wrong_types = [name for name, dtype in schema.items() if bars.schema.get(name) != dtype]
     key = ["event_date", "symbol", "revision"]
     price = pl.min_horizontal("open", "high", "low", "close")
     top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
     slack = 1 + 1e-6  # vendors round
-    off_calendar = ~road.market.calendar.is_session(bars["event_date"].to_numpy())
+    off_calendar = ~context.market.calendar.is_session(bars["event_date"].to_numpy())
     counts = {
         "columns_of_wrong_type": len(wrong_types),
         "duplicate_rows": bars.height - bars.select(key).n_unique(),
@@ -110,7 +111,7 @@ def bars_are_sound(road: Road, months: Months = None) -> Answer:
             (top > pl.col("high") * slack) | (bottom * slack < pl.col("low"))
         ).height,
         "readable_before_their_day": bars.filter(
-            pl.col("available_at").dt.convert_time_zone(str(road.market.calendar.zone)).dt.date()
+            pl.col("available_at").dt.convert_time_zone(str(context.market.calendar.zone)).dt.date()
             < pl.col("event_date")
         ).height,
         "off_the_calendar": int(off_calendar.sum()),
@@ -118,12 +119,12 @@ def bars_are_sound(road: Road, months: Months = None) -> Answer:
     return Answer(not any(counts.values()), {"rows": bars.height, **counts})
 
 
-def sessions_have_bars(road: Road, months: Months = None) -> Answer:
+def sessions_have_bars(context: MarketContext, months: Months = None) -> Answer:
     """Ask whether every session between the first and the last bar has bars; odd, not wrong."""
-    found = road.raw["daily_bars"].read().select(pl.col("event_date").unique().sort()).collect()
+    found = context.raw["daily_bars"].read().select(pl.col("event_date").unique().sort()).collect()
     of_months = found.filter(pl.col("event_date").is_between(*_span(months)))
     days = of_months["event_date"].to_numpy().astype("datetime64[D]")
-    sessions = road.market.calendar.between(days[0], days[-1]) if len(days) else days
+    sessions = context.market.calendar.between(days[0], days[-1]) if len(days) else days
     missing = np.setdiff1d(sessions, days)
     facts = {
         "sessions": len(sessions),
@@ -133,18 +134,20 @@ def sessions_have_bars(road: Road, months: Months = None) -> Answer:
     return Answer(not len(missing), facts, is_error=False)
 
 
-def calendar_agrees(road: Road, months: Months = None) -> Answer:
+def calendar_agrees(context: MarketContext, months: Months = None) -> Answer:
     """Ask whether the days announced as sessions are those that the clock counts.
 
     A half day is a session; a holiday on which derivatives trade is none, and neither is a day
     that was announced and not held.  An announcement reaches further than the clock does: only
     days that both cover are compared, and of each side's own sessions the first are named.
     """
-    if "trading_calendar" not in road.raw:
-        return Answer(True, {"off": road.market.feeds_off.get("trading_calendar", "not declared")})
-    stored = road.raw["trading_calendar"].latest().select("event_date", "division")
+    if "trading_calendar" not in context.raw:
+        return Answer(
+            True, {"off": context.market.feeds_off.get("trading_calendar", "not declared")}
+        )
+    stored = context.raw["trading_calendar"].latest().select("event_date", "division")
     known = stored.filter(pl.col("event_date").is_between(*_span(months))).collect()
-    calendar = road.market.calendar
+    calendar = context.market.calendar
     day_K = known["event_date"].to_numpy().astype("datetime64[D]")
     covered_K = (day_K >= calendar.sessions[0]) & (day_K <= calendar.sessions[-1])
     opens_K = known["division"].is_in(SESSION_DIVISIONS).to_numpy()
@@ -171,21 +174,21 @@ def _named(days: NDArray[np.datetime64]) -> list[str]:
     return [str(day) for day in days[:N_NAMED]]
 
 
-def features_are_filled(road: Road, months: Months = None) -> Answer:
+def features_are_filled(context: MarketContext, months: Months = None) -> Answer:
     """Ask whether each feature of bars is known for most rows with its history; odd, not wrong.
 
     Features of side feeds are sparse where the feed is, and those across symbols where sectors
     and graphs are small: families of theirs have limits of their own, in `coverage`.  Of a column
     that bars need not have, features are asked for where the bars of these months have it.
     """
-    made = [month for month in road.features.months() if months is None or month in months]
-    absent = _absent_columns(road, made)
+    made = [month for month in context.features.months() if months is None or month in months]
+    absent = _absent_columns(context, made)
     asked = [
         feature
-        for feature in offered_features(road.market)
+        for feature in offered_features(context.market)
         if not feature.feeds and not isinstance(feature, Across) and not _reads(feature, absent)
     ]
-    parts = [month_cells(road, month, asked) for month in made]
+    parts = [month_cells(context, month, asked) for month in made]
     shares = (
         pl.concat(parts)
         .filter(pl.col("enough") > 0)
@@ -203,17 +206,17 @@ def features_are_filled(road: Road, months: Months = None) -> Answer:
             "below": below,
             "latest_month": dict(latest.select("feature", "share").iter_rows()),
             "without_column": list(absent),
-            "off": dict(road.market.missing_features),
+            "off": dict(context.market.missing_features),
         },
         is_error=False,
     )
 
 
-def _absent_columns(road: Road, months: Sequence[str]) -> tuple[str, ...]:
+def _absent_columns(context: MarketContext, months: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that bars need not have and that those of the panel's months lack."""
     if not months:
         return OPTIONAL_BARS
-    rows = road.panel.read(min(months), max(months)).select(
+    rows = context.panel.read(min(months), max(months)).select(
         pl.col(name).is_not_null().any() for name in OPTIONAL_BARS
     )
     given = rows.collect().row(0, named=True)
@@ -224,13 +227,13 @@ def _reads(feature: Feature, columns: Sequence[str]) -> bool:
     return any(name in columns for name in feature.inputs)
 
 
-def scores_spread(road: Road, months: Months = None) -> Answer:
+def scores_spread(context: RecipeContext, months: Months = None) -> Answer:
     """Ask whether every session's scores tell its symbols apart.
 
     Sessions of fewer names than a cross-section takes are scored alike by rule, and only counted.
     """
     of_session = (
-        road.predictions.read(*((min(months), max(months)) if months else ()))
+        context.predictions.read(*((min(months), max(months)) if months else ()))
         .filter(pl.col("session").is_between(*_span(months)))
         .group_by("session", "horizon")
         .agg(
@@ -241,7 +244,7 @@ def scores_spread(road: Road, months: Months = None) -> Answer:
         .sort("session")
         .collect()
     )
-    universe = road.market.universe(road.the_recipe.spec.universe.name)
+    universe = context.market.universe(context.recipe.spec.universe.name)
     wide = of_session.filter(pl.col("names") >= max(universe.min_names, 2))
     flat = wide.filter((pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT))
     facts = {

@@ -18,7 +18,7 @@ from alpha_assets.errors import MissingOutput
 from alpha_assets.features import Feature, is_interaction
 from alpha_assets.features.limits import least_filled
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import KEYS, Road
+from alpha_assets.pipeline.context import KEYS, MarketContext
 from alpha_assets.pipeline.market_stages import frontier
 from alpha_assets.quality.feed_coverage import FeedCoverage, feed_coverage
 
@@ -217,7 +217,7 @@ class Coverage:
 
 
 def coverage(
-    road: Road,
+    context: MarketContext,
     families: Collection[str] | None = None,
     judged: Collection[str] | None = None,
     *,
@@ -226,7 +226,7 @@ def coverage(
     """Return what is stored of a market's features and of the feeds behind them.
 
     Args:
-        road: of the market; a month of its features is in memory at a time.
+        context: of the market; a month of its features is in memory at a time.
         families: those wanted, with the feeds behind them; default: all, and every feed.
         judged: months in which something missing is a finding; default: all that are stored.
         last: the last month of features that counts; default: the last stored one.
@@ -234,18 +234,18 @@ def coverage(
     Raises:
         MissingOutput: no bars or no features are stored.
     """
-    market, edge = road.market, frontier(road)
+    market, edge = context.market, frontier(context)
     wanted = [f for f in market.choice if families is None or f.family in families]
-    months = road.features.months(last=last)
+    months = context.features.months(last=last)
     if not months:
         raise MissingOutput(
-            f"market {market.name!r} has no features in this storage; {run_again(road)}"
+            f"market {market.name!r} has no features in this storage; {run_again(context)}"
         )
-    parts = [month_cells(road, month, wanted) for month in months]
+    parts = [month_cells(context, month, wanted) for month in months]
     cells = pl.concat(parts) if parts else pl.DataFrame(schema=CELLS)
     behind = {name for feature in wanted for name in feeds_behind(feature)}
     feeds = {
-        name: feed_coverage(road, name, edge)
+        name: feed_coverage(context, name, edge)
         for name in market.declared
         if families is None or name in behind
     }
@@ -264,17 +264,17 @@ def feeds_behind(feature: Feature) -> tuple[str, ...]:
     return feature.feeds or (BARS,)
 
 
-def month_cells(road: Road, month: str, wanted: Sequence[Feature]) -> pl.DataFrame:
+def month_cells(context: MarketContext, month: str, wanted: Sequence[Feature]) -> pl.DataFrame:
     """Return how many cells of a stored month are filled, a row per feature.
 
     A product of two features counts as filled where both of them are: it is made later.
     """
-    rows = road.features.scan([month])
+    rows = context.features.scan([month])
     stored = set(rows.collect_schema().names())
     parts = {f.name: f.inputs if is_interaction(f) else (f.name,) for f in wanted}
     here = {name: all(part in stored for part in names) for name, names in parts.items()}
     needed = sorted({part for name, names in parts.items() if here[name] for part in names})
-    history = road.panel.scan([month]).select(*KEYS, "n_bars")
+    history = context.panel.scan([month]).select(*KEYS, "n_bars")
     counted = (
         rows.select(*KEYS, *needed)
         .join(history, on=list(KEYS), how="left")

@@ -16,7 +16,7 @@ import polars as pl
 from alpha_assets.config.market import load_market
 from alpha_assets.features import Feature
 from alpha_assets.pipeline import market_stages
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.runner import ingest_all, months_of_data
 from alpha_assets.quality.coverage import Coverage, coverage
 from alpha_assets.store.store import Store
@@ -76,12 +76,12 @@ def main(path: Path) -> None:
     """Measure, and write the table."""
     market = load_market(MARKET)
     with tempfile.TemporaryDirectory(prefix="alpha-assets-coverage-") as folder:
-        road = Road(market, Store(folder), progress=_told)
-        ingest_all(road)
-        months = months_of_data(road)
-        market_stages.make_panel(road, months)
-        market_stages.make_features(road, months)
-        found = coverage(road)
+        context = MarketContext(market, Store(folder), progress=_told)
+        context = ingest_all(context)
+        months = months_of_data(context)
+        market_stages.make_panel(context, months)
+        market_stages.make_features(context, months)
+        found = coverage(context)
     coverage_table(found, market.choice).write_csv(path, float_precision=4)
 
 

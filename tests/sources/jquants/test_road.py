@@ -20,7 +20,7 @@ from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import ingest
 from alpha_assets.pipeline import market_stages, runner
 from alpha_assets.pipeline.backtest import stored_metrics
-from alpha_assets.pipeline.context import Road
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.graph import graph_table, make_graph
 from alpha_assets.sources.jquants import JQuantsSource, Reply, RequestsTransport
 from alpha_assets.sources.sim import SimSource, SimSpec
@@ -72,13 +72,13 @@ def market_of(source: Mapping[str, Any], off: tuple[str, ...], spec: SimSpec = T
 
 def stages_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
     """Return the content of each month of what a market makes without a recipe, as hashes."""
-    road = Road(market, Store(str(folder)), clock=clock.now)
-    runner.ingest_all(road)
+    context = MarketContext(market, Store(str(folder)), clock=clock.now)
+    runner.ingest_all(context)
     made = [
-        *market_stages.make_panel(road, MONTHS),
-        *market_stages.make_features(road, MONTHS),
-        *market_stages.make_cross_section(road, "all", MONTHS),
-        *make_graph(road, "all", MONTHS),
+        *market_stages.make_panel(context, MONTHS),
+        *market_stages.make_features(context, MONTHS),
+        *market_stages.make_cross_section(context, "all", MONTHS),
+        *make_graph(context, "all", MONTHS),
     ]
     return {f"{one.stage} {one.month}": one.content_hash for one in made}
 
@@ -144,26 +144,26 @@ WHOLE = TINY.model_copy(update={"first": date(2021, 12, 1), "last": date(2022, 6
 def decided(market: Market, folder: Path, clock: StandingClock) -> dict[str, str]:
     """Return what every output of a whole run says, as hashes: rows alone, no digests."""
     recipe = load_recipe("tiny_feeds", market, overrides=["markets=['jp']", "universe.name='all'"])
-    road = Road(market, Store(str(folder)), recipe, clock=clock.now)
-    runner.run(road)
-    make_graph(road, "all", road.panel.months())
+    context = RecipeContext(market, Store(str(folder)), recipe=recipe, clock=clock.now)
+    runner.run(context)
+    make_graph(context, "all", context.panel.months())
     tables = {
-        "panel": road.panel,
-        "features": road.features,
-        "cross_section": road.section,
-        "graph": graph_table(road, "all"),
-        "predictions": road.predictions,
-        "targets": road.targets,
+        "panel": context.panel,
+        "features": context.features,
+        "cross_section": context.section,
+        "graph": graph_table(context, "all"),
+        "predictions": context.predictions,
+        "targets": context.targets,
     }
     made = {
         f"{name} {month}": said
         for name, table in tables.items()
         for month, said in table.hashes().items()
     }
-    manifest = road.backtest.manifest()
+    manifest = context.backtest.manifest()
     assert manifest is not None
     made |= {f"backtest {name}": file.content_hash for name, file in manifest.files.items()}
-    figures = stored_metrics(road)
+    figures = stored_metrics(context)
     return {**made, **{f"figures {name}": repr(figures[name]) for name in ("portfolio", "costs")}}
 
 
@@ -409,23 +409,23 @@ def test_a_feed_that_the_key_is_refused_is_off_for_the_rest_of_the_run_and_named
     here = ["markets=['jp']", "universe.name='all'"]
     recipe = load_recipe("tiny_feeds", market, overrides=here)
     told: list[str] = []
-    road = Road(
+    context = RecipeContext(
         market,
         Store(str(tmp_path)),
-        recipe,
+        recipe=recipe,
         clock=clock.now,
         progress=lambda _, what: told.append(what),
     )
-    assert "margin" in {feature.family for feature in road.the_recipe.features}
-    before = road.the_recipe.digest
+    assert "margin" in {feature.family for feature in context.recipe.features}
+    before = context.recipe.digest
 
-    runner.ingest_all(road)
+    runner.ingest_all(context)
 
-    assert "margin" not in road.market.feeds
-    assert "margin" not in road.raw
-    assert {"margin", "sector_short"}.isdisjoint(f.family for f in road.the_recipe.features)
-    assert "fund" in {feature.family for feature in road.the_recipe.features}
-    assert road.the_recipe.digest != before
+    assert "margin" not in context.market.feeds
+    assert "margin" not in context.raw
+    assert {"margin", "sector_short"}.isdisjoint(f.family for f in context.recipe.features)
+    assert "fund" in {feature.family for feature in context.recipe.features}
+    assert context.recipe.digest != before
     assert any(line.startswith("margin is off: not entitled") for line in told)
     named = load_recipe(
         "tiny_feeds", market, overrides=[*here, "features.families=['price','margin']"]
