@@ -188,9 +188,9 @@ def test_the_clients_rows_of_every_feed_are_those_that_we_read(
     method, asked = CALLS[feed]
     theirs = getattr(client, method)(**asked)
     table = TABLES[feed]
-    made = table.shaped(as_text(theirs, (*table.columns, *VERSION_COLUMNS)), calendar)
-    if table.finished is not None:
-        made = table.finished(made, SMALL.last)
+    made = table.shaped(as_text(theirs, (*table.endpoint.read, *VERSION_COLUMNS)), calendar)
+    if table.finish is not None:
+        made = table.finish(made, SMALL.last)
     ours = read(started, first=SMALL.first, plan="premium").rows(feed)
     keys = [*FEEDS[feed].key, *filter(None, [FEEDS[feed].version])]
     mine = ours.join(made.select(keys), on=keys, how="semi", nulls_equal=True)
@@ -206,7 +206,7 @@ def test_the_clients_range_of_valuations_is_what_we_read(
     # Asked day by day, from the Saturday before to the Sunday after the day of the halt.
     theirs = client.get_eq_valuation_range(start_dt="2020-09-26", end_dt="2020-10-04")
     table = TABLES["valuation"]
-    made = table.shaped(as_text(theirs, (*table.columns, *VERSION_COLUMNS)), calendar)
+    made = table.shaped(as_text(theirs, (*table.endpoint.read, *VERSION_COLUMNS)), calendar)
     days = [date(2020, 9, day) for day in (28, 29, 30)] + [date(2020, 10, 2)]
     ours = read(started, first=SMALL.first).rows("valuation")
     mine = ours.filter(pl.col("event_date").is_in(days))
