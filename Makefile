@@ -48,9 +48,10 @@ test: lint  ## everything that must hold: lint and all tests
 proofs: setup  ## the slow proofs, minutes each
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
-docs: setup  ## write docs/FEATURES.md, RECIPES.md and MARKETS.md from the code
+docs: setup  ## write docs/FEATURES.md, RECIPES.md, MARKETS.md and JQUANTS.md from the code
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
 	$(BIN)/python -W ignore -m alpha_assets.config.document docs
+	$(BIN)/python -W ignore -m alpha_assets.sources.jquants.document docs/JQUANTS.md
 
 coverage: setup  ## measure what is filled on the simulated market, minutes; then make docs
 	$(BIN)/python -W ignore -m alpha_assets.quality.coverage_table docs/coverage_sim.csv

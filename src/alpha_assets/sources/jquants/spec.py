@@ -24,7 +24,7 @@ class JQuantsSpec(SourceSpec):
     kind: Literal["jquants"] = "jquants"
     """Name of the kind."""
     plan: Plan = "standard"
-    """What the subscription includes; see docs/FEATURES.md for what each feed needs."""
+    """What the subscription includes; docs/JQUANTS.md lists what each feed needs."""
     first: date
     """Oldest day wanted; the plan's window may begin later."""
     last: date | None = None

@@ -9,24 +9,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from alpha_assets.sources.jquants.endpoints import (
-    BARS,
-    BREAKDOWN,
-    CALENDAR,
-    DIVIDEND,
-    EARNINGS_DATE,
-    FINS_SUMMARY,
-    INDICES,
-    INVESTOR_TYPES,
-    MARGIN_ALERT,
-    MARGIN_INTEREST,
-    MASTER,
-    OPTIONS_225,
-    SHORT_RATIO,
-    SHORT_SALE_REPORT,
-    TOPIX,
-    VALUATION,
-)
+from alpha_assets.sources.jquants import endpoints
 
 PAGE = "pagination_key"
 
@@ -87,42 +70,44 @@ _BY_CODE = Rules(
     {"code": "Code", "date": "Date"}, ("from", "to", "Date"), ("code", "date"), span_with="code"
 )
 RULES: dict[str, Rules] = {
-    CALENDAR.path: Rules({"hol_div": "HolDiv"}, ("from", "to", "Date")),
-    MASTER.path: Rules({"code": "Code", "date": "Date"}),
-    BARS.path: _BY_CODE,
-    TOPIX.path: Rules({}, ("from", "to", "Date")),
-    INDICES.path: _BY_CODE,
-    INVESTOR_TYPES.path: Rules({"section": "Section"}, ("from", "to", "PubDate")),
-    MARGIN_INTEREST.path: Rules(
+    endpoints.CALENDAR.path: Rules({"hol_div": "HolDiv"}, ("from", "to", "Date")),
+    endpoints.MASTER.path: Rules({"code": "Code", "date": "Date"}),
+    endpoints.BARS.path: _BY_CODE,
+    endpoints.TOPIX.path: Rules({}, ("from", "to", "Date")),
+    endpoints.INDICES.path: _BY_CODE,
+    endpoints.INVESTOR_TYPES.path: Rules({"section": "Section"}, ("from", "to", "PubDate")),
+    endpoints.MARGIN_INTEREST.path: Rules(
         {"code": "Code", "date": "Date", "published_date": "PubDate"},
         ("from", "to", "Date"),
         ("code", "date", "published_date"),
         span_with="code",
         apart=(("published_date", frozenset({"date", "from", "to"})),),
     ),
-    MARGIN_ALERT.path: Rules(
+    endpoints.MARGIN_ALERT.path: Rules(
         {"code": "Code", "date": "PubDate"},
         ("from", "to", "PubDate"),
         ("code", "date"),
         span_with="code",
     ),
-    SHORT_RATIO.path: Rules(
+    endpoints.SHORT_RATIO.path: Rules(
         {"s33": "S33", "date": "Date"}, ("from", "to", "Date"), ("s33", "date"), span_with="s33"
     ),
-    SHORT_SALE_REPORT.path: Rules(
+    endpoints.SHORT_SALE_REPORT.path: Rules(
         {"code": "Code", "disc_date": "DiscDate", "calc_date": "CalcDate"},
         ("disc_date_from", "disc_date_to", "DiscDate"),
         ("code", "disc_date", "calc_date"),
         span_with="code",
     ),
-    OPTIONS_225.path: Rules({"date": "Date"}, one_of=("date",)),
-    FINS_SUMMARY.path: Rules({"code": "Code", "date": "DiscDate"}, one_of=("code", "date")),
-    EARNINGS_DATE.path: Rules(
+    endpoints.OPTIONS_225.path: Rules({"date": "Date"}, one_of=("date",)),
+    endpoints.FINS_SUMMARY.path: Rules(
+        {"code": "Code", "date": "DiscDate"}, one_of=("code", "date")
+    ),
+    endpoints.EARNINGS_DATE.path: Rules(
         {"code": "Code", "date": "PubDate", "scheduled_date": "SchDate"}, exactly_one=True
     ),
-    BREAKDOWN.path: _BY_CODE,
-    VALUATION.path: _BY_CODE,
-    DIVIDEND.path: Rules(
+    endpoints.BREAKDOWN.path: _BY_CODE,
+    endpoints.VALUATION.path: _BY_CODE,
+    endpoints.DIVIDEND.path: Rules(
         {"code": "Code", "date": "PubDate"},
         ("from", "to", "PubDate"),
         ("code", "date"),
