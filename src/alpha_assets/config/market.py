@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import time
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -19,7 +19,7 @@ from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.config.folders import named_file
 from alpha_assets.errors import SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_features, own_features
-from alpha_assets.feeds import FEEDS, Feed, Source
+from alpha_assets.feeds import FEEDS, Feed, PriceLevel, Source
 from alpha_assets.feeds.custom import OwnFeedSpec, check_name
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.schema import PANEL_SCHEMA
@@ -34,8 +34,6 @@ ALL = "all"  # the universe that every market declares
 
 # Folders that stand beside recipes in `storage/<market>/`.
 RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
-
-PriceLevel = Literal["raw", "split_adjusted"]
 
 LANDING_VARIABLE = "ALPHA_LANDING"  # where rows of an API are kept as they came
 LANDING = "_landing"  # below the storage root, unless the variable says otherwise

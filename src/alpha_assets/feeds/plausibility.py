@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import Calendar, as_date
-from alpha_assets.feeds.problem import Example, Problem, found
+from alpha_assets.feeds.problem import Example, Problem, violations
 
 BAR = ("event_date", "symbol")
 
@@ -98,7 +98,7 @@ def _turnover(bars: pl.DataFrame) -> list[Problem]:
         "to the money and the shares of the prices"
     )
     return [
-        *found(
+        *violations(
             "error",
             "daily_bars",
             "turnover_unit",
@@ -108,7 +108,7 @@ def _turnover(bars: pl.DataFrame) -> list[Problem]:
             key=BAR,
             values=shown,
         ),
-        *found(
+        *violations(
             "warning",
             "daily_bars",
             "turnover_off",
@@ -139,7 +139,7 @@ def _price_steps(bars: pl.DataFrame) -> list[Problem]:
     )
     stepped = rows.filter(pl.col("power") != 0)
     return [
-        *found(
+        *violations(
             "error",
             "daily_bars",
             "price_unit",
@@ -148,7 +148,7 @@ def _price_steps(bars: pl.DataFrame) -> list[Problem]:
             key=BAR,
             values=("before", "now"),
         ),
-        *found(
+        *violations(
             "warning",
             "daily_bars",
             "price_unit",
@@ -177,7 +177,7 @@ def _volume_steps(bars: pl.DataFrame) -> list[Problem]:
         .sort("event_date")
         .with_columns((10.0 ** pl.col("ratio")).round_sig_figs(4).alias("median_ratio"))
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "volume_unit",
@@ -234,7 +234,7 @@ def _factors(bars: pl.DataFrame) -> list[Problem]:
     odd = odd.filter(pl.col("seems").is_not_null()).with_columns(
         r.exp().round_sig_figs(4).alias("close_ratio")
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "factor_disagrees",
@@ -256,7 +256,7 @@ def _adjusted(bars: pl.DataFrame) -> list[Problem]:
     steps = rows.with_columns(before).with_columns(
         (pl.col("ratio") / pl.col("ratio_before")).log().abs().alias("size")
     )
-    problems = found(
+    problems = violations(
         "warning",
         "daily_bars",
         "adjusted_step",
@@ -288,7 +288,7 @@ def _limits(bars: pl.DataFrame) -> list[Problem]:
         "upper_limit": pl.col("high") > pl.col("upper_limit") * (1 + LIMIT_ROUNDING),
         "lower_limit": pl.col("low") < pl.col("lower_limit") * (1 - LIMIT_ROUNDING),
     }
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "outside_limits",
@@ -313,7 +313,7 @@ def rate_warnings(rows: pl.DataFrame) -> list[Problem]:
     stepped |= larger - smaller > RATE_MOVE
     wanted = "cash_rate_annual is a fraction a year: 0.0525 for 5.25 %"
     return [
-        *found(
+        *violations(
             "warning",
             "rates",
             "rate_odd",
@@ -322,7 +322,7 @@ def rate_warnings(rows: pl.DataFrame) -> list[Problem]:
             key=("event_date",),
             values=("cash_rate_annual",),
         ),
-        *found(
+        *violations(
             "warning",
             "rates",
             "rate_unit",
@@ -339,7 +339,7 @@ def fee_warnings(rows: pl.DataFrame) -> list[Problem]:
     if "fee_bps_annual" not in rows.columns:
         return []
     fee = pl.col("fee_bps_annual")
-    return found(
+    return violations(
         "warning",
         "borrow",
         "fee_unit",
@@ -355,7 +355,7 @@ def exit_warnings(rows: pl.DataFrame) -> list[Problem]:
     """Return exits that pay far more than the last close."""
     if "exit_return" not in rows.columns:
         return []
-    return found(
+    return violations(
         "warning",
         "listings",
         "exit_return_odd",
@@ -407,7 +407,7 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
     share = pl.col("amount") / pl.col("close_before")
     wanted = "amount is per share of the level of the closes on the ex-date"
     return [
-        *found(
+        *violations(
             "error",
             "dividends",
             "dividend_above_price",
@@ -417,7 +417,7 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
             key=BAR,
             values=("amount", "close_before"),
         ),
-        *found(
+        *violations(
             "warning",
             "dividends",
             "dividend_odd",

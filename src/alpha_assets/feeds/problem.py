@@ -64,7 +64,7 @@ class Problem:
         return "\n".join(lines + [f"    {example}" for example in self.examples])
 
 
-def found(
+def violations(
     severity: Severity,
     feed: str,
     rule: str,
@@ -75,7 +75,7 @@ def found(
     values: Sequence[str] = (),
     count: int | None = None,
 ) -> list[Problem]:
-    """Return one problem if there are `rows` that break a rule, else nothing.
+    """Return one problem where `rows` break a rule, else none.
 
     Args:
         severity: `error` stops, `warning` is kept in the report.

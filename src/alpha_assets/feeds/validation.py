@@ -13,7 +13,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import Feed, Stamped, instants_of
 from alpha_assets.feeds.listings import ACTIVE, EXITS, SOURCE_END
 from alpha_assets.feeds.market import DIVISIONS
-from alpha_assets.feeds.problem import Problem, found
+from alpha_assets.feeds.problem import Problem, violations
 from alpha_assets.printable import UNSEEN
 
 PRICES = ("open", "high", "low", "close")
@@ -82,8 +82,8 @@ def key_errors(
     twice = frame.filter(frame.select(names).is_duplicated())
     words = " and ".join(names)
     return [
-        *found("error", feed, "missing_key", f"every row has {words}", absent, key=key),
-        *found(
+        *violations("error", feed, "missing_key", f"every row has {words}", absent, key=key),
+        *violations(
             "error",
             feed,
             "duplicate_key",
@@ -105,7 +105,7 @@ def clock_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pr
     days = stamped["event_date"].to_numpy().astype("datetime64[D]")
     midnight = instants_of(calendar, days, time(0, 0))
     early = stamped.filter(stamped["available_at"] < midnight)
-    return found(
+    return violations(
         "error",
         feed.name,
         "available_before_event",
@@ -124,13 +124,13 @@ def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
     floats = [column.name for column in given if column.dtype == pl.Float64]
     if floats:
         strange = frame.filter(pl.any_horizontal(~pl.col(floats).is_finite()))
-        problems += found(
+        problems += violations(
             "error", feed.name, "not_finite", wanted, strange, key=feed.key, values=floats
         )
         huge = frame.filter(
             pl.any_horizontal(pl.col(floats).is_finite() & (pl.col(floats).abs() > GREATEST))
         )
-        problems += found(
+        problems += violations(
             "error",
             feed.name,
             "number_too_large",
@@ -142,7 +142,7 @@ def number_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
     for column in given:
         if isinstance(column.dtype, pl.Array):
             strange = frame.filter(~_all_finite(frame[column.name]))
-            problems += found(
+            problems += violations(
                 "error", feed.name, "not_finite", f"{column.name}: {wanted}", strange, key=feed.key
             )
     return problems
@@ -169,7 +169,7 @@ def text_errors(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
             | value.str.slice(0, length).str.contains(bad)
             | ((value == "") & (name == "symbol"))
         )
-        problems += found(
+        problems += violations(
             "error",
             feed.name,
             f"bad_{name}" if is_key else "bad_text",
@@ -195,7 +195,7 @@ def _all_finite(vectors: pl.Series) -> pl.Series:
 def _unstamped(feed: Feed, frame: pl.DataFrame) -> list[Problem]:
     """Return rows without an instant at which they became public."""
     own = pl.col("available_at") if "available_at" in frame.columns else pl.lit(None)
-    return found(
+    return violations(
         "error",
         feed.name,
         "missing_available_at",
@@ -231,7 +231,7 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
     problems += _implausible(feed, frame, amounts, "amount", AMOUNT_RANGE)
     if set(PRICES) <= set(frame.columns):
         low, high = pl.col("low"), pl.col("high")
-        problems += found(
+        problems += violations(
             "error",
             feed.name,
             "high_below_low",
@@ -241,7 +241,7 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
             values=("high", "low"),
         )
         ends = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
-        problems += found(
+        problems += violations(
             "error",
             feed.name,
             "outside_high_low",
@@ -255,7 +255,7 @@ def _bar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Pro
         )
     dates = frame["event_date"].drop_nulls().unique().sort()
     closed = dates.filter(~pl.Series(calendar.is_session(dates.to_numpy().astype("datetime64[D]"))))
-    return problems + found(
+    return problems + violations(
         "error",
         feed.name,
         "outside_calendar",
@@ -277,7 +277,7 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
     problems: list[Problem] = []
     if "exit" in frame.columns:
         word = pl.col("exit")
-        problems += found(
+        problems += violations(
             "error",
             feed,
             "unknown_exit",
@@ -288,7 +288,7 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
             values=("exit",),
         )
         if "end" in frame.columns:
-            problems += found(
+            problems += violations(
                 "error",
                 feed,
                 "exit_without_end",
@@ -298,7 +298,7 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
                 values=("exit",),
             )
         if "exit_return" in frame.columns:
-            problems += found(
+            problems += violations(
                 "error",
                 feed,
                 "source_end_with_return",
@@ -308,7 +308,7 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
                 values=("exit_return",),
             )
     if "exit_return" in frame.columns:
-        problems += found(
+        problems += violations(
             "error",
             feed,
             "impossible_exit_return",
@@ -318,7 +318,7 @@ def exit_errors(feed: str, frame: pl.DataFrame) -> list[Problem]:
             values=("exit_return",),
         )
     if {"start", "end"} <= set(frame.columns):
-        problems += found(
+        problems += violations(
             "error",
             feed,
             "end_before_start",
@@ -339,7 +339,7 @@ def _dividend_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> lis
 def _borrow_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
     problems = _negative(feed, frame, ("fee_bps_annual", "available_shares"))
     if "fee_bps_annual" in frame.columns:
-        problems += found(
+        problems += violations(
             "error",
             feed.name,
             "impossible_fee",
@@ -354,7 +354,7 @@ def _borrow_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[
 def _rate_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
     if "cash_rate_annual" not in frame.columns:
         return []
-    return found(
+    return violations(
         "error",
         feed.name,
         "impossible_rate",
@@ -373,7 +373,7 @@ def _benchmark_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> li
 
 
 def _calendar_errors(feed: Feed, frame: pl.DataFrame, calendar: Calendar) -> list[Problem]:
-    return found(
+    return violations(
         "error",
         feed.name,
         "unknown_division",
@@ -390,7 +390,7 @@ def _not_positive(
     if not names:
         return []
     broken = frame.filter(pl.any_horizontal(pl.col(names) <= 0))
-    return found("error", feed.name, rule, wanted, broken, key=feed.key, values=names)
+    return violations("error", feed.name, rule, wanted, broken, key=feed.key, values=names)
 
 
 def _implausible(
@@ -402,7 +402,7 @@ def _implausible(
         return []
     value = pl.col(names)
     strange = (value > 0) & value.is_finite() & ~value.is_between(*limits)
-    return found(
+    return violations(
         "error",
         feed.name,
         f"implausible_{what}",
@@ -419,7 +419,7 @@ def _negative(feed: Feed, frame: pl.DataFrame, names: tuple[str, ...]) -> list[P
         if name in frame.columns:
             broken = frame.filter(pl.col(name) < 0)
             rule, wanted = f"negative_{name}", f"{name} is at least 0"
-            problems += found(
+            problems += violations(
                 "error", feed.name, rule, wanted, broken, key=feed.key, values=(name,)
             )
     return problems

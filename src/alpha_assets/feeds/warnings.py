@@ -12,7 +12,7 @@ from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.feeds.plausibility import adjusted_before, bar_units
-from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem, found
+from alpha_assets.feeds.problem import N_EXAMPLES, Example, Problem, violations
 from alpha_assets.feeds.validation import PRICES
 
 JUMP = 0.5  # a close that is 1.5 times the one before, or less than 1 / 1.5 of it
@@ -85,7 +85,7 @@ def listing_warnings(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Proble
         & (to_next > pl.duration(days=N_DAYS_BETWEEN)).fill_null(True)
     )
     return [
-        *found(
+        *violations(
             "warning",
             "listings",
             "end_without_exit",
@@ -97,7 +97,7 @@ def listing_warnings(listings: pl.DataFrame, spans: pl.DataFrame) -> list[Proble
         ),
         *_without("listings", "listing_without_bars", "a listed symbol has bars", listings, spans),
         *_without("daily_bars", "bars_without_listing", "a symbol is listed", spans, listings),
-        *found(
+        *violations(
             "warning",
             "daily_bars",
             "bars_outside_listing",
@@ -116,7 +116,7 @@ def membership_warnings(spells: pl.DataFrame, spans: pl.DataFrame | None) -> lis
     # An open spell before this one has no end: it overlaps with all that follows.
     follows = pl.col("symbol") == pl.col("symbol").shift(1)
     overlap = follows & (before.is_null() | (pl.col("start") < before))
-    problems = found(
+    problems = violations(
         "warning",
         "membership",
         "overlapping_spells",
@@ -125,7 +125,7 @@ def membership_warnings(spells: pl.DataFrame, spans: pl.DataFrame | None) -> lis
         key=("symbol",),
         values=("start", "end", "end_before"),
     )
-    problems += found(
+    problems += violations(
         "warning",
         "membership",
         "empty_spell",
@@ -200,7 +200,7 @@ def _partly_empty(bars: pl.DataFrame) -> list[Problem]:
         pl.col(name).is_null() | (untraded & (pl.col(name) == 0) if name == "volume" else False)
         for name in prices
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "partly_empty",
@@ -215,7 +215,7 @@ def _unpriced(bars: pl.DataFrame) -> list[Problem]:
     """Return whether no bar at all has a close."""
     if "close" not in bars.columns or bars["close"].is_not_null().any():
         return []
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "no_close",
@@ -236,7 +236,7 @@ def _jumps(bars: pl.DataFrame) -> list[Problem]:
         .filter(pl.col("size") > np.log1p(JUMP))
         .sort("size", descending=True)
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "jump",
@@ -268,7 +268,7 @@ def _gaps(bars: pl.DataFrame) -> list[Problem]:
     odd = counted.with_columns(skipped.alias("sessions_missing")).filter(
         pl.col("sessions_missing") > 0
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "gap",
@@ -282,7 +282,7 @@ def _gaps(bars: pl.DataFrame) -> list[Problem]:
 def _no_volume(bars: pl.DataFrame) -> list[Problem]:
     if "volume" not in bars.columns:
         return []
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "zero_volume",
@@ -307,7 +307,7 @@ def _stale_runs(bars: pl.DataFrame) -> list[Problem]:
         .unique("run", keep="first", maintain_order=True)
         .sort("bars", descending=True, maintain_order=True)
     )
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "stale_run",
@@ -326,7 +326,7 @@ def _vanished(bars: pl.DataFrame, listings: pl.DataFrame | None) -> list[Problem
     if listings is not None:
         left = listings.filter(pl.col("exit") != ACTIVE)
         ends = ends.join(left, on="symbol", how="anti")
-    return found(
+    return violations(
         "warning",
         "daily_bars",
         "vanished_symbol",
@@ -341,7 +341,7 @@ def _without(
 ) -> list[Problem]:
     """Return one warning for the symbols of `these` that `those` lack."""
     alone = these.join(those, on="symbol", how="anti").unique("symbol", keep="first")
-    return found("warning", feed, rule, wanted, alone.sort("symbol"), key=("symbol",))
+    return violations("warning", feed, rule, wanted, alone.sort("symbol"), key=("symbol",))
 
 
 def side_warnings(
@@ -378,7 +378,7 @@ def _published_late(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[
     # joined is made of it.
     earliest = pl.col("available_at").reverse().cum_min().reverse().shift(-1)
     after = (earliest.over(whose) if whose else earliest).alias("successor_available_at")
-    return found(
+    return violations(
         "warning",
         feed.name,
         "published_late",
@@ -410,7 +410,7 @@ def _silent(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]
 
 def _without_bars(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
     alone = rows.join(bars, on="symbol", how="anti").unique("symbol", keep="first")
-    return found(
+    return violations(
         "warning",
         feed.name,
         "symbol_without_bars",

@@ -13,7 +13,7 @@ from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.ingest import with_clock
-from alpha_assets.feeds.problem import Example, Problem, found
+from alpha_assets.feeds.problem import Example, Problem, violations
 from alpha_assets.printable import printable
 from alpha_assets.sources.files.assess import Reference, assess
 from alpha_assets.sources.files.delivery import (
@@ -126,6 +126,6 @@ def not_public_yet(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[P
         "a row is delivered after it became public (its available_at, else the feed's rule); "
         "these are left out until a later delivery brings them"
     )
-    return found(
+    return violations(
         "warning", feed.name, "not_public_yet", wanted, early, key=feed.key, values=["available_at"]
     )

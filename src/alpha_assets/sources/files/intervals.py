@@ -7,7 +7,7 @@ import polars as pl
 
 from alpha_assets.feeds.base import DataType
 from alpha_assets.feeds.listings import ACTIVE, LISTINGS
-from alpha_assets.feeds.problem import ROW, Problem, found
+from alpha_assets.feeds.problem import ROW, Problem, violations
 from alpha_assets.feeds.validation import exit_errors
 
 NEVER = date(9999, 12, 31)
@@ -19,7 +19,7 @@ LISTED: Mapping[str, DataType] = {
 def membership_errors(frame: pl.DataFrame) -> list[Problem]:
     """Return what cannot be right about delivered membership spells."""
     return [
-        *found(
+        *violations(
             "error",
             "membership",
             "missing_key",
@@ -28,7 +28,7 @@ def membership_errors(frame: pl.DataFrame) -> list[Problem]:
             key=("symbol",),
             values=("end",),
         ),
-        *found(
+        *violations(
             "error",
             "membership",
             "end_before_start",
@@ -77,7 +77,7 @@ def listing_spells(
 def listing_errors(spells: pl.DataFrame) -> list[Problem]:
     """Return what cannot be right about listings, their starts and ends filled in."""
     twice = spells.filter(spells.select("symbol", "start").is_duplicated())
-    return exit_errors("listings", spells) + found(
+    return exit_errors("listings", spells) + violations(
         "error",
         "listings",
         "duplicate_key",

@@ -8,7 +8,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
-from alpha_assets.feeds.problem import ADJ_CLOSE, Example, Problem, found
+from alpha_assets.feeds.problem import ADJ_CLOSE, Example, Problem, violations
 from alpha_assets.feeds.validation import PRICES, ROUNDING, errors_in
 from alpha_assets.sources.files.intervals import (
     listing_errors,
@@ -85,7 +85,7 @@ def without_halts(bars: pl.DataFrame, calendar: Calendar) -> tuple[pl.DataFrame,
     empty = pl.all_horizontal(pl.col(prices).is_null())
     is_halt = pl.col("event_date").is_in(halts.implode()) & empty
     rows = bars.filter(is_halt)
-    return bars.filter(~is_halt.fill_null(False)) if rows.height else bars, found(
+    return bars.filter(~is_halt.fill_null(False)) if rows.height else bars, violations(
         "warning",
         "daily_bars",
         "announced_not_held",
@@ -121,7 +121,7 @@ def added_up(
     summed = several.with_columns(amount.sum().over(key)).unique(
         key, keep="first", maintain_order=True
     )
-    problems = found(
+    problems = violations(
         "warning",
         feed.name,
         "dividends_added_up",
@@ -130,7 +130,7 @@ def added_up(
         key=key,
         values=("amount",),
     )
-    problems += found(
+    problems += violations(
         "error",
         feed.name,
         "same_dividend_twice",

@@ -17,7 +17,7 @@ import polars as pl
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, DataType, Feed, Stamped
-from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, found, raise_errors
+from alpha_assets.feeds.problem import FILE, ROW, Example, Problem, raise_errors, violations
 from alpha_assets.printable import printable
 from alpha_assets.sources.files.content import (
     HEAD,
@@ -245,7 +245,7 @@ def _without_blank(
         return raw, []
     rows = raw.filter(is_blank)
     wanted = "a line without any value is skipped"
-    return raw.filter(~is_blank), found(
+    return raw.filter(~is_blank), violations(
         "warning", table.feed, "blank_line", wanted, rows, key=(), values=()
     )
 
@@ -271,7 +271,7 @@ def _dated(raw: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[Problem]
         if not strange.fill_null(False).any():
             continue
         rows = raw.filter(strange).select(FILE, ROW, number.filter(strange).alias(name))
-        problems += found(
+        problems += violations(
             "error",
             table.feed,
             "impossible_date",
@@ -338,7 +338,7 @@ def _wrong_type(rows: pl.DataFrame, name: str, table: Table, is_text: bool) -> l
         if isinstance(given, pl.List):
             rows = rows.with_columns(pl.col(name).list.len().alias("length"))
             values = ("length", "type")
-    return found(
+    return violations(
         "error",
         table.feed,
         "wrong_type",
@@ -371,7 +371,7 @@ def _impossible_dates(frame: pl.DataFrame, table: Table) -> list[Problem]:
         if dtype in (pl.Date, INSTANT) and name in frame.columns
     ]
     strange = pl.any_horizontal(~pl.col(dates).dt.year().is_between(*YEARS)) if dates else False
-    return found(
+    return violations(
         "error",
         table.feed,
         "impossible_date",
