@@ -1,6 +1,6 @@
 """Typed, frozen declarations read from TOML, and the digest that names them.
 
-Every component declares its own `Spec` beside its code; `road.market` and `road.recipe`
+Every component declares its own `Spec` beside its code; `config.market` and `config.recipe`
 only compose them.  Two specs with the same digest must give the same numbers.
 """
 

@@ -1,4 +1,4 @@
-"""The Dagster edge: what is defined, when it runs, and that it materialises the road."""
+"""The Dagster edge: what is defined, when it runs, and that it materialises the pipeline."""
 
 import itertools
 import tomllib

@@ -1,4 +1,4 @@
-"""The command line that does something again, on the very market, recipe and storage of a road."""
+"""The command line that repeats something on the market, recipe and storage of a context."""
 
 import shlex
 

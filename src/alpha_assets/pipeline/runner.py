@@ -33,7 +33,7 @@ def run(
 
     Raises:
         RangeError: months without data or without enough history.
-        CheckFailed: a question of `road.checks` about these months stops.
+        CheckFailed: a question of `quality.checks` about these months stops.
     """
     check_form(first_month, last_month)
     context = ingest_all(context)
