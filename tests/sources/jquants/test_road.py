@@ -419,7 +419,7 @@ def test_a_feed_that_the_key_is_refused_is_off_for_the_rest_of_the_run_and_named
     assert "margin" in {feature.family for feature in context.recipe.features}
     before = context.recipe.digest
 
-    runner.ingest_all(context)
+    context = runner.ingest_all(context)
 
     assert "margin" not in context.market.feeds
     assert "margin" not in context.raw
@@ -428,7 +428,7 @@ def test_a_feed_that_the_key_is_refused_is_off_for_the_rest_of_the_run_and_named
     assert context.recipe.digest != before
     assert any(line.startswith("margin is off: not entitled") for line in told)
     named = load_recipe(
-        "tiny_feeds", market, overrides=[*here, "features.families=['price','margin']"]
+        "tiny_feeds", context.market, overrides=[*here, "features.families=['price','margin']"]
     )
     with pytest.raises(SpecError, match=r"features\.families: .*margin"):
         named.check_features()
