@@ -1,13 +1,22 @@
-"""What every test may rely on: one thread, no network, and the real data where it is."""
+"""What every test may rely on: one thread, no network, the real data where it is, `tiny` built."""
 
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+import alpha_assets as aa
+from alpha_assets import project
+from alpha_assets.pipeline import runner
+
 torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+PIPELINES = Path(__file__).parent / "pipelines"
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +26,54 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real market data is not beside this checkout (../shared/data)")
     return folder
+
+
+def linked(
+    storage: Path, folder: Path, *, market: str = "tiny", only: tuple[str, ...] = ()
+) -> Path:
+    """Return `folder` as a copy of a storage, or of some stages of a market's, by hard links.
+
+    The store replaces files and changes none in place; a test that damages one unlinks it first.
+    """
+    for part in [Path(market, stage) for stage in only] or [Path()]:
+        shutil.copytree(storage / part, folder / part, copy_function=os.link, dirs_exist_ok=True)
+    return folder
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Return a folder that the first of the parallel workers to need it builds for all."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, finished = base / f"shared_{name}", base / f"shared_{name}.built"
+    with (base / f"shared_{name}.lock").open("a") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            folder.mkdir()
+            patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+            build(folder)
+            finished.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with the raw rows and every stage of the market `tiny`; read it, or copy it."""
+
+    def build(folder: Path) -> None:
+        context = project.open_road("tiny", storage=str(folder))
+        context = runner.ingest_all(context)
+        runner.make_market_stages(context, runner.months_of_data(context))
+
+    return built_once(tmp_path_factory, "tiny_market", build)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> Path:
+    """The same in which the recipe `tiny` decided two months; read it, or copy it."""
+
+    def build(folder: Path) -> None:
+        linked(tiny_market, folder)
+        aa.run("tiny", storage=str(folder), first_month="2021-07", last_month="2021-08")
+
+    return built_once(tmp_path_factory, "tiny_run", build)

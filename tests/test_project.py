@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import linked
 
 import alpha_assets as aa
 from alpha_assets import cli, project
@@ -23,9 +24,9 @@ PIPELINES = Path(__file__).parent / "pipelines"
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage in which `tiny` has been run."""
-    folder = str(tmp_path_factory.mktemp("storage"))
+def storage(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> str:
+    """A storage in which `tiny` and `tiny_feeds` have been run."""
+    folder = str(linked(tiny_run, tmp_path_factory.mktemp("storage")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny", storage=folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from tests.conftest import linked
 
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
@@ -14,9 +15,7 @@ from alpha_assets.defs.checks import coverage_checks
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import MarketContext, RecipeContext, manifest_of
-from alpha_assets.pipeline.runner import ingest_all, months_of_data
 from alpha_assets.quality.checks import require_families
 from alpha_assets.store.store import Store
 
@@ -29,21 +28,9 @@ def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(TINY))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("storage")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHA_PIPELINES", str(TINY))
-        context = MarketContext(load_market("tiny"), Store(str(folder)))
-        ingest_all(context)
-        market_stages.make_panel(context, months_of_data(context))
-        market_stages.make_features(context, months_of_data(context))
-    return folder
-
-
 @pytest.fixture
-def context(made: Path, tmp_path: Path) -> MarketContext:
-    shutil.copytree(made, tmp_path / "storage")
+def context(tiny_market: Path, tmp_path: Path) -> MarketContext:
+    linked(tiny_market, tmp_path / "storage")
     return MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import linked
 
 import alpha_assets as aa
 from alpha_assets import project
@@ -33,17 +34,15 @@ def pipelines() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, pipelines: None) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     """A storage in which `tiny` decided two months; nobody writes there."""
-    folder = tmp_path_factory.mktemp("built")
-    aa.run("tiny", storage=str(folder), **MONTHS)
-    return folder
+    return linked(tiny_run, tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture
 def storage(built: Path, tmp_path: Path) -> Path:
     """The same storage, its files shared until one is replaced."""
-    return Path(shutil.copytree(built, tmp_path / "storage", copy_function=os.link))
+    return linked(built, tmp_path / "storage")
 
 
 def replace(path: Path, content: bytes) -> None:

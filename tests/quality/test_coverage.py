@@ -8,14 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.conftest import linked
 
 from alpha_assets.config.market import load_market
 from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import MarketContext, manifest_of
-from alpha_assets.pipeline.runner import ingest_all, months_of_data
 from alpha_assets.quality.coverage import Coverage, coverage, month_cells
 from alpha_assets.quality.coverage_table import coverage_table
 from alpha_assets.quality.feed_coverage import feed_coverage, usual_silence
@@ -31,31 +30,18 @@ def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the features of `tiny`."""
-    folder = tmp_path_factory.mktemp("storage")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        context = MarketContext(load_market("tiny"), Store(str(folder)))
-        ingest_all(context)
-        market_stages.make_panel(context, months_of_data(context))
-        market_stages.make_features(context, months_of_data(context))
-    return folder
-
-
 @pytest.fixture
-def context(made: Path, tmp_path: Path) -> MarketContext:
+def context(tiny_market: Path, tmp_path: Path) -> MarketContext:
     """A copy of it that may be damaged."""
-    shutil.copytree(made, tmp_path / "storage")
+    linked(tiny_market, tmp_path / "storage")
     return MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
 
 
 @pytest.fixture(scope="module")
-def whole(made: Path) -> Coverage:
+def whole(tiny_market: Path) -> Coverage:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        return coverage(MarketContext(load_market("tiny"), Store(str(made))))
+        return coverage(MarketContext(load_market("tiny"), Store(str(tiny_market))))
 
 
 def rewrite(
@@ -130,8 +116,8 @@ def test_a_product_is_filled_where_both_of_its_features_are(tmp_path: Path) -> N
     assert month_cells(context, "2021-02", [product])["filled"].to_list() == [2]
 
 
-def test_shares_agree_with_a_count_in_pandas(made: Path, whole: Coverage) -> None:
-    context = MarketContext(load_market("tiny"), Store(str(made)))
+def test_shares_agree_with_a_count_in_pandas(tiny_market: Path, whole: Coverage) -> None:
+    context = MarketContext(load_market("tiny"), Store(str(tiny_market)))
     names = [f.name for f in CATALOG if f.family == "risk"]
     rows = context.features.read(LAST, LAST).collect().to_pandas()
     history = context.panel.read(LAST, LAST).select("session", "symbol", "n_bars").collect()
@@ -159,8 +145,8 @@ def test_every_family_of_a_sound_market_is_whole(whole: Coverage) -> None:
     assert "needs the feed 'option_summary', which is off: " in families["iv"].off["iv_30"]
 
 
-def test_feeds_are_counted_as_they_are_stored(made: Path, whole: Coverage) -> None:
-    context = MarketContext(load_market("tiny"), Store(str(made)))
+def test_feeds_are_counted_as_they_are_stored(tiny_market: Path, whole: Coverage) -> None:
+    context = MarketContext(load_market("tiny"), Store(str(tiny_market)))
     assert [feed.name for feed in whole.feeds] == list(FEEDS)
     for name, table in context.raw.items():
         rows, got = table.read().collect(), whole.feed(name)
@@ -271,8 +257,10 @@ def test_a_feed_that_was_on_before_is_missed(context: MarketContext) -> None:
     assert said.endswith("up to 2021-08-27: it was on before")
 
 
-def test_a_young_market_is_not_asked_for_what_needs_history(made: Path, tmp_path: Path) -> None:
-    shutil.copytree(made, tmp_path / "storage")
+def test_a_young_market_is_not_asked_for_what_needs_history(
+    tiny_market: Path, tmp_path: Path
+) -> None:
+    linked(tiny_market, tmp_path / "storage")
     context = MarketContext(load_market("tiny"), Store(str(tmp_path / "storage")))
     for month in context.features.months()[1:]:
         shutil.rmtree(context.features.folder(month).address)
