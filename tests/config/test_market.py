@@ -1,5 +1,7 @@
 """What a market makes of its file and of what its source has."""
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from alpha_assets.config.market import Market, load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError
+from alpha_assets.sources.jquants import ApiKey, JQuantsSource, JQuantsSpec
 
 BARS = "date,symbol,open,high,low,close,volume\n2020-01-02,A,1,1,1,1,1\n"
 SPELLS = "symbol,start,end\nA,2020-01-02,\n"
@@ -56,3 +59,23 @@ def test_a_feed_that_is_refused_gives_a_new_market(
     assert after.feeds_off["daily_bars"]
     assert market.feeds is before  # the old one stays as it was
     assert after == market  # by its file and settings
+
+
+def test_a_market_in_another_process_builds_a_source_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ALPHA_PIPELINES", raising=False)
+    market = load_market("jp", storage=str(tmp_path), overrides=["source.plan=free"])
+    assert isinstance(market.spec.source, JQuantsSpec)
+    source = JQuantsSource(market.spec.source, market.calendar, tmp_path, key=ApiKey("secret"))
+    market = replace(market, built_source=source)  # a key is not pickled
+    feeds = market.feeds
+
+    packed = pickle.dumps(market)
+
+    assert b"secret" not in packed
+    other = pickle.loads(packed)
+    assert other == market
+    assert (other.storage, other.overrides) == (str(tmp_path), ("source.plan=free",))
+    assert other.source is not source
+    assert list(other.feeds) == list(feeds)

@@ -124,6 +124,11 @@ class Market:
     data: Path | None = None  # the folder given instead of the file's source
     built_source: Source | None = field(default=None, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy in another process is made from; it builds a source of its own."""
+        fields = {name: self.__dict__[name] for name in self.__dataclass_fields__}
+        return {**fields, "built_source": None}
+
     @cached_property
     def calendar(self) -> Calendar:
         """The sessions of the market's exchange.
