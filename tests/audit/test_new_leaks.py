@@ -374,6 +374,25 @@ def test_orders_are_the_same_in_every_future(
     assert first_of(found) == ""
 
 
+def test_a_session_that_uses_up_the_equity_changes_no_order_of_it(
+    holding: Rebuilt, raw: dict[str, pl.DataFrame]
+) -> None:
+    """The other world's prices of the session itself come after the decision."""
+    bars = raw["daily_bars"]
+    short = bars["symbol"].unique().sort()[3:6]
+    there = (pl.col("event_date") == REBALANCE) & pl.col("symbol").is_in(short.implode())
+    prices = ("open", "high", "low", "close")
+    risen = [
+        pl.when(there).then(pl.col(p) * k).otherwise(pl.col(p))
+        for p, k in zip(prices, (1.0, 50.0, 1.0, 50.0), strict=True)
+    ]
+    found = orders_compared(
+        holding, raw, {**raw, "daily_bars": bars.with_columns(risen)}, REBALANCE
+    )
+    assert [one.cells for one in found] == [12, 12]
+    assert first_of(found) == ""
+
+
 def test_order_sizes_from_a_later_close(
     orders_at: Callable[[], list[Comparison]], monkeypatch: Patch
 ) -> None:

@@ -42,12 +42,14 @@ from alpha_assets.audit.rebuild import (
     seeded,
 )
 from alpha_assets.audit.stored import Stored, compare_stored
+from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
 from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.progress import Pace
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
 LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
@@ -249,31 +251,44 @@ def audit(
         notes.append(f"stamps of {', '.join(unknown)}: no earliest lawful instant is known")
     restated = _with_vendor_level(context, notes) if vintage else context
     decided = sorted({month_of(cut) for cut in cuts})
+    # The last session of the data has nothing later that could be changed.
+    last = raw["daily_bars"]["event_date"].max()
+    others = [
+        (cut, world)
+        for cut in sorted(set(cuts))
+        for world in _worlds(_instant(context, cut), seed, vintage=vintage)
+    ]
+    n_own = 1 if restated is context else 2
+    n_rebuilds = n_own + len(others)
+    rule = context.recipe.spec.portfolio.rebalance
+    in_months = np.array(sessions_of(calendar, decided, last), dtype="datetime64[D]")
+    n_rebalances = len(rebalance_sessions(in_months, in_months[:0], calendar, rule))
+    context.progress(
+        "audit",
+        f"{n_rebuilds} rebuilds: {n_own} of this world, {len(others)} of other worlds at "
+        f"{len(set(cuts))} cuts; then one month at each of at most "
+        f"{sessions + n_rebalances if sessions else 0} cheap cuts",
+    )
+    pace = Pace(context.progress, "audit")
     with tempfile.TemporaryDirectory(prefix="audit-") as room:
         place = Path(room)
+        pace("rebuilds", 0, n_rebuilds)
         context.progress("audit", "this world")
         here = vendor = in_store(context, place / "here")
         rebuild(here, raw, decided)
+        pace("rebuilds", 1, n_rebuilds)
         if restated is not context:
             context.progress("audit", "this world, on a vendor's price level")
             vendor = in_store(restated, place / "vendor")
             rebuild(vendor, raw, decided)
+            pace("rebuilds", 2, n_rebuilds)
         stored = compare_stored(context, here, decided)
         trials = []
-        for cut in sorted(set(cuts)):
-            instant = _instant(context, cut)
-            worlds: list[tuple[Rebuilt, World]] = [
-                (here, Noise(instant, seed)),
-                (here, Deletion(instant)),
-                (here, Insertion(instant, seed)),
-            ]
-            if vintage:
-                worlds.append((vendor, Restatement(instant, seed)))
-            for side, world in worlds:
-                context.progress("audit", f"cut {cut}: {world.name}")
-                trials.append(_trial(side, raw, cut, world, place / "there"))
-        # The last session of the data has nothing later that could be changed.
-        last = raw["daily_bars"]["event_date"].max()
+        for cut, world in others:
+            context.progress("audit", f"cut {cut}: {world.name}")
+            side = vendor if isinstance(world, Restatement) else here
+            trials.append(_trial(side, raw, cut, world, place / "there"))
+            pace("rebuilds", n_own + len(trials), n_rebuilds)
         candidates = sessions_of(calendar, months or decided, last)
         axis = np.array(candidates, dtype="datetime64[D]")
         candidates = [as_date(day) for day in decidable(calendar, axis, raw["daily_bars"])]
@@ -283,10 +298,11 @@ def audit(
         rebalance_days = [day for day in _rebalances(here, decided) if str(day) <= str(last)]
         rebalances = rebalance_days if sessions else []
         light = sorted({*spread, *rebalances} - {*cuts})
+        pace("cheap cuts", 0, len(light))
         for number, cut in enumerate(light):
             world = Mixed(_instant(context, cut), seed, first_gone=number % 2 == 1)
-            context.progress("audit", f"cut {cut}: {world.name} ({number + 1} of {len(light)})")
             trials.append(_light_trial(here, raw, cut, world, place / "there"))
+            pace("cheap cuts", number + 1, len(light))
     market_cuts = sorted({*light, *cuts})
     at_targets = sorted({*rebalances, *(set(cuts) & set(rebalance_days))})
     return Certificate(
@@ -303,6 +319,12 @@ def audit(
             covered("models", calendar, sorted(set(cuts)), sessions_of(calendar, decided, last)),
         ),
     )
+
+
+def _worlds(instant: np.datetime64, seed: int, *, vintage: bool) -> list[World]:
+    """Return the other worlds of one cut."""
+    worlds: list[World] = [Noise(instant, seed), Deletion(instant), Insertion(instant, seed)]
+    return [*worlds, Restatement(instant, seed)] if vintage else worlds
 
 
 def _refuse_undecided(context: RecipeContext, cuts: Sequence[date], bars: pl.DataFrame) -> None:

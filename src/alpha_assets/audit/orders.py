@@ -4,7 +4,8 @@ What a book has lived changes its equity, and rightly so: fills are real.  So th
 changes nothing that the book has lived: a book that begins at the session may see any later row,
 corrections of older bars among them; a book that began earlier only rows of days to come.
 That a company had left before, when it is published late, is what judges every book: by what is
-stored last, the name is another company's.
+stored last, the name is another company's.  Neither book goes into the session itself: there the
+other world's prices may use up any equity.
 """
 
 from collections.abc import Mapping
@@ -59,14 +60,13 @@ def _unlived(rows: pl.DataFrame, other: pl.DataFrame, cut: date) -> pl.DataFrame
 
 def _orders(here: Rebuilt, targets: pl.DataFrame, raw: Raw, first: date, cut: date) -> pl.DataFrame:
     recipe = here.context.recipe
-    books = simulator.backtest(
+    return simulator.orders_at(
         targets.filter(pl.col("session").is_between(first, cut)),
         raw,
         here.context.market.calendar,
         first=first,
-        last=cut,
+        session=cut,
         portfolio=recipe.spec.portfolio,
         costs=recipe.costs,
         basis=here.context.market.source.basis,
     )
-    return books.orders.filter(pl.col("session") == cut)

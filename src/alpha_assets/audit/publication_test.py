@@ -21,7 +21,7 @@ from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
 from alpha_assets.pipeline import market_stages, transforms
 from alpha_assets.pipeline.context import KEYS, MarketContext, silent
-from alpha_assets.progress import Progress
+from alpha_assets.progress import Pace, Progress
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}
 SESSIONS = 60
@@ -202,14 +202,23 @@ def clock_report(
     panel = transforms.panel_rows(market, _lazy(raw), first, last)
     agreed = compare_tables("panel", book.rows, panel, KEYS)
     silent = [name for name in market.feeds if name not in raw or not raw[name].height]
-    trials = []
-    for name in feeds or [name for name in market.feeds if name not in silent]:
+    moved = feeds or [name for name in market.feeds if name not in silent]
+    n_panels = len(moved) * len(SHIFTS)
+    progress(
+        "clock",
+        f"{n_panels} panels of {len(span)} sessions: {len(moved)} feeds, "
+        f"stamps moved by {' and '.join(SHIFTS)}",
+    )
+    pace = Pace(progress, "clock")
+    pace("panels", 0, n_panels)
+    trials: list[ClockTrial] = []
+    for name in moved:
         for shift, delay in SHIFTS.items():
-            progress("clock", f"{name} {shift}")
             later = raw[name].with_columns(pl.col("available_at") + delay)
             other = transforms.panel_rows(market, _lazy({**raw, name: later}), first, last)
             other_book = book.with_rows(name, later)
             trials.append(_trial(name, shift, book, other_book, panel, other))
+            pace("panels", len(trials), n_panels)
     return ClockReport(
         market=market.name,
         first=first.isoformat(),

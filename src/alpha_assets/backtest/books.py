@@ -131,7 +131,7 @@ class Pages:
             trades=self._trades(),
             daily=self._daily(),
             marks=self._marks(),
-            orders=self._orders(),
+            orders=self.orders(),
             cash_rates=self._cash_rates(),
             notes=self._notes(),
         )
@@ -149,7 +149,8 @@ class Pages:
         rate_D = np.nan_to_num(self.marks.cash_rate_annual)
         return pl.DataFrame({"session": self.marks.sessions, "cash_rate_annual": rate_D})
 
-    def _orders(self) -> pl.DataFrame:
+    def orders(self) -> pl.DataFrame:
+        """Return what was ordered so far, as in `Books.orders`."""
         pages = [page for _, page in self.ordered]
         session_R = np.repeat([d for d, _ in self.ordered], [len(p.symbol_K) for p in pages])
         symbol_R, shares_R, sized_R = (

@@ -87,6 +87,81 @@ def backtest(
         BadInput: lots on prices that were never traded, or targets that cannot be right.
         CheckFailed: the equity is used up.
     """
+    wanted, marks, has_lives = _held_on_marks(
+        targets, raw, calendar, first, last, portfolio=portfolio, costs=costs, basis=basis
+    )
+    books = simulate(wanted, marks, portfolio, costs)
+    if not has_lives:
+        return books
+    return replace(
+        books,
+        positions=shown(books.positions),
+        trades=shown(books.trades),
+        marks=shown(books.marks),
+        orders=shown(books.orders),
+    )
+
+
+def orders_at(
+    targets: pl.DataFrame,
+    raw: Mapping[str, pl.DataFrame],
+    calendar: Calendar,
+    *,
+    first: date,
+    session: date,
+    portfolio: PortfolioSpec,
+    costs: CostsSpec,
+    basis: Basis,
+) -> pl.DataFrame:
+    """Return the orders of a book that began at `first`, as it decides them at `session`.
+
+    Rows as in `Books.orders`.  The book goes through the sessions before and no further: what
+    the session brings (fills, dividends, exits, the close) has not happened yet.
+
+    Args:
+        targets: as in `backtest`.
+        raw: as in `backtest`.
+        calendar: of the market.
+        first: first session of the book.
+        session: a rebalance.
+        portfolio: as in `backtest`.
+        costs: as in `backtest`.
+        basis: as in `backtest`.
+
+    Raises:
+        BadInput: as `backtest`.
+        CheckFailed: the equity is used up before the session.
+    """
+    held, marks, has_lives = _held_on_marks(
+        targets, raw, calendar, first, session, portfolio=portfolio, costs=costs, basis=basis
+    )
+    wanted = targets_by_session(held, marks)
+    account = _Account.opened(marks, portfolio, costs)
+    n_before = len(marks.sessions) - 1
+    for d in range(n_before):
+        account.live(d, wanted.get(d))
+    if n_before in wanted:
+        account.order_to(n_before, wanted[n_before])
+    orders = account.pages.orders().filter(pl.col("session") == session)
+    return shown(orders) if has_lives else orders
+
+
+def _held_on_marks(
+    targets: pl.DataFrame,
+    raw: Mapping[str, pl.DataFrame],
+    calendar: Calendar,
+    first: date,
+    last: date,
+    *,
+    portfolio: PortfolioSpec,
+    costs: CostsSpec,
+    basis: Basis,
+) -> tuple[pl.DataFrame, Marks, bool]:
+    """Return targets of the names that are ever held, their market, and whether lives were split.
+
+    Raises:
+        BadInput: lots on prices that were never traded.
+    """
     if portfolio.lot is not None and basis == "total_return":
         raise BadInput(
             f"portfolio.lot = {portfolio.lot} counts shares at prices as traded, which "
@@ -109,18 +184,8 @@ def backtest(
     )
     # A row of weight 0 still makes its session a rebalance; a name never held needs no more.
     known = pl.col("symbol").is_in(symbols)
-    books = simulate(
-        targets.with_columns(symbol=pl.when(known).then("symbol")), marks, portfolio, costs
-    )
-    if not lives:
-        return books
-    return replace(
-        books,
-        positions=shown(books.positions),
-        trades=shown(books.trades),
-        marks=shown(books.marks),
-        orders=shown(books.orders),
-    )
+    wanted = targets.with_columns(symbol=pl.when(known).then("symbol"))
+    return wanted, marks, bool(lives)
 
 
 def simulate(
@@ -251,7 +316,6 @@ class _Account:
         position that is to be left is left whole.
         """
         equity = self.known_equity(d)
-        assert not math.isnan(equity), f"a position has no known close at {self.marks.sessions[d]}"
         some_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
         close_K = self.marks.known_close[d, some_K]
         money_K = target_N[some_K] * equity
