@@ -112,13 +112,17 @@ def joined(raw: Raw, join: Join, first: date, last: date) -> pl.DataFrame:
 
 
 DAYS = [(as_date(s), as_date(s)) for s in TOKYO.between(date(2021, 4, 16), date(2021, 7, 30))]
-SPANS = [(date(2021, month, 1), date(2021, month, 28)) for month in (3, 5, 6, 7, 8)] + DAYS[::4]
+SPANS = [(date(2021, month, 1), date(2021, month, 28)) for month in (3, 5, 6, 7, 8)] + DAYS[::12]
+MORE_DAYS = [day for day in DAYS[::4] if day not in SPANS]
 
 
+@pytest.mark.parametrize("spans", [SPANS, pytest.param(MORE_DAYS, marks=pytest.mark.slow)])
 @every_join
-def test_what_is_left_unread_changes_no_bit(raw: Raw, join: Join) -> None:
+def test_what_is_left_unread_changes_no_bit(
+    raw: Raw, join: Join, spans: list[tuple[date, date]]
+) -> None:
     everything = replace(join, history=None)
-    for first, last in SPANS:
+    for first, last in spans:
         found = joined(raw, join, first, last)
         assert_frame_equal(found, joined(raw, everything, first, last), check_exact=True)
     assert found.select(join.panel_columns[-1]).to_series().is_not_null().any()

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from tests.sources.jquants.conftest import HALF, KEY, SMALL, Read, Serve
+from tests.sources.jquants.conftest import EVENING, HALF, KEY, SMALL, Read, Serve
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
@@ -22,7 +22,7 @@ from alpha_assets.sources.jquants.prices import VERSION_COLUMNS
 from alpha_assets.sources.jquants.source import TABLES
 from alpha_assets.sources.sim import SimSource
 from alpha_assets.sources.sim.side import margin
-from alpha_assets.sources.sim_jquants import Server
+from alpha_assets.sources.sim_jquants import Server, make_server
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -173,25 +173,35 @@ def as_text(frame: Any, columns: tuple[str, ...]) -> pl.DataFrame:
     return pl.DataFrame(told, schema=dict.fromkeys(columns, pl.String))
 
 
+@pytest.fixture(scope="module")
+def premium(calendar: Calendar) -> Iterator[Server]:
+    """A server of every table, with more issues under watch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(margin, "ENTERS", 0.2)
+        server = make_server(
+            SMALL, calendar, keys={KEY: "premium"}, now=lambda: EVENING, page_size=40
+        )
+        yield server.start()
+        server.stop()
+
+
 @pytest.mark.parametrize("feed", CALLS)
 def test_the_clients_rows_of_every_feed_are_those_that_we_read(
-    serve: Serve,
+    premium: Server,
     client: Any,
     read: Read,
     calendar: Calendar,
     monkeypatch: pytest.MonkeyPatch,
     feed: str,
 ) -> None:
-    monkeypatch.setattr(margin, "ENTERS", 0.2)  # more issues under watch
-    started = serve(page_size=40, keys={KEY: "premium"}, clock=None)
-    monkeypatch.setattr(type(client), "JQUANTS_API_BASE", started.base_url)
+    monkeypatch.setattr(type(client), "JQUANTS_API_BASE", premium.base_url)
     method, asked = CALLS[feed]
     theirs = getattr(client, method)(**asked)
     table = TABLES[feed]
     made = table.shaped(as_text(theirs, (*table.endpoint.read, *VERSION_COLUMNS)), calendar)
     if table.finish is not None:
         made = table.finish(made, SMALL.last)
-    ours = read(started, first=SMALL.first, plan="premium").rows(feed)
+    ours = read(premium, first=SMALL.first, plan="premium").rows(feed)
     keys = [*FEEDS[feed].key, *filter(None, [FEEDS[feed].version])]
     mine = ours.join(made.select(keys), on=keys, how="semi", nulls_equal=True)
     assert made.height > 0
