@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from tests.conftest import linked
 
 import alpha_assets as aa
 from alpha_assets import project
@@ -36,9 +37,9 @@ Explanation = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+def storage(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> str:
     """A storage in which a month was decided by a model that reads every kind of feature."""
-    folder = str(tmp_path_factory.mktemp("explained"))
+    folder = str(linked(tiny_market, tmp_path_factory.mktemp("explained"), only=("raw",)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny", storage=folder, overrides=OVERRIDES, device="cpu", last_month="2021-07")
