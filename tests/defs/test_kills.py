@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipelines"
-PATIENCE = 240  # seconds for a process to come as far as it should
+PATIENCE = 400  # seconds for a process to come as far as it should
 HOLDER = """
 import sys
 from alpha_assets.training.device import device_alone
@@ -32,6 +32,19 @@ from alpha_assets.store.store import Store
 with device_alone(Store(sys.argv[1]), "cpu", lambda *line: None):
     print("holds", flush=True)
     input()
+"""
+JOB = "tiny_tiny_month"
+SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+WORKSPACE = str(ROOT / "workspace.yaml")
+STOPPED = """
+import runpy
+import sys
+from alpha_assets.defs import resources
+def wait(*_):
+    print("stands before its first step", flush=True)
+    sys.stdin.read()
+resources.sign = wait
+runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 """
 CHECKPOINT = ["asset", "materialize", "-m", "alpha_assets.definitions", "--select"]
 CHECKPOINT += ['key:"tiny/tiny/checkpoint"', "--partition", "2021-07-01"]
@@ -54,6 +67,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def storage(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A storage of its own, with a Dagster instance that is set up as ours is."""
     shutil.copytree(stored, tmp_path / "storage")
+    shutil.copytree(TINY, tmp_path / "pipelines")
     home = tmp_path / "storage" / "_dagster"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -61,7 +75,7 @@ def storage(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         "DAGSTER_HOME": home,
         "ALPHA_DAGSTER_DIR": home,
         "ALPHA_STORAGE": tmp_path / "storage",
-        "ALPHA_PIPELINES": TINY,
+        "ALPHA_PIPELINES": tmp_path / "pipelines",
         "ALPHA_DEVICE": "cpu",
         "PYTHONWARNINGS": "ignore",
     }.items():
@@ -95,11 +109,11 @@ def launch(*arguments: str, log: Path, module: str = "dagster") -> subprocess.Po
         )
 
 
-def until(holds: Callable[[], bool], log: Path) -> None:
+def until(holds: Callable[[], bool], log: Path, pause: float = 0.5) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.5)
+        time.sleep(pause)
 
 
 def is_waiting(log: Path, times: int = 1) -> bool:
@@ -146,7 +160,7 @@ def test_after_a_kill_the_next_launch_trains(
     held.kill()  # the device's owner is killed, too
     with launch(*CHECKPOINT, log=after) as again:
         assert again.wait(PATIENCE) == 0, after.read_text()
-    assert statuses() == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    assert statuses() == [SUCCESS, FAILURE]
     assert "is gone: killed, or out of memory or power" in after.read_text()
     is_readable(storage)
 
@@ -166,25 +180,95 @@ def test_a_waiting_run_hears_sigterm(
 def test_after_a_kill_of_its_worker_the_next_queued_run_trains(
     storage: Path, held: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    log, workspace = tmp_path / "dev.log", str(ROOT / "workspace.yaml")
-    dev = ("dev", "-w", workspace, "-h", "127.0.0.1", "-p", "0")
-    job = ("job", "launch", "-w", workspace, "-j", "tiny_tiny_month")
-    job += ("--tags", '{"dagster/partition": "2021-07-01"}')
-    running = launch(*dev, log=log, module="alpha_assets.defs.launch")
-    try:
-        assert launch(*job, log=log).wait(PATIENCE) == 0, log.read_text()
+    log = tmp_path / "dev.log"
+    with dev(log):
+        launch_job(log)
         until(lambda: "checkpoint" in steps(), log)
         os.kill(processes()[0], signal.SIGKILL)
-        until(lambda: statuses() == [dg.DagsterRunStatus.FAILURE], log)
+        until(lambda: statuses() == [FAILURE], log)
         held.kill()
-        assert launch(*job, log=log).wait(PATIENCE) == 0, log.read_text()
-        success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-        until(lambda: statuses() == [success, failure], log)
-    finally:
-        for pid in group(running):
-            os.kill(pid, signal.SIGKILL)
-        running.wait()
+        launch_job(log)
+        until(lambda: statuses() == [SUCCESS, FAILURE], log)
     is_readable(storage)
+
+
+def test_after_a_kill_of_a_launch_before_its_first_step_the_queued_run_trains(
+    storage: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "dev.log"
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    with dev(log):
+        with log.open("ab") as out:
+            run = subprocess.Popen(
+                [sys.executable, str(tmp_path / "stopped.py"), *CHECKPOINT],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+            )
+        with run:
+            until(lambda: "stands before its first step" in log.read_text(), log)
+            assert statuses() == [dg.DagsterRunStatus.STARTED]
+            assert processes() == []
+            run.kill()
+        begun = time.time()
+        until(lambda: statuses() == [FAILURE], log)
+        launch_job(log)
+        until(lambda: statuses() == [SUCCESS, FAILURE], log)
+    measured("launch before its first step", begun)
+    is_free()
+    is_readable(storage)
+
+
+@contextmanager
+def dev(log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the whole tree of `dagster dev`; nothing of it is left at the end."""
+    arguments = ("dev", "-w", WORKSPACE, "-h", "127.0.0.1", "-p", "0")
+    running = launch(*arguments, log=log, module="alpha_assets.defs.launch")
+    try:
+        yield running
+    finally:
+        while pids := group(running):
+            kill(pids)
+        running.wait()
+
+
+def launch_job(log: Path) -> None:
+    """Put a run of one month into the queue."""
+    tags = ("--tags", '{"dagster/partition": "2021-07-01"}')
+    put = launch("job", "launch", "-w", WORKSPACE, "-j", JOB, *tags, log=log)
+    assert put.wait(PATIENCE) == 0, log.read_text()
+
+
+def kill(pids: list[int]) -> None:
+    """Kill processes of ours, and wait until they are gone."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def measured(victim: str, begun: float) -> None:
+    """Write (`-s` shows it) when the first run had ended, the next was dequeued, and trained."""
+    with dg.DagsterInstance.get() as instance:
+        later, dead = instance.get_run_records()
+        entries = instance.all_logs(later.dagster_run.run_id)
+    kinds = [(e.timestamp, e.dagster_event_type, str(e.step_key)) for e in entries]
+    dequeued = [t for t, kind, _ in kinds if kind == dg.DagsterEventType.RUN_STARTING]
+    began = [t for t, kind, _ in kinds if kind == dg.DagsterEventType.RUN_START]
+    (trained,) = (
+        t
+        for t, kind, step in kinds
+        if kind == dg.DagsterEventType.STEP_START and "checkpoint" in step
+    )
+    seconds = [at - begun for at in (dead.end_time or 0, dequeued[0], began[0], trained)]
+    words = "ended {:.0f} s, next dequeued {:.0f} s, begun {:.0f} s, trains {:.0f} s"
+    sys.stdout.write(f"\n{victim}: {words.format(*seconds)}\n")
+
+
+def is_free() -> None:
+    """No run that has ended holds a place in the pool."""
+    with dg.DagsterInstance.get() as instance:
+        for pool in instance.event_log_storage.get_concurrency_keys():
+            assert not instance.event_log_storage.get_concurrency_info(pool).active_run_ids
 
 
 def group(leader: subprocess.Popen[bytes]) -> list[int]:
