@@ -192,6 +192,28 @@ def test_after_a_kill_of_its_worker_the_next_queued_run_trains(
     is_readable(storage)
 
 
+def test_after_a_kill_of_the_daemon_its_run_ends_and_the_queued_one_trains(
+    storage: Path, held: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "dev.log"
+    with dev(log) as running:
+        launch_job(log)
+        until(lambda: "checkpoint" in steps(), log)
+        launch_job(log)
+        assert statuses()[0] == dg.DagsterRunStatus.QUEUED  # the first has the pool's only slot
+        (daemon,) = (pid for pid in group(running) if " dagster._daemon " in words_of(pid))
+        kill([daemon])
+        running.wait(PATIENCE)  # `dagster dev` ends without its daemon; what trains goes on
+        held.kill()
+        until(lambda: statuses() == [dg.DagsterRunStatus.QUEUED, SUCCESS], log)
+    begun = time.time()
+    with dev(log):
+        until(lambda: statuses() == [SUCCESS, SUCCESS], log)
+    measured("daemon", begun)
+    is_free()
+    is_readable(storage)
+
+
 def test_after_a_kill_of_a_launch_before_its_first_step_the_queued_run_trains(
     storage: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +266,13 @@ def kill(pids: list[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def words_of(pid: int) -> str:
+    """Return the command line of a process; nothing where it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
 
 
 def measured(victim: str, begun: float) -> None:
