@@ -214,6 +214,31 @@ def test_after_a_kill_of_the_daemon_its_run_ends_and_the_queued_one_trains(
     is_readable(storage)
 
 
+def test_after_a_kill_of_the_whole_tree_in_training_the_queued_run_trains(
+    storage: Path, tmp_path: Path
+) -> None:
+    log, recipe = tmp_path / "dev.log", tmp_path / "pipelines" / "recipes" / "tiny.toml"
+    short = recipe.read_text()
+    endless = short.replace("max_epochs = 2", "max_epochs = 1000000")
+    endless = endless.replace("patience = 1", "patience = 1000000")
+    assert endless.count("1000000") == 2
+    recipe.write_text(endless)
+    with dev(log) as running:
+        launch_job(log)
+        until(lambda: trains(storage), log)
+        launch_job(log)
+        assert statuses() == [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
+        recipe.write_text(short)
+        kill(group(running))
+    assert trains(storage)  # by the lock that the dead run left
+    begun = time.time()
+    with dev(log):
+        until(lambda: statuses() == [SUCCESS, FAILURE], log)
+    measured("whole tree in training", begun)
+    is_free()
+    is_readable(storage)
+
+
 def test_after_a_kill_of_a_launch_before_its_first_step_the_queued_run_trains(
     storage: Path, tmp_path: Path
 ) -> None:
@@ -273,6 +298,15 @@ def words_of(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     return ""
+
+
+def trains(storage: Path) -> bool:
+    """Return whether the lock of the device names the process of the first run."""
+    (pid,) = processes() or [0]
+    with suppress(OSError):
+        locks = [path.read_text() for path in (storage / "_tmp" / "locks").iterdir()]
+        return any("device cpu" in lock and f'"pid": {pid},' in lock for lock in locks)
+    return False
 
 
 def measured(victim: str, begun: float) -> None:
