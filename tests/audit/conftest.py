@@ -22,6 +22,7 @@ from alpha_assets.features import CATALOG
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -109,7 +110,9 @@ def clean(
     """The market's stages of this world, without a leak and without a model."""
     made = in_store(leaky_road, tmp_path_factory.mktemp("clean"))
     for name, rows in raw.items():
-        made.context.raw[name].append(rows, manifest_of(leaky_road.market.data_digest, {}))
+        made.context.raw[name].append(
+            rows, manifest_of(Identity(leaky_road.market.data_digest), {})
+        )
     runner.make_market_stages(made.context, month_range("2021-01", "2021-08"))
     return made
 

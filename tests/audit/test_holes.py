@@ -11,6 +11,7 @@ from alpha_assets.audit import audit, choose_cuts
 from alpha_assets.audit.rebuild import DUE, in_store, rebuild
 from alpha_assets.errors import RangeError
 from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store import Store
 from alpha_assets.store.raw import RawTable
 
@@ -27,7 +28,7 @@ def road_with_holes(
     for name, table in leaky_road.raw.items():
         if table.months():
             rows = table.read().collect().filter(~pl.col("event_date").is_in(HOLES))
-            context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+            context.raw[name].append(rows, manifest_of(Identity(context.market.data_digest), {}))
     return context
 
 

@@ -25,6 +25,7 @@ from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.pipeline import market_stages, predict, runner
 from alpha_assets.pipeline import train as train_stage
 from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 APRIL = date(2021, 4, 20)
@@ -295,7 +296,7 @@ def test_tables_left_behind_by_a_leaky_kernel(
 ) -> None:
     context = in_store(leaky_road, tmp_path).context
     for name, rows in raw.items():
-        context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+        context.raw[name].append(rows, manifest_of(Identity(context.market.data_digest), {}))
     runner.make_market_stages(context, month_range("2021-01", "2021-07"))
     train_stage.make_checkpoints(context, ["2021-07"])
     honest = predict.scores
@@ -459,7 +460,9 @@ def test_a_state_of_another_run_is_not_gone_on_with(
     def seeded_with(rows: dict[str, pl.DataFrame], name: str) -> Rebuilt:
         made = in_store(leaky_road, tmp_path / name)
         for feed, frame in rows.items():
-            made.context.raw[feed].append(frame, manifest_of(leaky_road.market.data_digest, {}))
+            made.context.raw[feed].append(
+                frame, manifest_of(Identity(leaky_road.market.data_digest), {})
+            )
         runner.make_market_stages(made.context, month_range("2021-01", month))
         return made
 

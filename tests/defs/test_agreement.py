@@ -30,6 +30,7 @@ from alpha_assets.features import CATALOG
 from alpha_assets.pipeline import backtest, predict, train
 from alpha_assets.pipeline import runner as walking
 from alpha_assets.pipeline.context import Made, RecipeContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.sim import SimSpec
 from alpha_assets.store.store import Store
@@ -123,7 +124,7 @@ class Planted:
             },
             schema_overrides={"horizon": pl.Int16, "score": pl.Float32},
         )
-        context.predictions.write(MONTH, rows, manifest_of("planted", {}))
+        context.predictions.write(MONTH, rows, manifest_of(Identity("planted"), {}))
         return []
 
     def targets(self, context: RecipeContext, months: object, **_: object) -> list[Made]:
@@ -211,7 +212,7 @@ def rekept(context: RecipeContext, month: str) -> Any:
     """The manifest of a month, so that it counts as fresh and is not mended."""
     manifest = context.features.folder(month).manifest()
     assert manifest is not None
-    return manifest_of(manifest.digest, manifest.inputs)
+    return manifest_of(Identity(manifest.digest, manifest.code), manifest.inputs)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline.context import MarketContext, RecipeContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.quality.checks import require_families
 from alpha_assets.store.store import Store
 
@@ -74,7 +75,7 @@ def asked(context: MarketContext) -> tuple[dict[str, dg.AssetCheckEvaluation], b
 def rewrite(context: MarketContext, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     for month in context.features.months()[-3:]:
         rows = context.features.folder(month).read()
-        context.features.write(month, change(rows), manifest_of("planted", {}))
+        context.features.write(month, change(rows), manifest_of(Identity("planted"), {}))
 
 
 def test_a_whole_market_passes_and_goes_on(context: MarketContext) -> None:

@@ -15,6 +15,7 @@ from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
 from alpha_assets.pipeline.context import MarketContext, manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.quality.coverage import Coverage, coverage, month_cells
 from alpha_assets.quality.coverage_table import coverage_table
 from alpha_assets.quality.feed_coverage import feed_coverage, usual_silence
@@ -48,7 +49,7 @@ def rewrite(
     context: MarketContext, month: str, change: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> None:
     rows = context.features.folder(month).read()
-    context.features.write(month, change(rows), manifest_of("planted", {}))
+    context.features.write(month, change(rows), manifest_of(Identity("planted"), {}))
 
 
 def nulled(names: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -69,8 +70,8 @@ def small_road(tmp_path: Path, features: pl.DataFrame, n_bars: list[int]) -> Mar
     panel = features.select("session", "symbol").with_columns(
         n_bars=pl.Series(n_bars, dtype=pl.Int32)
     )
-    context.panel.write("2021-02", panel, manifest_of("hand", {}))
-    context.features.write("2021-02", features, manifest_of("hand", {}))
+    context.panel.write("2021-02", panel, manifest_of(Identity("hand"), {}))
+    context.features.write("2021-02", features, manifest_of(Identity("hand"), {}))
     return context
 
 
@@ -224,7 +225,7 @@ def test_a_feed_that_stops_for_thirty_sessions_is_loud(context: MarketContext) -
     kept = table.read().filter(pl.col("event_date") < stop).collect()
     for month in table.months():
         shutil.rmtree(table.table.folder(month).address)
-    table.append(kept, manifest_of("planted", {}))
+    table.append(kept, manifest_of(Identity("planted"), {}))
     # The last row is of the session before `stop`: known at `stop`, thirty before the frontier.
     assert feed_coverage(context, "sector_short_selling", date(2021, 9, 1)).silent == 30
     for family in ("ss", "sector_short"):
@@ -244,7 +245,7 @@ def test_a_correction_is_no_new_row(context: MarketContext) -> None:
         shutil.rmtree(table.table.folder(month).address)
     corrected = late.with_columns(pl.lit(1, pl.Int16).alias("revision"))
     older = rows.filter(pl.col("event_date") < last)
-    table.append(pl.concat([older, corrected]), manifest_of("planted", {}))
+    table.append(pl.concat([older, corrected]), manifest_of(Identity("planted"), {}))
     found = feed_coverage(context, "sector_short_selling", date(2021, 9, 1))
     assert (found.silent, found.last) == (1, last)
 

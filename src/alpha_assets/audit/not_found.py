@@ -8,6 +8,7 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext, require
 from alpha_assets.pipeline.predict import MonthModel, parsed_date
@@ -32,7 +33,7 @@ def check_asked(context: RecipeContext, symbol: str, session: str) -> date:
     made = context.predictions.months()
     reach = f"predicted are {made[0]} to {made[-1]}; " if made else "no month is predicted; "
     way_out = f"{reach}{run_again(context, month)}"
-    require(context.predictions.folder(month), context.recipe.digest, way_out)
+    require(context.predictions.folder(month), identity.predictions(context.recipe), way_out)
     return day
 
 

@@ -24,6 +24,7 @@ from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import market_stages, predict, runner, train
 from alpha_assets.pipeline.context import KEYS, RecipeContext, manifest_of, silent
 from alpha_assets.pipeline.graph import graph_table, make_graph
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.transforms import decided_among
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
@@ -162,7 +163,7 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
     for name, rows in raw.items():
         newer = rows.filter(published >= month)
         if newer.height:
-            context.raw[name].append(newer, manifest_of(context.market.data_digest, {}))
+            context.raw[name].append(newer, manifest_of(Identity(context.market.data_digest), {}))
     runner.make_market_stages(context, [month])
     make_edges(world, month)
     if context.checkpoint(month).exists():
@@ -187,7 +188,7 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     context = world.context
     for name, rows in raw.items():
         if rows.height:
-            context.raw[name].append(rows, manifest_of(context.market.data_digest, {}))
+            context.raw[name].append(rows, manifest_of(Identity(context.market.data_digest), {}))
     known = month_of(market_stages.frontier(context))
     last = max(months[-1], min(next_month(months[-1]), known))
     runner.make_market_stages(context, month_range(runner.months_of_data(context)[0], last))

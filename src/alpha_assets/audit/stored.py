@@ -16,7 +16,7 @@ from alpha_assets.audit.compare import (
 )
 from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
 from alpha_assets.errors import AlphaAssetsError
-from alpha_assets.pipeline import market_stages, predict, train
+from alpha_assets.pipeline import identity, market_stages, predict, train
 from alpha_assets.pipeline.context import KEYS, RecipeContext, staleness
 
 
@@ -103,12 +103,16 @@ def _why_not(context: RecipeContext, stage: str, month: str) -> str | None:
         return train.stale_checkpoints(context, [month]).get(month)
     if stage in MARKET_STAGES:
         universe = recipe.spec.universe.name
-        table, digest, inputs = {
-            "panel": (context.panel, market.data_digest, market_stages.panel_inputs),
-            "features": (context.features, market.data_digest, market_stages.features_inputs),
+        table, made_by, inputs = {
+            "panel": (context.panel, identity.panel(market), market_stages.panel_inputs),
+            "features": (
+                context.features,
+                identity.features(market),
+                market_stages.features_inputs,
+            ),
             "cross_section": (
                 context.section,
-                market_stages.cross_section_digest(context, universe),
+                identity.cross_section(market, universe),
                 lambda context, months: market_stages.cross_section_inputs(
                     context, universe, months
                 ),
@@ -116,12 +120,13 @@ def _why_not(context: RecipeContext, stage: str, month: str) -> str | None:
         }[stage]
         if month not in table.months():
             return "not stored"
-        return staleness(table.folder(month), digest, inputs(context, [month])[month])
+        return staleness(table.folder(month), made_by, inputs(context, [month])[month])
     table = context.predictions if stage == "predictions" else context.targets
     if month not in table.months():
         return "not stored"
     if stage == "targets":
-        made_from = predict.targets_inputs(context, month)
-    else:
-        made_from = predict.predictions_inputs(context, month)
-    return staleness(table.folder(month), recipe.digest, made_from)
+        return staleness(
+            table.folder(month), identity.targets(recipe), predict.targets_inputs(context, month)
+        )
+    made_from = predict.predictions_inputs(context, month)
+    return staleness(table.folder(month), identity.predictions(recipe), made_from)

@@ -33,6 +33,7 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import KEYS, RecipeContext, require_months
 from alpha_assets.pipeline.predict import MonthModel, month_model, scoring_data
@@ -142,11 +143,15 @@ def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> p
 
 
 def _check_made(context: RecipeContext, month: str) -> None:
-    """Refuse tables of another digest than the one that is asked about."""
+    """Refuse tables that other settings or other code made than those that are asked about."""
     way_out = run_again(context, month)
-    for table in (context.panel, context.features):
-        require_months(table, month, month, context.market.data_digest, way_out)
-    require_months(context.predictions, month, month, context.recipe.digest, way_out)
+    market, recipe = context.market, context.recipe
+    for table, made_by in (
+        (context.panel, identity.panel(market)),
+        (context.features, identity.features(market)),
+        (context.predictions, identity.predictions(recipe)),
+    ):
+        require_months(table, month, month, made_by, way_out)
 
 
 def _told(context: RecipeContext, used: Used, start: date) -> dict[str, Any]:

@@ -280,9 +280,9 @@ class Market:
 
     @cached_property
     def data_digest(self) -> str:
-        """Name of all that can change raw rows, panel and features.
+        """Name of all settings that can change raw rows and the panel.
 
-        Their columns are part of it: what another version wrote is made again, not misread.
+        The columns of both are part of it: what another version wrote is made again, not misread.
         """
         spec = self.spec
         return digest(
@@ -293,7 +293,6 @@ class Market:
             self.price_level,
             spec.max_stale,
             [*PANEL_SCHEMA, *(join.panel_columns for join in self.joins)],
-            [feature.name for feature in self.choice],
         )
 
     @property

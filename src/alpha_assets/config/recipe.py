@@ -110,11 +110,11 @@ class Recipe:
 
     @cached_property
     def digest(self) -> str:
-        """Name of all that can change a number of this recipe on this market."""
+        """Name of all that can change a number of this recipe on this market; not `about`."""
         return digest(
             self.market.data_digest,
             self.name,
-            self.spec,
+            self.spec.model_copy(update={"about": ""}),
             self.market.universe(self.spec.universe.name),
             [feature.name for feature in self.features],
             self.costs,

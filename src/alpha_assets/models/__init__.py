@@ -1,6 +1,7 @@
 """One ranker per file, and the losses they learn from.  Nothing here has heard of frames."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -24,8 +25,12 @@ __all__ = [
 ]
 
 
-def build_model(spec: TransformerSpec | LinearSpec, sizes: Sizes) -> Ranker:
+RANKERS: dict[str, Callable[[Any, Sizes], Ranker]] = {
+    "transformer": TransformerRanker,
+    "linear": LinearRanker,
+}
+
+
+def build_model(spec: ModelSpec, sizes: Sizes) -> Ranker:
     """Return the ranker that a recipe declares, with fresh weights from torch's generator."""
-    if isinstance(spec, TransformerSpec):
-        return TransformerRanker(spec, sizes)
-    return LinearRanker(spec, sizes)
+    return RANKERS[spec.kind](spec, sizes)

@@ -25,6 +25,7 @@ from alpha_assets.evaluation import (
     volatility_regimes,
 )
 from alpha_assets.labels import forward_returns
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import (
     Made,
@@ -34,6 +35,7 @@ from alpha_assets.pipeline.context import (
     require_fresh,
     staleness,
 )
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.market_stages import last_bar, thin_months
 from alpha_assets.pipeline.predict import targets_inputs
 from alpha_assets.pipeline.train import NO_HISTORY, model_hash, stored_listings, why_skipped
@@ -58,11 +60,13 @@ def decided_months(context: RecipeContext) -> tuple[str, ...]:
     Raises:
         MissingOutput: there are none.
     """
+    made_by = identity.targets(context.recipe)
     found = [
         month
         for month in context.targets.months()
         if (manifest := context.targets.folder(month).manifest()) is not None
-        and manifest.digest == context.recipe.digest
+        and manifest.digest == made_by.digest
+        and manifest.code == made_by.code
         and manifest.status != NO_HISTORY
     ]
     if not found:
@@ -88,13 +92,13 @@ def make_backtest(
     """
     months = month_range(first, last) if first and last else decided_months(context)
     inputs = backtest_inputs(context, months)
-    if staleness(context.backtest, context.recipe.digest, inputs) is None:
+    if staleness(context.backtest, identity.backtest(context.recipe), inputs) is None:
         return Made.found("backtest", None, context.backtest)
     context.progress("backtest", f"{months[0]} to {months[-1]}")
     for month in months:
         require_fresh(
             context.targets.folder(month),
-            context.recipe.digest,
+            identity.targets(context.recipe),
             targets_inputs(context, month),
             run_again(context),
         )
@@ -113,7 +117,7 @@ def make_backtest(
     manifest = context.backtest.write(
         frames,
         manifest_of(
-            context.recipe.digest,
+            identity.backtest(context.recipe),
             inputs,
             facts={"first_month": months[0], "last_month": months[-1]},
         ),
@@ -336,13 +340,13 @@ def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
 def stored_oracle(context: RecipeContext) -> dict[str, Any]:
     """Return what was planted and how much of it can be had, stored where no feature reads."""
     folder = context.store.folder(context.market.name, ORACLE)
-    name = digest(context.market.source.identity, context.market.spec.sim, ORACLE_FORM)
-    if staleness(folder, name, {}) is not None:
+    made_by = Identity(digest(context.market.source.identity, context.market.spec.sim, ORACLE_FORM))
+    if staleness(folder, made_by, {}) is not None:
         context.progress("oracle", "measure what was planted")
         found = oracle(context.market.spec.sim, context.market.calendar)
         folder.write(
             {"truth": found.truth},
-            manifest_of(name, {}),
+            manifest_of(made_by, {}),
             files={"oracle.json": json.dumps(found.summary, indent=1).encode()},
         )
     content: dict[str, Any] = json.loads(folder.contents("oracle.json")["oracle.json"])
@@ -357,7 +361,7 @@ def stored_metrics(context: RecipeContext) -> dict[str, Any]:
         StaleOutput: another digest made it.
     """
     way_out = run_again(context)
-    require(context.backtest, context.recipe.digest, way_out)
+    require(context.backtest, identity.backtest(context.recipe), way_out)
     content: dict[str, Any] = json.loads(context.backtest.contents(METRICS)[METRICS])
     return content
 
@@ -441,14 +445,14 @@ def make_report(context: RecipeContext, *, again: bool = False) -> Made:
         context: with a recipe.
         again: write it in any case.
     """
-    require(context.backtest, context.recipe.digest, run_again(context))
+    require(context.backtest, identity.backtest(context.recipe), run_again(context))
     inputs = page_inputs(context)
-    if not again and staleness(context.report, context.recipe.digest, inputs) is None:
+    if not again and staleness(context.report, identity.report(context.recipe), inputs) is None:
         return Made.found("report", None, context.report)
     context.progress("report", f"{context.report.address}/{PAGE}")
     page = tear_sheet(replace(report_inputs(context), coverage=stored_coverage(context)))
     made = context.report.write(
-        {}, manifest_of(context.recipe.digest, inputs), files={PAGE: page.encode()}
+        {}, manifest_of(identity.report(context.recipe), inputs), files={PAGE: page.encode()}
     )
     return Made.of("report", None, context.report, made)
 

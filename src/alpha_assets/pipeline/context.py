@@ -19,6 +19,7 @@ from alpha_assets.calendar import month_range
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.progress import Progress
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import Manifest, ManifestInput
@@ -27,6 +28,7 @@ from alpha_assets.store.store import Store
 from alpha_assets.store.table import AGAIN, DAMAGED, KnownHashes, MonthTable
 
 KEYS = ("session", "symbol")
+CODE_PARTS = "code"  # of a manifest's extra: digests of code by name
 
 
 def silent(stage: str, what: str) -> None:
@@ -194,11 +196,11 @@ class RecipeContext(MarketContext):
         return replace(self, market=market, recipe=recipe)
 
 
-def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | None:
+def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> str | None:
     """Return why an output is not fresh, or None if it is.
 
-    The one rule of every stage: its files are what its manifest names, and the digest and the
-    hashes of its inputs are today's.
+    The one rule of every stage: its files are what its manifest names, and the digest of its
+    settings, its code and the hashes of its inputs are today's.
     """
     damage = folder.damage()
     if damage is not None:
@@ -206,8 +208,9 @@ def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | N
     manifest = folder.manifest()
     if manifest is None:
         return "missing"
-    if manifest.digest != digest:
-        return f"made by digest {manifest.digest}, now {digest}"
+    reason = _made_by_another(manifest, made_by)
+    if reason is not None:
+        return reason
     changed = sorted(
         name
         for name in {*manifest.inputs, *inputs}
@@ -221,52 +224,70 @@ def staleness(folder: Folder, digest: str, inputs: Mapping[str, str]) -> str | N
     return f"its input {next(n for n in changed if n not in again)} has changed since"
 
 
-def require_fresh(folder: Folder, digest: str, inputs: Mapping[str, str], way_out: str) -> Manifest:
+def require_fresh(
+    folder: Folder, made_by: Identity, inputs: Mapping[str, str], way_out: str
+) -> Manifest:
     """Return the manifest of an output that is about to be read, and is as today's inputs make it.
 
     Raises:
         MissingOutput: it has not been made.
-        StaleOutput: another digest or other inputs made it.
+        StaleOutput: other settings, other code or other inputs made it.
         StorageError: it is damaged.
     """
-    reason = staleness(folder, digest, inputs)
-    manifest = require(folder, digest, way_out)
+    reason = staleness(folder, made_by, inputs)
+    manifest = require(folder, made_by, way_out)
     if reason is not None:
         kind = StorageError if reason.startswith(DAMAGED) else StaleOutput
         raise kind(f"{folder.address} is not fresh: {reason}; {way_out}")
     return manifest
 
 
-def require(folder: Folder, digest: str, way_out: str) -> Manifest:
+def require(folder: Folder, made_by: Identity, way_out: str) -> Manifest:
     """Return the manifest of an output that is about to be read.
 
     Raises:
         MissingOutput: it has not been made.
-        StaleOutput: another digest made it.
+        StaleOutput: other settings or other code made it.
     """
     manifest = folder.manifest()
     if manifest is None:
         raise MissingOutput(f"{folder.address} has not been made; {way_out}")
-    if manifest.digest != digest:
-        raise StaleOutput(
-            f"{folder.address} was made by digest {manifest.digest}, this is {digest}; {way_out}"
-        )
+    reason = _made_by_another(manifest, made_by)
+    if reason is not None:
+        raise StaleOutput(f"{folder.address} was {reason}; {way_out}")
     return manifest
 
 
-def require_months(table: MonthTable, first: str, last: str, digest: str, way_out: str) -> None:
-    """Refuse to read months that were not made, or by another digest.
+def _made_by_another(manifest: Manifest, made_by: Identity) -> str | None:
+    """Return how an output's settings or code differ from today's, or None if they do not."""
+    if manifest.digest != made_by.digest:
+        return f"made by digest {manifest.digest}, this is {made_by.digest}"
+    if manifest.code == made_by.code:
+        return None
+    if not manifest.code:
+        return "made by a version that did not record its code"
+    before = manifest.extra.get(CODE_PARTS) or {}
+    now = made_by.parts or {}
+    changed = sorted(name for name in now if before.get(name) not in (None, now[name]))
+    named = f" (first: {changed[0]})" if changed else ""
+    return f"made by code that has changed since{named}"
+
+
+def require_months(
+    table: MonthTable, first: str, last: str, made_by: Identity, way_out: str
+) -> None:
+    """Refuse to read months that were not made, or by other settings or code.
 
     Raises:
         MissingOutput: naming the first month that is not there.
         StaleOutput: naming the first month that is stale.
     """
     for month in month_range(first, last):
-        require(table.folder(month), digest, way_out)
+        require(table.folder(month), made_by, way_out)
 
 
 def manifest_of(
-    digest: str,
+    made_by: Identity,
     inputs: Mapping[str, str],
     *,
     status: str = "complete",
@@ -274,9 +295,10 @@ def manifest_of(
 ) -> ManifestInput:
     """Return what a stage knows about the folder that it is about to write."""
     return ManifestInput(
-        digest=digest,
+        digest=made_by.digest,
+        code=made_by.code,
         code_version=__version__,
         inputs=dict(inputs),
         status=status,
-        extra=dict(facts or {}),
+        extra={**(facts or {}), **({CODE_PARTS: dict(made_by.parts)} if made_by.parts else {})},
     )

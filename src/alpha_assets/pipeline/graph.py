@@ -15,11 +15,11 @@ from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, ed
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.universe import universe as members_of
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import Made, MarketContext, require_months
 from alpha_assets.pipeline.market_stages import Inputs, _firsts, _make_months
 from alpha_assets.pipeline.transforms import sessions_back
-from alpha_assets.spec import digest
 from alpha_assets.store.table import MonthTable
 
 RULES = {
@@ -45,11 +45,6 @@ def graph_start(market: Market, rules: UniverseSpec, first: object) -> date:
     return sessions_back(market.calendar, first, graph_lookback(rules))
 
 
-def graph_digest(context: MarketContext, universe: str) -> str:
-    """Return the name of what can change a graph: the market's data, the universe, the rules."""
-    return digest(context.market.data_digest, universe, context.market.universe(universe), RULES)
-
-
 def graph_inputs(context: MarketContext, universe: str, months: Sequence[str]) -> Inputs:
     """Return what each month of a graph is made from."""
     rules = context.market.universe(universe)
@@ -66,10 +61,8 @@ def make_graph(context: MarketContext, universe: str, months: Sequence[str]) -> 
 
     def rows(first: date, last: date) -> pl.DataFrame:
         start = graph_start(context.market, rules, first)
-        data_digest = context.market.data_digest
-        require_months(
-            context.panel, month_of(first), month_of(last), data_digest, run_again(context)
-        )
+        made_by = identity.panel(context.market)
+        require_months(context.panel, month_of(first), month_of(last), made_by, run_again(context))
         panel = context.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
         panel_rows = panel.filter(pl.col("session").is_between(start, last)).collect()
         sessions = context.market.calendar.between(start, last)
@@ -81,7 +74,7 @@ def make_graph(context: MarketContext, universe: str, months: Sequence[str]) -> 
         f"graph/{universe}",
         graph_table(context, universe),
         months,
-        graph_digest(context, universe),
+        identity.graph(context.market, universe, RULES),
         lambda context, months: graph_inputs(context, universe, months),
         rows,
     )

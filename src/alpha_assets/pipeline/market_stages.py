@@ -16,6 +16,7 @@ from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
 from alpha_assets.feeds.delivery_warnings import delivery_warnings
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.panel.schema import PANEL_SCHEMA
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import (
     Made,
@@ -24,6 +25,7 @@ from alpha_assets.pipeline.context import (
     require_months,
     staleness,
 )
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.transforms import (
     feature_rows,
     market_wide,
@@ -36,7 +38,6 @@ from alpha_assets.pipeline.transforms import (
     universe_start,
 )
 from alpha_assets.progress import Pace
-from alpha_assets.spec import digest
 from alpha_assets.store.table import MonthTable
 
 Inputs = dict[str, dict[str, str]]  # month -> input -> hash
@@ -140,11 +141,6 @@ def _firsts(context: MarketContext, months: Sequence[str]) -> list[tuple[str, da
     return [(month, as_date(sessions(month)[0])) for month in months]
 
 
-def cross_section_digest(context: MarketContext, universe: str) -> str:
-    """Return the name of what can change a cross-section: the market's data and its rules."""
-    return digest(context.market.data_digest, universe, context.market.universe(universe))
-
-
 def make_panel(context: MarketContext, months: Sequence[str]) -> list[Made]:
     """Write what was known at each decision of `months`."""
     if not any(table.months() for table in context.raw.values()):
@@ -156,7 +152,7 @@ def make_panel(context: MarketContext, months: Sequence[str]) -> list[Made]:
         return panel_rows(context.market, raw_until(context, month_of(last)), first, last)
 
     return _make_months(
-        context, "panel", context.panel, months, context.market.data_digest, panel_inputs, rows
+        context, "panel", context.panel, months, identity.panel(context.market), panel_inputs, rows
     )
 
 
@@ -165,10 +161,8 @@ def make_features(context: MarketContext, months: Sequence[str]) -> list[Made]:
 
     def rows(first: date, last: date) -> pl.DataFrame:
         start = panel_start(context.market, first)
-        data_digest = context.market.data_digest
-        require_months(
-            context.panel, month_of(first), month_of(last), data_digest, run_again(context)
-        )
+        made_by = identity.panel(context.market)
+        require_months(context.panel, month_of(first), month_of(last), made_by, run_again(context))
         panel = context.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
         )
@@ -179,7 +173,7 @@ def make_features(context: MarketContext, months: Sequence[str]) -> list[Made]:
         "features",
         context.features,
         months,
-        context.market.data_digest,
+        identity.features(context.market),
         features_inputs,
         rows,
     )
@@ -191,9 +185,9 @@ def make_cross_section(context: MarketContext, universe: str, months: Sequence[s
 
     def rows(first: date, last: date) -> pl.DataFrame:
         start = universe_start(context.market, rules, first)
-        data_digest = context.market.data_digest
+        made_by = identity.features(context.market)
         require_months(
-            context.features, month_of(first), month_of(last), data_digest, run_again(context)
+            context.features, month_of(first), month_of(last), made_by, run_again(context)
         )
         panel = context.panel.read(month_of(start), month_of(last)).filter(
             pl.col("session").is_between(start, last)
@@ -218,7 +212,7 @@ def make_cross_section(context: MarketContext, universe: str, months: Sequence[s
         f"cross_section/{universe}",
         context.cross_section(universe),
         months,
-        cross_section_digest(context, universe),
+        identity.cross_section(context.market, universe),
         lambda context, months: cross_section_inputs(context, universe, months),
         rows,
     )
@@ -227,7 +221,7 @@ def make_cross_section(context: MarketContext, universe: str, months: Sequence[s
 def stale_months(
     table: MonthTable,
     months: Sequence[str],
-    made_by: str,
+    made_by: Identity,
     inputs: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
     """Return the months that are missing or stale, and why."""
@@ -338,7 +332,7 @@ def _make_months(
     stage: str,
     table: MonthTable,
     months: Sequence[str],
-    made_by: str,
+    made_by: Identity,
     inputs: Callable[[MarketContext, Sequence[str]], Inputs],
     rows: Callable[[date, date], pl.DataFrame],
 ) -> list[Made]:

@@ -18,7 +18,7 @@ from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError
 from alpha_assets.panel.lives import by_life, rows_by_life
-from alpha_assets.pipeline import market_stages, train
+from alpha_assets.pipeline import identity, market_stages, train
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import (
     Made,
@@ -65,12 +65,12 @@ def month_model(context: RecipeContext, month: str) -> MonthModel:
         StorageError: it is damaged.
     """
     way_out = run_again(context, month)
-    manifest = require(context.checkpoint(month), context.recipe.digest, way_out)
+    manifest = require(context.checkpoint(month), identity.checkpoint(context.recipe), way_out)
     if manifest.status in SKIPPED:
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
     source = context.checkpoint(made_in)
-    require(source, context.recipe.digest, way_out)
+    require(source, identity.checkpoint(context.recipe), way_out)
     return MonthModel(manifest, train.stored_checkpoint(source, context.device))
 
 
@@ -138,7 +138,7 @@ def make_predictions(context: RecipeContext, months: Sequence[str]) -> list[Made
 def _make_predictions(context: RecipeContext, month: str) -> Made:
     inputs = predictions_inputs(context, month)
     folder = context.predictions.folder(month)
-    if staleness(folder, context.recipe.digest, inputs) is None:
+    if staleness(folder, identity.predictions(context.recipe), inputs) is None:
         return Made.found("predictions", month, folder)
     context.progress("predictions", month)
     train.require_checkpoint(context, month)
@@ -152,7 +152,7 @@ def _make_predictions(context: RecipeContext, month: str) -> Made:
     manifest = context.predictions.write(
         month,
         frame,
-        manifest_of(context.recipe.digest, inputs, status=status, facts=facts),
+        manifest_of(identity.predictions(context.recipe), inputs, status=status, facts=facts),
     )
     return Made.of("predictions", month, folder, manifest)
 
@@ -233,12 +233,12 @@ def make_targets(context: RecipeContext, months: Sequence[str]) -> list[Made]:
 def _make_targets(context: RecipeContext, month: str) -> Made:
     recipe, folder = context.recipe, context.targets.folder(month)
     inputs = targets_inputs(context, month)
-    if staleness(folder, recipe.digest, inputs) is None:
+    if staleness(folder, identity.targets(recipe), inputs) is None:
         return Made.found("targets", month, folder)
     context.progress("targets", month)
     source = require_fresh(
         context.predictions.folder(month),
-        recipe.digest,
+        identity.predictions(recipe),
         predictions_inputs(context, month),
         run_again(context, month),
     )
@@ -259,7 +259,9 @@ def _make_targets(context: RecipeContext, month: str) -> Made:
         "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
     }
     manifest = context.targets.write(
-        month, frame, manifest_of(recipe.digest, inputs, status=source.status, facts=facts)
+        month,
+        frame,
+        manifest_of(identity.targets(recipe), inputs, status=source.status, facts=facts),
     )
     return Made.of("targets", month, folder, manifest)
 

@@ -8,8 +8,9 @@ import polars as pl
 
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
-from alpha_assets.pipeline import backtest, market_stages, predict, train
+from alpha_assets.pipeline import backtest, identity, market_stages, predict, train
 from alpha_assets.pipeline.context import Made, MarketContext, RecipeContext, staleness
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.progress import Pace
 from alpha_assets.quality.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.quality.coverage import LATEST
@@ -177,21 +178,25 @@ def status(context: RecipeContext) -> list[dict[str, Any]]:
         return rows
     months, later = _months_to_judge(context)
     universe = context.recipe.spec.universe.name
-    data_digest = context.market.data_digest
-    by_section = market_stages.cross_section_digest(context, universe)
+    market = context.market
     # Each stage's inputs are asked for once the plan holds the stages before it.
-    stage_tables: list[tuple[str, MonthTable, str, Callable[[], market_stages.Inputs]]] = [
-        ("panel", context.panel, data_digest, lambda: market_stages.panel_inputs(context, months)),
+    stage_tables: list[tuple[str, MonthTable, Identity, Callable[[], market_stages.Inputs]]] = [
+        (
+            "panel",
+            context.panel,
+            identity.panel(market),
+            lambda: market_stages.panel_inputs(context, months),
+        ),
         (
             "features",
             context.features,
-            data_digest,
+            identity.features(market),
             lambda: market_stages.features_inputs(context, months),
         ),
         (
             f"cross_section/{universe}",
             context.section,
-            by_section,
+            identity.cross_section(market, universe),
             lambda: market_stages.cross_section_inputs(context, universe, months),
         ),
     ]
@@ -251,7 +256,7 @@ def _not_asked(later: Sequence[str]) -> str:
 
 
 def _recipe_rows(context: RecipeContext) -> list[dict[str, Any]]:
-    recipe, made_by = context.recipe.name, context.recipe.digest
+    recipe = context.recipe.name
     span = backtest.judged_span(context)
     decided = {
         *context.predictions.months(),
@@ -267,19 +272,25 @@ def _recipe_rows(context: RecipeContext) -> list[dict[str, Any]]:
             context.plan(context.checkpoint(month))
     of_models = _row(f"{recipe}/checkpoint", models, stale)
     rows = [of_models if stale else {**of_models, "why": _skipped(context, models)}]
-    recipe_stages: list[tuple[MonthTable, Callable[[RecipeContext, str], dict[str, str]]]] = [
-        (context.predictions, predict.predictions_inputs),
-        (context.targets, predict.targets_inputs),
+    recipe_stages: list[
+        tuple[MonthTable, Identity, Callable[[RecipeContext, str], dict[str, str]]]
+    ] = [
+        (context.predictions, identity.predictions(context.recipe), predict.predictions_inputs),
+        (context.targets, identity.targets(context.recipe), predict.targets_inputs),
     ]
-    for table, inputs in recipe_stages:
+    for table, made_by, inputs in recipe_stages:
         known = {month: inputs(context, month) for month in sorted(decided)}
         stale = market_stages.stale_months(table, sorted(decided), made_by, known)
         context.plan(table, stale)
         rows.append(_row(f"{recipe}/{table.parts[-1]}", table.months(), stale))
     judged = month_range(*span) if span else sorted(decided)
-    for folder, of_folder in (
-        (context.backtest, backtest.backtest_inputs(context, judged) if judged else {}),
-        (context.report, None),
+    for folder, made_by, of_folder in (
+        (
+            context.backtest,
+            identity.backtest(context.recipe),
+            backtest.backtest_inputs(context, judged) if judged else {},
+        ),
+        (context.report, identity.report(context.recipe), None),
     ):
         asked = backtest.page_inputs(context) if of_folder is None else of_folder
         reason = staleness(folder, made_by, asked)

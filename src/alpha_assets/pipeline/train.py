@@ -32,6 +32,7 @@ from alpha_assets.labels import (
 )
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.panel.schema import KEYS
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import (
     Made,
@@ -42,7 +43,6 @@ from alpha_assets.pipeline.context import (
     silent,
     staleness,
 )
-from alpha_assets.pipeline.market_stages import cross_section_digest
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
@@ -258,7 +258,7 @@ def stale_checkpoints(context: RecipeContext, months: Sequence[str]) -> dict[str
 def checkpoint_staleness(context: RecipeContext, month: str, usable: date) -> str | None:
     """Return why the model of a month would be made again, or None where it is fresh."""
     inputs = _inputs_of(context, split_of(context, month, usable), usable)
-    return staleness(context.checkpoint(month), context.recipe.digest, inputs)
+    return staleness(context.checkpoint(month), identity.checkpoint(context.recipe), inputs)
 
 
 def _inputs_of(context: RecipeContext, split: Split, usable: date) -> dict[str, str]:
@@ -288,7 +288,7 @@ def require_checkpoint(context: RecipeContext, month: str, what_for: str = "") -
         span = ("--first-month", link, "--last-month", month)
         manifest = require_fresh(
             context.checkpoint(link),
-            context.recipe.digest,
+            identity.checkpoint(context.recipe),
             _inputs_of(context, split_of(context, link, usable), usable),
             f"{command(context, 'run', *span)} makes it{what_for}",
         )
@@ -335,7 +335,7 @@ def _make_checkpoint(context: RecipeContext, month: str, usable: date) -> Made:
     if trained_in != month:
         return _point_to(context, month, trained_in)
     inputs = checkpoint_inputs(context, split, parent)
-    if staleness(folder, recipe.digest, inputs) is None:
+    if staleness(folder, identity.checkpoint(recipe), inputs) is None:
         return Made.found("checkpoint", month, folder)
     if not split.is_ready:
         why: dict[str, int | str | None] = {
@@ -349,12 +349,12 @@ def _make_checkpoint(context: RecipeContext, month: str, usable: date) -> Made:
         )
         manifest = folder.write(
             {},
-            manifest_of(recipe.digest, inputs, status=NO_HISTORY, facts=why),
+            manifest_of(identity.checkpoint(recipe), inputs, status=NO_HISTORY, facts=why),
         )
         return Made.of("checkpoint", month, folder, manifest)
     first, last = window_months(context, split)
     universe = recipe.spec.universe.name
-    made_by = cross_section_digest(context, universe)
+    made_by = identity.cross_section(context.market, universe)
     start = max(first, first_month_of_data(context))
     require_months(context.section, start, last, made_by, run_again(context))
     if parent is not None:
@@ -364,7 +364,9 @@ def _make_checkpoint(context: RecipeContext, month: str, usable: date) -> Made:
         device_alone(context.store, context.device, context.progress),
         folder.lock(wait_seconds=math.inf),
     ):
-        if staleness(folder, recipe.digest, inputs) is None:  # made while this one waited
+        if (
+            staleness(folder, identity.checkpoint(recipe), inputs) is None
+        ):  # made while this one waited
             return Made.found("checkpoint", month, folder)
         try:
             return _train(context, split, inputs, parent, usable)
@@ -377,7 +379,10 @@ def _skip(context: RecipeContext, month: str, inputs: Mapping[str, str], why: st
     context.progress("checkpoint", f"{month} skipped: {why}")
     folder = context.checkpoint(month)
     manifest = folder.write(
-        {}, manifest_of(context.recipe.digest, inputs, status=NO_NAMES, facts={"why": why})
+        {},
+        manifest_of(
+            identity.checkpoint(context.recipe), inputs, status=NO_NAMES, facts={"why": why}
+        ),
     )
     return Made.of("checkpoint", month, folder, manifest)
 
@@ -403,6 +408,7 @@ def _train(
 ) -> Made:
     """Train the model of a month and write its checkpoint."""
     recipe, month, folder = context.recipe, split.month, context.checkpoint(split.month)
+    made_by = identity.checkpoint(recipe)
     data = training_data(context, split)
     learner = learner_of(context)
     state = context.store.scratch("resume", context.market.name, recipe.name, month)
@@ -428,7 +434,7 @@ def _train(
         split,
         learner,
         state=state,
-        identity=digest(recipe.digest, inputs),
+        identity=digest(made_by.digest, made_by.code, inputs),
         parent=weights,
         on_epoch=lambda seed, epoch: context.progress(
             "checkpoint",
@@ -465,7 +471,7 @@ def _train(
     }
     manifest = folder.write(
         {},
-        manifest_of(recipe.digest, inputs, facts=facts),
+        manifest_of(identity.checkpoint(recipe), inputs, facts=facts),
         files=checkpoint_files(trained, card),
     )
     with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
@@ -478,7 +484,7 @@ def _point_to(context: RecipeContext, month: str, trained_in: str) -> Made:
     source = require_checkpoint(context, trained_in, f"; {month} points to it")
     folder = context.checkpoint(month)
     inputs = {f"checkpoint/{trained_in}": source.content_hash}
-    if staleness(folder, context.recipe.digest, inputs) is None:
+    if staleness(folder, identity.checkpoint(context.recipe), inputs) is None:
         return Made.found("checkpoint", month, folder)
     skipped = why_skipped(source)
     if skipped:
@@ -486,7 +492,10 @@ def _point_to(context: RecipeContext, month: str, trained_in: str) -> Made:
     manifest = folder.write(
         {},
         manifest_of(
-            context.recipe.digest, inputs, status=POINTER, facts={"model_month": trained_in}
+            identity.checkpoint(context.recipe),
+            inputs,
+            status=POINTER,
+            facts={"model_month": trained_in},
         ),
     )
     return Made.of("checkpoint", month, folder, manifest)

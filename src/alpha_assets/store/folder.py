@@ -231,6 +231,7 @@ class Folder:
             rows=sum(file.rows or 0 for file in stored.values()),
             inputs=given.inputs,
             digest=given.digest,
+            code=given.code,
             code_version=given.code_version,
             created_at=datetime.now(UTC),
             status=given.status,

@@ -23,6 +23,7 @@ class ManifestInput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: str  # of everything that may change the content: specs, sources
+    code: str = ""  # of the definitions that computed it; empty: not compared
     code_version: str = __version__
     table: str = ""  # default: the folder's name
     inputs: dict[str, str] = Field(default_factory=dict)  # name -> content hash it was made from
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
     rows: int  # of all tables together
     inputs: dict[str, str]
     digest: str
+    code: str = ""
     code_version: str
     created_at: datetime
     status: str

@@ -1,0 +1,182 @@
+"""What decides the content of an output beside its inputs: settings, and the code that makes it.
+
+Every stage has one `Identity`.  Its `digest` covers the settings that the stage reads and no
+others, so that another portfolio rule makes no model stale; its `code` covers the definitions that
+the stage reaches, in normalised syntax, so that an edited kernel makes stale what it computes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from alpha_assets.code import code_digest
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.features.code import compute_digest, feature_digests
+from alpha_assets.spec import Spec, digest
+
+# What holds settings and files rather than arithmetic: the settings are in the digests, the
+# content of files in the inputs.  Following these types would reach all of the package.
+SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
+    f"alpha_assets.{name}": ()
+    for name in (
+        "pipeline.context:MarketContext",
+        "pipeline.context:RecipeContext",
+        "pipeline.command:command",
+        "pipeline.command:run_again",
+        "config.market:Market",
+        "config.recipe:Recipe",
+        "store.store:Store",
+        "store.folder:Folder",
+        "store.table:MonthTable",
+        "store.raw:RawTable",
+    )
+}
+# Where a kind selects what is reached: an edit of one model leaves others fresh.
+MODELS = ("alpha_assets.models:RANKERS", "alpha_assets.models:ModelSpec")
+LOSSES = "alpha_assets.models.losses:LossSpec"
+Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys that count
+
+THREADS = "threads"  # of training: any number gives the same bits
+
+PANEL = ("pipeline.transforms:panel_rows", "panel.joins:joins_of")
+FEATURES = ("pipeline.transforms:feature_rows",)
+CROSS_SECTION = ("pipeline.transforms:section_rows", "pipeline.transforms:series_of")
+GRAPH = ("features.edges:edge_rows", "panel.universe:universe")
+CHECKPOINT = (
+    "pipeline.train:training_data",
+    "pipeline.train:check_names",
+    "training.month:train_month",
+    "dataset.split:split_month",
+)
+PREDICTIONS = ("pipeline.predict:scores", "pipeline.transforms:tradable_rows")
+TARGETS = ("pipeline.predict:targets_of",)
+BACKTEST = (
+    "pipeline.backtest:simulated",
+    "pipeline.backtest:evaluation_inputs",
+    "evaluation:evaluate",
+    "evaluation:metrics_json",
+)
+REPORT = ("pipeline.backtest:report_inputs", "report:tear_sheet")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides an output beside its inputs.
+
+    Attributes:
+        digest: of the settings that its stage reads.
+        code: of the definitions that its stage reaches; empty where code is not compared.
+        parts: digests of code by name, so that what has changed can be named.
+    """
+
+    digest: str
+    code: str = ""
+    parts: Mapping[str, str] | None = None
+
+
+@cache
+def _code(roots: tuple[str, ...], chosen: Chosen = ()) -> str:
+    select = {**SETTINGS_AND_FILES, **dict(chosen)}
+    return code_digest(*(f"alpha_assets.{root}" for root in roots), select=select)
+
+
+def panel(market: Market) -> Identity:
+    """Return the identity of what was known at each decision."""
+    return Identity(market.data_digest, _code(PANEL))
+
+
+def features(market: Market) -> Identity:
+    """Return the identity of the catalogue on the panel, its code feature by feature."""
+    names = [feature.name for feature in market.catalog]
+    known = _feature_codes()
+    codes = {name: known[name] for name in names if name in known}
+    offered = sorted(set(names) - set(market.missing_features))
+    return Identity(
+        digest(market.data_digest, names, offered),
+        digest(_code(FEATURES), _compute_code(), codes),
+        codes,
+    )
+
+
+@cache
+def _feature_codes() -> dict[str, str]:
+    return feature_digests()
+
+
+@cache
+def _compute_code() -> str:
+    return compute_digest()
+
+
+def cross_section(market: Market, universe: str) -> Identity:
+    """Return the identity of z-scored features inside a universe."""
+    names = [feature.name for feature in market.choice]
+    offered = sorted(set(names) - set(market.missing_features))
+    return Identity(
+        digest(market.data_digest, universe, market.universe(universe), names, offered),
+        _code(CROSS_SECTION),
+    )
+
+
+def graph(market: Market, universe: str, rules: Mapping[str, float]) -> Identity:
+    """Return the identity of the correlation graph inside a universe."""
+    return Identity(
+        digest(market.data_digest, universe, market.universe(universe), dict(rules)), _code(GRAPH)
+    )
+
+
+def checkpoint(recipe: Recipe) -> Identity:
+    """Return the identity of a month's model: what is trained on, and how; not what is held."""
+    spec = recipe.spec
+    return Identity(
+        digest(*_learned(recipe)),
+        _code(CHECKPOINT, (*_of_model(recipe), (LOSSES, (spec.loss.kind,)))),
+    )
+
+
+def _learned(recipe: Recipe) -> tuple[object, ...]:
+    spec, market = recipe.spec, recipe.market
+    return (
+        market.data_digest,
+        spec.universe,
+        market.universe(spec.universe.name),
+        [feature.name for feature in recipe.features],
+        spec.label,
+        spec.split,
+        spec.model,
+        spec.loss,
+        _without(spec.training, THREADS),
+    )
+
+
+def _of_model(recipe: Recipe) -> Chosen:
+    kind = recipe.spec.model.kind
+    return tuple((registry, (kind,)) for registry in MODELS)
+
+
+def _without(spec: Spec, *keys: str) -> dict[str, object]:
+    return {key: value for key, value in spec.model_dump(mode="json").items() if key not in keys}
+
+
+def predictions(recipe: Recipe) -> Identity:
+    """Return the identity of scores; the model itself is an input."""
+    return Identity(digest(*_learned(recipe)), _code(PREDICTIONS, _of_model(recipe)))
+
+
+def targets(recipe: Recipe) -> Identity:
+    """Return the identity of what to hold."""
+    return Identity(
+        digest(recipe.market.data_digest, recipe.spec.portfolio, recipe.spec.universe),
+        _code(TARGETS),
+    )
+
+
+def backtest(recipe: Recipe) -> Identity:
+    """Return the identity of books and figures, which print the digest of the whole recipe."""
+    return Identity(recipe.digest, _code(BACKTEST))
+
+
+def report(recipe: Recipe) -> Identity:
+    """Return the identity of the tear sheet, which prints what the recipe is about."""
+    return Identity(digest(recipe.digest, recipe.spec.about), _code(REPORT))

@@ -1,0 +1,222 @@
+"""Edited code and changed settings make stale what they decide, and nothing else."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alpha_assets as aa
+from alpha_assets.code import Code, installed
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import Recipe, load_recipe
+from alpha_assets.errors import StaleOutput
+from alpha_assets.features.code import compute_digest, feature_digests
+from alpha_assets.pipeline import identity
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+SOURCE = installed().root
+MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
+STAGES = {
+    "panel": identity.PANEL,
+    "features": identity.FEATURES,
+    "cross_section": identity.CROSS_SECTION,
+    "graph": identity.GRAPH,
+    "checkpoint": identity.CHECKPOINT,
+    "predictions": identity.PREDICTIONS,
+    "targets": identity.TARGETS,
+    "backtest": identity.BACKTEST,
+    "report": identity.REPORT,
+}
+KINDS = {
+    **identity.SETTINGS_AND_FILES,
+    **dict.fromkeys(identity.MODELS, ("linear",)),
+    identity.LOSSES: ("mse",),
+}
+# What is edited: file, from, to, and the stages whose code changes.  The table is fixed: what an
+# edit makes stale beyond need is known, and does not grow unseen.
+EDITS = {
+    "kernel": ("features/estimators.py", "def parkinson(", "def parkinson(*, z=0, ", {"features"}),
+    "feature": (
+        "features/price.py",
+        "shift(last_close, MONTH) / shift(last_close, YEAR) - 1",
+        "shift(last_close, MONTH) / shift(last_close, YEAR) - 2",
+        {"features", "graph"},  # the graph is made by code that also knows this feature
+    ),
+    "input": ("features/inputs.py", "np.log(high / low)", "np.log(low / high)", {"features"}),
+    "z-score": ("features/cross_section.py", "import numpy as np", "import math as np", None),
+    "label": (
+        "labels.py",
+        "moved_DN *= factor_DN",
+        "moved_DN /= factor_DN",
+        {"checkpoint", "backtest"},
+    ),
+    "loss term": ("models/losses.py", "error_SN.square()", "error_SN.abs()", {"checkpoint"}),
+    "model": (
+        "models/linear.py",
+        "[:, :, -1], batch.valid",
+        "[:, :, 0], batch.valid",
+        {"checkpoint", "predictions"},
+    ),
+    "another model": ("models/transformer.py", "import torch", "import math as torch", set()),
+    "optimiser": (
+        "training/fit.py",
+        "set_to_none=True",
+        "set_to_none=False",
+        {"checkpoint"},
+    ),
+    "rule": ("backtest/portfolio.py", "import polars as pl", "import math as pl", None),
+    "simulator": ("backtest/simulator.py", "import math", "import cmath as math", {"backtest"}),
+    "cost": (
+        "backtest/costs.py",
+        "commission_bps * BPS",
+        "commission_bps / BPS",
+        {"backtest"},
+    ),
+    "statistic": (
+        "evaluation/sharpe.py",
+        "return mean / sd if",
+        "return sd / mean if",
+        {"backtest"},
+    ),
+    "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
+    "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
+    "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),
+}
+AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}}
+
+
+def codes(code: Code) -> dict[str, str]:
+    """Return the digest of every stage's code, that of features with all of them."""
+    found = {
+        stage: code.digest(*(f"alpha_assets.{root}" for root in roots), select=KINDS)
+        for stage, roots in STAGES.items()
+    }
+    parts = (found["features"], compute_digest(code), *sorted(feature_digests(code).items()))
+    return {**found, "features": repr(parts)}
+
+
+def test_no_edit_misses_a_stage_and_each_makes_stale_what_the_table_names(tmp_path: Path) -> None:
+    place = tmp_path / "alpha_assets"
+    shutil.copytree(SOURCE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    before = codes(Code(place))
+    for edit, (name, old, new, wanted) in EDITS.items():
+        path = place / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, (edit, old)
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        after = codes(Code(place))
+        path.write_text(text, encoding="utf-8")
+        changed = {stage for stage in before if before[stage] != after[stage]}
+        if wanted is None:
+            assert AT_LEAST[edit] <= changed, (edit, changed)
+        else:
+            assert changed == wanted, edit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pipelines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        yield
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe("tiny", load_market("tiny"), overrides=list(overrides))
+
+
+def digests(of: Recipe) -> dict[str, str]:
+    return {
+        "checkpoint": identity.checkpoint(of).digest,
+        "predictions": identity.predictions(of).digest,
+        "targets": identity.targets(of).digest,
+        "backtest": identity.backtest(of).digest,
+        "report": identity.report(of).digest,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "stale"),
+    [
+        ("about=Other words.", {"report"}),
+        ("portfolio.quantile=0.27", {"targets", "backtest", "report"}),
+        ("gates.rank_ic_max=0.77", {"backtest", "report"}),
+        ("training.threads=2", {"backtest", "report"}),
+        ("training.max_epochs=3", {"checkpoint", "predictions", "backtest", "report"}),
+    ],
+)
+def test_a_setting_makes_stale_what_reads_it(override: str, stale: set[str]) -> None:
+    before, after = digests(recipe()), digests(recipe(override))
+    assert {stage for stage in before if before[stage] != after[stage]} == stale
+
+
+def test_one_more_feature_leaves_the_panel_fresh() -> None:
+    market = load_market("tiny")
+    fewer = load_market("tiny", overrides=["max_stale=19"])
+    assert identity.panel(market).digest != identity.panel(fewer).digest
+    market.__dict__["catalog"] = market.catalog[:-1]
+    assert identity.panel(market) == identity.panel(load_market("tiny"))
+    assert identity.features(market).digest != identity.features(load_market("tiny")).digest
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, pipelines: None) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    aa.run("tiny", storage=str(folder), **MONTHS)
+    return folder
+
+
+@pytest.fixture
+def storage(built: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(built, tmp_path / "storage", copy_function=os.link))
+
+
+def to_do(storage: str) -> dict[str, str]:
+    rows = aa.status("tiny", storage=storage)
+    return {row["stage"]: row["why"] for row in rows if row["to do"]}
+
+
+def edited(monkeypatch: pytest.MonkeyPatch, feature: str) -> None:
+    """Let the code of one feature be another than the stored months were made by."""
+    changed = {**identity._feature_codes(), feature: "edited"}
+    monkeypatch.setattr(identity, "_feature_codes", lambda: changed)
+
+
+def test_an_edited_feature_is_named_by_status_and_remade_with_equal_bits_cutting_off(
+    storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert to_do(storage) == {}
+    edited(monkeypatch, "mom_12_1")
+    found = to_do(storage)
+    assert "code that has changed since (first: mom_12_1)" in found["features"]
+    assert {"cross_section/traded", "tiny/checkpoint", "tiny/report"} <= {*found}
+
+    said: list[str] = []
+    aa.run("tiny", storage=storage, progress=lambda stage, what: said.append(stage), **MONTHS)
+    # The features come out with the same content, so that nothing after them is made again.
+    assert "features" in said
+    assert not {"checkpoint", "predictions", "targets", "backtest"} & {*said}
+    assert to_do(storage) == {}
+
+
+@pytest.mark.parametrize("stage", ["checkpoint", "predictions", "backtest"])
+def test_readers_refuse_what_other_code_made(
+    storage: str, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    real = getattr(identity, stage)
+
+    def other(of: Any) -> identity.Identity:
+        known = real(of)
+        return identity.Identity(known.digest, "edited")
+
+    monkeypatch.setattr(identity, stage, other)
+    asked: dict[str, Any] = {"storage": storage}
+    read = {
+        "checkpoint": lambda: aa.predict("tiny", asof="2021-08-31", **asked),
+        "predictions": lambda: aa.why("13030", "2021-07-28", "tiny", **asked),
+        "backtest": lambda: aa.results("tiny", **asked),
+    }
+    with pytest.raises(StaleOutput, match="made by code that has changed since"):
+        read[stage]()
