@@ -15,8 +15,10 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from alpha_assets.calendar import CalendarSpec, month_of
 from alpha_assets.config.market import KnownFeedSpec, Market, load_market
 from alpha_assets.defs.automation import cron, request
+from alpha_assets.defs.metadata import delivery_metadata
 from alpha_assets.defs.partitions import months
 from alpha_assets.features import CATALOG
+from alpha_assets.feeds.ingest import Ingested
 from alpha_assets.pipeline.transforms import panel_start
 from alpha_assets.sources.files.source import FilesSourceSpec
 
@@ -269,3 +271,12 @@ def test_the_whole_road_materialises_and_its_checks_pass(
     assert checks["scores_spread"]
     assert checks["coverage_ss"]
     assert checks["coverage_sector_short"]
+
+
+def test_a_delivery_shows_what_it_left_out_and_what_is_odd() -> None:
+    found = Ingested("daily_bars", new=3, omitted=2, notes=("2 rows",), warnings=("odd",) * 20)
+    shown = delivery_metadata(found)
+    assert (shown["rows_left_out"].value, shown["warnings"].value) == (2, 20)
+    assert str(shown["delivery"].value).splitlines()[0] == "- 2 rows"
+    assert str(shown["delivery"].value).splitlines()[-1] == "- and 1 more"
+    assert "delivery" not in delivery_metadata(Ingested("rates", new=1))

@@ -1,20 +1,22 @@
 """Edited code and changed settings make stale what they decide, and nothing else."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import linked
 
 import alpha_assets as aa
+from alpha_assets import project
 from alpha_assets.code import Code, installed
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
 from alpha_assets.errors import StaleOutput
 from alpha_assets.features.code import compute_digest, feature_digests
-from alpha_assets.pipeline import identity
+from alpha_assets.pipeline import identity, predict, train
+from alpha_assets.store.folder import Folder
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 SOURCE = installed().root
@@ -161,16 +163,9 @@ def test_one_more_feature_leaves_the_panel_fresh() -> None:
     assert identity.features(market).digest != identity.features(load_market("tiny")).digest
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, pipelines: None) -> Path:
-    folder = tmp_path_factory.mktemp("built")
-    aa.run("tiny", storage=str(folder), **MONTHS)
-    return folder
-
-
 @pytest.fixture
-def storage(built: Path, tmp_path: Path) -> str:
-    return str(shutil.copytree(built, tmp_path / "storage", copy_function=os.link))
+def storage(tiny_run: Path, tmp_path: Path) -> str:
+    return str(linked(tiny_run, tmp_path / "storage"))
 
 
 def to_do(storage: str) -> dict[str, str]:
@@ -220,3 +215,18 @@ def test_readers_refuse_what_other_code_made(
     }
     with pytest.raises(StaleOutput, match="made by code that has changed since"):
         read[stage]()
+
+
+def test_targets_of_the_first_month_with_a_model_read_no_month_before(
+    storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The 1st of July 2021 is a Thursday: whether the week began before depends on June, unless
+    # July has the first model.
+    context = project.open_road("tiny", storage=storage)
+    read = predict.targets_inputs(context, "2021-07")
+    assert {"panel/before", "cross_section/before"} <= {*read}
+    known = context.checkpoint("2021-07").manifest()
+    assert known is not None
+    first = known.model_copy(update={"extra": {**known.extra, train.IS_FIRST: True}})
+    monkeypatch.setattr(Folder, "manifest", lambda _: first)
+    assert {*predict.targets_inputs(context, "2021-07")} == {"panel", "predictions"}

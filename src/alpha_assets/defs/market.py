@@ -5,7 +5,13 @@ import polars as pl
 
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import Market
-from alpha_assets.defs.metadata import add_months, columns_of_features, columns_of_feed, table
+from alpha_assets.defs.metadata import (
+    add_months,
+    columns_of_features,
+    columns_of_feed,
+    delivery_metadata,
+    table,
+)
 from alpha_assets.defs.partitions import all_before, month_keys, months, months_spanned, since
 from alpha_assets.defs.resources import Storage
 from alpha_assets.features import TRAILING, max_lookback
@@ -55,7 +61,7 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             counted = f"{found.new} new rows, {found.revised} corrections"
             context.log.info(f"{feed}: {counted}, {found.unchanged} known")
             context.add_asset_metadata(
-                {"rows_new": found.new, "rows_corrected": found.revised},
+                delivery_metadata(found),
                 partition_key=context.partition_keys[-1],
             )
             add_months(context, market_stages.stored_months(opened, feed, asked))

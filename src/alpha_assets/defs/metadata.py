@@ -8,8 +8,11 @@ import dagster as dg
 
 from alpha_assets.features import Feature
 from alpha_assets.feeds import Feed
+from alpha_assets.feeds.ingest import Ingested
 from alpha_assets.pipeline.context import Made
 from alpha_assets.quality.coverage import FamilyCoverage, reasons_off
+
+LINES_SHOWN = 20  # of notes and warnings of a delivery
 
 # What every table has, beside the columns that its owner describes.
 OF_ROWS = {
@@ -38,6 +41,22 @@ def made_metadata(made: Made) -> dict[str, dg.MetadataValue]:
         "path": dg.MetadataValue.path(made.path),
     }
     return {**shown, **facts_metadata(made.facts)}
+
+
+def delivery_metadata(found: Ingested) -> dict[str, dg.MetadataValue]:
+    """Return what a delivery changed, what it left out, and what is odd about its rows."""
+    shown: dict[str, dg.MetadataValue] = {
+        "rows_new": dg.MetadataValue.int(found.new),
+        "rows_corrected": dg.MetadataValue.int(found.revised),
+        "rows_left_out": dg.MetadataValue.int(found.omitted),
+        "warnings": dg.MetadataValue.int(len(found.warnings)),
+    }
+    lines = [*found.notes, *found.warnings]
+    if lines:
+        listed = "\n".join(f"- {line}" for line in lines[:LINES_SHOWN])
+        more = len(lines) - LINES_SHOWN
+        shown["delivery"] = dg.MetadataValue.md(listed + (f"\n- and {more} more" * (more > 0)))
+    return shown
 
 
 def facts_metadata(facts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:

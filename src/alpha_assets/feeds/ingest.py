@@ -44,6 +44,7 @@ class Ingested:
     months: tuple[str, ...] = ()  # whose files were rewritten
     omitted: int = 0  # rows that were not public yet when they were delivered
     notes: tuple[str, ...] = ()  # what a person should know of this delivery
+    warnings: tuple[str, ...] = ()  # of the import: what is odd about the delivered rows
 
 
 def source_digest(source: Source, calendar: Calendar) -> str:

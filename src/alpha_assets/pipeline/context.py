@@ -64,7 +64,7 @@ class Made:
             rows=manifest.rows,
             content_hash=manifest.content_hash,
             digest=manifest.digest,
-            facts=manifest.extra,
+            facts={k: v for k, v in manifest.extra.items() if k != CODE_PARTS},
         )
 
     @classmethod

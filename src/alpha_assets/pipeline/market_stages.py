@@ -6,6 +6,7 @@ others, gives the same bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -64,11 +65,12 @@ def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None 
         now=context.clock(),
         months=months,
     )
-    for line in delivery_warnings(context.raw[feed], context.market.source):
+    odd = tuple(delivery_warnings(context.raw[feed], context.market.source))
+    for line in odd:
         context.progress("raw", f"warning: {line}")
     for note in done.notes:
         context.progress("raw", f"{feed}: {note}")
-    return done
+    return replace(done, warnings=odd)
 
 
 def lost_months(context: MarketContext, feed: str) -> dict[str, str]:

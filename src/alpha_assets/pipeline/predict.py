@@ -16,7 +16,7 @@ from alpha_assets.backtest import (
 )
 from alpha_assets.calendar import Dates, as_date, month_of
 from alpha_assets.dataset import Dataset
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline import identity, market_stages, train
 from alpha_assets.pipeline.command import run_again
@@ -189,13 +189,22 @@ def targets_inputs(context: RecipeContext, month: str) -> dict[str, str]:
         "predictions": context.hashes(context.predictions).combined(month, month),
         "panel": context.hashes(context.panel).combined(month, month),
     }
-    before = _months_before_in_period(context, month)
+    before = [] if _is_first(context, month) else _months_before_in_period(context, month)
     if before:  # whether their sessions could be decided says whether this month's are the first
         inputs["cross_section/before"] = context.hashes(context.section).combined(
             before[0], before[-1]
         )
         inputs["panel/before"] = context.hashes(context.panel).combined(before[0], before[-1])
     return inputs
+
+
+def _is_first(context: RecipeContext, month: str) -> bool:
+    """Return whether no session before a month can have been decided: it has the first model."""
+    try:
+        model = context.checkpoint(month).manifest()
+    except StorageError:
+        return False
+    return model is not None and bool(model.extra.get(train.IS_FIRST))
 
 
 def _months_before_in_period(context: RecipeContext, month: str) -> list[str]:
