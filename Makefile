@@ -30,7 +30,7 @@ setup: .venv/.installed .env  ## make .venv from the pinned versions, and .env
 	@# An earlier version wrote values that won over the environment.
 	@sed -i.old -E 's|^(DAGSTER_HOME\|ALPHA_STORAGE\|ALPHA_DAGSTER_DIR)=([^"$$].*)$$|\1="$${\1:-\2}"|' .env && rm -f .env.old
 
-demo: setup  ## the whole road on the simulated market, through Dagster, to a tear sheet
+demo: setup  ## the whole pipeline on the simulated market, through Dagster, to a tear sheet
 	@$(BIN)/alpha-assets demo
 
 ui: setup  ## open the Dagster web UI on http://127.0.0.1:3000

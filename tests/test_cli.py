@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import sys
 import tomllib
 from datetime import date
@@ -264,3 +265,13 @@ def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int |
         assert longest <= width
         assert lines[2].startswith("tiny/checkpoint")
         assert lines[2].endswith("…")
+
+
+def test_the_package_runs_as_a_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["alpha-assets", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("alpha_assets", run_name="__main__")
+    assert stopped.value.code == 0
+    assert "import-check" in capsys.readouterr().out

@@ -176,7 +176,7 @@ def features(market: str, as_json: bool) -> None:
 @main.command()
 @options("recipe", "market", "data", "storage", "months", "set", "device", "json")
 def run(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
-    """Walk the whole road in one process, doing only what is stale."""
+    """Run every stage that is missing or stale, in one process."""
     show(project.run(progress=progress, **asked), as_json, render=results)
 
 
@@ -312,7 +312,7 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
 @main.command()
 @options("storage")
 def demo(storage: str) -> None:
-    """Materialise the whole road on the simulated market through Dagster: six months decided."""
+    """Materialise every stage on the simulated market through Dagster: six months decided."""
     environment = demo_environment(storage)
     for number, launch in enumerate(project.demo_launches(), 1):
         progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")

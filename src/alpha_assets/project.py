@@ -156,7 +156,7 @@ def open_road(
     device: str = "auto",
     progress: Progress = silent,
 ) -> RecipeContext:
-    """Return the road of a recipe on a market.
+    """Return the context of a recipe on a market.
 
     Args:
         recipe: a name in `pipelines/recipes`.
@@ -192,7 +192,7 @@ def run(
     last_month: str | None = None,
     **where: Any,  # noqa: ANN401 -- the keywords of `open_road`
 ) -> dict[str, Any]:
-    """Walk the whole road in one process, doing only what is stale; return its figures."""
+    """Run every stage that is missing or stale, in one process; return its figures."""
     context = open_road(recipe, **where)
     walking.run(context, first_month, last_month)
     return figures(context)

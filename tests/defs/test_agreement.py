@@ -79,7 +79,7 @@ def made_up(name: str, folder: Path) -> Market:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RecipeContext]:
-    """The road of a market up to its cross-sections, made once a market."""
+    """The context of a market up to its cross-sections, made once a market."""
     made: dict[str, RecipeContext] = {}
 
     def of(name: str) -> RecipeContext:

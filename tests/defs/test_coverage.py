@@ -40,7 +40,7 @@ def of_recipe(context: MarketContext, name: str) -> RecipeContext:
 
 
 def goes_on(context: RecipeContext, months: Sequence[str] | None = None) -> bool:
-    """Whether the recipe of a road may learn and decide in these months."""
+    """Whether the recipe of a context may learn and decide in these months."""
     try:
         require_families(context, months)
     except CheckFailed:

@@ -21,7 +21,7 @@ def _pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(line: str) -> RecipeContext:
-    """Return the road that the command line's own parser makes of a command."""
+    """Return the context that the command line's own parser makes of a command."""
     words = shlex.split(line)
     assert words[:2] == ["alpha-assets", "run"]
     asked = main.commands["run"].make_context("run", words[2:]).params

@@ -79,7 +79,7 @@ def first_months(context: RecipeContext, stage: str, month: str) -> dict[str, st
 
 
 def with_only(built: RecipeContext, folder: Path, stage: str, month: str) -> RecipeContext:
-    """Return a road over a store that holds what a stage's month reads and nothing else."""
+    """Return a context over a store that holds what a stage's month reads and nothing else."""
     context = replace(built, store=Store(str(folder)))
     for feed, table in built.raw.items():
         # Every stage asks the bars how far they reach.

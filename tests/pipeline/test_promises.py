@@ -1,4 +1,4 @@
-"""What the stored road promises: updates equal one build, a month alone equals a span."""
+"""What the stored pipeline promises: updates equal one build, a month alone equals a span."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def pipelines() -> Iterator[None]:
 
 
 def road_until(folder: Path, last: str) -> RecipeContext:
-    """A road over a store, whose market has published up to `last`."""
+    """A context over a store, whose market has published up to `last`."""
     market = load_market("tiny", overrides=(*SMALL, f"sim.last={last}"))
     return MarketContext(market, Store(str(folder)), clock=lambda: datetime(2024, 1, 1, tzinfo=UTC))
 

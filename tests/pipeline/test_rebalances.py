@@ -1,4 +1,4 @@
-"""Rebalances around sessions that cannot be decided: the whole road, and session by session."""
+"""Rebalances around sessions that cannot be decided: the whole pipeline, and session by session."""
 
 import json
 from datetime import date

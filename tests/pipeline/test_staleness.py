@@ -1,4 +1,4 @@
-"""What was lost, damaged or changed behind the road's back is seen, named, and made again."""
+"""What was lost, damaged or changed behind the pipeline's back is seen, named, and made again."""
 
 import errno
 import json

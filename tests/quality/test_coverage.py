@@ -1,4 +1,4 @@
-"""Coverage: whatever goes missing is counted, named, and stops the road where it must."""
+"""Coverage: whatever goes missing is counted, named, and stops the pipeline where it must."""
 
 import shutil
 from collections.abc import Callable

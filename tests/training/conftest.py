@@ -31,7 +31,7 @@ def planted(strength: float = 0.7, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def build_dataset(x_DNF: np.ndarray, y_DN: np.ndarray) -> Dataset:
-    """Return the dataset of plain arrays, through the frames that the road would give."""
+    """Return the dataset of plain arrays, through the frames that the pipeline would give."""
     keys = {
         "session": np.repeat(SESSIONS, N_SYMBOLS),
         "symbol": np.tile(np.array(SYMBOLS), N_SESSIONS),

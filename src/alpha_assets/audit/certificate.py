@@ -1,4 +1,4 @@
-"""Rebuild the road in other worlds and compare, bit for bit, what was decided before the cut.
+"""Rebuild the pipeline in other worlds and compare, bit for bit, what was decided before the cut.
 
 Both sides are rebuilt here and now, from the same raw copy, into storages of their own.  What
 the user's storage holds beyond raw rows is compared with what was rebuilt, and never written.
@@ -63,8 +63,8 @@ class Trial:
         cut: decision session; what became readable after its decision is of the other world.
         world: what was done to the raw rows.
         altered: raw rows that were changed or taken away.
-        comparisons: of every stage that could be rebuilt, in the order of the road.
-        stopped: what stopped the other world's road, where this one's went on.
+        comparisons: of every stage that could be rebuilt, in the order of the pipeline.
+        stopped: what stopped the other world's pipeline, where this one's went on.
     """
 
     cut: str
@@ -135,7 +135,7 @@ class Certificate:
 
     @property
     def first(self) -> Difference | None:
-        """The differing cell that lies earliest on the road, in any trial."""
+        """The differing cell that lies earliest in the pipeline, in any trial."""
         found = [trial.first for trial in self.trials if trial.first is not None]
         return min(found, key=lambda one: STAGES.index(one.stage), default=None)
 
@@ -209,7 +209,7 @@ def audit(
 ) -> Certificate:
     """Return the causality certificate of a recipe on a market.
 
-    For every cut the whole road is rebuilt in a world where all that became readable after
+    For every cut the whole pipeline is rebuilt in a world where all that became readable after
     the cut's decision is noise, in one where it does not exist, and in one where rows were added
     to it: panel, features and cross-section of all months up to the cut, and the model with its
     card, scores and targets of its month, and what `predict` decides at it.  Models of other
@@ -399,7 +399,7 @@ def _tried(
             forward = predicted(here, there, cut)
             forward += orders_compared(here, raw, other, cut)
     except AlphaAssetsError as error:
-        # Where this world's road went on and the other one's stops, something later is needed.
+        # Where this world's pipeline went on and the other one's stops, something later is needed.
         stopped = str(error)
     comparisons = [*compared(here, there, cut, world, alone=seed), *forward]
     shutil.rmtree(there.context.store.address, ignore_errors=True)
@@ -407,7 +407,7 @@ def _tried(
 
 
 def _with_vendor_level(context: RecipeContext, notes: list[str]) -> RecipeContext:
-    """Return the road as it would be on prices that carry later splits.
+    """Return the context as it would be on prices that carry later splits.
 
     Raises:
         SpecError: the recipe's universe or features need prices as traded.

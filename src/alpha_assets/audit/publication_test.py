@@ -160,7 +160,7 @@ class ClockReport:
 
 
 def audit_clock(context: MarketContext, sessions: int = SESSIONS) -> ClockReport:
-    """Return the publication-clock test of every feed of a road's market.
+    """Return the publication-clock test of every feed of a market.
 
     Args:
         context: whose stored raw rows are read; nothing is written.

@@ -1,4 +1,4 @@
-"""One world's road, built from its raw rows alone, and its tables beside another world's."""
+"""One world's outputs, built from its raw rows alone, and its tables beside another world's."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_has
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A road in a store of its own, whose outputs were made here and now."""
+    """A context with a store of its own, whose outputs were made here and now."""
 
     context: RecipeContext
     _read: dict[tuple[str, str], pl.DataFrame] = field(default_factory=dict)
@@ -101,12 +101,12 @@ class Rebuilt:
 
 
 def in_store(context: RecipeContext, place: Path) -> Rebuilt:
-    """Return a road with a store of its own, in which nothing has been made."""
+    """Return a context with a store of its own, in which nothing has been made."""
     return Rebuilt(replace(context, store=Store(str(place)), progress=silent))
 
 
 def elsewhere(context: RecipeContext) -> RecipeContext:
-    """Return the road as it is, over a source that would deliver something else.
+    """Return the context as it is, over a source that would deliver something else.
 
     Another world changes raw rows.  What is read past them, from the simulated exchange itself,
     would be the same in every world; this one draws another market.  Digests stay as they are,
@@ -135,7 +135,7 @@ def make_edges(world: Rebuilt, month: str) -> None:
 
 
 def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
-    """Return a road that has from this world all that was finished before the cut's month.
+    """Return a context that has from this world all that was finished before the cut's month.
 
     Raw rows published in earlier months and what was made of them, and the models of all months.
     Nothing of it can differ in a world whose rows differ only after the cut; files are linked,
@@ -230,7 +230,7 @@ def compared(
         cut: last session that is compared.
         world: the other one.
         alone: compare the cut's month without those before, and no models: those of a seeded
-            road are the baseline's.
+            pipeline are the baseline's.
     """
     month = month_of(cut)
     found = []

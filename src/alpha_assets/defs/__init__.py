@@ -1,4 +1,4 @@
-"""The Dagster edge: thin assets, checks, jobs, schedules and sensors over `road`."""
+"""The Dagster edge: thin assets, checks, jobs, schedules and sensors over `pipeline`."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Jobs for the whole road and for a day, their schedules, and word of runs that failed."""
+"""Jobs for the whole pipeline and for a day, their schedules, and a sensor of runs that failed."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -45,7 +45,7 @@ def automation(recipe: Recipe, market: Market) -> Automation:
     month_job = dg.define_asset_job(
         f"{name}_month",
         of_market | of_recipe,
-        description="The whole road for one month, its retraining included.",
+        description="The whole pipeline for one month, its retraining included.",
     )
     day_job = dg.define_asset_job(
         f"{name}_day",
@@ -70,7 +70,7 @@ def schedule(market: Market, job_name: str, job: Job, *, on_first: bool) -> dg.S
         cron_schedule=cron(market),
         execution_timezone=market.spec.calendar.zone,
         description=(
-            "On the first session of a month: the whole road, its retraining included."
+            "On the first session of a month: the whole pipeline, its retraining included."
             if on_first
             else "On every other session: what to hold today, from the month's checkpoint."
         ),

@@ -1,1 +1,1 @@
-"""The road: markets and recipes composed, and the stages between raw rows and the report."""
+"""The stages between raw rows and the report, their contexts, the runner and status."""

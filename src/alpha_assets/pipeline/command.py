@@ -7,7 +7,7 @@ from alpha_assets.store.location import DEFAULT_STORAGE
 
 
 def command(context: MarketContext, verb: str, *options: str) -> str:
-    """Return a command that gives the same digests as the road, quoted for a shell.
+    """Return a command that gives the same digests as the context, quoted for a shell.
 
     Args:
         context: whose market, recipe, folder, storage and overrides it names.

@@ -1,4 +1,4 @@
-"""The whole road in one process, doing only what is stale."""
+"""Every stage that is missing or stale, run in one process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -18,7 +18,7 @@ class ReportInputs:
         checkpoints: `month status epochs best_epoch unfinished_seeds valid_rank_ic` of every
             month's model, or None.
         command: that makes the same figures again, quoted for a shell; "": not known.
-        coverage: `frontier`, `families` and `feeds` as `road.coverage` tells them, or None.
+        coverage: `frontier`, `families` and `feeds` as `quality.coverage` counts them, or None.
     """
 
     metrics: Mapping[str, object]

@@ -57,7 +57,7 @@ NO_TABLE = {
     "news": "the J-Quants API has no articles",
     **dict.fromkeys(AMERICAN, "the J-Quants API has only Japanese feeds"),
 }
-# Without it there is no road; the others can be missing.
+# Without it nothing can be made; the others can be missing.
 INDISPENSABLE = "daily_bars"
 
 
