@@ -7,6 +7,7 @@ what is spilled, and rows of the answer are bounded: a query without an end ends
 """
 
 import json
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.store import Store
 
 MONTH = "month="
+MAX_LEVELS = 600  # of the serialised query; each level of a call makes two
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 GENERATORS = ("generate_series", "range", "unnest")  # table functions that read no file
 SECONDS = 120.0  # of a query
 ROWS_SHOWN = 5_000_000  # of its answer
@@ -149,10 +152,10 @@ def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables)
             f"read here, never written, and no file is opened\n{_offer(known)}"
         )
     row = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
-    try:
-        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
-    except RecursionError:
-        raise BadInput("the query is nested too deeply; use fewer levels") from None
+    text = str(row[0]) if row else '{"error": true}'
+    if _levels(text) > MAX_LEVELS:
+        raise BadInput("the query is nested too deeply; use fewer levels")
+    tree: dict[str, Any] = json.loads(text)
     if tree["error"]:
         raise BadInput(f"the query is no plain SELECT: {tree.get('error_message')}")
     nodes = list(_nodes(tree))
@@ -176,6 +179,18 @@ def _asked_for(connection: duckdb.DuckDBPyConnection, query: str, known: Tables)
                 whole = ".".join(filter(None, (str(node.get("schema_name") or ""), name)))
                 raise BadInput(f"there is no table {whole!r}{damaged}\n{_offer(known)}")
     return tuple(wanted)
+
+
+def _levels(text: str) -> int:
+    """Return how deep a JSON text is nested, without parsing it: interpreters differ in theirs."""
+    level = deepest = 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        if token[0] in "[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif token[0] in "]}":
+            level -= 1
+    return deepest
 
 
 def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
