@@ -375,14 +375,21 @@ ROOTS = {
 }
 ROOTS_CHANGED_BY = {
     # What is edited: file, from, to, and the roots that change.
-    "kernel": ("features/kernels.py", "variance_DN)", "variance_DN + 1)", {}),
+    # Training names a protocol that contexts fit, and contexts know markets and their catalogue:
+    # `pipeline.identity` cuts them off.
+    "kernel": ("features/kernels.py", "variance_DN)", "variance_DN + 1)", {"train"}),
     "feature": (
         "features/price.py",
         "shift(last_close, MONTH) / shift(last_close, YEAR) - 1",
         "shift(last_close, MONTH) / shift(last_close, YEAR) - 2",
-        {},
+        {"train"},
     ),
-    "input": ("features/inputs.py", "return np.log(high / low)", "return np.log(low / high)", {}),
+    "input": (
+        "features/inputs.py",
+        "return np.log(high / low)",
+        "return np.log(low / high)",
+        {"train"},
+    ),
     "label": ("labels.py", "moved_DN *= factor_DN", "moved_DN /= factor_DN", {"label"}),
     "loss": ("models/losses.py", "error_SN.square()", "error_SN.abs()", {"train"}),
     "model": (

@@ -47,7 +47,12 @@ EDITS = {
         "shift(last_close, MONTH) / shift(last_close, YEAR) - 2",
         {"features", "graph"},  # the graph is made by code that also knows this feature
     ),
-    "input": ("features/inputs.py", "np.log(high / low)", "np.log(low / high)", {"features"}),
+    "input": (
+        "features/inputs.py",
+        "np.log(high / low)",
+        "np.log(low / high)",
+        {"features", "graph"},
+    ),
     "z-score": ("features/cross_section.py", "import numpy as np", "import math as np", None),
     "label": (
         "labels.py",
@@ -223,10 +228,12 @@ def test_targets_of_the_first_month_with_a_model_read_no_month_before(
     # The 1st of July 2021 is a Thursday: whether the week began before depends on June, unless
     # July has the first model.
     context = project.open_road("tiny", storage=storage)
-    read = predict.targets_inputs(context, "2021-07")
-    assert {"panel/before", "cross_section/before"} <= {*read}
     known = context.checkpoint("2021-07").manifest()
     assert known is not None
-    first = known.model_copy(update={"extra": {**known.extra, train.IS_FIRST: True}})
-    monkeypatch.setattr(Folder, "manifest", lambda _: first)
-    assert {*predict.targets_inputs(context, "2021-07")} == {"panel", "predictions"}
+    read = {}
+    for is_first in (True, False):
+        model = known.model_copy(update={"extra": {**known.extra, train.IS_FIRST: is_first}})
+        monkeypatch.setattr(Folder, "manifest", lambda _, model=model: model)
+        read[is_first] = {*predict.targets_inputs(context, "2021-07")}
+    assert read[True] == {"panel", "predictions"}
+    assert read[False] == {*read[True], "panel/before", "cross_section/before"}

@@ -1,6 +1,5 @@
 """One world's outputs, built from its raw rows alone, and its tables beside another world's."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -118,8 +117,9 @@ def elsewhere(context: RecipeContext) -> RecipeContext:
     # Names of what is made, and what there is to make, are asked for before the source moves.
     _ = (market.data_digest, market.feeds, market.missing_features, context.recipe.digest)
     sim = spec.sim.model_copy(update={"seed": spec.sim.seed + 1})
-    other = copy.copy(market)
-    vars(other).update(spec=spec.model_copy(update={"sim": sim}))
+    # `copy.copy` leaves out what has been asked for, as pickling does.
+    other = object.__new__(type(market))
+    vars(other).update({**vars(market), "spec": spec.model_copy(update={"sim": sim})})
     vars(other).pop("source", None)
     return replace(context, market=other)
 
