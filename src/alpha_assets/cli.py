@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from alpha_assets import __version__, project
-from alpha_assets.audit.render import told
+from alpha_assets.audit.render import as_text
 from alpha_assets.config.folders import (
     PIPELINES,
     VARIABLE,
@@ -245,7 +245,7 @@ def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
 def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Show all that one prediction was made from: raw rows, panel, features, score, target."""
-    show(project.why(progress=progress, **asked), as_json, render=told)
+    show(project.why(progress=progress, **asked), as_json, render=as_text)
 
 
 @main.command("import-check")

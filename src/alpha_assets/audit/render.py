@@ -10,7 +10,7 @@ WIDE = 9  # columns of a raw row that are shown
 SHORT = 22  # characters of a cell
 
 
-def told(explanation: Mapping[str, Any]) -> str:
+def as_text(explanation: Mapping[str, Any]) -> str:
     """Return the explanation as text; JSON holds all of it."""
     model = explanation["checkpoint"]["model_month"]
     zone = explanation["market"]["zone"]
@@ -30,25 +30,25 @@ def told(explanation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _feed(feed: str, told: Mapping[str, Any], look_back: Mapping[str, Any]) -> list[str]:
-    if not told["n_rows"]:
+def _feed(feed: str, facts: Mapping[str, Any], look_back: Mapping[str, Any]) -> list[str]:
+    if not facts["n_rows"]:
         return [f"  {feed}: nothing was known"]
-    said, shown = _count(told["n_rows"], "row"), told["rows"]
+    said, shown = _count(facts["n_rows"], "row"), facts["rows"]
     if feed == "daily_bars":
         said = (
-            f"{_count(told['n_in_look_back'], 'bar')} in the look-back of {look_back['sessions']} "
-            f"sessions since {look_back['first']}, {told['n_rows']:,} since the first"
+            f"{_count(facts['n_in_look_back'], 'bar')} in the look-back of {look_back['sessions']} "
+            f"sessions since {look_back['first']}, {facts['n_rows']:,} since the first"
         )
-        start = told["n_rows"] - told["n_in_look_back"]
+        start = facts["n_rows"] - facts["n_in_look_back"]
         shown = {name: values[start:] for name, values in shown.items()}
-    joins = [name for name, places in told["joins"].items() if places]
+    joins = [name for name, places in facts["joins"].items() if places]
     made = f"; they make {', '.join(joins)}" if joins else ""
-    later = told["n_later"]
+    later = facts["n_later"]
     kept = f"; {_count(later, 'later row')} kept and not used" if later else ""
-    few = FEW if told["n_rows"] <= FEW else 2
+    few = FEW if facts["n_rows"] <= FEW else 2
     lines = [f"  {feed}: {said}{made}{kept}", *_rows(shown, few, "    ")]
     if later:
-        lines += ["    not used:", *_rows(told["later"], FEW // 2, "    ")]
+        lines += ["    not used:", *_rows(facts["later"], FEW // 2, "    ")]
     return lines
 
 

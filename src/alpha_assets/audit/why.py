@@ -85,7 +85,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
             "utc": f"{decided.isoformat()}+00:00",
             "local": plain(decided.replace(tzinfo=UTC), zone),
         },
-        "raw": {item.feed: _told(context, item, start) for item in raw},
+        "raw": {item.feed: _raw_rows(context, item, start) for item in raw},
         "panel": {name: plain(value, zone) for name, value in panel_row.items()},
         "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
         **_panel_rows(context, used, symbol, day, panel_row),
@@ -154,7 +154,7 @@ def _check_made(context: RecipeContext, month: str) -> None:
         require_months(table, month, month, made_by, way_out)
 
 
-def _told(context: RecipeContext, used: Used, start: date) -> dict[str, Any]:
+def _raw_rows(context: RecipeContext, used: Used, start: date) -> dict[str, Any]:
     calendar = context.market.calendar
 
     def table(rows: pl.DataFrame) -> dict[str, list[Any]]:
@@ -247,7 +247,7 @@ def _features(
     place = int(np.flatnonzero((section["symbol"] == symbol).to_numpy())[0])
     series = _series(context, day)
     rules = market.universe(recipe.spec.universe.name)
-    told = []
+    entries = []
     for item in recipe.features:
         about = {
             "name": item.name,
@@ -276,8 +276,8 @@ def _features(
             entry = {"value": values_N[item.name][place], "enters": "across_symbols"}
             entry |= _standardised(x_N, rules)
         entry |= {"column": column, "z": section[column][place], "left_out": column in left_out}
-        told.append({**about, **entry})
-    return told
+        entries.append({**about, **entry})
+    return entries
 
 
 def _column_of(name: str, series: pl.DataFrame) -> str:
@@ -307,8 +307,8 @@ def _series(context: RecipeContext, day: date) -> pl.DataFrame:
     """Return the market-wide features of the sessions that a z-score in time looks at."""
     begin = series_start(context.market, day)
     features = context.features.read(month_of(begin), month_of(day))
-    told = features.filter(pl.col("session").is_between(begin, day)).collect()
-    return series_of(context.market, told, begin, day)
+    series = features.filter(pl.col("session").is_between(begin, day)).collect()
+    return series_of(context.market, series, begin, day)
 
 
 def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -> dict[str, Any]:

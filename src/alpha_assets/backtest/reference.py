@@ -279,17 +279,17 @@ def _bars(
     rows: pl.DataFrame, name: str, calendar: Calendar, last: date, basis: Basis
 ) -> dict[int, Bar]:
     of_name = rows.filter((pl.col("symbol") == name) & (pl.col("event_date") <= last))
-    told: dict[date, list[Row]] = defaultdict(list)
+    rows_by_day: dict[date, list[Row]] = defaultdict(list)
     for row in of_name.sort("event_date", "available_at", "revision").iter_rows(named=True):
         level = row.get("level") or 1.0
         changed = {part: None if row[part] is None else row[part] / level for part in PRICES}
         volume = None if row["volume"] is None else row["volume"] * level
-        told[row["event_date"]].append(row | changed | {"volume": volume})
+        rows_by_day[row["event_date"]].append(row | changed | {"volume": volume})
     bars: dict[int, Bar] = {}
     chain: float | None = None
     raw_before, owed = 0.0, 1.0
     factors: dict[int | None, float] = {}
-    for day, rows_of_day in sorted(told.items()):
+    for day, rows_of_day in sorted(rows_by_day.items()):
         number = int(calendar.index_of(day))
         usable = [max(_effective(row, calendar), number + 1) for row in rows_of_day]
         known = min(usable)
@@ -403,9 +403,11 @@ def _known_close(bars: dict[int, Bar], number: int) -> float | None:
     ratio = 1.0
     for k in sorted((k for k in bars if k < number), reverse=True):
         bar = bars[k]
-        told = [close for known, close, _ in bar.revisions if known <= number and close is not None]
-        if told:
-            return told[-1] * bar.scale / ratio
+        closes = [
+            close for known, close, _ in bar.revisions if known <= number and close is not None
+        ]
+        if closes:
+            return closes[-1] * bar.scale / ratio
         ratio *= bars[k].ratio
     return None
 

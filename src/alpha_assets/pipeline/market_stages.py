@@ -197,7 +197,7 @@ def make_cross_section(context: MarketContext, universe: str, months: Sequence[s
         features = context.features.read(month_of(first), month_of(last))
         begin = series_start(context.market, first)
         names = [feature.name for feature in market_wide(context.market)]
-        told = context.features.read(month_of(begin), month_of(last)).select("session", *names)
+        wide = context.features.read(month_of(begin), month_of(last)).select("session", *names)
         made = section_rows(
             context.market,
             rules,
@@ -205,7 +205,7 @@ def make_cross_section(context: MarketContext, universe: str, months: Sequence[s
             panel.select(*PANEL_SCHEMA).collect(),
             first,
             last,
-            series=series_of(context.market, told.collect(), begin, last),
+            series=series_of(context.market, wide.collect(), begin, last),
         )
         return made.frame
 
@@ -249,7 +249,7 @@ def frontier(context: MarketContext) -> date:
 def last_bar(context: MarketContext) -> date:
     """Return the greatest date of a stored bar with a close, whatever month it was published in.
 
-    A correction or a late row of an old day moves it nowhere.  No bar is public before its day,
+    A correction or a late row of an old day does not move it.  No bar is public before its day,
     so months are read from the newest back, to where none could hold a later one.
 
     Raises:

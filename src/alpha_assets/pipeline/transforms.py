@@ -103,8 +103,8 @@ def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -
     """
     sessions = pl.DataFrame({"session": market.calendar.between(first, last)})
     names = [feature.name for feature in market_wide(market)]
-    told = features.select("session", *names).unique("session", keep="first", maintain_order=True)
-    return sessions.join(told, on="session", how="left", maintain_order="left")
+    series = features.select("session", *names).unique("session", keep="first", maintain_order=True)
+    return sessions.join(series, on="session", how="left", maintain_order="left")
 
 
 def series_rows(
