@@ -10,8 +10,8 @@ from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import RecipeContext, require
-from alpha_assets.pipeline.predict import MonthModel, parsed_date
+from alpha_assets.pipeline.context import RecipeContext, require_fresh
+from alpha_assets.pipeline.predict import MonthModel, parsed_date, predictions_inputs
 from alpha_assets.pipeline.train import why_skipped
 
 NEAR = 3  # names that are offered instead of one that is not there
@@ -24,7 +24,8 @@ def check_asked(context: RecipeContext, symbol: str, session: str) -> date:
         BadInput: no such symbol.
         RangeError: not a date, or no session.
         MissingOutput: nothing of that month was predicted.
-        StaleOutput: another digest predicted it.
+        StaleOutput: other settings, other code or other inputs predicted it.
+        StorageError: it is damaged.
     """
     day = parsed_date(session)
     _check_symbol(context, symbol)
@@ -33,7 +34,12 @@ def check_asked(context: RecipeContext, symbol: str, session: str) -> date:
     made = context.predictions.months()
     reach = f"predicted are {made[0]} to {made[-1]}; " if made else "no month is predicted; "
     way_out = f"{reach}{run_again(context, month)}"
-    require(context.predictions.folder(month), identity.predictions(context.recipe), way_out)
+    require_fresh(
+        context.predictions.folder(month),
+        identity.predictions(context.recipe),
+        predictions_inputs(context, month),
+        way_out,
+    )
     return day
 
 

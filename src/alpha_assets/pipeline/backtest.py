@@ -31,7 +31,6 @@ from alpha_assets.pipeline.context import (
     Made,
     RecipeContext,
     manifest_of,
-    require,
     require_fresh,
     staleness,
 )
@@ -45,6 +44,7 @@ from alpha_assets.report import ReportInputs, chart_images, tear_sheet, warnings
 from alpha_assets.sources.sim import oracle
 from alpha_assets.spec import digest
 from alpha_assets.store.hashing import combined_hash
+from alpha_assets.store.manifest import Manifest
 
 PAGE = "tear_sheet.html"
 METRICS = "metrics.json"
@@ -353,15 +353,30 @@ def stored_oracle(context: RecipeContext) -> dict[str, Any]:
     return content
 
 
+def require_backtest(context: RecipeContext) -> Manifest:
+    """Return the manifest of the stored backtest, found fresh for the months that it judged.
+
+    Raises:
+        MissingOutput: there is none.
+        StaleOutput: other settings, other code or other inputs made it.
+        StorageError: it is damaged.
+    """
+    span = judged_span(context)
+    inputs = backtest_inputs(context, month_range(*span)) if span else {}
+    return require_fresh(
+        context.backtest, identity.backtest(context.recipe), inputs, run_again(context)
+    )
+
+
 def stored_metrics(context: RecipeContext) -> dict[str, Any]:
     """Return the figures of the stored backtest.
 
     Raises:
         MissingOutput: there is none.
-        StaleOutput: another digest made it.
+        StaleOutput: other settings, other code or other inputs made it.
+        StorageError: it is damaged.
     """
-    way_out = run_again(context)
-    require(context.backtest, identity.backtest(context.recipe), way_out)
+    require_backtest(context)
     content: dict[str, Any] = json.loads(context.backtest.contents(METRICS)[METRICS])
     return content
 
@@ -369,8 +384,7 @@ def stored_metrics(context: RecipeContext) -> dict[str, Any]:
 def report_inputs(context: RecipeContext) -> ReportInputs:
     """Return what the tear sheet is made from."""
     metrics = stored_metrics(context)
-    manifest = context.backtest.manifest()
-    assert manifest is not None, "stored_metrics has just read it"
+    manifest = require_backtest(context)
     months = month_range(manifest.extra["first_month"], manifest.extra["last_month"])
     return ReportInputs(
         metrics=metrics,
@@ -445,7 +459,7 @@ def make_report(context: RecipeContext, *, again: bool = False) -> Made:
         context: with a recipe.
         again: write it in any case.
     """
-    require(context.backtest, identity.backtest(context.recipe), run_again(context))
+    require_backtest(context)
     inputs = page_inputs(context)
     if not again and staleness(context.report, identity.report(context.recipe), inputs) is None:
         return Made.found("report", None, context.report)

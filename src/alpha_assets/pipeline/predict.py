@@ -61,7 +61,7 @@ def month_model(context: RecipeContext, month: str) -> MonthModel:
 
     Raises:
         MissingOutput: the month's checkpoint has not been made.
-        StaleOutput: it was made by another digest, or from other inputs.
+        StaleOutput: other settings or other code made it.
         StorageError: it is damaged.
     """
     way_out = run_again(context, month)
@@ -390,7 +390,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     """Return what the month's model says of one session, and what to hold.
 
     Everything is built here and now from the raw rows that were effective by the session, and
-    from nothing else that the store may hold but the checkpoint.
+    from nothing else that the store may hold but the checkpoint, which has to be fresh.
 
     Args:
         context: with a recipe.
@@ -399,11 +399,17 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     Raises:
         RangeError: not a session, or one that stored bars do not reach.
         MissingOutput: the month's checkpoint has not been made.
+        StaleOutput: other settings, other code or other inputs made it.
+        StorageError: it is damaged.
     """
     calendar = context.market.calendar
+    for feed in context.raw:
+        for lost, why in market_stages.lost_months(context, feed).items():
+            raise StorageError(f"raw/{feed} of {lost} cannot be read: {why}; {run_again(context)}")
     session = session_to_decide(context, asof)
     month = month_of(session)
     model = month_model(context, month)
+    train.require_checkpoint(context, month)
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {train.why_skipped(model.manifest)}")
     steps = context.recipe.spec.training.sequence
