@@ -377,7 +377,7 @@ ROOTS_CHANGED_BY = {
     # What is edited: file, from, to, and the roots that change.
     # Training names a protocol that contexts fit, and contexts know markets and their catalogue:
     # `pipeline.identity` cuts them off.
-    "kernel": ("features/kernels.py", "variance_DN)", "variance_DN + 1)", {"train"}),
+    "kernel": ("arrays/windows.py", "variance_DN)", "variance_DN + 1)", {"train"}),
     "feature": (
         "features/price.py",
         "shift(last_close, MONTH) / shift(last_close, YEAR) - 1",
@@ -409,7 +409,7 @@ ROOTS_CHANGED_BY = {
     ),
     "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
     "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
-    "comment": ("features/kernels.py", "def shift(", "# Prose.\ndef shift(", {}),
+    "comment": ("arrays/windows.py", "def shift(", "# Prose.\ndef shift(", {}),
 }
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import CATALOG as EVERY_FEATURE
 from alpha_assets.features import Feature, compute_features, max_lookback
 from alpha_assets.features.base import feature as declare
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS, REQUIRED_COLUMNS
-from alpha_assets.features.kernels import Array
 
 FAMILY = "planted"  # of the features declared here
 

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from alpha_assets.arrays.windows import Array, shift, window_mean, window_std
 from alpha_assets.features import CATALOG, SESSIONS_PER_YEAR, compute_features
 from alpha_assets.features.estimators import (
     corwin_schultz,
@@ -13,7 +14,6 @@ from alpha_assets.features.estimators import (
     wilder_share,
     yang_zhang,
 )
-from alpha_assets.features.kernels import Array, shift, window_mean, window_std
 
 
 def column(*values: float) -> Array:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import fundamentals
 from alpha_assets.features.base import Feature
-from alpha_assets.features.kernels import Array
 from alpha_assets.features.split_adjust import LONGEST, restated
 
 FEATURES = {item.name: item for item in vars(fundamentals).values() if isinstance(item, Feature)}

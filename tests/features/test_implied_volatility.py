@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import implied_volatility
 from alpha_assets.features.base import Feature
-from alpha_assets.features.kernels import Array
 
 FEATURES = {
     item.name: item for item in vars(implied_volatility).values() if isinstance(item, Feature)

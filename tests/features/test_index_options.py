@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import index_options
 from alpha_assets.features.base import Feature
-from alpha_assets.features.kernels import Array
 
 FEATURES = {item.name: item for item in vars(index_options).values() if isinstance(item, Feature)}
 ROWS = 300

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import investor_flows
-from alpha_assets.features.kernels import Array
 
 PARTS = {
     "frgn": "foreigners", "ind": "individuals", "invtr": "investment_trusts",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import margin
-from alpha_assets.features.kernels import Array
 
 NAN = np.nan
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import Feature, margin_alerts
-from alpha_assets.features.kernels import Array
 
 NAN = np.nan
 # An issue never under watch, one that is, one that was, one without a publication to go by.

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import market_index
 from alpha_assets.features.inputs import INPUTS
-from alpha_assets.features.kernels import Array
 
 NAN = math.nan
 RETURN, LEVEL = INPUTS["index_return"], INPUTS["index_level"]

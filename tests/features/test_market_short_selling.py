@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from tests.features.conftest import make_panel, random_bars
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features import market_short_selling as of_market
 from alpha_assets.features import sector_short as of_sector
 from alpha_assets.features.inputs import INPUTS
-from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
 from alpha_assets.features.shares import extreme_run, fraction_below, short_ratio
 

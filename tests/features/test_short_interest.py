@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import short_interest
-from alpha_assets.features.kernels import Array
 
 ROWS, SPLIT = 120, 70  # from row SPLIT on a 1-to-2 split is known
 LAG, EVERY = 10, 11  # sessions from the settlement date, and from report to report

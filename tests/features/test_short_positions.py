@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import short_positions
-from alpha_assets.features.kernels import Array
 
 NAN = np.nan
 

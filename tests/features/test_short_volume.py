@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import short_volume
-from alpha_assets.features.kernels import Array
 
 
 def volumes(n: int) -> tuple[Array, Array, Array]:

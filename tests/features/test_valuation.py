@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from tests.panel.market import TOKYO
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features import CATALOG, compute_features, missing_features, valuation
-from alpha_assets.features.kernels import Array
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.panel import build_panel

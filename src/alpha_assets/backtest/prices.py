@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import needed, shift, window_mean
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.features.estimators import corwin_schultz
-from alpha_assets.features.kernels import needed, shift, window_mean
 from alpha_assets.panel.asof import latest_rows
 from alpha_assets.panel.revised import BarRevisions, bar_revisions
 

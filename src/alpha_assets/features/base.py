@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features.inputs import INPUTS, parameters, widest
-from alpha_assets.features.kernels import Array
 from alpha_assets.feeds.base import Scope
 
 SESSIONS_PER_YEAR = 245  # Tokyo, mean of 2016-2026: what every annualised feature is scaled by

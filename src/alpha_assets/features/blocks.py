@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import INPUTS, Input
-from alpha_assets.features.kernels import Array
 from alpha_assets.panel.dense import Late
 
 Floats = TypeVar("Floats", bound=NDArray[np.floating])

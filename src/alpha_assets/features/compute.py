@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.blocks import (
@@ -43,7 +44,6 @@ from alpha_assets.features.inputs import (
     as_column,
     joined,
 )
-from alpha_assets.features.kernels import Array
 from alpha_assets.features.scopes import Keys
 from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.joins import Join

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import Array, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.features import graph, sector_relative
 from alpha_assets.features.blocks import (
@@ -38,7 +39,6 @@ from alpha_assets.features.cross_symbol import (
     Across,
 )
 from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
-from alpha_assets.features.kernels import Array, Mask
 from alpha_assets.feeds.sectors import COARSE
 from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.lives import by_life, plain_symbol

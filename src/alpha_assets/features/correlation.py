@@ -19,8 +19,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import ROUNDING, Array, Mask
 from alpha_assets.features.inputs import add_returns
-from alpha_assets.features.kernels import ROUNDING, Array, Mask
 
 WINDOW = 60  # sessions
 LEAST_COMMON = 40  # sessions that both symbols of a pair, and each with the market, must have

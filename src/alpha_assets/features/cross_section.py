@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import Array, window_moments
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
-from alpha_assets.features.kernels import Array, window_moments
 
 KEYS = ("session", "symbol")
 SESSIONS_AT_ONCE = 16

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from alpha_assets.features.kernels import (
+from alpha_assets.arrays.windows import (
     MAX_STALE,
     Array,
     Mask,

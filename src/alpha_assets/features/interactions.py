@@ -6,8 +6,8 @@ A market-wide partner enters with its z-score in time.  Products are made in the
 since a product of raw values would mix units; the table `features` has no column for them.
 """
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features.base import Feature
-from alpha_assets.features.kernels import Array
 
 FAMILY = "x"
 

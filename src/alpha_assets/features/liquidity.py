@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array, window_mean, window_moments
 from alpha_assets.features.base import feature, windowed
 from alpha_assets.features.estimators import corwin_schultz
-from alpha_assets.features.kernels import Array, window_mean, window_moments
 
 FAMILY = "liquidity"
 

@@ -8,8 +8,7 @@ import math
 
 import numpy as np
 
-from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
-from alpha_assets.features.kernels import (
+from alpha_assets.arrays.windows import (
     MAX_STALE,
     Array,
     fill_forward,
@@ -17,6 +16,7 @@ from alpha_assets.features.kernels import (
     window_line,
     window_moments,
 )
+from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 from alpha_assets.features.observed import fresh
 
 FAMILY = "index"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alpha_assets.features.kernels import Array, shift, window_moments
+from alpha_assets.arrays.windows import Array, shift, window_moments
 
 LEAST_SPREAD = 1e-9
 

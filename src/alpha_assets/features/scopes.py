@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features.inputs import Input
-from alpha_assets.features.kernels import Array
 from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
 

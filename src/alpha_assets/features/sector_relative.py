@@ -8,9 +8,9 @@ Shape letters: D sessions, N symbols.
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array, window_line
 from alpha_assets.features.correlation import Index
 from alpha_assets.features.cross_symbol import across
-from alpha_assets.features.kernels import Array, window_line
 
 FAMILY = "sec"
 

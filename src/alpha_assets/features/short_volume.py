@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array
 from alpha_assets.features.base import feature
-from alpha_assets.features.kernels import Array
 from alpha_assets.features.observed import fresh_change, fresh_z
 
 FAMILY = "short_volume"

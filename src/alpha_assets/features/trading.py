@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array, window_sum
 from alpha_assets.features.base import feature
-from alpha_assets.features.kernels import Array, window_sum
 
 FAMILY = "trading"
 

@@ -1,14 +1,14 @@
 """Where the close stands against its own past: averages, highs, lows, strength."""
 
-from alpha_assets.features.base import feature, windowed
-from alpha_assets.features.estimators import WILDER, WILDER_MEMORY, wilder_share
-from alpha_assets.features.kernels import (
+from alpha_assets.arrays.windows import (
     MAX_STALE,
     Array,
     window_max,
     window_mean,
     window_min,
 )
+from alpha_assets.features.base import feature, windowed
+from alpha_assets.features.estimators import WILDER, WILDER_MEMORY, wilder_share
 
 FAMILY = "trend"
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from alpha_assets.arrays.windows import Array, window_mean, window_moments, window_std
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 from alpha_assets.features.estimators import (
     garman_klass,
@@ -11,7 +12,6 @@ from alpha_assets.features.estimators import (
     rogers_satchell_variance,
     yang_zhang,
 )
-from alpha_assets.features.kernels import Array, window_mean, window_moments, window_std
 
 FAMILY = "volatility"
 

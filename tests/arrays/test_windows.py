@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpha_assets.features.kernels import (
+from alpha_assets.arrays.windows import (
     Array,
     decayed_sum,
     fill_forward,
