@@ -29,13 +29,12 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.backtest import CostsSpec, Marks, PortfolioSpec, backtest, marks_of, simulate
 from alpha_assets.backtest.books import DAILY
 from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.backtest.simulator import walk
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
-
-Array = NDArray[np.float64]
 
 CALENDAR = CalendarSpec(
     exchange="XTKS", zone="Asia/Tokyo", decision_time=wall_time(8, 30), sessions_per_year=245

@@ -15,15 +15,11 @@ from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from alpha_assets.arrays.types import Dates, Index, Instants, Mask
 from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.spec import Spec
-
-Dates = NDArray[np.datetime64]  # datetime64[D]
-Instants = NDArray[np.datetime64]  # datetime64[us], UTC
-Index = NDArray[np.int64]
 
 FIRST_YEAR = 1990  # sessions before are not known here
 MONTHS_A_YEAR = 12
@@ -114,7 +110,7 @@ class Calendar:
         )
         return " ".join((self.exchange, *changes))
 
-    def is_session(self, dates: object) -> NDArray[np.bool_]:
+    def is_session(self, dates: object) -> Mask:
         """Return which of `dates` are sessions."""
         wanted = _as_dates(dates)
         place = np.searchsorted(self.sessions, wanted).clip(max=len(self.sessions) - 1)
@@ -126,7 +122,7 @@ class Calendar:
         known = (*FULL_DAY_HALTS.get(self.exchange, ()), *self.closed)
         return np.array(sorted({*known} - {*self.extra}), dtype="datetime64[D]")
 
-    def follows_halt(self, sessions: object) -> NDArray[np.bool_]:
+    def follows_halt(self, sessions: object) -> Mask:
         """Return which sessions are the first after a day that was announced and not held."""
         wanted = _as_dates(sessions)
         if not len(self.halts):
@@ -229,7 +225,7 @@ class Calendar:
         within = self.period_of(near, rule) == self.period_of(session, rule)
         return np.asarray(near[within])
 
-    def rebalances(self, sessions: object, rule: RebalanceRule) -> NDArray[np.bool_]:
+    def rebalances(self, sessions: object, rule: RebalanceRule) -> Mask:
         """Return which sessions are the first of their rebalance period on this calendar."""
         number = self.index_of(sessions)
         period = self.period_of(self.sessions, rule)

@@ -11,19 +11,16 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy.special import ndtri
 
 from alpha_assets.arrays.ranks import average_rank
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.panel.lives import births, judged_by_life, plain_symbol
 from alpha_assets.panel.revised import LEVEL, bar_revisions
 from alpha_assets.spec import Spec
-
-Array = NDArray[np.float64]
-Codes = NDArray[np.int64]
 
 LabelKind = Literal["return", "rank_normal", "excess", "sector", "vol_scaled"]
 Entry = Literal["open", "close"]
@@ -156,7 +153,7 @@ def transform(
     return_DN: Array,
     kind: LabelKind,
     *,
-    sector_DN: Codes | None = None,
+    sector_DN: Index | None = None,
     volatility_DN: Array | None = None,
 ) -> Array:
     """Return what training fits, session by session, from the forward returns of one horizon.
@@ -236,7 +233,7 @@ def _grids(
     return price_DN, factor_DN, bars.symbols
 
 
-def _mean_of_group(x_DN: Array, group_DN: Codes) -> Array:
+def _mean_of_group(x_DN: Array, group_DN: Index) -> Array:
     """Return the mean of the known values of each cell's group in its session, added in order."""
     n_sessions, n_groups = len(x_DN), int(group_DN.max(initial=0)) + 1
     row_D = np.arange(n_sessions)

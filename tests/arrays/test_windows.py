@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import (
-    Array,
     decayed_sum,
     fill_forward,
     needed,

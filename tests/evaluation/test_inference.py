@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from numpy.typing import NDArray
 from scipy import stats
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.evaluation.inference import (
     block_length,
     bootstrap_interval,
@@ -23,8 +23,6 @@ from alpha_assets.evaluation.inference import (
     variance_inflation,
 )
 from alpha_assets.evaluation.monotonicity import monotonicity
-
-Array = NDArray[np.float64]
 
 
 def overlapping_null(n: int, horizon: int, rng: np.random.Generator) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import CATALOG as EVERY_FEATURE
 from alpha_assets.features import Feature, compute_features, max_lookback
 from alpha_assets.features.base import feature as declare

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.arrays.windows import Array, shift, window_mean, window_std
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import shift, window_mean, window_std
 from alpha_assets.features import CATALOG, SESSIONS_PER_YEAR, compute_features
 from alpha_assets.features.estimators import (
     corwin_schultz,

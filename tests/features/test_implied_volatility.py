@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import implied_volatility
 from alpha_assets.features.base import Feature
 

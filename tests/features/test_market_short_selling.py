@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tests.features.conftest import make_panel, random_bars
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features import market_short_selling as of_market

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import Feature, news
 
 NAN = np.nan

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from tests.features.crowd import EVER, MOVED, STRANGER, SYMBOLS, computed, crowd_panel
 
+from alpha_assets.arrays.types import Index
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features.compute_cross_symbol import ACROSS
-from alpha_assets.features.correlation import Index
 from alpha_assets.features.sector_relative import rest_of_sector, sec_beta_60
 
 NAN = np.nan

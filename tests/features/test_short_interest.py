@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import short_interest
 
 ROWS, SPLIT = 120, 70  # from row SPLIT on a 1-to-2 split is known

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import short_positions
 
 NAN = np.nan

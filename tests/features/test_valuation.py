@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from tests.panel.market import TOKYO
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features import CATALOG, compute_features, missing_features, valuation
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import with_clock

@@ -8,9 +8,8 @@ times faster than an index sort; rows in which two values share those bits are l
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array, Index
 
 MIN_PAIRS = 10  # a session with fewer pairs has no rank IC
 BLOCK_CELLS = 1 << 16  # cells ranked at a time: half a megabyte stays in a core's cache
@@ -111,7 +110,7 @@ def _rank_block(x_BN: Array) -> Array:
     return rank_BN
 
 
-def _rank_with_ties(x_BN: Array, order_BN: NDArray[np.int64]) -> Array:
+def _rank_with_ties(x_BN: Array, order_BN: Index) -> Array:
     """Return average ranks, given an order that is right but for values too close to tell."""
     n = x_BN.shape[-1]
     sorted_BN = np.take_along_axis(x_BN, order_BN, axis=-1)

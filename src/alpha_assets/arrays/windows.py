@@ -13,11 +13,9 @@ has a value when at least `needed(n)` of them are known.
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Counts = NDArray[np.int16]
-Mask = NDArray[np.bool_]
+from alpha_assets.arrays.types import Array, Counts, Mask
+
 Numbers = TypeVar("Numbers", Array, Counts)
 
 MAX_STALE = 20  # sessions over which a last known value is carried

@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Mask
 from alpha_assets.errors import BadInput
-
-Mask = NDArray[np.bool_]
 
 NO_ROW = "(no row)"
 NO_VALUE = "(none)"

@@ -13,7 +13,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.calendar import Calendar, Dates, as_date
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import Calendar, as_date
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

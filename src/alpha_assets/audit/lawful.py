@@ -14,11 +14,10 @@ from datetime import UTC, date, time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Instants, Mask
 from alpha_assets.calendar import Calendar
 
-Instants = NDArray[np.datetime64]
 Earliest = Callable[[pl.DataFrame, Calendar], Instants]
 
 TOKYO = "XTKS"
@@ -86,7 +85,7 @@ def unknown_feeds(raw: Mapping[str, pl.DataFrame]) -> list[str]:
     return [feed for feed in raw if feed not in EARLIEST]
 
 
-def _not_after_predecessor(feed: str, rows: pl.DataFrame, stamp_R: Instants) -> NDArray[np.bool_]:
+def _not_after_predecessor(feed: str, rows: pl.DataFrame, stamp_R: Instants) -> Mask:
     """Return which revisions came out no later than the one before them."""
     clock = ("available_at", "ingested_at", "revision")
     numbers = rows["revision"]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.feeds import Feed
 from alpha_assets.feeds.base import CLOCK
 from alpha_assets.feeds.listings import ACTIVE
@@ -322,7 +323,7 @@ class Restatement:
         draw = np.random.default_rng([self.seed, *symbol.encode()])
         return float(draw.choice(RESTATED_FACTORS))
 
-    def _factor(self, symbols: pl.Series) -> NDArray[np.float64]:
+    def _factor(self, symbols: pl.Series) -> Array:
         known = symbols.unique().sort()
         factor_N = np.array([self.factor_of(symbol) for symbol in known], dtype=np.float64)
         place_R = symbols.cast(pl.Enum(known)).to_physical().to_numpy()
@@ -342,7 +343,7 @@ def altered(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFrame
     return count
 
 
-def _is_later(rows: pl.DataFrame, cut: np.datetime64) -> NDArray[np.bool_]:
+def _is_later(rows: pl.DataFrame, cut: np.datetime64) -> Mask:
     """Return which rows became readable after an instant."""
     stamps = rows["available_at"].dt.replace_time_zone(None).to_numpy()
     return np.asarray(stamps.astype("datetime64[us]") > cut.astype("datetime64[us]"))
@@ -356,7 +357,7 @@ def _instant(cut: np.datetime64) -> datetime:
 
 
 def _noised(
-    feed: Feed, rows: pl.DataFrame, changed_R: NDArray[np.bool_], generator: np.random.Generator
+    feed: Feed, rows: pl.DataFrame, changed_R: Mask, generator: np.random.Generator
 ) -> pl.DataFrame:
     """Return the rows with other values in some of them; see `Noise`."""
     factor_R = np.ones(rows.height)
@@ -383,8 +384,8 @@ def _noised(
 
 def _other_values(
     values: pl.Series,
-    donor_R: NDArray[np.int64],
-    changed_R: NDArray[np.bool_],
+    donor_R: Index,
+    changed_R: Mask,
     generator: np.random.Generator,
 ) -> pl.Series:
     """Return a column with the values of other rows where it is changed.
@@ -419,7 +420,7 @@ def _made_up(usual: object, values: pl.Series) -> pl.Series:
     return values.clear()
 
 
-def _emptied(feed: Feed, rows: pl.DataFrame, later_R: NDArray[np.bool_]) -> pl.DataFrame:
+def _emptied(feed: Feed, rows: pl.DataFrame, later_R: Mask) -> pl.DataFrame:
     """Return the rows without the later values that may be empty; those of bars stay."""
     if feed.name == "daily_bars":
         return rows
@@ -432,9 +433,7 @@ def _emptied(feed: Feed, rows: pl.DataFrame, later_R: NDArray[np.bool_]) -> pl.D
     return rows.with_columns(pl.when(kept).then(name).alias(name) for name in optional)
 
 
-def _donors(
-    fields: pl.DataFrame, later_R: NDArray[np.bool_], generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _donors(fields: pl.DataFrame, later_R: Mask, generator: np.random.Generator) -> Index:
     """Return for each later row some row with the same fields empty."""
     empty = [pl.col(name).is_null().cast(pl.Int64) * 2**k for k, name in enumerate(fields.columns)]
     pattern_R = fields.select(pl.sum_horizontal(empty)).to_series().to_numpy()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.audit.compare import (
     Comparison,
     compare_facts,
@@ -17,7 +18,7 @@ from alpha_assets.audit.compare import (
 )
 from alpha_assets.audit.perturb import World
 from alpha_assets.backtest import rebalance_sessions
-from alpha_assets.calendar import Dates, month_of, month_range, next_month
+from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import market_stages, predict, runner, train

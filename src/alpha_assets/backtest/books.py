@@ -8,13 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.feeds.market import RATES
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 # What happened to orders beside their fills, and how it is reported; {n} orders, {days} sessions.
 # An order that waits for several sessions is one order.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.arrays.types import Array, Dates, Index, Mask
+from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE, LISTINGS, SOURCE_END, repeats_exit
@@ -21,9 +21,6 @@ from alpha_assets.feeds.prices import DIVIDENDS
 from alpha_assets.panel.asof import History, latest_rows
 from alpha_assets.panel.bars import codes
 from alpha_assets.panel.schema import MAX_STALE
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +143,7 @@ class Loans:
     """
 
     fee_bps_annual: Array
-    is_available: NDArray[np.bool_]
+    is_available: Mask
 
 
 def loans(

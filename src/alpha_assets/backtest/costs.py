@@ -6,12 +6,10 @@ The same functions price a plan and the simulator's bill.  Shape letters: K trad
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.spec import Spec
-
-Array = NDArray[np.float64]
 
 BPS = 1e-4
 DAYS_A_YEAR = 365

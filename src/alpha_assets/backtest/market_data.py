@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.backtest.corporate_actions import (
     Exits,
     cash_rates,
@@ -23,11 +23,8 @@ from alpha_assets.backtest.corporate_actions import (
 )
 from alpha_assets.backtest.costs import SpreadModel
 from alpha_assets.backtest.prices import Basis, Prices, Trailing
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.calendar import Calendar
 from alpha_assets.errors import RangeError
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +77,7 @@ class Marks:
     exits: Mapping[int, Exits]
     cash_rate_annual: Array
     has_rates: bool
-    nights: NDArray[np.int64]
+    nights: Index
 
 
 def marks_of(

@@ -8,14 +8,12 @@ from typing import Literal, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import RebalanceRule
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.spec import Spec
-
-Array = NDArray[np.float64]
 
 TARGETS = {
     "session": pl.Date,

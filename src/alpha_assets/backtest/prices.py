@@ -12,17 +12,14 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.arrays.windows import needed, shift, window_mean
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.features.estimators import corwin_schultz
 from alpha_assets.panel.asof import latest_rows
 from alpha_assets.panel.revised import BarRevisions, bar_revisions
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Index = NDArray[np.int64]
 Basis = Literal["price", "total_return"]
 
 WINDOW = 20  # sessions of traded money, volatility and spread behind a decision

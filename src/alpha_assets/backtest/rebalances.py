@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.backtest.market_data import Marks
-from alpha_assets.calendar import Calendar, Dates, RebalanceRule
+from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 from alpha_assets.panel.bars import codes
-
-Array = NDArray[np.float64]
 
 
 def rebalance_sessions(

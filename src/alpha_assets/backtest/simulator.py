@@ -20,8 +20,8 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.backtest.books import (
     HELD_BACK,
     NO_VOLUME,
@@ -48,9 +48,6 @@ from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, CheckFailed
 from alpha_assets.panel.lives import by_date
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 TOLERANCE = 1e-9  # of equity: what the books may be out by
 DUST = 1e-13  # of equity: an order or a rest that is worth less is rounding
@@ -253,8 +250,8 @@ class _Account:
     order_K: Index
     missing_K: Array
     sized_at_K: Array
-    has_split_D: NDArray[np.bool_]
-    has_dividend_D: NDArray[np.bool_]
+    has_split_D: Mask
+    has_dividend_D: Mask
 
     @classmethod
     def opened(cls, marks: Marks, portfolio: PortfolioSpec, costs: CostsSpec) -> "_Account":
@@ -362,7 +359,7 @@ class _Account:
         price_K = self.last_marks(d, symbol_K) * (1.0 + gone.return_K[has_K])
         return [_free(symbol_K, -shares_K[has_K], price_K, [gone.word_K[k] for k in has_K])]
 
-    def keep_open(self, which_K: NDArray[np.bool_]) -> None:
+    def keep_open(self, which_K: Mask) -> None:
         """Cancel all orders but some."""
         self.order_K, self.missing_K = self.order_K[which_K], self.missing_K[which_K]
         self.sized_at_K = self.sized_at_K[which_K]

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import Calendar
 from alpha_assets.dataset.split import Split
-
-Dates = NDArray[np.datetime64]  # datetime64[D]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from alpha_assets.dataset.axes import Dates
+from alpha_assets.arrays.types import Dates
 
 
 class Columns(NamedTuple):

@@ -10,13 +10,11 @@ from datetime import date
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import Calendar, month_of, next_month
 from alpha_assets.spec import Spec
-
-Dates = NDArray[np.datetime64]  # datetime64[D]
 
 
 class SplitSpec(Spec):

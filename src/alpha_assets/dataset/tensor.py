@@ -12,19 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from alpha_assets.dataset.axes import Axes, Dates
+from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
+from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
-
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
 # what the loss should fit out, NaN where it should fit nothing.
-TargetTransform = Callable[[Floats, Codes], Floats]
+TargetTransform = Callable[[Array, Index], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +45,7 @@ class Dataset:
     valid_DN: Tensor
     mask_DN: Tensor
     target_DNH: Tensor
-    return_DNH: NDArray[np.float64]
+    return_DNH: Array
     symbol_id_N: Tensor
     sector_id_DN: Tensor
     market_DM: Tensor
@@ -122,7 +119,7 @@ class Dataset:
         """Where the tensors live."""
         return self.x_DNF.device
 
-    def places(self, sessions: Dates, steps: int) -> Codes:
+    def places(self, sessions: Dates, steps: int) -> Index:
         """Return the places of decision sessions whose windows of `steps` lie on the axis.
 
         Raises:
@@ -176,7 +173,7 @@ class Dataset:
         return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
 
 
-def on_axes(frame: pl.DataFrame, column: str, axes: Axes) -> Floats:
+def on_axes(frame: pl.DataFrame, column: str, axes: Axes) -> Array:
     """Return a column of `session`, `symbol` rows as [D, N], NaN where there is no value.
 
     Raises:
@@ -189,7 +186,7 @@ def on_axes(frame: pl.DataFrame, column: str, axes: Axes) -> Floats:
     return value_DN
 
 
-def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Codes, Codes, pl.DataFrame]:
+def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Index, Index, pl.DataFrame]:
     """Return session place, symbol place and the rows themselves, of the rows on the axes."""
     missing = [name for name in ("session", "symbol") if name not in frame.columns]
     if missing:
@@ -203,13 +200,13 @@ def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Codes, Codes, 
     return d[on_axes], n[on_axes], frame.filter(pl.Series(on_axes))
 
 
-def _codes(values: pl.Series, known: Sequence[str]) -> Codes:
+def _codes(values: pl.Series, known: Sequence[str]) -> Index:
     """Return the place of each value in `known`, -1 where it is not."""
     words = values.cast(pl.Enum(known), strict=False)
     return np.asarray(words.to_physical().cast(pl.Int64).fill_null(-1).to_numpy())
 
 
-def _refuse_duplicates(cell: Codes, rows: pl.DataFrame, table: str) -> None:
+def _refuse_duplicates(cell: Index, rows: pl.DataFrame, table: str) -> None:
     order = np.sort(cell, kind="stable")
     twice = order[1:][order[1:] == order[:-1]]
     if len(twice):
@@ -220,7 +217,7 @@ def _refuse_duplicates(cell: Codes, rows: pl.DataFrame, table: str) -> None:
         )
 
 
-def _finite(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
+def _finite(rows: pl.DataFrame, name: str) -> Array32:
     """Return a column as Float32, refusing what is not a finite number."""
     if name not in rows.columns:
         raise MissingOutput(f"cross_section has no column {name!r}; rebuild it with that feature")
@@ -235,7 +232,7 @@ def _finite(rows: pl.DataFrame, name: str) -> NDArray[np.float32]:
     return column.to_numpy()
 
 
-def _features(rows: pl.DataFrame, axes: Axes, d: Codes, n: Codes) -> Tensor:
+def _features(rows: pl.DataFrame, axes: Axes, d: Index, n: Index) -> Tensor:
     """Return [D, N, F], 0 where there is no row; written once, one column at a time."""
     x_DNF = torch.zeros(len(axes.sessions), len(axes.symbols), len(axes.features))
     flat = x_DNF.view(-1, len(axes.features)).numpy()
@@ -246,7 +243,7 @@ def _features(rows: pl.DataFrame, axes: Axes, d: Codes, n: Codes) -> Tensor:
     return x_DNF
 
 
-def _returns(labels: pl.DataFrame | None, axes: Axes) -> Floats:
+def _returns(labels: pl.DataFrame | None, axes: Axes) -> Array:
     """Return forward returns [D, N, H], NaN where unknown."""
     shape = (len(axes.sessions), len(axes.symbols), len(axes.horizons))
     return_DNH = np.full(shape, np.nan)
@@ -267,11 +264,11 @@ def _returns(labels: pl.DataFrame | None, axes: Axes) -> Floats:
 
 
 def _targets(
-    return_DNH: Floats,
-    mask_DN: NDArray[np.bool_],
-    sector_DN: Codes,
+    return_DNH: Array,
+    mask_DN: Mask,
+    sector_DN: Index,
     transform: TargetTransform | None,
-) -> NDArray[np.float32]:
+) -> Array32:
     """Return what the loss fits: per session, from the names that may be traded alone."""
     target_DNH = np.where(mask_DN[..., None], return_DNH, np.nan)
     if transform is not None:

@@ -6,13 +6,12 @@ Letters: D sessions, N symbols, Q score buckets.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alpha_assets.arrays.ranks import MIN_PAIRS, average_rank
+from alpha_assets.arrays.types import Array
 from alpha_assets.evaluation.inference import block_length, overlapping_error, overlapping_mean
 from alpha_assets.evaluation.monotonicity import monotonicity
 
-Array = NDArray[np.float64]
 Record = dict[str, object]
 
 NAMES_FOR_DECILES, NAMES_FOR_QUINTILES = 50, 25  # five names in a bucket, or fewer buckets

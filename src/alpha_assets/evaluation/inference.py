@@ -12,10 +12,9 @@ A statistic that cannot be had is NaN, never a plausible default.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array
 
 CONFIDENCE = 0.95
 Z_95 = 1.959963984540054

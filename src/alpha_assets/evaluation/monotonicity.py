@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.evaluation.inference import MIN_BLOCKS, N_BOOTSTRAP
-
-Array = NDArray[np.float64]
 
 
 def monotonicity(

@@ -7,9 +7,9 @@ calendar days.  What cannot be had is NaN with a reason.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.evaluation.sharpe import (
     min_track_record,
     moments,
@@ -20,7 +20,6 @@ from alpha_assets.evaluation.sharpe import (
     sharpe_ratio,
 )
 
-Array = NDArray[np.float64]
 Record = dict[str, object]
 
 Z_95 = 1.959963984540054
@@ -38,7 +37,7 @@ FIGURES = (
 
 def performance(
     return_D: Array,
-    sessions: NDArray[np.datetime64],
+    sessions: Dates,
     *,
     sessions_per_year: float,
     cash_D: Array | None = None,
@@ -102,7 +101,7 @@ def performance(
     return values
 
 
-def drawdown(return_D: Array, sessions: NDArray[np.datetime64]) -> Record:
+def drawdown(return_D: Array, sessions: Dates) -> Record:
     """Return the deepest fall below a running peak (<= 0) and its three dates.
 
     The peak may be the start of the books, before the first session: its date is then None.

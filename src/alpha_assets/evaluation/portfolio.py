@@ -10,12 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.evaluation.performance import performance
 
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Record = dict[str, object]
 
 BPS = 1e-4
@@ -118,7 +116,7 @@ def costs(
     trades: pl.DataFrame,
     sessions_per_year: float,
     *,
-    counts_D: Flags | None = None,
+    counts_D: Mask | None = None,
 ) -> Record:
     """Return what trading and borrowing cost: money, bps of what was traded, share of equity.
 
@@ -196,7 +194,7 @@ def portfolio(
     sessions_per_year: float,
     rates: pl.DataFrame | None = None,
     hac_lag: int = 0,
-    counts_D: Flags | None = None,
+    counts_D: Mask | None = None,
 ) -> Mapping[str, object]:
     """Return net and gross performance, turnover, exposure and the calendar of returns.
 

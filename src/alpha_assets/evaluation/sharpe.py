@@ -8,10 +8,9 @@ A statistic that cannot be had is NaN.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array
 
 EULER_GAMMA = 0.5772156649015329
 NORMAL_KURTOSIS = 3.0

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from alpha_assets.arrays.ranks import MIN_PAIRS, average_rank, rank_ic
+from alpha_assets.arrays.types import Array, Dates, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.buckets import buckets
 from alpha_assets.evaluation.inference import (
@@ -23,7 +24,6 @@ from alpha_assets.evaluation.inference import (
     variance_inflation,
 )
 
-Array = NDArray[np.float64]
 Record = dict[str, object]
 
 KEY = ("session", "symbol", "horizon")
@@ -57,7 +57,7 @@ class Signal:
 class _Grid:
     """Dense axes of one horizon's predictions."""
 
-    sessions: NDArray[np.datetime64]
+    sessions: Dates
     symbols: pl.Enum
 
     def spread(self, frame: pl.DataFrame, column: str) -> Array:
@@ -262,7 +262,7 @@ def _broken_down(
     return found
 
 
-def _within(score_DN: Array, label_DN: Array, member_DN: NDArray[np.bool_], horizon: int) -> Record:
+def _within(score_DN: Array, label_DN: Array, member_DN: Mask, horizon: int) -> Record:
     """Return the short figures of the rank IC among the members alone."""
     score_DN = np.where(member_DN, score_DN, np.nan)
     ic_D = rank_ic(score_DN, label_DN)

@@ -14,11 +14,10 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.calendar import Dates, RebalanceRule, as_date
+from alpha_assets.arrays.types import Dates, Index, Mask
+from alpha_assets.calendar import RebalanceRule, as_date
 
-Flags = NDArray[np.bool_]
 Record = dict[str, object]
 
 
@@ -39,7 +38,7 @@ class Undecided:
     why: str
 
 
-def is_undecided(sessions: Dates, scored_D: Flags, rule: RebalanceRule) -> Flags:
+def is_undecided(sessions: Dates, scored_D: Mask, rule: RebalanceRule) -> Mask:
     """Return which of the sessions asked for are undecided.
 
     Args:
@@ -55,12 +54,12 @@ def is_undecided(sessions: Dates, scored_D: Flags, rule: RebalanceRule) -> Flags
     return np.asarray(before_D | ~_any(months_D, scored_D) | ~_any(periods_D, scored_D))
 
 
-def _any(group_D: NDArray[np.int64], flag_D: Flags) -> Flags:
+def _any(group_D: Index, flag_D: Mask) -> Mask:
     """Return whether any session of each one's group has the flag."""
     return np.isin(group_D, group_D[flag_D])
 
 
-def stretches(sessions: Dates, undecided_D: Flags, why_D: Sequence[str]) -> tuple[Undecided, ...]:
+def stretches(sessions: Dates, undecided_D: Mask, why_D: Sequence[str]) -> tuple[Undecided, ...]:
     """Return neighbours that are undecided for one reason as stretches, in order."""
     found: list[Undecided] = []
     start = 0
@@ -79,7 +78,7 @@ def stretches(sessions: Dates, undecided_D: Flags, why_D: Sequence[str]) -> tupl
     return tuple(found)
 
 
-def judged(daily: pl.DataFrame, undecided: Sequence[Undecided]) -> Flags:
+def judged(daily: pl.DataFrame, undecided: Sequence[Undecided]) -> Mask:
     """Return which rows of the daily table count."""
     session = daily["session"]
     counts_D = np.ones(len(daily), dtype=bool)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.inputs import INPUTS, parameters, widest
 from alpha_assets.feeds.base import Scope
 

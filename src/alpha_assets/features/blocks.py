@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import INPUTS, Input
@@ -157,7 +157,7 @@ def columns_behind(
     return tuple(sorted(found))
 
 
-def session_places(panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> NDArray[np.int64]:
+def session_places(panel: pl.DataFrame, sessions: Dates) -> Index:
     """Return the number of each panel row's session.
 
     Raises:
@@ -175,7 +175,7 @@ def session_places(panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> NDA
     return np.asarray(place_R, dtype=np.int64)
 
 
-def symbol_places(panel: pl.DataFrame) -> tuple[pl.Series, NDArray[np.int64]]:
+def symbol_places(panel: pl.DataFrame) -> tuple[pl.Series, Index]:
     """Return the panel's symbols, sorted, and the number of each row's."""
     symbols = panel["symbol"].unique().sort()
     code_R = panel["symbol"].cast(pl.Enum(symbols)).to_physical().to_numpy()

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array, Dates, Mask, Places
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.blocks import (
@@ -61,7 +61,7 @@ def compute_features(
     first: date,
     last: date,
     *,
-    sessions: NDArray[np.datetime64] | None = None,
+    sessions: Dates | None = None,
     threads: int = 1,
     block_symbols: int | None = None,
     dtype: type[np.floating] = np.float32,
@@ -178,7 +178,7 @@ def _latest(item: Feature, arrays: Keys | Block, span: slice) -> Array:
 
 
 def _as_rows(
-    panel: pl.DataFrame, kept_DN: NDArray[np.bool_], out: dict[str, NDArray[np.floating]]
+    panel: pl.DataFrame, kept_DN: Mask, out: dict[str, NDArray[np.floating]]
 ) -> pl.DataFrame:
     """Return the panel's last rows with a column per array, each array let go as it is read."""
     is_full = bool(kept_DN.all())
@@ -193,16 +193,16 @@ def _as_rows(
 class _Grid:
     """Where each panel row lies: the row of (session, symbol), -1 where there is none."""
 
-    sessions: NDArray[np.datetime64]
-    row_DN: NDArray[np.int32]
-    columns: Mapping[str, NDArray[np.float64]]
+    sessions: Dates
+    row_DN: Places
+    columns: Mapping[str, Array]
     states: tuple[State, ...]
 
     @classmethod
     def of(
         cls,
         panel: pl.DataFrame,
-        sessions: NDArray[np.datetime64] | None,
+        sessions: Dates | None,
         columns: Collection[str],
     ) -> "_Grid":
         needed = (*KEYS, *REQUIRED_COLUMNS, *sorted(set(columns) - {*OPTIONAL_COLUMNS}))
@@ -272,7 +272,7 @@ class _Grid:
 def market_series(
     rows: pl.DataFrame,
     catalog: Sequence[Feature],
-    sessions: NDArray[np.datetime64],
+    sessions: Dates,
     *,
     own: Sequence[Join] = (),
 ) -> pl.DataFrame:

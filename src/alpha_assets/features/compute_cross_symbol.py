@@ -11,9 +11,8 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import Array, Mask
+from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.features import graph, sector_relative
 from alpha_assets.features.blocks import (
@@ -28,7 +27,7 @@ from alpha_assets.features.blocks import (
     symbol_places,
     with_volume_factor,
 )
-from alpha_assets.features.correlation import Graph, Index, week_starts, weekly_graphs
+from alpha_assets.features.correlation import Graph, week_starts, weekly_graphs
 from alpha_assets.features.cross_symbol import (
     COARSE_SECTOR,
     GRAPH,
@@ -66,7 +65,7 @@ RETURNS = "session_return"
 
 def across_features(
     panel: pl.DataFrame,
-    sessions: NDArray[np.datetime64],
+    sessions: Dates,
     first: date,
     last: date,
     *,
@@ -197,7 +196,7 @@ def _fill_weekly(
 class Board:
     """Panel rows as dense arrays over all sessions and symbols, each life a column of its own."""
 
-    def __init__(self, panel: pl.DataFrame, sessions: NDArray[np.datetime64]) -> None:
+    def __init__(self, panel: pl.DataFrame, sessions: Dates) -> None:
         self.sessions = sessions
         self._panel = with_volume_factor(panel)
         lives, self.symbol_R = symbol_places(by_life(panel))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import ROUNDING, Array, Mask
+from alpha_assets.arrays.types import Array, Dates, Index, Mask
+from alpha_assets.arrays.windows import ROUNDING
 from alpha_assets.features.inputs import add_returns
 
 WINDOW = 60  # sessions
@@ -31,8 +31,6 @@ SCALE = 2.0**20  # steps in one standard deviation
 BOUND = 8.0
 EXACT = 2.0**53  # below this, float64 holds every whole number
 TILE = 512  # symbols; a few matrices of a tile fit into the cache of a core
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ class Graph:
         )
 
 
-def week_starts(sessions: NDArray[np.datetime64]) -> Mask:
+def week_starts(sessions: Dates) -> Mask:
     """Return which sessions are the first of their ISO week.
 
     Never the first one given: what came before it is not known, and nothing can be

@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import Array, window_moments
+from alpha_assets.arrays.types import Array, Array32, Index, Mask
+from alpha_assets.arrays.windows import window_moments
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
@@ -115,7 +115,7 @@ def cross_section(
     n_thin_F = np.zeros(len(names), dtype=np.int64)
     n_constant_F = np.zeros(len(names), dtype=np.int64)
 
-    def work(at: int) -> tuple[NDArray[np.int64], ...]:
+    def work(at: int) -> tuple[Index, ...]:
         """Fill the rows of a few sessions; return what was missing, thin, constant."""
         cuts = edges[at : at + SESSIONS_AT_ONCE + 1]
         rows = slice(cuts[0], cuts[-1])
@@ -180,16 +180,16 @@ class SectionZ(NamedTuple):
     """One session's z-scores, what they were made with, and which were left at 0 and why."""
 
     z_NF: Array
-    is_thin_F: NDArray[np.bool_]
-    is_constant_F: NDArray[np.bool_]
-    count_F: NDArray[np.int64]  # known values
+    is_thin_F: Mask
+    is_constant_F: Mask
+    count_F: Index  # known values
     low_F: Array  # values below were drawn in to it, those above `high_F` likewise
     high_F: Array
     mean_F: Array
     sd_F: Array  # ddof 0
 
 
-def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
+def section_z(x_FN: Array32, rules: SectionRules) -> SectionZ:
     """Return each feature winsorised, z-scored and clipped over the names of one session."""
     low_F, high_F, count_F = _quantiles(x_FN, rules.winsorise)
     is_thin_F = count_F < max(rules.min_names, 1)
@@ -215,7 +215,7 @@ def section_z(x_FN: NDArray[np.float32], rules: SectionRules) -> SectionZ:
 
 def _in_time(
     series: pl.DataFrame | None, wide: Sequence[Feature], session: pl.Series, clip: float
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+) -> tuple[dict[str, Array32], dict[str, Mask]]:
     """Return the market-wide features' z-scores in time, spread over the rows.
 
     0 where unknown; which those are is returned beside.
@@ -236,9 +236,7 @@ def _in_time(
     return made, unknown
 
 
-def _crossed(
-    parts: Sequence[NDArray[np.float32] | None], edges: NDArray[np.int64], rules: SectionRules
-) -> NDArray[np.float32]:
+def _crossed(parts: Sequence[Array32 | None], edges: Index, rules: SectionRules) -> Array32:
     """Return the product of two z-scores, standardised across each session's symbols."""
     x_R = np.ones(edges[-1], dtype=np.float32)
     for part_R in parts:
@@ -276,9 +274,7 @@ def _placed(universe: pl.DataFrame, features: pl.DataFrame, panel: pl.DataFrame)
     return keys.with_columns(pl.Series("row", row_R), panel["sector"].gather(listed_R))
 
 
-def _rows_of(
-    keys: pl.DataFrame, table: pl.DataFrame, symbols: pl.Enum, name: str
-) -> NDArray[np.int64]:
+def _rows_of(keys: pl.DataFrame, table: pl.DataFrame, symbols: pl.Enum, name: str) -> Index:
     """Return where each key lies in a table that is sorted by the same keys."""
     wanted_R, held = _as_numbers(keys, symbols), _as_numbers(table, symbols)
     if len(held) == len(wanted_R) and (held == wanted_R).all():
@@ -296,16 +292,16 @@ def _rows_of(
     return place_R
 
 
-def _as_numbers(frame: pl.DataFrame, symbols: pl.Enum) -> NDArray[np.int64]:
+def _as_numbers(frame: pl.DataFrame, symbols: pl.Enum) -> Index:
     """Return one number per row, in the order of session and symbol; unlisted symbols lowest."""
     day = frame["session"].to_physical().to_numpy().astype(np.int64)
     symbol = frame["symbol"].cast(symbols, strict=False).to_physical()
     code = symbol.cast(pl.Int64).fill_null(-1).to_numpy()
-    place_R: NDArray[np.int64] = day * (len(symbols.categories) + 1) + code
+    place_R: Index = day * (len(symbols.categories) + 1) + code
     return place_R
 
 
-def _session_edges(session: pl.Series) -> NDArray[np.int64]:
+def _session_edges(session: pl.Series) -> Index:
     """Return where each session's rows start, and the end of the last."""
     day_R = session.to_numpy()
     inner = np.flatnonzero(day_R[1:] != day_R[:-1]) + 1
@@ -313,9 +309,7 @@ def _session_edges(session: pl.Series) -> NDArray[np.int64]:
     return np.concatenate([[0], inner, ends]).astype(np.int64)
 
 
-def _values(
-    features: pl.DataFrame, names: Sequence[str], row_R: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _values(features: pl.DataFrame, names: Sequence[str], row_R: Index) -> Array32:
     """Return the features at some rows as [F, R]; NaN for null."""
     low, high = int(row_R[0]), int(row_R[-1]) + 1
     is_run = high - low == len(row_R)
@@ -326,7 +320,7 @@ def _values(
     return x_FR
 
 
-def _quantiles(x_FN: NDArray[np.float32], share: float) -> tuple[Array, Array, NDArray[np.int64]]:
+def _quantiles(x_FN: Array32, share: float) -> tuple[Array, Array, Index]:
     """Return the quantiles `share` and 1 - `share` of the known values, and how many those are.
 
     Interpolated between neighbours, as numpy does.  Only the ends of the order are wanted, and
@@ -358,10 +352,10 @@ def _quantiles(x_FN: NDArray[np.float32], share: float) -> tuple[Array, Array, N
 
 
 def _between(
-    x_FE: NDArray[np.float32],
-    at_F: NDArray[np.int64],
+    x_FE: Array32,
+    at_F: Index,
     step: int,
-    last_F: NDArray[np.int64],
+    last_F: Index,
     weight_F: Array,
 ) -> Array:
     """Return x at a place and at the next one in the direction of `step`, interpolated."""

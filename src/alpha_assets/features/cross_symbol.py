@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.features import liquidity, price, volatility
 from alpha_assets.features.base import Feature, family_of
-from alpha_assets.features.correlation import WINDOW, Graph, Index
+from alpha_assets.features.correlation import WINDOW, Graph
 from alpha_assets.features.inputs import INPUTS, MARKET_RETURN, parameters
 
 WEEK = 5  # sessions in a week, at most

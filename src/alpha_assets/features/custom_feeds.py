@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import joined
 from alpha_assets.panel.joins import Join

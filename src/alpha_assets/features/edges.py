@@ -4,8 +4,8 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.features.compute_cross_symbol import RETURNS, Board
 from alpha_assets.features.correlation import WINDOW, week_starts, weekly_graphs
 from alpha_assets.features.inputs import INPUTS
@@ -23,7 +23,7 @@ EDGE_LOOKBACK = WINDOW - 1 + INPUTS[RETURNS].lookback  # panel rows behind one g
 
 def edge_rows(
     panel: pl.DataFrame,
-    sessions: NDArray[np.datetime64],
+    sessions: Dates,
     first: date,
     last: date,
     members: pl.DataFrame,

@@ -8,10 +8,9 @@ import math
 
 import numpy as np
 
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.arrays.windows import (
     MAX_STALE,
-    Array,
-    Mask,
     decayed_sum,
     needed,
     shift,

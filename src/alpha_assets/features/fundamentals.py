@@ -6,7 +6,7 @@ number would mean nothing.  Amounts a share are restated for the splits since th
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import feature
 from alpha_assets.features.split_adjust import LONGEST, restated
 

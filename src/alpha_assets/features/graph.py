@@ -7,8 +7,8 @@ Shape letters: S sessions of one week, N symbols, E directed edges.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
-from alpha_assets.features.correlation import Graph, Index
+from alpha_assets.arrays.types import Array, Index
+from alpha_assets.features.correlation import Graph
 from alpha_assets.features.cross_symbol import across
 
 FAMILY = "graph"

@@ -6,7 +6,7 @@ count days with a new line only.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature
 from alpha_assets.features.observed import fresh_change, fresh_z
 

@@ -6,7 +6,7 @@ A market-wide partner enters with its z-score in time.  Products are made in the
 since a product of raw values would mix units; the table `features` has no column for them.
 """
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import Feature
 
 FAMILY = "x"

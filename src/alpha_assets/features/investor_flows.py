@@ -5,7 +5,7 @@ The figures of a section are equal for its symbols; those of the exchange (`flow
 
 from typing import NamedTuple
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import Feature, as_known, feature, made
 
 FAMILY = "flow"

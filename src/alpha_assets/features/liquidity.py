@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, window_mean, window_moments
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import window_mean, window_moments
 from alpha_assets.features.base import feature, windowed
 from alpha_assets.features.estimators import corwin_schultz
 

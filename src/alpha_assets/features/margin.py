@@ -6,7 +6,8 @@ always span a year.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, fill_forward, shift, window_count, window_total
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import fill_forward, shift, window_count, window_total
 from alpha_assets.features.base import feature
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.features.split_adjust import restated

@@ -6,7 +6,7 @@ unknown where no publication has been seen for five sessions.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import feature, made
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS

@@ -1,6 +1,7 @@
 """Short sales of the whole market, as a share of the day's sales; the same for every symbol."""
 
-from alpha_assets.arrays.windows import Array, shift, window_mean
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import shift, window_mean
 from alpha_assets.features.base import feature
 from alpha_assets.features.shares import (
     PAST_YEAR,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, shift
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import shift
 from alpha_assets.features.base import feature, made
 from alpha_assets.panel.states.news import EMBEDDED
 

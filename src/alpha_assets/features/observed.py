@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, shift, window_moments
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import shift, window_moments
 
 LEAST_SPREAD = 1e-9
 

@@ -1,6 +1,7 @@
 """Returns over several spans, and how a session's move splits into night and day."""
 
-from alpha_assets.arrays.windows import Array, shift, window_sum
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import shift, window_sum
 from alpha_assets.features.base import feature, windowed
 
 FAMILY = "price"

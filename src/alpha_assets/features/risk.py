@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, window_line, window_max, window_min
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import window_line, window_max, window_min
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 
 FAMILY = "risk"

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array, Dates, Index, Places
 from alpha_assets.errors import BadInput
 from alpha_assets.features.inputs import Input
 from alpha_assets.feeds.base import Scope
@@ -30,8 +29,8 @@ class Keys:
     scope: Scope
     n_sessions: int
     n_keys: int
-    day_R: NDArray[np.int64]
-    code_R: NDArray[np.int64]
+    day_R: Index
+    code_R: Index
     inputs: Mapping[str, Input]
     _made: dict[str, Array] = field(default_factory=dict)
 
@@ -40,7 +39,7 @@ class Keys:
         cls,
         panel: pl.DataFrame,
         scope: Scope,
-        sessions: NDArray[np.datetime64],
+        sessions: Dates,
         inputs: Mapping[str, Input],
     ) -> "Keys":
         """Return the keys that the panel's rows belong to."""
@@ -65,11 +64,11 @@ class Keys:
             self._made[name] = self._make(name)
         return self._made[name]
 
-    def codes(self, row_DN: NDArray[np.int32]) -> NDArray[np.int64]:
+    def codes(self, row_DN: Places) -> Index:
         """Return the key of each cell, -1 where there is no row or no key."""
         return np.where(row_DN >= 0, self.code_R[row_DN], -1)
 
-    def spread(self, value_DK: Array, code_DN: NDArray[np.int64]) -> Array:
+    def spread(self, value_DK: Array, code_DN: Index) -> Array:
         """Return each cell's value of its key."""
         value_DN = np.take_along_axis(value_DK, np.maximum(code_DN, 0), axis=1)
         value_DN[code_DN < 0] = np.nan

@@ -8,8 +8,8 @@ Shape letters: D sessions, N symbols.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, window_line
-from alpha_assets.features.correlation import Index
+from alpha_assets.arrays.types import Array, Index
+from alpha_assets.arrays.windows import window_line
 from alpha_assets.features.cross_symbol import across
 
 FAMILY = "sec"

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, needed, shift, window_count, window_moments
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import needed, shift, window_count, window_moments
 
 PAST_YEAR = 252  # sessions
 EXTREME = 0.05  # share of the past at either end

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import feature
 from alpha_assets.features.observed import fresh_change, fresh_z
 

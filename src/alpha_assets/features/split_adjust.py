@@ -6,7 +6,7 @@ restated.  Both directions follow from the product of all factors known at eithe
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 
 LONGEST = 260  # rows
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, window_sum
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import window_sum
 from alpha_assets.features.base import feature
 
 FAMILY = "trading"

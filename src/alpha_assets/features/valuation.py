@@ -8,7 +8,7 @@ count from the next session's row.
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array
+from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import feature
 from alpha_assets.features.split_adjust import restated
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from alpha_assets.arrays.windows import Array, window_mean, window_moments, window_std
+from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.windows import window_mean, window_moments, window_std
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 from alpha_assets.features.estimators import (
     garman_klass,

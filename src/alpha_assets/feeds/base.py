@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import Calendar
 from alpha_assets.spec import Spec
 
 Scope = Literal["symbol", "sector", "section", "market"]

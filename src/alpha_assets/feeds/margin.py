@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import Column, Feed, Publication
 
 # Balances of this day and later are published every session; before, once a week.

@@ -15,14 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.validation import PRICES
 from alpha_assets.store.raw import RawTable
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 LAST = " last"
 # Ratios of two bars that lie closer together than this are one, put apart by the vendor's rounding.
@@ -226,7 +223,7 @@ class _Seen(NamedTuple):
         alike = (np.abs(self.volume_K - implied) <= ROUNDED).mean()
         return implied if abs(implied) > ROUNDED and alike >= 0.5 else None
 
-    def ratio(self, rows: NDArray[np.int64]) -> tuple[float, float] | None:
+    def ratio(self, rows: Index) -> tuple[float, float] | None:
         """Return the ratio that most prices of some bars share (log), and its error."""
         logs, errors = self.log_K4[rows].ravel(), self.error_K4[rows].ravel()
         sample = logs[:400]
@@ -321,7 +318,7 @@ def _fitted(seen: _Seen, ratios: Array, middle_K: Array, dates: pl.Series) -> St
     return Steps(step_K, why if odd else "")
 
 
-def _runs(choice_K: NDArray[np.int64]) -> Iterator[tuple[int, int, int | None, int | None]]:
+def _runs(choice_K: Index) -> Iterator[tuple[int, int, int | None, int | None]]:
     """Yield runs of bars with one choice, undecided ones counting with those before."""
     known = np.flatnonzero(choice_K >= 0)
     if not len(known):

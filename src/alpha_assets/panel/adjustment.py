@@ -12,13 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.panel.bars import session_numbers
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 VERSION = ("symbol", "event_date", "available_at", "revision", "adjustment_factor", "share_factor")
 MOVES = {

@@ -13,15 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Index, Mask, Places
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.bars import codes, known_rows, session_numbers
 from alpha_assets.panel.history_pruning import needed_rows
 from alpha_assets.panel.joins import Join
-
-Index = NDArray[np.int64]
-Places = NDArray[np.int32]
 
 # For each scope the column that names the key in states.
 SCOPE_KEYS: Mapping[Scope, str | None] = {
@@ -163,13 +161,13 @@ def taken(
 
 
 def rows_at(
-    frame: pl.DataFrame, columns: Sequence[str], row_L: Places, known_L: NDArray[np.bool_]
+    frame: pl.DataFrame, columns: Sequence[str], row_L: Places, known_L: Mask
 ) -> pl.DataFrame:
     """Return the rows at some places, all columns at once; null where there is none."""
     return frame.select(columns)[nullable("", row_L.view(np.uint32), known_L)]
 
 
-def nullable(name: str, value_L: NDArray[np.generic], known_L: NDArray[np.bool_]) -> pl.Series:
+def nullable(name: str, value_L: NDArray[np.generic], known_L: Mask) -> pl.Series:
     """Return values as a series, null where they are not known."""
     series = pl.Series(name, value_L)
     return series if known_L.all() else series.set(pl.Series(~known_L), None)

@@ -9,13 +9,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Counts, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +156,7 @@ def _first_of_each(key_R: Index, effective_R: Index, frame: pl.DataFrame) -> Ind
 def _refuse_twins(
     key: Index,
     stamp: Index,
-    revision: NDArray[np.int16],
+    revision: Counts,
     frame: pl.DataFrame,
     row: Index,
 ) -> None:

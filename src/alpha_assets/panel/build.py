@@ -13,8 +13,8 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask, Places
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
@@ -27,8 +27,6 @@ from alpha_assets.panel.lives import Births, Columns, bars_by_life, births, side
 from alpha_assets.panel.schema import BAR_VALUES, KEYS, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame
-Mask = NDArray[np.bool_]
-Array = NDArray[np.float64]
 
 
 def build_panel(
@@ -152,7 +150,7 @@ def _bar_columns(rows: Frame) -> Frame:
     )
 
 
-def _bars_so_far(bars: Bars, span: range) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _bars_so_far(bars: Bars, span: range) -> tuple[Places, Index]:
     """Return how many bars each session knows, and the session of the latest of them (or -1)."""
     shape = (len(span), len(bars.symbols))
     rows = np.flatnonzero(bars.has_price_R & (bars.usable_R < span.stop))
@@ -165,7 +163,7 @@ def _bars_so_far(bars: Bars, span: range) -> tuple[NDArray[np.int32], NDArray[np
     return count_DN, latest_DN
 
 
-def _bar_values(bars: Bars, span: range, cell_L: NDArray[np.int64]) -> list[pl.Series]:
+def _bar_values(bars: Bars, span: range, cell_L: Index) -> list[pl.Series]:
     """Return the values of the bar of the session before; null where it is not known in time."""
     inside_R = (bars.usable_R >= span.start) & (bars.usable_R < span.stop)
     rows = np.flatnonzero(inside_R & bars.has_price_R & ~bars.is_late_R)
@@ -242,7 +240,7 @@ def _was_carried(
     return pl.Series(found, dtype=pl.Boolean)
 
 
-def _exits_of(listed: History | None, symbol: str) -> tuple[NDArray[np.int64], Mask]:
+def _exits_of(listed: History | None, symbol: str) -> tuple[Index, Mask]:
     """Return from when each event of a symbol is known, and whether it is an exit."""
     if listed is None:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=bool)
@@ -256,7 +254,7 @@ def _late_factors(
     calendar: Calendar,
     span: range,
     alive_DN: Mask,
-    cell_L: NDArray[np.int64],
+    cell_L: Index,
 ) -> pl.Series:
     """Return what each row learned of earlier ex-sessions, in their order; null without."""
     dtype = PANEL_SCHEMA["late_factors"]
@@ -283,7 +281,7 @@ def _history(
     return History.of(raw[feed], calendar, span.stop - 1, feed=feed, by="symbol")
 
 
-def _latest(past: History | None, symbols: pl.Series, span: range) -> NDArray[np.int32]:
+def _latest(past: History | None, symbols: pl.Series, span: range) -> Places:
     """Return the row of each symbol's latest event known at each session; -1 without.
 
     Args:
@@ -300,9 +298,7 @@ def _latest(past: History | None, symbols: pl.Series, span: range) -> NDArray[np
     return row_DN if len(distinct) == len(symbols) else row_DN[:, codes(symbols, distinct)]
 
 
-def _listing_values(
-    past: History | None, row_L: NDArray[np.int32], session_L: NDArray[np.int64]
-) -> list[pl.Series]:
+def _listing_values(past: History | None, row_L: Places, session_L: Index) -> list[pl.Series]:
     """Return the columns of the latest known listing; null where the market has none."""
     if past is None:
         nothing = pl.DataFrame(schema=LISTING_VALUES).clear(len(row_L))
@@ -323,7 +319,7 @@ def _membership(
     again: Births,
     symbols: pl.Series,
     span: range,
-    cell_L: NDArray[np.int64],
+    cell_L: Index,
 ) -> pl.Series:
     """Return whether each row's symbol is known to be a member; null without such a feed."""
     if "membership" not in raw:

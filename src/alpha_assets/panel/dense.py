@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.errors import BadInput
 from alpha_assets.panel.bars import codes
-
-Array = NDArray[np.float64]
 
 
 def dense(
     frame: pl.DataFrame,
     columns: Sequence[str],
-    sessions: NDArray[np.datetime64],
+    sessions: Dates,
     symbols: Sequence[str],
 ) -> dict[str, Array]:
     """Return columns as [D, N] arrays; row D is decision session D, with the bar of D - 1.
@@ -80,9 +78,9 @@ class Late(NamedTuple):
 
 def late_factors(
     panel: pl.DataFrame,
-    row_R: NDArray[np.int64],
-    column_R: NDArray[np.int64],
-    sessions: NDArray[np.datetime64],
+    row_R: Index,
+    column_R: Index,
+    sessions: Dates,
 ) -> tuple[Late, ...]:
     """Return the factors that rows of the panel learned late, in the order of columns and rows.
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Index, Mask, Places
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.panel.adjustment import VERSION, may_move, moves_of
 from alpha_assets.panel.bars import codes, first_effective, known_rows, session_numbers
@@ -85,8 +85,8 @@ class Before:
     """
 
     symbols: pl.Series
-    n_bars_N: NDArray[np.int32]
-    last_N: NDArray[np.int64]
+    n_bars_N: Places
+    last_N: Index
     rows: pl.DataFrame
     moves: pl.DataFrame
     known: pl.DataFrame
@@ -159,8 +159,8 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
 
 def _known_of_late(
     old: pl.DataFrame,
-    price_R: NDArray[np.bool_],
-    session_R: NDArray[np.int64],
+    price_R: Mask,
+    session_R: Index,
     moves: pl.DataFrame,
     calendar: Calendar,
     span: range,

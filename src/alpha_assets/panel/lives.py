@@ -14,14 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Counts, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.listings import ACTIVE, repeats_exit
 
 Frame = pl.DataFrame | pl.LazyFrame
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
-Index = NDArray[np.int64]
 
 MARK = "\x1f"  # stands in no symbol: control characters are refused at the door
 
@@ -306,7 +305,7 @@ class Columns:
     """
 
     plain: pl.Series
-    life_N: NDArray[np.int16]
+    life_N: Counts
     from_N: Index
     until_N: Index
 

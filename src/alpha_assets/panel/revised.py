@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.panel.bars import Bars, codes, first_effective, known_rows, session_numbers
-
-Index = NDArray[np.int64]
 
 LEVEL = "level"
 LEVELLED_PRICES = ("open", "high", "low", "close")

@@ -9,18 +9,15 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from alpha_assets.arrays.types import Array, Dates, Mask, Places
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.panel.bars import codes
 from alpha_assets.panel.dense import Late, dense, late_factors
 from alpha_assets.panel.lives import by_life
 from alpha_assets.panel.schema import KEYS, MAX_STALE
 from alpha_assets.spec import Spec
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
 
@@ -105,7 +102,7 @@ def universe(
     first: date,
     last: date,
     *,
-    sessions: NDArray[np.datetime64] | None = None,
+    sessions: Dates | None = None,
 ) -> pl.DataFrame:
     """Return `session`, `symbol` of the panel rows that pass every rule, sorted.
 
@@ -135,7 +132,7 @@ def _trades_enough(
     panel: pl.DataFrame,
     members: pl.DataFrame,
     spec: UniverseSpec,
-    sessions: NDArray[np.datetime64] | None,
+    sessions: Dates | None,
 ) -> Mask:
     """Return which of `members` pass the rules on traded value and price."""
     past = by_life(panel.filter(pl.col("session") <= members["session"].max()))
@@ -210,7 +207,7 @@ def last_price(
     return np.where(is_there_DN, price_DN, np.nan)
 
 
-def _window_count(mask_DN: Mask, n: int) -> NDArray[np.int32]:
+def _window_count(mask_DN: Mask, n: int) -> Places:
     """Return how many of the last n rows are true; whole numbers, so a running sum is exact."""
     total_DN = np.cumsum(mask_DN, axis=0, dtype=np.int32)
     out_DN = total_DN.copy()

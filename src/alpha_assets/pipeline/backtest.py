@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from alpha_assets import __version__
+from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import Books, backtest, displaced
-from alpha_assets.calendar import Dates, as_date, month_of, month_range
+from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.evaluation import (
     Breakdowns,

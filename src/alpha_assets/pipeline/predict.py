@@ -7,6 +7,7 @@ from datetime import UTC, date
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import (
     TARGETS,
     Displaced,
@@ -14,7 +15,7 @@ from alpha_assets.backtest import (
     rebalance_sessions,
     target_weights,
 )
-from alpha_assets.calendar import Dates, as_date, month_of
+from alpha_assets.calendar import as_date, month_of
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.panel.lives import by_life, rows_by_life

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.ranks import MIN_PAIRS
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Dataset, Split, learnable_columns, split_month, training_axes
 from alpha_assets.dataset.axes import Axes
@@ -22,14 +23,7 @@ from alpha_assets.dataset.tensor import TargetTransform, on_axes
 from alpha_assets.errors import MissingOutput, RangeError, StorageError, TooFewNames
 from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
-from alpha_assets.labels import (
-    VOLATILITY_SESSIONS,
-    Array,
-    Codes,
-    LabelSpec,
-    forward_returns,
-    transform,
-)
+from alpha_assets.labels import VOLATILITY_SESSIONS, LabelSpec, forward_returns, transform
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.panel.schema import KEYS
 from alpha_assets.pipeline import identity
@@ -672,7 +666,7 @@ def target_transform(spec: LabelSpec, volatility_DN: Array | None = None) -> Tar
         volatility_DN: of a session, as known at D; for `vol_scaled`.
     """
 
-    def fitted(return_DN: Array, sector_DN: Codes) -> Array:
+    def fitted(return_DN: Array, sector_DN: Index) -> Array:
         return transform(return_DN, spec.kind, sector_DN=sector_DN, volatility_DN=volatility_DN)
 
     return fitted

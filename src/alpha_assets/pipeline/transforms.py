@@ -10,7 +10,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.calendar import Calendar, Dates, as_date
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.config.market import Market
 from alpha_assets.features import (
     TRAILING,

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_start, next_month
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import Feature
@@ -170,7 +170,7 @@ def calendar_agrees(context: MarketContext, months: Months = None) -> Answer:
     return Answer(not len(only_announced) and not len(only_counted), facts)
 
 
-def _named(days: NDArray[np.datetime64]) -> list[str]:
+def _named(days: Dates) -> list[str]:
     return [str(day) for day in days[:N_NAMED]]
 
 

@@ -15,15 +15,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from alpha_assets.arrays.ranks import average_rank
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.errors import DegenerateModel
 from alpha_assets.spec import Spec
-
-Floats = NDArray[np.float64]
 
 TYPICAL_IC_SD = 0.1  # of one session's rank IC beyond sampling: factors that come and go
 IC_HIGH_ERRORS = 2.0  # standard errors above the limit at which suspicion becomes a verdict
@@ -86,7 +84,7 @@ class ScoreStatistics:
         return self.spread / self.mean_absolute if self.mean_absolute else 0.0
 
 
-def score_statistics(score_DN: Floats, mask_DN: NDArray[np.bool_]) -> ScoreStatistics:
+def score_statistics(score_DN: Array, mask_DN: Mask) -> ScoreStatistics:
     """Return the statistics of scores on consecutive sessions.
 
     Args:
@@ -162,7 +160,7 @@ def check_scores(found: ScoreStatistics, gates: GatesSpec, where: str) -> tuple[
 
 
 def check_rank_ic(
-    ic_D: Floats, n_D: Floats, horizon: int, gates: GatesSpec, where: str
+    ic_D: Array, n_D: Array, horizon: int, gates: GatesSpec, where: str
 ) -> tuple[str, ...]:
     """Return a warning if a mean validation rank IC is high; stop where luck is no excuse.
 
@@ -237,7 +235,7 @@ def verdict(where: str, statistic: str, value: float, limit: str, remedy: str) -
     return DegenerateModel(f"{where}: {statistic} = {value:.4g}, want {limit}; try: {remedy}")
 
 
-def _rank_autocorrelation(known_DN: Floats) -> float:
+def _rank_autocorrelation(known_DN: Array) -> float:
     """Return the mean correlation of the ranks of consecutive sessions, over names in both."""
     values = []
     for before_N, after_N in pairwise(known_DN):

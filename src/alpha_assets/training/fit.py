@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.arrays.ranks import rank_ic
+from alpha_assets.arrays.types import Array
 from alpha_assets.dataset import Dataset
 from alpha_assets.errors import TooFewNames
 from alpha_assets.models import Ranker
@@ -254,9 +254,7 @@ def learning_rate(step: int, n_steps: int, spec: TrainingSpec) -> float:
 
 
 @torch.no_grad()
-def score_places(
-    model: Ranker, data: Dataset, place_D: Tensor, spec: TrainingSpec
-) -> NDArray[np.float64]:
+def score_places(model: Ranker, data: Dataset, place_D: Tensor, spec: TrainingSpec) -> Array:
     """Return the scores of sessions over the dataset's symbols, NaN where masked; on the host."""
     model.eval()
     found = []
@@ -290,7 +288,7 @@ def reproducible(threads: int, device: torch.device) -> Iterator[None]:
 
 
 def _judge(
-    score_DNH: NDArray[np.float64],
+    score_DNH: Array,
     data: Dataset,
     valid_D: Tensor,
     gates: GatesSpec,

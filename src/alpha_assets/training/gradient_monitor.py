@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alpha_assets.arrays.types import Dates
 from alpha_assets.training.degeneracy import GatesSpec, verdict
 
 LOOK_EVERY = 50  # steps between two reads of the device
@@ -32,7 +31,7 @@ class GradientWatch:
 
     model: nn.Module
     gates: GatesSpec
-    sessions: NDArray[np.datetime64]
+    sessions: Dates
     norms: list[float] = field(default_factory=list)
     dead_looks: dict[str, int] = field(default_factory=dict)
     steps: int = 0

@@ -6,16 +6,14 @@ Shape letters: N symbols of the session, H horizons, S seeds.
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array32, Dates
 from alpha_assets.calendar import as_date
 from alpha_assets.dataset import Axes, Batch, Dataset, symbol_axis
 from alpha_assets.errors import DegenerateModel, StaleOutput
 from alpha_assets.panel.lives import plain_symbol
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
-
-Dates = NDArray[np.datetime64]  # datetime64[D]
 
 SCHEMA = {
     "session": pl.Date,
@@ -93,7 +91,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
 
 
 @torch.no_grad()
-def batch_scores(checkpoint: Checkpoint, batch: Batch) -> NDArray[np.float32]:
+def batch_scores(checkpoint: Checkpoint, batch: Batch) -> Array32:
     """Return the mean score over seeds of one session's symbols, [N, H].
 
     Args:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import INSTANT
 
@@ -72,12 +72,12 @@ def sums(rows: pl.DataFrame, by: Sequence[str], values: Sequence[str]) -> pl.Dat
     return keys[starts].with_columns(made)
 
 
-def session_numbers(rows: pl.DataFrame, calendar: Calendar) -> NDArray[np.int64]:
+def session_numbers(rows: pl.DataFrame, calendar: Calendar) -> Index:
     """Return the number of the session from which each row is known."""
     return calendar.effective(rows["available_at"].to_numpy())
 
 
-def decision_stamps(number: NDArray[np.int64], calendar: Calendar) -> list[pl.Series]:
+def decision_stamps(number: Index, calendar: Calendar) -> list[pl.Series]:
     """Return the clock of states that hold from some sessions' decisions on.
 
     `event_date` is the session itself, `available_at` its decision instant, `revision` 0.

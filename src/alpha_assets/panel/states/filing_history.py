@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Places = NDArray[np.int32]
-Mask = NDArray[np.bool_]
+from alpha_assets.arrays.types import Index, Mask, Places
 
 SPAN = 1 << 15  # session numbers are below
 FOREVER = SPAN - 1
@@ -32,18 +29,18 @@ class History:
         before_TC: likewise the version that said it before that one.
     """
 
-    key_T: Ints
+    key_T: Index
     source_TC: Places
     before_TC: Places
 
-    def find(self, group_K: Ints, number_K: Ints) -> Ints:
+    def find(self, group_K: Index, number_K: Index) -> Index:
         """Return the place of a group's last moment by a session; -1 where there is none."""
         if not len(self.key_T):
             return np.full(len(group_K), NOTHING, dtype=np.int64)
         at_K = np.searchsorted(self.key_T, group_K * SPAN + number_K, side="right") - 1
         return np.where((at_K >= 0) & (self.key_T[at_K] // SPAN == group_K), at_K, NOTHING)
 
-    def since(self, group_K: Ints) -> Ints:
+    def since(self, group_K: Index) -> Index:
         """Return the session of each group's first moment; the group must have one."""
         if not len(self.key_T):
             return np.zeros(len(group_K), dtype=np.int64)
@@ -51,7 +48,7 @@ class History:
         return np.asarray(self.key_T[np.minimum(at_K, len(self.key_T) - 1)] % SPAN)
 
 
-def history(group_R: Ints, start_R: Ints, stop_R: Ints, known_RC: Mask) -> History:
+def history(group_R: Index, start_R: Index, stop_R: Index, known_RC: Mask) -> History:
     """Return what each group says at each of its moments.
 
     Args:
@@ -83,8 +80,8 @@ def history(group_R: Ints, start_R: Ints, stop_R: Ints, known_RC: Mask) -> Histo
 
 
 def running_max(
-    symbol_E: Ints, number_E: Ints, value_E: Ints, symbol_K: Ints, number_K: Ints
-) -> Ints:
+    symbol_E: Index, number_E: Index, value_E: Index, symbol_K: Index, number_K: Index
+) -> Index:
     """Return the greatest value (1 to SPAN - 1) of a symbol's events by a session; 0 without."""
     if not len(symbol_E):
         return np.zeros(len(symbol_K), dtype=np.int64)
@@ -96,7 +93,7 @@ def running_max(
     return np.where(found_K, top_E[at_K] % SPAN, 0)
 
 
-def _pairs(group_R: Ints, start_R: Ints, stop_R: Ints) -> tuple[Ints, Ints, Ints, Mask]:
+def _pairs(group_R: Index, start_R: Index, stop_R: Index) -> tuple[Index, Index, Index, Mask]:
     """Return which version stands at which moment: group, moment, place, and a mark.
 
     A group whose versions came in their order of precedence and all stayed is told once, each

@@ -5,13 +5,11 @@ from datetime import date, datetime
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.flows import ALL_SECTIONS, SPLICED
 from alpha_assets.panel.states.event_times import MOMENT, moments, sums
-
-Array = NDArray[np.float64]
 
 INVESTORS = (
     "foreigners",

@@ -2,13 +2,11 @@
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.margin import REASONS
 from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
-
-Ints = NDArray[np.int64]
 
 MARGIN_COLUMNS = {
     "long": "bought on margin, shares of the balance day",
@@ -196,7 +194,7 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _codes(frame: pl.DataFrame, symbols: pl.Series) -> Ints:
+def _codes(frame: pl.DataFrame, symbols: pl.Series) -> Index:
     words = frame["symbol"].cast(pl.Enum(symbols))
     return np.asarray(words.to_physical().cast(pl.Int64).to_numpy())
 

@@ -9,8 +9,8 @@ Source: Achlioptas (2003), Database-friendly random projections, J. Comput. Syst
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Array32
 from alpha_assets.calendar import Calendar
 from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
 
@@ -27,21 +27,21 @@ NEWS_COLUMNS = {
 }
 
 
-def signs(length: int, width: int = WIDTH) -> NDArray[np.float64]:
+def signs(length: int, width: int = WIDTH) -> Array:
     """Return the fixed matrix of signs, [length, width]."""
     draws = np.random.Generator(np.random.Philox(key=SIGNS_SEED)).random((width, length))
-    made: NDArray[np.float64] = np.where(draws < 0.5, -1.0, 1.0).T
+    made: Array = np.where(draws < 0.5, -1.0, 1.0).T
     return made
 
 
-def projected(embedding: NDArray[np.float32], width: int = WIDTH) -> NDArray[np.float64]:
+def projected(embedding: Array32, width: int = WIDTH) -> Array:
     """Return the projections of some embeddings, [R, width].
 
     Whole numbers below 2**53 add up exactly in any order, so that neither the number of rows
     nor the machine's way to multiply matrices changes a bit.
     """
     matrix = signs(embedding.shape[1], width)
-    made: NDArray[np.float64] = np.empty((len(embedding), width))
+    made: Array = np.empty((len(embedding), width))
     for start in range(0, len(embedding), ROWS_AT_ONCE):
         part = np.clip(
             embedding[start : start + ROWS_AT_ONCE].astype(np.float64), -LARGEST, LARGEST

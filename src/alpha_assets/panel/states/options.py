@@ -12,13 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, NORMAL, PUT
 from alpha_assets.panel.states.event_times import MOMENT, moments, session_numbers
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 OPTION_COLUMNS = {
     "iv_30": "implied volatility at the money, 30 days, fraction a year",
@@ -75,7 +72,7 @@ def option_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Data
 class _Chains:
     """Contracts by chain, strike and side, puts first; and the chains, by surface and days."""
 
-    chain_C: Ints
+    chain_C: Index
     strike_C: Array
     moneyness_C: Array  # strike over index
     iv_C: Array
@@ -83,11 +80,11 @@ class _Chains:
     base_C: Array
     rate_C: Array
     is_call_C: Mask
-    surface_E: Ints
-    days_E: Ints
+    surface_E: Index
+    days_E: Index
 
     @classmethod
-    def of(cls, told: pl.DataFrame, surface_R: Ints, underlying_S: Array) -> "_Chains":
+    def of(cls, told: pl.DataFrame, surface_R: Index, underlying_S: Array) -> "_Chains":
         """Return the contracts that say something about volatility."""
         days_R = (told["expiry"] - told["event_date"]).dt.total_days().to_numpy()
         strike_R, iv_R = _positive(told, "strike"), _positive(told, "implied_volatility")
@@ -129,7 +126,7 @@ class _Chains:
         """Return the sum of each chain, added in order of strike."""
         return np.bincount(self.chain_C, value_C, minlength=len(self.days_E)).astype(np.float64)
 
-    def count(self) -> Ints:
+    def count(self) -> Index:
         """Return how many contracts each chain has."""
         return np.bincount(self.chain_C, minlength=len(self.days_E))
 
@@ -190,7 +187,7 @@ def _at_the_money(chains: _Chains) -> Array:
     return chains.median(np.where(counts_C, chains.iv_C, np.nan))
 
 
-def _at_maturity(surface_H: Ints, days_H: Ints, iv_H: Array, n_surfaces: int, days: int) -> Array:
+def _at_maturity(surface_H: Index, days_H: Index, iv_H: Array, n_surfaces: int, days: int) -> Array:
     """Return the volatility at a number of days, by total variance; flat outside of the expiries.
 
     iv² T = w iv_1² T_1 + (1 - w) iv_2² T_2,  w = (T_2 - T) / (T_2 - T_1)
@@ -210,7 +207,7 @@ def _at_maturity(surface_H: Ints, days_H: Ints, iv_H: Array, n_surfaces: int, da
     return made_S
 
 
-def _around(surface_H: Ints, days_H: Ints, n_surfaces: int, days: int) -> tuple[Ints, Ints]:
+def _around(surface_H: Index, days_H: Index, n_surfaces: int, days: int) -> tuple[Index, Index]:
     """Return, per surface, the last chain up to a number of days and the first beyond; -1: none."""
     surface_S = np.arange(n_surfaces)
     width = FURTHEST + 1
@@ -263,7 +260,7 @@ def _forward(chains: _Chains, rate_E: Array) -> Array:
     return forward_E
 
 
-def _at_delta(chain_X: Ints, delta_X: Array, iv_X: Array, n_chains: int) -> Array:
+def _at_delta(chain_X: Index, delta_X: Array, iv_X: Array, n_chains: int) -> Array:
     """Return the volatility at a delta of 0.25; NaN where no two contracts enclose it."""
     order_X = np.lexsort((delta_X, chain_X))
     delta_X, iv_X = delta_X[order_X], iv_X[order_X]
@@ -293,7 +290,7 @@ def _slope(chains: _Chains) -> Array:
     )
 
 
-def _activity(told: pl.DataFrame, surface_R: Ints, n_surfaces: int) -> dict[str, Array]:
+def _activity(told: pl.DataFrame, surface_R: Index, n_surfaces: int) -> dict[str, Array]:
     """Return what is open and traded, of all expiries."""
     side_R = told["put_call"]
     sums: dict[tuple[str, str], Array] = {}
@@ -317,7 +314,7 @@ def _log(total_S: Array) -> Array:
 
 
 def _sessions(
-    told: pl.DataFrame, clock: pl.DataFrame, surface_R: Ints, start_S: Ints, calendar: Calendar
+    told: pl.DataFrame, clock: pl.DataFrame, surface_R: Index, start_S: Index, calendar: Calendar
 ) -> dict[str, Array]:
     """Return the sessions to the next special quotation, and those since the surface's day."""
     never = len(calendar.sessions)
@@ -332,12 +329,12 @@ def _sessions(
     }
 
 
-def _on_or_after(days: pl.Series, calendar: Calendar) -> Ints:
+def _on_or_after(days: pl.Series, calendar: Calendar) -> Index:
     """Return the number of the first session on or after each day."""
     return np.searchsorted(calendar.sessions, days.to_numpy().astype("datetime64[D]"))
 
 
-def _median(group_X: Ints, value_X: Array, n_groups: int) -> Array:
+def _median(group_X: Index, value_X: Array, n_groups: int) -> Array:
     """Return the median of each group's known values; NaN where it has none."""
     known_X = ~np.isnan(value_X)
     group_X, value_X = group_X[known_X], value_X[known_X]

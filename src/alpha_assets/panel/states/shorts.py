@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.panel.states.event_times import (
@@ -33,8 +32,6 @@ SILENCE = 60  # sessions without a report after which a position counts as close
 SYMBOLS_AT_ONCE = 250
 _FAR = 1 << 32  # more than there are sessions
 PUBLIC_FROM = 0.005  # fraction of shares outstanding from which positions are published
-
-Ints = NDArray[np.int64]
 
 
 def market_sales_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:

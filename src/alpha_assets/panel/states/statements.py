@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.corporate import ACTUALS
 from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
@@ -24,10 +24,6 @@ from alpha_assets.panel.states.filing_history import (
     history,
     running_max,
 )
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 RANKS = {"1Q": 1, "2Q": 2, "3Q": 3, "4Q": 4, "5Q": 5, "FY": 6}
 YEAR = RANKS["FY"]
@@ -134,13 +130,13 @@ def statement_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.D
 class _Period:
     """A fiscal period of each symbol, seen from a session; a year of 0 stands for none."""
 
-    symbol_K: Ints
-    year_K: Ints  # month in which the fiscal year ends, from January of FIRST_YEAR
-    rank_K: Ints
-    number_K: Ints
+    symbol_K: Index
+    year_K: Index  # month in which the fiscal year ends, from January of FIRST_YEAR
+    rank_K: Index
+    number_K: Index
 
     @classmethod
-    def of(cls, symbol_K: Ints, order_K: Ints, number_K: Ints) -> "_Period":
+    def of(cls, symbol_K: Index, order_K: Index, number_K: Index) -> "_Period":
         return cls(symbol_K, order_K >> 3, order_K & 7, number_K)
 
     def year_before(self, rank: int | None = None) -> "_Period":
@@ -158,36 +154,36 @@ class _Figures:
     day_R: Array  # session of the disclosure; NaN stands last
     past: History
 
-    def at(self, period: _Period) -> Ints:
+    def at(self, period: _Period) -> Index:
         """Return the place of each period in the history."""
         known_K = (period.year_K > 0) & (period.rank_K > 0)
         group_K = period.symbol_K * ORDERS + (period.year_K << 3) + period.rank_K
         return np.where(known_K, self.past.find(np.where(known_K, group_K, 0), period.number_K), -1)
 
-    def value(self, at_K: Ints, name: str) -> Array:
+    def value(self, at_K: Index, name: str) -> Array:
         c = self.names.index(name)
         return np.asarray(self.value_RC[self.past.source_TC[at_K, c], c])
 
-    def before(self, at_K: Ints, name: str) -> Array:
+    def before(self, at_K: Index, name: str) -> Array:
         c = self.names.index(name)
         return np.asarray(self.value_RC[self.past.before_TC[at_K, c], c])
 
-    def day(self, at_K: Ints, name: str) -> Array:
+    def day(self, at_K: Index, name: str) -> Array:
         return np.asarray(self.day_R[self.past.source_TC[at_K, self.names.index(name)]])
 
-    def latest(self, name: str, symbol_K: Ints, number_K: Ints) -> Ints:
+    def latest(self, name: str, symbol_K: Index, number_K: Index) -> Index:
         """Return the code of the newest period for which a number was reported; 0 without."""
         group_T, moment_T = np.divmod(self.past.key_T, SPAN)
         is_told_T = self.past.source_TC[:-1, self.names.index(name)] >= 0
         order_T = np.where(is_told_T, group_T % ORDERS, 0)
         return running_max(group_T // ORDERS, moment_T, order_T, symbol_K, number_K)
 
-    def quarters(self, at_K: Ints, year_K: Ints) -> Array:
+    def quarters(self, at_K: Index, year_K: Index) -> Array:
         """Return how many quarters the fiscal year has; 4 where its start is not told."""
         months_K = year_K - self.value(at_K, "start") + 1
         return np.where(np.isnan(months_K), QUARTERS, np.rint(months_K / QUARTER_MONTHS))
 
-    def agree(self, a_K: Ints, b_K: Ints, *names: str) -> Mask:
+    def agree(self, a_K: Index, b_K: Index, *names: str) -> Mask:
         """Return where two periods do not contradict each other."""
         agreed_K = np.ones(len(a_K), dtype=bool)
         for name in names or ("basis",):
@@ -234,7 +230,9 @@ def _numbers(frame: pl.DataFrame, names: Sequence[str]) -> Array:
     return wanted.to_numpy().reshape(frame.height, len(names))
 
 
-def _figures(frame: pl.DataFrame, group_R: Ints, names: Sequence[str], value_RC: Array) -> _Figures:
+def _figures(
+    frame: pl.DataFrame, group_R: Index, names: Sequence[str], value_RC: Array
+) -> _Figures:
     start_R, stop_R = frame["start"].to_numpy(), frame["stop"].to_numpy()
     return _Figures(
         names=tuple(names),
@@ -315,7 +313,7 @@ def _of_last_actuals(actuals: _Figures, period: _Period) -> dict[str, Array]:
     return made
 
 
-def _of_quarter_before(actuals: _Figures, period: _Period, here: Ints) -> dict[str, Array]:
+def _of_quarter_before(actuals: _Figures, period: _Period, here: Index) -> dict[str, Array]:
     """Return the flows of the quarter before the last."""
     before = _quarter_before(period, actuals.quarters(here, period.year_K))
     is_first_K = before.rank_K == 0
@@ -329,7 +327,7 @@ def _of_quarter_before(actuals: _Figures, period: _Period, here: Ints) -> dict[s
     return {f"{n}_quarter_before": np.where(alike, quarter[n], np.nan) for n in FLOWS}
 
 
-def _of_fiscal_year(actuals: _Figures, period: _Period, here: Ints) -> dict[str, Array]:
+def _of_fiscal_year(actuals: _Figures, period: _Period, here: Index) -> dict[str, Array]:
     """Return the last whole fiscal year, the sums of the one that runs, and its quarter."""
     is_year_K = period.rank_K == YEAR
     year_K = np.where(is_year_K, period.year_K, period.year_K - MONTHS)
@@ -358,7 +356,7 @@ def _cash_flow(actuals: _Figures, period: _Period) -> dict[str, Array]:
 
 
 def _of_last_stock(
-    actuals: _Figures, name: str, symbol_K: Ints, number_K: Ints
+    actuals: _Figures, name: str, symbol_K: Index, number_K: Index
 ) -> dict[str, Array]:
     """Return the last report of a number that not every period has, and that of a year before."""
     order_K = actuals.latest(name, symbol_K, number_K)
@@ -371,7 +369,7 @@ def _of_last_stock(
 
 
 def _forecasts(
-    told: pl.DataFrame, symbol_K: Ints, number_K: Ints, order_K: Ints
+    told: pl.DataFrame, symbol_K: Index, number_K: Index, order_K: Index
 ) -> dict[str, Array]:
     """Return the forecasts of the first fiscal year without an actual, and of the one after."""
     prefixes = ("forecast", "next")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alpha_assets.calendar import Calendar, Dates, as_date
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.sources.jquants.endpoints import Endpoint
 from alpha_assets.sources.jquants.landing import Landed
 

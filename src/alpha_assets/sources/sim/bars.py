@@ -6,12 +6,9 @@ Shape letter: N symbols.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.sources.sim import tokyo
-
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 class Bars(NamedTuple):
@@ -21,9 +18,9 @@ class Bars(NamedTuple):
     high: Array
     low: Array
     close: Array
-    upper_limit: Flags  # touched
-    lower_limit: Flags  # touched
-    locked: Flags  # all four prices at one limit
+    upper_limit: Mask  # touched
+    lower_limit: Mask  # touched
+    locked: Mask  # all four prices at one limit
     pending: Array  # log; the part of the move that a limit kept back until the next session
 
 

@@ -9,9 +9,8 @@ Source: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3, SC'11
 import enum
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array
 
 
 class Purpose(enum.IntEnum):

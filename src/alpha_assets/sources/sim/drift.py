@@ -18,15 +18,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.sources.sim import signal
 from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.spec import SimSpec
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 FARTHEST = 20  # sessions ahead
 OTHER_SEED = 1_000_003  # added to the market's

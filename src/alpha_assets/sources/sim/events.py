@@ -6,15 +6,11 @@ Shape letter: N symbols.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.sources.sim.draws import Purpose, stream
 from alpha_assets.sources.sim.roster import SESSIONS_A_YEAR, Roster
 from alpha_assets.sources.sim.spec import SimSpec
-
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 MAX_HALT = 20  # sessions
 SETTLING = 20  # sessions after a listing without splits and dividends
@@ -28,13 +24,13 @@ HIGH_PRICE, USUAL_PRICE, LOW_PRICE, PENNY = 5_000, 1_000, 600, 200  # JPY
 class Events(NamedTuple):
     """What one session holds besides prices."""
 
-    has_bar: Flags
+    has_bar: Mask
     factor: Array  # adjustment_factor, 1 on most sessions
     dividend: Array  # JPY per raw share, 0 on most sessions
-    corrected: Flags  # the first delivery of this bar is wrong
+    corrected: Mask  # the first delivery of this bar is wrong
     wrong_close: Array  # uniform: where in the range the first delivery puts the close
     wrong_volume: Array  # the first delivery's volume / the true one
-    lag: Ints  # sessions until the correction
+    lag: Index  # sessions until the correction
 
 
 class EventBook:

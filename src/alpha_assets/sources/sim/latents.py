@@ -4,15 +4,12 @@ Shape letters: N symbols, C latent components in the order of `signal.LATENT`.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.sources.sim import signal
 from alpha_assets.sources.sim.draws import Purpose, stream
 from alpha_assets.sources.sim.roster import REPORT_EVERY, SEGMENTS_AFTER, Roster
 from alpha_assets.sources.sim.tokyo import SECTORS
-
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 BETA_SPREAD = 0.3
 PER_SYMBOL = ("short_positions", "margin", "statements", "news")
@@ -34,7 +31,7 @@ class Latents:
             zip(PER_SYMBOL, draws.standard_normal((len(PER_SYMBOL), len(roster))), strict=True)
         )
 
-    def step(self, number: int, day: int, listed_N: Flags) -> Array:
+    def step(self, number: int, day: int, listed_N: Mask) -> Array:
         """Return g_CN of a session, centred across the listed symbols.
 
         Args:
@@ -55,7 +52,7 @@ class Latents:
         shocks = draws.standard_normal((len(PER_SYMBOL), len(self.roster)))
         chance_N = draws.random(len(self.roster))
         for name, shock_N in zip(PER_SYMBOL, shocks, strict=True):
-            arrives: Flags | None = {
+            arrives: Mask | None = {
                 "statements": np.asarray(number % REPORT_EVERY == self.roster.report_phase),
                 "news": chance_N < signal.NEWS_RATE,
             }.get(name)
@@ -72,7 +69,7 @@ class Latents:
         }
         return np.stack([signal.centred(values[c.name], listed_N) for c in signal.LATENT])
 
-    def _decayed(self, name: str, arrives_N: Flags, shock_N: Array) -> Array:
+    def _decayed(self, name: str, arrives_N: Mask, shock_N: Array) -> Array:
         """Return a state that fades and now and then takes a shock; its mean square is 1."""
         keep = self.keep[name]
         rate = 1 / REPORT_EVERY if name == "statements" else signal.NEWS_RATE

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
+from alpha_assets.calendar import Calendar
 from alpha_assets.errors import SpecError
 from alpha_assets.sources.sim import draws, signal, tokyo
 from alpha_assets.sources.sim.bars import bars
@@ -21,11 +21,6 @@ from alpha_assets.sources.sim.roster import Roster, roster
 from alpha_assets.sources.sim.shocks import Shocks
 from alpha_assets.sources.sim.spec import SimSpec
 
-Array = NDArray[np.float64]
-Floats = NDArray[np.float32]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-
 LOCKED_VOLUME = 0.1  # of what would have traded
 BAR_COLUMNS = ("open", "high", "low", "close", "volume", "turnover_value")
 
@@ -34,9 +29,9 @@ BAR_COLUMNS = ("open", "high", "low", "close", "volume", "turnover_value")
 class Corrections:
     """Bars whose first delivery was wrong, in the order of their sessions."""
 
-    session: Ints  # number
-    symbol: Ints  # number
-    lag: Ints  # sessions until the true bar was published
+    session: Index  # number
+    symbol: Index  # number
+    lag: Index  # sessions until the true bar was published
     wrong_close: Array
     wrong_volume: Array
     wrong_turnover_value: Array
@@ -55,16 +50,16 @@ class SimMarket:
     roster: Roster
     bar: dict[str, Array]  # each of BAR_COLUMNS, [D, N]
     factor: Array  # adjustment_factor
-    upper_limit: Flags  # touched
-    lower_limit: Flags
+    upper_limit: Mask  # touched
+    lower_limit: Mask
     dividend: Array  # JPY per raw share, 0 on most sessions
     corrections: Corrections
-    f: Floats  # the forecast after the close; NaN where not listed
-    f_price: Floats  # the part of it that prices reveal
-    components: Floats  # [C, D, N] in the order of signal.COMPONENTS
+    f: Array32  # the forecast after the close; NaN where not listed
+    f_price: Array32  # the part of it that prices reveal
+    components: Array32  # [C, D, N] in the order of signal.COMPONENTS
     strength: Array  # [D], drift of the next session per unit of f and of volatility
 
-    def listed(self) -> Flags:
+    def listed(self) -> Mask:
         """Return which symbols are listed, by session."""
         number_D1 = np.arange(len(self.sessions))[:, None]
         return (self.roster.start <= number_D1) & (number_D1 <= self.roster.end)
@@ -96,7 +91,7 @@ def generate(spec: SimSpec, calendar: Calendar) -> SimMarket:
 class _Walk:
     """The loop over sessions and what it carries from one to the next."""
 
-    def __init__(self, spec: SimSpec, sessions: Dates, symbols: Roster, ex_month_D: Ints) -> None:
+    def __init__(self, spec: SimSpec, sessions: Dates, symbols: Roster, ex_month_D: Index) -> None:
         d, n = len(sessions), len(symbols)
         self.spec, self.sessions, self.roster, self.ex_month_D = spec, sessions, symbols, ex_month_D
         self.shocks = Shocks(spec, symbols)
@@ -116,7 +111,7 @@ class _Walk:
         self.f_price = np.full((d, n), np.nan, dtype=np.float32)
         self.components = np.zeros((len(signal.COMPONENTS), d, n), dtype=np.float32)
         self.strength = np.zeros(d)
-        self.wrong: list[tuple[Ints, Ints, Ints, Array, Array, Array]] = []
+        self.wrong: list[tuple[Index, Index, Index, Array, Array, Array]] = []
 
     def market(self) -> SimMarket:
         """Walk through all sessions."""
@@ -199,7 +194,7 @@ class _Walk:
         self.components[:, number] = np.concatenate([price_CN, latent_CN])
         self.strength[number] = strength
 
-    def _note_wrong(self, number: int, events: Events, has_bar_N: Flags) -> None:
+    def _note_wrong(self, number: int, events: Events, has_bar_N: Mask) -> None:
         """Keep the wrong first delivery of some bars."""
         wrong = np.flatnonzero(events.corrected & has_bar_N & (number > self.roster.start))
         low, high = self.bar["low"][number, wrong], self.bar["high"][number, wrong]
@@ -221,7 +216,7 @@ class _Walk:
         )
 
 
-def _ex_months(calendar: Calendar, offset: int, n: int) -> Ints:
+def _ex_months(calendar: Calendar, offset: int, n: int) -> Index:
     """Return per session the month whose dividends go ex on it, 0 for none.
 
     Record dates are month ends; with settlement after two sessions the ex-date is the last

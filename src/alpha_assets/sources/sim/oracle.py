@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from alpha_assets.arrays.ranks import rank_ic
+from alpha_assets.arrays.types import Array, Array32, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.sources.sim import signal
 from alpha_assets.sources.sim.drift import Coefficients, coefficients, expected_drifts
 from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.spec import SimSpec
-
-Array = NDArray[np.float64]
 
 HORIZONS = (1, 2, 5, 10, 20)  # sessions
 COMPONENT_HORIZONS = (1, 10)
@@ -95,7 +93,7 @@ def _expected(
     market: SimMarket,
     fitted: Coefficients | None,
     with_latents: bool,
-    listed_DN: NDArray[np.bool_],
+    listed_DN: Mask,
     open_DN: Array,
     stride: int,
 ) -> dict[str, dict[str, Any]]:
@@ -158,8 +156,8 @@ def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
 
 
 def _rank_ic(
-    score_DN: NDArray[np.float32] | Array,
-    listed_DN: NDArray[np.bool_],
+    score_DN: Array32 | Array,
+    listed_DN: Mask,
     open_DN: Array,
     horizon: int,
     stride: int,

@@ -6,14 +6,11 @@ Shape letter: N symbols, in the order of their numbers (not of their codes).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.sources.sim import tokyo
 from alpha_assets.sources.sim.draws import Purpose, stream
 from alpha_assets.sources.sim.spec import SimSpec
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NEVER = np.iinfo(np.int64).max // 2  # session number of an exit that does not come
 SESSIONS_A_YEAR = 245
@@ -31,11 +28,11 @@ class Roster:
     """One entry per symbol."""
 
     code: tuple[str, ...]
-    sector: Ints  # place in tokyo.SECTORS
-    segment: Ints  # place in SEGMENTS_BEFORE and SEGMENTS_AFTER
-    start: Ints  # session number of the first bar, 0 = the market's first session
-    end: Ints  # session number of the last bar; NEVER if none
-    acquired: NDArray[np.bool_]  # how it would exit
+    sector: Index  # place in tokyo.SECTORS
+    segment: Index  # place in SEGMENTS_BEFORE and SEGMENTS_AFTER
+    start: Index  # session number of the first bar, 0 = the market's first session
+    end: Index  # session number of the last bar; NEVER if none
+    acquired: Mask  # how it would exit
     exit_return: Array  # fraction, at the exit
     price: Array  # JPY, before the first bar
     shares: Array  # outstanding, before the first bar
@@ -44,9 +41,9 @@ class Roster:
     sector_load: Array
     idio_vol: Array  # a session
     dividend_yield: Array  # a year; 0 for those that pay none
-    fiscal_month: Ints
-    report_phase: Ints  # session number modulo REPORT_EVERY on which a report moves the price
-    shortable: NDArray[np.bool_]
+    fiscal_month: Index
+    report_phase: Index  # session number modulo REPORT_EVERY on which a report moves the price
+    shortable: Mask
 
     def __len__(self) -> int:
         """Return the number of symbols."""

@@ -9,15 +9,13 @@ from datetime import time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.market import BAR_COLUMNS, SimMarket
 from alpha_assets.sources.sim.roster import SEGMENTS_AFTER, SEGMENTS_BEFORE
 from alpha_assets.sources.sim.side import SIDE_ROWS
-
-Ints = NDArray[np.int64]
 
 CORRECTION_TIME = time(16, 30)
 BENCHMARK = "SIM EW"
@@ -219,10 +217,10 @@ ROWS: dict[str, Callable[[SimMarket, Calendar], pl.DataFrame]] = {
 
 def _bar_frame(
     market: SimMarket,
-    session_K: Ints,
-    symbol_K: Ints,
-    values: dict[str, NDArray[np.float64]],
-    stamp_K: NDArray[np.datetime64],
+    session_K: Index,
+    symbol_K: Index,
+    values: dict[str, Array],
+    stamp_K: Dates,
     revision: int,
 ) -> pl.DataFrame:
     return pl.DataFrame(
@@ -240,14 +238,14 @@ def _bar_frame(
     )
 
 
-def _by_code(market: SimMarket) -> Ints:
+def _by_code(market: SimMarket) -> Index:
     """Return the symbols' numbers in the order of their codes, the order of all rows."""
     return np.argsort(np.array(market.roster.code), kind="stable")
 
 
-def _codes(market: SimMarket, symbol_K: Ints) -> pl.Series:
+def _codes(market: SimMarket, symbol_K: Index) -> pl.Series:
     return pl.Series(list(market.roster.code), dtype=pl.String).gather(symbol_K)
 
 
-def _instants(stamp_K: NDArray[np.datetime64]) -> pl.Series:
+def _instants(stamp_K: Dates) -> pl.Series:
     return pl.Series(stamp_K.astype("datetime64[us]")).dt.replace_time_zone("UTC").cast(INSTANT)

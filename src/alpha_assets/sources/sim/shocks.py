@@ -10,14 +10,12 @@ Shape letters: N symbols, S sectors.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.sources.sim.draws import Purpose, standard_t, stream
 from alpha_assets.sources.sim.roster import REPORT_EVERY, SESSIONS_A_YEAR, Roster
 from alpha_assets.sources.sim.spec import SimSpec
 from alpha_assets.sources.sim.tokyo import SECTORS
-
-Array = NDArray[np.float64]
 
 FREEDOM = 5.0  # of Student's t, all shocks
 DRIFT = 0.04 / SESSIONS_A_YEAR  # log, of every symbol
@@ -109,7 +107,7 @@ class Shocks:
         up_N = np.where(chance_N < rate / 2, 1.0, -1.0)
         return np.where(chance_N < rate, up_N * (JUMP_FLOOR - JUMP_SPREAD * np.log1p(-size_N)), 0.0)
 
-    def _turnover(self, day: int, shock_N: Array, event_N: NDArray[np.bool_]) -> Array:
+    def _turnover(self, day: int, shock_N: Array, event_N: Mask) -> Array:
         noise_N = stream(self.spec.seed, Purpose.VOLUME, day).standard_normal(len(self.roster))
         self.activity_N = 0.75 * self.activity_N + 0.23 * noise_N
         log_N = (

@@ -35,9 +35,8 @@ Shape letters: N symbols, C components.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array, Index, Mask
 
 RHO = 0.05  # drift of a session per unit of f, in idiosyncratic standard deviations, at signal 1
 STRENGTH_AR = 0.8  # a session, of the strength of the signal
@@ -84,7 +83,7 @@ def planted_shares(price_share: float) -> dict[str, float]:
     return shares
 
 
-def z_score(x_N: Array, listed_N: NDArray[np.bool_]) -> Array:
+def z_score(x_N: Array, listed_N: Mask) -> Array:
     """Return x standardised across the listed symbols, clipped; 0 for the others."""
     n = int(listed_N.sum())
     if n < 2:
@@ -105,7 +104,7 @@ class Past(NamedTuple):
     turnover: Array  # shares traded / outstanding; 0 without a bar
 
 
-def price_components(past: Past, age_N: NDArray[np.int64], listed_N: NDArray[np.bool_]) -> Array:
+def price_components(past: Past, age_N: Index, listed_N: Mask) -> Array:
     """Return g_CN of the price components, in the order of `PRICE`.
 
     Args:
@@ -138,7 +137,7 @@ def price_components(past: Past, age_N: NDArray[np.int64], listed_N: NDArray[np.
 
 
 def forecast(
-    price_CN: Array, latent_CN: Array, listed_N: NDArray[np.bool_], price_share: float
+    price_CN: Array, latent_CN: Array, listed_N: Mask, price_share: float
 ) -> tuple[Array, Array]:
     """Return f_N and the part of it that prices reveal; 0 for symbols that are not listed."""
     price_w = np.array([c.weight for c in PRICE])
@@ -150,7 +149,7 @@ def forecast(
     return f_N, price_part_N
 
 
-def centred(x_N: Array, listed_N: NDArray[np.bool_]) -> Array:
+def centred(x_N: Array, listed_N: Mask) -> Array:
     """Return x less its mean across the listed symbols; 0 for the others."""
     n = max(int(listed_N.sum()), 1)
     x_N = np.where(listed_N, x_N, 0.0)

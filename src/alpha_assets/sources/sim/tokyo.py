@@ -8,9 +8,8 @@ from datetime import date
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from alpha_assets.arrays.types import Array, Index
 
 SEGMENT_CHANGE = date(2022, 4, 4)  # First, Second, Mothers became Prime, Standard, Growth
 FULL_DAY_HALT = date(2020, 10, 1)  # announced as a session, never held
@@ -138,7 +137,7 @@ def code(number: int) -> str:
     return f"{1301 + 2 * number}0"
 
 
-def sector_of(n_symbols: int) -> NDArray[np.int64]:
+def sector_of(n_symbols: int) -> Index:
     """Return the place in `SECTORS` of each symbol; the same for every seed."""
     number = np.arange(n_symbols)
     edges = np.cumsum([sector.share for sector in SECTORS])

@@ -5,16 +5,13 @@ from datetime import time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from alpha_assets.calendar import Calendar, Dates
+from alpha_assets.arrays.types import Array, Dates, Index
+from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, instants_of
 from alpha_assets.sources.sim import draws, signal
 from alpha_assets.sources.sim.market import SimMarket
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _MIDNIGHT, _EVENING = time(0, 0), time(16, 30)
 CORRECTED_AFTER = 3  # sessions from the one that first knows a row to its correction's evening
@@ -29,7 +26,7 @@ def hidden(market: SimMarket, name: str) -> Array:
     return np.where(market.listed(), g_DN, np.nan)
 
 
-def of_group(x_DN: Array, group_N: Ints, n_groups: int) -> Array:
+def of_group(x_DN: Array, group_N: Index, n_groups: int) -> Array:
     """Return what all listed symbols of a group share, [D, groups]; NaN for an empty group."""
     made = np.full((len(x_DN), n_groups), np.nan)
     for group in range(n_groups):
@@ -41,7 +38,7 @@ def of_group(x_DN: Array, group_N: Ints, n_groups: int) -> Array:
     return made
 
 
-def group_sums(x_DN: Array, group_N: Ints, n_groups: int) -> Array:
+def group_sums(x_DN: Array, group_N: Index, n_groups: int) -> Array:
     """Return sums over the symbols of each group, [D, groups]; unknown values add nothing."""
     x_DN = np.nan_to_num(x_DN)
     return np.stack([x_DN[:, group_N == g].sum(axis=1) for g in range(n_groups)], axis=1)
@@ -52,7 +49,7 @@ def shares_outstanding(market: SimMarket) -> Array:
     return np.asarray(market.roster.shares / np.cumprod(market.factor, axis=0))
 
 
-def week_ends(market: SimMarket, calendar: Calendar) -> Ints:
+def week_ends(market: SimMarket, calendar: Calendar) -> Index:
     """Return the numbers of the last sessions of ISO weeks, those of at least three sessions."""
     starts = calendar.rebalances(calendar.after(market.sessions), "weekly")
     week = (market.sessions + np.timedelta64(3, "D")).astype("datetime64[W]")
@@ -123,11 +120,11 @@ def with_corrections(
     return out_by_now(both, feed, market, calendar)
 
 
-def codes(market: SimMarket, symbol_K: Ints) -> pl.Series:
+def codes(market: SimMarket, symbol_K: Index) -> pl.Series:
     """Return the codes of symbols by their numbers."""
     return pl.Series(list(market.roster.code), dtype=pl.String).gather(symbol_K)
 
 
-def dates_of(market: SimMarket, session_K: Ints) -> Dates:
+def dates_of(market: SimMarket, session_K: Index) -> Dates:
     """Return the dates of sessions by their numbers."""
     return market.sessions[session_K]

@@ -9,8 +9,8 @@ from datetime import date, time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import INSTANT
 from alpha_assets.feeds.corporate import ACTUALS, EMBEDDING, FORECASTS
@@ -18,7 +18,6 @@ from alpha_assets.sources.sim import draws, signal
 from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.roster import REPORT_EVERY
 from alpha_assets.sources.sim.side.common import (
-    Array,
     codes,
     dates_of,
     hidden,
@@ -50,7 +49,7 @@ def surprises(market: SimMarket) -> Array:
     return np.clip((g_DN - KEEP["statements"] * before_DN) / SURPRISE, -2.5, 2.5)
 
 
-def report_sessions(market: SimMarket, symbol: int) -> NDArray[np.int64]:
+def report_sessions(market: SimMarket, symbol: int) -> Index:
     """Return the numbers of the sessions at which a symbol reports."""
     roster = market.roster
     first, last = int(roster.start[symbol]), min(int(roster.end[symbol]), len(market.sessions) - 1)

@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, EMERGENCY, NORMAL, PUT
 from alpha_assets.feeds.sectors import SECTORS as SECTORS_33
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.latents import BETA_SPREAD
 from alpha_assets.sources.sim.market import SimMarket
-from alpha_assets.sources.sim.side.common import Array, dates_of, hidden, out_by_now
+from alpha_assets.sources.sim.side.common import dates_of, hidden, out_by_now
 
 USUAL_VOL, PER_STATE, PER_YEAR_AHEAD = 0.20, 0.2, 0.05
 SKEW, SMILE = -0.25, 0.5

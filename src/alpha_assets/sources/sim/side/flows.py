@@ -8,20 +8,14 @@ Some weeks are published again, corrected, a week later.
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import instants_of
 from alpha_assets.feeds.flows import ALL_SECTIONS, INVESTOR_TYPES
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.roster import SEGMENTS_AFTER, SEGMENTS_BEFORE
-from alpha_assets.sources.sim.side.common import (
-    Array,
-    group_sums,
-    hidden,
-    of_group,
-    out_by_now,
-    week_ends,
-)
+from alpha_assets.sources.sim.side.common import group_sums, hidden, of_group, out_by_now, week_ends
 
 PER_STATE, NOISE = 0.03, 0.004
 CORRECTED = 0.05  # of weeks

@@ -9,14 +9,13 @@ one or two sessions have none.
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import instants_of
 from alpha_assets.feeds.margin import DAILY_FROM, MARGIN_ALERTS, REASONS
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.side.common import (
-    Array,
-    Ints,
     codes,
     dates_of,
     hidden,
@@ -34,7 +33,7 @@ CORRECTED = 0.01  # of balances, and of alerts
 STAGES = np.array(["001", "002", "003", "004"])
 
 
-def balances(market: SimMarket, session_K: Ints, symbol_K: Ints) -> tuple[Array, Array]:
+def balances(market: SimMarket, session_K: Index, symbol_K: Index) -> tuple[Array, Array]:
     """Return long and short balances in shares, whole lots."""
     state_DN = hidden(market, "margin")
     noise = {

@@ -10,11 +10,11 @@ Semiconductors are part of Electric Appliances here, as in the exchange's table 
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.side.common import (
-    Array,
     codes,
     dates_of,
     group_sums,

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.corporate import PERIODS
 from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.side import corporate
-from alpha_assets.sources.sim.side.common import Array, codes, dates_of
+from alpha_assets.sources.sim.side.common import codes, dates_of
 
 MILLION = 1e6
 CENT, BASIS_POINT = 2, 4  # decimals of amounts and multiples, and of returns
