@@ -4,9 +4,12 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -252,11 +255,43 @@ def test_an_equal_run_takes_over_the_model_that_another_finished_meanwhile(
         shutil.copytree(built / model, storage / model, copy_function=os.link)
         yield
 
-    monkeypatch.setattr(train, "device_alone", another_trains_first)
+    monkeypatch.setattr(train, "model_alone", another_trains_first)
     monkeypatch.setattr(train, "train_month", None)  # it would be called to train
     aa.run("tiny", storage=str(storage), **MONTHS)
 
     assert to_do(storage) == {}
+
+
+WRITER = """
+import sys
+from alpha_assets.store.store import Store
+with Store(sys.argv[1]).folder("tiny", "tiny", "checkpoint", "2021-08").lock():
+    print("holds", flush=True)
+    input()
+"""
+
+
+class Reported(BaseException):
+    """Ends a run at a line of its progress."""
+
+
+def test_an_equal_run_reports_which_process_it_waits_for(storage: Path) -> None:
+    shutil.rmtree(storage / "tiny" / "tiny" / "checkpoint" / "2021-08")
+
+    def progress(stage: str, line: str) -> None:
+        if line.startswith("waits"):
+            raise Reported(stage, line)
+
+    writer = [sys.executable, "-W", "ignore", "-c", WRITER, str(storage)]
+    with subprocess.Popen(writer, stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "holds\n"
+        with pytest.raises(Reported) as waiting:
+            aa.run("tiny", storage=str(storage), progress=progress, **MONTHS)
+        other.kill()
+    stage, line = waiting.value.args
+    assert stage == "checkpoint"
+    assert f"waits for tiny/tiny/checkpoint/2021-08, which process {other.pid} on " in line
 
 
 def test_a_warm_start_refuses_a_parent_of_another_digest(storage: Path) -> None:

@@ -1,4 +1,4 @@
-"""One training at a time on a device: the others sleep, say what they wait for, and hear."""
+"""One training at a time, on a device and of a model: the others report whom they wait for."""
 
 import subprocess
 import sys
@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from alpha_assets.store.lock import TRIES_BETWEEN_LINES
 from alpha_assets.store.store import Store
-from alpha_assets.training.device import TRIES_BETWEEN_LINES, device_alone
+from alpha_assets.training.device import device_alone, model_alone
 
-HOLDER = """
+MODEL = ("tiny", "tiny", "checkpoint", "2021-08")
+HOLDER = f"""
 import sys
-from alpha_assets.training.device import device_alone
+from alpha_assets.training.device import device_alone, model_alone
 from alpha_assets.store.store import Store
-with device_alone(Store(sys.argv[1]), "cpu", lambda stage, what: None):
+store = Store(sys.argv[1])
+with model_alone(store.folder(*{MODEL}), print), device_alone(store, "cpu", print):
     print("holds", flush=True)
     input()
 """
@@ -21,7 +24,7 @@ with device_alone(Store(sys.argv[1]), "cpu", lambda stage, what: None):
 
 @pytest.fixture
 def holder(tmp_path: Path) -> subprocess.Popen[str]:
-    """Another process that trains on the CPU."""
+    """Another process that trains a model on the CPU."""
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", HOLDER, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -60,6 +63,34 @@ def test_the_second_sleeps_and_says_for_whom_until_the_first_is_killed(
     assert len(lines) == 2  # one at once, one a minute
     assert "waits for the device cpu of " in lines[0]
     assert f"on which process {holder.pid} on " in lines[0]
+
+
+def test_the_second_of_two_equal_runs_reports_which_process_trains_its_model(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    lines: list[tuple[str, str]] = []
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == TRIES_BETWEEN_LINES + 1:
+            holder.kill()
+            holder.communicate()
+
+    def progress(stage: str, line: str) -> None:
+        lines.append((stage, line))
+
+    with model_alone(store.folder(*MODEL[:-1], "2021-07"), progress, sleep=sleep):
+        assert not slept  # another month is another model
+    with model_alone(store.folder(*MODEL), progress, sleep=sleep):
+        pass
+    assert len(slept) == TRIES_BETWEEN_LINES + 1
+    assert len(lines) == 2  # one at once, one a minute
+    stage, line = lines[0]
+    assert stage == "checkpoint"
+    assert line.startswith(f"waits for tiny/tiny/checkpoint/2021-08, which process {holder.pid} on")
+    assert line.endswith(" trains")
 
 
 def test_a_signal_ends_the_wait(holder: subprocess.Popen[str], tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from alpha_assets.training import (
     parent_month,
     train_month,
 )
-from alpha_assets.training.device import device_alone
+from alpha_assets.training.device import device_alone, model_alone
 
 NO_HISTORY = "not_enough_history"
 NO_NAMES = "not_enough_names"  # a hole in the data, or too small a universe, in a month's window
@@ -354,18 +354,14 @@ def _make_checkpoint(context: RecipeContext, month: str, usable: date) -> Made:
     if parent is not None:
         require_checkpoint(context, parent, f"; the warm start of {month} begins with its weights")
     # One process trains a month; another that wants the same model takes over what it stored.
-    with (
-        device_alone(context.store, context.device, context.progress),
-        folder.lock(wait_seconds=math.inf),
-    ):
-        if (
-            staleness(folder, identity.checkpoint(recipe), inputs) is None
-        ):  # made while this one waited
+    with model_alone(folder, context.progress):
+        if staleness(folder, identity.checkpoint(recipe), inputs) is None:  # made meanwhile
             return Made.found("checkpoint", month, folder)
-        try:
-            return _train(context, split, inputs, parent, usable)
-        except TooFewNames as error:
-            return _skip(context, month, inputs, str(error))
+        with device_alone(context.store, context.device, context.progress):
+            try:
+                return _train(context, split, inputs, parent, usable)
+            except TooFewNames as error:
+                return _skip(context, month, inputs, str(error))
 
 
 def _skip(context: RecipeContext, month: str, inputs: Mapping[str, str], why: str) -> Made:

@@ -1,18 +1,17 @@
-"""Which device trains, and who trains on it."""
+"""Which device trains, and that one process at a time trains on it, or one model."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import count
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 
-from alpha_assets.errors import BadInput, LockHeld
+from alpha_assets.errors import BadInput
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.lock import when_free
 from alpha_assets.store.owner import Owner
 from alpha_assets.store.store import Store
-
-SECONDS_BETWEEN_TRIES = 1.0
-TRIES_BETWEEN_LINES = 60
 
 
 def device_named(name: str) -> str:
@@ -42,24 +41,39 @@ def device_alone(
 ) -> Iterator[None]:
     """Train alone on a device: of all processes that use a storage, one at a time.
 
-    The others sleep, once a minute with a line of what they wait for; a signal ends the wait.  A
-    process that is gone holds nothing.
-
     Args:
         store: whose locks are asked.
         device: by name; each device of each host has a lock of its own.
-        progress: called with the stage and a line.
+        progress: called with the stage and a line, once a minute of waiting.
         sleep: waits, in seconds.
     """
     name = f"{device}:0" if device == "cuda" else device
     folder = f"device {name} of {Owner.current().host}"
-    with ExitStack() as held:
-        for tries in count():
-            try:
-                held.enter_context(store.lock(folder, wait_seconds=0))
-                break
-            except LockHeld as error:
-                if tries % TRIES_BETWEEN_LINES == 0:
-                    progress("checkpoint", f"waits for the {folder}, on which {error.owner} trains")
-                sleep(SECONDS_BETWEEN_TRIES)
+
+    def report(owner: str) -> None:
+        progress("checkpoint", f"waits for the {folder}, on which {owner} trains")
+
+    with when_free(partial(store.lock, folder), report, sleep=sleep):
+        yield
+
+
+@contextmanager
+def model_alone(
+    folder: Folder,
+    progress: Callable[[str, str], None],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Train a model alone, whatever the devices: who waited takes over what was stored meanwhile.
+
+    Args:
+        folder: of the model's checkpoint.
+        progress: called with the stage and a line, once a minute of waiting.
+        sleep: waits, in seconds.
+    """
+
+    def report(owner: str) -> None:
+        progress("checkpoint", f"waits for {folder.name}, which {owner} trains")
+
+    with when_free(folder.lock, report, sleep=sleep):
         yield
