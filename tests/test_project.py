@@ -4,7 +4,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.conftest import linked
 import alpha_assets as aa
 from alpha_assets import cli, project
 from alpha_assets.calendar import as_date
+from alpha_assets.config.market import load_market
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
 from alpha_assets.pipeline import backtest, train
 from alpha_assets.pipeline.train import stored_checkpoint
@@ -283,6 +284,21 @@ def test_predict_without_a_model_names_the_command_that_makes_it(storage: str) -
 def test_a_query_that_is_wrong_lists_the_tables(storage: str) -> None:
     with pytest.raises(BadInput, match=r"tables: .*panel"):
         aa.sql("select * from nothing", market="tiny", storage=storage)
+
+
+def test_a_folder_is_checked_with_the_market_s_publication_times(tmp_path: Path) -> None:
+    calendar = load_market("tiny_us").calendar
+    ahead = as_date(calendar.sessions[-3])  # years from now
+    bars = {name: [10.0] for name in ("open", "high", "low", "close", "volume")}
+    table = pl.DataFrame({"date": [ahead], "symbol": ["A"], **bars})
+    table.write_parquet(tmp_path / "daily_bars.parquet")
+
+    early = aa.import_check(tmp_path, market="tiny_us")["warnings"]
+
+    # The market's file says 18:00; the feed's usual time is 16:30.
+    public = datetime.combine(ahead, time(18), tzinfo=calendar.zone).astimezone(UTC)
+    assert [w["rule"] for w in early] == ["not_public_yet"]
+    assert f"available_at = {public:%Y-%m-%d %H:%M}" in early[0]["examples"][0]["value"]
 
 
 def test_a_folder_is_checked_with_the_market_s_calendar_and_exit_words(tmp_path: Path) -> None:

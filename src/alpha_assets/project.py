@@ -358,6 +358,7 @@ def import_check(
         FilesSourceSpec(**loaded.spec.source.folder_settings),
         loaded.own_feeds,
         lambda what: progress("import-check", what),
+        loaded.declared,
     )
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
 

@@ -342,6 +342,33 @@ def test_rates_are_fractions(
 
 
 @pytest.mark.parametrize(
+    ("quoted", "wanted"),
+    [
+        # 44 sessions of bars, numbered from 0; a quote holds for 20 sessions after its own.
+        ([0, 21, 42], {}),
+        ([0, 22, 43], {"warning silent": 1}),
+        ([0, 22], {"warning silent": 2}),  # the feed ends, the bars go on
+        ([20, 41], {}),
+        ([21, 42], {"warning begins_late": 1}),
+        # A blank on session 21 is no quote.
+        ([0, 21.0, 42], {"warning silent": 1}),
+    ],
+)
+def test_quotes_reach_over_the_bars(
+    quoted: list[float], wanted: dict[str, int], write: Write, new_york: Calendar
+) -> None:
+    sessions = [day.item() for day in new_york.between(date(2020, 1, 2), date(2020, 3, 31))][:44]
+    prices = bars({"A": [10.0 + 0.1 * (i % 7) for i in range(44)]}, sessions)
+    value = [None if isinstance(k, float) else 0.02 for k in quoted]
+    table = pl.DataFrame({"date": [sessions[int(k)] for k in quoted], "cash_rate_annual": value})
+    assert rules(import_check(write(daily_bars=prices, rates=table), new_york)) == wanted
+
+    fees = table.select("date", symbol=pl.lit("A"), fee_bps_annual=pl.col("cash_rate_annual") * 2e3)
+    lent = write("lent", daily_bars=prices, borrow=fees.with_columns(available_shares=1e6))
+    assert rules(import_check(lent, new_york)) == wanted
+
+
+@pytest.mark.parametrize(
     ("fees", "wanted"),
     [
         ([40.0, 0.0, 25.0], {}),

@@ -185,17 +185,20 @@ class Market:
         """
         return replace(self, built_source=self.source)
 
-    @property
+    @cached_property
     def declared(self) -> dict[str, Feed]:
-        """Every feed that there could be."""
-        return {**FEEDS, **self.own_feeds}
+        """Every feed that there could be, with this market's publication times."""
+        return {
+            name: _published_at(feed, self._setting(name))
+            for name, feed in {**FEEDS, **self.own_feeds}.items()
+        }
 
     @cached_property
     def feeds(self) -> dict[str, Feed]:
         """The feeds that are on and that the source has, with this market's publication times."""
         offered = self.source.feeds()
         return {
-            name: _published_at(feed, self._setting(name))
+            name: feed
             for name, feed in self.declared.items()
             if name in offered and self._setting(name).on
         }

@@ -171,6 +171,11 @@ class SourceMarket(Protocol):
         ...
 
     @property
+    def declared(self) -> Mapping[str, Feed]:
+        """Every feed that there could be, with the market's publication times."""
+        ...
+
+    @property
     def landing(self) -> Path:
         """The folder below which fetched rows are kept."""
         ...

@@ -360,7 +360,7 @@ def side_warnings(
     problems = _published_late(feed, rows, calendar)
     if bars.is_empty():
         return problems
-    problems += _silent(feed, rows, bars)
+    problems += _silent(feed, rows, bars, max(SILENCE, feed.max_stale or 0))
     return problems + (_without_bars(feed, rows, bars) if feed.scope == "symbol" else [])
 
 
@@ -391,9 +391,34 @@ def _published_late(feed: Feed, rows: pl.DataFrame, calendar: Calendar) -> list[
     )
 
 
-def _silent(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
-    """Return the spans without any row that are long, while bars go on."""
-    limit = max(SILENCE, feed.max_stale or 0)
+def quote_warnings(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
+    """Return the spans with bars at which no quote of what money or shares cost is known.
+
+    A quote holds until the next one, at most `max_stale` sessions; before the first there is none.
+
+    Args:
+        feed: `rates` or `borrow`; its first value is the quote.
+        rows: found to break no rule.
+        bars: the folder's; no rows where they cannot be read.
+    """
+    quote = feed.values[0].name
+    if quote not in rows.columns:
+        return []
+    rows = rows.filter(pl.col(quote).is_not_null())
+    if bars.is_empty() or rows.is_empty() or feed.max_stale is None:
+        return []
+    problems = _silent(feed, rows, bars, feed.max_stale + 1)
+    first = as_date(rows["event_date"].min())
+    before = bars.filter(pl.col("event_date") < first)["event_date"].n_unique()
+    if before > feed.max_stale:
+        example = (Example("", None, str(first), f"after {before} sessions without a row"),)
+        wanted = "there is some row before the first session that is decided; there is none before"
+        problems.append(Problem("warning", feed.name, "begins_late", wanted, 1, example))
+    return problems
+
+
+def _silent(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame, limit: int) -> list[Problem]:
+    """Return the spans of `limit` sessions and more without any row, while bars go on."""
     days = rows["event_date"].unique().sort().to_numpy().astype("datetime64[D]")
     sessions = bars["event_date"].drop_nulls().unique().sort().to_numpy().astype("datetime64[D]")
     ends = np.append(days[1:], sessions[-1] + 1)

@@ -11,6 +11,7 @@ import polars as pl
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.base import Feed
+from alpha_assets.feeds.market import BORROW, RATES
 from alpha_assets.feeds.plausibility import (
     dividend_problems,
     exit_warnings,
@@ -24,6 +25,7 @@ from alpha_assets.feeds.warnings import (
     listing_warnings,
     membership_warnings,
     order_warnings,
+    quote_warnings,
     side_warnings,
     unknown_columns,
 )
@@ -115,6 +117,8 @@ def assess(
     if feed.name == "membership":
         problems += membership_warnings(frame, beside.spans)
         problems += membership_seams(frame, beside.spans, calendar)
+    if feed.name in (RATES.name, BORROW.name) and is_sound:
+        problems += quote_warnings(feed, made.rows, beside.bars)
     if feed.name == "rates" and is_sound:
         problems += rate_warnings(frame)
     if feed.name == "borrow" and is_sound:

@@ -68,6 +68,7 @@ def import_check(
     spec: FilesSourceSpec | None = None,
     own: Mapping[str, Feed] | None = None,
     announce: Callable[[str], None] = lambda what: None,
+    declared: Mapping[str, Feed] | None = None,
 ) -> ImportReport:
     """Return every problem of a folder, each with a count and its first places.
 
@@ -77,6 +78,7 @@ def import_check(
         spec: the market's `[source]`, for its exit words and its names of columns.
         own: the feeds that the market declares for itself, by name.
         announce: called with what is about to be read or assessed.
+        declared: every feed, with the market's publication times; default: with the usual ones.
 
     Raises:
         FeedError: there is no such folder.
@@ -88,7 +90,8 @@ def import_check(
     own = own or {}
     spec.check(own)
     words = spec.exit_words
-    known = {**{name: FEEDS[name] for name in READABLE}, **own}
+    every = {**FEEDS, **own, **(declared or {})}
+    known = {name: every[name] for name in (*READABLE, *own)}
     problems = [*folder_problems(folder, tuple(known))]
     there: dict[str, Delivered] = {}
     for feed in known:

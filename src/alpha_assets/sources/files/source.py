@@ -113,7 +113,7 @@ class FilesSourceSpec(SourceSpec):
         Raises:
             SpecError: a setting of a feed that no folder has.
         """
-        return FilesSource(self, market.calendar, market.own_feeds)
+        return FilesSource(self, market.calendar, market.own_feeds, market.declared)
 
     def check(self, own: Mapping[str, Feed]) -> None:
         """Refuse settings of feeds that no folder has.
@@ -153,6 +153,7 @@ class FilesSource(Source):
         spec: the market's `[source]`.
         calendar: of the market.
         own: the feeds that the market declares for itself, by name.
+        declared: every feed, with the market's publication times; default: with the usual ones.
 
     Raises:
         SpecError: a setting of a feed that no folder has.
@@ -162,11 +163,16 @@ class FilesSource(Source):
     restated_feeds = RESTATED
 
     def __init__(
-        self, spec: FilesSourceSpec, calendar: Calendar, own: Mapping[str, Feed] | None = None
+        self,
+        spec: FilesSourceSpec,
+        calendar: Calendar,
+        own: Mapping[str, Feed] | None = None,
+        declared: Mapping[str, Feed] | None = None,
     ) -> None:
         self.spec = spec
         self.calendar = calendar
         self.own = dict(own or {})
+        self._feeds = {**FEEDS, **self.own, **(declared or {})}
         self._contents: dict[tuple[Path, int, int, int, int], str] = {}
         spec.check(self.own)
         self._warnings: dict[str, tuple[str, ...]] = {}
@@ -295,7 +301,7 @@ class FilesSource(Source):
         return self._name(feed, self.files(feed))
 
     def _name(self, feed: str, files: Mapping[str, str]) -> str:
-        declared = [str(self._feed(feed).schema)] if feed in self.own else []
+        declared = [str(self._feeds[feed].schema)] if feed in self.own else []
         form = self.spec.form(feed)
         words = canonical_json(
             [self.spec.exit_words, self.spec.columns, form.separator, form.has_trailer, declared]
@@ -352,7 +358,7 @@ class FilesSource(Source):
         delivered = read_delivery(self.folder, feed, self.spec.form(feed), self.own.get(feed))
         delivered.sound(self.folder)
         assessment = assess(
-            self._feed(feed),
+            self._feeds[feed],
             delivered,
             self.calendar,
             self.spec.exit_words,
@@ -395,9 +401,6 @@ class FilesSource(Source):
             closes = bars.frame.select(name for name in CLOSES if name in bars.frame.columns)
             self._read = state, replace(bars, frame=closes)
         return self._read[1]
-
-    def _feed(self, name: str) -> Feed:
-        return self.own[name] if name in self.own else FEEDS[name]
 
 
 def _stat(path: Path) -> os.stat_result:
