@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from alpha_assets.arrays.asof import latest_rows
 from alpha_assets.calendar import Calendar, CalendarSpec
-from alpha_assets.panel.asof import History, latest_rows, taken
+from alpha_assets.panel.asof import History, taken
 
 VALUES = tuple(f"x{k}" for k in range(6))
 CALENDAR = CalendarSpec(

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from pydantic import Field, model_validator
 
+from alpha_assets.arrays.places import places_on
 from alpha_assets.arrays.types import Dates, Index, Instants, Mask
 from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.spec import Spec
@@ -112,9 +113,7 @@ class Calendar:
 
     def is_session(self, dates: object) -> Mask:
         """Return which of `dates` are sessions."""
-        wanted = _as_dates(dates)
-        place = np.searchsorted(self.sessions, wanted).clip(max=len(self.sessions) - 1)
-        return np.asarray(self.sessions[place] == wanted)
+        return np.asarray(places_on(self.sessions, _as_dates(dates)) >= 0)
 
     @property
     def halts(self) -> Dates:
@@ -136,15 +135,15 @@ class Calendar:
             RangeError: a date on which the exchange does not trade.
         """
         wanted = _as_dates(dates)
-        known = self.is_session(wanted)
-        if not known.all():
-            stranger = np.atleast_1d(wanted)[~np.atleast_1d(known)][0]
+        number = places_on(self.sessions, wanted)
+        if (number < 0).any():
+            stranger = np.atleast_1d(wanted)[np.atleast_1d(number < 0)][0]
             after = self.sessions[np.searchsorted(self.sessions, stranger) :][:1]
             raise RangeError(
                 f"{stranger} is no session of {self.exchange}"
                 + (f"; the next one is {after[0]}" if len(after) else "")
             )
-        return np.asarray(np.searchsorted(self.sessions, wanted), dtype=np.int64)
+        return number
 
     def effective(self, available_at: object) -> Index:
         """Return the number of the first session decided at or after each instant.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import alpha_assets
 from alpha_assets.arrays import types
+from alpha_assets.arrays.keys import KEYS
 
 ROOT = Path(alpha_assets.__file__).parent
 SHELF = {name for name in vars(types) if name[0].isupper()} - {"NDArray"}
@@ -29,3 +30,13 @@ def test_no_room_defines_an_array_type_of_its_own() -> None:
         if name in SHELF or value.startswith("NDArray[")
     ]
     assert not copies, "take it from alpha_assets.arrays.types"
+
+
+def test_no_room_spells_the_key_or_the_default_of_max_stale_again() -> None:
+    keys = ast.unparse(ast.parse(repr(KEYS)))
+    copies = [
+        f"{file}: {name} = {value}"
+        for file, name, value in assignments()
+        if value == keys or name in ("MAX_STALE", "DAYS_A_YEAR")
+    ]
+    assert not copies, "take it from alpha_assets.arrays"

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from tests.features.crowd import (
     EVER,
-    KEYS,
     LATE,
     PRICES,
     SYMBOLS,
@@ -17,6 +16,7 @@ from tests.features.crowd import (
     crowd_panel,
 )
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.errors import BadInput
 from alpha_assets.features.compute_cross_symbol import ACROSS, across_features
 from alpha_assets.features.cross_symbol import Across

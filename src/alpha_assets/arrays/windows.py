@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array, Counts, Mask
 
 Numbers = TypeVar("Numbers", Array, Counts)
 
-MAX_STALE = 20  # sessions over which a last known value is carried
 # A sum of squared deviations below this share of the sum of squares is rounding, not spread.
 ROUNDING = 1e-12
 

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.audit.compare import Difference, changed_cells, compare_tables
 from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, Raw, book_of
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
 from alpha_assets.pipeline import market_stages, transforms
-from alpha_assets.pipeline.context import KEYS, MarketContext, silent
+from alpha_assets.pipeline.context import MarketContext, silent
 from alpha_assets.progress import Pace, Progress
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
 from alpha_assets.audit.compare import (
     Comparison,
@@ -22,7 +23,7 @@ from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import market_stages, predict, runner, train
-from alpha_assets.pipeline.context import KEYS, RecipeContext, manifest_of, silent
+from alpha_assets.pipeline.context import RecipeContext, manifest_of, silent
 from alpha_assets.pipeline.graph import graph_table, make_graph
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.transforms import decided_among

@@ -7,6 +7,7 @@ stored, fresh by its own manifests, and differs is what `why`, `report` and the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.audit.compare import (
     Comparison,
     Difference,
@@ -17,7 +18,7 @@ from alpha_assets.audit.compare import (
 from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
 from alpha_assets.errors import AlphaAssetsError
 from alpha_assets.pipeline import identity, market_stages, predict, train
-from alpha_assets.pipeline.context import KEYS, RecipeContext, staleness
+from alpha_assets.pipeline.context import RecipeContext, staleness
 
 
 @dataclass(frozen=True)

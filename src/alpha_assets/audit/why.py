@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.audit.not_found import check_asked, why_not
 from alpha_assets.audit.provenance import Used, rows_behind
 from alpha_assets.audit.serialize import packed_array, packed_table, plain, table_of
@@ -35,7 +36,7 @@ from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import KEYS, RecipeContext, require_fresh
+from alpha_assets.pipeline.context import RecipeContext, require_fresh
 from alpha_assets.pipeline.market_stages import (
     cross_section_inputs,
     features_inputs,

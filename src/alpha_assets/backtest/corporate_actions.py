@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import latest_rows
+from alpha_assets.arrays.keys import MAX_STALE
+from alpha_assets.arrays.places import codes
+from alpha_assets.arrays.rates import rate_in_force
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput
@@ -18,9 +22,7 @@ from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.listings import ACTIVE, LISTINGS, SOURCE_END, repeats_exit
 from alpha_assets.feeds.market import BORROW, RATES
 from alpha_assets.feeds.prices import DIVIDENDS
-from alpha_assets.panel.asof import History, latest_rows
-from alpha_assets.panel.bars import codes
-from alpha_assets.panel.schema import MAX_STALE
+from alpha_assets.panel.asof import History
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,10 +186,8 @@ def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -
     """Return the annual cash rate at each session, a fraction; NaN where it is not known.
 
     Of the dates with a rate published by the session's decision the latest counts, with the
-    last stored revision of its rate; a date with none (a blank on a holiday) takes nothing out of
-    force.  `RATES.max_stale` sessions after that rate became
-    effective it is not known any more.  The books pay this rate and the Sharpe ratio is over
-    it: there is no other.
+    last stored revision of its rate; `RATES.max_stale` sessions after it became effective it is
+    not known any more.
     """
     if rows is None or not rows.height:
         return np.full(len(sessions), np.nan)
@@ -199,13 +199,7 @@ def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -
     effective_R = calendar.effective(stamp)
     rate = last_stored(rows, RATES)["cash_rate_annual"]
     rate_R = rate.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    effective_R, rate_R = effective_R[~np.isnan(rate_R)], rate_R[~np.isnan(rate_R)]
-    if not len(rate_R):
-        return np.full(len(sessions), np.nan)
-    row_D = latest_rows(effective_R, np.zeros_like(effective_R), span, 1)[:, 0]
-    age_D = np.arange(span.start, span.stop) - effective_R[row_D]
-    is_known_D = (row_D >= 0) & (age_D <= (RATES.max_stale or 0))
-    return np.where(is_known_D, rate_R[row_D], np.nan)
+    return rate_in_force(effective_R, rate_R, span, RATES.max_stale or 0)
 
 
 def last_stored(rows: pl.DataFrame, feed: Feed) -> pl.DataFrame:

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array
 from alpha_assets.spec import Spec
 
 BPS = 1e-4
-DAYS_A_YEAR = 365
 
 SpreadModel = Literal["fixed", "corwin_schultz"]
 

@@ -6,11 +6,13 @@ Shape letters: D sessions, N symbols.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.rates import interest
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.backtest.corporate_actions import (
     Exits,
@@ -78,6 +80,11 @@ class Marks:
     cash_rate_annual: Array
     has_rates: bool
     nights: Index
+
+    @cached_property
+    def cash_return(self) -> Array:
+        """[D] what cash earns from each session to the next, a fraction."""
+        return interest(self.cash_rate_annual, self.nights)
 
 
 def marks_of(

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import latest_rows
 from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.arrays.windows import needed, shift, window_mean
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.features.estimators import corwin_schultz
-from alpha_assets.panel.asof import latest_rows
 from alpha_assets.panel.revised import BarRevisions, bar_revisions
 
 Basis = Literal["price", "total_return"]

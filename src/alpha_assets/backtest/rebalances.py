@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
-from alpha_assets.panel.bars import codes
 
 
 def rebalance_sessions(

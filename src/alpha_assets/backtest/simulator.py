@@ -13,7 +13,6 @@ One session, in order:
 Nothing of steps 1 and 3 reads a bar of the session.  Shape letters: N symbols, K some of them.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -33,7 +32,6 @@ from alpha_assets.backtest.books import (
     Trades,
 )
 from alpha_assets.backtest.costs import (
-    DAYS_A_YEAR,
     CostsSpec,
     borrow_cost,
     commission,
@@ -472,9 +470,7 @@ class _Account:
             self.refuse_dividends_above_price(d, before_K)
             dividends = float(before_shares_K @ marks.dividend[d, before_K])
         if d:  # the capital arrives on the first session
-            rate = float(marks.cash_rate_annual[d - 1])  # NaN: not known, counts as 0
-            share = 0.0 if math.isnan(rate) else rate * marks.nights[d - 1] / DAYS_A_YEAR
-            interest = float(self.cash * share)
+            interest = float(self.cash * marks.cash_return[d - 1])
         held_K = self.held_K
         shares_K = self.shares_N[held_K]
         value_K = shares_K * mark_N[held_K]

@@ -6,7 +6,7 @@ Shape letters: D sessions, N symbols, T steps, F features, H horizons, M market-
 B sessions of a batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.batch import Batch
@@ -93,7 +94,7 @@ class Dataset:
         tradable_DN = np.zeros(shape_DN, dtype=bool)
         tradable_DN[_places(tradable, axes, "tradable")[:2]] = True
         sector_DN = np.zeros(shape_DN, dtype=np.int64)
-        sector_DN[d, n] = _codes(rows["sector"], axes.known_sectors) + 1
+        sector_DN[d, n] = codes(rows["sector"], axes.known_sectors) + 1
         market_DM = np.zeros((shape_DN[0], len(axes.market_features)), dtype=np.float32)
         for m, name in enumerate(axes.market_features):
             market_DM[d, m] = _finite(rows, name)
@@ -108,7 +109,7 @@ class Dataset:
             ).to(device),
             return_DNH=return_DNH,
             symbol_id_N=torch.from_numpy(
-                _codes(pl.Series(axes.symbols, dtype=pl.String), axes.known_symbols) + 1
+                codes(pl.Series(axes.symbols, dtype=pl.String), axes.known_symbols) + 1
             ).to(device),
             sector_id_DN=torch.from_numpy(sector_DN).to(device),
             market_DM=torch.from_numpy(market_DM).to(device),
@@ -126,15 +127,15 @@ class Dataset:
             RangeError: a session off the axis, or one whose window starts before it.
         """
         wanted = np.asarray(sessions, dtype="datetime64[D]")
-        place = np.searchsorted(self.axes.sessions, wanted).clip(max=len(self.axes.sessions) - 1)
-        off = (self.axes.sessions[place] != wanted) | (place < steps - 1)
+        place = places_on(self.axes.sessions, wanted)
+        off = (place < 0) | (place < steps - 1)
         if off.any():
             raise RangeError(
                 f"the window of {steps} sessions that ends at {wanted[off][0]} is not in a dataset "
                 f"of {self.axes.sessions[0]} to {self.axes.sessions[-1]}; build it from "
                 f"{steps - 1} sessions before the first decision"
             )
-        return np.asarray(place, dtype=np.int64)
+        return place
 
     def windows(self, place_B: Tensor, steps: int) -> Batch:
         """Return the windows of `steps` sessions that end at each place of the session axis.
@@ -192,18 +193,12 @@ def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Index, Index, 
     if missing:
         raise MissingOutput(f"{table} has no column {missing[0]!r}; it has {frame.columns}")
     session = frame["session"].cast(pl.Date).to_numpy().astype("datetime64[D]")
-    d = np.searchsorted(axes.sessions, session).clip(max=len(axes.sessions) - 1)
-    n = _codes(frame["symbol"], axes.symbols)
-    on_axes = (axes.sessions[d] == session) & (n >= 0)
+    d = places_on(axes.sessions, session)
+    n = codes(frame["symbol"], axes.symbols)
+    on_axes = (d >= 0) & (n >= 0)
     if on_axes.all():
         return d, n, frame
     return d[on_axes], n[on_axes], frame.filter(pl.Series(on_axes))
-
-
-def _codes(values: pl.Series, known: Sequence[str]) -> Index:
-    """Return the place of each value in `known`, -1 where it is not."""
-    words = values.cast(pl.Enum(known), strict=False)
-    return np.asarray(words.to_physical().cast(pl.Int64).fill_null(-1).to_numpy())
 
 
 def _refuse_duplicates(cell: Index, rows: pl.DataFrame, table: str) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.rates import interest
 from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.evaluation.performance import performance
 
 Record = dict[str, object]
 
 BPS = 1e-4
-DAYS_A_YEAR = 365  # interest accrues by calendar night
 COST_PARTS = ("commission", "spread_cost", "impact_cost", "borrow_cost")
 TRADING_COSTS = COST_PARTS[:3]
 COST_FIGURES = (
@@ -44,8 +44,8 @@ def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
         return np.zeros(len(daily))
     paid = daily.select("session").join(rates, on="session", how="left", maintain_order="left")
     rate_D = paid["cash_rate_annual"].fill_null(0.0).to_numpy()
-    nights_D = np.diff(paid["session"].to_numpy()).astype(np.float64)
-    return np.concatenate([[0.0], rate_D[:-1] * nights_D / DAYS_A_YEAR])
+    nights_D = np.diff(paid["session"].to_numpy()).astype(np.int64)
+    return np.concatenate([[0.0], interest(rate_D[:-1], nights_D)])
 
 
 def by_period(daily: pl.DataFrame, word: str, *, sessions_per_year: float) -> list[Record]:

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.places import places_on
 from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
@@ -24,8 +25,6 @@ from alpha_assets.panel.dense import Late
 Floats = TypeVar("Floats", bound=NDArray[np.floating])
 
 BLOCK_CELLS = 40_000  # a third of a megabyte per array: 16 symbols of 2,520 sessions
-
-KEYS = ("session", "symbol")
 
 
 class Block:
@@ -164,15 +163,14 @@ def session_places(panel: pl.DataFrame, sessions: Dates) -> Index:
         BadInput: a row's date is none of `sessions`.
     """
     day_R = panel["session"].to_numpy()
-    place_R = np.searchsorted(sessions, day_R)
-    strange_R = place_R == len(sessions)
-    strange_R[~strange_R] = sessions[place_R[~strange_R]] != day_R[~strange_R]
+    place_R = places_on(sessions, day_R)
+    strange_R = place_R < 0
     if strange_R.any():
         raise BadInput(
             f"the panel has rows of {day_R[strange_R][0]}, which is none of the market's "
             f"{len(sessions)} sessions given; give every session of the market"
         )
-    return np.asarray(place_R, dtype=np.int64)
+    return place_R
 
 
 def symbol_places(panel: pl.DataFrame) -> tuple[pl.Series, Index]:

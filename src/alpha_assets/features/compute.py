@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Array, Dates, Mask, Places
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.blocks import (
-    KEYS,
     Block,
     State,
     as_known_at,

@@ -12,11 +12,12 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import at_or_before
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.features import graph, sector_relative
 from alpha_assets.features.blocks import (
-    KEYS,
     Block,
     as_known_at,
     block_cuts,
@@ -170,7 +171,7 @@ def _fill_weekly(
     """Fill the rows from `start` on of the features that read the graph, week by week."""
     starts = np.flatnonzero(week_starts(board.sessions))
     ends = np.append(starts[1:], len(board.sessions))
-    week = int(np.searchsorted(starts, start, side="right")) - 1
+    week = int(at_or_before(starts, np.asarray(start)))
     reads_before = any(GRAPH_BEFORE in item.needs for item in catalog)
     early = max(week - (WEEKS_BEFORE if reads_before else 0), 0)
     if not catalog or not len(starts[early:]):

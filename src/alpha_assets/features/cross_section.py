@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Array, Array32, Index, Mask
 from alpha_assets.arrays.windows import window_moments
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
 
-KEYS = ("session", "symbol")
 SESSIONS_AT_ONCE = 16
 SORT_RUN = 512  # values; longer rows leave numpy's fast path
 TRAILING = 252  # sessions of a z-score in time

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.arrays.windows import (
-    MAX_STALE,
     decayed_sum,
     needed,
     shift,

@@ -6,8 +6,9 @@ changes and windows count days with a new surface only.
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.arrays.windows import MAX_STALE, fill_forward, shift, window_moments
+from alpha_assets.arrays.windows import fill_forward, shift, window_moments
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature
 from alpha_assets.features.observed import fresh, fresh_change, fresh_z
 

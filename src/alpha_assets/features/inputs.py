@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.arrays.windows import MAX_STALE, fill_forward, shift
+from alpha_assets.arrays.windows import fill_forward, shift
 from alpha_assets.features.estimators import yang_zhang
 from alpha_assets.feeds.base import Scope
 from alpha_assets.panel.joins import JOINS, Join

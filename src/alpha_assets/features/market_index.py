@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.arrays.windows import MAX_STALE, fill_forward, shift, window_line, window_moments
+from alpha_assets.arrays.windows import fill_forward, shift, window_line, window_moments
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
 from alpha_assets.features.observed import fresh
 

@@ -1,7 +1,8 @@
 """Where the close stands against its own past: averages, highs, lows, strength."""
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.arrays.windows import MAX_STALE, window_max, window_mean, window_min
+from alpha_assets.arrays.windows import window_max, window_mean, window_min
 from alpha_assets.features.base import feature, windowed
 from alpha_assets.features.estimators import WILDER, WILDER_MEMORY, wilder_share
 

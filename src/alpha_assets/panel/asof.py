@@ -13,11 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.asof import latest_rows
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Index, Mask, Places
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.base import Scope
 from alpha_assets.feeds.flows import SPLICED
-from alpha_assets.panel.bars import codes, known_rows, session_numbers
+from alpha_assets.panel.bars import known_rows, session_numbers
 from alpha_assets.panel.history_pruning import needed_rows
 from alpha_assets.panel.joins import Join
 
@@ -28,30 +30,6 @@ SCOPE_KEYS: Mapping[Scope, str | None] = {
     "section": "section",
     "market": None,
 }
-
-
-def latest_rows(effective_R: Index, code_R: Index, span: range, n_keys: int) -> Places:
-    """Return which row is known of each key at each session: the last of those effective.
-
-    Args:
-        effective_R: number of the session from which each row is known; rows stand in the
-            order in which they take precedence, the strongest of a key last.
-        code_R: number of the row's key; rows of keys below 0 belong to nobody.
-        span: session numbers wanted; rows effective before count from its start.
-        n_keys: how many keys there are.
-
-    Returns:
-        row_DK: place of the row, -1 while nothing is known.
-    """
-    row_DK = np.full((len(span), n_keys), -1, dtype=np.int32)
-    wanted_R = (effective_R < span.stop) & (code_R >= 0)
-    place_R = np.arange(len(effective_R), dtype=np.int32)
-    if not wanted_R.all():
-        place_R, code_R, effective_R = place_R[wanted_R], code_R[wanted_R], effective_R[wanted_R]
-    # Of several rows in one cell the last one written stays: the one of greatest precedence.
-    row_DK.ravel()[np.maximum(effective_R - span.start, 0) * n_keys + code_R] = place_R
-    np.maximum.accumulate(row_DK, axis=0, out=row_DK)
-    return row_DK
 
 
 @dataclass(frozen=True, eq=False)

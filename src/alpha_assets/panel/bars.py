@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Counts, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
@@ -107,12 +108,6 @@ def known_rows(
             "every row: ingest the feed again"
         )
     return frame
-
-
-def codes(values: pl.Series, known: pl.Series) -> Index:
-    """Return the place of each value in `known`, -1 where it is not."""
-    words = values.cast(pl.String).cast(pl.Enum(known), strict=False)
-    return np.asarray(words.to_physical().cast(pl.Int64).fill_null(-1).to_numpy())
 
 
 def session_numbers(dates: pl.Series, calendar: Calendar) -> Index:

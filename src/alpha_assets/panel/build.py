@@ -14,17 +14,20 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import latest_rows
+from alpha_assets.arrays.keys import KEYS, MAX_STALE
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Index, Mask, Places
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.panel.adjustment import Factors, factors, share_factors
-from alpha_assets.panel.asof import History, join_states, latest_rows, rows_at, taken
-from alpha_assets.panel.bars import Bars, codes, first_effective
+from alpha_assets.panel.asof import History, join_states, rows_at, taken
+from alpha_assets.panel.bars import Bars, first_effective
 from alpha_assets.panel.history_pruning import Before, needed_bars
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.lives import Births, Columns, bars_by_life, births, side_by_life
-from alpha_assets.panel.schema import BAR_VALUES, KEYS, LISTING_VALUES, MAX_STALE, PANEL_SCHEMA
+from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame
 

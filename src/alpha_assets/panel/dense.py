@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.errors import BadInput
-from alpha_assets.panel.bars import codes
 
 
 def dense(
@@ -39,9 +39,9 @@ def dense(
     if not shape[0] * shape[1]:
         return {name: np.full(shape, np.nan) for name in columns}
     day = frame["session"].to_numpy().astype("datetime64[D]")
-    d = np.searchsorted(sessions, day).clip(max=shape[0] - 1)
+    d = places_on(sessions, day)
     n = codes(frame["symbol"], pl.Series(symbols, dtype=pl.String))
-    inside = (sessions[d] == day) & (n >= 0)
+    inside = (d >= 0) & (n >= 0)
     cell = (d * shape[1] + n)[inside]
     if not (np.diff(cell) > 0).all():
         ordered = np.sort(cell)

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Index, Mask, Places
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.panel.adjustment import VERSION, may_move, moves_of
-from alpha_assets.panel.bars import codes, first_effective, known_rows, session_numbers
+from alpha_assets.panel.bars import first_effective, known_rows, session_numbers
 from alpha_assets.panel.joins import Join
 
 Frame = pl.DataFrame | pl.LazyFrame

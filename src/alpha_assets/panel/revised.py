@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Index
 from alpha_assets.calendar import Calendar
-from alpha_assets.panel.bars import Bars, codes, first_effective, known_rows, session_numbers
+from alpha_assets.panel.bars import Bars, first_effective, known_rows, session_numbers
 
 LEVEL = "level"
 LEVELLED_PRICES = ("open", "high", "low", "close")

@@ -4,9 +4,6 @@ import polars as pl
 
 from alpha_assets.feeds.base import DataType
 
-KEYS = ("session", "symbol")
-MAX_STALE = 20  # sessions without a bar after which a symbol's rows end
-
 # Values of the bar of the session before, null without one; as in the feed `daily_bars`.
 BAR_VALUES: dict[str, DataType] = {
     "open": pl.Float64,

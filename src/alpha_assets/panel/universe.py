@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from alpha_assets.arrays.asof import last_row
+from alpha_assets.arrays.keys import KEYS, MAX_STALE
+from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array, Dates, Mask, Places
 from alpha_assets.errors import BadInput, SpecError
-from alpha_assets.panel.bars import codes
 from alpha_assets.panel.dense import Late, dense, late_factors
 from alpha_assets.panel.lives import by_life
-from alpha_assets.panel.schema import KEYS, MAX_STALE
 from alpha_assets.spec import Spec
 
 NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
@@ -153,8 +154,8 @@ def _trades_enough(
         place = np.searchsorted(sessions, past["session"].to_numpy())
         late = late_factors(past, place, codes(past["symbol"], pl.Series(symbols)), sessions)
         passes_DN &= last_price(value["close"], value["cum_factor"], late=late) >= spec.min_price
-    d = np.searchsorted(sessions, members["session"].to_numpy())
-    if not (sessions[np.minimum(d, len(sessions) - 1)] == members["session"].to_numpy()).all():
+    d = places_on(sessions, members["session"].to_numpy())
+    if (d < 0).any():
         raise BadInput("the panel has rows on dates that are none of the market's sessions")
     n = codes(members["symbol"], pl.Series(symbols, dtype=pl.String))
     return np.asarray(passes_DN[d, n])
@@ -194,8 +195,7 @@ def last_price(
     """
     n_sessions, n_symbols = close_DN.shape
     row_D1 = np.arange(n_sessions)[:, None]
-    last_DN = np.where(np.isnan(close_DN), -1, row_D1)
-    np.maximum.accumulate(last_DN, axis=0, out=last_DN)
+    last_DN = last_row(~np.isnan(close_DN))
     is_there_DN = (last_DN >= 0) & (row_D1 - last_DN <= limit)
     last_DN[~is_there_DN] = 0
     at = (last_DN, np.arange(n_symbols))

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from alpha_assets import __version__
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
@@ -27,7 +28,6 @@ from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import AGAIN, DAMAGED, KnownHashes, MonthTable
 
-KEYS = ("session", "symbol")
 CODE_PARTS = "code"  # of a manifest's extra: digests of code by name
 
 

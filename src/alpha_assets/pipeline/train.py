@@ -14,6 +14,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.ranks import MIN_PAIRS
 from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
@@ -25,7 +26,6 @@ from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.labels import VOLATILITY_SESSIONS, LabelSpec, forward_returns, transform
 from alpha_assets.panel.lives import by_life, rows_by_life
-from alpha_assets.panel.schema import KEYS
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import (

@@ -13,12 +13,13 @@ from typing import Any
 
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features import Feature, is_interaction
 from alpha_assets.features.limits import least_filled
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import KEYS, MarketContext
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.market_stages import frontier
 from alpha_assets.quality.feed_coverage import FeedCoverage, feed_coverage
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import at_or_before
 from alpha_assets.arrays.types import Index, Mask, Places
 
 SPAN = 1 << 15  # session numbers are below
@@ -37,7 +38,7 @@ class History:
         """Return the place of a group's last moment by a session; -1 where there is none."""
         if not len(self.key_T):
             return np.full(len(group_K), NOTHING, dtype=np.int64)
-        at_K = np.searchsorted(self.key_T, group_K * SPAN + number_K, side="right") - 1
+        at_K = at_or_before(self.key_T, group_K * SPAN + number_K)
         return np.where((at_K >= 0) & (self.key_T[at_K] // SPAN == group_K), at_K, NOTHING)
 
     def since(self, group_K: Index) -> Index:
@@ -88,7 +89,7 @@ def running_max(
     order = np.lexsort((number_E, symbol_E))
     key_E = (symbol_E * SPAN + number_E)[order]
     top_E = np.maximum.accumulate((symbol_E * SPAN + value_E)[order])
-    at_K = np.searchsorted(key_E, symbol_K * SPAN + number_K, side="right") - 1
+    at_K = at_or_before(key_E, symbol_K * SPAN + number_K)
     found_K = (at_K >= 0) & (top_E[at_K] // SPAN == symbol_K)
     return np.where(found_K, top_E[at_K] % SPAN, 0)
 

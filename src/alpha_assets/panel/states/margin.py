@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 
-from alpha_assets.arrays.types import Index
+from alpha_assets.arrays.asof import at_or_before
+from alpha_assets.arrays.places import codes
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.margin import REASONS
 from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
@@ -92,7 +93,7 @@ def board_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataF
     first = _first_rows(rows, told)
     # A state whenever the newest publication is told of: a late row lengthens its list.
     newest = told["number"].to_numpy()
-    place = np.searchsorted(newest, first["number"].to_numpy(), side="right") - 1
+    place = at_or_before(newest, first["number"].to_numpy())
     listed = (
         first.filter(pl.Series(first["publication"].to_numpy() == place, dtype=pl.Boolean))
         .group_by("publication", "number")
@@ -143,10 +144,10 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
     newest_P = told["number"].to_numpy()
     listing = rows.filter(pl.col("revision") == 0)
     symbols = listing["symbol"].unique().sort()
-    code_R = _codes(first, symbols)
+    code_R = codes(first["symbol"], symbols)
     place_R, number_R = first["publication"].to_numpy(), first["number"].to_numpy()
     # What may change an issue: a row of it, and the publication after each that lists it.
-    code_A, number_A = _codes(listing, symbols), listing["number"].to_numpy()
+    code_A, number_A = codes(listing["symbol"], symbols), listing["number"].to_numpy()
     after_R = newest_P[np.minimum(place_R + 1, len(newest_P) - 1)]
     points = (
         pl.DataFrame(
@@ -161,7 +162,7 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
         .sort("code", "number")
     )
     code_K, number_K = points["code"].to_numpy(), points["number"].to_numpy()
-    newest_K = np.searchsorted(newest_P, number_K, side="right") - 1
+    newest_K = at_or_before(newest_P, number_K)
 
     key_R = code_R * _FAR + place_R
     at_K = np.searchsorted(key_R, code_K * _FAR + newest_K)
@@ -192,11 +193,6 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
         pl.col("entry").forward_fill().over("symbol").fill_null(pl.col("number")),
         pl.col("listed").shift(1, fill_value=False).over("symbol").alias("was"),
     )
-
-
-def _codes(frame: pl.DataFrame, symbols: pl.Series) -> Index:
-    words = frame["symbol"].cast(pl.Enum(symbols))
-    return np.asarray(words.to_physical().cast(pl.Int64).to_numpy())
 
 
 def _under_watch(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, NORMAL, PUT
@@ -33,7 +34,6 @@ OPTION_COLUMNS = {
     "lag": "sessions from the surface's day to this state",
 }
 
-DAYS_A_YEAR = 365.0
 SOONEST, FURTHEST = 5, 120  # calendar days to an expiry that counts
 SHORT, LONG = 30, 60  # days of the constant maturities
 NEAR = 0.025 + 1e-12  # of the index, from a strike at the money; rounding included

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
+from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.derivatives import CALL, EMERGENCY, NORMAL, PUT
@@ -25,7 +26,6 @@ RATE = 0.005  # a year
 INDEX_BASE = 25_000.0
 N_EXPIRIES, STEPS, STEP, GRID = 4, 12, 0.02, 250.0
 EMERGENCY_MOVE = 0.03  # of the index in a session, that triggers emergency margin
-DAYS_A_YEAR = 365.0
 
 
 def market_state(market: SimMarket) -> Array:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.asof import last_row
 from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds.corporate import PERIODS
@@ -163,5 +164,5 @@ def _over(x: Array, base: Array) -> Array:
 
 
 def _last_known(x_DN: Array) -> Array:
-    row_DN = np.where(np.isnan(x_DN), 0, np.arange(len(x_DN))[:, None])
-    return np.asarray(np.take_along_axis(x_DN, np.maximum.accumulate(row_DN, axis=0), axis=0))
+    row_DN = np.maximum(last_row(~np.isnan(x_DN)), 0)
+    return np.asarray(np.take_along_axis(x_DN, row_DN, axis=0))
