@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alpha_assets.store.lock import TRIES_BETWEEN_LINES
 from alpha_assets.store.store import Store
+from alpha_assets.store.wait import TRIES_BETWEEN_LINES
 from alpha_assets.training.device import device_alone, model_alone
 
 MODEL = ("tiny", "tiny", "checkpoint", "2021-08")

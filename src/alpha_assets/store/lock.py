@@ -16,10 +16,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 
 from alpha_assets.errors import LockHeld, StorageError
@@ -32,8 +31,6 @@ DEFAULT_WAIT_SECONDS = 60.0
 LEASE = timedelta(minutes=5)  # from the last renewal by a process of another host
 RENEW_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
-SECONDS_BETWEEN_TRIES = 1.0  # of `when_free`
-TRIES_BETWEEN_LINES = 60
 
 Clock = Callable[[], datetime]
 
@@ -105,32 +102,6 @@ def folder_lock(
         with disk_errors(lock, "write"), _guard(locks):
             if _read(lock).owner == Owner.current():
                 lock.unlink()
-
-
-@contextmanager
-def when_free(
-    lock: Callable[[float], AbstractContextManager[None]],
-    report: Callable[[str], None],
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Hold a lock as soon as it is free, however long that takes; a signal ends the wait.
-
-    Args:
-        lock: returns the right to be held, given the seconds to wait for it; raises LockHeld.
-        report: called with the lock's owner, at once and then once a minute.
-        sleep: waits, in seconds.
-    """
-    with ExitStack() as held:
-        for tries in count():
-            try:
-                held.enter_context(lock(0.0))
-                break
-            except LockHeld as error:
-                if tries % TRIES_BETWEEN_LINES == 0:
-                    report(error.owner)
-                sleep(SECONDS_BETWEEN_TRIES)
-        yield
 
 
 def check_held(locks: Path, folder: str) -> None:

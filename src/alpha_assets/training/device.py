@@ -9,9 +9,9 @@ import torch
 
 from alpha_assets.errors import BadInput
 from alpha_assets.store.folder import Folder
-from alpha_assets.store.lock import when_free
 from alpha_assets.store.owner import Owner
 from alpha_assets.store.store import Store
+from alpha_assets.store.wait import when_free
 
 
 def device_named(name: str) -> str:
