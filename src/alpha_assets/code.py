@@ -4,8 +4,8 @@
 
 A root reaches the definitions (functions, classes, module constants) that it names, and those
 that they name, through imports, inside the package; other libraries are recorded by version
-elsewhere.  Comments, docstrings, formatting and the order of functions do not count.  What cannot
-be resolved reaches more, never less:
+elsewhere.  Comments, docstrings, formatting, the order of functions and the arguments that only
+describe (`PROSE`) do not count.  What cannot be resolved reaches more, never less:
 
 - a class counts whole, with its bases; where it is named as a type, so do its subclasses, and the
   classes that fit a protocol;
@@ -35,6 +35,16 @@ from alpha_assets.errors import BadInput
 PACKAGE = "alpha_assets"
 CODE_LENGTH = 32  # hexadecimal digits
 FORMAT = "alpha-assets code 1"
+
+# Arguments that describe a definition and decide no number, by what takes them; the names are
+# relative, since the whole name of a module in a string reaches it.
+DESCRIPTION = frozenset(("about", "formula", "source", "unit"))
+PROSE: Mapping[str, frozenset[str]] = {
+    "features.base:feature": DESCRIPTION,
+    "features.base:windowed": DESCRIPTION,
+    "features.base:build_feature": DESCRIPTION,
+    "features.cross_symbol:across": DESCRIPTION,
+}
 
 Root: TypeAlias = str | Callable[..., object] | type
 Select: TypeAlias = Mapping[str, Collection[str]]
@@ -994,7 +1004,9 @@ class _Reader:
             self._out.called.append(callee)
         if isinstance(node.func, ast.Attribute):
             self._change(node.func.value, method=node.func.attr)
-        given = [*node.args, *[keyword.value for keyword in node.keywords]]
+        prose = self._prose(node.func)
+        keywords = [keyword for keyword in node.keywords if keyword.arg not in prose]
+        given = [*node.args, *[keyword.value for keyword in keywords]]
         word = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         word = node.func.id if isinstance(node.func, ast.Name) else word
         if word in ("setattr", "delattr", "__setattr__", "__delattr__") and node.args:
@@ -1022,10 +1034,21 @@ class _Reader:
         for argument in node.args:
             self._visit(argument)
         self._is_annotation = annotation
-        for keyword in node.keywords:
+        for keyword in keywords:
             self._say(f"= {keyword.arg}")
             self._visit(keyword.value)
         self._say(")")
+
+    def _prose(self, callee: ast.expr) -> frozenset[str]:
+        """Return the arguments of a call that only describe; none unless it is plainly known."""
+        if not isinstance(callee, ast.Name) or callee.id in self._module.bound:
+            return frozenset()
+        if self._lookup(callee.id) != [_Reference(callee.id)]:
+            return frozenset()
+        targets = self._module.imported.get(callee.id, [])
+        if len(targets) != 1:
+            return frozenset()
+        return PROSE.get(targets[0].removeprefix(f"{PACKAGE}."), frozenset())
 
     def _base(self, node: ast.AST, *, is_callee: bool = False) -> _Reference | None:
         """Return the module's name that an expression is a part of, with plain attributes."""

@@ -22,7 +22,7 @@ from alpha_assets.config.folders import names, write_project
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe, markets_of
 from alpha_assets.errors import AlphaAssetsError, BadInput
-from alpha_assets.features.formulas import meaning_and_formula
+from alpha_assets.features.formulas import formula_of
 from alpha_assets.pipeline import backtest
 from alpha_assets.pipeline import predict as predict_stage
 from alpha_assets.pipeline import runner as walking
@@ -127,14 +127,13 @@ def catalog(market: str = "sim") -> list[dict[str, Any]]:
     loaded = load_market(market)
     rows = []
     for feature in loaded.choice:
-        meaning, formula = meaning_and_formula(feature)
         rows.append(
             {
                 "feature": feature.name,
                 "family": feature.family,
                 "scope": feature.scope,
-                "meaning": meaning,
-                "formula": formula.strip("`"),
+                "meaning": feature.about,
+                "formula": formula_of(feature).strip("`"),
                 "unit": feature.unit,
                 "lookback": feature.lookback,
                 "inputs": list(feature.inputs),

@@ -125,15 +125,12 @@ def test_changing_what_comes_later_changes_nothing(
 @pytest.mark.parametrize("leak", ["tomorrow", "whole sample"])
 def test_a_planted_leak_is_seen(panel: pl.DataFrame, leak: str) -> None:
     def leaking(close: Array) -> Array:
-        """Leak.
-
-        Source: none.
-        """
+        """Leak."""
         if leak == "tomorrow":
             return np.vstack([close[1:], close[-1:]])
         return close / np.nanmean(close, axis=0)
 
-    planted = [declare(rows=1, unit="none")(leaking)]
+    planted = [declare(rows=1, unit="none", source="none")(leaking)]
     past = pl.col("session") <= panel["session"].unique().sort()[-30]
     with pytest.raises(AssertionError):
         assert_same_bits(

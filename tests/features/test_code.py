@@ -12,7 +12,7 @@ import pytest
 from alpha_assets.code import Code, installed
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, INTERACTIONS
-from alpha_assets.features.base import as_known, made
+from alpha_assets.features.base import as_known, build_feature
 from alpha_assets.features.code import compute_digest, feature_digests
 from alpha_assets.features.inputs import INPUTS
 
@@ -84,6 +84,8 @@ def test_another_window_or_prose_in_the_source_changes_no_other_feature(
     assert changed_by("features/price.py", windows, "windows=(1, 2, 3, 5, 10, 20)") == set()
     prose = "leaving out the last month, which tends to reverse."
     assert changed_by("features/price.py", prose, "leaving out a month.") == set()
+    source = '"C[-21] / C[-252] - 1",\n    source="Jegadeesh & Titman (1993), J. Finance 48."'
+    assert changed_by("features/price.py", source, '"x",\n    source="Others (1993)."') == set()
 
 
 def test_the_arguments_of_the_factory_count() -> None:
@@ -96,8 +98,8 @@ def test_the_arguments_of_the_factory_count() -> None:
 
 
 def test_what_a_function_was_made_with_counts_or_is_refused() -> None:
-    texts = {"rows": 1, "unit": "", "about": "", "source": ""}
-    one = made("a", "a", as_known, ("close",), **texts)  # type: ignore[arg-type]
+    texts = {"rows": 1, "unit": "", "about": "It.", "source": "None."}
+    one = build_feature("a", "a", as_known, ("close",), **texts)  # type: ignore[arg-type]
     two = replace(one, inputs=("open",))
     assert feature_digests(catalog=[one]) != feature_digests(catalog=[two])
     strange = replace(one, fn=partial(as_known, by=np.zeros(2)))

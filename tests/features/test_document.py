@@ -7,7 +7,7 @@ import pytest
 
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.document import COVERAGE, column_of, measured_in, page
-from alpha_assets.features.formulas import meaning_and_formula
+from alpha_assets.features.formulas import formula_of
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.describe import publication_words
 
@@ -95,11 +95,9 @@ def test_a_feature_that_was_not_measured_has_a_dash() -> None:
         ("limit_up_20", "`window_sum(upper_limit, 20)`"),
     ],
 )
-def test_formulas_come_from_docstrings_and_else_from_the_code(
-    name: str, formula: str | None
-) -> None:
-    meaning, found = meaning_and_formula(BY_NAME[name])
-    assert meaning.endswith(".")
+def test_formulas_are_declared_or_come_from_the_code(name: str, formula: str | None) -> None:
+    found = formula_of(BY_NAME[name])
+    assert BY_NAME[name].about.endswith(".")
     if formula is None:
         assert found.startswith("`window_sum(np.where(")
     else:
@@ -107,7 +105,7 @@ def test_formulas_come_from_docstrings_and_else_from_the_code(
 
 
 def test_almost_every_feature_has_a_formula() -> None:
-    without = [f.name for f in CATALOG if not meaning_and_formula(f)[1]]
+    without = [f.name for f in CATALOG if not formula_of(f)]
     assert len(without) < len(CATALOG) / 20, without
 
 

@@ -91,6 +91,12 @@ EDITS = {
     "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
     "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
     "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),
+    "source": (
+        "features/price.py",
+        '"C[-21] / C[-252] - 1",\n    source="Jegadeesh & Titman (1993), J. Finance 48."',
+        '"as the paper has it",\n    source="Others (1993)."',
+        set(),
+    ),
 }
 AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}}
 

@@ -273,6 +273,7 @@ def _features(
             "family": item.family,
             "unit": item.unit,
             "about": item.about,
+            "formula": item.formula,
             "look_back": item.lookback,
             "scope": item.scope,
         }

@@ -25,20 +25,34 @@ def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
     """Return the checks of a market's raw bars, calendar and features."""
     bars = dg.AssetKey([market.name, "raw", "daily_bars"])
     return [
-        market_check(bars, market, checks.bars_are_sound, blocking=True),
-        market_check(bars, market, checks.sessions_have_bars, blocking=False),
+        market_check(
+            bars,
+            market,
+            checks.bars_are_sound,
+            "Bars are unique, positive, ordered from high to low, and on sessions.",
+            blocking=True,
+        ),
+        market_check(
+            bars,
+            market,
+            checks.sessions_have_bars,
+            "Every session between the first and the last bar has bars; a warning where not.",
+            blocking=False,
+        ),
         # The announcement stays wrong until the calendar library learns of the day: an error to
         # be seen, but what the clock does not count can still be decided.
         market_check(
             dg.AssetKey([market.name, "raw", "trading_calendar"]),
             market,
             checks.calendar_agrees,
+            "The days announced as sessions are those that the clock counts.",
             blocking=False,
         ),
         market_check(
             dg.AssetKey([market.name, "features"]),
             market,
             checks.features_are_filled,
+            "Each feature of bars is known for most rows with its history; a warning where not.",
             blocking=False,
         ),
         coverage_checks(market),
@@ -52,28 +66,45 @@ def recipe_checks(recipe: Recipe, market: Market) -> list[dg.AssetChecksDefiniti
     def opened(url: str) -> RecipeContext:
         return RecipeContext(market, Store(url), recipe=recipe)
 
-    return [check(key, opened, checks.scores_spread, blocking=True)]
+    words = "The scores of every session tell its symbols apart."
+    return [check(key, opened, checks.scores_spread, words, blocking=True)]
 
 
 def market_check(
-    key: dg.AssetKey, market: Market, question: checks.Question[MarketContext], *, blocking: bool
+    key: dg.AssetKey,
+    market: Market,
+    question: checks.Question[MarketContext],
+    description: str,
+    *,
+    blocking: bool,
 ) -> dg.AssetChecksDefinition:
     """Return one question about a market's outputs as an asset check."""
-    return check(key, lambda url: MarketContext(market, Store(url)), question, blocking=blocking)
+
+    def opened(url: str) -> MarketContext:
+        return MarketContext(market, Store(url))
+
+    return check(key, opened, question, description, blocking=blocking)
 
 
 def check(
     key: dg.AssetKey,
     opened: Callable[[str], C],
     question: checks.Question[C],
+    description: str,
     *,
     blocking: bool,
 ) -> dg.AssetChecksDefinition:
-    """Return one question as an asset check."""
+    """Return one question as an asset check.
 
-    @dg.asset_check(
-        asset=key, name=question.__name__, description=question.__doc__, blocking=blocking
-    )
+    Args:
+        key: of the asset that it is about.
+        opened: from the URL of a storage to what the question is asked of.
+        question: its name is the check's.
+        description: what holds where the answer is yes.
+        blocking: whether a no stops what follows.
+    """
+
+    @dg.asset_check(asset=key, name=question.__name__, description=description, blocking=blocking)
     def asked(context: dg.AssetCheckExecutionContext, storage: Storage) -> dg.AssetCheckResult:
         with in_one_line(context):
             answer = question(opened(storage.url), months_asked(context))

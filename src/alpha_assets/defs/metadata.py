@@ -183,7 +183,11 @@ def columns_of_features(features: Sequence[Feature]) -> dict[str, Any]:
         [
             *keys,
             *[
-                dg.TableColumn(f.name, "Float32", description=f"{f.about} ({f.unit})")
+                dg.TableColumn(
+                    f.name,
+                    "Float32",
+                    description=" ".join(filter(None, (f.about, f.formula, f"({f.unit})"))),
+                )
                 for f in features
             ],
         ]

@@ -1,11 +1,10 @@
 """What a feature is: a documented function of named inputs with a declared look-back.
 
-    @feature(rows=YEAR + 1, unit="fraction")
+    @feature(rows=YEAR + 1, unit="fraction", source="Jegadeesh & Titman (1993).")
     def mom_12_1(last_close: Array) -> Array:
 
-Its parameters are its inputs, the constant `FAMILY` of its module is its family, the last
-paragraph of its docstring is its source.  `windowed` makes one feature per window of a
-function with a keyword `n`.
+Its parameters are its inputs, the constant `FAMILY` of its module is its family, its docstring is
+what it means.  `windowed` makes one feature per window of a function with a keyword `n`.
 Decorating registers nothing: `CATALOG` in `features/__init__.py` lists what exists.
 """
 
@@ -44,6 +43,7 @@ class Feature:
         lookback: rows of the panel behind one value, those behind its inputs included.
         unit: of the value, in words.
         about: what it means in the market.
+        formula: in the field's symbols; empty where the code says it as well.
         source: who described it.
         requires: keys of `REQUIREMENTS` that a market must offer.
         fn: from the inputs' arrays [D, N] to the feature's.
@@ -64,6 +64,7 @@ class Feature:
     fn: Callable[..., Array]
     scope: Scope = "symbol"
     feeds: tuple[str, ...] = ()
+    formula: str = ""
 
     def __call__(self, *inputs_DN: Array) -> Array:
         """Return the feature; NaN where it is unknown, and where it has no finite value."""
@@ -75,18 +76,31 @@ class Feature:
 
 
 def feature(
-    *, rows: int, unit: str, requires: tuple[str, ...] = ()
+    *, rows: int, unit: str, source: str, formula: str = "", requires: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Array]], Feature]:
-    """Return a decorator that makes a function a feature.
+    """Return a decorator that makes a function a feature; its docstring is the meaning.
 
     Args:
         rows: rows of its inputs behind one value, the row itself included.
         unit: of the value, in words.
+        source: who described it.
+        formula: in the field's symbols; empty where the code says it as well.
         requires: keys of `REQUIREMENTS`.
     """
 
     def declare(fn: Callable[..., Array]) -> Feature:
-        return _declared(fn, fn, fn.__name__, rows, unit, requires, inspect.getdoc(fn) or "")
+        return build_feature(
+            fn.__name__,
+            family_of(fn),
+            fn,
+            parameters(fn),
+            rows=rows,
+            unit=unit,
+            about=inspect.getdoc(fn) or "",
+            formula=formula,
+            source=source,
+            requires=requires,
+        )
 
     return declare
 
@@ -96,30 +110,37 @@ def windowed(
     windows: tuple[int, ...],
     rows: Callable[[int], int],
     unit: str,
+    source: str,
+    formula: str = "",
     requires: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Array]], tuple[Feature, ...]]:
     """Return a decorator that makes a function of a keyword `n` one feature per window.
 
-    The feature for n = 20 of `ret` is called `ret_20`; `{n}` in the docstring becomes 20.
+    The feature for n = 20 of `ret` is called `ret_20`; `{n}` in the docstring and in the formula
+    becomes 20.
 
     Args:
         windows: the values of n.
         rows: from n to the rows of its inputs behind one value.
         unit: of the value, in words.
+        source: who described it.
+        formula: in the field's symbols; empty where the code says it as well.
         requires: keys of `REQUIREMENTS`.
     """
 
     def declare(fn: Callable[..., Array]) -> tuple[Feature, ...]:
-        doc = inspect.getdoc(fn) or ""
         return tuple(
-            _declared(
-                fn,
-                partial(fn, n=n),
+            build_feature(
                 f"{fn.__name__}_{n}",
-                rows(n),
-                unit,
-                requires,
-                doc.replace("{n}", str(n)),
+                family_of(fn),
+                partial(fn, n=n),
+                parameters(fn),
+                rows=rows(n),
+                unit=unit,
+                about=(inspect.getdoc(fn) or "").replace("{n}", str(n)),
+                formula=formula.replace("{n}", str(n)),
+                source=source,
+                requires=requires,
             )
             for n in windows
         )
@@ -127,7 +148,7 @@ def windowed(
     return declare
 
 
-def made(
+def build_feature(
     name: str,
     family: str,
     fn: Callable[..., Array],
@@ -137,9 +158,12 @@ def made(
     unit: str,
     about: str,
     source: str,
+    formula: str = "",
     requires: tuple[str, ...] = (),
 ) -> Feature:
-    """Return a feature of a table of features that differ in their inputs only."""
+    """Return a feature; directly for tables of features that differ in their inputs only."""
+    assert about.strip(), f"feature {name}: no docstring says what it means"
+    assert source, f"feature {name}: it names no source"
     for item in inputs:
         assert item in INPUTS, f"feature {name}: {item!r} is no input; {_near(item)}"
     for item in requires:
@@ -152,7 +176,8 @@ def made(
         lookback=rows + max(INPUTS[item].lookback for item in inputs) - 1,
         unit=unit,
         about=" ".join(about.split()),
-        source=" ".join(source.split()),
+        source=source,
+        formula=formula,
         requires=requires,
         fn=fn,
         scope=widest(INPUTS[item].scope for item in inputs),
@@ -178,27 +203,3 @@ def family_of(declared: Callable[..., Any]) -> str:
 def as_known(x_DN: Array) -> Array:
     """Return an input as it is: what was known is the feature."""
     return x_DN.copy()
-
-
-def _declared(
-    declared: Callable[..., Array],
-    fn: Callable[..., Array],
-    name: str,
-    rows: int,
-    unit: str,
-    requires: tuple[str, ...],
-    doc: str,
-) -> Feature:
-    about, marked, source = doc.partition("Source: ")
-    assert marked, f"feature {name}: its docstring names no source"
-    return made(
-        name,
-        family_of(declared),
-        fn,
-        parameters(declared),
-        rows=rows,
-        unit=unit,
-        about=about,
-        source=source,
-        requires=requires,
-    )

@@ -1,6 +1,6 @@
 """Features that read all symbols at once: how they are declared.
 
-    @across(unit="fraction")
+    @across(unit="fraction", source="Moskowitz & Grinblatt (1999).")
     def sec_ret_5(ret_5: Array, sector: Index) -> Array:
 
 Its parameters are what it needs: an input, another feature of one symbol, `sector` (a number
@@ -56,7 +56,9 @@ class Across(Feature):
         return any(name in GRAPH_ROWS for name in self.needs)
 
 
-def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Across]:
+def across(
+    *, unit: str, source: str, formula: str = "", rows: int = 1
+) -> Callable[[Callable[..., Array]], Across]:
     """Return a decorator that makes a function a feature across symbols.
 
     One that needs a graph is called with arrays [S, N] of the sessions of one week and
@@ -64,13 +66,15 @@ def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Acro
 
     Args:
         unit: of the value, in words.
+        source: who described it.
+        formula: in the field's symbols; empty where the code says it as well.
         rows: rows of its needs behind one value, the row itself included.
     """
 
     def declare(fn: Callable[..., Array]) -> Across:
         name, needs = fn.__name__, parameters(fn)
-        about, marked, source = (inspect.getdoc(fn) or "").partition("Source: ")
-        assert marked, f"feature {name}: its docstring names no source"
+        about = inspect.getdoc(fn) or ""
+        assert about, f"feature {name}: no docstring says what it means"
         return Across(
             name=name,
             family=family_of(fn),
@@ -79,7 +83,8 @@ def across(*, unit: str, rows: int = 1) -> Callable[[Callable[..., Array]], Acro
             lookback=rows - 1 + max(_lookback(need) for need in needs),
             unit=unit,
             about=" ".join(about.split()),
-            source=" ".join(source.split()),
+            source=source,
+            formula=formula,
             requires=(),
             fn=fn,
             feeds=("listings",) if {SECTOR, COARSE_SECTOR} & {*needs} else (),

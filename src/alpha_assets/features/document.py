@@ -14,7 +14,7 @@ from pathlib import Path
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.base import REQUIREMENTS, Feature
 from alpha_assets.features.cross_section import TRAILING
-from alpha_assets.features.formulas import meaning_and_formula
+from alpha_assets.features.formulas import formula_of
 from alpha_assets.features.inputs import INPUTS
 from alpha_assets.features.limits import least_filled
 from alpha_assets.feeds import FEEDS
@@ -122,15 +122,14 @@ def _scope_words(features: Sequence[Feature]) -> str:
 
 
 def _row(feature: Feature, measured: Measured) -> str:
-    meaning, formula = meaning_and_formula(feature)
     needs = "".join(
         f" *Only where the market has it: {REQUIREMENTS[n]}.*" for n in feature.requires
     )
     return _line(
         (
             f"`{feature.name}`",
-            meaning + needs,
-            formula or MISSING,
+            feature.about + needs,
+            formula_of(feature) or MISSING,
             feature.unit,
             str(feature.lookback),
             ", ".join(feature.inputs),
@@ -144,11 +143,10 @@ def _row(feature: Feature, measured: Measured) -> str:
 
 def _product_row(feature: Feature, by_name: Mapping[str, Feature], measured: Measured) -> str:
     a, b = (column_of(by_name[name]) for name in feature.inputs)
-    meaning = feature.about.removesuffix(f" {' · '.join(feature.inputs)}, both as z-scores.")
     return _line(
         (
             f"`{feature.name}`",
-            meaning,
+            feature.about,
             f"`{a}` · `{b}`",
             str(feature.lookback),
             _public(*(by_name[name] for name in feature.inputs)),

@@ -1,13 +1,6 @@
-"""What a feature means and how it is made, apart: its docstring holds both.
+"""The formula of a feature: the one that it declares, or its code as one expression.
 
-    Change of the ratio in five sessions.          the meaning
-
-    x[t] - x[t-5]                                   the formula
-
-    Source: ...
-
-Where a docstring has no formula, the feature is what its code says, in one expression, or the
-input as it was known.
+A feature that is an input as it was known is described by that input.
 """
 
 import ast
@@ -22,24 +15,15 @@ from alpha_assets.features.inputs import INPUTS
 LONGEST = 200  # letters of an expression that still reads as a formula
 
 
-def meaning_and_formula(feature: Feature) -> tuple[str, str]:
-    """Return both; the formula is empty where only the code says it."""
-    parts = _paragraphs(feature)
-    if " ".join(parts) == feature.about and len(parts) > 1:
-        return parts[0], " ".join(parts[1:])
+def formula_of(feature: Feature) -> str:
+    """Return the formula; empty where none is declared and the code is longer than one."""
+    if feature.formula:
+        return feature.formula
     expression = _expression(feature)
     only = feature.inputs[0] if len(feature.inputs) == 1 else ""
     if only in INPUTS and expression in ("", only, f"{only}.copy()"):
-        return feature.about, f"as known: {INPUTS[only].about}"
-    return feature.about, f"`{expression}`" if expression else ""
-
-
-def _paragraphs(feature: Feature) -> list[str]:
-    fn: Any = feature.fn
-    doc = inspect.getdoc(getattr(fn, "func", fn)) or ""
-    for name, value in getattr(fn, "keywords", {}).items():
-        doc = doc.replace("{" + name + "}", str(value))
-    return [" ".join(part.split()) for part in doc.partition("Source: ")[0].split("\n\n") if part]
+        return f"as known: {INPUTS[only].about}"
+    return f"`{expression}`" if expression else ""
 
 
 def _expression(feature: Feature) -> str:

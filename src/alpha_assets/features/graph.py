@@ -18,59 +18,56 @@ EDGES_AT_ONCE = 4096  # whose neighbours are compared; what the cache of a core 
 WORD = 64  # bits
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="neighbours / (n - 1); n symbols have 40 residuals or more",
+    source="Onnela et al. (2003), Phys. Rev. E 68.",
+)
 def graph_degree(graph: Graph) -> Array:
-    """Share of the other symbols that the symbol moves with beyond the market.
-
-    neighbours / (n - 1); n symbols have 40 residuals or more
-
-    Source: Onnela et al. (2003), Phys. Rev. E 68.
-    """
+    """Share of the other symbols that the symbol moves with beyond the market."""
     return degree(graph)
 
 
-@across(unit="correlation, 0.3 or more")
+@across(
+    unit="correlation, 0.3 or more",
+    formula="mean of rho over the neighbours",
+    source="Mantegna (1999), Eur. Phys. J. B 11.",
+)
 def graph_peer_corr_mean(graph: Graph) -> Array:
-    """How closely the symbol moves with its neighbours; null without any.
-
-    mean of rho over the neighbours
-
-    Source: Mantegna (1999), Eur. Phys. J. B 11.
-    """
+    """How closely the symbol moves with its neighbours; null without any."""
     return _mean_weight(graph, np.arange(len(graph.weight_E)))
 
 
-@across(unit="correlation, 0.3 or more")
+@across(
+    unit="correlation, 0.3 or more",
+    formula="max of rho",
+    source="Mantegna (1999), Eur. Phys. J. B 11.",
+)
 def graph_peer_corr_max(graph: Graph) -> Array:
-    """How closely the symbol moves with its nearest neighbour; null without any.
-
-    max of rho
-
-    Source: Mantegna (1999), Eur. Phys. J. B 11.
-    """
+    """How closely the symbol moves with its nearest neighbour; null without any."""
     return _mean_weight(graph, graph.strongest(1))
 
 
-@across(unit="correlation, 0.3 or more")
+@across(
+    unit="correlation, 0.3 or more",
+    formula="mean of the 10 largest rho",
+    source="Mantegna (1999), Eur. Phys. J. B 11.",
+)
 def graph_topk_corr(graph: Graph) -> Array:
-    """How closely the symbol moves with its ten nearest neighbours, or those it has.
-
-    mean of the 10 largest rho
-
-    Source: Mantegna (1999), Eur. Phys. J. B 11.
-    """
+    """How closely the symbol moves with its ten nearest neighbours, or those it has."""
     return _mean_weight(graph, graph.strongest(STRONGEST))
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="sum of rho · ret_5 over the neighbours / sum of rho - ret_5, of those with a return",
+    source=(
+        "Ali & Hirshleifer (2020), J. Financ. Econ. 136, with correlated returns in place of "
+        "shared analysts."
+    ),
+)
 def graph_peer_ret_5(graph: Graph, ret_5: Array) -> Array:
-    """What the neighbours gained in a week and the symbol did not: what it may catch up with.
-
-    sum of rho · ret_5 over the neighbours / sum of rho - ret_5, of those with a return
-
-    Source: Ali & Hirshleifer (2020), J. Financ. Econ. 136, with correlated returns in place
-    of shared analysts.
-    """
+    """What the neighbours gained in a week and the symbol did not: what it may catch up with."""
     peers_SN = np.empty_like(ret_5)
     for s, ret_N in enumerate(ret_5):
         ret_E = ret_N[graph.neighbour_E]
@@ -81,27 +78,25 @@ def graph_peer_ret_5(graph: Graph, ret_5: Array) -> Array:
     return peers_SN - ret_5
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="2 · triangles / (k · (k - 1)) with k neighbours",
+    source="Watts & Strogatz (1998), Nature 393; Onnela et al. (2003), Phys. Rev. E 68.",
+)
 def graph_clust(graph: Graph) -> Array:
-    """Share of the pairs of neighbours that are neighbours themselves; null with fewer than two.
-
-    2 · triangles / (k · (k - 1)) with k neighbours
-
-    Source: Watts & Strogatz (1998), Nature 393; Onnela et al. (2003), Phys. Rev. E 68.
-    """
+    """Share of the pairs of neighbours that are neighbours themselves; null with fewer than two."""
     twice_N = _sum(graph, graph.symbol_E, common_neighbours(graph).astype(np.float64))
     pairs_N = graph.degree_N * (graph.degree_N - 1)
     return np.where(pairs_N > 0, twice_N / np.maximum(pairs_N, 1), np.nan)
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="graph_degree - graph_degree four weeks before",
+    source="Onnela et al. (2003), Phys. Rev. E 68.",
+)
 def graph_degree_chg_4w(graph: Graph, graph_4w: Graph) -> Array:
-    """How much of the others the symbol has come to move with in four weeks.
-
-    graph_degree - graph_degree four weeks before
-
-    Source: Onnela et al. (2003), Phys. Rev. E 68.
-    """
+    """How much of the others the symbol has come to move with in four weeks."""
     return degree(graph) - degree(graph_4w)
 
 

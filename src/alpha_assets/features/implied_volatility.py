@@ -18,90 +18,91 @@ def _put_call(puts: Array, calls: Array) -> Array:
     return np.where(puts + calls > 0, np.log((puts + 1) / (calls + 1)), np.nan)
 
 
-@feature(rows=1, unit="fraction a year")
+@feature(
+    rows=1,
+    unit="fraction a year",
+    source="Cboe (2019), Volatility Index methodology; at the money only.",
+)
 def iv_30(option_summary_iv_30: Array) -> Array:
-    """Volatility that the symbol's options imply for the next 30 days.
-
-    Source: Cboe (2019), Volatility Index methodology; at the money only.
-    """
+    """Volatility that the symbol's options imply for the next 30 days."""
     return option_summary_iv_30.copy()
 
 
-@feature(rows=1, unit="fraction a year")
+@feature(
+    rows=1,
+    unit="fraction a year",
+    formula="iv_60 - iv_30",
+    source="Vasquez (2017), J. Financ. Quant. Anal. 52.",
+)
 def iv_term_slope(option_summary_iv_60: Array, option_summary_iv_30: Array) -> Array:
-    """Volatility implied for 60 days less that for 30.
-
-    iv_60 - iv_30
-
-    Source: Vasquez (2017), J. Financ. Quant. Anal. 52.
-    """
+    """Volatility implied for 60 days less that for 30."""
     return option_summary_iv_60 - option_summary_iv_30
 
 
-@feature(rows=6, unit="fraction a year")
+@feature(
+    rows=6,
+    unit="fraction a year",
+    formula="x[t] - x[t-5]",
+    source="An, Ang, Bali & Cakici (2014), J. Finance 69.",
+)
 def iv_chg_5(option_summary_iv_30: Array, option_summary_age: Array) -> Array:
-    """Change of the implied volatility in five sessions.
-
-    x[t] - x[t-5]
-
-    Source: An, Ang, Bali & Cakici (2014), J. Finance 69.
-    """
+    """Change of the implied volatility in five sessions."""
     return fresh_change(option_summary_iv_30, option_summary_age, 5)
 
 
-@feature(rows=60, unit="standard deviations")
+@feature(
+    rows=60,
+    unit="standard deviations",
+    formula="(x - MA_60(x)) / SD_60(x)",
+    source="common practice.",
+)
 def iv_z_60(option_summary_iv_30: Array, option_summary_age: Array) -> Array:
-    """How unusual the implied volatility is against its last 60 sessions.
-
-    (x - MA_60(x)) / SD_60(x)
-
-    Source: common practice.
-    """
+    """How unusual the implied volatility is against its last 60 sessions."""
     return fresh_z(option_summary_iv_30, option_summary_age, 60)
 
 
-@feature(rows=1, unit="variance a year")
+@feature(
+    rows=1,
+    unit="variance a year",
+    formula="iv_30² - 245 · yz_20²",
+    source="Bollerslev, Tauchen & Zhou (2009), Rev. Financ. Stud. 22; of one symbol.",
+)
 def iv_vrp(option_summary_iv_30: Array, yang_zhang_20: Array) -> Array:
-    """Variance that is implied less variance that was realised.
-
-    iv_30² - 245 · yz_20²
-
-    Source: Bollerslev, Tauchen & Zhou (2009), Rev. Financ. Stud. 22; of one symbol.
-    """
+    """Variance that is implied less variance that was realised."""
     realised = SESSIONS_PER_YEAR * yang_zhang_20 * yang_zhang_20
     return option_summary_iv_30 * option_summary_iv_30 - realised
 
 
-@feature(rows=1, unit="fraction a year")
+@feature(
+    rows=1,
+    unit="fraction a year",
+    formula="volatility of the put less that of the call at a delta of 0.25",
+    source="Xing, Zhang & Zhao (2010), J. Financ. Quant. Anal. 45.",
+)
 def iv_skew_25d(option_summary_skew_25d: Array) -> Array:
-    """How much dearer puts are than calls that are equally far out.
-
-    volatility of the put less that of the call at a delta of 0.25
-
-    Source: Xing, Zhang & Zhao (2010), J. Financ. Quant. Anal. 45.
-    """
+    """How much dearer puts are than calls that are equally far out."""
     return option_summary_skew_25d.copy()
 
 
-@feature(rows=1, unit="log ratio")
+@feature(
+    rows=1,
+    unit="log ratio",
+    formula="ln((puts + 1) / (calls + 1))",
+    source="Pan & Poteshman (2006), Rev. Financ. Stud. 19.",
+)
 def iv_pc_volume(option_summary_put_volume: Array, option_summary_call_volume: Array) -> Array:
-    """Traded puts over traded calls; null where nothing was traded.
-
-    ln((puts + 1) / (calls + 1))
-
-    Source: Pan & Poteshman (2006), Rev. Financ. Stud. 19.
-    """
+    """Traded puts over traded calls; null where nothing was traded."""
     return _put_call(option_summary_put_volume, option_summary_call_volume)
 
 
-@feature(rows=1, unit="log ratio")
+@feature(
+    rows=1,
+    unit="log ratio",
+    formula="ln((puts + 1) / (calls + 1))",
+    source="Pan & Poteshman (2006), Rev. Financ. Stud. 19.",
+)
 def iv_pc_oi(
     option_summary_put_open_interest: Array, option_summary_call_open_interest: Array
 ) -> Array:
-    """Open puts over open calls; null where nothing is open.
-
-    ln((puts + 1) / (calls + 1))
-
-    Source: Pan & Poteshman (2006), Rev. Financ. Stud. 19.
-    """
+    """Open puts over open calls; null where nothing is open."""
     return _put_call(option_summary_put_open_interest, option_summary_call_open_interest)

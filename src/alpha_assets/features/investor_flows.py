@@ -6,7 +6,7 @@ The figures of a section are equal for its symbols; those of the exchange (`flow
 from typing import NamedTuple
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.features.base import Feature, as_known, feature, made
+from alpha_assets.features.base import Feature, as_known, build_feature, feature
 
 FAMILY = "flow"
 
@@ -50,7 +50,7 @@ FIGURES = {
 def _figure(name: str, join: str, who: str, figure: str, where: str) -> Feature:
     part, words = INVESTORS[who]
     unit, about, source = FIGURES[figure]
-    return made(
+    return build_feature(
         name,
         "flow",
         as_known,
@@ -74,32 +74,26 @@ of_exchange = tuple(
 )
 
 
-@feature(rows=1, unit="standard deviations")
+@feature(
+    rows=1,
+    unit="standard deviations",
+    formula="flow_frgn_z - flow_ind_z",
+    source="Kamesaka, Nofsinger & Kawakita (2003), Pac.-Basin Finance J. 11.",
+)
 def flow_div_frgn_ind(
     investor_types_foreigners_z: Array, investor_types_individuals_z: Array
 ) -> Array:
-    """How far foreigners and individuals disagree in the symbol's section.
-
-    flow_frgn_z - flow_ind_z
-
-    Source: Kamesaka, Nofsinger & Kawakita (2003), Pac.-Basin Finance J. 11.
-    """
+    """How far foreigners and individuals disagree in the symbol's section."""
     return investor_types_foreigners_z - investor_types_individuals_z
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def flow_days_since(investor_types_age: Array) -> Array:
-    """Sessions since the last week of the symbol's section became known.
-
-    Source: common practice.
-    """
+    """Sessions since the last week of the symbol's section became known."""
     return investor_types_age.copy()
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def flow_is_spliced(investor_types_is_spliced: Array) -> Array:
-    """1 where the last 52 weeks join an old section of the exchange to a new one.
-
-    Source: common practice.
-    """
+    """1 where the last 52 weeks join an old section of the exchange to a new one."""
     return investor_types_is_spliced.copy()

@@ -65,29 +65,35 @@ def _week_before(x: Array, age: Array, is_week_end: Array) -> Array:
     return shift(_latest(_weekly(x, age, is_week_end)), WEEK)
 
 
-@feature(rows=1, unit="log ratio")
+@feature(
+    rows=1,
+    unit="log ratio",
+    formula="ln((long + 100) / (short + 100))",
+    source="Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.",
+)
 def margin_ls_ratio(margin_long: Array, margin_short: Array) -> Array:
-    """Bought on margin over sold short on margin; high: customers are long.
-
-    ln((long + 100) / (short + 100))
-
-    Source: Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.
-    """
+    """Bought on margin over sold short on margin; high: customers are long."""
     return np.log((margin_long + LOT) / (margin_short + LOT))
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="(long - short) / (long + short)",
+    source="Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.",
+)
 def margin_imbalance(margin_long: Array, margin_short: Array) -> Array:
-    """Long less short balances over both.
-
-    (long - short) / (long + short)
-
-    Source: Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.
-    """
+    """Long less short balances over both."""
     return _imbalance(margin_long, margin_short)
 
 
-@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="sessions of volume",
+    requires=AS_TRADED,
+    formula="long / (MA_20(traded value) / close); balances restated for splits since their day",
+    source="common practice.",
+)
 def margin_long_adv(
     margin_long: Array,
     margin_lag: Array,
@@ -97,17 +103,18 @@ def margin_long_adv(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """Sessions of volume that it would take to sell what is bought on margin.
-
-    long / (MA_20(traded value) / close); balances restated for splits since their day
-
-    Source: common practice.
-    """
+    """Sessions of volume that it would take to sell what is bought on margin."""
     long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
     return long / _traded_shares(dollar_volume, raw_close, stale)
 
 
-@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="sessions of volume",
+    requires=AS_TRADED,
+    formula="short / (MA_20(traded value) / close); balances restated for splits since their day",
+    source="common practice.",
+)
 def margin_short_adv(
     margin_short: Array,
     margin_lag: Array,
@@ -117,29 +124,30 @@ def margin_short_adv(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """Sessions of volume that it would take to cover what is sold short on margin.
-
-    short / (MA_20(traded value) / close); balances restated for splits since their day
-
-    Source: common practice.
-    """
+    """Sessions of volume that it would take to cover what is sold short on margin."""
     short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
     return short / _traded_shares(dollar_volume, raw_close, stale)
 
 
-@feature(rows=WEEK + 21, unit="fraction")
+@feature(
+    rows=WEEK + 21,
+    unit="fraction",
+    source="Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.",
+)
 def margin_chg_1w(
     margin_long: Array, margin_short: Array, margin_age: Array, margin_is_week_end: Array
 ) -> Array:
-    """Change of the imbalance against the week's last balance known five sessions before.
-
-    Source: Hirose, Kato & Bremer (2009), Pac.-Basin Finance J. 17.
-    """
+    """Change of the imbalance against the week's last balance known five sessions before."""
     imbalance = _imbalance(margin_long, margin_short)
     return imbalance - _week_before(imbalance, margin_age, margin_is_week_end)
 
 
-@feature(rows=OLDEST + WEEK + 20, unit="log ratio")
+@feature(
+    rows=OLDEST + WEEK + 20,
+    unit="log ratio",
+    formula="ln(long / long of the week before), both in shares of the first day",
+    source="common practice.",
+)
 def margin_long_chg_1w(
     margin_long: Array,
     margin_lag: Array,
@@ -147,37 +155,31 @@ def margin_long_chg_1w(
     margin_is_week_end: Array,
     cum_volume_factor: Array,
 ) -> Array:
-    """Growth of what is bought on margin in a week, splits taken out.
-
-    ln(long / long of the week before), both in shares of the first day
-
-    Source: common practice.
-    """
+    """Growth of what is bought on margin in a week, splits taken out."""
     # In shares of the market's first day a split between two balances does not show.
     long = _today(margin_long, cum_volume_factor, margin_age + margin_lag) * cum_volume_factor
     before = _week_before(long, margin_age, margin_is_week_end)
     return np.log((long + LOT) / (before + LOT))
 
 
-@feature(rows=1, unit="fraction")
+@feature(rows=1, unit="fraction", source="common practice.")
 def margin_long_std_share(margin_long: Array, margin_long_standard: Array) -> Array:
-    """Part of the long balance that is on the exchange's terms.
-
-    Source: common practice.
-    """
+    """Part of the long balance that is on the exchange's terms."""
     return margin_long_standard / np.where(margin_long > 0, margin_long, np.nan)
 
 
-@feature(rows=1, unit="fraction")
+@feature(rows=1, unit="fraction", source="common practice.")
 def margin_short_std_share(margin_short: Array, margin_short_standard: Array) -> Array:
-    """Part of the short balance that is on the exchange's terms.
-
-    Source: common practice.
-    """
+    """Part of the short balance that is on the exchange's terms."""
     return margin_short_standard / np.where(margin_short > 0, margin_short, np.nan)
 
 
-@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations", requires=AS_TRADED)
+@feature(
+    rows=SESSIONS + OLDEST + 20,
+    unit="standard deviations",
+    requires=AS_TRADED,
+    source="common practice.",
+)
 def margin_long_z_52w(
     margin_long: Array,
     margin_lag: Array,
@@ -188,16 +190,18 @@ def margin_long_z_52w(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """How unusual the long balance, in sessions of volume, is against its last 52 weeks.
-
-    Source: common practice.
-    """
+    """How unusual the long balance, in sessions of volume, is against its last 52 weeks."""
     long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
     days = long / _traded_shares(dollar_volume, raw_close, stale)
     return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
 
 
-@feature(rows=SESSIONS + OLDEST + 20, unit="standard deviations", requires=AS_TRADED)
+@feature(
+    rows=SESSIONS + OLDEST + 20,
+    unit="standard deviations",
+    requires=AS_TRADED,
+    source="common practice.",
+)
 def margin_short_z_52w(
     margin_short: Array,
     margin_lag: Array,
@@ -208,78 +212,54 @@ def margin_short_z_52w(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """How unusual the short balance, in sessions of volume, is against its last 52 weeks.
-
-    Source: common practice.
-    """
+    """How unusual the short balance, in sessions of volume, is against its last 52 weeks."""
     short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
     days = short / _traded_shares(dollar_volume, raw_close, stale)
     return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
 
 
-@feature(rows=22, unit="fraction")
+@feature(rows=22, unit="fraction", source="common practice.")
 def margin_chg_1d(
     margin_long: Array, margin_short: Array, margin_age: Array, margin_is_daily: Array
 ) -> Array:
-    """Change of the imbalance since the session before; unknown in the weekly regime.
-
-    Source: common practice.
-    """
+    """Change of the imbalance since the session before; unknown in the weekly regime."""
     imbalance = np.where(margin_is_daily == 1, _imbalance(margin_long, margin_short), np.nan)
     return np.where(margin_age == 0, imbalance - shift(imbalance, 1), np.nan)
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def margin_days_since(margin_age: Array) -> Array:
-    """Sessions since the balance became known.
-
-    Source: common practice.
-    """
+    """Sessions since the balance became known."""
     return margin_age.copy()
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def margin_balance_age(margin_age: Array, margin_lag: Array) -> Array:
-    """Sessions since the day of the balance.
-
-    Source: common practice.
-    """
+    """Sessions since the day of the balance."""
     return margin_age + margin_lag
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def margin_is_daily_regime(margin_is_daily: Array) -> Array:
-    """1 where balances are published daily.
-
-    Source: common practice.
-    """
+    """1 where balances are published daily."""
     return margin_is_daily.copy()
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def margin_is_borrowable(margin_issue_type: Array) -> Array:
-    """1 where the issue is loanable: it can be sold short on the exchange's terms.
-
-    Source: common practice.
-    """
+    """1 where the issue is loanable: it can be sold short on the exchange's terms."""
     return _is_type(margin_issue_type, LOANABLE)
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def margin_is_buy_only(margin_issue_type: Array) -> Array:
-    """1 where the issue can be bought on the exchange's terms, and is not lent to short sellers.
-
-    Source: common practice.
-    """
+    """1 where the issue can be bought on the exchange's terms, and is not lent to short sellers."""
     return _is_type(margin_issue_type, STANDARD)
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def margin_is_negotiable_only(margin_issue_type: Array) -> Array:
-    """1 where the issue has no margin trading on the exchange's terms, only on the brokers'.
-
-    Source: common practice.
-    """
+    """1 where the issue has no margin trading on the exchange's terms, only on the brokers'."""
     return _is_type(margin_issue_type, OTHER)
 
 

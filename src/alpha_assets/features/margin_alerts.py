@@ -7,7 +7,7 @@ unknown where no publication has been seen for five sessions.
 import numpy as np
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.features.base import feature, made
+from alpha_assets.features.base import build_feature, feature
 from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS
 from alpha_assets.panel.states.margin import STAGES
@@ -25,87 +25,69 @@ def _seen(x: Array, board: Array) -> Array:
     return np.where(np.isnan(board), np.nan, np.where(np.isnan(x), 0.0, x))
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def dmi_listed(margin_alerts_listed: Array, alert_board_listed: Array) -> Array:
-    """1 while the issue is under watch.
-
-    Source: common practice.
-    """
+    """1 while the issue is under watch."""
     return _seen(margin_alerts_listed, alert_board_listed)
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="common practice.")
 def dmi_entry_20(
     margin_alerts_spell: Array, margin_alerts_age: Array, alert_board_listed: Array
 ) -> Array:
-    """1 where the issue came under watch in the last 20 sessions, whether it still is or not.
-
-    Source: common practice.
-    """
+    """1 where the issue came under watch in the last 20 sessions, whether it still is or not."""
     since = margin_alerts_spell + margin_alerts_age
     return _seen((since < RECENT).astype(np.float64), alert_board_listed)
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def dmi_days_in(
     margin_alerts_spell: Array,
     margin_alerts_age: Array,
     margin_alerts_listed: Array,
     alert_board_listed: Array,
 ) -> Array:
-    """Sessions since the issue came under watch; 0 when it is not.
-
-    Source: common practice.
-    """
+    """Sessions since the issue came under watch; 0 when it is not."""
     inside = (margin_alerts_spell + margin_alerts_age) * margin_alerts_listed
     return _seen(inside, alert_board_listed)
 
 
-@feature(rows=1, unit="log of a fraction")
+@feature(
+    rows=1,
+    unit="log of a fraction",
+    formula="ln(max(ratio in percent, 0.1) / 100)",
+    source="common practice.",
+)
 def dmi_sl(
     margin_alerts_short_to_long: Array, margin_alerts_listed: Array, alert_board_listed: Array
 ) -> Array:
-    """Short balance over long balance of an issue under watch.
-
-    ln(max(ratio in percent, 0.1) / 100)
-
-    Source: common practice.
-    """
+    """Short balance over long balance of an issue under watch."""
     ratio = np.log(np.maximum(margin_alerts_short_to_long, LEAST_RATIO) / 100)
     return _seen(np.where(margin_alerts_listed == 1, ratio, 0.0), alert_board_listed)
 
 
-@feature(rows=1, unit="fraction of listed shares")
+@feature(rows=1, unit="fraction of listed shares", source="common practice.")
 def dmi_short_ratio(margin_alerts_short_ratio: Array, alert_board_listed: Array) -> Array:
-    """Short balance of an issue under watch.
-
-    Source: common practice.
-    """
+    """Short balance of an issue under watch."""
     return _seen(margin_alerts_short_ratio / 100, alert_board_listed)
 
 
-@feature(rows=1, unit="fraction of listed shares")
+@feature(rows=1, unit="fraction of listed shares", source="common practice.")
 def dmi_long_ratio(margin_alerts_long_ratio: Array, alert_board_listed: Array) -> Array:
-    """Long balance of an issue under watch.
-
-    Source: common practice.
-    """
+    """Long balance of an issue under watch."""
     return _seen(margin_alerts_long_ratio / 100, alert_board_listed)
 
 
-@feature(rows=1, unit="fraction")
+@feature(rows=1, unit="fraction", source="common practice.")
 def dmi_long_chg(
     margin_alerts_long_change: Array, margin_alerts_long: Array, alert_board_listed: Array
 ) -> Array:
-    """Change of the long balance since the session before, over the balance.
-
-    Source: common practice.
-    """
+    """Change of the long balance since the session before, over the balance."""
     balance = np.where(margin_alerts_long > 0, margin_alerts_long, np.nan)
     return _seen(margin_alerts_long_change / balance, alert_board_listed)
 
 
-@feature(rows=20, unit="sessions of volume", requires=AS_TRADED)
+@feature(rows=20, unit="sessions of volume", requires=AS_TRADED, source="common practice.")
 def dmi_long_chg_adv(
     margin_alerts_long_change: Array,
     alert_board_listed: Array,
@@ -113,32 +95,26 @@ def dmi_long_chg_adv(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """Change of the long balance since the session before, over the volume of a session.
-
-    Source: common practice.
-    """
+    """Change of the long balance since the session before, over the volume of a session."""
     price = np.where(raw_close > 0, raw_close, np.nan)
     traded = mean_traded_value(dollar_volume, stale, 20) / price
     return _seen(margin_alerts_long_change / traded, alert_board_listed)
 
 
-@feature(rows=1, unit="order")
+@feature(
+    rows=1,
+    unit="order",
+    formula="0 none, 1 caution, 2 daily publication, 3 to 6 restrictions, -1 lifted, 7 supervision",
+    source="the exchange's classes of margin regulation.",
+)
 def dmi_reg_stage(margin_alerts_stage: Array, alert_board_listed: Array) -> Array:
-    """How strict the rules on the issue are.
-
-    0 none, 1 caution, 2 daily publication, 3 to 6 restrictions, -1 lifted, 7 supervision
-
-    Source: the exchange's classes of margin regulation.
-    """
+    """How strict the rules on the issue are."""
     return _seen(margin_alerts_stage, alert_board_listed)
 
 
-@feature(rows=1, unit="flag")
+@feature(rows=1, unit="flag", source="the exchange's classes of margin regulation.")
 def dmi_is_supervised(margin_alerts_stage: Array, alert_board_listed: Array) -> Array:
-    """1 where the issue is under supervision, which is no step of the order of restrictions.
-
-    Source: the exchange's classes of margin regulation.
-    """
+    """1 where the issue is under supervision, which is no step of the order of restrictions."""
     return _seen((margin_alerts_stage == SUPERVISION).astype(np.float64), alert_board_listed)
 
 
@@ -151,7 +127,7 @@ _WORDS = {
     "unclear_or_alert": "there is unclear information about it, or an alert",
 }
 dmi_reason = tuple(
-    made(
+    build_feature(
         f"dmi_reason_{name}",
         "dmi",
         _seen,

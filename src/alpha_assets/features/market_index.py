@@ -19,73 +19,77 @@ FAMILY = "index"
 CARRIED = MAX_STALE  # rows more behind a level that may be carried
 
 
-@windowed(windows=(5, 20), rows=lambda n: n + 1, unit="fraction")
+@windowed(
+    windows=(5, 20),
+    rows=lambda n: n + 1,
+    unit="fraction",
+    formula="C[t] / C[t-{n}] - 1",
+    source="Cooper, Gutierrez & Hameed (2004), J. Finance 59: the state of the market.",
+)
 def index_ret(index_level: Array, *, n: int) -> Array:
-    """Return of the index over {n} sessions.
-
-    C[t] / C[t-{n}] - 1
-
-    Source: Cooper, Gutierrez & Hameed (2004), J. Finance 59: the state of the market.
-    """
+    """Return of the index over {n} sessions."""
     return index_level / shift(index_level, n) - 1
 
 
-@feature(rows=20, unit="log return, sd a year")
+@feature(
+    rows=20,
+    unit="log return, sd a year",
+    formula="sqrt(245) · SD_20(ln(1 + r))",
+    source="Wang & Xu (2015), J. Empir. Finance 30: volatility of the market and momentum.",
+)
 def index_vol_20(index_return: Array) -> Array:
-    """Volatility of the index over 20 sessions.
-
-    sqrt(245) · SD_20(ln(1 + r))
-
-    Source: Wang & Xu (2015), J. Empir. Finance 30: volatility of the market and momentum.
-    """
+    """Volatility of the index over 20 sessions."""
     variance = window_moments(np.log1p(index_return), 20).variance_DN
     return math.sqrt(SESSIONS_PER_YEAR) * np.sqrt(variance)
 
 
-@windowed(windows=(5, 20), rows=lambda n: n + 1 + CARRIED, unit="fraction")
+@windowed(
+    windows=(5, 20),
+    rows=lambda n: n + 1 + CARRIED,
+    unit="fraction",
+    formula="C[t] / C[t-{n}] - 1",
+    source="Moskowitz & Grinblatt (1999), J. Finance 54.",
+)
 def index_sector_ret(sector_indices_close: Array, sector_indices_age: Array, *, n: int) -> Array:
-    """Return of the symbol's sector index over {n} sessions, weighted as the exchange does.
-
-    C[t] / C[t-{n}] - 1
-
-    Source: Moskowitz & Grinblatt (1999), J. Finance 54.
-    """
+    """Return of the symbol's sector index over {n} sessions, weighted as the exchange does."""
     level = fill_forward(fresh(sector_indices_close, sector_indices_age))
     return level / shift(level, n) - 1
 
 
-@feature(rows=21 + CARRIED, unit="fraction")
+@feature(
+    rows=21 + CARRIED,
+    unit="fraction",
+    formula="ret_20 - index_sector_ret_20",
+    source="Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.",
+)
 def index_rel_sector_20(
     last_close: Array, sector_indices_close: Array, sector_indices_age: Array
 ) -> Array:
-    """Return over 20 sessions beyond that of the sector's index.
-
-    ret_20 - index_sector_ret_20
-
-    Source: Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.
-    """
+    """Return over 20 sessions beyond that of the sector's index."""
     level = fill_forward(fresh(sector_indices_close, sector_indices_age))
     return last_close / shift(last_close, 20) - level / shift(level, 20)
 
 
-@windowed(windows=(60, 252), rows=lambda n: n, unit="slope")
+@windowed(
+    windows=(60, 252),
+    rows=lambda n: n,
+    unit="slope",
+    formula="least-squares slope of r on the index's r, with intercept",
+    source="Sharpe (1964), J. Finance 19.",
+)
 def index_beta(session_return: Array, index_return: Array, *, n: int) -> Array:
-    """Move of the symbol per move of the index over {n} sessions.
-
-    least-squares slope of r on the index's r, with intercept
-
-    Source: Sharpe (1964), J. Finance 19.
-    """
+    """Move of the symbol per move of the index over {n} sessions."""
     return window_line(session_return, index_return, n).slope_DN
 
 
-@windowed(windows=(60, 252), rows=lambda n: n, unit="return, sd a year")
+@windowed(
+    windows=(60, 252),
+    rows=lambda n: n,
+    unit="return, sd a year",
+    formula="sqrt(245) · sd of the residuals of the beta regression, ddof 2",
+    source="Ang, Hodrick, Xing & Zhang (2006), J. Finance 61; one factor.",
+)
 def index_ivol(session_return: Array, index_return: Array, *, n: int) -> Array:
-    """Volatility that the index does not explain, over {n} sessions.
-
-    sqrt(245) · sd of the residuals of the beta regression, ddof 2
-
-    Source: Ang, Hodrick, Xing & Zhang (2006), J. Finance 61; one factor.
-    """
+    """Volatility that the index does not explain, over {n} sessions."""
     line = window_line(session_return, index_return, n)
     return math.sqrt(SESSIONS_PER_YEAR) * np.sqrt(line.residual_variance_DN)

@@ -4,7 +4,7 @@ import numpy as np
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import shift
-from alpha_assets.features.base import feature, made
+from alpha_assets.features.base import build_feature, feature
 from alpha_assets.panel.states.news import EMBEDDED
 
 FAMILY = "news"
@@ -29,35 +29,26 @@ def _in_window(count: Array, stale: Array, n: int) -> Array:
     return so_far - shift(so_far, n)
 
 
-@feature(rows=6, unit="articles")
+@feature(rows=6, unit="articles", source="common practice.")
 def news_count_5(news_count: Array, stale: Array) -> Array:
-    """Articles of the last five sessions.
-
-    Source: common practice.
-    """
+    """Articles of the last five sessions."""
     return _in_window(news_count, stale, 5)
 
 
-@feature(rows=21, unit="articles")
+@feature(rows=21, unit="articles", source="common practice.")
 def news_count_20(news_count: Array, stale: Array) -> Array:
-    """Articles of the last 20 sessions.
-
-    Source: common practice.
-    """
+    """Articles of the last 20 sessions."""
     return _in_window(news_count, stale, 20)
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def news_days_since(news_age: Array) -> Array:
-    """Sessions since the last article became known.
-
-    Source: common practice.
-    """
+    """Sessions since the last article became known."""
     return news_age.copy()
 
 
 news_emb = tuple(
-    made(
+    build_feature(
         f"news_{name}",
         "news",
         _faded,

@@ -17,92 +17,87 @@ FAMILY = "sec"
 LEAST_MEMBERS = 5
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="mean of ret_5 over the other members",
+    source="Moskowitz & Grinblatt (1999), J. Finance 54.",
+)
 def sec_ret_5(ret_5: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Mean return of the rest of the sector over a week.
-
-    mean of ret_5 over the other members
-
-    Source: Moskowitz & Grinblatt (1999), J. Finance 54.
-    """
+    """Mean return of the rest of the sector over a week."""
     return rest_of_sector(ret_5, sector, coarse_sector)
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="mean of ret_20 over the other members",
+    source="Moskowitz & Grinblatt (1999), J. Finance 54.",
+)
 def sec_ret_20(ret_20: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Mean return of the rest of the sector over a month.
-
-    mean of ret_20 over the other members
-
-    Source: Moskowitz & Grinblatt (1999), J. Finance 54.
-    """
+    """Mean return of the rest of the sector over a month."""
     return rest_of_sector(ret_20, sector, coarse_sector)
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="ret_5 - sec_ret_5",
+    source="Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.",
+)
 def sec_rel_ret_5(ret_5: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Return over a week beyond that of the rest of the sector.
-
-    ret_5 - sec_ret_5
-
-    Source: Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.
-    """
+    """Return over a week beyond that of the rest of the sector."""
     return ret_5 - rest_of_sector(ret_5, sector, coarse_sector)
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="ret_20 - sec_ret_20",
+    source="Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.",
+)
 def sec_rel_ret_20(ret_20: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Return over a month beyond that of the rest of the sector.
-
-    ret_20 - sec_ret_20
-
-    Source: Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.
-    """
+    """Return over a month beyond that of the rest of the sector."""
     return ret_20 - rest_of_sector(ret_20, sector, coarse_sector)
 
 
-@across(unit="fraction")
+@across(
+    unit="fraction",
+    formula="mom_12_1 - its mean over the other members",
+    source="Moskowitz & Grinblatt (1999), J. Finance 54.",
+)
 def sec_rel_mom_12_1(mom_12_1: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Momentum beyond that of the rest of the sector.
-
-    mom_12_1 - its mean over the other members
-
-    Source: Moskowitz & Grinblatt (1999), J. Finance 54.
-    """
+    """Momentum beyond that of the rest of the sector."""
     return mom_12_1 - rest_of_sector(mom_12_1, sector, coarse_sector)
 
 
-@across(unit="log return, sd a year")
+@across(
+    unit="log return, sd a year",
+    formula="vol_yz_20 - its mean over the other members",
+    source="Yang & Zhang (2000), J. Business 73, compared within the sector.",
+)
 def sec_rel_vol_20(vol_yz_20: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Volatility over 20 sessions beyond that of the rest of the sector.
-
-    vol_yz_20 - its mean over the other members
-
-    Source: Yang & Zhang (2000), J. Business 73, compared within the sector.
-    """
+    """Volatility over 20 sessions beyond that of the rest of the sector."""
     return vol_yz_20 - rest_of_sector(vol_yz_20, sector, coarse_sector)
 
 
-@across(unit="standard deviations")
+@across(
+    unit="standard deviations",
+    formula="turn_z - its mean over the other members",
+    source="common practice.",
+)
 def sec_rel_turn_z(turn_z: Array, sector: Index, coarse_sector: Index) -> Array:
-    """How unusual the traded value is beyond what is unusual in the rest of the sector.
-
-    turn_z - its mean over the other members
-
-    Source: common practice.
-    """
+    """How unusual the traded value is beyond what is unusual in the rest of the sector."""
     return turn_z - rest_of_sector(turn_z, sector, coarse_sector)
 
 
-@across(unit="slope", rows=60)
+@across(
+    unit="slope",
+    rows=60,
+    formula=(
+        "least-squares slope of r on the mean r of the other members, with intercept; each session "
+        "counts the sector of that session"
+    ),
+    source="Moskowitz & Grinblatt (1999), J. Finance 54.",
+)
 def sec_beta_60(session_return: Array, sector: Index, coarse_sector: Index) -> Array:
-    """Move of the symbol per move of the rest of its sector over 60 sessions.
-
-    least-squares slope of r on the mean r of the other members, with intercept; each session
-    counts the sector of that session
-
-    Source: Moskowitz & Grinblatt (1999), J. Finance 54.
-    """
+    """Move of the symbol per move of the rest of its sector over 60 sessions."""
     rest = rest_of_sector(session_return, sector, coarse_sector)
     return window_line(session_return, rest, 60).slope_DN
 

@@ -15,58 +15,63 @@ from alpha_assets.features.shares import (
 FAMILY = "sector_short"
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="(restricted + exempt) / (selling + restricted + exempt)",
+    source="Boehmer, Jones & Zhang (2008), J. Finance 63.",
+)
 def sector_short_ratio(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Short sales over all sales of the symbol's sector.
-
-    (restricted + exempt) / (selling + restricted + exempt)
-
-    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
-    """
+    """Short sales over all sales of the symbol's sector."""
     return short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="restricted / (selling + restricted + exempt)",
+    source="Boehmer, Jones & Zhang (2008), J. Finance 63.",
+)
 def sector_short_restricted(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Short sales under the price restriction, over all sales of the sector.
-
-    restricted / (selling + restricted + exempt)
-
-    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
-    """
+    """Short sales under the price restriction, over all sales of the sector."""
     return sector_short_selling_restricted / (
         sector_short_selling_selling + sector_short_selling_restricted + sector_short_selling_exempt
     )
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="exempt / (selling + restricted + exempt)",
+    source="Boehmer, Jones & Zhang (2008), J. Finance 63.",
+)
 def sector_short_exempt(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Short sales outside of the price restriction, over all sales of the sector.
-
-    exempt / (selling + restricted + exempt)
-
-    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
-    """
+    """Short sales outside of the price restriction, over all sales of the sector."""
     return sector_short_selling_exempt / (
         sector_short_selling_selling + sector_short_selling_restricted + sector_short_selling_exempt
     )
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="(restricted + exempt of the sector) / (restricted + exempt of all)",
+    source="Boehmer, Jones & Zhang (2008), J. Finance 63.",
+)
 def sector_short_share(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
@@ -74,65 +79,55 @@ def sector_short_share(
     short_selling_restricted: Array,
     short_selling_exempt: Array,
 ) -> Array:
-    """The sector's part in all short sales of the market.
-
-    (restricted + exempt of the sector) / (restricted + exempt of all)
-
-    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
-    """
+    """The sector's part in all short sales of the market."""
     short = sector_short_selling_restricted + sector_short_selling_exempt
     whole = sector_short_selling_selling + short
     return short * (whole > 0) / (short_selling_restricted + short_selling_exempt)
 
 
-@feature(rows=6, unit="fraction")
+@feature(
+    rows=6,
+    unit="fraction",
+    formula="x[t] - x[t-5]",
+    source="Diether, Lee & Werner (2009), Rev. Financ. Stud. 22.",
+)
 def sector_short_mom_5(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Change of the sector's short ratio in five sessions.
-
-    x[t] - x[t-5]
-
-    Source: Diether, Lee & Werner (2009), Rev. Financ. Stud. 22.
-    """
+    """Change of the sector's short ratio in five sessions."""
     ratio = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
     return ratio - shift(ratio, 5)
 
 
-@feature(rows=20, unit="fraction")
+@feature(rows=20, unit="fraction", formula="MA_5(x) - MA_20(x)", source="common practice.")
 def sector_short_ma_gap(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Short mean of the sector's short ratio less the long one.
-
-    MA_5(x) - MA_20(x)
-
-    Source: common practice.
-    """
+    """Short mean of the sector's short ratio less the long one."""
     ratio = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
     return window_mean(ratio, 5) - window_mean(ratio, 20)
 
 
-@feature(rows=60, unit="standard deviations")
+@feature(
+    rows=60,
+    unit="standard deviations",
+    formula="(x - MA_60(x)) / SD_60(x)",
+    source="common practice.",
+)
 def sector_short_z_60(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """How unusual the sector's short ratio is against its last 60 sessions.
-
-    (x - MA_60(x)) / SD_60(x)
-
-    Source: common practice.
-    """
+    """How unusual the sector's short ratio is against its last 60 sessions."""
     return trailing(
         short_ratio(
             sector_short_selling_selling,
@@ -143,18 +138,18 @@ def sector_short_z_60(
     )
 
 
-@feature(rows=PAST_YEAR, unit="fraction")
+@feature(
+    rows=PAST_YEAR,
+    unit="fraction",
+    formula="values at or below today's / values known",
+    source="common practice.",
+)
 def sector_short_pct_252(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Where the sector's short ratio stands among its last 252 values.
-
-    values at or below today's / values known
-
-    Source: common practice.
-    """
+    """Where the sector's short ratio stands among its last 252 values."""
     return fraction_below(
         short_ratio(
             sector_short_selling_selling,
@@ -164,54 +159,54 @@ def sector_short_pct_252(
     )
 
 
-@feature(rows=PAST_YEAR, unit="flag")
+@feature(
+    rows=PAST_YEAR,
+    unit="flag",
+    formula="1 if sector_short_pct_252 >= 0.95",
+    source="common practice.",
+)
 def sector_short_ext_hi(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """1 where the sector's short ratio is extremely high for its last 252 values.
-
-    1 if sector_short_pct_252 >= 0.95
-
-    Source: common practice.
-    """
+    """1 where the sector's short ratio is extremely high for its last 252 values."""
     ratio = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
     return extremes(ratio).high_DN
 
 
-@feature(rows=PAST_YEAR, unit="flag")
+@feature(
+    rows=PAST_YEAR,
+    unit="flag",
+    formula="1 if sector_short_pct_252 <= 0.05",
+    source="common practice.",
+)
 def sector_short_ext_lo(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """1 where the sector's short ratio is extremely low for its last 252 values.
-
-    1 if sector_short_pct_252 <= 0.05
-
-    Source: common practice.
-    """
+    """1 where the sector's short ratio is extremely low for its last 252 values."""
     ratio = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
     return extremes(ratio).low_DN
 
 
-@feature(rows=PAST_YEAR + 20, unit="sessions")
+@feature(
+    rows=PAST_YEAR + 20,
+    unit="sessions",
+    formula="sessions in the upper or lower 5 % of the last 252",
+    source="common practice.",
+)
 def sector_short_ext_run(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
     sector_short_selling_exempt: Array,
 ) -> Array:
-    """Sessions in a row that the sector's short ratio has been extreme, at most 20; low ones < 0.
-
-    sessions in the upper or lower 5 % of the last 252
-
-    Source: common practice.
-    """
+    """Sessions in a row of an extreme short ratio of the sector, at most 20; low ones < 0."""
     return extreme_run(
         short_ratio(
             sector_short_selling_selling,
@@ -221,7 +216,12 @@ def sector_short_ext_run(
     )
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    formula="sector_short_ratio - ss_ratio",
+    source="Boehmer, Jones & Zhang (2008), J. Finance 63.",
+)
 def sector_short_rel(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
@@ -230,12 +230,7 @@ def sector_short_rel(
     short_selling_restricted: Array,
     short_selling_exempt: Array,
 ) -> Array:
-    """The sector's short ratio less the market's.
-
-    sector_short_ratio - ss_ratio
-
-    Source: Boehmer, Jones & Zhang (2008), J. Finance 63.
-    """
+    """The sector's short ratio less the market's."""
     sector = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )
@@ -243,7 +238,12 @@ def sector_short_rel(
     return sector - market
 
 
-@feature(rows=60, unit="standard deviations")
+@feature(
+    rows=60,
+    unit="standard deviations",
+    formula="(x - MA_60(x)) / SD_60(x), x = sector_short_rel",
+    source="common practice.",
+)
 def sector_short_rel_z_60(
     sector_short_selling_selling: Array,
     sector_short_selling_restricted: Array,
@@ -252,12 +252,7 @@ def sector_short_rel_z_60(
     short_selling_restricted: Array,
     short_selling_exempt: Array,
 ) -> Array:
-    """How unusual that gap is against its last 60 sessions.
-
-    (x - MA_60(x)) / SD_60(x), x = sector_short_rel
-
-    Source: common practice.
-    """
+    """How unusual that gap is against its last 60 sessions."""
     sector = short_ratio(
         sector_short_selling_selling, sector_short_selling_restricted, sector_short_selling_exempt
     )

@@ -28,7 +28,16 @@ def _last_two(x_DN: Array, n: int) -> tuple[Array, Array]:
     return last_DN, before_DN
 
 
-@feature(rows=OLDEST, unit="sessions of volume", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="sessions of volume",
+    requires=AS_TRADED,
+    formula=(
+        "shares / (MA_20(traded value) / close); shares restated for splits since the settlement "
+        "date"
+    ),
+    source="Hong, Li, Ni, Scheinkman & Yan (2015), NBER Working Paper 21166.",
+)
 def short_interest_days(
     short_interest_shares_short: Array,
     short_interest_lag: Array,
@@ -38,12 +47,7 @@ def short_interest_days(
     raw_close: Array,
     stale: Array,
 ) -> Array:
-    """Sessions of volume that it would take to cover what is sold short.
-
-    shares / (MA_20(traded value) / close); shares restated for splits since the settlement date
-
-    Source: Hong, Li, Ni, Scheinkman & Yan (2015), NBER Working Paper 21166.
-    """
+    """Sessions of volume that it would take to cover what is sold short."""
     shares = restated(
         short_interest_shares_short,
         cum_volume_factor,
@@ -55,19 +59,20 @@ def short_interest_days(
     return shares / (mean_traded_value(dollar_volume, stale, 20) / price)
 
 
-@feature(rows=OLDEST + TWO_REPORTS - 1, unit="log ratio", requires=AS_TRADED)
+@feature(
+    rows=OLDEST + TWO_REPORTS - 1,
+    unit="log ratio",
+    requires=AS_TRADED,
+    formula="ln((shares + 100) / (shares before + 100)), both in shares of the first day",
+    source="Boehmer, Huszár & Jordan (2010), J. Financ. Econ. 96.",
+)
 def short_interest_chg(
     short_interest_shares_short: Array,
     short_interest_lag: Array,
     short_interest_age: Array,
     cum_volume_factor: Array,
 ) -> Array:
-    """Growth of the open short positions since the report before, splits taken out.
-
-    ln((shares + 100) / (shares before + 100)), both in shares of the first day
-
-    Source: Boehmer, Huszár & Jordan (2010), J. Financ. Econ. 96.
-    """
+    """Growth of the open short positions since the report before, splits taken out."""
     shares = fresh(short_interest_shares_short, short_interest_age)
     today = restated(shares, cum_volume_factor, short_interest_lag, shares=True, limit=OLDEST)
     # In shares of the market's first day a split between two reports does not show.
@@ -75,10 +80,7 @@ def short_interest_chg(
     return np.log((last + LOT) / (before + LOT))
 
 
-@feature(rows=1, unit="sessions")
+@feature(rows=1, unit="sessions", source="common practice.")
 def short_interest_age(short_interest_age: Array) -> Array:
-    """Sessions since the report became known.
-
-    Source: common practice.
-    """
+    """Sessions since the report became known."""
     return short_interest_age.copy()

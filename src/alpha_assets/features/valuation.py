@@ -26,7 +26,13 @@ def _over_price(
     return today / raw_close
 
 
-@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="fraction of the price",
+    requires=AS_TRADED,
+    formula="eps / C",
+    source="Basu (1977), J. Finance 32.",
+)
 def val_earnings_yield(
     valuation_eps: Array,
     valuation_lag: Array,
@@ -34,16 +40,17 @@ def val_earnings_yield(
     cum_factor: Array,
     raw_close: Array,
 ) -> Array:
-    """Earnings a share of the last twelve months over the price; a loss is below zero.
-
-    eps / C
-
-    Source: Basu (1977), J. Finance 32.
-    """
+    """Earnings a share of the last twelve months over the price; a loss is below zero."""
     return _over_price(valuation_eps, valuation_lag, valuation_age, cum_factor, raw_close)
 
 
-@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="fraction of the price",
+    requires=AS_TRADED,
+    formula="forward_eps / C",
+    source="Elgers, Lo & Pfeiffer (2001), Account. Rev. 76: forecast earnings over the price.",
+)
 def val_forward_earnings_yield(
     valuation_forward_eps: Array,
     valuation_lag: Array,
@@ -51,16 +58,17 @@ def val_forward_earnings_yield(
     cum_factor: Array,
     raw_close: Array,
 ) -> Array:
-    """Earnings a share that the company expects of this fiscal year over the price.
-
-    forward_eps / C
-
-    Source: Elgers, Lo & Pfeiffer (2001), Account. Rev. 76: forecast earnings over the price.
-    """
+    """Earnings a share that the company expects of this fiscal year over the price."""
     return _over_price(valuation_forward_eps, valuation_lag, valuation_age, cum_factor, raw_close)
 
 
-@feature(rows=OLDEST, unit="fraction of the price", requires=AS_TRADED)
+@feature(
+    rows=OLDEST,
+    unit="fraction of the price",
+    requires=AS_TRADED,
+    formula="bps / C",
+    source="Fama & French (1992), J. Finance 47.",
+)
 def val_book_to_price(
     valuation_bps: Array,
     valuation_lag: Array,
@@ -68,39 +76,32 @@ def val_book_to_price(
     cum_factor: Array,
     raw_close: Array,
 ) -> Array:
-    """Book value a share over the price; below zero where debts exceed the assets.
-
-    bps / C
-
-    Source: Fama & French (1992), J. Finance 47.
-    """
+    """Book value a share over the price; below zero where debts exceed the assets."""
     return _over_price(valuation_bps, valuation_lag, valuation_age, cum_factor, raw_close)
 
 
-@feature(rows=1, unit="fraction")
+@feature(rows=1, unit="fraction", source="Haugen & Baker (1996), J. Financ. Econ. 41.")
 def val_return_on_equity(valuation_roe: Array) -> Array:
-    """Profit of the last twelve months over equity.
-
-    Source: Haugen & Baker (1996), J. Financ. Econ. 41.
-    """
+    """Profit of the last twelve months over equity."""
     return valuation_roe.copy()
 
 
-@feature(rows=1, unit="fraction")
+@feature(
+    rows=1,
+    unit="fraction",
+    source="Haugen & Baker (1996), J. Financ. Econ. 41; with the forecast in the profit's place.",
+)
 def val_forward_return_on_equity(valuation_forward_roe: Array) -> Array:
-    """Profit that the company expects of this fiscal year over equity.
-
-    Source: Haugen & Baker (1996), J. Financ. Econ. 41; with the forecast in the profit's place.
-    """
+    """Profit that the company expects of this fiscal year over equity."""
     return valuation_forward_roe.copy()
 
 
-@feature(rows=1, unit="log of money")
+@feature(
+    rows=1,
+    unit="log of money",
+    formula="ln(market value)",
+    source="Banz (1981), J. Financ. Econ. 9.",
+)
 def val_ln_market_value(valuation_market_value: Array) -> Array:
-    """Size: price times shares outstanding, without those that the company holds.
-
-    ln(market value)
-
-    Source: Banz (1981), J. Financ. Econ. 9.
-    """
+    """Size: price times shares outstanding, without those that the company holds."""
     return np.log(np.where(valuation_market_value > 0, valuation_market_value, np.nan))
