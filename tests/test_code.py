@@ -1,5 +1,6 @@
 """A digest of code changes with whatever the code reaches, and with nothing else."""
 
+import ast
 import shutil
 import sys
 import threading
@@ -473,13 +474,14 @@ def executed(run: Callable[[], object]) -> set[str]:
 def _defined_at(module: str, name: str, line: int) -> str:
     if not name.startswith("<"):
         return name
-    for statement in installed().statements():
-        node = statement.node
-        if statement.module.name == module and node.lineno <= line <= (node.end_lineno or 0):
-            return statement.names[0]
+    place = installed().module(module)
+    assert place is not None
+    for node in ast.parse((SOURCE / place.path).read_bytes()).body:
         first = min([d.lineno for d in getattr(node, "decorator_list", [])], default=node.lineno)
-        if statement.module.name == module and first <= line <= node.lineno:
-            return statement.names[0]
+        if first <= line <= (node.end_lineno or 0):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                return node.name
+            return next(name.id for name in ast.walk(node) if isinstance(name, ast.Name))
     raise AssertionError((module, name, line))
 
 

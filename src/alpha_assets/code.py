@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from alpha_assets.errors import BadInput
@@ -55,7 +55,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
-_COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+_PARTS = (ast.Attribute, ast.Subscript, ast.Starred)
+_WRITES = (ast.Store, ast.Del)
+_Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 _BUILTINS = frozenset(dir(builtins))
 # Methods that change no object, called on a package's constant while a module is imported.
 _PURE_METHODS = _words(
@@ -111,8 +113,7 @@ def installed() -> "Code":
     return Code(Path(__file__).parent)
 
 
-@dataclass(frozen=True)
-class _Reference:
+class _Reference(NamedTuple):
     """A name of a module's scope that code uses, and the attributes that it takes of it.
 
     Attributes:
@@ -143,7 +144,9 @@ class _Reading:
         called: names that are called, or decorate or are derived from, while it is imported.
         acts: what it changes while it is imported; None for what has no name.
         bases: of the class that it is.
+        members: names that the body of the class that it is binds.
         own_attributes: attributes that its methods assign.
+        kinds: values of the field `kind: Literal[...]` of the class that it is.
         reads_data: whether it opens files of the package.
         is_open: whether it can reach any name of its module.
         is_protocol: whether it is a class that others fit without being derived from it.
@@ -158,7 +161,9 @@ class _Reading:
     called: list[_Reference] = field(default_factory=list)
     acts: list[_Reference | None] = field(default_factory=list)
     bases: list[_Reference] = field(default_factory=list)
+    members: set[str] = field(default_factory=set)
     own_attributes: set[str] = field(default_factory=set)
+    kinds: frozenset[str] = frozenset()
     reads_data: bool = False
     is_open: bool = False
     is_protocol: bool = False
@@ -180,18 +185,34 @@ class _Statement:
     Attributes:
         module: that it stands in.
         index: place among the module's statements.
-        node: its syntax.
         names: that it binds.
+        is_function: whether it defines one.
+        is_class: whether it defines one.
+        node: its syntax; once it is read only where it may be read in another way: a table of
+            which entries are chosen, a function of which the decorators are left out.  All of it
+            would be half of the objects of a process, which each collection goes through.
+        reading: what it holds.
     """
 
     module: "_Module"
     index: int
-    node: ast.stmt
     names: tuple[str, ...]
+    is_function: bool
+    is_class: bool
+    node: ast.stmt | None
+    reading: _Reading = field(default_factory=_Reading)
 
-    @cached_property
-    def reading(self) -> _Reading:
-        return _Reader(self.module).read(self.node)
+    def read(self) -> None:
+        """Read its syntax; every name of its module must be known."""
+        node = self.node
+        assert node is not None, self.label
+        self.reading = _Reader(self.module).read(node)
+        if isinstance(node, _FUNCTION):
+            is_kept = bool(node.decorator_list)
+        else:
+            is_kept = isinstance(node, ast.Assign | ast.AnnAssign)
+        if not is_kept:
+            self.node = None
 
     @property
     def label(self) -> str:
@@ -207,6 +228,7 @@ class _Module:
         self.name = name
         self.path = path  # below the package's folder
         self.is_package = path.name == "__init__.py"
+        self.binds_inside = b":=" in source  # whether expressions may bind names
         try:
             body = ast.parse(source, filename=str(path)).body
         except SyntaxError as error:
@@ -217,6 +239,8 @@ class _Module:
         self.stars: list[str] = []
         for node in body:
             self._add(node)
+        for statement in self.statements:
+            statement.read()
 
     @property
     def package(self) -> str:
@@ -225,7 +249,7 @@ class _Module:
     def _add(self, node: ast.stmt) -> None:
         if _is_prose(node) or _is_main(node):
             return
-        bound = _bound([node], self.package)
+        bound = _bound([node], self.package, self.binds_inside)
         for name, target in bound.imports:
             if name == "*":
                 self.stars.append(target)
@@ -233,13 +257,27 @@ class _Module:
                 self.imported[name].append(target)
         if isinstance(node, ast.Import | ast.ImportFrom):
             return
-        statement = _Statement(self, len(self.statements), node, tuple(sorted(bound.names)))
+        statement = _Statement(
+            self,
+            len(self.statements),
+            tuple(sorted(bound.names)),
+            isinstance(node, _FUNCTION),
+            isinstance(node, ast.ClassDef),
+            node,
+        )
         self.statements.append(statement)
         for name in statement.names:
             self.bound[name].append(statement)
 
     def has(self, name: str) -> bool:
         return name in self.bound or name in self.imported
+
+    @cached_property
+    def may_load(self) -> frozenset[str]:
+        """The modules that importing it may import before it, those around it included."""
+        imported = (target for targets in self.imported.values() for target in targets)
+        named = (name for target in imported for name in _modules_of(target))
+        return frozenset((self.name.rpartition(".")[0], *self.stars, *named))
 
 
 _modules: WeakValueDictionary[tuple[Path, bytes], _Module] = WeakValueDictionary()
@@ -270,6 +308,8 @@ class Code:
             if PACKAGE not in self._modules:
                 raise BadInput(f"{root}: no package: it has no __init__.py")
             self._resolved: dict[tuple[str, _Reference], tuple[_Target, ...]] = {}
+            self._named: dict[_Statement, Mapping[tuple[tuple[_Target, ...], bool], None]] = {}
+            self._lines: dict[_Statement, str] = {}
             self._effects = self._effects_of_all()
         finally:
             if collects:
@@ -330,6 +370,46 @@ class Code:
                 found = self._inside(module, parts, frozenset(), is_bare=True)
             self._resolved[key] = tuple(dict.fromkeys(found))
         return self._resolved[key]
+
+    def named_in(
+        self, statement: _Statement, reading: _Reading
+    ) -> "Mapping[tuple[tuple[_Target, ...], bool], None]":
+        """Return what a reading of a statement names, and whether as a type, each once."""
+        if reading is not statement.reading:
+            return self._named_in(statement.module, reading)
+        if statement not in self._named:
+            self._named[statement] = self._named_in(statement.module, reading)
+        return self._named[statement]
+
+    def _named_in(
+        self, module: _Module, reading: _Reading
+    ) -> "dict[tuple[tuple[_Target, ...], bool], None]":
+        return dict.fromkeys(
+            (self.resolve(module, reference), reference.is_type) for reference in reading.references
+        )
+
+    def line(self, statement: _Statement, reading: _Reading) -> str:
+        """Return what names a reading of a statement: its text, and what foreign names mean."""
+        if reading is not statement.reading:
+            return self._line(statement, reading)
+        if statement not in self._lines:
+            self._lines[statement] = self._line(statement, reading)
+        return self._lines[statement]
+
+    def _line(self, statement: _Statement, reading: _Reading) -> str:
+        text = hashlib.sha256("\n".join(reading.text).encode()).hexdigest()
+        meant = sorted(self._meanings(statement.module, reading))
+        names = ",".join(statement.names)
+        return f"{statement.module.name}:{names} {text} {' '.join(meant)}"
+
+    def _meanings(self, module: _Module, reading: _Reading) -> Iterator[str]:
+        for reference in set(reading.references):
+            if not reference.counts:
+                continue
+            if reference.target or reference.name not in module.bound:
+                targets = self.resolve(module, reference)
+                dotted = ".".join((reference.name, *reference.attributes))
+                yield f"{dotted}={'|'.join(sorted(map(str, targets)))}"
 
     def _dotted(
         self, target: str, attributes: tuple[str, ...], seen: frozenset[tuple[str, ...]]
@@ -396,11 +476,11 @@ class Code:
             self._add_calls_of(writers, effects)
         self.subclasses: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for statement in self.statements():
-            if isinstance(statement.node, ast.ClassDef):
+            if statement.is_class:
                 for base in statement.reading.bases:
                     for target in self.resolve(statement.module, base):
                         if target.is_definition:
-                            own = (statement.module.name, statement.node.name)
+                            own = (statement.module.name, statement.names[0])
                             self.subclasses[target.module, target.name].append(own)
         return effects
 
@@ -435,8 +515,8 @@ class Code:
             module, name = waiting.pop()
             for statement in self._modules[module].bound[name]:
                 found.update(writers.get(statement, ()))
-                for reference in statement.reading.references:
-                    for target in self.resolve(statement.module, reference):
+                for targets, _ in self.named_in(statement, statement.reading):
+                    for target in targets:
                         key = (target.module, target.name)
                         if target.is_definition and key not in seen:
                             seen.add(key)
@@ -452,7 +532,7 @@ class Code:
             if target.module == statement.module.name and target.name in statement.names:
                 continue
             makers = self._modules[target.module].bound[target.name]
-            is_made = all(isinstance(s.node, _FUNCTION | ast.ClassDef) for s in makers)
+            is_made = all(s.is_function or s.is_class for s in makers)
             if change.method:
                 unsure = change.method not in _PURE_METHODS and not is_made
                 if change.method not in _MUTATORS and not (change.is_top and unsure):
@@ -488,9 +568,9 @@ class Code:
             for one in below:
                 above[one].append(base)
         for statement in self.statements():
-            if isinstance(statement.node, ast.ClassDef):
-                members = _bound(statement.node.body, "").names | statement.reading.own_attributes
-                own[statement.module.name, statement.node.name] = members
+            if statement.is_class:
+                members = statement.reading.members | statement.reading.own_attributes
+                own[statement.module.name, statement.names[0]] = members
         whole: dict[tuple[str, str], frozenset[str]] = {}
         for key, members in own.items():
             waiting, found, seen = list(above[key]), set(members), {key}
@@ -533,12 +613,7 @@ class Code:
                 if one in seen or one not in self._modules:
                     continue
                 seen.add(one)
-                module = self._modules[one]
-                waiting.append(one.rpartition(".")[0])
-                waiting += module.stars
-                for targets in module.imported.values():
-                    for target in targets:
-                        waiting += _modules_of(target)
+                waiting += self._modules[one].may_load
             self._import_closure[name] = frozenset(seen)
         return self._import_closure[name]
 
@@ -556,7 +631,7 @@ class Code:
         return found
 
     def _acts(self, statement: _Statement) -> bool:
-        if isinstance(statement.node, _FUNCTION | ast.ClassDef):
+        if statement.is_function or statement.is_class:
             return False
         for change in statement.reading.acts:
             if change is None:
@@ -566,8 +641,7 @@ class Code:
         return False
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(NamedTuple):
     """What a name stands for: a definition, a whole module, or (no module) something foreign."""
 
     module: str
@@ -622,27 +696,15 @@ class _Walk:
 
     def lines(self) -> list[str]:
         """Return one line per statement and data file, in an order that layout does not change."""
-        keyed = []
-        for statement, reading in self._statements.items():
-            place = _place(statement)
-            text = hashlib.sha256("\n".join(reading.text).encode()).hexdigest()
-            meant = sorted(self._meanings(statement.module, reading))
-            names = ",".join(statement.names)
-            keyed.append((place, f"{statement.module.name}:{names} {text} {' '.join(meant)}"))
+        keyed = [
+            (_place(statement), self._code.line(statement, reading))
+            for statement, reading in self._statements.items()
+        ]
         data = [
             f"{path.relative_to(self._code.root).as_posix()} {self._code.data[path]}"
             for path in sorted(self._data)
         ]
         return [line for _, line in sorted(keyed, key=lambda pair: pair[0])] + data
-
-    def _meanings(self, module: _Module, reading: _Reading) -> Iterator[str]:
-        for reference in set(reading.references):
-            if not reference.counts:
-                continue
-            if reference.target or reference.name not in module.bound:
-                targets = self._code.resolve(module, reference)
-                dotted = ".".join((reference.name, *reference.attributes))
-                yield f"{dotted}={'|'.join(sorted(map(str, targets)))}"
 
     def _name(self, module_name: str, name: str, is_type: bool) -> None:
         key = (module_name, name, is_type)
@@ -653,7 +715,7 @@ class _Walk:
         assert module is not None, module_name
         for statement in module.bound.get(name, ()):
             self._statement(statement)
-            if is_type and isinstance(statement.node, ast.ClassDef):
+            if is_type and statement.is_class:
                 self._kinds(statement)
         for target in module.imported.get(name, ()):
             self._reach(self._code.resolve(module, _Reference("", (), target)), is_type=is_type)
@@ -675,15 +737,15 @@ class _Walk:
             return
         module = statement.module
         reading = self._selected.get(statement)
-        if reading is None and any((module.name, name) in self._bare for name in statement.names):
+        is_bare = any((module.name, name) in self._bare for name in statement.names)
+        if reading is None and is_bare and statement.node is not None:
             reading = _Reader(module).read(statement.node, bare=True)
         reading = reading or statement.reading
         self._statements[statement] = reading
         for name in statement.names:
             self._waiting.append((module.name, name, False))
-        for reference in reading.references:
-            targets = self._code.resolve(module, reference)
-            self._reach(targets, is_type=reference.is_type)
+        for targets, is_type in self._code.named_in(statement, reading):
+            self._reach(targets, is_type=is_type)
             if any(t.name.startswith(_RESOURCE_CALLS) for t in targets if not t.module):
                 self._open(module, reading)
         if reading.is_open:
@@ -801,13 +863,11 @@ class _Walk:
             for target in self._code.resolve(module, reference):
                 place = self._code.module(target.module)
                 for statement in place.bound.get(target.name, ()) if place else ():
-                    if isinstance(statement.node, ast.ClassDef):
-                        names |= set(_kinds_in(statement.node))
+                    names |= statement.reading.kinds
         return names
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     """A name that code changes: by assignment, by a method, or by giving it to a call."""
 
     what: _Reference
@@ -824,7 +884,6 @@ class _Scope:
         names: bound in it.
         imports: names bound by imports in it.
         is_class: whether its names are unseen from the functions in it.
-        runs_later: whether it runs when called, not where it stands.
     """
 
     names: set[str]
@@ -832,7 +891,6 @@ class _Scope:
     module_names: set[str] = field(default_factory=set)
     parameters: set[str] = field(default_factory=set)
     is_class: bool = False
-    runs_later: bool = True
 
 
 class _Reader:
@@ -841,6 +899,7 @@ class _Reader:
     def __init__(self, module: "_Module") -> None:
         self._module = module
         self._scopes: list[_Scope] = []
+        self._is_top = True  # whether what is read runs where it stands, not when called
         self._out = _Reading()
         self._is_quiet = False
         self._is_annotation = False
@@ -852,57 +911,50 @@ class _Reader:
         else:
             self._visit(node)
         if isinstance(node, ast.ClassDef):
+            self._out.members = self._members(node)
+            self._out.kinds = frozenset(_kinds_in(node))
             self._out.is_protocol = any(
                 base.name == "Protocol" or base.attributes[-1:] == ("Protocol",)
                 for base in self._out.bases
             )
         return self._out
 
-    @property
-    def _is_top(self) -> bool:
-        return not any(scope.runs_later for scope in self._scopes)
-
     def _say(self, text: str) -> None:
         if not self._is_quiet:
             self._out.text.append(text)
 
     def _visit(self, node: ast.AST) -> None:
-        match node:
-            case ast.Name():
-                self._say(f"N {node.id}")
-                self._use(node, ())
-            case ast.Constant():
-                self._constant(node)
-            case ast.Attribute():
-                self._attribute(node)
-            case ast.Call():
-                self._call(node)
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self._function(node)
-            case ast.Lambda():
-                self._lambda(node)
-            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                self._comprehension(node)
-            case ast.ClassDef():
-                self._class(node)
-            case ast.AnnAssign():
-                self._annotated(node)
-            case ast.Import() | ast.ImportFrom():
-                for name, target in _imports(node, self._module.package):
-                    self._say(f"import {name} {target}")
-                    self._out.imports.update(_modules_of(target))
-            case ast.Global():
-                for name in node.names:
-                    self._say(f"global {name}")
-                    self._change(ast.Name(name, ast.Store()))
-            case ast.Expr() if _is_prose(node):
-                pass
-            case ast.Subscript() if self._is_annotation and _is_literal(node):
-                self._is_annotation = False  # its strings are values, not names of types
-                self._generic(node)
-                self._is_annotation = True
-            case _:
-                self._generic(node)
+        read = _READERS.get(type(node))
+        if read is None:
+            self._generic(node)
+        else:
+            read(self, node)
+
+    def _named(self, node: ast.Name) -> None:
+        self._say(f"N {node.id}")
+        self._use(node, ())
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for name, target in _imports(node, self._module.package):
+            self._say(f"import {name} {target}")
+            self._out.imports.update(_modules_of(target))
+
+    def _global(self, node: ast.Global) -> None:
+        for name in node.names:
+            self._say(f"global {name}")
+            self._change(ast.Name(name, ast.Store()))
+
+    def _expression(self, node: ast.Expr) -> None:
+        if not _is_prose(node):
+            self._generic(node)
+
+    def _subscript(self, node: ast.Subscript) -> None:
+        if self._is_annotation and _is_literal(node):
+            self._is_annotation = False  # its strings are values, not names of types
+            self._generic(node)
+            self._is_annotation = True
+        else:
+            self._generic(node)
 
     def _generic(self, node: ast.AST) -> None:
         self._acts(node)
@@ -941,29 +993,32 @@ class _Reader:
                 if reference is not None and not isinstance(target, ast.Name):
                     self._out.acts.append(reference)
 
-    def _lookup(self, name: str) -> list[_Reference] | None:
-        """Return what a name refers to beyond the functions around it; None where local."""
+    def _lookup(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Return what a name refers to beyond the functions around it; empty where local.
+
+        Either the name itself, of the module, or what each import of it in a function names.
+        """
         for depth, scope in enumerate(reversed(self._scopes)):
             if name in scope.module_names:
                 break
             if name in scope.imports and (not scope.is_class or depth == 0):
-                return [_Reference("", (), target) for target in scope.imports[name]]
+                return tuple(("", target) for target in scope.imports[name])
             if scope.is_class:
                 if depth == 0 and name in scope.names and not self._module.has(name):
-                    return None
+                    return ()
                 continue
             if name in scope.names:
-                return None
-        return [_Reference(name)]
+                return ()
+        return ((name, ""),)
 
     def _use(self, node: ast.Name, attributes: tuple[str, ...], *, is_type: bool = True) -> None:
-        for found in self._lookup(node.id) or ():
+        for name, target in self._lookup(node.id):
             self._out.references.append(
-                _Reference(found.name, attributes, found.target, is_type, not self._is_quiet)
+                _Reference(name, attributes, target, is_type, not self._is_quiet)
             )
-            if not found.target:
-                self._out.is_open |= node.id in _RUNTIME_NAMESPACE and not self._module.has(node.id)
-                self._out.reads_data |= node.id in ("__file__", "__path__", "__spec__")
+            if not target:
+                self._out.is_open |= name in _RUNTIME_NAMESPACE and not self._module.has(name)
+                self._out.reads_data |= name in ("__file__", "__path__", "__spec__")
 
     def _constant(self, node: ast.Constant) -> None:
         self._say(f"C {type(node.value).__name__} {node.value!r}")
@@ -980,9 +1035,9 @@ class _Reader:
             self._is_quiet = quiet
 
     def _attribute(self, node: ast.Attribute, *, is_called: bool = False) -> None:
-        if isinstance(node.ctx, ast.Store | ast.Del):
+        if isinstance(node.ctx, _WRITES):
             self._change(node)
-            if isinstance(node.value, ast.Name) and self._lookup(node.value.id) is None:
+            if isinstance(node.value, ast.Name) and not self._lookup(node.value.id):
                 self._out.own_attributes.add(node.attr)
         names = [node.attr]
         base: ast.expr = node.value
@@ -1053,7 +1108,7 @@ class _Reader:
     def _base(self, node: ast.AST, *, is_callee: bool = False) -> _Reference | None:
         """Return the module's name that an expression is a part of, with plain attributes."""
         attributes: list[str] = []
-        while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        while isinstance(node, _PARTS):
             if isinstance(node, ast.Attribute):
                 attributes.append(node.attr)
             else:
@@ -1064,18 +1119,19 @@ class _Reader:
         found = self._lookup(node.id)
         if not found:
             return None
-        return _Reference(found[0].name, tuple(reversed(attributes)), found[0].target, False)
+        name, target = found[0]
+        return _Reference(name, tuple(reversed(attributes)), target, False)
 
     def _change(self, node: ast.AST, *, method: str = "", callee: _Reference | None = None) -> None:
         base = self._base(node)
         if base is not None:
             attributes = base.attributes
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, _WRITES):
                 pass  # an attribute of a module is the name itself; of anything else, a part
             what = _Reference(base.name, attributes, base.target, False)
             self._out.changes.append(_Change(what, self._is_top, method, callee))
             return
-        while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        while isinstance(node, _PARTS):
             node = node.value
         if isinstance(node, ast.Name) and (not method or method in _MUTATORS):
             inner = [scope for scope in self._scopes if not scope.is_class]
@@ -1142,25 +1198,26 @@ class _Reader:
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         every += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
         parameters = {argument.arg for argument in every}
-        bound = _bound(body, self._module.package)
+        bound = _bound(body, self._module.package, self._module.binds_inside)
         imports: dict[str, list[str]] = defaultdict(list)
         for name, target in bound.imports:
             if name != "*":
                 imports[name].append(target)
         names = parameters | (bound.names - bound.declared)
         self._scopes.append(_Scope(names, imports, bound.declared, parameters))
+        is_top, self._is_top = self._is_top, False
         self._say("{")
         for item in body:
             self._visit(item)
         self._say("}")
+        self._is_top = is_top
         self._scopes.pop()
 
-    def _comprehension(self, node: ast.AST) -> None:
-        assert isinstance(node, _COMPREHENSION)
+    def _comprehension(self, node: _Comprehension) -> None:
         names = {name for part in node.generators for name in _names_in(part.target)}
         self._say(type(node).__name__)
         self._visit(node.generators[0].iter)
-        self._scopes.append(_Scope(names, runs_later=False))
+        self._scopes.append(_Scope(names))
         for place, part in enumerate(node.generators):
             self._say(f"for {part.is_async}")
             self._visit(part.target)
@@ -1175,6 +1232,9 @@ class _Reader:
         else:
             self._visit(node.elt)
         self._scopes.pop()
+
+    def _members(self, node: ast.ClassDef) -> set[str]:
+        return _bound(node.body, "", self._module.binds_inside).names
 
     def _class(self, node: ast.ClassDef) -> None:
         self._say(f"Class {node.name}")
@@ -1200,12 +1260,35 @@ class _Reader:
         for keyword in node.keywords:
             self._say(f"= {keyword.arg}")
             self._visit(keyword.value)
-        self._scopes.append(_Scope(_bound(node.body, "").names, is_class=True, runs_later=False))
+        self._scopes.append(_Scope(self._members(node), is_class=True))
         self._say("{")
         for item in node.body:
             self._visit(item)
         self._say("}")
         self._scopes.pop()
+
+
+# By kind of syntax; a match statement would try them one after the other at each of 160,000 nodes.
+_READERS: Mapping[type[ast.AST], Callable[[_Reader, Any], None]] = {
+    ast.Name: _Reader._named,
+    ast.Constant: _Reader._constant,
+    ast.Attribute: _Reader._attribute,
+    ast.Call: _Reader._call,
+    ast.FunctionDef: _Reader._function,
+    ast.AsyncFunctionDef: _Reader._function,
+    ast.Lambda: _Reader._lambda,
+    ast.ListComp: _Reader._comprehension,
+    ast.SetComp: _Reader._comprehension,
+    ast.DictComp: _Reader._comprehension,
+    ast.GeneratorExp: _Reader._comprehension,
+    ast.ClassDef: _Reader._class,
+    ast.AnnAssign: _Reader._annotated,
+    ast.Import: _Reader._import,
+    ast.ImportFrom: _Reader._import,
+    ast.Global: _Reader._global,
+    ast.Expr: _Reader._expression,
+    ast.Subscript: _Reader._subscript,
+}
 
 
 @dataclass
@@ -1217,51 +1300,81 @@ class _Bound:
     declared: set[str] = field(default_factory=set)  # global
 
 
-def _bound(body: Iterable[ast.AST], package: str) -> _Bound:
-    """Return the names that a body binds, its imports and what it declares global."""
+def _bound(body: Iterable[ast.AST], package: str, binds_inside: bool) -> _Bound:
+    """Return the names that a body binds, its imports and what it declares global.
+
+    Args:
+        body: statements, or an expression.
+        package: of the module, from which its relative imports count.
+        binds_inside: whether expressions may bind names; most modules have none that do.
+    """
     found = _Bound()
     waiting = list(body)
     while waiting:
         node = waiting.pop()
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                found.names.add(node.name)
-                continue
-            case ast.Import() | ast.ImportFrom():
-                found.imports += _imports(node, package)
-                continue
-            case ast.Global():
-                found.declared.update(node.names)
-                continue
-            case ast.ExceptHandler() if node.name:
-                found.names.add(node.name)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                found.names.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                found.names.add(name)
-            case ast.Name():
-                if not isinstance(node.ctx, ast.Load):
-                    found.names.add(node.id)
-                continue
-            case ast.NamedExpr():
-                found.names.add(node.target.id)
-                waiting.append(node.value)
-                continue
-            case ast.comprehension():
-                waiting += (node.iter, *node.ifs)  # its targets are its own
-                continue
-            case ast.Lambda() | ast.Constant():
-                continue
+        kind = type(node)
+        if kind is ast.Constant or kind is ast.Lambda:
+            continue
+        if kind in _BINDS:
+            match node:
+                case ast.Name():
+                    if not isinstance(node.ctx, ast.Load):
+                        found.names.add(node.id)
+                    continue
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                    found.names.add(node.name)
+                    continue
+                case ast.Import() | ast.ImportFrom():
+                    found.imports += _imports(node, package)
+                    continue
+                case ast.Global():
+                    found.declared.update(node.names)
+                    continue
+                case ast.NamedExpr():
+                    found.names.add(node.target.id)
+                    waiting.append(node.value)
+                    continue
+                case ast.comprehension():
+                    waiting += (node.iter, *node.ifs)  # its targets are its own
+                    continue
+                case ast.ExceptHandler() if node.name:
+                    found.names.add(node.name)
+                case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                    found.names.add(name)
+                case ast.MatchMapping(rest=str(name)):
+                    found.names.add(name)
         for name in node._fields:
+            if name in _LEAVES:
+                continue
             value = getattr(node, name, None)
-            if isinstance(value, list):
-                waiting += [item for item in value if isinstance(item, ast.AST)]
-            elif isinstance(value, ast.AST) and name not in _LEAVES:
-                waiting.append(value)
+            for item in value if isinstance(value, list) else (value,):
+                if isinstance(item, ast.AST) and (
+                    binds_inside
+                    or not isinstance(item, ast.expr)
+                    or isinstance(getattr(item, "ctx", None), _WRITES)
+                ):
+                    waiting.append(item)
     found.names.update(name for name, _ in found.imports if name != "*")
     return found
 
 
+_BINDS = frozenset(
+    (
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.Import,
+        ast.ImportFrom,
+        ast.Global,
+        ast.ExceptHandler,
+        ast.MatchAs,
+        ast.MatchStar,
+        ast.MatchMapping,
+        ast.Name,
+        ast.NamedExpr,
+        ast.comprehension,
+    )
+)
 _LEAVES = frozenset(("ctx", "op", "annotation", "returns", "slice"))
 
 
@@ -1322,7 +1435,7 @@ def _is_main(node: ast.AST) -> bool:
     )
 
 
-def _is_immutable(node: ast.AST) -> bool:
+def _is_immutable(node: ast.AST | None) -> bool:
     """Whether a statement binds a name to text, a number, or a tuple of such."""
     value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
     if value is None:
@@ -1335,7 +1448,7 @@ def _is_immutable(node: ast.AST) -> bool:
 def _place(statement: _Statement) -> tuple[str, int, str, int]:
     """Order statements so that the place of a function or class in its file does not count."""
     name = statement.names[0] if statement.names else ""
-    is_alone = isinstance(statement.node, _FUNCTION | ast.ClassDef) and (
+    is_alone = (statement.is_function or statement.is_class) and (
         len(statement.module.bound[name]) == 1
     )
     return (
@@ -1345,7 +1458,7 @@ def _place(statement: _Statement) -> tuple[str, int, str, int]:
     )
 
 
-def _entries(node: ast.stmt, registry: str) -> Iterator[tuple[ast.expr | None, ast.expr]]:
+def _entries(node: ast.stmt | None, registry: str) -> Iterator[tuple[ast.expr | None, ast.expr]]:
     """Return key and value of each entry of a registry.
 
     Raises:
