@@ -123,7 +123,7 @@ READ: tuple[tuple[str, str, tuple[Callable[[Path], None], ...]], ...] = (
     ("why", f"panel/month=2021-07/{ROWS}", (*STAGE, other_month)),
     ("why", "tiny/checkpoint/2021-07/card.json", (other_inputs, other_month)),
     ("why", f"tiny/targets/month=2021-07/{ROWS}", (missing_manifest, other_month)),
-    ("sql", f"tiny/predictions/month=2021-07/{ROWS}", FILES),
+    ("sql", f"tiny/predictions/month=2021-07/{ROWS}", (*FILES, other_month)),
 )
 CASES = [
     pytest.param(verb, name, damage, id=f"{verb}-{name.replace('/', '.')}-{damage.__name__}")

@@ -1,6 +1,8 @@
 """A table of months is read as one frame, and nothing of it is missing unsaid."""
 
+import json
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +11,10 @@ import pytest
 
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError
 from alpha_assets.store import ManifestInput, MonthTable, Store, content_hash
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash
+from alpha_assets.store.manifest import MANIFEST, UNSEALED
+from alpha_assets.store.table import DAMAGED
 
 KEY = ("session", "symbol")
 
@@ -124,6 +129,48 @@ def test_a_damaged_month_is_named(table: MonthTable) -> None:
 
     with pytest.raises(StorageError, match=r"month=2024-02/rows.parquet has 100 bytes"):
         table.read()
+
+
+def put_in_place_of(table: MonthTable, month: str, other: Folder) -> None:
+    """Copy another folder, with its manifest, over that of a month."""
+    place = Path(table.folder(month).address)
+    shutil.rmtree(place)
+    shutil.copytree(other.address, place)
+
+
+def test_a_whole_month_in_the_place_of_another_is_refused(
+    table: MonthTable, made: ManifestInput
+) -> None:
+    put_in_place_of(table, "2024-02", table.folder("2024-01"))
+
+    why = r"panel/month=2024-02 holds panel of 2024-01, as its manifest records.*delete .*-02 and"
+    folder = table.folder("2024-02")
+    for read in (table.read, folder.read, folder.manifest, folder.exists):
+        with pytest.raises(StorageError, match=why):
+            read()
+    assert list(table.damaged()) == ["2024-02"]
+    assert table.hashes()["2024-02"] == DAMAGED
+    table.write("2024-02", rows(2, "a"), made)
+    assert not table.damaged()
+
+
+def test_a_whole_month_of_another_table_is_refused(table: MonthTable, made: ManifestInput) -> None:
+    other = MonthTable(table.store, ("sim", "features"), KEY)
+    other.write("2024-02", rows(2, "a", "b"), made)
+    put_in_place_of(table, "2024-02", other.folder("2024-02"))
+
+    with pytest.raises(StorageError, match=r"panel/month=2024-02 holds features of 2024-02"):
+        table.read()
+
+
+def test_an_older_month_whose_manifest_names_none_is_read(table: MonthTable) -> None:
+    manifest = Path(table.folder("2024-02").address, MANIFEST)
+    known = json.loads(manifest.read_text())
+    assert known.pop("month") == "2024-02"
+    manifest.write_text(json.dumps({**known, "schema_version": UNSEALED}))
+
+    assert table.read().collect().height == 6
+    assert not table.damaged()
 
 
 def test_what_cannot_be_asked_for_is_refused(table: MonthTable, made: ManifestInput) -> None:

@@ -1,6 +1,7 @@
 """One output folder: tables and files with their manifest, read and replaced as one thing."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import IO, TypeVar
 import polars as pl
 
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
-from alpha_assets.store.backend import Backend, FileStat, NotFinished
+from alpha_assets.store.backend import Backend, DamagedFile, FileStat, NotFinished
 from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
 from alpha_assets.store.location import check_parts
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
@@ -30,6 +31,8 @@ from alpha_assets.store.snapshot import Snapshot, checked_columns, read_snapshot
 T = TypeVar("T")
 
 ROWS = "rows"  # the table of a folder that holds one
+MONTH = "month="  # begins the name of a month's folder
+_MONTH = re.compile(rf"{MONTH}(\d{{4}}-\d{{2}})")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ class Folder:
     def name(self) -> str:
         """Its name below the root: `market/panel/month=2023-07`."""
         return "/".join(self.parts)
+
+    @property
+    def month(self) -> str:
+        """The month of a table that it holds; empty where it is no month's folder."""
+        return month_named(self.parts[-1])
+
+    @property
+    def table(self) -> str:
+        """What its manifest calls it: its own name, of a month's folder that of the table."""
+        return self.parts[-2] if self.month and len(self.parts) > 1 else self.parts[-1]
 
     def exists(self) -> bool:
         """Whether it was ever finished."""
@@ -226,7 +239,8 @@ class Folder:
         single = len(hashes) == 1 and next(iter(hashes)) == f"{ROWS}.parquet"
         return Manifest(
             schema_version=SCHEMA_VERSION,
-            table=given.table or self.parts[-1],
+            table=given.table or self.table,
+            month=self.month,
             content_hash=next(iter(hashes.values())) if single else combined_hash(hashes),
             rows=sum(file.rows or 0 for file in stored.values()),
             inputs=given.inputs,
@@ -244,13 +258,25 @@ class Folder:
         return checked_columns(known, wanted, f"{self.name}/{name}")
 
     def _read(self, use: Callable[[Snapshot], T]) -> T:
+        def in_place(snapshot: Snapshot) -> T:
+            self._check_place(snapshot.manifest)
+            return use(snapshot)
+
         try:
-            return read_snapshot(self.backend, self.name, use, self._way_out)
+            return read_snapshot(self.backend, self.name, in_place, self._way_out)
         except NotFinished:
             raise MissingOutput(
                 f"{self.name} has not been made in {self.backend.address()}; run the stage that "
                 "makes it, or choose the --storage that has it"
             ) from None
+
+    def _check_place(self, manifest: Manifest) -> None:
+        """Refuse a month's folder that was copied from another month or another table."""
+        if manifest.month and (manifest.table, manifest.month) != (self.table, self.month):
+            raise DamagedFile(
+                f"{self.address} holds {manifest.table} of {manifest.month}, as its manifest "
+                "records: it was copied from there"
+            )
 
     @property
     def _way_out(self) -> str:
@@ -260,6 +286,12 @@ class Folder:
                 "it anew (revisions that the source no longer delivers are then lost)"
             )
         return f"delete {self.address} and run again"
+
+
+def month_named(folder: str) -> str:
+    """Return the month that a folder is named after, `month=2023-07`; empty where none."""
+    found = _MONTH.fullmatch(folder)
+    return found.group(1) if found else ""
 
 
 def parquet(frame: pl.DataFrame) -> bytes:

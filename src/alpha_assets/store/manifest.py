@@ -25,7 +25,7 @@ class ManifestInput(BaseModel):
     digest: str  # of everything that may change the content: specs, sources
     code: str = ""  # of the definitions that computed it; empty: not compared
     code_version: str = __version__
-    table: str = ""  # default: the folder's name
+    table: str = ""  # default: the folder's name, of a month's folder that of its table
     inputs: dict[str, str] = Field(default_factory=dict)  # name -> content hash it was made from
     keys: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # frame -> what names a row
     status: str = COMPLETE
@@ -59,6 +59,7 @@ class Manifest(BaseModel):
 
     schema_version: int
     table: str
+    month: str = ""  # of a table kept in one folder a month; older manifests name none
     content_hash: str  # of a single table, or of all files together
     rows: int  # of all tables together
     inputs: dict[str, str]

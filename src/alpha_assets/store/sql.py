@@ -21,11 +21,10 @@ import polars as pl
 
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.store.backend import Listing
-from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.folder import MONTH, ROWS, Folder
 from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.store import Store
 
-MONTH = "month="
 MAX_LEVELS = 600  # of the serialised query; each level of a call makes two
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
 GENERATORS = ("generate_series", "range", "unnest")  # table functions that read no file

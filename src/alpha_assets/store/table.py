@@ -1,6 +1,5 @@
 """A table kept in one folder a month."""
 
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import polars as pl
 
 from alpha_assets.calendar import month_range, month_start
 from alpha_assets.errors import MissingOutput, StorageError
-from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.folder import MONTH, ROWS, Folder, month_named
 from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import Manifest, ManifestInput
@@ -18,7 +17,6 @@ from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
 
-_MONTH = re.compile(r"month=(\d{4}-\d{2})")
 DAMAGED = "damaged"  # in the place of the content hash of a month with a damaged manifest
 AGAIN = "to be made again"  # in the place of the hash of a stale, missing or damaged month
 
@@ -43,7 +41,7 @@ class MonthTable:
             RangeError: not a month `YYYY-MM`.
         """
         month_start(month)
-        return self.store.folder(*self.parts, f"month={month}")
+        return self.store.folder(*self.parts, f"{MONTH}{month}")
 
     def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
         """Return the finished months from `first` to `last`, ends included, sorted."""
@@ -67,9 +65,7 @@ class MonthTable:
         Raises:
             BadInput: two rows share a key, or one has none.
         """
-        named = manifest.model_copy(
-            update={"table": manifest.table or self.parts[-1], "keys": {ROWS: self.key}}
-        )
+        named = manifest.model_copy(update={"keys": {ROWS: self.key}})
         return self.folder(month).write({ROWS: frame}, named, wait_seconds=wait_seconds)
 
     def read(
@@ -197,5 +193,4 @@ class KnownHashes:
 
 def _months(folders: Iterable[str]) -> set[str]:
     """Return the months that folders of a table are named after; other names are no months."""
-    matches = (_MONTH.fullmatch(name) for name in folders)
-    return {match.group(1) for match in matches if match}
+    return {month for month in map(month_named, folders) if month}
