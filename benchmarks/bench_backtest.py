@@ -29,6 +29,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.backtest import CostsSpec, Marks, PortfolioSpec, backtest, marks_of, simulate
 from alpha_assets.backtest.books import DAILY
@@ -68,7 +69,9 @@ class Case:
     def marks(self) -> Marks:
         """Return the market as arrays."""
         first, last = as_date(self.sessions[0]), as_date(self.sessions[-1])
-        return marks_of(self.raw, self.symbols, self.calendar, first, last, basis="price")
+        return marks_of(
+            self.raw, self.symbols, self.calendar, first, last, basis="price", max_stale=MAX_STALE
+        )
 
 
 def make_case(n_symbols: int, n_sessions: int, *, frictions: bool, seed: int = 0) -> Case:
@@ -326,6 +329,7 @@ def print_all_frictions(case: Case, pairs: int, vectorbt: float | None) -> None:
                 portfolio=CAPPED,
                 costs=ALL_COSTS,
                 basis="price",
+                max_stale=MAX_STALE,
             )
         )
         for _ in range(pairs)

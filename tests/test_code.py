@@ -400,7 +400,7 @@ ROOTS_CHANGED_BY = {
         {"train", "score"},
     ),
     "optimiser": ("training/fit.py", "set_to_none=True", "set_to_none=False", {"train"}),
-    "simulator": ("backtest/simulator.py", "import math", "import cmath as math", {"simulate"}),
+    "simulator": ("backtest/simulator.py", "DUST = 1e-13", "DUST = 1e-12", {"simulate"}),
     "cost": ("backtest/costs.py", "commission_bps * BPS", "commission_bps / BPS", {"simulate"}),
     "statistic": (
         "evaluation/sharpe.py",

@@ -1098,7 +1098,7 @@ class _Reader:
         """Return the arguments of a call that only describe; none unless it is plainly known."""
         if not isinstance(callee, ast.Name) or callee.id in self._module.bound:
             return frozenset()
-        if self._lookup(callee.id) != [_Reference(callee.id)]:
+        if self._lookup(callee.id) != ((callee.id, ""),):
             return frozenset()
         targets = self._module.imported.get(callee.id, [])
         if len(targets) != 1:

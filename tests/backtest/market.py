@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, backtest
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
@@ -196,6 +197,7 @@ def books(
     portfolio: PortfolioSpec = PLAIN,
     costs: CostsSpec = FREE,
     basis: str = "price",
+    max_stale: int = MAX_STALE,
 ) -> Books:
     """Return the books from session 0 to session `last`."""
     return backtest(
@@ -207,6 +209,7 @@ def books(
         portfolio=portfolio,
         costs=costs,
         basis=basis,  # type: ignore[arg-type]
+        max_stale=max_stale,
     )
 
 

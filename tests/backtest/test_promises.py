@@ -18,6 +18,7 @@ from tests.backtest.market import (
     random_targets,
 )
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import backtest
 
 OPEN = SPECS["fractions at the open"]
@@ -138,6 +139,7 @@ def test_no_row_published_after_a_decision_changes_the_orders_of_a_book_that_beg
                 portfolio=OPEN,
                 costs=FRICTIONS,
                 basis=basis,  # type: ignore[arg-type]
+                max_stale=MAX_STALE,
             ).orders
             for rows in (market, known)
         ]

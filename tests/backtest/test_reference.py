@@ -16,6 +16,7 @@ from tests.backtest.market import (
     random_targets,
 )
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.backtest.reference import reference_backtest
 
@@ -38,11 +39,12 @@ def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float
                 assert value == expected, (name, mine, other)
 
 
+@pytest.mark.parametrize("max_stale", [MAX_STALE, 3])
 @pytest.mark.parametrize("word", SPECS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_both_simulators_keep_the_same_books(word: str, seed: int) -> None:
+def test_both_simulators_keep_the_same_books(word: str, seed: int, max_stale: int) -> None:
     market, targets, spec = random_market(seed), random_targets(seed), SPECS[word]
-    ours = books(targets, market, LAST, spec, FRICTIONS)
+    ours = books(targets, market, LAST, spec, FRICTIONS, max_stale=max_stale)
     theirs = reference_backtest(
         targets,
         market,
@@ -52,6 +54,7 @@ def test_both_simulators_keep_the_same_books(word: str, seed: int) -> None:
         portfolio=spec,
         costs=FRICTIONS,
         basis="price",
+        max_stale=max_stale,
     )
 
     rows_agree(ours.daily, theirs.daily, spec.capital)
@@ -74,6 +77,7 @@ def test_they_agree_on_total_return_prices_too(costs: CostsSpec, seed: int) -> N
         portfolio=spec,
         costs=costs,
         basis="total_return",
+        max_stale=MAX_STALE,
     )
 
     rows_agree(ours.daily, theirs.daily, spec.capital)

@@ -261,6 +261,16 @@ def test_a_name_that_stops_without_an_exit_leaves_when_the_panel_drops_it() -> N
     assert of(kept.daily, 24)["gross_exposure"] == 0.0
 
 
+def test_a_name_leaves_when_the_panel_of_its_market_drops_it() -> None:
+    # The last bar is of session 2.  With max_stale 40 the panel has rows up to session 43.
+    market = raw(daily_bars=path("A", [100.0, 100.0, 80.0]))
+    kept = books(hold((1, {"A": 0.5})), market, 50, max_stale=40)
+    gone = kept.trades.filter(pl.col("session") > day(1))
+    assert gone.select("session", "reason").rows() == [
+        (day(44), "source_end: no bar for 41 sessions")
+    ]
+
+
 def test_a_halt_as_long_as_the_panel_bears_is_no_exit() -> None:
     market = raw(daily_bars=[*path("A", [100.0] * 3), *path("A", [90.0] * 3, 24)])
     kept = books(hold((1, {"A": 0.5})), market, 26)

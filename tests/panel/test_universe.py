@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.panel.market import TOKYO, bar, bars, day, listing, listings, membership, random_market
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.panel import (
     UniverseSpec,
@@ -95,7 +96,7 @@ def test_the_price_is_that_of_the_last_close_moved_by_later_splits() -> None:
 def test_a_close_older_than_twenty_sessions_is_no_price() -> None:
     close_DN = np.full((23, 1), np.nan)
     close_DN[0] = 5.0
-    price_DN = last_price(close_DN, np.ones((23, 1)))
+    price_DN = last_price(close_DN, np.ones((23, 1)), MAX_STALE)
 
     assert (price_DN[:21] == 5.0).all()
     assert np.isnan(price_DN[21:]).all()
@@ -130,7 +131,7 @@ def test_a_span_with_its_look_back_gives_the_rows_of_the_whole(
 ) -> None:
     raw = random_market(seed)
     whole = build_panel(raw, TOKYO, day(0), day(LAST))
-    needed = build_panel(raw, TOKYO, day(start - RULES.lookback), day(start + length))
+    needed = build_panel(raw, TOKYO, day(start - RULES.lookback(MAX_STALE)), day(start + length))
 
     asked = (day(start), day(start + length))
     assert universe(needed, RULES, *asked).equals(universe(whole, RULES, *asked))
@@ -154,7 +155,7 @@ def test_the_look_back_declared_is_just_enough(
         panel = build_panel(raw, TOKYO, day(asked - lookback), day(asked))
         return universe(panel, spec, day(asked), day(asked)).height
 
-    assert (height(spec.lookback), height(spec.lookback - 1)) == (1, 0)
+    assert (height(spec.lookback(MAX_STALE)), height(spec.lookback(MAX_STALE) - 1)) == (1, 0)
 
 
 def test_every_rule_decides_in_the_random_markets() -> None:
@@ -229,7 +230,7 @@ def test_a_split_that_was_learned_late_moves_no_close_of_its_own_level() -> None
     cum = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.5, 0.5]])
     late = [Late(n, row=3, since=1, ratio=0.5, volume_ratio=0.5) for n in (0, 1)]
 
-    found = last_price(close, cum, late=late)
+    found = last_price(close, cum, MAX_STALE, late=late)
     assert found.tolist() == [[100.0, 100.0], [50.0, 100.0], [50.0, 100.0], [50.0, 50.0]]
 
 

@@ -12,11 +12,12 @@ import pytest
 from tests.features.crowd import KEYS, PRICES, computed, crowd_panel, trading_days
 
 import alpha_assets.pipeline.graph as stage
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.defs.market import graph_asset
 from alpha_assets.errors import MissingOutput
-from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, edge_rows
+from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback, edge_rows
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.graph import graph_start, graph_table, make_graph
 from alpha_assets.pipeline.market_stages import make_panel
@@ -48,7 +49,8 @@ def panel() -> pl.DataFrame:
 
 def edges(panel: pl.DataFrame, members: pl.DataFrame | None = None) -> pl.DataFrame:
     sessions = panel["session"].unique().sort().to_numpy()
-    return edge_rows(panel, sessions, *span(panel), panel if members is None else members)
+    members = panel if members is None else members
+    return edge_rows(panel, sessions, *span(panel), members, MAX_STALE)
 
 
 def span(panel: pl.DataFrame) -> tuple[date, date]:
@@ -155,9 +157,9 @@ def test_a_week_alone_has_the_bits_of_the_whole(panel: pl.DataFrame) -> None:
     days = trading_days()
     for day in whole["session"].unique().sort().to_list()[-4:]:
         d = int(np.searchsorted(days, np.datetime64(day)))
-        near = days[d - EDGE_LOOKBACK + 1 : d + 1]
+        near = days[d - edge_lookback(MAX_STALE) + 1 : d + 1]
         alone = edge_rows(
-            panel.filter(pl.col("session").is_in(near.tolist())), near, day, day, panel
+            panel.filter(pl.col("session").is_in(near.tolist())), near, day, day, panel, MAX_STALE
         )
         assert alone.equals(whole.filter(session=day))
 

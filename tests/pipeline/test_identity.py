@@ -75,7 +75,7 @@ EDITS = {
         {"checkpoint"},
     ),
     "rule": ("backtest/portfolio.py", "import polars as pl", "import math as pl", None),
-    "simulator": ("backtest/simulator.py", "import math", "import cmath as math", {"backtest"}),
+    "simulator": ("backtest/simulator.py", "DUST = 1e-13", "DUST = 1e-12", {"backtest"}),
     "cost": (
         "backtest/costs.py",
         "commission_bps * BPS",

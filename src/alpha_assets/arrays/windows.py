@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array, Counts, Mask
 
 Numbers = TypeVar("Numbers", Array, Counts)
@@ -36,7 +35,7 @@ def shift(x_DN: Array, n: int, *, before: float = np.nan) -> Array:
     return out_DN
 
 
-def fill_forward(x_DN: Array, limit: int = MAX_STALE) -> Array:
+def fill_forward(x_DN: Array, limit: int) -> Array:
     """Return the last known value, at most `limit` sessions old; NaN where there is none."""
     reach, step = 0, 1
     while reach < limit:

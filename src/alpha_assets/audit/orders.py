@@ -69,4 +69,5 @@ def _orders(here: Rebuilt, targets: pl.DataFrame, raw: Raw, first: date, cut: da
         portfolio=recipe.spec.portfolio,
         costs=recipe.costs,
         basis=here.context.market.source.basis,
+        max_stale=here.context.market.spec.max_stale,
     )

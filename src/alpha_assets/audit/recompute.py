@@ -134,7 +134,7 @@ def _features(explanation: Mapping[str, Any], market: Market) -> dict[str, float
     """Return the features that the printed panel rows make."""
     inputs = inputs_of(market)
     by_name = {item.name: item for item in market.choice}
-    used = used_features([by_name[item["name"]] for item in explanation["features"]])
+    used = used_features([by_name[item["name"]] for item in explanation["features"]], market)
     others = [item for item in used if reads_others(item, inputs)]
     alone = [item for item in used if item not in others]
     schema: dict[str, DataType] = dict(PANEL_SCHEMA)

@@ -20,16 +20,16 @@ from alpha_assets.audit.serialize import packed_array, packed_table, plain, tabl
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.market import Market
 from alpha_assets.dataset import Batch
-from alpha_assets.features import CATALOG, Feature, is_interaction, max_lookback
+from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
-    INPUTS,
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
     VERSION_COLUMNS,
     Input,
+    inputs_at,
     joined,
 )
 from alpha_assets.feeds.flows import SPLICED
@@ -79,7 +79,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     number = int(context.market.calendar.index_of(day))
     zone = context.market.calendar.zone
     panel_row = _rows(context.panel, month, month, day, symbol).row(0, named=True)
-    used = used_features(context.recipe.features)
+    used = used_features(context.recipe.features, context.market)
     decided = context.market.calendar.decisions[number].item()
     context.progress("why", "raw rows behind the panel row")
     raw = rows_behind(context, symbol, number, panel_row)
@@ -113,11 +113,11 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     }
 
 
-def used_features(chosen: Sequence[Feature]) -> tuple[Feature, ...]:
+def used_features(chosen: Sequence[Feature], market: Market) -> tuple[Feature, ...]:
     """Return the features of the table that a choice is made of, those behind products too."""
     found = {item.name: item for item in chosen if not is_interaction(item)}
     behind = [name for item in chosen if is_interaction(item) for name in item.inputs]
-    found |= {item.name: item for item in CATALOG if item.name in behind}
+    found |= {item.name: item for item in market.catalog if item.name in behind}
     return tuple(found.values())
 
 
@@ -128,7 +128,10 @@ def reads_others(feature: Feature, inputs: Mapping[str, Input]) -> bool:
 
 def inputs_of(market: Market) -> dict[str, Input]:
     """Return every input that features of a market read."""
-    return {**INPUTS, **{item.name: item for join in market.own_joins for item in joined(join)}}
+    return {
+        **inputs_at(market.spec.max_stale),
+        **{item.name: item for join in market.own_joins for item in joined(join)},
+    }
 
 
 def columns_of(features: Iterable[Feature], inputs: Mapping[str, Input]) -> list[str]:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.asof import latest_rows
-from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.rates import rate_in_force
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
@@ -73,24 +72,25 @@ def exits(
     return found
 
 
-def stops(close_DN: Array, first: int) -> Mapping[int, Exits]:
+def stops(close_DN: Array, first: int, max_stale: int) -> Mapping[int, Exits]:
     """Return who stops without an exit, by the place of the session at which they leave.
 
-    The panel drops a name that has had no bar for more than `MAX_STALE` sessions; what is held
+    The panel drops a name that has had no bar for more than `max_stale` sessions; what is held
     of it leaves then, at the last close, with a reason that says so.  Whether bars return is
     not known at that session, so it plays no part.
 
     Args:
         close_DN: from the first stored bar on; NaN without a bar.
         first: row of the first session of the books.
+        max_stale: of the market.
     """
     found = {}
     # Sessions without a bar up to the one before; what has not begun cannot stop.
-    missed_N = np.full(close_DN.shape[1], -len(close_DN) - MAX_STALE)
+    missed_N = np.full(close_DN.shape[1], -len(close_DN) - max_stale)
     for row, close_N in enumerate(close_DN):
-        if row >= first and (missed_N == MAX_STALE + 1).any():
-            symbol_K = np.flatnonzero(missed_N == MAX_STALE + 1)
-            words = [f"{SOURCE_END}: no bar for {MAX_STALE + 1} sessions"] * len(symbol_K)
+        if row >= first and (missed_N == max_stale + 1).any():
+            symbol_K = np.flatnonzero(missed_N == max_stale + 1)
+            words = [f"{SOURCE_END}: no bar for {max_stale + 1} sessions"] * len(symbol_K)
             found[row - first] = Exits(symbol_K, np.zeros(len(symbol_K)), words)
         missed_N = np.where(np.isnan(close_N), missed_N + 1, 0)
     return found

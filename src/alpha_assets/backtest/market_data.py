@@ -97,6 +97,7 @@ def marks_of(
     basis: Basis,
     fill: Literal["open", "close"] = "open",
     spread: SpreadModel = "fixed",
+    max_stale: int,
 ) -> Marks:
     """Return the market over the sessions `first` to `last`, for the symbols that are traded.
 
@@ -111,6 +112,7 @@ def marks_of(
             share ratio 1, dividends 0.
         fill: the auction whose locked limits count.
         spread: whether half-spreads are estimated from ranges.
+        max_stale: sessions without a bar after which what is held of a symbol leaves.
 
     Raises:
         RangeError: no session lies between the dates.
@@ -145,7 +147,7 @@ def marks_of(
         dividend=dividends(paid, symbols, sessions, calendar),
         exits=either(
             exits(raw.get("listings"), symbols, sessions, calendar),
-            stops(prices.close, books.start),
+            stops(prices.close, books.start, max_stale),
         ),
         cash_rate_annual=cash_rates(rates, sessions, calendar),
         has_rates=rates is not None and bool(rates.height),

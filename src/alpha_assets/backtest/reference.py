@@ -17,10 +17,10 @@ from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.calendar import Calendar, as_date
+from alpha_assets.feeds.market import BORROW, RATES
 
 Row = dict[str, Any]
 
-QUOTES_HOLD = 20  # sessions: of borrow fees and cash rates
 DUST = 1e-13  # of equity
 PRICES = ("open", "high", "low", "close")
 
@@ -88,6 +88,7 @@ def reference_backtest(
     portfolio: PortfolioSpec,
     costs: CostsSpec,
     basis: Basis,
+    max_stale: int,
 ) -> ReferenceBooks:
     """Return the books of holding `targets` from `first` to `last`; fixed half-spreads only.
 
@@ -155,9 +156,9 @@ def reference_backtest(
             if portfolio.lot is not None and has_split and abs(rest) > 1e-6:
                 fills.append((name, -rest, last_mark, "fraction", True))
                 shares[name] -= rest
-            stopped = _last_bar(history[name], number) == number - 22
+            stopped = _last_bar(history[name], number) == number - max_stale - 2
             if stopped or (number, name) in leaving:
-                silent = 0.0, "source_end: no bar for 21 sessions"
+                silent = 0.0, f"source_end: no bar for {max_stale + 1} sessions"
                 gain, word = leaving.get((number, name), silent)
                 orders.pop(name, None)
                 if shares[name] != 0:
@@ -524,7 +525,7 @@ def _quote(
 ) -> Row | None:
     """Return what a lender quotes at a session; None where there is no quote that still holds."""
     found = _latest(raw, "borrow", number, calendar, symbol=name)
-    return None if found is None or number - found[0] > QUOTES_HOLD else found[1]
+    return None if found is None or number - found[0] > (BORROW.max_stale or 0) else found[1]
 
 
 def _none_to_borrow(
@@ -547,7 +548,7 @@ def _cash_rate(raw: Mapping[str, pl.DataFrame], number: int, calendar: Calendar)
     if not known:
         return 0.0
     since, annual = rates[max(known)]
-    return 0.0 if annual is None or number - since > QUOTES_HOLD else float(annual)
+    return 0.0 if annual is None or number - since > (RATES.max_stale or 0) else float(annual)
 
 
 def _whole(x: float, unit: float) -> float:

@@ -64,6 +64,7 @@ def backtest(
     portfolio: PortfolioSpec,
     costs: CostsSpec,
     basis: Basis,
+    max_stale: int,
 ) -> Books:
     """Return the books of holding `targets` from `first` to `last`.
 
@@ -77,13 +78,22 @@ def backtest(
         portfolio: fill, capital, lots and participation.
         costs: what trading and being short costs.
         basis: see `marks_of`.
+        max_stale: of the market; see `marks_of`.
 
     Raises:
         BadInput: lots on prices that were never traded, or targets that cannot be right.
         CheckFailed: the equity is used up.
     """
     wanted, marks, has_lives = _held_on_marks(
-        targets, raw, calendar, first, last, portfolio=portfolio, costs=costs, basis=basis
+        targets,
+        raw,
+        calendar,
+        first,
+        last,
+        portfolio=portfolio,
+        costs=costs,
+        basis=basis,
+        max_stale=max_stale,
     )
     books = simulate(wanted, marks, portfolio, costs)
     if not has_lives:
@@ -107,6 +117,7 @@ def orders_at(
     portfolio: PortfolioSpec,
     costs: CostsSpec,
     basis: Basis,
+    max_stale: int,
 ) -> pl.DataFrame:
     """Return the orders of a book that began at `first`, as it decides them at `session`.
 
@@ -122,13 +133,22 @@ def orders_at(
         portfolio: as in `backtest`.
         costs: as in `backtest`.
         basis: as in `backtest`.
+        max_stale: as in `backtest`.
 
     Raises:
         BadInput: as `backtest`.
         CheckFailed: the equity is used up before the session.
     """
     held, marks, has_lives = _held_on_marks(
-        targets, raw, calendar, first, session, portfolio=portfolio, costs=costs, basis=basis
+        targets,
+        raw,
+        calendar,
+        first,
+        session,
+        portfolio=portfolio,
+        costs=costs,
+        basis=basis,
+        max_stale=max_stale,
     )
     wanted = targets_by_session(held, marks)
     account = _Account.opened(marks, portfolio, costs)
@@ -151,6 +171,7 @@ def _held_on_marks(
     portfolio: PortfolioSpec,
     costs: CostsSpec,
     basis: Basis,
+    max_stale: int,
 ) -> tuple[pl.DataFrame, Marks, bool]:
     """Return targets of the names that are ever held, their market, and whether lives were split.
 
@@ -176,6 +197,7 @@ def _held_on_marks(
         basis=basis,
         fill=portfolio.fill,
         spread=costs.spread,
+        max_stale=max_stale,
     )
     # A row of weight 0 still makes its session a rebalance; a name never held needs no more.
     known = pl.col("symbol").is_in(symbols)

@@ -14,11 +14,20 @@ from typing import Annotated, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import CostsSpec
 from alpha_assets.calendar import Calendar, CalendarSpec, month_start
 from alpha_assets.config.folders import named_file
 from alpha_assets.errors import SpecError
-from alpha_assets.features import CATALOG, INTERACTIONS, Feature, missing_features, own_features
+from alpha_assets.features import (
+    CATALOG,
+    INTERACTIONS,
+    Feature,
+    catalog_at,
+    interactions_at,
+    missing_features,
+    own_features,
+)
 from alpha_assets.feeds import FEEDS, Feed, PriceLevel, Source
 from alpha_assets.feeds.custom import OwnFeedSpec, check_name
 from alpha_assets.panel.joins import JOINS, Join, joins_of
@@ -76,7 +85,7 @@ class MarketSpec(Spec):
     """Sessions and decision instants."""
     price_level: PriceLevel | None = None
     """Whether prices are as traded or carry later splits; none: as the source declares."""
-    max_stale: int = Field(default=20, ge=1, le=60)
+    max_stale: int = Field(default=MAX_STALE, ge=1, le=60)
     """Sessions without a bar after which a symbol's rows end until one returns."""
     feeds: dict[str, FeedDeclaration] = Field(default_factory=dict)
     """Settings of known feeds, and declarations of the market's own."""
@@ -267,19 +276,19 @@ class Market:
     @cached_property
     def catalog(self) -> tuple[Feature, ...]:
         """Every feature that there is, those of the market's own feeds last."""
-        own = own_features(self.own_joins)
+        own = own_features(self.own_joins, self.spec.max_stale)
         taken = {feature.name for feature in CATALOG} & {feature.name for feature in own}
         if taken:
             raise SpecError(
                 f"market {self.name!r}: a column of its own feed makes a feature {min(taken)!r}, "
                 "which the catalogue has; rename the feed or the column"
             )
-        return (*CATALOG, *own)
+        return (*catalog_at(self.spec.max_stale), *own)
 
     @cached_property
     def choice(self) -> tuple[Feature, ...]:
         """What a recipe may name: the catalogue, and the products of its features."""
-        return (*self.catalog, *INTERACTIONS)
+        return (*self.catalog, *interactions_at(self.spec.max_stale))
 
     @cached_property
     def data_digest(self) -> str:

@@ -135,7 +135,7 @@ def features_asset(market: Market) -> dg.AssetsDefinition:
 
 def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     """Return the asset of z-scored features inside one universe."""
-    lookback = market.spec.universes[universe].lookback
+    lookback = market.spec.universes[universe].lookback(market.spec.max_stale)
 
     @dg.asset(
         key=[market.name, "cross_section", universe],
@@ -163,7 +163,7 @@ def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
 
 def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     """Return the asset of who moves with whom inside one universe."""
-    lookback = graph_lookback(market.spec.universes[universe])
+    lookback = graph_lookback(market, market.spec.universes[universe])
 
     @dg.asset(
         key=[market.name, "graph", universe],

@@ -3,11 +3,15 @@
 `CATALOG` is all that exists, in the order of the table's columns.
 """
 
+from collections.abc import Iterable
+from functools import cache
+
 from alpha_assets.features import liquidity, price, risk, trading, trend, volatility
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
 from alpha_assets.features.compute import compute_features, market_series, max_lookback
 from alpha_assets.features.compute_cross_symbol import ACROSS
 from alpha_assets.features.cross_section import TRAILING, CrossSection, cross_section, trailing_z
+from alpha_assets.features.cross_symbol import feature_at
 from alpha_assets.features.custom_feeds import own_features
 from alpha_assets.features.interactions import interaction, is_interaction
 from alpha_assets.features.selection import FeaturesSpec, missing_features, select
@@ -68,12 +72,31 @@ _STARTER = (
     ("beta_60", "opt_iv_z", "Beta while options are dear."),
     ("margin_imbalance", "margin_is_borrowable", "Margin imbalance where shares can be lent."),
 )
-_BY_NAME = {feature.name: feature for feature in CATALOG}
-INTERACTIONS: tuple[Feature, ...] = tuple(
-    interaction(_BY_NAME[a], _BY_NAME[b], about)
-    for a, b, about in _STARTER
-    if a in _BY_NAME and b in _BY_NAME
-)
+
+
+def _interactions(catalog: Iterable[Feature]) -> tuple[Feature, ...]:
+    by_name = {feature.name: feature for feature in catalog}
+    return tuple(
+        interaction(by_name[a], by_name[b], about)
+        for a, b, about in _STARTER
+        if a in by_name and b in by_name
+    )
+
+
+INTERACTIONS: tuple[Feature, ...] = _interactions(CATALOG)
+
+
+@cache
+def catalog_at(max_stale: int) -> tuple[Feature, ...]:
+    """Return `CATALOG` on a market with this `max_stale`."""
+    return tuple(feature_at(feature, max_stale) for feature in CATALOG)
+
+
+@cache
+def interactions_at(max_stale: int) -> tuple[Feature, ...]:
+    """Return `INTERACTIONS` on a market with this `max_stale`."""
+    return _interactions(catalog_at(max_stale))
+
 
 __all__ = [
     "CATALOG",
@@ -83,8 +106,10 @@ __all__ = [
     "CrossSection",
     "Feature",
     "FeaturesSpec",
+    "catalog_at",
     "compute_features",
     "cross_section",
+    "interactions_at",
     "is_interaction",
     "market_series",
     "max_lookback",

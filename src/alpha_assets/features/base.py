@@ -9,16 +9,17 @@ Decorating registers nothing: `CATALOG` in `features/__init__.py` lists what exi
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.features.inputs import INPUTS, parameters, widest
+from alpha_assets.features.inputs import INPUTS, carries, parameters, widest
 from alpha_assets.feeds.base import Scope
 
 SESSIONS_PER_YEAR = 245  # Tokyo, mean of 2016-2026: what every annualised feature is scaled by
@@ -50,6 +51,7 @@ class Feature:
         scope: of whom it is a fact: a symbol, its sector or section, or the whole market; a
             wider one is computed once per key and is equal for all of its symbols.
         feeds: side feeds that it is made from; a market without one of them lacks it.
+        max_stale: sessions over which a symbol's last price is carried: its market's setting.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Feature:
     scope: Scope = "symbol"
     feeds: tuple[str, ...] = ()
     formula: str = ""
+    max_stale: int = MAX_STALE
 
     def __call__(self, *inputs_DN: Array) -> Array:
         """Return the feature; NaN where it is unknown, and where it has no finite value."""
@@ -81,7 +84,8 @@ def feature(
     """Return a decorator that makes a function a feature; its docstring is the meaning.
 
     Args:
-        rows: rows of its inputs behind one value, the row itself included.
+        rows: rows of its inputs behind one value, the row itself included; `max_stale` more
+            where the function has that keyword.
         unit: of the value, in words.
         source: who described it.
         formula: in the field's symbols; empty where the code says it as well.
@@ -168,6 +172,8 @@ def build_feature(
         assert item in INPUTS, f"feature {name}: {item!r} is no input; {_near(item)}"
     for item in requires:
         assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
+    if carries(fn):
+        rows, fn = rows + MAX_STALE, partial(fn, max_stale=MAX_STALE)
     return Feature(
         name=name,
         family=family,
@@ -183,6 +189,27 @@ def build_feature(
         scope=widest(INPUTS[item].scope for item in inputs),
         feeds=tuple(dict.fromkeys(feed for item in inputs for feed in INPUTS[item].feeds)),
     )
+
+
+def at_max_stale(item: Feature, max_stale: int, behind: int) -> Feature:
+    """Return a feature on a market with this `max_stale`: its function and its look-back.
+
+    Args:
+        item: the feature.
+        max_stale: of the market.
+        behind: panel rows behind one row of what the function reads.
+    """
+    rows, fn = item.rows, item.fn
+    if carries(fn):
+        rows, fn = rows + max_stale - item.max_stale, partial(fn, max_stale=max_stale)
+    return replace(item, rows=rows, fn=fn, max_stale=max_stale, lookback=rows - 1 + behind)
+
+
+def shared_max_stale(catalog: Iterable[Feature]) -> int:
+    """Return the `max_stale` of features of one market."""
+    found = {item.max_stale for item in catalog} or {MAX_STALE}
+    assert len(found) == 1, f"features of several markets: max_stale {sorted(found)}"
+    return found.pop()
 
 
 def _near(name: str) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Array, Dates, Mask, Places
 from alpha_assets.errors import BadInput
-from alpha_assets.features.base import Feature
+from alpha_assets.features.base import Feature, shared_max_stale
 from alpha_assets.features.blocks import (
     Block,
     State,
@@ -35,13 +35,13 @@ from alpha_assets.features.blocks import (
 from alpha_assets.features.compute_cross_symbol import across_features
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
-    INPUTS,
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
     Input,
     add_returns,
     as_column,
+    inputs_at,
     joined,
 )
 from alpha_assets.features.scopes import Keys
@@ -93,7 +93,7 @@ def compute_features(
     panel = with_volume_factor(panel)
     apart = [item for item in catalog if isinstance(item, Across)]
     alone = [item for item in catalog if not isinstance(item, Across)]
-    inputs = _inputs_with(own)
+    inputs = _inputs_with(own, shared_max_stale(catalog))
     narrow = [item for item in alone if item.scope == "symbol"]
     behind = columns_behind((name for item in narrow for name in item.inputs), inputs)
     grid = _Grid.of(by_life(panel), sessions, behind)
@@ -114,9 +114,9 @@ def compute_features(
     return made.select(*KEYS, *[item.name for item in catalog])
 
 
-def _inputs_with(own: Sequence[Join]) -> dict[str, Input]:
+def _inputs_with(own: Sequence[Join], max_stale: int) -> dict[str, Input]:
     """Return all inputs, those of the market's own feeds too."""
-    return {**INPUTS, **{item.name: item for join in own for item in joined(join)}}
+    return {**inputs_at(max_stale), **{item.name: item for join in own for item in joined(join)}}
 
 
 def _fill_keys(
@@ -149,7 +149,7 @@ def _fill_symbols(
     """Fill the facts of single symbols, block by block."""
     n_sessions, n_symbols = grid.row_DN.shape
     cuts = block_cuts(n_sessions, n_symbols + len(grid.states), block_symbols)
-    section = _market_return(grid, cuts) if _reads_market(catalog) else None
+    section = _market_return(grid, cuts, inputs) if _reads_market(catalog) else None
 
     def work(cut: slice) -> None:
         known = {}
@@ -284,7 +284,7 @@ def market_series(
         sessions: of the rows, sorted.
         own: joins of the market's own feeds.
     """
-    keys_of = Keys.of(rows, "market", sessions, _inputs_with(own))
+    keys_of = Keys.of(rows, "market", sessions, _inputs_with(own, shared_max_stale(catalog)))
     made = [
         nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
         for item in catalog
@@ -296,17 +296,19 @@ def _reads_market(catalog: Iterable[Feature]) -> bool:
     return any(MARKET_RETURN in item.inputs for item in catalog)
 
 
-def _market_return(grid: _Grid, cuts: Sequence[slice]) -> tuple[Array, Array]:
+def _market_return(
+    grid: _Grid, cuts: Sequence[slice], inputs: Mapping[str, Input]
+) -> tuple[Array, Array]:
     """Return sum and count of the symbols' returns per session, added up in symbol order."""
     total_D, count_D = np.zeros(len(grid.sessions)), np.zeros(len(grid.sessions))
-    (returns,) = INPUTS[MARKET_RETURN].inputs
+    (returns,) = inputs[MARKET_RETURN].inputs
     n_symbols = grid.row_DN.shape[1]
-    later = Block(grid.columns_of(slice(n_symbols, n_symbols + len(grid.states))))
+    later = Block(grid.columns_of(slice(n_symbols, n_symbols + len(grid.states))), inputs)
     for cut in cuts:
         own = slice(cut.start, min(cut.stop, n_symbols))
         if own.start >= own.stop:
             break
-        returns_DN = Block(grid.columns_of(own))[returns]
+        returns_DN = Block(grid.columns_of(own), inputs)[returns]
         # Each session counts with what it knew: what is learned later changes no mean.
         for n, state in enumerate(grid.states):
             if own.start <= state.column < own.stop:

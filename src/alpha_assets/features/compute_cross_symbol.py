@@ -17,6 +17,7 @@ from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.features import graph, sector_relative
+from alpha_assets.features.base import shared_max_stale
 from alpha_assets.features.blocks import (
     Block,
     as_known_at,
@@ -37,8 +38,9 @@ from alpha_assets.features.cross_symbol import (
     SECTOR,
     WEEKS_BEFORE,
     Across,
+    own_at,
 )
-from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS
+from alpha_assets.features.inputs import INPUTS, OPTIONAL_COLUMNS, inputs_at
 from alpha_assets.feeds.sectors import COARSE
 from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.lives import by_life, plain_symbol
@@ -101,7 +103,7 @@ def across_features(
         span = sessions[:0]
     else:
         rows = panel.filter(pl.col("session").is_between(span[0].item(), span[-1].item()))
-    board = Board(rows, span)
+    board = Board(rows, span, shared_max_stale(catalog))
     single = board.values(name for item in catalog for name in _of_single_symbols(item))
     made: dict[str, Array | Index] = dict(single)
     if any(SECTOR in item.needs for item in catalog):
@@ -197,8 +199,9 @@ def _fill_weekly(
 class Board:
     """Panel rows as dense arrays over all sessions and symbols, each life a column of its own."""
 
-    def __init__(self, panel: pl.DataFrame, sessions: Dates) -> None:
+    def __init__(self, panel: pl.DataFrame, sessions: Dates, max_stale: int) -> None:
         self.sessions = sessions
+        self._inputs, self._own = inputs_at(max_stale), own_at(max_stale)
         self._panel = with_volume_factor(panel)
         lives, self.symbol_R = symbol_places(by_life(panel))
         self.symbols = lives.to_frame("key").select(plain_symbol(pl.col("key"))).to_series()
@@ -213,7 +216,7 @@ class Board:
     def values(self, names: Iterable[str]) -> dict[str, Array]:
         """Return inputs and single symbols' features as [D, N]."""
         wanted = list(dict.fromkeys(names))
-        behind = columns_behind(wanted, features=OWN)
+        behind = columns_behind(wanted, self._inputs, self._own)
         missing = [c for c in behind if c not in (*self._panel.columns, *OPTIONAL_COLUMNS)]
         if missing:
             raise BadInput(
@@ -225,7 +228,7 @@ class Board:
         made = {name: np.empty((n_sessions, n_columns)) for name in wanted}
         for cut in block_cuts(n_sessions, n_columns):
             of_cut = {c: np.ascontiguousarray(x_DN[:, cut]) for c, x_DN in columns.items()}
-            block = Block(of_cut.__getitem__, features=OWN)
+            block = Block(of_cut.__getitem__, self._inputs, self._own)
             for name in wanted:
                 made[name][:, cut] = block[name]
         if self.states:

@@ -10,15 +10,17 @@ Shape letters: D sessions, S sessions of one week, N symbols.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array, Index
 from alpha_assets.features import liquidity, price, volatility
-from alpha_assets.features.base import Feature, family_of
+from alpha_assets.features.base import Feature, at_max_stale, family_of
 from alpha_assets.features.correlation import WINDOW, Graph
-from alpha_assets.features.inputs import INPUTS, MARKET_RETURN, parameters
+from alpha_assets.features.inputs import INPUTS, MARKET_RETURN, inputs_at, parameters
 
 WEEK = 5  # sessions in a week, at most
 WEEKS_BEFORE = 4  # between `graph_4w` and `graph`, counting weeks that have a session
@@ -80,7 +82,7 @@ def across(
             family=family_of(fn),
             inputs=tuple(dict.fromkeys(item for need in needs for item in _behind(need))),
             rows=rows,
-            lookback=rows - 1 + max(_lookback(need) for need in needs),
+            lookback=rows - 1 + max(_lookback(need, MAX_STALE) for need in needs),
             unit=unit,
             about=" ".join(about.split()),
             source=source,
@@ -106,10 +108,27 @@ def _behind(need: str) -> tuple[str, ...]:
     return (need,)
 
 
-def _lookback(need: str) -> int:
+def _lookback(need: str, max_stale: int) -> int:
     """Return the panel rows behind one value of something needed."""
+    inputs = inputs_at(max_stale)
     if need in (SECTOR, COARSE_SECTOR):
         return 1
     if need in GRAPH_ROWS:
-        return GRAPH_ROWS[need] - 1 + max(INPUTS[item].lookback for item in GRAPH_INPUTS)
-    return OWN[need].lookback if need in OWN else INPUTS[need].lookback
+        return GRAPH_ROWS[need] - 1 + max(inputs[item].lookback for item in GRAPH_INPUTS)
+    return feature_at(OWN[need], max_stale).lookback if need in OWN else inputs[need].lookback
+
+
+def feature_at(item: Feature, max_stale: int) -> Feature:
+    """Return a feature on a market with this `max_stale`."""
+    inputs = inputs_at(max_stale)
+    if isinstance(item, Across):
+        behind = max(_lookback(need, max_stale) for need in item.needs)
+    else:
+        behind = max(inputs[name].lookback for name in item.inputs)
+    return at_max_stale(item, max_stale, behind)
+
+
+@cache
+def own_at(max_stale: int) -> Mapping[str, Feature]:
+    """Return `OWN` on a market with this `max_stale`."""
+    return {name: feature_at(item, max_stale) for name, item in OWN.items()}

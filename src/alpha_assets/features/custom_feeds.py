@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import Feature
 from alpha_assets.features.inputs import joined
 from alpha_assets.panel.joins import Join
 
 
-def own_features(joins: Iterable[Join]) -> tuple[Feature, ...]:
+def own_features(joins: Iterable[Join], max_stale: int = MAX_STALE) -> tuple[Feature, ...]:
     """Return one feature per number of each feed, as it was known; the family is the feed."""
     return tuple(
         Feature(
@@ -24,6 +25,7 @@ def own_features(joins: Iterable[Join]) -> tuple[Feature, ...]:
             fn=_copy,
             scope=join.scope,
             feeds=(join.feed,),
+            max_stale=max_stale,
         )
         for join in joins
         for item in joined(join)

@@ -8,7 +8,7 @@ import polars as pl
 from alpha_assets.arrays.types import Dates
 from alpha_assets.features.compute_cross_symbol import RETURNS, Board
 from alpha_assets.features.correlation import WINDOW, week_starts, weekly_graphs
-from alpha_assets.features.inputs import INPUTS
+from alpha_assets.features.inputs import inputs_at
 
 EDGE_KEYS = ("session", "symbol", "neighbour")
 EDGE_SCHEMA = {
@@ -18,7 +18,11 @@ EDGE_SCHEMA = {
     "weight": pl.Float32,  # correlation of the residual returns, 0.3 or more
 }
 NEIGHBOURS = 20  # of one symbol in the table, at most
-EDGE_LOOKBACK = WINDOW - 1 + INPUTS[RETURNS].lookback  # panel rows behind one graph
+
+
+def edge_lookback(max_stale: int) -> int:
+    """Return the panel rows behind one graph."""
+    return WINDOW - 1 + inputs_at(max_stale)[RETURNS].lookback
 
 
 def edge_rows(
@@ -27,6 +31,7 @@ def edge_rows(
     first: date,
     last: date,
     members: pl.DataFrame,
+    max_stale: int,
 ) -> pl.DataFrame:
     """Return the edges of the graphs that are made from `first` to `last`.
 
@@ -34,12 +39,13 @@ def edge_rows(
     of all symbols of the panel; the edges are those between members at that session.
 
     Args:
-        panel: rows of all symbols from `EDGE_LOOKBACK - 1` sessions before `first` (or from
-            the market's first session, where that is later) to `last` or beyond.
+        panel: rows of all symbols from `edge_lookback(max_stale) - 1` sessions before `first` (or
+            from the market's first session, where that is later) to `last` or beyond.
         sessions: the market's sessions over the panel's span, sorted.
         first: first session of interest.
         last: last session of interest.
         members: `session`, `symbol` of those that may be neighbours.
+        max_stale: of the market.
 
     Returns:
         `session`, `symbol`, `neighbour`, `weight`: the 20 strongest neighbours of each symbol,
@@ -49,7 +55,7 @@ def edge_rows(
         BadInput: a column is missing, or a row's date is none of `sessions`.
     """
     known = sessions[sessions <= np.datetime64(last)]
-    board = Board(panel.filter(pl.col("session") <= last), known)
+    board = Board(panel.filter(pl.col("session") <= last), known, max_stale)
     start_G = np.flatnonzero(week_starts(known))
     start_G = start_G[known[start_G] >= np.datetime64(first)]
     is_member_DN = board.holds(members)

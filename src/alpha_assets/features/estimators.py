@@ -114,15 +114,17 @@ def corwin_schultz(high_DN: Array, low_DN: Array, close_DN: Array) -> Array:
     return spread_DN
 
 
-def wilder_share(change_DN: Array) -> Array:
+def wilder_share(change_DN: Array, max_stale: int = MAX_STALE) -> Array:
     """Return Wilder's average gain as a share of average gain plus average loss (RSI / 100).
 
     The first average is the plain mean of 14 changes, then avg = (13 · before + now) / 14.
     On a fixed look-back: the seed is the 14 changes that end 128 rows ago, or the first 14
-    that there are after 20 rows without any.  The averages' common factor cancels, so sums do.
+    that there are after `max_stale` rows without any.  The averages' common factor cancels, so
+    sums do.
 
     Args:
         change_DN: close less the close before, in any unit.
+        max_stale: sessions without a bar after which a symbol begins anew.
 
     Returns:
         A fraction in [0, 1], 1 where there were no losses; NaN before 14 changes, where fewer
@@ -131,7 +133,7 @@ def wilder_share(change_DN: Array) -> Array:
     Source: Wilder (1978), New Concepts in Technical Trading Systems.
     """
     known_DN = ~np.isnan(change_DN)
-    seen_DN = (window_count(known_DN, MAX_STALE) > 0).astype(np.float64)
+    seen_DN = (window_count(known_DN, max_stale) > 0).astype(np.float64)
     is_seeded_DN = shift(seen_DN, WILDER - 1, before=0.0) > 0
     is_running_DN = shift(seen_DN, WILDER, before=0.0) > 0
     change_DN = np.where(known_DN, change_DN, 0.0)

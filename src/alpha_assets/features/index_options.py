@@ -6,11 +6,10 @@ changes and windows count days with a new surface only.
 
 import numpy as np
 
-from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import fill_forward, shift, window_moments
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature
-from alpha_assets.features.observed import fresh, fresh_change, fresh_z
+from alpha_assets.features.observed import LEVEL_CARRIED, fresh, fresh_change, fresh_z
 
 FAMILY = "opt"
 
@@ -73,7 +72,7 @@ def opt_iv_chg_5(index_options_iv_30: Array, index_options_age: Array) -> Array:
 
 # 20 changes; the oldest one starts at a level that may itself have been carried.
 @feature(
-    rows=MONTH + MAX_STALE + 1,
+    rows=MONTH + LEVEL_CARRIED + 1,
     unit="variance a year",
     formula="opt_iv_30² - 245 · VAR_20(ln(index / index before)), ddof 1",
     source="Bollerslev, Tauchen & Zhou (2009), Rev. Financ. Stud. 22.",
@@ -83,7 +82,7 @@ def opt_vrp(
 ) -> Array:
     """Variance that is implied less variance that was realised: the price of insurance."""
     level = fresh(index_options_underlying, index_options_age)
-    moves = np.log(level / shift(fill_forward(level), 1))
+    moves = np.log(level / shift(fill_forward(level, LEVEL_CARRIED), 1))
     realised = SESSIONS_PER_YEAR * window_moments(moves, MONTH).variance_DN
     return index_options_iv_30 * index_options_iv_30 - realised
 

@@ -8,6 +8,7 @@ is known when D is decided.  Shape letters: D sessions, N symbols.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import fill_forward, shift
 from alpha_assets.features.estimators import yang_zhang
+from alpha_assets.features.observed import LEVEL_CARRIED
 from alpha_assets.feeds.base import Scope
 from alpha_assets.panel.joins import JOINS, Join
 
@@ -26,7 +28,7 @@ OPTIONAL_COLUMNS = ("turnover_value", "upper_limit", "lower_limit")
 VERSION_COLUMNS = ("life", "late_factors")
 
 MARKET_RETURN = "market_return"
-CARRIED = MAX_STALE + 1  # rows behind a close that may be carried
+CARRIES = "max_stale"  # the keyword of what carries a symbol's last price over a gap
 
 
 # From facts of one symbol to facts of all; something made of several is as narrow as the
@@ -53,26 +55,33 @@ class Input:
         name: as parameters spell it.
         columns: panel columns that it is made of; empty where it is made of other inputs.
         inputs: other inputs that it is made of.
-        lookback: panel rows behind one value, the row itself included.
+        rows: rows of its columns or inputs behind one value, the row itself included.
         about: what it means, with its unit.
         fn: from the arrays of `columns` or `inputs` to this array.
         scope: of whom it is a fact.
         feeds: side feeds that it is made from.
+        lookback: panel rows behind one value, those behind its inputs included.
     """
 
     name: str
     columns: tuple[str, ...]
     inputs: tuple[str, ...]
-    lookback: int
+    rows: int
     about: str
     fn: Callable[..., Array]
     scope: Scope = "symbol"
     feeds: tuple[str, ...] = ()
+    lookback: int = 1
 
     def __call__(self, *arrays_DN: Array) -> Array:
         """Return the array; a division by zero is unknown, not an accident."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self.fn(*arrays_DN)
+
+
+def carries(fn: Callable[..., Array]) -> bool:
+    """Return whether a function carries a symbol's last price for `max_stale` sessions."""
+    return CARRIES in inspect.signature(fn).parameters
 
 
 def parameters(fn: Callable[..., Array]) -> tuple[str, ...]:
@@ -88,8 +97,8 @@ def _column(name: str, about: str, columns: tuple[str, ...], fn: Callable[..., A
     return Input(name, columns, (), 1, about, fn)
 
 
-def _series(lookback: int, fn: Callable[..., Array]) -> Input:
-    return Input(fn.__name__, (), parameters(fn), lookback, inspect.getdoc(fn) or "", fn)
+def _series(rows: int, fn: Callable[..., Array]) -> Input:
+    return Input(fn.__name__, (), parameters(fn), rows, inspect.getdoc(fn) or "", fn)
 
 
 def joined(join: Join) -> list[Input]:
@@ -126,13 +135,13 @@ def _traded_value(turnover_value_DN: Array, close_DN: Array, volume_DN: Array) -
     return np.where(np.isnan(turnover_value_DN), close_DN * volume_DN, turnover_value_DN)
 
 
-def last_close(close: Array) -> Array:
-    """Last adjusted close, at most 20 sessions old."""
-    return fill_forward(close)
+def last_close(close: Array, *, max_stale: int) -> Array:
+    """Last adjusted close, at most `max_stale` sessions old."""
+    return fill_forward(close, max_stale)
 
 
 def close_before(last_close: Array) -> Array:
-    """Last adjusted close before the session, at most 20 sessions older."""
+    """Last adjusted close before the session, at most `max_stale` sessions older."""
     return shift(last_close, 1)
 
 
@@ -185,12 +194,12 @@ def market_return(session_return: Array) -> Array:
 
 def index_level(benchmark_close: Array) -> Array:
     """Last level of the market's index, at most 20 sessions old, points."""
-    return fill_forward(benchmark_close)
+    return fill_forward(benchmark_close, LEVEL_CARRIED)
 
 
 def index_return(benchmark_close: Array) -> Array:
     """Return of the market's index since the level before, a fraction; null without a level."""
-    return benchmark_close / shift(fill_forward(benchmark_close), 1) - 1
+    return benchmark_close / shift(fill_forward(benchmark_close, LEVEL_CARRIED), 1) - 1
 
 
 def add_returns(returns_DN: Array, total_D: Array, count_D: Array) -> None:
@@ -234,24 +243,47 @@ _COLUMNS = (
 )
 
 _SERIES = (
-    _series(CARRIED, last_close),
-    _series(CARRIED + 1, close_before),
-    _series(CARRIED + 1, session_return),
-    _series(CARRIED + 1, log_return),
-    _series(CARRIED + 1, price_change),
-    _series(CARRIED + 1, overnight),
+    _series(1, last_close),  # and `max_stale` rows before it
+    _series(2, close_before),
+    _series(1, session_return),
+    _series(1, log_return),
+    _series(1, price_change),
+    _series(1, overnight),
     _series(1, intraday),
     _series(1, log_range),
     _series(1, log_dollar_volume),
-    _series(CARRIED + 20, yang_zhang_20),
-    replace(_series(CARRIED + 1, market_return), scope="market"),
+    _series(20, yang_zhang_20),
+    replace(_series(1, market_return), scope="market"),
 )
 
 _INDEX = [
     replace(series, scope="market", feeds=("benchmark",))
-    for series in (_series(CARRIED, index_level), _series(CARRIED + 1, index_return))
+    for series in (
+        _series(LEVEL_CARRIED + 1, index_level),
+        _series(LEVEL_CARRIED + 2, index_return),
+    )
 ]
 
 _JOINED = [item for join in JOINS.values() for item in joined(join)]
 
-INPUTS: Mapping[str, Input] = {item.name: item for item in (*_COLUMNS, *_SERIES, *_INDEX, *_JOINED)}
+
+def _carried(items: Iterable[Input], max_stale: int) -> dict[str, Input]:
+    """Return inputs, each after those that it is made of, for a market's `max_stale`."""
+    made: dict[str, Input] = {}
+    for item in items:
+        behind = max((made[name].lookback for name in item.inputs), default=1)
+        rows, fn = item.rows, item.fn
+        if carries(fn):
+            rows, fn = rows + max_stale, partial(fn, max_stale=max_stale)
+        made[item.name] = replace(item, fn=fn, lookback=rows - 1 + behind)
+    return made
+
+
+_ALL = (*_COLUMNS, *_SERIES, *_JOINED, *_INDEX)
+INPUTS: Mapping[str, Input] = _carried(_ALL, MAX_STALE)
+
+
+@cache
+def inputs_at(max_stale: int) -> Mapping[str, Input]:
+    """Return `INPUTS` with a symbol's last price carried over a market's `max_stale` sessions."""
+    return _carried(INPUTS.values(), max_stale)

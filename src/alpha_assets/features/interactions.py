@@ -24,6 +24,7 @@ def interaction(a: Feature, b: Feature, about: str) -> Feature:
         inputs=(a.name, b.name),
         rows=1,
         lookback=max(a.lookback, b.lookback),
+        max_stale=a.max_stale,
         unit="standard deviations",
         about=about,
         formula=f"{a.name} · {b.name}, both as z-scores",

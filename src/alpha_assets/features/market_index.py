@@ -8,15 +8,12 @@ import math
 
 import numpy as np
 
-from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import fill_forward, shift, window_line, window_moments
 from alpha_assets.features.base import SESSIONS_PER_YEAR, feature, windowed
-from alpha_assets.features.observed import fresh
+from alpha_assets.features.observed import LEVEL_CARRIED, fresh
 
 FAMILY = "index"
-
-CARRIED = MAX_STALE  # rows more behind a level that may be carried
 
 
 @windowed(
@@ -45,19 +42,19 @@ def index_vol_20(index_return: Array) -> Array:
 
 @windowed(
     windows=(5, 20),
-    rows=lambda n: n + 1 + CARRIED,
+    rows=lambda n: n + 1 + LEVEL_CARRIED,
     unit="fraction",
     formula="C[t] / C[t-{n}] - 1",
     source="Moskowitz & Grinblatt (1999), J. Finance 54.",
 )
 def index_sector_ret(sector_indices_close: Array, sector_indices_age: Array, *, n: int) -> Array:
     """Return of the symbol's sector index over {n} sessions, weighted as the exchange does."""
-    level = fill_forward(fresh(sector_indices_close, sector_indices_age))
+    level = fill_forward(fresh(sector_indices_close, sector_indices_age), LEVEL_CARRIED)
     return level / shift(level, n) - 1
 
 
 @feature(
-    rows=21 + CARRIED,
+    rows=21 + LEVEL_CARRIED,
     unit="fraction",
     formula="ret_20 - index_sector_ret_20",
     source="Da, Liu & Schaumburg (2014), Manag. Sci. 60: what reverses is within industries.",
@@ -66,7 +63,7 @@ def index_rel_sector_20(
     last_close: Array, sector_indices_close: Array, sector_indices_age: Array
 ) -> Array:
     """Return over 20 sessions beyond that of the sector's index."""
-    level = fill_forward(fresh(sector_indices_close, sector_indices_age))
+    level = fill_forward(fresh(sector_indices_close, sector_indices_age), LEVEL_CARRIED)
     return last_close / shift(last_close, 20) - level / shift(level, 20)
 
 

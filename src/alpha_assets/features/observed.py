@@ -6,6 +6,9 @@ from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import shift, window_moments
 
 LEAST_SPREAD = 1e-9
+# Sessions over which the last level of an index is carried until the next one is observed; how
+# long a symbol's last price is, its market decides (`max_stale`).
+LEVEL_CARRIED = 20
 
 
 def fresh(x_DK: Array, age_DK: Array) -> Array:

@@ -1,6 +1,5 @@
 """Where the close stands against its own past: averages, highs, lows, strength."""
 
-from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import window_max, window_mean, window_min
 from alpha_assets.features.base import feature, windowed
@@ -56,8 +55,9 @@ def dist_low(close: Array, low: Array, *, n: int) -> Array:
     return close / window_min(low, n) - 1
 
 
+# And `max_stale` rows: a symbol begins anew after as many without a bar.
 @feature(
-    rows=WILDER_MEMORY + WILDER - 1 + MAX_STALE,
+    rows=WILDER_MEMORY + WILDER - 1,
     unit="in [-0.5, 0.5]",
     formula=(
         "RSI / 100 - 0.5, on Wilder's averages of 14 that start afresh 128 sessions ago; null "
@@ -65,6 +65,6 @@ def dist_low(close: Array, low: Array, *, n: int) -> Array:
     ),
     source="Wilder (1978), New Concepts in Technical Trading Systems.",
 )
-def rsi_14(price_change: Array) -> Array:
+def rsi_14(price_change: Array, *, max_stale: int) -> Array:
     """Strength of the gains of late against the losses; 0 where they balance."""
-    return wilder_share(price_change) - 0.5
+    return wilder_share(price_change, max_stale) - 0.5

@@ -39,7 +39,7 @@ class UniverseSpec(Spec):
     dollar_volume_window: int = Field(default=20, ge=1, le=252)
     """Sessions of that median; four fifths of them must have a bar."""
     min_price: float | None = Field(default=None, gt=0)
-    """Money a share as traded; of the last close, at most 20 sessions old."""
+    """Money a share as traded; of the last close, at most `max_stale` sessions old."""
     min_names: int = Field(default=10, ge=2)
     """Fewer names with a value leave a feature of the session's cross-section at 0."""
     winsorise: float = Field(default=0.01, ge=0, lt=0.5)
@@ -55,11 +55,10 @@ class UniverseSpec(Spec):
             raise ValueError(f"{', '.join(twice)} stands there twice; name each once")
         return names
 
-    @property
-    def lookback(self) -> int:
-        """Panel sessions before the first one that the rules reach back to."""
+    def lookback(self, max_stale: int) -> int:
+        """Return the panel sessions before the first one that the rules reach back to."""
         window = self.dollar_volume_window - 1 if self.min_dollar_volume is not None else 0
-        return max(window, MAX_STALE if self.min_price is not None else 0)
+        return max(window, max_stale if self.min_price is not None else 0)
 
 
 def check_universe(
@@ -104,16 +103,18 @@ def universe(
     last: date,
     *,
     sessions: Dates | None = None,
+    max_stale: int = MAX_STALE,
 ) -> pl.DataFrame:
     """Return `session`, `symbol` of the panel rows that pass every rule, sorted.
 
     Args:
-        panel: rows from `spec.lookback` sessions before `first` (or from the market's first
-            session, where that is later) to `last` or beyond.
+        panel: rows from `spec.lookback(max_stale)` sessions before `first` (or from the market's
+            first session, where that is later) to `last` or beyond.
         spec: the rules.
         first: first session wanted.
         last: last session wanted.
         sessions: the market's sessions, where the panel may lack one for all symbols.
+        max_stale: of the market: the age in sessions up to which a last close has a price.
     """
     wanted = panel.filter(pl.col("session").is_between(first, last))
     passes = pl.col("n_bars") >= spec.min_history
@@ -125,7 +126,9 @@ def universe(
         passes &= pl.col("sector").is_in(spec.sectors).fill_null(False)
     members = wanted.filter(passes)
     if (spec.min_dollar_volume is not None or spec.min_price is not None) and members.height:
-        members = members.filter(pl.Series(_trades_enough(panel, members, spec, sessions)))
+        members = members.filter(
+            pl.Series(_trades_enough(panel, members, spec, sessions, max_stale))
+        )
     return members.select(KEYS)
 
 
@@ -134,6 +137,7 @@ def _trades_enough(
     members: pl.DataFrame,
     spec: UniverseSpec,
     sessions: Dates | None,
+    max_stale: int,
 ) -> Mask:
     """Return which of `members` pass the rules on traded value and price."""
     past = by_life(panel.filter(pl.col("session") <= members["session"].max()))
@@ -153,7 +157,9 @@ def _trades_enough(
     if spec.min_price is not None:
         place = np.searchsorted(sessions, past["session"].to_numpy())
         late = late_factors(past, place, codes(past["symbol"], pl.Series(symbols)), sessions)
-        passes_DN &= last_price(value["close"], value["cum_factor"], late=late) >= spec.min_price
+        passes_DN &= (
+            last_price(value["close"], value["cum_factor"], max_stale, late=late) >= spec.min_price
+        )
     d = places_on(sessions, members["session"].to_numpy())
     if (d < 0).any():
         raise BadInput("the panel has rows on dates that are none of the market's sessions")
@@ -186,7 +192,7 @@ def median_at_least(x_DN: Array, limit: float, n: int) -> Mask:
 
 
 def last_price(
-    close_DN: Array, cum_factor_DN: Array, limit: int = MAX_STALE, *, late: Sequence[Late] = ()
+    close_DN: Array, cum_factor_DN: Array, limit: int, *, late: Sequence[Late] = ()
 ) -> Array:
     """Return the last close as it would be quoted now, at most `limit` sessions old; or NaN.
 

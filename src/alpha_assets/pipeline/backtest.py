@@ -178,6 +178,7 @@ def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Boo
         portfolio=context.recipe.spec.portfolio,
         costs=context.recipe.costs,
         basis=context.market.source.basis,
+        max_stale=context.market.spec.max_stale,
     )
     odd = displaced(
         targets["session"].unique().sort().to_numpy().astype("datetime64[D]"),

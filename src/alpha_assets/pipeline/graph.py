@@ -11,7 +11,7 @@ import polars as pl
 from alpha_assets.calendar import month_of
 from alpha_assets.config.market import Market
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION, WINDOW
-from alpha_assets.features.edges import EDGE_KEYS, EDGE_LOOKBACK, NEIGHBOURS, edge_rows
+from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback, edge_rows
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.universe import universe as members_of
@@ -35,14 +35,15 @@ def graph_table(context: MarketContext, universe: str) -> MonthTable:
     return MonthTable(context.store, (context.market.name, "graph", universe), EDGE_KEYS)
 
 
-def graph_lookback(rules: UniverseSpec) -> int:
+def graph_lookback(market: Market, rules: UniverseSpec) -> int:
     """Return the panel sessions before the first one that a graph reaches back to."""
-    return max(EDGE_LOOKBACK - 1, rules.lookback)
+    max_stale = market.spec.max_stale
+    return max(edge_lookback(max_stale) - 1, rules.lookback(max_stale))
 
 
 def graph_start(market: Market, rules: UniverseSpec, first: object) -> date:
     """Return the first panel session that a graph of `first` looks back to."""
-    return sessions_back(market.calendar, first, graph_lookback(rules))
+    return sessions_back(market.calendar, first, graph_lookback(market, rules))
 
 
 def graph_inputs(context: MarketContext, universe: str, months: Sequence[str]) -> Inputs:
@@ -66,8 +67,9 @@ def make_graph(context: MarketContext, universe: str, months: Sequence[str]) -> 
         panel = context.panel.read(month_of(start), month_of(last)).select(*PANEL_SCHEMA)
         panel_rows = panel.filter(pl.col("session").is_between(start, last)).collect()
         sessions = context.market.calendar.between(start, last)
-        members = members_of(panel_rows, rules, first, last, sessions=sessions)
-        return edge_rows(panel_rows, sessions, first, last, members)
+        max_stale = context.market.spec.max_stale
+        members = members_of(panel_rows, rules, first, last, sessions=sessions, max_stale=max_stale)
+        return edge_rows(panel_rows, sessions, first, last, members, max_stale)
 
     return _make_months(
         context,

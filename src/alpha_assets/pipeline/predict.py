@@ -432,7 +432,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         context.market, rules, features, panel, first, session, series=series
     ).frame
     found = scores(context, model.checkpoint, section, panel, calendar.between(session, session))
-    earlier = decidable_sessions(rules, panel, earlier)
+    earlier = decidable_sessions(context.market, rules, panel, earlier)
     targets = targets_of(context, found, panel, earlier=earlier)
     return Decision(
         session=session,

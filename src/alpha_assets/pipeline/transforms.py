@@ -133,7 +133,7 @@ def series_rows(
 
 def universe_start(market: Market, rules: UniverseSpec, first: object) -> date:
     """Return the first panel session that a universe of `first` looks back to."""
-    return sessions_back(market.calendar, first, rules.lookback)
+    return sessions_back(market.calendar, first, rules.lookback(market.spec.max_stale))
 
 
 def section_rows(
@@ -157,7 +157,7 @@ def section_rows(
         last: last session wanted.
         series: the market-wide features from `series_start` on, one row a session.
     """
-    members = universe(panel, rules, first, last)
+    members = universe(panel, rules, first, last, max_stale=market.spec.max_stale)
     within = pl.col("session").is_between(first, last)
     return cross_section(
         features.filter(within),
@@ -174,17 +174,20 @@ def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:
     return panel.filter(pl.col("stale") == 0).select("session", "symbol")
 
 
-def decidable_sessions(rules: UniverseSpec, panel: pl.DataFrame, sessions: Dates) -> Dates:
+def decidable_sessions(
+    market: Market, rules: UniverseSpec, panel: pl.DataFrame, sessions: Dates
+) -> Dates:
     """Return those of `sessions` at which a name of the universe had a bar on the one before.
 
     Args:
+        market: of the panel.
         rules: of the universe.
         panel: with the look-back of the universe.
         sessions: consecutive, sorted.
     """
     if not len(sessions):
         return sessions
-    members = universe(panel, rules, *span_of(sessions))
+    members = universe(panel, rules, *span_of(sessions), max_stale=market.spec.max_stale)
     return decided_among(sessions, members, panel)
 
 
