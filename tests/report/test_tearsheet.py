@@ -65,7 +65,7 @@ def test_header_says_what_when_and_from_which_data(page: str) -> None:
     for word in ("rolling_transformer", "sim", "2021-01-04", "3f9ac01b77de", "b1946ac92492d234"):
         assert word in header
     assert "Sharpe" in header
-    assert "honest t" in header
+    assert "t (smallest of three)" in header
 
 
 def test_feeds_that_are_off_are_named_with_what_they_cost(page: str) -> None:

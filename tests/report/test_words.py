@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alpha_assets.report.inputs import main_horizon
-from alpha_assets.report.words import bps, money, percent, plain, verdict, warnings
+from alpha_assets.report.words import between, bps, money, percent, plain, verdict, warnings
 
 
 def told(
@@ -54,11 +54,19 @@ def test_money_is_shortened_to_its_unit() -> None:
     assert money(None, "JPY") == "–"
 
 
+def test_an_interval_that_is_missing_is_replaced_by_its_reason() -> None:
+    assert between({"low": -0.012, "high": 0.034}) == "−0.012 to 0.034"
+    assert between({"low": None, "high": None}) == "no interval"
+    why = "41 sessions are fewer than 3 blocks of 30"
+    without = {"low": None, "high": None, "reasons": {"low": why, "high": why}}
+    assert between(without) == f"no interval: {why}"
+
+
 def test_clear_signal_and_profit_are_said_with_their_error_bars() -> None:
     said = told()
     assert said[0] == (
         "The scores carry information: mean rank IC 0.030 at 10 sessions, "
-        "95 % interval 0.010 to 0.050, honest t 3.0."
+        "95 % interval 0.010 to 0.050, t (smallest of three) 3.0."
     )
     assert "Sharpe 1.00 ± 0.30, clear of zero" in said[1]
     assert "4.0 years would be needed" in said[1]
@@ -86,12 +94,14 @@ def test_inverted_signal_is_called_so() -> None:
 def test_more_cautious_of_t_and_interval_decides() -> None:
     held = told(ic=0.06, t=2.4, interval=(-0.007, 0.130))[0]
     assert held.startswith("The signal cannot be told from chance")
-    assert held.endswith("95 % interval −0.007 to 0.130, honest t 2.4; the interval holds 0.")
+    assert held.endswith(
+        "95 % interval −0.007 to 0.130, t (smallest of three) 2.4; the interval holds 0."
+    )
     assert "the interval holds 0" in told(ic=-0.06, t=-2.4, interval=(-0.130, 0.0))[0]
     assert told(t=1.2)[0].startswith("The signal cannot be told from chance")
     short = told(t=3.0, interval=(None, None))[0]
     assert short.startswith("The span is too short to judge the signal")
-    assert short.endswith("honest t 3.0, without an interval.")
+    assert short.endswith("t (smallest of three) 3.0, without an interval.")
 
 
 def test_verdict_is_of_the_horizon_that_is_traded() -> None:

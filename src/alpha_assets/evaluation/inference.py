@@ -227,7 +227,7 @@ def overlapping_mean(x_D: Array, horizon: int, phi: float, seed: int) -> dict[st
     defaults = {
         "t_nonoverlap": short if n // horizon < MIN_NONOVERLAP else why,
         "t_vif": why if not spread else "the score's rank autocorrelation is not known",
-        "t": "one of the three honest t-statistics is missing",
+        "t": "one of the three t-statistics is missing",
         "low": no_interval,
         "high": no_interval,
     }

@@ -523,9 +523,7 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name, horizon in metrics["signal"].items():
         ic = horizon["rank_ic"]
-        shown[f"rank IC {name}"] = (
-            f"{_number(ic['mean'], 4)} [{_number(ic['low'], 4)}, {_number(ic['high'], 4)}]"
-        )
+        shown[f"rank IC {name}"] = f"{_number(ic['mean'], 4)}{_interval(ic)}"
         shown[f"  t (smallest of three) {name}"] = _number(ic["t"], 2)
         planted = horizon.get("planted")
         if planted and planted.get("share") is not None:
@@ -541,6 +539,14 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
     if rule.get("n_empty"):
         shown["rebalances that held nothing"] = f"{rule['n_empty']} of {rule['n']}"
     return shown
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    """Return the interval of a figure in brackets, or why it has none."""
+    if figures["low"] is not None and figures["high"] is not None:
+        return f" [{_number(figures['low'], 4)}, {_number(figures['high'], 4)}]"
+    why = figures.get("reasons", {}).get("low")
+    return f", no interval{f': {why}' if why else ''}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -63,7 +63,7 @@ def signal_table(metrics: Metrics) -> Table:
         ("mean", "mean", 4),
         ("standard deviation", "sd", 4),
         ("ICIR", "icir", 2),
-        ("honest t", "t", 2),
+        ("t (smallest of three)", "t", 2),
         ("t, Newey-West", "t_nw", 2),
         ("t, variance inflation", "t_vif", 2),
         ("t, a horizon apart", "t_nonoverlap", 2),

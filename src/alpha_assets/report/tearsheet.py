@@ -18,6 +18,7 @@ from alpha_assets.report.tables import tables
 from alpha_assets.report.theme import DARK, LIGHT, PICTURE_FONT, vega_config
 from alpha_assets.report.words import (
     MISSING,
+    between,
     bps,
     money,
     percent,
@@ -108,8 +109,7 @@ def headlines(metrics: Mapping[str, object]) -> list[Headline]:
         Headline(
             f"Rank IC, {horizon} sessions" if horizon else "Rank IC",
             plain(number(rank_ic, "mean"), 3),
-            f"honest t {plain(number(rank_ic, 't'))}, "
-            f"{plain(number(rank_ic, 'low'), 3)} to {plain(number(rank_ic, 'high'), 3)}",
+            f"t (smallest of three) {plain(number(rank_ic, 't'))}, {between(rank_ic)}",
         ),
         Headline(
             "Return a year, net",

@@ -43,6 +43,15 @@ def money(value: float | None, currency: str) -> str:
     return f"{plain(value, 0)} {currency}"
 
 
+def between(figures: object, digits: int = 3) -> str:
+    """Return the 95 % interval of a figure, or why it has none."""
+    low, high = number(figures, "low"), number(figures, "high")
+    if low is not None and high is not None:
+        return f"{plain(low, digits)} to {plain(high, digits)}"
+    why = at(figures, "reasons", "low")
+    return f"no interval: {why}" if isinstance(why, str) else "no interval"
+
+
 def whole(value: float | None) -> str:
     """Return a count."""
     return plain(value, 0)
@@ -65,8 +74,8 @@ def _signal_verdict(metrics: Mapping[str, object]) -> str:
     between += "" if not between else plain(high, 3)
     size = f"mean rank IC {plain(mean, 3)} at {horizon} sessions{between}"
     if t is None:
-        return f"The span is too short to judge the signal: {size}, without an honest t."
-    size += f", honest t {plain(t, 1)}"
+        return f"The span is too short to judge the signal: {size}, without a t."
+    size += f", t (smallest of three) {plain(t, 1)}"
     if abs(t) < CLEAR:
         return f"The signal cannot be told from chance: {size}."
     # The more cautious of t and interval decides.

@@ -1,0 +1,28 @@
+"""The figures that `run` and `results` print."""
+
+from typing import Any
+
+import numpy as np
+
+from alpha_assets.evaluation.inference import overlapping_mean
+from alpha_assets.pipeline.backtest import headline_figures
+
+
+def printed(n_sessions: int) -> dict[str, str]:
+    """Return the figures of a rank IC of so many sessions, a horizon of 10."""
+    x_D = np.random.default_rng(0).normal(0.02, 0.1, n_sessions)
+    rank_ic: dict[str, Any] = overlapping_mean(x_D, 10, 0.9, seed=0)
+    of_json = {k: None if v != v else v for k, v in rank_ic.items()}  # as metrics.json has it
+    sharpe = {"sharpe": None, "sharpe_se": None}
+    portfolio = {"net": sharpe, "gross": sharpe}
+    return headline_figures({"signal": {"h10": {"rank_ic": of_json}}, "portfolio": portfolio})
+
+
+def test_an_interval_is_printed_or_why_there_is_none() -> None:
+    few = printed(42)["rank IC h10"]
+    assert few.endswith(", no interval: 42 sessions are fewer than 3 blocks of 30")
+    assert "–" not in few
+
+    enough = printed(90)["rank IC h10"]
+    assert enough.endswith("]")
+    assert enough.count(",") == 1
