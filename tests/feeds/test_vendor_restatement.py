@@ -315,6 +315,27 @@ def test_prices_without_an_adjusted_close_may_be_split_adjusted(daily: Daily) ->
     assert daily.factors() == [1.0, 1.0, 0.5]
 
 
+@pytest.mark.parametrize("begins", [1, 2, 3])
+def test_a_window_of_bars_takes_no_split_back(begins: int, daily: Daily) -> None:
+    # The third bar is the split's: a window that begins there does not hold the bar before it.
+    declared = {"price_level": "split_adjusted"}
+    table = bars({"A": [100.0, 102.0, 52.0, 53.0, 54.0]})
+    daily.deliver(table[:2], **declared)
+    daily.deliver(split(table[:4], 2.0, 2), **declared)
+    done = daily.deliver(split(table, 2.0, 2)[begins:], **declared)
+    assert (done.new, done.revised) == (1, 0)
+    assert daily.factors() == [1.0, 1.0, 0.5, 1.0, 1.0]
+
+
+def test_a_split_whose_new_bars_come_alone_is_no_loss(daily: Daily) -> None:
+    declared = {"price_level": "split_adjusted"}
+    table = split(bars({"A": [100.0, 102.0, 52.0, 53.0]}), 2.0, 2)
+    daily.deliver(bars({"A": [100.0, 102.0]}), **declared)
+    daily.deliver(table[:2], **declared)  # 50, 51: restated, nothing new
+    daily.deliver(table[2:], **declared)
+    assert daily.returns() == pytest.approx([102 / 100, 52 / 51, 53 / 52], rel=1e-12)
+
+
 def test_a_split_and_a_dividend_between_two_deliveries_are_one_factor(daily: Daily) -> None:
     daily.deliver(history(2))
     early = pl.int_range(pl.len()) < 2

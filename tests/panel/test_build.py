@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, time
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 from tests.panel.market import TOKYO, bar, bars, day, evening, listing, listings, membership
 
+from alpha_assets.audit.reference_panel import book_of
 from alpha_assets.errors import BadInput, FeedError, RangeError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel import PANEL_SCHEMA, build_panel
@@ -37,6 +39,27 @@ def test_the_columns_are_those_of_the_schema_whatever_the_feed_lacks() -> None:
     assert dict(found.schema) == {name: kind for name, kind in PANEL_SCHEMA.items()}
     unknown = ("share_factor", "upper_limit", "turnover_value", "sector", "in_membership")
     assert found.row(0, named=True).items() >= dict.fromkeys(unknown).items()
+
+
+def test_a_bar_restated_before_it_was_effective_stands_on_its_first_level() -> None:
+    # A close of 100 is restated for a split of the next morning, which the next bar's factor tells.
+    night = evening(1, time(20))
+    rows = bars(
+        [
+            bar("A", 1, 100.0),
+            bar("A", 1, 50.0, volume=2_000.0, available_at=night, revision=1),
+            bar("A", 2, 51.0, volume=2_000.0, adjustment_factor=0.5),
+        ]
+    ).with_columns(level=pl.Series([None, 0.5, None]))
+    found = build_panel({"daily_bars": rows}, TOKYO, day(0), day(3))
+
+    assert column(found, "close") == {day(2): 100.0, day(3): 51.0}
+    assert column(found, "volume") == {day(2): 1_000.0, day(3): 2_000.0}
+    assert column(found, "cum_factor") == {day(2): 1.0, day(3): 0.5}
+    market: Any = SimpleNamespace(calendar=TOKYO, joins=(), spec=SimpleNamespace(max_stale=20))
+    first = int(TOKYO.index_of(day(0)))
+    book = book_of(market, {"daily_bars": rows}, range(first, first + 4))
+    assert book.rows.select(found.columns).equals(found)
 
 
 def test_the_session_after_the_last_bar_has_rows_and_the_rows_end_after_twenty_more() -> None:

@@ -222,6 +222,10 @@ class Book:
             for name, dtype in optional.items()
             if name not in rows.columns
         )
+        if "level" in rows.columns:  # the vendor's, against the bar's first revision
+            level = pl.col("level").fill_null(1.0)
+            prices = (pl.col(name) / level for name in ("open", "high", "low", "close"))
+            rows = rows.with_columns(*prices, pl.col("volume") * level)
         days = rows["event_date"].unique().sort()
         place = {as_date(s): n for n, s in enumerate(self.market.calendar.sessions)}
         places = pl.DataFrame({"event_date": days, "place": [place[day] for day in days]})

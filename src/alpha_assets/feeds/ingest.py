@@ -25,6 +25,7 @@ from alpha_assets.feeds.revisions import (
     with_withdrawn,
 )
 from alpha_assets.feeds.shares import stored_shares, with_share_factors
+from alpha_assets.feeds.unit_changes import restated_units, seam_problems
 from alpha_assets.feeds.validation import clock_errors, errors_in
 from alpha_assets.feeds.vendor_restatement import on_first_levels
 from alpha_assets.feeds.versions import version_revisions
@@ -127,6 +128,10 @@ def ingest(
         fresh = version_revisions(stamped, table, feed, calendar)
     else:
         fresh = corrections(stamped, table, feed)
+    changed_units = restated_units(
+        stamped, fresh, table, feed, restates_splits=source.price_level == "split_adjusted"
+    )
+    raise_errors(changed_units, f"{extra['source']}: {feed.name}")
     unchanged = stamped.height - fresh.height
     # A correction may be due later than the row that it corrects.
     is_due = fresh["available_at"] <= now
@@ -140,6 +145,9 @@ def ingest(
     words = [*findings.words(), *remarks]
     if feed.name == "daily_bars":
         words.append(corrected_factors(fresh, table, feed.tolerance))
+    seam = seam_problems(stamped, fresh, table, feed)
+    raise_errors(seam, f"{extra['source']}: {feed.name}")
+    words += [problem.line for problem in seam]
     appended = table.append(fresh, manifest)
     note.write(months, table, findings)
     revised = fresh.filter(pl.col("revision") > 0).height

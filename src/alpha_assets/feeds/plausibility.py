@@ -47,8 +47,8 @@ def bar_units(bars: pl.DataFrame) -> list[Problem]:
     """
     return [
         *_turnover(bars),
-        *_price_steps(bars),
-        *_volume_steps(bars),
+        *price_steps(bars),
+        *volume_steps(bars),
         *_factors(bars),
         *_adjusted(bars),
         *_limits(bars),
@@ -120,7 +120,7 @@ def _turnover(bars: pl.DataFrame) -> list[Problem]:
     ]
 
 
-def _price_steps(bars: pl.DataFrame) -> list[Problem]:
+def price_steps(bars: pl.DataFrame) -> list[Problem]:
     """Return steps of adjusted closes by a power of ten, such as pence after pounds."""
     both = adjusted_before(bars)
     if both is None:
@@ -160,7 +160,7 @@ def _price_steps(bars: pl.DataFrame) -> list[Problem]:
     ]
 
 
-def _volume_steps(bars: pl.DataFrame) -> list[Problem]:
+def volume_steps(bars: pl.DataFrame) -> list[Problem]:
     """Return sessions at which the volume of most symbols changed by a large factor."""
     if "volume" not in bars.columns:
         return []

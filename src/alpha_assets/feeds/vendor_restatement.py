@@ -79,8 +79,9 @@ def on_first_levels(bars: pl.DataFrame, table: RawTable, feed: Feed) -> OnLevels
     """
     if not table.months():
         return OnLevels(bars, {}, ())
+    stored = _stored(table)
     known = bars.join(
-        _stored(table), on=["symbol", "event_date"], how="left", maintain_order="left"
+        stored, on=["symbol", "event_date"], how="left", maintain_order="left"
     ).with_columns(pl.lit(1.0).alias("step"))
     stopped: dict[str, str] = {}
     remarks: list[str] = []
@@ -104,10 +105,28 @@ def on_first_levels(bars: pl.DataFrame, table: RawTable, feed: Feed) -> OnLevels
     before = pl.col("level").forward_fill().shift(1).over("symbol", order_by="event_date")
     move = pl.col("before") / pl.col("level")
     is_moved = ((move - 1).abs() > 1e-9).fill_null(False)
+    # The bar before the first of a delivery is only stored: to a stored bar its factor is known,
+    # to a new one it is what the last stored bar was restated by.
+    begins = known.filter(has_price).group_by("symbol").agg(pl.col("event_date").min().alias("of"))
+    ended = _levels_before(stored, begins)
+    known = known.join(begins, on="symbol", how="left", maintain_order="left").join(
+        ended, on="symbol", how="left", maintain_order="left"
+    )
+    is_first = pl.col("event_date") == pl.col("of")
+    is_stored = pl.col("is_stored").fill_null(False)
+    before_first = pl.when(is_first & ~is_stored).then(pl.col("ended"))
+    delivered = pl.col("adjustment_factor")
+    is_silent = is_first & is_stored & (delivered.fill_null(1.0) == 1.0)
+    known = known.with_columns(
+        pl.when(is_silent & pl.col("ended").is_not_null())
+        .then(pl.col(f"adjustment_factor{LAST}"))
+        .otherwise(delivered)
+        .alias("adjustment_factor")
+    )
     factor = pl.col("adjustment_factor")
     return OnLevels(
         known.with_columns(pl.when(has_price).then(level).alias("level"))
-        .with_columns(before.alias("before"))
+        .with_columns(pl.coalesce(before, before_first).alias("before"))
         .with_columns(
             pl.when(is_moved).then(factor.fill_null(1.0) * move).otherwise(factor),
             pl.when(pl.col("is_stored")).then(pl.col("level")).alias("level"),
@@ -353,7 +372,7 @@ def _stored(table: RawTable) -> pl.DataFrame:
     A revision that was stored before levels were has the ratio by which its four prices moved
     alike since the first one.
     """
-    names = (*PRICES, "volume", "level")
+    names = (*PRICES, "volume", "level", "adjustment_factor")
     place = ["symbol", "event_date"]
     last = table.latest().select(*place, "revision", *names).collect()
     silent = (pl.col("revision") > 0) & pl.col("level").is_null()
@@ -367,6 +386,23 @@ def _stored(table: RawTable) -> pl.DataFrame:
         *place,
         pl.lit(True).alias("is_stored"),
         *[pl.col(name).alias(f"{name}{LAST}") for name in names],
+    )
+
+
+def _levels_before(stored: pl.DataFrame, begins: pl.DataFrame) -> pl.DataFrame:
+    """Return the level `ended` of each symbol's last stored bar before a date.
+
+    Args:
+        stored: as `_stored` returns them.
+        begins: `symbol` and the date, `of`.
+    """
+    older = stored.join(begins, on="symbol").filter(
+        (pl.col("event_date") < pl.col("of")) & pl.col(f"close{LAST}").is_not_null()
+    )
+    return (
+        older.sort("event_date")
+        .group_by("symbol")
+        .agg(pl.col(f"level{LAST}").fill_null(1.0).last().alias("ended"))
     )
 
 

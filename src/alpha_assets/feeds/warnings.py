@@ -53,7 +53,7 @@ def bar_warnings(
         *bar_units(lived),
         *_partly_empty(bars),
         *_unpriced(bars),
-        *_jumps(lived),
+        *jumps(lived),
         *_missing_sessions(bars, calendar),
         *_gaps(lived),
         *_no_volume(bars),
@@ -227,7 +227,12 @@ def _unpriced(bars: pl.DataFrame) -> list[Problem]:
     )
 
 
-def _jumps(bars: pl.DataFrame) -> list[Problem]:
+def jumps(bars: pl.DataFrame) -> list[Problem]:
+    """Return large moves of adjusted closes between two bars.
+
+    Args:
+        bars: sorted by symbol and event_date.
+    """
     both = adjusted_before(bars)
     if both is None:
         return []

@@ -27,6 +27,7 @@ from alpha_assets.panel.bars import Bars, first_effective
 from alpha_assets.panel.history_pruning import Before, needed_bars
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.lives import Births, Columns, bars_by_life, births, side_by_life
+from alpha_assets.panel.revised import LEVEL, at_first_level
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -137,15 +138,23 @@ def _span(calendar: Calendar, first: date, last: date) -> range:
     return range(start, start + len(sessions))
 
 
+def _column(name: str, present: Sequence[str]) -> pl.Expr:
+    return at_first_level(name) if LEVEL in present else pl.col(name)
+
+
 def _bar_columns(rows: Frame) -> Frame:
-    """Return the bars with every column that the panel reads, null where a feed lacks it."""
+    """Return the bars with every column that the panel reads, null where a feed lacks it.
+
+    A bar that a vendor restated before it was first effective stands on the level of its first
+    revision, as the factors of later bars do.
+    """
     wanted = {**BAR_VALUES, "adjustment_factor": pl.Float64, "share_factor": pl.Float64}
     present = rows.lazy().collect_schema().names()
     return rows.select(
         "event_date",
         "symbol",
         *[
-            pl.col(name) if name in present else pl.lit(None, dtype=dtype).alias(name)
+            _column(name, present) if name in present else pl.lit(None, dtype=dtype).alias(name)
             for name, dtype in wanted.items()
         ],
         "available_at",

@@ -93,12 +93,19 @@ def levelled(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows on the level of each bar's first revision: prices / level, volume · level."""
     if LEVEL not in rows.columns:
         return rows
-    level = pl.col(LEVEL).fill_null(1.0)
-    if rows.select((level == 1.0).all()).item():
+    if rows.select((pl.col(LEVEL).fill_null(1.0) == 1.0).all()).item():
         return rows
-    prices = [pl.col(name) / level for name in LEVELLED_PRICES if name in rows.columns]
-    volume = [pl.col("volume") * level for name in ("volume",) if name in rows.columns]
-    return rows.with_columns(prices + volume)
+    return rows.with_columns(
+        at_first_level(name) for name in (*LEVELLED_PRICES, "volume") if name in rows.columns
+    )
+
+
+def at_first_level(name: str) -> pl.Expr:
+    """Return a column of bars on the level of each bar's first revision."""
+    level = pl.col(LEVEL).fill_null(1.0)
+    if name in LEVELLED_PRICES:
+        return pl.col(name) / level
+    return pl.col(name) * level if name == "volume" else pl.col(name)
 
 
 def factors_kept(rows: pl.DataFrame) -> pl.DataFrame:
