@@ -271,6 +271,38 @@ def test_prices_lie_between_their_limits(
     assert rules(import_check(write(daily_bars=table), new_york)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("upper", "lower", "wanted"),
+    [
+        (1.2, 0.8, {}),
+        (0.8, 1.2, {"error limits_crossed": 48, "error limit_unit": 48}),
+        (2.4, 1.6, {"error limit_unit": 48}),  # prices halved by a later split, limits as they were
+    ],
+)
+def test_limits_that_most_prices_pass_are_refused(
+    upper: float, lower: float, wanted: dict[str, int], write: Write, new_york: Calendar
+) -> None:
+    close = pl.col("close")
+    table = SIX.with_columns(upper_limit=close * upper, lower_limit=close * lower)
+    assert rules(import_check(write(daily_bars=table), new_york)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [
+        (0.005, {}),
+        (0.4, {"warning dividend_unit": 6}),  # 0.4 %, in cents beside dollars
+        (0.00005, {"warning dividend_unit": 6}),
+    ],
+)
+def test_dividends_are_in_the_money_of_the_prices(
+    share: float, wanted: dict[str, int], write: Write, new_york: Calendar
+) -> None:
+    before = SIX.filter(pl.col("date") == SESSIONS[2])
+    paid = before.select("symbol", ex_date=pl.lit(SESSIONS[3]), amount=pl.col("close") * share)
+    assert rules(import_check(write(daily_bars=SIX, dividends=paid), new_york)) == wanted
+
+
 def test_a_price_of_another_life_is_no_jump_and_no_gap(write: Write, new_york: Calendar) -> None:
     # A leaves on the third session at 10; another company takes its name on the sixth, at 400.
     table = bars({"A": [10.0, 10.1, 10.0, None, None, 400.0, 401.0, 402.0], "B": [10.0] * 8})

@@ -37,6 +37,11 @@ RATE_MOVE = 0.03  # between two rates in a row: a quarter of a percent, in perce
 FEE_ODD = (1.0, 1e5)  # bps a year
 EXIT_ODD = 1.0  # of the last close
 DIVIDEND_ODD = 0.5  # of the close before
+DIVIDEND_MEDIAN = (
+    1e-4,
+    0.1,
+)  # of the close before: what one payment of most companies lies between
+MIN_DIVIDENDS = 5  # that have a median
 
 
 def bar_units(bars: pl.DataFrame) -> list[Problem]:
@@ -288,15 +293,41 @@ def _limits(bars: pl.DataFrame) -> list[Problem]:
         "upper_limit": pl.col("high") > pl.col("upper_limit") * (1 + LIMIT_ROUNDING),
         "lower_limit": pl.col("low") < pl.col("lower_limit") * (1 - LIMIT_ROUNDING),
     }
-    return violations(
-        "warning",
+    wanted = (
+        "prices lie between lower_limit and upper_limit; bring limits to the level of the prices"
+    )
+    outside = bars.filter(pl.any_horizontal(beyond[name] for name in given))
+    limited = bars.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in given)).height
+    if outside.height >= MIN_BARS and 2 * outside.height >= limited:
+        problems = violations(
+            "error",
+            "daily_bars",
+            "limit_unit",
+            f"{wanted}, or leave them out: half of the bars with limits or more lie outside",
+            outside,
+            key=BAR,
+            values=("low", "high", *given),
+        )
+    else:
+        problems = violations(
+            "warning",
+            "daily_bars",
+            "outside_limits",
+            f"{wanted}; a limit that is passed counts as touched",
+            outside,
+            key=BAR,
+            values=("low", "high", *given),
+        )
+    if len(given) < len(beyond):
+        return problems
+    return problems + violations(
+        "error",
         "daily_bars",
-        "outside_limits",
-        "prices lie between lower_limit and upper_limit; bring limits to the level of the prices; "
-        "a limit that is passed counts as touched",
-        bars.filter(pl.any_horizontal(beyond[name] for name in given)),
+        "limits_crossed",
+        "lower_limit lies below upper_limit; exchange the two columns",
+        bars.filter((pl.col("upper_limit") < pl.col("lower_limit")) & (pl.col("upper_limit") > 0)),
         key=BAR,
-        values=("low", "high", *given),
+        values=given,
     )
 
 
@@ -426,7 +457,28 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
             key=BAR,
             values=("amount", "close_before"),
         ),
+        *_dividend_unit(beside.filter(share <= 1).with_columns(share.alias("of_the_close"))),
     ]
+
+
+def _dividend_unit(paid: pl.DataFrame) -> list[Problem]:
+    """Return whether most dividends are far larger or smaller than companies pay at once."""
+    paid = paid.sort("of_the_close")
+    if paid.height < MIN_DIVIDENDS:
+        return []
+    middle = paid[[paid.height // 2]]
+    low, high = DIVIDEND_MEDIAN
+    return violations(
+        "warning",
+        "dividends",
+        "dividend_unit",
+        "amount is in the money of the prices (not in cents beside dollars): the median payment "
+        f"is {low:.2%} to {high:.0%} of the close before",
+        middle.filter(~pl.col("of_the_close").is_between(low, high)),
+        key=BAR,
+        values=("amount", "close_before"),
+        count=paid.height,
+    )
 
 
 def _price_level(columns: Sequence[str]) -> pl.Expr:

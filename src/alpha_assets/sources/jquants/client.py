@@ -334,6 +334,8 @@ def _csv_rows(body: bytes) -> list[Row]:
         raise _Unusable("the file names a column twice")
     if any(None in row for row in rows):
         raise _Unusable("the file has rows longer than its header")
+    if any(value is None for row in rows for value in row.values()):
+        raise _Unusable("the file has rows shorter than its header: it is not whole")
     return [{name: value or None for name, value in row.items()} for row in rows]
 
 
