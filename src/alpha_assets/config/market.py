@@ -86,7 +86,8 @@ class MarketSpec(Spec):
     price_level: PriceLevel | None = None
     """Whether prices are as traded or carry later splits; none: as the source declares."""
     max_stale: int = Field(default=MAX_STALE, ge=1, le=60)
-    """Sessions without a bar after which a symbol's rows end until one returns."""
+    """Sessions without a bar after which a symbol's rows end until one returns: so long its last
+    price is carried, and what is held of it stays."""
     feeds: dict[str, FeedDeclaration] = Field(default_factory=dict)
     """Settings of known feeds, and declarations of the market's own."""
     universes: dict[str, UniverseSpec]
