@@ -30,7 +30,7 @@ BROKEN = "broken"  # the group of what cannot be used
 class Location:
     """What is defined, and which files could not be used."""
 
-    assets: list[dg.AssetsDefinition] = field(default_factory=list)
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = field(default_factory=list)
     checks: list[dg.AssetChecksDefinition] = field(default_factory=list)
     automated: list[Automation] = field(default_factory=list)
     broken: dict[tuple[str, ...], str] = field(default_factory=dict)

@@ -405,9 +405,10 @@ def demo_launches() -> list[Launch]:
         *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
         f'key:"{market.name}/cross_section/{universe}"',
     ]
-    raw = len({*market.feeds, *market.feeds_off})
     return [
-        Launch(_arguments(history, months), raw + 3),  # panel, features, cross-section
+        Launch(
+            _arguments(history, months), len(market.feeds) + 3
+        ),  # panel, features, cross-section
         Launch(_arguments([f"group:{market.name}_{recipe}"], months[-6:]), len(RECIPE_STAGES)),
     ]
 

@@ -67,8 +67,8 @@ def test_a_raw_asset_says_when_its_rows_are_public_and_why_it_is_off() -> None:
     assert "Public: 03:00 of the next day: next session." in told("sim", "index_options")
     assert "Off" not in told("sim", "index_options")
     assert "Public: 18:00 of the day" in told("us", "daily_bars")  # the market's own hour
-    assert told("sim", "option_summary").endswith(
-        "**Off on market sim:** the simulated exchange is not American; costs 8 features of `iv`."
+    assert told("sim", "option_summary").startswith(
+        "**Off on market sim:** the simulated exchange is not American; costs 8 features of `iv`.\n"
     )
 
 

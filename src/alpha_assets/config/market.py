@@ -44,6 +44,7 @@ ALL = "all"  # the universe that every market declares
 # Folders that stand beside recipes in `storage/<market>/`.
 RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
 
+OWNER = r"^(team:\w[\w-]*|[^@\s]+@[^@\s]+\.[^@\s]+)$"
 LANDING_VARIABLE = "ALPHA_LANDING"  # where rows of an API are kept as they came
 LANDING = "_landing"  # below the storage root, unless the variable says otherwise
 
@@ -75,6 +76,8 @@ class MarketSpec(Spec):
 
     about: str
     """One sentence for lists."""
+    owners: tuple[Annotated[str, Field(pattern=OWNER)], ...] = ("team:research",)
+    """Who answers for its assets, in Dagster: e-mail addresses, or team:<name>."""
     currency: str
     """Of all money."""
     first_month: str

@@ -131,9 +131,7 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(
             coverage_check(name),
             asset=key,
-            description=f"Ask whether every column of {name} is there and filled, and whether "
-            "the feeds behind it go on; where a column is missing or the family empty, recipes "
-            "that read it stop.",
+            description=_coverage_description(market, name),
             blocking=False,
         )
         for name in families
@@ -151,9 +149,24 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
                 MarketContext(market, Store(storage.url)), chosen, months_asked(context)
             )
         for family in found.families:
-            yield coverage_result(key, family)
+            if family.is_on or family.findings:
+                yield coverage_result(key, family)
+            else:  # without a result Dagster shows the check as skipped
+                context.log.info(f"{family.name}: not applicable, {family.summary}")
 
     return asked
+
+
+def _coverage_description(market: Market, family: str) -> str:
+    features = [feature for feature in market.choice if feature.family == family]
+    off = {f.name: why for f in features if (why := market.missing_features.get(f.name))}
+    if len(off) == len(features):
+        why = "; ".join(dict.fromkeys(off.values()))
+        return f"Not applicable on market {market.name}, and skipped: {family} is off, {why}."
+    return (
+        f"Whether every column of {family} is there and filled, and whether the feeds behind it go "
+        "on; where a column is missing or the family empty, recipes that read it stop."
+    )
 
 
 def months_asked(context: dg.AssetCheckExecutionContext) -> list[str] | None:

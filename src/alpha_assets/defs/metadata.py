@@ -1,40 +1,29 @@
 """What a materialisation shows in the web UI."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import (
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+)
 
-from alpha_assets.features import Feature
-from alpha_assets.feeds import Feed
 from alpha_assets.feeds.ingest import Ingested
 from alpha_assets.pipeline.context import Made
 from alpha_assets.quality.coverage import FamilyCoverage, reasons_off
 
 LINES_SHOWN = 20  # of notes and warnings of a delivery
-
-# What every table has, beside the columns that its owner describes.
-OF_ROWS = {
-    "session": "the session that is decided; the row holds what was known before its opening",
-    "symbol": "permanent id of the stock; tickers are for display",
-    "sector": "sector that the row is about",
-    "section": "section of the exchange that the row is about",
-    "name": "which one, by name",
-    "seller": "who reports the position",
-    "client": "for whom it is held, if for another",
-    "fund": "the fund that holds it, if one does",
-    "event_date": "the day or period end that the row describes",
-    "available_at": "instant at which a subscriber could first read the row (UTC)",
-    "ingested_at": "instant at which the row was stored (UTC)",
-    "revision": "0 as first published; 1 and up: its corrections",
-}
+WITHOUT_ROWS = "no rows"  # data version of a month in which a feed delivered none
+NO_ROWS = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
 
 
 def made_metadata(made: Made) -> dict[str, dg.MetadataValue]:
     """Return what is worth looking at of one output; numbers are plotted by partition."""
+    counted = "dagster/partition_row_count" if made.month else "dagster/row_count"
     shown: dict[str, dg.MetadataValue] = {
-        "dagster/partition_row_count": dg.MetadataValue.int(made.rows),
+        counted: dg.MetadataValue.int(made.rows),
         "content_hash": dg.MetadataValue.text(made.content_hash),
         "digest": dg.MetadataValue.text(made.digest),
         "status": dg.MetadataValue.text(made.status),
@@ -157,52 +146,53 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return figures
 
 
-def table(schema: Mapping[str, object]) -> dict[str, Any]:
-    """Return a table's columns and types."""
-    return _schema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+def months_made(
+    context: dg.AssetExecutionContext,
+    made: Sequence[Made],
+    *,
+    last: Mapping[str, dg.MetadataValue] | None = None,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Give every month of a run its own metadata and, as data version, its content hash.
+
+    Dagster gives all partitions of a run one data version.  A run of several months records each
+    month once more, with its own; of two events of a month the later one counts.
+
+    Args:
+        context: of the asset.
+        made: the months; one that was asked for and is not among them has no rows.
+        last: further metadata of the last month.
+    """
+    by_key = {f"{one.month}-01": one for one in made}
+    shown = {
+        key: made_metadata(by_key[key]) if key in by_key else NO_ROWS
+        for key in context.partition_keys
+    }
+    final = context.partition_keys[-1]
+    shown[final] = {**shown[final], **(last or {})}
+    versions = {key: by_key[key].content_hash if key in by_key else WITHOUT_ROWS for key in shown}
+    if len(shown) == 1:
+        (key,) = shown
+        context.add_asset_metadata(shown[key], partition_key=key)
+        yield dg.MaterializeResult(data_version=dg.DataVersion(versions[key]))
+        return
+    yield dg.MaterializeResult()
+    recorded = context.instance.get_latest_materialization_event(context.asset_key)
+    event = recorded.asset_materialization if recorded else None
+    tags = dict(event.tags or {}) if event else {}
+    for key, metadata in shown.items():
+        given = {DATA_VERSION_TAG: versions[key], DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
+        context.log_event(
+            dg.AssetMaterialization(
+                context.asset_key, partition=key, metadata=metadata, tags={**tags, **given}
+            )
+        )
 
 
-def columns_of_feed(feed: Feed) -> dict[str, Any]:
-    """Return the columns of a feed's raw rows, with unit and meaning."""
-    said = OF_ROWS | {column.name: f"{column.meaning} ({column.unit})" for column in feed.columns}
-    return _schema(
-        [
-            dg.TableColumn(name, str(dtype), description=said.get(name))
-            for name, dtype in feed.schema.items()
-        ]
+def whole_made(made: Made, more: Mapping[str, dg.MetadataValue]) -> dg.MaterializeResult[None]:
+    """Return the result of an asset without months; its data version is its content hash."""
+    return dg.MaterializeResult(
+        metadata={**made_metadata(made), **more}, data_version=dg.DataVersion(made.content_hash)
     )
-
-
-def columns_of_features(features: Sequence[Feature]) -> dict[str, Any]:
-    """Return the columns of the features' table, with unit and meaning."""
-    keys = [
-        dg.TableColumn(name, dtype, description=OF_ROWS[name])
-        for name, dtype in (("session", "Date"), ("symbol", "String"))
-    ]
-    return _schema(
-        [
-            *keys,
-            *[
-                dg.TableColumn(
-                    f.name,
-                    "Float32",
-                    description=" ".join(filter(None, (f.about, f.formula, f"({f.unit})"))),
-                )
-                for f in features
-            ],
-        ]
-    )
-
-
-def _schema(columns: Sequence[dg.TableColumn]) -> dict[str, Any]:
-    return {"dagster/column_schema": dg.TableSchema(columns=list(columns))}
-
-
-def add_months(context: dg.AssetExecutionContext, made: Sequence[Made]) -> None:
-    """Attach the metadata of every month to its own partition."""
-    for one in made:
-        if one.month is not None:
-            context.add_asset_metadata(made_metadata(one), partition_key=f"{one.month}-01")
 
 
 def picture(png: bytes) -> dg.MetadataValue:

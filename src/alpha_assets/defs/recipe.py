@@ -1,149 +1,135 @@
 """The assets of one recipe on one market: checkpoint, predictions, targets, backtest, report."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 
-from alpha_assets.backtest.portfolio import TARGETS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
+from alpha_assets.defs.attributes import MONTHLY, references, versioned
+from alpha_assets.defs.columns import (
+    columns_of_books,
+    columns_of_predictions,
+    columns_of_targets,
+)
+from alpha_assets.defs.dependencies import backtest_feeds, recipe_dependencies
 from alpha_assets.defs.metadata import (
-    add_months,
     facts_metadata,
     headline,
-    made_metadata,
+    months_made,
     picture,
-    table,
+    whole_made,
 )
-from alpha_assets.defs.partitions import (
-    all_before,
-    every_month,
-    month_keys,
-    months,
-    months_spanned,
-    since,
-)
+from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
+from alpha_assets.pipeline import identity
 from alpha_assets.quality.checks import require_families
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 
-
-def training_sessions(recipe: Recipe) -> int:
-    """Return how many sessions before a month its model reads: window, gaps, validation."""
-    split, horizon = recipe.spec.split, recipe.horizon
-    gaps = 2 * horizon + split.embargo_sessions  # labels end before each span begins
-    steps = recipe.spec.training.sequence - 1
-    return split.lookback_sessions + split.valid_sessions + gaps + steps
-
-
-def model_inputs(recipe: Recipe, market: Market) -> list[dg.AssetDep]:
-    """Return what a month's model is made from: nothing of the month itself."""
-    keys = [
-        dg.AssetKey([market.name, "cross_section", recipe.spec.universe.name]),
-        dg.AssetKey([market.name, "panel"]),
-        dg.AssetKey([market.name, "raw", "daily_bars"]),
-    ]
-    if recipe.spec.label.kind == "vol_scaled":
-        keys.append(dg.AssetKey([market.name, "features"]))
-    if recipe.spec.split.expanding:
-        inputs = [all_before(key, until=-1) for key in keys]
-    else:
-        window = months_spanned(market.calendar, training_sessions(recipe))
-        inputs = [since(key, window, until=-1) for key in keys]
-    training = recipe.spec.training
-    if training.warm_start or training.retrain_every > 1:  # a month leans on an earlier model
-        own = dg.AssetKey([market.name, recipe.name, "checkpoint"])
-        inputs.append(since(own, training.retrain_every, until=-1))
-    return inputs
+Months = Iterator[dg.MaterializeResult[None]]
 
 
 def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     """Return every asset of a recipe on a market."""
     prefix = [market.name, recipe.name]
-    section = dg.AssetKey([market.name, "cross_section", recipe.spec.universe.name])
-    panel = dg.AssetKey([market.name, "panel"])
-    features = dg.AssetKey([market.name, "features"])
-    raw = [dg.AssetKey([market.name, "raw", feed]) for feed in market.declared]
-    steps = months_spanned(market.calendar, recipe.spec.training.sequence - 1)
-    group = f"{market.name}_{recipe.name}"
+
+    def code(*roots: str) -> dict[str, Any]:
+        return references(*roots, market=market, recipe=recipe)
 
     @dg.asset(
         key=[*prefix, "checkpoint"],
-        group_name=group,
         kinds={"torch"},
         pool=GPU_POOL,
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=model_inputs(recipe, market),
+        deps=recipe_dependencies("checkpoint", recipe, market),
+        metadata=code(*identity.CHECKPOINT),
+        **versioned(
+            market, "checkpoint", identity.checkpoint(recipe), recipe=recipe, cadence=MONTHLY
+        ),
     )
-    def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> None:
+    def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> Months:
         """A model per month, trained only on labels known before the month's first session."""
         from alpha_assets.pipeline import train
 
         with storage.of_recipe(recipe, context) as opened:
             require_families(opened, month_keys(context))
-            add_months(context, train.make_checkpoints(opened, month_keys(context)))
+            yield from months_made(context, train.make_checkpoints(opened, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "predictions"],
-        group_name=group,
         kinds={"torch", "parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[
-            since(checkpoint.key, recipe.spec.training.retrain_every - 1),
-            since(section, steps),
-            since(panel, steps),
-        ],
+        deps=recipe_dependencies("predictions", recipe, market),
+        metadata={
+            **columns_of_predictions(recipe, market).metadata,
+            **code(*identity.PREDICTIONS),
+        },
+        **versioned(market, "predictions", identity.predictions(recipe), recipe=recipe),
     )
-    def predictions(context: dg.AssetExecutionContext, storage: Storage) -> None:
+    def predictions(context: dg.AssetExecutionContext, storage: Storage) -> Months:
         """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
         from alpha_assets.pipeline import predict
 
         with storage.of_recipe(recipe, context) as opened:
             require_families(opened, month_keys(context))
-            add_months(context, predict.make_predictions(opened, month_keys(context)))
+            yield from months_made(context, predict.make_predictions(opened, month_keys(context)))
 
     @dg.asset(
         key=[*prefix, "targets"],
-        group_name=group,
         kinds={"parquet"},
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[predictions, dg.AssetDep(panel)],
-        metadata=table(TARGETS),
+        deps=recipe_dependencies("targets", recipe, market),
+        metadata={**columns_of_targets(recipe, market).metadata, **code(*identity.TARGETS)},
+        **versioned(market, "targets", identity.targets(recipe), recipe=recipe),
     )
-    def targets(context: dg.AssetExecutionContext, storage: Storage) -> None:
+    def targets(context: dg.AssetExecutionContext, storage: Storage) -> Months:
         """What to hold, decided on rebalance sessions before the session's bar exists."""
         from alpha_assets.pipeline import predict
 
         with storage.of_recipe(recipe, context) as opened:
-            add_months(context, predict.make_targets(opened, month_keys(context)))
+            yield from months_made(context, predict.make_targets(opened, month_keys(context)))
+
+    daily, *others = columns_of_books(recipe, market, backtest_feeds(market)).items()
 
     @dg.asset(
         key=[*prefix, "backtest"],
-        group_name=group,
         kinds={"numpy", "parquet"},
         backfill_policy=dg.BackfillPolicy.single_run(),  # so that a range of months may end here
-        deps=[every_month(key) for key in (targets.key, predictions.key, panel, features, *raw)],
+        deps=recipe_dependencies("backtest", recipe, market),
+        metadata={
+            **daily[1].metadata,
+            **{f"columns/{name}": columns.schema for name, columns in others},
+            **code(*identity.BACKTEST),
+        },
+        **versioned(market, "backtest", identity.backtest(recipe), recipe=recipe, cadence=MONTHLY),
     )
     def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
-        """Positions, trades, daily books and metrics of every decided month, after costs."""
+        """Daily books, positions, trades and metrics of every decided month, after costs.
+
+        The columns shown are those of the daily books; those of the other tables are metadata.
+        """
         from alpha_assets.pipeline import backtest as backtest_stage
 
         with storage.of_recipe(recipe, context) as opened:
             made = backtest_stage.make_backtest(opened)
             figures = headline(backtest_stage.stored_metrics(opened))
-            return dg.MaterializeResult(metadata={**made_metadata(made), **facts_metadata(figures)})
+            return whole_made(made, facts_metadata(figures))
 
     @dg.asset(
         key=[*prefix, "report"],
-        group_name=group,
         kinds={"html"},
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[backtest, every_month(checkpoint.key)],
+        deps=recipe_dependencies("report", recipe, market),
+        metadata=code(*identity.REPORT),
+        **versioned(market, "report", identity.report(recipe), recipe=recipe, cadence=MONTHLY),
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
-        """The tear sheet: one offline page."""
+        """The tear sheet: one page of figures and charts that needs no network."""
         from alpha_assets.pipeline import backtest as backtest_stage
 
         with storage.of_recipe(recipe, context) as opened:
@@ -153,6 +139,6 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
                 for name, png in backtest_stage.report_pictures(opened).items()
             }
             page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{backtest_stage.PAGE}")}
-            return dg.MaterializeResult(metadata={**made_metadata(made), **page, **charts})
+            return whole_made(made, {**page, **charts})
 
     return [checkpoint, predictions, targets, backtest, report]
