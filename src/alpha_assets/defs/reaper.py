@@ -21,6 +21,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from alpha_assets.defs import NOTHING_DEAD
 from alpha_assets.store.owner import Owner, lived
 
 OWNER_TAG = "alpha_assets/process"
@@ -118,4 +119,4 @@ def reaper(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     found = reap(context.instance)
     for line in found:
         context.log.warning(line)
-    return dg.SkipReason("; ".join(found) or "every run's process lives")
+    return dg.SkipReason("; ".join(found) or NOTHING_DEAD)
