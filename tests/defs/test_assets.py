@@ -101,7 +101,7 @@ def test_every_asset_has_owners_tags_and_places_in_the_code(graph: AssetGraph) -
             text = Path(place.file_path).read_text(encoding="utf-8")
             assert place.line_number is None or place.line_number <= text.count("\n")
     panel = node(graph, "tiny/panel").metadata["dagster/code_references"].code_references
-    assert [place.label for place in panel][-1] == "tiny.toml"
+    assert [place.label for place in panel][-1] == "markets/tiny.toml"
 
 
 def test_a_place_in_the_code_is_where_it_is_defined() -> None:

@@ -84,7 +84,7 @@ def test_a_whole_market_passes_and_goes_on(context: MarketContext) -> None:
     off -= {
         f.family for f in context.market.choice if f.name not in context.market.missing_features
     }
-    assert {"iv", "si"} <= off
+    assert {"iv", "short_interest", "short_volume"} <= off
     families = dict.fromkeys(f.family for f in context.market.choice)
     assert list(answers) == [family for family in families if family not in off]
     assert not [

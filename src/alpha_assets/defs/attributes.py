@@ -108,7 +108,9 @@ def references(
     files += [named_file("recipes", recipe.name)] if recipe else []
     found: list[Any] = [where(root) for root in roots]
     found += [
-        dg.LocalFileCodeReference(file_path=str(path.absolute()), label=path.name)
+        dg.LocalFileCodeReference(
+            file_path=str(path.absolute()), label=f"{path.parent.name}/{path.name}"
+        )
         for path in (*files, *places)
     ]
     return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=found)}
@@ -135,6 +137,4 @@ def where(root: str) -> dg.LocalFileCodeReference:
         if taken is not None:
             return where(f"{taken[1]}:{name}")
     line = 1 if defined is None else text.count("\n", 0, defined.start()) + 1
-    return dg.LocalFileCodeReference(
-        file_path=str(path), line_number=line, label=f"{module}:{name}"
-    )
+    return dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=name)

@@ -118,6 +118,7 @@ OF_IC = {
     "ic": "Pearson correlation of the two (−1 to 1)",
     "n_pairs": "symbols with both (count)",
 }
+OF_BOOKS = "session whose bar fills the orders"
 BOOK_FEEDS = {  # columns of raw rows that money is counted from
     "daily_bars": ("open", "close", "adjustment_factor"),
     "listings": ("exit",),
@@ -338,7 +339,8 @@ def columns_of_books(recipe: Recipe, market: Market, feeds: Sequence[str]) -> di
         types = {name: types[name] for name in keys}
         words = dict.fromkeys(("reason",), "String") | {"horizon": "Int16", "n_pairs": "Int64"}
         types |= {name: words.get(name, "Float64") for name in meanings}
-        return Columns.of(types, meanings, {name: list(behind) for name in meanings})
+        said = {"session": OF_BOOKS, **meanings}
+        return Columns.of(types, said, {name: list(behind) for name in meanings})
 
     daily = table(["session"], OF_DAILY, [*targets, *raw])
     own = {
@@ -350,7 +352,7 @@ def columns_of_books(recipe: Recipe, market: Market, feeds: Sequence[str]) -> di
     both = ["session", "symbol"]
     scores = _from(market, f"{recipe.name}/predictions", ["score"])
     return {
-        "daily": Columns.of(daily.types, OF_DAILY, {**daily.origins, **own, **of_costs}),
+        "daily": Columns.of(daily.types, daily.meanings, {**daily.origins, **own, **of_costs}),
         "positions": table(both, OF_POSITIONS, [*targets, *raw]),
         "trades": table(both, OF_TRADES, [*targets, *prices]),
         "marks": table(both, OF_MARKS, prices),
