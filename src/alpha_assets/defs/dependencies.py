@@ -37,13 +37,13 @@ def market_dependencies(stage: str, market: Market, universe: str = ALL) -> list
             return [since(panel, months_spanned(calendar, max_lookback(market.catalog) - 1))]
         case "cross_section":
             in_time = TRAILING - 1 if market_wide(market) else 0
-            members = market.spec.universes[universe].lookback
+            members = market.spec.universes[universe].lookback(market.spec.max_stale)
             return [
                 since(features, months_spanned(calendar, in_time)),
                 since(panel, months_spanned(calendar, members)),
             ]
         case _:
-            lookback = graph_lookback(market.spec.universes[universe])
+            lookback = graph_lookback(market, market.spec.universes[universe])
             return [since(panel, months_spanned(calendar, lookback))]
 
 
