@@ -10,6 +10,7 @@ import yaml
 from dagster import DagsterInstance
 from dagster._core.secrets.env_file import get_env_var_dict
 
+from alpha_assets.config.folders import write_project
 from alpha_assets.defs.launch import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,28 @@ def test_a_launch_of_ours_leaves_the_folder_of_env_and_keeps_its_paths(
     assert os.environ["ALPHA_STORAGE"] == str(tmp_path / "mine")
     assert os.environ["ALPHA_PIPELINES"] == str(tmp_path / "pipelines")
     assert get_env_var_dict(str(Path.cwd())) == {}
+
+
+def test_any_command_of_dagster_in_a_project_folder_finds_its_home_without_telemetry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    mine = tmp_path / "my own"
+    write_project(mine)
+    found = get_env_var_dict(str(mine))
+    assert found == {
+        "DAGSTER_HOME": str(mine),
+        "ALPHA_STORAGE": f"{mine}/storage",
+        "ALPHA_DAGSTER_DIR": f"{mine}/storage/_dagster",
+    }
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    with DagsterInstance.get() as instance:
+        assert not instance.telemetry_enabled
+    assert (mine / "storage" / "_dagster").is_dir()
+    monkeypatch.setenv("ALPHA_STORAGE", "/mine")
+    assert get_env_var_dict(str(mine))["ALPHA_STORAGE"] == "/mine"
 
 
 @pytest.mark.parametrize("file", [None, "dagster.yaml", "dagster.yml"])

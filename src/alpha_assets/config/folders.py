@@ -7,6 +7,12 @@ from pathlib import Path
 
 from alpha_assets.errors import SpecError
 
+# Dagster reads `.env` from the folder that it starts in and puts it over the environment: each
+# value is the environment's where that has one.
+ENV = """DAGSTER_HOME="${{DAGSTER_HOME:-{folder}}}"
+ALPHA_STORAGE="${{ALPHA_STORAGE:-{folder}/storage}}"
+ALPHA_DAGSTER_DIR="${{ALPHA_DAGSTER_DIR:-{folder}/storage/_dagster}}"
+"""
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 PIPELINES = "pipelines"
 VARIABLE = "ALPHA_PIPELINES"
@@ -61,21 +67,23 @@ def write_project(folder: Path) -> list[Path]:
     source = shipped_folder()
     kept = [Path("dagster.yaml"), Path("workspace.yaml")]
     kept += sorted(path.relative_to(source) for path in (source / PIPELINES).rglob("*.toml"))
-    there = [path for path in kept if (folder / path).exists()]
+    env = Path(".env")  # with it any of Dagster's commands finds its home and our settings
+    there = [path for path in (*kept, env) if (folder / path).exists()]
     if there:
         raise SpecError(
-            f"{folder} holds {there[0]} already ({len(there)} of {len(kept)} files); name a folder "
-            "that has none of them"
+            f"{folder} holds {there[0]} already ({len(there)} of {len(kept) + 1} files); name a "
+            "folder that has none of them"
         )
     try:
         for path in kept:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / path, folder / path)
+        (folder / env).write_text(ENV.format(folder=folder.absolute()), encoding="utf-8")
     except OSError as error:
         raise SpecError(
             f"{folder} cannot be written: {error.strerror}; name another folder"
         ) from None
-    return [folder / path for path in kept]
+    return [folder / path for path in (*kept, env)]
 
 
 def names(kind: str) -> tuple[str, ...]:
