@@ -6,7 +6,7 @@ describe), `available_at` (UTC instant at which a subscriber could first read th
 columns only; it is used for rows that come without a stamp of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from functools import cached_property
@@ -133,6 +133,20 @@ class Feed:
     def values(self) -> tuple[Column, ...]:
         """The columns that are not part of the key."""
         return tuple(column for column in self.columns if column.name not in self.key)
+
+    def meanings(self, *names: str) -> dict[str, str]:
+        """Return what each of some columns means, with its unit, as declared here and only here."""
+        self.check_columns(names, "a joined column")
+        declared = {column.name: f"{column.meaning}, {column.unit}" for column in self.columns}
+        return {name: declared[name] for name in names}
+
+    def check_columns(self, names: Iterable[str], what: str) -> None:
+        """Refuse a name that this feed does not declare: a slip of whoever writes it again."""
+        unknown = sorted(set(names) - set(self.schema))
+        assert not unknown, (
+            f"{what} of the feed {self.name}: {', '.join(unknown)}; it declares "
+            f"{', '.join(self.schema)}"
+        )
 
 
 Counting = Callable[[str, int, int], None]  # what is counted, parts done, parts in all

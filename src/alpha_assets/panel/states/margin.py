@@ -6,15 +6,14 @@ import polars as pl
 from alpha_assets.arrays.asof import at_or_before
 from alpha_assets.arrays.places import codes
 from alpha_assets.calendar import Calendar
-from alpha_assets.feeds.margin import REASONS
+from alpha_assets.feeds.margin import MARGIN, MARGIN_ALERTS, REASONS
 from alpha_assets.panel.states.event_times import decision_stamps, session_numbers
 
+# Columns of the feeds that enter as they are: what they mean is declared there.
+BALANCES = ("long", "short", "long_standard", "short_standard")
+ALERTS = ("short", "long", "short_change", "long_change", "short_ratio", "long_ratio")
 MARGIN_COLUMNS = {
-    "long": "bought on margin, shares of the balance day",
-    "short": "sold short on margin, shares of the balance day",
-    "long_standard": "part of `long` on the exchange's terms, shares",
-    "short_standard": "part of `short` on the exchange's terms, shares",
-    "issue_type": "1 margin issue, 2 loanable issue, 3 other",
+    **MARGIN.meanings(*BALANCES, "issue_type"),
     "is_daily": "1 in the daily regime",
     "is_week_end": "1 where the balance day is the last session of its week",
     "lag": "sessions from the balance day to the session that knows it",
@@ -22,13 +21,7 @@ MARGIN_COLUMNS = {
 ALERT_COLUMNS = {
     "listed": "1 while the issue is under watch, 0 after",
     "spell": "sessions from the entry under watch to this state",
-    "short": "short balance, shares of the balance day",
-    "long": "long balance, shares of the balance day",
-    "short_change": "since the session before, shares",
-    "long_change": "since the session before, shares",
-    "short_ratio": "percent of listed shares",
-    "long_ratio": "percent of listed shares",
-    "short_to_long": "percent",
+    **MARGIN_ALERTS.meanings(*ALERTS, "short_to_long"),
     "stage": "0 none, 1 caution to 6 the strictest, -1 lifted, 7 supervision",
     **{f"is_{name}": "1 where that is a reason" for name in REASONS},
 }
@@ -54,10 +47,7 @@ def margin_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Data
     return rows.select(
         "event_date",
         "symbol",
-        "long",
-        "short",
-        pl.col("long_standard"),
-        pl.col("short_standard"),
+        *BALANCES,
         pl.col("issue_type").cast(pl.Float64, strict=False),
         pl.col("published").is_not_null().cast(pl.Float64).alias("is_daily"),
         pl.Series("is_week_end", is_week_end.astype(np.float64)),
@@ -207,12 +197,7 @@ def _under_watch(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
         "symbol",
         pl.lit(1.0).alias("listed"),
         (pl.col("number") - pl.col("entry")).cast(pl.Float64).alias("spell"),
-        "short",
-        "long",
-        "short_change",
-        "long_change",
-        "short_ratio",
-        "long_ratio",
+        *ALERTS,
         "short_to_long",
         pl.col("stage").replace_strict(STAGES, default=None, return_dtype=pl.Float64),
         *(pl.col(name).cast(pl.Float64).alias(f"is_{name}") for name in REASONS),
@@ -248,14 +233,13 @@ def _left(stays: pl.DataFrame, told: pl.DataFrame, calendar: Calendar) -> pl.Dat
     gone = stays.filter(~pl.col("listed") & (pl.col("was") | pl.col("is_told"))).join(
         told.select("publication", "event_date"), on="publication"
     )
-    zeros = ["short", "long", "short_change", "long_change", "short_ratio", "long_ratio"]
     stamps = decision_stamps(gone["number"].to_numpy(), calendar)
     return gone.select(
         "event_date",
         "symbol",
         pl.lit(0.0).alias("listed"),
         (pl.col("number") - pl.col("entry")).cast(pl.Float64).alias("spell"),
-        *(pl.lit(0.0).alias(name) for name in zeros),
+        *(pl.lit(0.0).alias(name) for name in ALERTS),
         pl.lit(None, pl.Float64).alias("short_to_long"),
         pl.lit(0.0).alias("stage"),
         *(pl.lit(0.0).alias(f"is_{name}") for name in REASONS),

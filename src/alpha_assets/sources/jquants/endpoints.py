@@ -17,6 +17,7 @@ from datetime import date, time
 from functools import cached_property
 from typing import Literal
 
+from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.flows import INVESTORS
 from alpha_assets.feeds.margin import DAILY_FROM, REASONS
 from alpha_assets.sources.jquants.plans import Plan
@@ -51,6 +52,11 @@ class Endpoint:
     weekly_before: date | None = None  # until then only of the week's last session, a session later
     reread: int = 5  # newest cuts that are asked for again, for corrections
     has_bulk: bool = True  # files of history whose layout is known
+
+    def __post_init__(self) -> None:
+        """Refuse a column that the feed does not declare."""
+        ours = (name.removeprefix("parent.") for name in self.theirs)
+        FEEDS[self.feed].check_columns(ours, f"a column that {self.path} fills")
 
     @cached_property
     def _words(self) -> tuple[tuple[str, str, str, bool], ...]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
+from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.american import AMERICAN
 from alpha_assets.feeds.base import Basis, PriceLevel, Source, SourceMarket, SourceSpec
 from alpha_assets.sources.sim.market import generate
@@ -80,7 +81,9 @@ class SimSource(Source):
             FeedError: the exchange has no such feed.
         """
         self._check(feed)
-        return ROWS[feed](generate(self.spec, self.calendar), self.calendar)
+        rows = ROWS[feed](generate(self.spec, self.calendar), self.calendar)
+        FEEDS[feed].check_columns(rows.columns, "a column that the simulated exchange makes")
+        return rows
 
     def _check(self, feed: str) -> None:
         if feed not in ROWS:
