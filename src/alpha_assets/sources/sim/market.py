@@ -68,6 +68,24 @@ class SimMarket:
         """Return prices restated forwards: raw / product of all factors so far."""
         return np.asarray(self.bar[column] / np.cumprod(self.factor, axis=0))
 
+    def index_level(self, base: float) -> Array:
+        """Return an equal-weighted index of all closes, dividends not reinvested, [D].
+
+        Args:
+            base: its level before the first return.
+        """
+        close_DN = self.adjusted("close")
+        last_N = np.full(close_DN.shape[1], np.nan)
+        level, level_D = base, np.empty(len(close_DN))
+        for number, close_N in enumerate(close_DN):
+            move_N = close_N / last_N - 1
+            moved_N = ~np.isnan(move_N)
+            if moved_N.any():
+                level *= 1 + move_N[moved_N].mean()
+            level_D[number] = level
+            last_N = np.where(np.isnan(close_N), last_N, close_N)
+        return level_D
+
 
 @lru_cache(maxsize=2)
 def generate(spec: SimSpec, calendar: Calendar) -> SimMarket:

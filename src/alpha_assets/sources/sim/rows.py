@@ -16,6 +16,7 @@ from alpha_assets.sources.sim import draws, tokyo
 from alpha_assets.sources.sim.market import BAR_COLUMNS, SimMarket
 from alpha_assets.sources.sim.roster import SEGMENTS_AFTER, SEGMENTS_BEFORE
 from alpha_assets.sources.sim.side import SIDE_ROWS
+from alpha_assets.sources.sim.side.common import codes
 
 CORRECTION_TIME = time(16, 30)
 BENCHMARK = "SIM EW"
@@ -136,7 +137,7 @@ def dividends(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "event_date": market.sessions[session_K],
-            "symbol": _codes(market, symbol_K),
+            "symbol": codes(market, symbol_K),
             "amount": market.dividend[session_K, symbol_K],
         }
     )
@@ -166,7 +167,7 @@ def borrow(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "event_date": market.sessions[session_K],
-            "symbol": _codes(market, symbol_K),
+            "symbol": codes(market, symbol_K),
             "fee_bps_annual": np.round(usual_N[symbol_K] * np.exp(0.3 * mood_K), 1),
             "available_shares": np.floor(0.02 * shares_DN[session_K, symbol_K] / tokyo.LOT)
             * tokyo.LOT,
@@ -184,16 +185,7 @@ def rates(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
 
 def benchmark(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     """Return the equal-weighted index of all bars, dividends not reinvested."""
-    close_DN = market.adjusted("close")
-    last_N = np.full(close_DN.shape[1], np.nan)
-    level, level_D = BENCHMARK_BASE, np.empty(len(close_DN))
-    for number, close_N in enumerate(close_DN):
-        move_N = close_N / last_N - 1
-        moved_N = ~np.isnan(move_N)
-        if moved_N.any():
-            level *= 1 + move_N[moved_N].mean()
-        level_D[number] = level
-        last_N = np.where(np.isnan(close_N), last_N, close_N)
+    level_D = market.index_level(BENCHMARK_BASE)
     return pl.DataFrame(
         {
             "event_date": market.sessions,
@@ -226,7 +218,7 @@ def _bar_frame(
     return pl.DataFrame(
         {
             "event_date": market.sessions[session_K],
-            "symbol": _codes(market, symbol_K),
+            "symbol": codes(market, symbol_K),
             **values,
             "adjustment_factor": market.factor[session_K, symbol_K],
             "share_factor": pl.Series([None], dtype=pl.Float64).new_from_index(0, len(session_K)),
@@ -241,10 +233,6 @@ def _bar_frame(
 def _by_code(market: SimMarket) -> Index:
     """Return the symbols' numbers in the order of their codes, the order of all rows."""
     return np.argsort(np.array(market.roster.code), kind="stable")
-
-
-def _codes(market: SimMarket, symbol_K: Index) -> pl.Series:
-    return pl.Series(list(market.roster.code), dtype=pl.String).gather(symbol_K)
 
 
 def _instants(stamp_K: Dates) -> pl.Series:

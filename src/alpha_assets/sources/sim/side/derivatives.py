@@ -40,21 +40,6 @@ def market_state(market: SimMarket) -> Array:
     return np.asarray((np.nan_to_num(g_DN) * load_DN).sum(axis=1) / spread_D)
 
 
-def index_levels(market: SimMarket) -> Array:
-    """Return the level of the index, equal weights, [D]."""
-    close_DN = market.adjusted("close")
-    last_N, level = np.full(close_DN.shape[1], np.nan), INDEX_BASE
-    level_D = np.empty(len(close_DN))
-    for number, close_N in enumerate(close_DN):
-        move_N = close_N / last_N - 1
-        moved_N = ~np.isnan(move_N)
-        if moved_N.any():
-            level *= 1 + move_N[moved_N].mean()
-        level_D[number] = level
-        last_N = np.where(np.isnan(close_N), last_N, close_N)
-    return np.round(level_D, 2)
-
-
 def expiries(day: np.datetime64) -> list[np.datetime64]:
     """Return the next special quotation days: second Fridays."""
     found: list[np.datetime64] = []
@@ -77,7 +62,7 @@ def volatility(moneyness: Array, years: Array, state: float) -> Array:
 
 def index_options(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     """Return the surface of every session, twice on sessions of emergency margin."""
-    state_D, level_D = market_state(market), index_levels(market)
+    state_D, level_D = market_state(market), np.round(market.index_level(INDEX_BASE), 2)
     parts = []
     for number, day in enumerate(market.sessions):
         part = _surface(market, day, float(level_D[number]), float(state_D[number]))
