@@ -64,7 +64,7 @@ class Location:
         assets, checks = market_assets(market), market_checks(market)
         self.take(
             f"market {market.name}",
-            *(f"{market.name}_{group}" for group in ("raw", "market", "coverage")),
+            *(f"{market.name}_{group}" for group in ("raw", "off", "market", "coverage")),
         )
         self.assets += assets
         self.checks += checks

@@ -57,6 +57,11 @@ def test_a_feed_that_is_off_is_not_made_and_nothing_depends_on_it(
     assert not off.is_executable
     assert off.partitions_def is None  # no month of it is there to be filled
     assert "off" in off.tags
+    # A range of months is refused for a selection with what nothing makes.
+    assert off.group_name == "tiny_off"
+    raw = [asset for asset in graph.asset_nodes if asset.group_name == "tiny_raw"]
+    assert raw
+    assert all(asset.backfill_policy == dg.BackfillPolicy.single_run() for asset in raw)
     assert off.metadata["off"] == "the simulated exchange is not American"
     assert off.child_keys == set()
     assert node(graph, "tiny/raw/daily_bars").is_executable

@@ -38,13 +38,19 @@ class Versioned(Attributes):
 def attributes(
     market: Market, stage: str, *, recipe: Recipe | None = None, off: bool = False
 ) -> Attributes:
-    """Return group, owners and tags; the tags can be searched for: `tag:stage=panel`."""
-    group = f"{market.name}_{recipe.name if recipe else 'raw' if stage == 'raw' else 'market'}"
+    """Return group, owners and tags; the tags can be searched for: `tag:stage=panel`.
+
+    Feeds that are off have a group of their own: a range of months is refused for a selection that
+    holds what nothing makes, and `group:<market>_raw` should be all that a source delivers.
+    """
+    part = recipe.name if recipe else "off" if off else "raw" if stage == "raw" else "market"
     tags = {"market": market.name, "stage": stage}
     tags |= {"recipe": recipe.name} if recipe else {}
     tags |= {"simulated": ""} if market.is_simulated else {}
     tags |= {"off": ""} if off else {}
-    return Attributes(group_name=group, owners=list(market.spec.owners), tags=tags)
+    return Attributes(
+        group_name=f"{market.name}_{part}", owners=list(market.spec.owners), tags=tags
+    )
 
 
 def versioned(
