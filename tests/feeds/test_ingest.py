@@ -699,6 +699,20 @@ def test_a_factor_of_a_column_with_gaps_is_unknown_and_without_the_column_one(
     assert other.rows("adjustment_factor", feed=DAILY_BARS) == [(1.0,), (1.0,)]
 
 
+def test_a_delivery_without_the_column_of_factors_takes_no_split_back(place: Place) -> None:
+    closes = {"A": [10.0, 5.0]}
+    split = day_bars(closes, adjustment_factor=pl.Series([1.0, 0.5]), turnover_value=pl.lit(7.0))
+    place.take(split, DAILY_BARS)
+    with pytest.raises(FeedError, match=r"neither adjustment_factor nor adj_close, and 1 stored"):
+        place.take(day_bars(closes), DAILY_BARS, now=LATER)
+    assert place.rows("adjustment_factor", feed=DAILY_BARS) == [(1.0,), (0.5,)]
+    # Another column may go, and is named.
+    done = place.take(split.drop("turnover_value"), DAILY_BARS, now=LATER)
+    assert [note.split(";")[0] for note in done.notes] == [
+        "the column turnover_value is delivered no more"
+    ]
+
+
 def test_rounding_of_a_penny_share_corrects_no_factor(
     place: Place, write: Write, new_york: Calendar
 ) -> None:

@@ -21,6 +21,7 @@ from alpha_assets.feeds.revisions import (
     corrected_factors,
     corrections,
     first_factors,
+    lost_columns,
     unrounded_factors,
     with_withdrawn,
 )
@@ -101,7 +102,9 @@ def ingest(
         known = note.findings()
         return Ingested(feed.name, omitted=known.omitted, notes=known.words())
     note.begin(table)
-    rows = checked(source.rows(feed.name), feed, calendar, extra["source"])
+    delivered = source.rows(feed.name)
+    lost = lost_columns(delivered.columns, table, feed, source, extra["source"])
+    rows = checked(delivered, feed, calendar, extra["source"])
     stamped = with_clock(rows, feed, calendar, now)
     if not feed.known_ahead:
         raise_errors(clock_errors(feed, stamped, calendar), f"{extra['source']}: {feed.name}")
@@ -142,7 +145,7 @@ def ingest(
     if months is not None:
         local = pl.col("available_at").dt.convert_time_zone(calendar.zone.key)
         fresh = fresh.filter(local.dt.strftime("%Y-%m").is_in(list(months)))
-    words = [*findings.words(), *remarks]
+    words = [*findings.words(), *remarks, *lost]
     if feed.name == "daily_bars":
         words.append(corrected_factors(fresh, table, feed.tolerance))
     seam = seam_problems(stamped, fresh, table, feed)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds.base import CLOCK, DataType, Feed
+from alpha_assets.feeds.base import CLOCK, DataType, Feed, Source
 from alpha_assets.feeds.problem import ADJ_CLOSE
 from alpha_assets.store.raw import RawTable
 
@@ -43,6 +43,54 @@ def corrections(rows: pl.DataFrame, table: RawTable, feed: Feed) -> pl.DataFrame
         (pl.col(f"revision{STORED}") + 1).fill_null(0).cast(pl.Int16).alias("revision"),
     )
     return fresh.select(list(feed.schema))
+
+
+def lost_columns(
+    delivered: Sequence[str], table: RawTable, feed: Feed, source: Source, origin: str
+) -> tuple[str, ...]:
+    """Return in words which optional columns have stored values and are delivered no more.
+
+    Their values are withdrawn from the rows that are delivered again.  Factors are not: without
+    their column each stored split would be taken back.
+
+    Args:
+        delivered: names of the columns.
+        table: the stored rows.
+        feed: theirs.
+        source: what delivers; factors of a split-adjusted one are read from its restatements,
+            share factors of one with adjusted closes from those.
+        origin: of the delivery, in messages.
+
+    Raises:
+        FeedError: stored bars have factors, and the delivery has neither `adjustment_factor` nor
+            `adj_close`.
+    """
+    absent = [
+        column
+        for column in feed.columns
+        if not (column.required or column.is_derived or column.name in delivered)
+    ]
+    if not absent or not table.months():
+        return ()
+    counts = table.latest().select(
+        pl.col(c.name).ne_missing(pl.lit(c.absent, dtype=c.dtype)).sum() for c in absent
+    )
+    stored = {name: n for name, n in counts.collect().row(0, named=True).items() if n}
+    if source.price_level == "split_adjusted":
+        stored.pop("adjustment_factor", None)
+    if source.basis == "total_return":
+        stored.pop("share_factor", None)
+    if "adjustment_factor" in stored:
+        raise FeedError(
+            f"{origin}: {feed.name} has neither adjustment_factor nor adj_close, and "
+            f"{stored['adjustment_factor']:,} stored bars have factors other than 1, which it "
+            "would take back; deliver the column, or choose another --storage"
+        )
+    return tuple(
+        f"the column {name} is delivered no more; {n:,} stored rows have values of it, which are "
+        "withdrawn where a row is delivered again"
+        for name, n in stored.items()
+    )
 
 
 def differs(feed: Feed) -> pl.Expr:
