@@ -62,6 +62,11 @@ def test_a_gap_of_thirty_sessions_is_bridged_at_forty_only(market: Market, is_he
     assert value == (pytest.approx(0.1) if is_heard else None)
 
 
+@pytest.mark.parametrize("market", [20], indirect=True)
+def test_the_catalogue_is_that_of_a_market_which_sets_nothing(market: Market) -> None:
+    assert market.catalog == CATALOG
+
+
 @pytest.mark.parametrize("market", [40], indirect=True)
 def test_look_backs_grow_with_what_is_carried(market: Market) -> None:
     at_20 = {feature.name: feature.lookback for feature in CATALOG}

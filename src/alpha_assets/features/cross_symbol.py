@@ -119,7 +119,9 @@ def _lookback(need: str, max_stale: int) -> int:
 
 
 def feature_at(item: Feature, max_stale: int) -> Feature:
-    """Return a feature on a market with this `max_stale`."""
+    """Return a feature on a market with this `max_stale`; itself where that is its own."""
+    if max_stale == item.max_stale:
+        return item
     inputs = inputs_at(max_stale)
     if isinstance(item, Across):
         behind = max(_lookback(need, max_stale) for need in item.needs)
