@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.audit.leaks import Cut
+from tests.conftest import linked
 
 from alpha_assets.audit import Certificate, audit
 from alpha_assets.audit.compare import Comparison
@@ -37,14 +38,14 @@ def ingested(folder: Path, overrides: Sequence[str] = ()) -> RecipeContext:
         market = load_market("tiny", overrides=overrides)
         recipe = load_recipe("tiny", market)
     made = RecipeContext(market, Store(str(folder)), recipe=recipe)
-    runner.ingest_all(made)
+    runner.ingest_all(made)  # what is stored already is unchanged
     return made
 
 
 @pytest.fixture(scope="session")
-def context(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
+def context(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> RecipeContext:
     """The road of the tiny recipe with every feed."""
-    return ingested(tmp_path_factory.mktemp("audited"))
+    return ingested(linked(tiny_market, tmp_path_factory.mktemp("audited"), only=("raw",)))
 
 
 @pytest.fixture(scope="session")

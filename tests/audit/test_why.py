@@ -39,7 +39,7 @@ Explanation = dict[str, Any]
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> str:
     """A storage in which a month was decided by a model that reads every kind of feature."""
-    folder = str(linked(tiny_market, tmp_path_factory.mktemp("explained"), only=("raw",)))
+    folder = str(linked(tiny_market, tmp_path_factory.mktemp("explained")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny", storage=folder, overrides=OVERRIDES, device="cpu", last_month="2021-07")

@@ -1,7 +1,7 @@
 """The road through the API is the road on the exchange behind it, whatever happens on the way."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from tests.sources.jquants.conftest import KEY, SMALL, Read, Serve, StandingClock
+from tests.sources.jquants.conftest import KEY, SMALL, Read, RefreshedSource, Serve, StandingClock
 
 from alpha_assets.calendar import Calendar, month_of, month_range
 from alpha_assets.config.market import Market, MarketSpec
@@ -22,10 +22,16 @@ from alpha_assets.pipeline import market_stages, runner
 from alpha_assets.pipeline.backtest import stored_metrics
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.graph import graph_table, make_graph
-from alpha_assets.sources.jquants import JQuantsSource, Reply, RequestsTransport
+from alpha_assets.sources.jquants import (
+    ApiKey,
+    JQuantsSource,
+    JQuantsSpec,
+    Reply,
+    RequestsTransport,
+)
 from alpha_assets.sources.sim import SimSource, SimSpec
 from alpha_assets.sources.sim.side import corporate, flows, margin
-from alpha_assets.sources.sim_jquants import Fault, Faults
+from alpha_assets.sources.sim_jquants import Fault, Faults, make_server
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 
@@ -33,22 +39,25 @@ TINY = SMALL.model_copy(
     update={"first": date(2022, 2, 1), "last": date(2022, 4, 28), "n_symbols": 40}
 )
 MONTHS = month_range("2022-02", "2022-04")
+NOW = datetime(2022, 5, 20, 14, 30, tzinfo=UTC)
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 NOT_OF_THE_API = ("news", "borrow", "rates")
 
 
-@pytest.fixture(autouse=True)
-def _corrections(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def corrections() -> Iterator[None]:
     """Let the exchange correct itself often."""
-    monkeypatch.setattr(margin, "ENTERS", 0.05)
-    monkeypatch.setattr(margin, "CORRECTED", 0.2)
-    monkeypatch.setattr(flows, "CORRECTED", 0.5)
-    monkeypatch.setattr(corporate, "CORRECTED", 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(margin, "ENTERS", 0.05)
+        patch.setattr(margin, "CORRECTED", 0.2)
+        patch.setattr(flows, "CORRECTED", 0.5)
+        patch.setattr(corporate, "CORRECTED", 0.5)
+        yield
 
 
 @pytest.fixture
 def clock() -> StandingClock:
-    return StandingClock(datetime(2022, 5, 20, 14, 30, tzinfo=UTC))
+    return StandingClock(NOW)
 
 
 def market_of(source: Mapping[str, Any], off: tuple[str, ...], spec: SimSpec = TINY) -> Market:
@@ -221,11 +230,20 @@ SIDE = (
 )
 
 
-@pytest.fixture
-def plain(serve: Serve, read: Read) -> dict[str, pl.DataFrame]:
+@pytest.fixture(scope="module")
+def plain(
+    calendar: Calendar, corrections: None, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, pl.DataFrame]:
     """The side feeds as they come when nothing happens."""
-    source = read(serve(spec=TINY, clock=None), first=date(2022, 3, 22))
-    return {feed: source.rows(feed) for feed in SIDE}
+    clock = StandingClock(NOW)
+    server = make_server(TINY, calendar, keys={KEY: "standard"}, now=clock.now, page_size=50)
+    server.start()
+    settings = JQuantsSpec(first=date(2022, 3, 22), base_url=server.base_url, bulk=False)
+    landing = tmp_path_factory.mktemp("landing")
+    source = RefreshedSource(settings, calendar, landing, clock=clock, key=ApiKey(KEY))
+    rows = {feed: source.rows(feed) for feed in SIDE}
+    server.stop()
+    return rows
 
 
 @pytest.mark.slow
