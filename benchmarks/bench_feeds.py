@@ -21,9 +21,10 @@ from pathlib import Path
 
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
-from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline import raw
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.runner import months_of_data
+from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.stages import make
 from alpha_assets.store.store import Store
 
 LAST_YEAR = 2023
@@ -92,25 +93,23 @@ def run(stage: str, n_symbols: int, years: int, folder: Path) -> None:
 def work(stage: str, context: RecipeContext) -> str:
     """Make one stage; return what was made."""
     if stage == "ingest":
-        made = [market_stages.ingest_feed(context, feed) for feed in context.market.feeds]
+        made = [raw.ingest_feed(context, feed) for feed in context.market.feeds]
         return f"{sum(one.new + one.revised for one in made):,} rows of {len(made)} feeds"
     stored = months_of_data(context)
     months = month_range(stored[1], stored[-1])  # the first lacks sessions
     if stage == "panel":
-        return f"{sum(one.rows for one in market_stages.make_panel(context, months)):,} rows"
+        return f"{sum(one.rows for one in make(context, 'panel', months)):,} rows"
     if stage == "features":
-        made_rows = sum(one.rows for one in market_stages.make_features(context, months))
+        made_rows = sum(one.rows for one in make(context, "features", months))
         return f"{made_rows:,} rows of {len(context.market.catalog)} features"
     if stage == "cross_section":
-        made_rows = sum(
-            one.rows for one in market_stages.make_cross_section(context, "all", months)
-        )
+        made_rows = sum(one.rows for one in make(context, "cross_section/all", months))
         return f"{made_rows:,} rows"
     for table in (context.panel, context.features, context.cross_section("all")):
         shutil.rmtree(table.folder(months[-1]).path)
-    market_stages.make_panel(context, months[-1:])
-    market_stages.make_features(context, months[-1:])
-    market_stages.make_cross_section(context, "all", months[-1:])
+    make(context, "panel", months[-1:])
+    make(context, "features", months[-1:])
+    make(context, "cross_section/all", months[-1:])
     return f"panel, features and cross-section of {months[-1]}"
 
 

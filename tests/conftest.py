@@ -12,6 +12,7 @@ import torch
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.pipeline import runner
+from alpha_assets.pipeline.frontier import months_of_data
 
 torch.set_num_threads(1)
 
@@ -63,7 +64,7 @@ def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
         context = project.open_road("tiny", storage=str(folder))
         context = runner.ingest_all(context)
-        runner.make_market_stages(context, runner.months_of_data(context))
+        runner.make_market_stages(context, months_of_data(context))
 
     return built_once(tmp_path_factory, "tiny_market", build)
 

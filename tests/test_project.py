@@ -18,8 +18,9 @@ from alpha_assets import cli, project
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import load_market
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
-from alpha_assets.pipeline import backtest, train
-from alpha_assets.pipeline.train import stored_checkpoint
+from alpha_assets.pipeline import figures, train, windows
+from alpha_assets.pipeline.checkpoint import stored_checkpoint
+from alpha_assets.pipeline.report import command_again
 
 PIPELINES = Path(__file__).parent / "pipelines"
 
@@ -76,7 +77,7 @@ def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(stora
 
 def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: str) -> None:
     context = project.open_road("tiny_feeds", storage=storage)
-    split = train.split_of(context, "2021-07", train.first_usable(context))
+    split = windows.split_of(context, "2021-07", windows.first_usable(context))
     data = train.training_data(context, split)
     panel = context.panel.read().sort("symbol", "session").collect()
     level = (pl.col("close") / pl.col("cum_factor")).log()
@@ -101,7 +102,7 @@ def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: st
 def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
     context = project.open_road("tiny", storage=storage)
     marked = 0
-    for month in train.made_checkpoints(context):
+    for month in context.checkpoints.months():
         manifest = context.checkpoint(month).manifest()
         card = stored_checkpoint(context.checkpoint(month)).card
         assert manifest is not None
@@ -130,7 +131,7 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
         spells.write_parquet(where["data"] / "membership.parquet")
     overrides += ["portfolio.quantile=0.3", "training.seeds=[3]", "about='a b'"]
     context = project.open_road(recipe, overrides=overrides, **where)
-    command = backtest.command_again(context, {"asked_first_month": "2021-07"})
+    command = command_again(context, {"asked_first_month": "2021-07"})
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("alpha-assets", "run")
     asked = cli.run.make_context("run", arguments).params
@@ -141,7 +142,7 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
     assert followed.recipe.digest == context.recipe.digest
     assert followed.market.data_digest == context.market.data_digest
     assert followed.backtest.address == context.backtest.address
-    facts = backtest.facts(context, "")
+    facts = figures.facts(context, "")
     assert facts.overrides == tuple(overrides)
     assert facts.data_folder == (str(where["data"]) if reads_files else None)
     assert followed.recipe.digest != project.open_road(recipe, **where).recipe.digest

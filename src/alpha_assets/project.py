@@ -23,10 +23,15 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe, markets_of
 from alpha_assets.errors import AlphaAssetsError, BadInput
 from alpha_assets.features.formulas import formula_of
-from alpha_assets.pipeline import backtest
-from alpha_assets.pipeline import predict as predict_stage
-from alpha_assets.pipeline import runner as walking
+from alpha_assets.pipeline import runner
+from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.context import RecipeContext, silent
+from alpha_assets.pipeline.decide import decide, session_to_decide
+from alpha_assets.pipeline.figures import OF_MARKET
+from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
+from alpha_assets.pipeline.results import headline_figures, title
+from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
@@ -166,10 +171,8 @@ def open_road(
         device: `cpu`, `cuda`, or `auto`.
         progress: told what is being done.
     """
-    of_market = [
-        o.removeprefix(backtest.OF_MARKET) for o in overrides if o.startswith(backtest.OF_MARKET)
-    ]
-    of_recipe = [o for o in overrides if not o.startswith(backtest.OF_MARKET)]
+    of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
+    of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     home = markets_of(recipe)[0]
     folder = None if data is None else Path(data)
     loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
@@ -193,7 +196,7 @@ def run(
 ) -> dict[str, Any]:
     """Run every stage that is missing or stale, in one process; return its figures."""
     context = open_road(recipe, **where)
-    walking.run(context, first_month, last_month)
+    runner.run(context, first_month, last_month)
     return figures(context)
 
 
@@ -205,7 +208,10 @@ def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]
 def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest; return its figures."""
     context = open_road(recipe, **where)
-    backtest.make_report(context, again=True)
+    stored_metrics(context)  # refused by name where the backtest is not fresh
+    months = judged_months(context)
+    coverage_stage(context.recipe).ensure(context, months)
+    report_stage(context.recipe).ensure(context, months, again=True)
     return figures(context)
 
 
@@ -219,8 +225,8 @@ def predict(
     """Return the scores and targets of one session, from rows effective by it alone."""
     context = open_road(recipe, **where)
     if train:
-        walking.make_model(context, month_of(predict_stage.session_to_decide(context, asof)))
-    decided = predict_stage.decide(context, asof)
+        runner.make_model(context, month_of(session_to_decide(context, asof)))
+    decided = decide(context, asof)
     return {
         "title": f"{recipe} on {context.market.name}, decided {decided.session}",
         "session": decided.session.isoformat(),
@@ -241,7 +247,7 @@ def status(
     With `verify` every stored byte is hashed; else size, time and inode are compared.
     """
     context = open_road(recipe, **where)
-    return walking.status(replace(context, store=Store(context.store.url, verify=verify)))
+    return status_rows(replace(context, store=Store(context.store.url, verify=verify)))
 
 
 def audit(
@@ -264,11 +270,11 @@ def audit(
     hour did to the panel of the last ones, and `"passed"` holds for both.
     """
     context = open_road(recipe, **where)
-    walking.check_form(first_month, last_month)
-    context = walking.ingest_all(context)
-    stored = walking.months_of_data(context)
+    runner.check_form(first_month, last_month)
+    context = runner.ingest_all(context)
+    stored = months_of_data(context)
     last = last_month or stored[-1]
-    walking.check_months(context, stored, first_month, last)
+    runner.check_months(context, stored, first_month, last)
     months = month_range(first_month or last, last)
     chosen = choose_cuts(context, months, cuts, seed)
     told = audit_clock(context, clock).as_json() if clock else None
@@ -376,12 +382,12 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
 
 def figures(context: RecipeContext) -> dict[str, Any]:
     """Return the short table of a stored backtest and where its tear sheet lies."""
-    metrics = backtest.stored_metrics(context)
+    metrics = stored_metrics(context)
     return {
-        "title": backtest.title(context, metrics),
-        "figures": backtest.headline_figures(metrics),
+        "title": title(context, metrics),
+        "figures": headline_figures(metrics),
         "metrics": metrics,
-        "report": f"{context.report.address}/{backtest.PAGE}",
+        "report": f"{context.report.address}/{PAGE}",
     }
 
 

@@ -22,7 +22,8 @@ from alpha_assets.config.recipe import load_recipe
 from alpha_assets.features import CATALOG
 from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.pipeline import runner
-from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store import Store
 

@@ -10,7 +10,8 @@ import pytest
 from alpha_assets.audit import audit, choose_cuts
 from alpha_assets.audit.rebuild import DUE, in_store, rebuild
 from alpha_assets.errors import RangeError
-from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store import Store
 from alpha_assets.store.raw import RawTable

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.audit.leaks import Cut, first_of
+from tests.planting import around
 
 from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Insertion, Noise
 from alpha_assets.panel import adjustment, build, history_pruning
-from alpha_assets.pipeline import graph, market_stages, predict, train, transforms
+from alpha_assets.pipeline import checkpoint, market_stages, targets, transforms
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.sources.sim.oracle import oracle
 from alpha_assets.training.fit import Fitting
@@ -97,7 +98,7 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
     # How far ahead a listing's last word says that it starts: the word of a later revision.
     honest = market_stages.feature_rows
 
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         rows = context.raw["listings"].read().collect().sort("revision")
         word = rows.group_by("symbol", maintain_order=True).agg(pl.col("start").last())
 
@@ -110,44 +111,43 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
             patch.setattr(market_stages, "feature_rows", leaky)
             return make(context, months)
 
-    make = market_stages.make_features
-    monkeypatch.setattr(market_stages, "make_features", leaky_make)
+    around(monkeypatch, "features", leaky_make)
     assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
 
 
 def test_graph_edges_of_the_coming_week(cut_at: Cut, monkeypatch: Patch) -> None:
-    honest = graph.edge_rows
+    honest = market_stages.edge_rows
 
-    def ahead(panel: pl.DataFrame, sessions: Any, first: date, last: date, members: Any) -> Any:
+    def ahead(panel: pl.DataFrame, *asked: Any) -> Any:
         moved = panel.sort("symbol", "session").with_columns(
             pl.col("close").shift(-5).over("symbol").fill_null(pl.col("close"))
         )
-        return honest(moved.sort("session", "symbol"), sessions, first, last, members)
+        return honest(moved.sort("session", "symbol"), *asked)
 
-    monkeypatch.setattr(graph, "edge_rows", ahead)
+    monkeypatch.setattr(market_stages, "edge_rows", ahead)
     assert first_of(cut_at(MIDDLE)).startswith("graph")
 
 
 def test_a_universe_of_those_with_a_next_bar_on_any_name(cut_at: Cut, monkeypatch: Patch) -> None:
     # A session counts only if the next one took place at all.
-    make, honest = market_stages.make_cross_section, transforms.universe
+    honest = transforms.universe
 
-    def leaky(context: RecipeContext, *asked: Any) -> Any:
+    def leaky(make: Any, context: RecipeContext, *asked: Any) -> Any:
         days = context.raw["daily_bars"].read().collect()["event_date"].unique()
 
-        def members(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-            return honest(panel, *rest).filter(pl.col("session").is_in(days.implode()))
+        def members(panel: pl.DataFrame, *rest: Any, **how: Any) -> pl.DataFrame:
+            return honest(panel, *rest, **how).filter(pl.col("session").is_in(days.implode()))
 
         with monkeypatch.context() as patch:
             patch.setattr(transforms, "universe", members)
             return make(context, *asked)
 
-    monkeypatch.setattr(market_stages, "make_cross_section", leaky)
+    around(monkeypatch, "cross_section", leaky)
     assert "cross_section" in first_of(cut_at(MIDDLE, first_gone=True))
 
 
 def test_a_column_left_out_by_its_share_in_the_month(cut_at: Cut, monkeypatch: Patch) -> None:
-    make, honest = market_stages.make_cross_section, transforms.cross_section
+    honest = transforms.cross_section
 
     def leaky(features: pl.DataFrame, *asked: Any, **how: Any) -> Any:
         full = features.with_columns(
@@ -156,7 +156,6 @@ def test_a_column_left_out_by_its_share_in_the_month(cut_at: Cut, monkeypatch: P
         return honest(full, *asked, **how)
 
     monkeypatch.setattr(transforms, "cross_section", leaky)
-    assert make is market_stages.make_cross_section
     assert "cross_section" in first_of(cut_at(MIDDLE))
 
 
@@ -175,9 +174,9 @@ def test_the_generator_behind_the_market(
     cut_at: Cut, leaky_road: RecipeContext, monkeypatch: Patch
 ) -> None:
     # What was planted, or the coming prices themselves, asked of the simulated exchange.
-    make, honest = market_stages.make_features, market_stages.feature_rows
+    honest = market_stages.feature_rows
 
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         planted = oracle(context.market.spec.sim, context.market.calendar).truth
         truth = planted.select("session", "symbol", pl.col("f").cast(pl.Float32).alias("planted"))
 
@@ -191,7 +190,7 @@ def test_the_generator_behind_the_market(
             patch.setattr(market_stages, "feature_rows", leaky)
             return make(context, months)
 
-    monkeypatch.setattr(market_stages, "make_features", leaky_make)
+    around(monkeypatch, "features", leaky_make)
     assert "ret_1" in first_of(cut_at(MIDDLE))
 
 
@@ -200,9 +199,9 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
     certify: Callable[..., Certificate], monkeypatch: Patch
 ) -> None:
     # The period's first session counts as decided only if its own bars come.
-    make, honest = predict.make_targets, predict.rebalance_sessions
+    honest = targets.rebalance_sessions
 
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         days = context.raw["daily_bars"].read().collect()["event_date"].unique()
 
         def sessions(decided: Any, *asked: Any) -> Any:
@@ -210,10 +209,10 @@ def test_a_rebalance_that_waits_for_a_session_that_takes_place(
             return honest(decided[took_place], *asked)
 
         with monkeypatch.context() as patch:
-            patch.setattr(predict, "rebalance_sessions", sessions)
+            patch.setattr(targets, "rebalance_sessions", sessions)
             return make(context, months)
 
-    monkeypatch.setattr(predict, "make_targets", leaky_make)
+    around(monkeypatch, "targets", leaky_make)
     certificate = certify([date(2021, 7, 12)])
 
     assert not certificate.passed
@@ -226,7 +225,7 @@ def test_training_sessions_in_the_order_of_the_coming_month(
     certify: Callable[..., Certificate], monkeypatch: Patch
 ) -> None:
     # The coming month's prices say in which order the sessions are learned, and nothing else.
-    honest, start = train._train, Fitting.start
+    honest, start = checkpoint._trained, Fitting.start
 
     def leaky(context: RecipeContext, *asked: Any, **how: Any) -> Any:
         bars = context.raw["daily_bars"].read().collect()
@@ -238,9 +237,9 @@ def test_training_sessions_in_the_order_of_the_coming_month(
                 "start",
                 lambda model, data, spec, gates, seed: start(model, data, spec, gates, seed ^ turn),
             )
-            return honest(context, *asked, **how)
+            yield from honest(context, *asked, **how)
 
-    monkeypatch.setattr(train, "_train", leaky)
+    monkeypatch.setattr(checkpoint, "_trained", leaky)
     certificate = certify([date(2021, 7, 1)])
 
     odd = {one.stage for t in certificate.trials for one in t.comparisons if one.changed}

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.audit.leaks import Cut, first_of
+from tests.planting import around
 
 from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
 from alpha_assets.audit.compare import Comparison, compare_weights
@@ -22,10 +23,18 @@ from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise
 from alpha_assets.audit.rebuild import Rebuilt, in_store
 from alpha_assets.backtest import TARGETS, simulator
 from alpha_assets.calendar import as_date, month_of, month_range
-from alpha_assets.pipeline import market_stages, predict, runner
-from alpha_assets.pipeline import train as train_stage
-from alpha_assets.pipeline.context import RecipeContext, manifest_of
+from alpha_assets.pipeline import (
+    checkpoint,
+    decide,
+    market_stages,
+    predictions,
+    runner,
+    train,
+)
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
+from alpha_assets.pipeline.stages import make
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 APRIL = date(2021, 4, 20)
@@ -47,10 +56,10 @@ def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> No
 
 def plant_tomorrow(patch: Patch, context: RecipeContext, only: pl.Expr) -> None:
     """Add tomorrow's stored close to a feature, on some sessions only."""
-    honest, make = market_stages.feature_rows, market_stages.make_features
+    honest = market_stages.feature_rows
     calendar = context.market.calendar
 
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         bars = context.raw["daily_bars"].read(columns=["event_date", "symbol", "close"]).collect()
         known = bars.unique(["event_date", "symbol"], keep="first", maintain_order=True)
         close = known.rename({"event_date": "session", "close": "own_close"})
@@ -72,7 +81,7 @@ def plant_tomorrow(patch: Patch, context: RecipeContext, only: pl.Expr) -> None:
         return make(context, months)
 
     assert calendar.is_session(MIDDLE)
-    patch.setattr(market_stages, "make_features", leaky_make)
+    around(patch, "features", leaky_make)
 
 
 def test_no_cut_differs_without_a_leak(cut_at: Cut) -> None:
@@ -122,9 +131,7 @@ def test_the_cheap_cuts_reach_where_the_dear_ones_do_not(leaky_road: RecipeConte
 def test_a_count_of_all_symbols_that_are_stored(
     cut_at: Cut, clean: Rebuilt, monkeypatch: Patch
 ) -> None:
-    make = market_stages.make_features
-
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         n = context.raw["daily_bars"].read(columns=["symbol"]).collect()["symbol"].n_unique()
         honest = market_stages.feature_rows
         with monkeypatch.context() as patch:
@@ -137,7 +144,7 @@ def test_a_count_of_all_symbols_that_are_stored(
             )
             return make(context, months)
 
-    monkeypatch.setattr(market_stages, "make_features", leaky_make)
+    around(monkeypatch, "features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
     assert first_of(cut_at(MIDDLE, Deletion)) == ""
     assert "ret_1" in first_of(cut_at(MIDDLE, Insertion))
@@ -145,9 +152,7 @@ def test_a_count_of_all_symbols_that_are_stored(
 
 def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch) -> None:
     # A "quality" of a bar that asks whether it will ever be corrected.
-    make = market_stages.make_features
-
-    def leaky_make(context: RecipeContext, months: Any) -> Any:
+    def leaky_make(make: Any, context: RecipeContext, months: Any) -> Any:
         bars = context.raw["daily_bars"].read().collect()
         n = bars.group_by("symbol").agg((pl.col("revision") > 0).sum().alias("_n"))
         honest = market_stages.feature_rows
@@ -161,7 +166,7 @@ def test_corrections_counted_before_they_are_out(cut_at: Cut, monkeypatch: Patch
             patch.setattr(market_stages, "feature_rows", leaky)
             return make(context, months)
 
-    monkeypatch.setattr(market_stages, "make_features", leaky_make)
+    around(monkeypatch, "features", leaky_make)
     assert first_of(cut_at(MIDDLE, Noise)) == ""
     assert "ret_5" in first_of(cut_at(MIDDLE, Insertion))
 
@@ -202,9 +207,9 @@ def test_a_correction_that_moves_the_frontier(
 def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Patch) -> None:
     # One month's validation labels end one session after the month has begun: where the best
     # epoch is the same, so are its weights, and only the card shows the other rank IC.
-    labels, split_of = train_stage.labels_between, train_stage.split_of
+    labels, split_of = train.labels_between, checkpoint.split_of
     monkeypatch.setattr(
-        train_stage,
+        train,
         "labels_between",
         lambda context, first, last, known_by: labels(context, first, last, None),
     )
@@ -219,7 +224,7 @@ def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Pa
         )
         return type(split)(**{**split.__dict__, "valid": valid})
 
-    monkeypatch.setattr(train_stage, "split_of", late)
+    monkeypatch.setattr(checkpoint, "split_of", late)
     certificate = certify([date(2021, 7, 1)])
 
     assert not certificate.passed
@@ -238,7 +243,7 @@ def test_labels_that_reach_one_session_too_far(certify: Certify, monkeypatch: Pa
 @pytest.mark.slow  # likewise
 def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patch) -> None:
     # A column is offered to the model if next month's values are known often enough.
-    honest = train_stage.learnable_columns
+    honest = train.learnable_columns
 
     def leaky_data(context: RecipeContext, split: Any) -> Any:
         ahead = context.features.read(split.month, split.month).collect()
@@ -247,16 +252,16 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
         later = bars.filter(pl.col("event_date") > pl.lit(date(2021, 8, 1)))
         offers = later.height > 500 and is_known > 0
 
-        def chosen(section: pl.DataFrame, train: Any, names: Any, *rest: Any) -> Any:
+        def chosen(section: pl.DataFrame, sessions: Any, names: Any, *rest: Any) -> Any:
             kept = names if offers else tuple(n for n in names if n != "ret_20_cs_z")
-            return honest(section, train, kept, *rest)
+            return honest(section, sessions, kept, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(train_stage, "learnable_columns", chosen)
+            patch.setattr(train, "learnable_columns", chosen)
             return made(context, split)
 
-    made = train_stage.training_data
-    monkeypatch.setattr(train_stage, "training_data", leaky_data)
+    made = checkpoint.training_data
+    monkeypatch.setattr(checkpoint, "training_data", leaky_data)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed
@@ -271,7 +276,7 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
 
 def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patch) -> None:
     # The last known bar is the one of the session itself, wherever the store has it.
-    decide, honest = predict.decide, predict.panel_rows
+    decided, honest = decide.decide, decide.panel_rows
 
     def leaky(context: RecipeContext, *asked: Any, **how: Any) -> Any:
         everything = context.raw["daily_bars"].read().collect().sort("symbol", "event_date")
@@ -283,10 +288,10 @@ def test_predict_that_reads_past_its_instant(certify: Certify, monkeypatch: Patc
             return honest(market, {**known, "daily_bars": bars.lazy()}, first, last)
 
         with monkeypatch.context() as patch:
-            patch.setattr(predict, "panel_rows", rows)
-            return decide(context, *asked, **how)
+            patch.setattr(decide, "panel_rows", rows)
+            return decided(context, *asked, **how)
 
-    monkeypatch.setattr(predict, "decide", leaky)
+    monkeypatch.setattr(decide, "decide", leaky)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed
@@ -302,14 +307,14 @@ def test_tables_left_behind_by_a_leaky_kernel(
     for name, rows in raw.items():
         context.raw[name].append(rows, manifest_of(Identity(context.market.data_digest), {}))
     runner.make_market_stages(context, month_range("2021-01", "2021-07"))
-    train_stage.make_checkpoints(context, ["2021-07"])
-    honest = predict.scores
+    make(context, "checkpoint", ["2021-07"])
+    honest = predictions.scores
     with monkeypatch.context() as patch:
         patch.setattr(
-            predict, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
+            predictions, "scores", lambda *asked: honest(*asked).with_columns(pl.col("score") * 2)
         )
-        predict.make_predictions(context, ["2021-07"])
-    predict.make_targets(context, ["2021-07"])
+        make(context, "predictions", ["2021-07"])
+    make(context, "targets", ["2021-07"])
     certificate = audit(context, [MIDDLE], sessions=0)
 
     assert not certificate.passed
@@ -481,7 +486,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_stage.make_checkpoints(replace(other.context, progress=stop), [month])
+        make(replace(other.context, progress=stop), "checkpoint", [month])
     left = list(Path(other.context.store.address, "_tmp").rglob("*.safetensors"))
     assert left, "the killed run put its state down"
     for path in left:
@@ -490,7 +495,7 @@ def test_a_state_of_another_run_is_not_gone_on_with(
         target.write_bytes(path.read_bytes())
 
     for side in (this, alone):
-        train_stage.make_checkpoints(side.context, [month])
+        make(side.context, "checkpoint", [month])
     weights = [side.weights(month) for side in (alone, this)]
     assert weights[0] is not None
     assert weights[1] is not None

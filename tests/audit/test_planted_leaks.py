@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.planting import around
 
 from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Restatement
 from alpha_assets.audit.rebuild import PREDICT, STAGES
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.dataset import Dataset, Split
-from alpha_assets.pipeline import market_stages, predict, transforms
-from alpha_assets.pipeline import train as train_stage
+from alpha_assets.pipeline import checkpoint, market_stages, targets, train, transforms
 from alpha_assets.pipeline.context import RecipeContext
 
 FIRST, MIDDLE, LAST = date(2021, 7, 1), date(2021, 7, 14), date(2021, 7, 30)
@@ -64,8 +64,9 @@ def plant_in_universe(patch: Patch, keeps: Callable[[pl.DataFrame], pl.Series]) 
     """Keep of every universe the symbols that `keeps` finds in the whole panel it is given."""
     clean = transforms.universe
 
-    def leaky(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        return clean(panel, *rest).filter(pl.col("symbol").is_in(keeps(panel).implode()))
+    def leaky(panel: pl.DataFrame, *rest: Any, **how: Any) -> pl.DataFrame:
+        kept = pl.col("symbol").is_in(keeps(panel).implode())
+        return clean(panel, *rest, **how).filter(kept)
 
     patch.setattr(transforms, "universe", leaky)
 
@@ -206,19 +207,19 @@ def test_a_liquidity_filter_over_the_whole_sample(certify: Certify, monkeypatch:
 
 @pytest.mark.slow  # at one cut: a universe of those with a next bar
 def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
-    make, clean = market_stages.make_cross_section, transforms.universe
+    clean = transforms.universe
 
-    def leaky(context: RecipeContext, *asked: Any) -> Any:
+    def leaky(make: Any, context: RecipeContext, *asked: Any) -> Any:
         listed = context.raw["listings"].read().collect()
         gone = listed.filter(pl.col("exit") != "active")["symbol"]
 
-        def survivors(panel: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-            return clean(panel, *rest).filter(~pl.col("symbol").is_in(gone.implode()))
+        def survivors(panel: pl.DataFrame, *rest: Any, **how: Any) -> pl.DataFrame:
+            return clean(panel, *rest, **how).filter(~pl.col("symbol").is_in(gone.implode()))
 
         monkeypatch.setattr(transforms, "universe", survivors)
         return make(context, *asked)
 
-    monkeypatch.setattr(market_stages, "make_cross_section", leaky)
+    around(monkeypatch, "cross_section", leaky)
     # One symbol of the tiny market leaves in August: without it, July is not what it was.
     assert_caught(certify([MIDDLE]), "cross_section")
 
@@ -227,7 +228,7 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
 def test_a_scaler_fitted_on_the_month_to_be_decided(
     context: RecipeContext, certify: Certify, monkeypatch: Patch
 ) -> None:
-    clean = train_stage.training_data
+    clean = checkpoint.training_data
 
     def leaky(context: RecipeContext, split: Split) -> Dataset:
         data = clean(context, split)
@@ -236,7 +237,7 @@ def test_a_scaler_fitted_on_the_month_to_be_decided(
         data.x_DNF.mul_(scale)
         return data
 
-    monkeypatch.setattr(train_stage, "training_data", leaky)
+    monkeypatch.setattr(checkpoint, "training_data", leaky)
     assert_caught(certify([FIRST]), "checkpoint")
 
 
@@ -258,9 +259,9 @@ def unpurged(split: Split, context: RecipeContext, *, train_last: bool) -> Split
 def test_labels_that_end_after_the_month_has_begun(
     certify: Certify, monkeypatch: Patch, train_last: bool
 ) -> None:
-    split_of, labels = train_stage.split_of, train_stage.labels_between
+    split_of, labels = checkpoint.split_of, train.labels_between
     monkeypatch.setattr(
-        train_stage,
+        checkpoint,
         "split_of",
         lambda context, month, usable: (
             unpurged(split_of(context, month, usable), context, train_last=train_last)
@@ -269,7 +270,7 @@ def test_labels_that_end_after_the_month_has_begun(
         ),
     )
     monkeypatch.setattr(
-        train_stage,
+        train,
         "labels_between",
         lambda context, first, last, known_by: labels(context, first, last, None),
     )
@@ -286,7 +287,7 @@ def _worst_or_best_by_bits(epochs: list[Any]) -> int:
 
 
 def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Patch) -> None:
-    clean = predict.targets_of
+    clean = targets.targets_of
 
     def leaky(
         context: RecipeContext, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
@@ -296,5 +297,5 @@ def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Pa
         scored = predictions.join(traded, on=["session", "symbol"], how="semi")
         return clean(context, scored, panel, **more)
 
-    monkeypatch.setattr(predict, "targets_of", leaky)
+    monkeypatch.setattr(targets, "targets_of", leaky)
     assert_caught(certify([date(2021, 7, 26)]), "targets")

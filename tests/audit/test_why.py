@@ -21,7 +21,8 @@ from alpha_assets.audit.why import explain
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.features import CATALOG
-from alpha_assets.pipeline import predict, train
+from alpha_assets.pipeline import predictions as stage_of_scores
+from alpha_assets.pipeline import windows
 from alpha_assets.pipeline.context import RecipeContext
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -270,7 +271,7 @@ def test_a_symbol_outside_the_universe_is_told_by_its_rules(
 
 def test_a_symbol_that_is_not_there_is_told_by_its_bars(context: RecipeContext) -> None:
     # On the first session of all, its first bar is still to come.
-    model = predict.month_model(context, "2021-07")
+    model = stage_of_scores.month_model(context, "2021-07")
     error = why_not(context, "13030", date(2021, 1, 4), model)
     assert "13030 has no prediction at 2021-01-04: its first bar, of 2021-01-04, was" in str(error)
     assert "it is predicted on 20 sessions, 2021-07-01 to 2021-07-30, next 2021-07-01" in str(error)
@@ -306,9 +307,9 @@ def test_a_month_without_a_model_is_told(
     manifest = context.checkpoint("2021-07").manifest()
     assert manifest is not None
     skipped = manifest.model_copy(
-        update={"status": train.NO_HISTORY, "extra": {"first_month": "2021-09"}}
+        update={"status": windows.NO_HISTORY, "extra": {"first_month": "2021-09"}}
     )
-    monkeypatch.setattr(why, "month_model", lambda *_: predict.MonthModel(skipped, None))
+    monkeypatch.setattr(why, "month_model", lambda *_: stage_of_scores.MonthModel(skipped, None))
     with pytest.raises(MissingOutput, match=r"2021-07 has no model.*enough is 2021-09"):
         explain(context, "13030", "2021-07-28")
 

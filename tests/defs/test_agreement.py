@@ -16,6 +16,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from tests.planting import around
 
 from alpha_assets.calendar import as_date
 from alpha_assets.config.folders import names
@@ -27,10 +28,12 @@ from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
-from alpha_assets.pipeline import backtest, predict, train
 from alpha_assets.pipeline import runner as walking
-from alpha_assets.pipeline.context import Made, RecipeContext, manifest_of
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.freshness import manifest_of
+from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.identity import Identity
+from alpha_assets.pipeline.stage import Made
 from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.sim import SimSpec
 from alpha_assets.store.store import Store
@@ -91,7 +94,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RecipeCo
                 market, Store(str(folder / "storage")), recipe=load_recipe(recipe, market)
             )
             walking.ingest_all(context)
-            walking.make_market_stages(context, walking.months_of_data(context))
+            walking.make_market_stages(context, months_of_data(context))
             made[name] = context
         return made[name]
 
@@ -105,6 +108,14 @@ class Planted:
     context: RecipeContext
     scores: Callable[[int], list[float]]
     reached: list[str]
+
+    def instead_of(self, stage: str) -> Callable[..., list[Made]]:
+        make = {
+            "checkpoint": self.checkpoints,
+            "predictions": self.predictions,
+            "targets": self.targets,
+        }[stage]
+        return lambda _, context, months: make(context, months)
 
     def checkpoints(self, context: RecipeContext, months: object, **_: object) -> list[Made]:
         self.reached.append("checkpoint")
@@ -253,11 +264,10 @@ def test_run_and_dagster_stop_at_the_same_stage(
     )
     fault(context)
     planted = Planted(context, scores, [])
-    monkeypatch.setattr(train, "make_checkpoints", planted.checkpoints)
-    monkeypatch.setattr(predict, "make_predictions", planted.predictions)
-    monkeypatch.setattr(predict, "make_targets", planted.targets)
-    monkeypatch.setattr(backtest, "make_backtest", lambda *_: None)
-    monkeypatch.setattr(backtest, "make_report", lambda *_: None)
+    for stage in ("checkpoint", "predictions", "targets"):
+        around(monkeypatch, stage, planted.instead_of(stage))
+    for stage in ("backtest", "coverage", "report"):
+        around(monkeypatch, stage, lambda *_: [None])
     monkeypatch.setattr(walking, "months_to_decide", lambda *_: (MONTH,))
     assert by_run(planted) == reached
     assert by_dagster(planted) == reached

@@ -11,11 +11,11 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSIO
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.attributes import code_version, freshness, where
-from alpha_assets.defs.dependencies import backtest_feeds
 from alpha_assets.defs.market import panel_asset
 from alpha_assets.defs.partitions import RANGE_END, RANGE_START
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.backtest import backtest_feeds
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -91,7 +91,7 @@ def test_labels_depend_on_bars_and_listings_and_a_report_on_no_feed(graph: Asset
     assert parents(graph, f"{tiny}/report") == {
         f"{tiny}/backtest",
         f"{tiny}/checkpoint",
-        "tiny/features",
+        f"{tiny}/coverage",
     }
 
 

@@ -18,6 +18,8 @@ from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.reaper import OWNER_TAG
 from alpha_assets.pipeline import runner as walking
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.status import status
 from alpha_assets.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -59,7 +61,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         market = load_market("tiny")
         context = RecipeContext(market, Store(str(folder)), recipe=load_recipe("tiny", market))
         walking.ingest_all(context)
-        walking.make_market_stages(context, walking.months_of_data(context))
+        walking.make_market_stages(context, months_of_data(context))
     return folder
 
 
@@ -141,7 +143,7 @@ def is_readable(storage: Path) -> None:
     """Every month that is listed can be read, and nothing half-made is among them."""
     market = load_market("tiny")
     context = RecipeContext(market, Store(str(storage)), recipe=load_recipe("tiny", market))
-    assert walking.status(context)
+    assert status(context)
     for table in (context.panel, context.features, context.section):
         assert table.read().collect().height
 

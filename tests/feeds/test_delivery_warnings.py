@@ -11,7 +11,7 @@ from tests.sources.conftest import SESSIONS, Write, bars
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
-from alpha_assets.pipeline.market_stages import ingest_feed
+from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.sources.files.check import import_check
 from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
 from alpha_assets.store.raw import RawTable

@@ -12,7 +12,7 @@ import pytest
 from alpha_assets.config.market import load_market
 from alpha_assets.defs.checks import market_checks
 from alpha_assets.defs.resources import Storage
-from alpha_assets.pipeline import market_stages
+from alpha_assets.pipeline import raw
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.quality.checks import Answer, calendar_agrees
 from alpha_assets.sources.sim import SimSource
@@ -39,7 +39,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Changed]
         monkeypatch.setattr(SimSource, "fingerprint", lambda self, feed: delivery)
         monkeypatch.setattr(SimSource, "rows", lambda self, feed: change(clean(self, feed)))
         context = MarketContext(market, Store(str(tmp_path)))
-        market_stages.ingest_feed(context, "trading_calendar")
+        raw.ingest_feed(context, "trading_calendar")
         return calendar_agrees(context)
 
     return of

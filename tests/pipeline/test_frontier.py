@@ -10,10 +10,8 @@ import pytest
 from alpha_assets.calendar import Calendar, CalendarSpec
 from alpha_assets.errors import MissingOutput
 from alpha_assets.feeds import DAILY_BARS
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.market_stages import frontier, last_bar, thin_sessions
-from alpha_assets.pipeline.runner import months_of_data
+from alpha_assets.pipeline.frontier import frontier, last_bar, months_of_data, thin_sessions
 from alpha_assets.store.manifest import ManifestInput
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
@@ -96,7 +94,8 @@ def test_a_late_bar_is_the_last_one_where_no_other_is_later(
 def test_a_row_without_a_close_is_no_bar(
     table: RawTable, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(market_stages, "run_again", lambda context: "alpha-assets run makes it")
+    words = "alpha-assets run makes it"
+    monkeypatch.setattr("alpha_assets.pipeline.frontier.run_again", lambda context: words)
     with pytest.raises(MissingOutput, match="no bars of market 'us' are stored"):
         frontier(road_of(table, calendar))
     put(table, date(2016, 12, 29))

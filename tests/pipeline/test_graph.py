@@ -1,6 +1,6 @@
 """The table of the correlation graph: who is in it, when, and what changes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,22 +11,27 @@ import polars as pl
 import pytest
 from tests.features.crowd import KEYS, PRICES, computed, crowd_panel, trading_days
 
-import alpha_assets.pipeline.graph as stage
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.defs.market import graph_asset
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback, edge_rows
+from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import MarketContext
-from alpha_assets.pipeline.graph import graph_start, graph_table, make_graph
-from alpha_assets.pipeline.market_stages import make_panel
+from alpha_assets.pipeline.market_stages import graph_stage, graph_start, graph_table
 from alpha_assets.pipeline.runner import ingest_all
+from alpha_assets.pipeline.stage import Made
+from alpha_assets.pipeline.stages import make
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 MONTHS = month_range("2021-01", "2021-08")
 Opened = Callable[[], MarketContext]
+
+
+def make_graph(context: MarketContext, universe: str, months: Sequence[str]) -> list[Made]:
+    return graph_stage(context.market, universe).ensure(context, months)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
         market = load_market("tiny")
     context = MarketContext(market, Store(str(folder)))
     ingest_all(context)
-    make_panel(context, MONTHS)
+    make(context, "panel", MONTHS)
     return lambda: MarketContext(market, Store(str(folder)))
 
 
@@ -198,7 +203,8 @@ def test_a_fresh_month_is_not_made_again_and_a_changed_rule_is(
     context = replace(opened(), progress=lambda name, what: said.append(f"{name} {what}"))
     make_graph(context, "all", MONTHS)
     assert said == []
-    monkeypatch.setattr(stage, "RULES", {**stage.RULES, "neighbours": 30})
+    rules = {**market_stages.GRAPH_RULES, "neighbours": 30}
+    monkeypatch.setattr(market_stages, "GRAPH_RULES", rules)
     make_graph(context, "all", MONTHS[-1:])
     assert said == ["graph/all 2021-08"]
 
@@ -220,7 +226,10 @@ def test_without_a_panel_it_says_what_is_missing(opened: Opened, tmp_path: Path)
         make_graph(context, "all", MONTHS)
 
 
-def test_the_asset_depends_on_the_months_that_a_graph_looks_back_to(opened: Opened) -> None:
+def test_the_asset_depends_on_the_months_that_a_graph_looks_back_to(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
     market = opened().market
     asset = graph_asset(market, "all")
     assert asset.key == dg.AssetKey(["tiny", "graph", "all"])

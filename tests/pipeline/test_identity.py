@@ -15,7 +15,9 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
 from alpha_assets.errors import StaleOutput
 from alpha_assets.features.code import compute_digest, feature_digests
-from alpha_assets.pipeline import identity, predict, train
+from alpha_assets.pipeline import checkpoint, identity
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.store.folder import Folder
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -30,6 +32,7 @@ STAGES = {
     "predictions": identity.PREDICTIONS,
     "targets": identity.TARGETS,
     "backtest": identity.BACKTEST,
+    "coverage": identity.COVERAGE,
     "report": identity.REPORT,
 }
 KINDS = {
@@ -238,8 +241,8 @@ def test_targets_of_the_first_month_with_a_model_read_no_month_before(
     assert known is not None
     read = {}
     for is_first in (True, False):
-        model = known.model_copy(update={"extra": {**known.extra, train.IS_FIRST: is_first}})
+        model = known.model_copy(update={"extra": {**known.extra, checkpoint.IS_FIRST: is_first}})
         monkeypatch.setattr(Folder, "manifest", lambda _, model=model: model)
-        read[is_first] = {*predict.targets_inputs(context, "2021-07")}
+        read[is_first] = {*targets_stage(context.recipe).inputs(context, ["2021-07"], Seen())}
     assert read[True] == {"panel", "predictions"}
     assert read[False] == {*read[True], "panel/before", "cross_section/before"}

@@ -15,7 +15,7 @@ import pytest
 
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.config.market import load_market
-from alpha_assets.pipeline import graph, market_stages, transforms
+from alpha_assets.pipeline import market_stages, stages, transforms
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.runner import ingest_all
 from alpha_assets.store.store import Store
@@ -36,16 +36,24 @@ TRIED = ("2021-06", "2021-07")
 Table = Callable[[RecipeContext], MonthTable]
 Make = Callable[[RecipeContext, list[str]], object]
 
+
+def made(stage: str) -> Make:
+    """Return what makes months of a stage."""
+    return lambda context, months: stages.make(context, stage, months)
+
+
 STAGES: dict[str, tuple[Table, Make]] = {
-    "panel": (lambda context: context.panel, market_stages.make_panel),
-    "features": (lambda context: context.features, market_stages.make_features),
+    "panel": (lambda context: context.panel, made("panel")),
+    "features": (lambda context: context.features, made("features")),
     "cross_section": (
         lambda context: context.cross_section(UNIVERSE),
-        lambda context, months: market_stages.make_cross_section(context, UNIVERSE, months),
+        made(f"cross_section/{UNIVERSE}"),
     ),
     "graph": (
-        lambda context: graph.graph_table(context, UNIVERSE),
-        lambda context, months: graph.make_graph(context, UNIVERSE, months),
+        lambda context: market_stages.graph_table(context, UNIVERSE),
+        lambda context, months: market_stages.graph_stage(context.market, UNIVERSE).ensure(
+            context, months
+        ),
     ),
 }
 
@@ -73,7 +81,7 @@ def first_months(context: RecipeContext, stage: str, month: str) -> dict[str, st
             "panel": transforms.universe_start(context.market, rules, first),
             "features": transforms.series_start(context.market, first),
         },
-        "graph": {"panel": graph.graph_start(context.market, rules, first)},
+        "graph": {"panel": market_stages.graph_start(context.market, rules, first)},
     }
     return {below: month_of(start) for below, start in starts.get(stage, {}).items()}
 
@@ -191,7 +199,7 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
         "cross_section", market_stages, "series_start", late_by(1, transforms.series_start)
     ),
     "the panel behind a graph": (
-        "graph", graph, "graph_start", late_by(26, graph.graph_start)
+        "graph", market_stages, "graph_start", late_by(26, market_stages.graph_start)
     ),
 }  # fmt: skip
 

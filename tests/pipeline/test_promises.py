@@ -10,9 +10,9 @@ import pytest
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.features import CATALOG
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.runner import ingest_all
+from alpha_assets.pipeline.stages import make
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -38,8 +38,8 @@ def road_until(folder: Path, last: str) -> RecipeContext:
 def built(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
     context = road_until(tmp_path_factory.mktemp("once"), LAST)
     ingest_all(context)
-    market_stages.make_panel(context, MONTHS)
-    market_stages.make_features(context, MONTHS)
+    make(context, "panel", MONTHS)
+    make(context, "features", MONTHS)
     return context
 
 
@@ -53,8 +53,8 @@ def test_a_store_filled_by_updates_equals_one_that_was_filled_at_once(
 
     for feed, table in built.raw.items():
         assert context.raw[feed].hashes() == table.hashes(), feed
-    market_stages.make_panel(context, MONTHS)
-    market_stages.make_features(context, MONTHS)
+    make(context, "panel", MONTHS)
+    make(context, "features", MONTHS)
     assert context.panel.hashes() == built.panel.hashes()
     assert context.features.hashes() == built.features.hashes()
 
@@ -76,7 +76,7 @@ def test_a_month_made_alone_has_the_bits_of_the_whole_span(
 ) -> None:
     alone = road_until(tmp_path, LAST)
     ingest_all(alone)
-    market_stages.make_panel(alone, [month])
+    make(alone, "panel", [month])
 
     assert alone.panel.hashes() == {month: built.panel.hashes()[month]}
 

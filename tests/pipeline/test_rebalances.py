@@ -11,8 +11,10 @@ import pytest
 
 from alpha_assets import project
 from alpha_assets.calendar import Calendar, CalendarSpec
-from alpha_assets.pipeline import predict
+from alpha_assets.pipeline import decide
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.targets import targets_stage
 
 MARKET = """
 about = "made up"
@@ -152,7 +154,7 @@ def test_what_was_moved_and_missed_is_in_the_manifests_and_the_figures(
 def test_predict_gives_the_same_bits_and_the_reason_for_nothing(
     decided: RecipeContext, day: str, words: str
 ) -> None:
-    found = predict.decide(decided, day)
+    found = decide.decide(decided, day)
     stored = targets(decided).filter(pl.col("session") == date.fromisoformat(day))
 
     assert found.targets.equals(stored)
@@ -164,7 +166,8 @@ def test_predict_gives_the_same_bits_and_the_reason_for_nothing(
 def test_a_month_is_not_decided_without_the_rows_that_its_first_week_began_with(
     decided: RecipeContext, tmp_path: Path
 ) -> None:
-    assert set(predict.targets_inputs(decided, "2019-02")) == {
+    stage = targets_stage(decided.recipe)
+    assert set(stage.inputs(decided, ["2019-02"], Seen())) == {
         *("predictions", "panel", "cross_section/before", "panel/before")
     }
-    assert set(predict.targets_inputs(decided, "2018-12")) == {"predictions", "panel"}
+    assert set(stage.inputs(decided, ["2018-12"], Seen())) == {"predictions", "panel"}

@@ -18,7 +18,8 @@ from tests.conftest import linked
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.errors import StaleOutput, StorageError
-from alpha_assets.pipeline import backtest, runner, train
+from alpha_assets.pipeline import checkpoint, runner
+from alpha_assets.pipeline.report import COVERAGE
 from alpha_assets.store.manifest import MANIFEST
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -27,6 +28,7 @@ LAST = "month=2021-08"
 PAGE = "tiny/report/tear_sheet.html"
 MARKET = ("panel", "features", "cross_section/traded")
 RECIPE = tuple(f"tiny/{s}" for s in ("checkpoint", "predictions", "targets", "backtest", "report"))
+COVERED = (*RECIPE[:4], "tiny/coverage", "tiny/report")  # where features changed as well
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,8 +87,8 @@ def to_do(storage: Path, **how: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("damage", "name", "follow"),
     [
-        (Path.unlink, f"panel/{LAST}/rows.parquet", (*MARKET, *RECIPE[1:])),
-        (truncate, f"features/{LAST}/rows.parquet", (*MARKET[1:], *RECIPE[1:])),
+        (Path.unlink, f"panel/{LAST}/rows.parquet", (*MARKET, *COVERED[1:])),
+        (truncate, f"features/{LAST}/rows.parquet", (*MARKET[1:], *COVERED[1:])),
         (other, f"cross_section/traded/{LAST}/rows.parquet", (MARKET[2], *RECIPE[1:])),
         (flip, "cross_section/traded/month=2021-03/manifest.json", (MARKET[2], *RECIPE)),
         (shutil.rmtree, "tiny/checkpoint/2021-08", RECIPE),
@@ -169,7 +171,7 @@ def test_damaged_raw_rows_are_named_and_not_built_upon(
 
     listed = to_do(storage)
     assert "month=2021-05/rows.parquet" in listed["raw/daily_bars"]
-    assert tuple(listed) == ("raw/daily_bars", *MARKET, *RECIPE)
+    assert tuple(listed) == ("raw/daily_bars", *MARKET, *COVERED)
     with pytest.raises(StorageError, match=r"daily_bars/month=2021-05.*restore .* from a backup"):
         aa.run("tiny", storage=str(storage), **MONTHS)
 
@@ -255,8 +257,8 @@ def test_an_equal_run_takes_over_the_model_that_another_finished_meanwhile(
         shutil.copytree(built / model, storage / model, copy_function=os.link)
         yield
 
-    monkeypatch.setattr(train, "model_alone", another_trains_first)
-    monkeypatch.setattr(train, "train_month", None)  # it would be called to train
+    monkeypatch.setattr(checkpoint, "model_alone", another_trains_first)
+    monkeypatch.setattr(checkpoint, "train_month", None)  # it would be called to train
     aa.run("tiny", storage=str(storage), **MONTHS)
 
     assert to_do(storage) == {}
@@ -334,6 +336,5 @@ def test_status_is_clean_after_a_run_of_fewer_months_than_there_are(storage: Pat
     context = project.open_road("tiny", storage=str(storage))
     runner.make_market_stages(context, ["2021-08"])
     assert to_do(storage) == {}
-    page = backtest.stored_coverage(context)
-    assert page is not None
+    page = json.loads(context.coverage.contents(COVERAGE)[COVERAGE])
     assert max(family["last"] or "" for family in page["families"]) == "2021-07-30"

@@ -12,8 +12,9 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
-from alpha_assets.pipeline import train
+from alpha_assets.pipeline.checkpoint import raw_known
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.train import check_names, target_transform
 from alpha_assets.store import ManifestInput
 from alpha_assets.store.store import Store
@@ -101,7 +102,7 @@ def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(
         schema = dict(table.feed.schema)
         rows = [{name: row.get(name) for name in schema} for row in bars]
         table.append(pl.DataFrame(rows, schema=schema), ManifestInput(digest="d"))
-        return train.raw_known(context, "daily_bars", "2021-02", SPLIT)
+        return raw_known(context, "daily_bars", "2021-02", SPLIT, Seen())
 
     first = append(bar("2021-02-26T07:30", 1.0))
     after = append(bar("2021-02-28T23:31", 2.0, revision=2), bar("2021-03-05T07:30", 3.0, 3))
@@ -110,5 +111,6 @@ def test_a_model_sees_late_bars_before_its_first_decision_and_nothing_after(
     assert late != first
     assert append(bar("2021-03-09T07:30", 5.0, revision=4)) == late
 
-    context.plan(table.table, ["2021-03"])
-    assert train.raw_known(context, "daily_bars", "2021-02", SPLIT) == "to be made again"
+    seen = Seen()
+    seen.plan(table.table, ["2021-03"])
+    assert raw_known(context, "daily_bars", "2021-02", SPLIT, seen) == "to be made again"

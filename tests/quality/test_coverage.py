@@ -14,7 +14,8 @@ from alpha_assets.config.market import load_market
 from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
-from alpha_assets.pipeline.context import MarketContext, manifest_of
+from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.quality.coverage import Coverage, coverage, month_cells
 from alpha_assets.quality.coverage_table import coverage_table

@@ -36,6 +36,8 @@ ALLOWED = {
     "config/document.py": "writes pages of docs/",
     "config/folders.py": "TOML files of markets and recipes",
     "config/market.py": "the user's data folder and the landing folder of an API's answers",
+    "defs/attributes.py": "the source of the package, for references to code",
+    "defs/market.py": "the source of the package, for references to code",
     "defs/databases.py": "the lock file beside Dagster's databases",
     "defs/launch.py": "Dagster's home",
     "feeds/base.py": "names the folder that a source reads, for messages and markets",

@@ -47,8 +47,8 @@ from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.progress import Pace
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
@@ -177,13 +177,13 @@ def choose_cuts(
     bars = context.raw["daily_bars"]
     if not bars.months():
         raise MissingOutput(f"market {context.market.name!r} has no bars stored; run it first")
-    last_bar = market_stages.last_bar(context)
+    newest = last_bar(context)
     rows = bars.read(columns=BARS_OF_CUTS).collect()
     generator = np.random.default_rng(seed)
     ends, inner = [], []
     for month in months:
         sessions = context.market.calendar.month_sessions(month)
-        sessions = sessions[sessions <= np.datetime64(last_bar)]
+        sessions = sessions[sessions <= np.datetime64(newest)]
         sessions = decidable(context.market.calendar, sessions, rows)
         ends += [sessions[:1], sessions[-1:]]
         inner += [sessions[1:-1]]
@@ -193,7 +193,7 @@ def choose_cuts(
     if not cuts:
         raise RangeError(
             f"no session of {', '.join(months)} has a bar of market {context.market.name!r}; "
-            f"the last one is of {last_bar}"
+            f"the last one is of {newest}"
         )
     return cuts
 
@@ -330,7 +330,7 @@ def _worlds(instant: np.datetime64, seed: int, *, vintage: bool) -> list[World]:
 def _refuse_undecided(context: RecipeContext, cuts: Sequence[date], bars: pl.DataFrame) -> None:
     calendar = context.market.calendar
     wanted = np.unique(np.array(cuts, dtype="datetime64[D]"))
-    beyond = wanted > np.datetime64(market_stages.last_bar(context))
+    beyond = wanted > np.datetime64(last_bar(context))
     odd = np.setdiff1d(wanted[~beyond], decidable(calendar, wanted, bars))
     if len(odd):
         raise RangeError(

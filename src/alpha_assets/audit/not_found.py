@@ -8,11 +8,11 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 from alpha_assets.feeds.listings import ACTIVE
-from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import RecipeContext, require_fresh
-from alpha_assets.pipeline.predict import MonthModel, parsed_date, predictions_inputs
-from alpha_assets.pipeline.train import why_skipped
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.decide import parsed_date
+from alpha_assets.pipeline.predictions import MonthModel, predictions_stage
+from alpha_assets.pipeline.windows import why_skipped
 
 NEAR = 3  # names that are offered instead of one that is not there
 
@@ -34,12 +34,7 @@ def check_asked(context: RecipeContext, symbol: str, session: str) -> date:
     made = context.predictions.months()
     reach = f"predicted are {made[0]} to {made[-1]}; " if made else "no month is predicted; "
     way_out = f"{reach}{run_again(context, month)}"
-    require_fresh(
-        context.predictions.folder(month),
-        identity.predictions(context.recipe),
-        predictions_inputs(context, month),
-        way_out,
-    )
+    predictions_stage(context.recipe).require(context, [month], way_out=way_out)
     return day
 
 

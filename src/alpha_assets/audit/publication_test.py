@@ -20,8 +20,9 @@ from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, Raw, book_of
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
-from alpha_assets.pipeline import market_stages, transforms
+from alpha_assets.pipeline import transforms
 from alpha_assets.pipeline.context import MarketContext, silent
+from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.progress import Pace, Progress
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}
@@ -170,7 +171,7 @@ def audit_clock(context: MarketContext, sessions: int = SESSIONS) -> ClockReport
     Raises:
         MissingOutput: no bars are stored.
     """
-    edge = int(context.market.calendar.index_of(market_stages.frontier(context)))
+    edge = int(context.market.calendar.index_of(frontier(context)))
     span = range(max(edge - sessions + 1, 0), edge + 1)
     raw = {name: table.read().collect() for name, table in context.raw.items() if table.months()}
     return clock_report(context.market, raw, span, progress=context.progress)

@@ -22,14 +22,18 @@ from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
-from alpha_assets.pipeline import market_stages, predict, runner, train
-from alpha_assets.pipeline.context import RecipeContext, manifest_of, silent
-from alpha_assets.pipeline.graph import graph_table, make_graph
+from alpha_assets.pipeline import decide, predictions, runner, targets
+from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.context import RecipeContext, silent
+from alpha_assets.pipeline.freshness import manifest_of
+from alpha_assets.pipeline.frontier import frontier, months_of_data
 from alpha_assets.pipeline.identity import Identity
+from alpha_assets.pipeline.market_stages import graph_stage, graph_table
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stages import make
 from alpha_assets.pipeline.transforms import decided_among
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
-from alpha_assets.training import model_month, parent_month
 
 MARKET_STAGES = ("panel", "features", "cross_section")
 GRAPH = "graph"
@@ -82,7 +86,7 @@ class Rebuilt:
         """Return what the card of the month's model holds, and what its manifest says of it."""
         if not self.context.checkpoint(month).exists():
             return None
-        model = predict.month_model(self.context, month)
+        model = predictions.month_model(self.context, month)
         assert model.checkpoint is not None, "a skipped month stops the rebuilding"
         card = model.checkpoint.card.model_dump(mode="json")
         kept = {name: value for name, value in card.items() if name not in OF_THE_MACHINE}
@@ -92,7 +96,7 @@ class Rebuilt:
         """Return the arrays of the model that decides a month, by seed and tensor."""
         if not self.context.checkpoint(month).exists():
             return None
-        checkpoint = predict.month_model(self.context, month).checkpoint
+        checkpoint = predictions.month_model(self.context, month).checkpoint
         assert checkpoint is not None, "a skipped month stops the rebuilding"
         return {
             f"seed={seed}/{name}": tensor.cpu().numpy()
@@ -133,7 +137,8 @@ def graph_of(context: RecipeContext) -> MonthTable:
 
 def make_edges(world: Rebuilt, month: str) -> None:
     """Make a month of the graph from the panel that the world has."""
-    make_graph(world.context, world.context.recipe.spec.universe.name, [month])
+    context = world.context
+    graph_stage(context.market, context.recipe.spec.universe.name).ensure(context, [month])
 
 
 def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
@@ -169,8 +174,8 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
     runner.make_market_stages(context, [month])
     make_edges(world, month)
     if context.checkpoint(month).exists():
-        predict.make_predictions(context, [month])
-        predict.make_targets(context, [month])
+        for stage in ("predictions", "targets"):
+            make(context, stage, [month])
 
 
 def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[str]) -> None:
@@ -191,34 +196,21 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     for name, rows in raw.items():
         if rows.height:
             context.raw[name].append(rows, manifest_of(Identity(context.market.data_digest), {}))
-    known = month_of(market_stages.frontier(context))
+    known = month_of(frontier(context))
     last = max(months[-1], min(next_month(months[-1]), known))
-    runner.make_market_stages(context, month_range(runner.months_of_data(context)[0], last))
+    runner.make_market_stages(context, month_range(months_of_data(context)[0], last))
     for month in months:
         make_edges(world, month)
-        train.make_checkpoints(context, _chain(context, month))
-        model = predict.month_model(context, month)
+        models = checkpoint_stage(context.recipe)
+        models.ensure(context, [*models.leans_on(context, month, Seen()), month])
+        model = predictions.month_model(context, month)
         if model.checkpoint is None:
             raise RangeError(
                 f"month {month} has too little history for a model; the first with enough is "
                 f"{model.manifest.extra.get('first_month')}: audit that one or a later one"
             )
-        predict.make_predictions(context, [month])
-        predict.make_targets(context, [month])
-
-
-def _chain(context: RecipeContext, month: str) -> list[str]:
-    """Return the months whose models that of `month` is made from, itself included, sorted."""
-    usable = train.first_usable(context)
-    chain = {month}
-    if train.split_of(context, month, usable).is_ready:
-        spec = context.recipe.spec.training
-        first = train.first_trained_month(context, usable)
-        earlier: str | None = model_month(month, first, spec.retrain_every)
-        while earlier is not None:
-            chain.add(earlier)
-            earlier = parent_month(earlier, first, spec)
-    return sorted(chain)
+        for stage in ("predictions", "targets"):
+            make(context, stage, [month])
 
 
 def compared(
@@ -278,7 +270,7 @@ def predicted(here: Rebuilt, there: Rebuilt, cut: date) -> list[Comparison]:
     scores, targets = (here.table(stage, month) for stage in ("predictions", "targets"))
     if scores is None or targets is None:
         return []
-    decision = predict.decide(there.context, cut.isoformat())
+    decision = decide.decide(there.context, cut.isoformat())
     today = pl.col("session") == cut
     return [
         compare_tables(
@@ -314,7 +306,7 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
 
 def _rebalances_by(here: Rebuilt, cut: date) -> Dates:
     """Return the sessions of the cut's month, up to it, that are due to rebalance."""
-    _, earlier = predict.before_in_period(here.context, month_of(cut))
+    _, earlier = targets.before_in_period(here.context, month_of(cut))
     rule = here.context.recipe.spec.portfolio.rebalance
     return rebalance_sessions(_decided_by(here, cut), earlier, here.context.market.calendar, rule)
 

@@ -25,7 +25,7 @@ from alpha_assets.errors import BadInput, StaleOutput
 from alpha_assets.features import compute_features, trailing_z
 from alpha_assets.feeds.base import DataType
 from alpha_assets.panel.schema import PANEL_SCHEMA
-from alpha_assets.pipeline.train import stored_checkpoint
+from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.store import Store
 from alpha_assets.training import batch_scores

@@ -17,8 +17,9 @@ from alpha_assets.audit.compare import (
 )
 from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
 from alpha_assets.errors import AlphaAssetsError
-from alpha_assets.pipeline import identity, market_stages, predict, train
-from alpha_assets.pipeline.context import RecipeContext, staleness
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stages import stage_of
 
 
 @dataclass(frozen=True)
@@ -97,37 +98,8 @@ def _named(name: str, one: Comparison) -> Comparison:
 
 def _why_not(context: RecipeContext, stage: str, month: str) -> str | None:
     """Return why a stored month cannot be compared; None where it is there and fresh."""
-    recipe, market = context.recipe, context.market
-    if stage == "checkpoint":
-        if not context.checkpoint(month).exists():
-            return "not stored"
-        return train.stale_checkpoints(context, [month]).get(month)
-    if stage in MARKET_STAGES:
-        universe = recipe.spec.universe.name
-        table, made_by, inputs = {
-            "panel": (context.panel, identity.panel(market), market_stages.panel_inputs),
-            "features": (
-                context.features,
-                identity.features(market),
-                market_stages.features_inputs,
-            ),
-            "cross_section": (
-                context.section,
-                identity.cross_section(market, universe),
-                lambda context, months: market_stages.cross_section_inputs(
-                    context, universe, months
-                ),
-            ),
-        }[stage]
-        if month not in table.months():
-            return "not stored"
-        return staleness(table.folder(month), made_by, inputs(context, [month])[month])
-    table = context.predictions if stage == "predictions" else context.targets
-    if month not in table.months():
+    universe = context.recipe.spec.universe.name
+    of = stage_of(context, f"cross_section/{universe}" if stage == "cross_section" else stage)
+    if not of.folder(context, month).exists():
         return "not stored"
-    if stage == "targets":
-        return staleness(
-            table.folder(month), identity.targets(recipe), predict.targets_inputs(context, month)
-        )
-    made_from = predict.predictions_inputs(context, month)
-    return staleness(table.folder(month), identity.predictions(recipe), made_from)
+    return of.stale(context, [month], Seen()).get(month)

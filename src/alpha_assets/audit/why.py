@@ -34,21 +34,12 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
-from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import RecipeContext, require_fresh
-from alpha_assets.pipeline.market_stages import (
-    cross_section_inputs,
-    features_inputs,
-    panel_inputs,
-)
-from alpha_assets.pipeline.predict import (
-    MonthModel,
-    month_model,
-    scoring_data,
-    targets_inputs,
-)
-from alpha_assets.pipeline.train import require_checkpoint
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.predictions import MonthModel, month_model, scoring_data
+from alpha_assets.pipeline.stages import stages_below
+from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
 
@@ -71,7 +62,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     day = check_asked(context, symbol, session)
     month = month_of(day)
     model = month_model(context, month)
-    require_checkpoint(context, month)
+    checkpoint_stage(context.recipe).require(context, [month])
     scores = _rows(context.predictions, month, month, day, symbol)
     if model.checkpoint is None or not scores.height:
         raise why_not(context, symbol, day, model)
@@ -161,19 +152,9 @@ def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> p
 def _check_made(context: RecipeContext, month: str) -> None:
     """Refuse tables of the month that other settings, other code or other inputs made."""
     way_out = run_again(context, month)
-    market, recipe = context.market, context.recipe
-    universe, asked = recipe.spec.universe.name, [month]
-    for table, made_by, inputs in (
-        (context.panel, identity.panel(market), panel_inputs(context, asked)[month]),
-        (context.features, identity.features(market), features_inputs(context, asked)[month]),
-        (
-            context.section,
-            identity.cross_section(market, universe),
-            cross_section_inputs(context, universe, asked)[month],
-        ),
-        (context.targets, identity.targets(recipe), targets_inputs(context, month)),
-    ):
-        require_fresh(table.folder(month), made_by, inputs, way_out)
+    for stage in stages_below(context.recipe):
+        stage.require(context, [month], way_out=way_out)
+    targets_stage(context.recipe).require(context, [month], way_out=way_out)
 
 
 def _raw_rows(context: RecipeContext, used: Used, start: date) -> dict[str, Any]:

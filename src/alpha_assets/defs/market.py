@@ -9,22 +9,31 @@ import dagster as dg
 from alpha_assets.calendar import month_range
 from alpha_assets.config.folders import PACKAGE
 from alpha_assets.config.market import ALL, Market
-from alpha_assets.defs.attributes import attributes, references, versioned
+from alpha_assets.defs.attributes import DAILY, attributes, references, versioned
 from alpha_assets.defs.columns import (
+    Columns,
     columns_of_features,
     columns_of_feed,
     columns_of_graph,
     columns_of_panel,
     columns_of_section,
 )
-from alpha_assets.defs.dependencies import market_dependencies
+from alpha_assets.defs.dependencies import dependencies
 from alpha_assets.defs.metadata import delivery_metadata, months_made
 from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
 from alpha_assets.feeds import Feed
 from alpha_assets.feeds.describe import publication_words
-from alpha_assets.pipeline import identity, market_stages
-from alpha_assets.pipeline.graph import RULES, make_graph
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.market_stages import (
+    cross_section_stage,
+    features_stage,
+    graph_stage,
+    panel_stage,
+)
+from alpha_assets.pipeline.raw import ingest_feed, stored_months
+from alpha_assets.pipeline.stage import Stage
 
 FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
@@ -85,14 +94,14 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
             asked = month_keys(context)
             # Earlier months too: the bars of a month's last session are public only after that
             # day's run, and calendars and listings long before the market's first month.
-            found = market_stages.ingest_feed(opened, feed, month_range(FIRST_PUBLISHED, asked[-1]))
+            found = ingest_feed(opened, feed, month_range(FIRST_PUBLISHED, asked[-1]))
             counted = f"{found.new} new rows, {found.revised} corrections"
             context.log.info(f"{feed}: {counted}, {found.unchanged} known")
             why = opened.without_refused().market.feeds_off.get(feed)
             if why is not None:  # refused just now; when the code is loaded again it shows as off
                 context.log.warning(f"{feed} is off: {why}")
                 context.add_asset_metadata({"off": why})
-            made = market_stages.stored_months(opened, feed, asked)
+            made = stored_months(opened, feed, asked)
             yield from months_made(context, made, last=delivery_metadata(found))
 
     return raw
@@ -111,95 +120,91 @@ def feed_description(market: Market, feed: str) -> str:
     return "\n\n".join(told)
 
 
-def panel_asset(market: Market) -> dg.AssetsDefinition:
-    """Return the asset of what was known at each decision."""
+def stage_asset(
+    stage: Stage[MarketContext],
+    market: Market,
+    columns: Columns,
+    *roots: str,
+    kinds: set[str],
+    description: str,
+    cadence: str | None = DAILY,
+) -> dg.AssetsDefinition:
+    """Return the asset of a stage of the market: the months asked for that are not fresh are made.
+
+    Args:
+        stage: whose dependencies and version the asset has.
+        market: of the stage.
+        columns: of its table.
+        roots: where its code is, as `room.module:name`.
+        kinds: shown beside its name.
+        description: of its rows.
+        cadence: how often it is made where the schedules are on; None: by none of them.
+    """
 
     @dg.asset(
-        key=[market.name, "panel"],
-        kinds={"polars", "parquet"},
+        key=[market.name, *stage.key],
+        description=description,
+        kinds=kinds,
         partitions_def=months(market),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=market_dependencies("panel", market),
-        metadata={
-            **columns_of_panel(market).metadata,
-            **references(*identity.PANEL, market=market),
-        },
-        **versioned(market, "panel", identity.panel(market)),
+        deps=dependencies(stage, market),
+        metadata={**columns.metadata, **references(*roots, market=market)},
+        **versioned(market, stage.key[0], stage.identity, cadence=cadence),
     )
-    def panel(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """What was known at each decision: one row per (session, symbol)."""
+    def asset(context: dg.AssetExecutionContext, storage: Storage) -> Months:
         with storage.of_market(market, context) as opened:
-            yield from months_made(context, market_stages.make_panel(opened, month_keys(context)))
+            yield from months_made(context, stage.ensure(opened, month_keys(context)))
 
-    return panel
+    return asset
+
+
+def panel_asset(market: Market) -> dg.AssetsDefinition:
+    """Return the asset of what was known at each decision."""
+    return stage_asset(
+        panel_stage(market),
+        market,
+        columns_of_panel(market),
+        *identity.PANEL,
+        kinds={"polars", "parquet"},
+        description="What was known at each decision: one row per (session, symbol).",
+    )
 
 
 def features_asset(market: Market) -> dg.AssetsDefinition:
     """Return the asset of the catalogue on the panel."""
-
-    @dg.asset(
-        key=[market.name, "features"],
+    return stage_asset(
+        features_stage(market),
+        market,
+        columns_of_features(market),
+        *identity.FEATURES,
+        "features:CATALOG",
         kinds={"numpy", "parquet"},
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=market_dependencies("features", market),
-        metadata={
-            **columns_of_features(market).metadata,
-            **references(*identity.FEATURES, "features:CATALOG", market=market),
-        },
-        **versioned(market, "features", identity.features(market)),
+        description="Every catalogued feature, raw values, one row per (session, symbol).",
     )
-    def features(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """Every catalogued feature, raw values, one row per (session, symbol)."""
-        with storage.of_market(market, context) as opened:
-            made = market_stages.make_features(opened, month_keys(context))
-            yield from months_made(context, made)
-
-    return features
 
 
 def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     """Return the asset of z-scored features inside one universe."""
-
-    @dg.asset(
-        key=[market.name, "cross_section", universe],
+    return stage_asset(
+        cross_section_stage(market, universe),
+        market,
+        columns_of_section(market),
+        *identity.CROSS_SECTION,
         kinds={"numpy", "parquet"},
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=market_dependencies("cross_section", market, universe),
-        metadata={
-            **columns_of_section(market).metadata,
-            **references(*identity.CROSS_SECTION, market=market),
-        },
-        **versioned(market, "cross_section", identity.cross_section(market, universe)),
+        description="Winsorised z-scores of every feature, session by session, inside a universe.",
     )
-    def cross_section(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """Winsorised z-scores of every feature, session by session, inside a universe."""
-        with storage.of_market(market, context) as opened:
-            made = market_stages.make_cross_section(opened, universe, month_keys(context))
-            yield from months_made(context, made)
-
-    return cross_section
 
 
 def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:
     """Return the asset of who moves with whom inside one universe."""
-
-    @dg.asset(
-        key=[market.name, "graph", universe],
+    return stage_asset(
+        graph_stage(market, universe),
+        market,
+        columns_of_graph(market),
+        *identity.GRAPH,
         kinds={"numpy", "parquet"},
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=market_dependencies("graph", market, universe),
-        metadata={
-            **columns_of_graph(market).metadata,
-            **references(*identity.GRAPH, market=market),
-        },
-        **versioned(market, "graph", identity.graph(market, universe, RULES), cadence=None),
+        description=(
+            "The strongest neighbours by correlation of residual returns, on each week's start."
+        ),
+        cadence=None,
     )
-    def graph(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """The strongest neighbours by correlation of residual returns, on each week's start."""
-        with storage.of_market(market, context) as opened:
-            yield from months_made(context, make_graph(opened, universe, month_keys(context)))
-
-    return graph

@@ -11,7 +11,7 @@ from dagster._core.definitions.data_version import (
 )
 
 from alpha_assets.feeds.ingest import Ingested
-from alpha_assets.pipeline.context import Made
+from alpha_assets.pipeline.stage import Made
 from alpha_assets.quality.coverage import FamilyCoverage, reasons_off
 
 LINES_SHOWN = 20  # of notes and warnings of a delivery

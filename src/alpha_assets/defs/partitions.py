@@ -22,8 +22,6 @@ A_DAY = 24 * 60  # minutes
 MINUTES_BEFORE = 25
 LEADS = {"America/New_York": 180}
 
-ALL_HISTORY = 12 * 100  # months; more than any market has
-
 
 def minutes_of(at: time) -> int:
     """Return the minutes of a time of day since midnight."""
@@ -90,21 +88,3 @@ def months_spanned(calendar: Calendar, sessions: int) -> int:
     _, first_M = np.unique(month_D, return_index=True)
     back_M = month_D[first_M] - month_D[np.maximum(first_M - sessions, 0)]
     return int(back_M.max())
-
-
-def since(key: dg.AssetKey, months_back: int, until: int = 0) -> dg.AssetDep:
-    """Return a dependency on the months from `months_back` before to `until` after each month."""
-    mapping = dg.TimeWindowPartitionMapping(
-        start_offset=-months_back, end_offset=until, allow_nonexistent_upstream_partitions=True
-    )
-    return dg.AssetDep(key, partition_mapping=mapping)
-
-
-def all_before(key: dg.AssetKey, until: int = 0) -> dg.AssetDep:
-    """Return a dependency on every month up to `until` after each month."""
-    return since(key, ALL_HISTORY, until)
-
-
-def every_month(key: dg.AssetKey) -> dg.AssetDep:
-    """Return the dependency of an unpartitioned asset on all months."""
-    return dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())

@@ -1,19 +1,20 @@
-"""The assets of one recipe on one market: checkpoint, predictions, targets, backtest, report."""
+"""The assets of one recipe on one market, one per stage of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.defs.attributes import MONTHLY, references, versioned
+from alpha_assets.defs.attributes import DAILY, MONTHLY, Versioned, references, versioned
 from alpha_assets.defs.columns import (
     columns_of_books,
     columns_of_predictions,
     columns_of_targets,
 )
-from alpha_assets.defs.dependencies import backtest_feeds, recipe_dependencies
+from alpha_assets.defs.dependencies import dependencies
 from alpha_assets.defs.metadata import (
     facts_metadata,
     headline,
@@ -24,6 +25,11 @@ from alpha_assets.defs.metadata import (
 from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.backtest import backtest_feeds, decided_months, judged_months
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.report import PAGE, read_metrics, report_pictures
+from alpha_assets.pipeline.stage import Made, Stage
+from alpha_assets.pipeline.stages import month_stages, span_stages
 from alpha_assets.quality.checks import require_families
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
@@ -31,114 +37,157 @@ GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 Months = Iterator[dg.MaterializeResult[None]]
 
 
+def _no_columns(recipe: Recipe, market: Market) -> dict[str, Any]:
+    return {}
+
+
+def _of_books(recipe: Recipe, market: Market) -> dict[str, Any]:
+    daily, *others = columns_of_books(recipe, market, backtest_feeds(market)).items()
+    return {**daily[1].metadata, **{f"columns/{name}": found.schema for name, found in others}}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the asset of a stage is shown.
+
+    Attributes:
+        about: its description.
+        kinds: shown beside its name.
+        roots: where its code is, as `room.module:name`.
+        columns: metadata about its columns.
+        cadence: how often it is made where the schedules are on.
+        pool: whose limit its runs count against.
+        asks_families: nothing is learned or decided from families of features that are empty.
+    """
+
+    about: str
+    kinds: set[str]
+    roots: tuple[str, ...]
+    columns: Callable[[Recipe, Market], dict[str, Any]] = _no_columns
+    cadence: str = DAILY
+    pool: str | None = None
+    asks_families: bool = False
+
+
+LOOKS = {
+    "checkpoint": Look(
+        "A model per month, trained only on labels known before the month's first session.",
+        {"torch"},
+        identity.CHECKPOINT,
+        cadence=MONTHLY,
+        pool=GPU_POOL,
+        asks_families=True,
+    ),
+    "predictions": Look(
+        "Scores per decision session, symbol and horizon, from the month's own checkpoint.",
+        {"torch", "parquet"},
+        identity.PREDICTIONS,
+        columns=lambda recipe, market: columns_of_predictions(recipe, market).metadata,
+        asks_families=True,
+    ),
+    "targets": Look(
+        "What to hold, decided on rebalance sessions before the session's bar exists.",
+        {"parquet"},
+        identity.TARGETS,
+        columns=lambda recipe, market: columns_of_targets(recipe, market).metadata,
+    ),
+    "backtest": Look(
+        "Daily books, positions, trades and metrics of every decided month, after costs.\n\n"
+        "The columns shown are those of the daily books; those of the other tables are metadata.",
+        {"numpy", "parquet"},
+        identity.BACKTEST,
+        columns=_of_books,
+        cadence=MONTHLY,
+    ),
+    "coverage": Look(
+        "What there is of features and of the feeds behind them, family by family.",
+        {"json"},
+        identity.COVERAGE,
+        cadence=MONTHLY,
+    ),
+    "report": Look(
+        "The tear sheet: one page of figures and charts that needs no network.",
+        {"html"},
+        identity.REPORT,
+        cadence=MONTHLY,
+    ),
+}
+
+
 def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     """Return every asset of a recipe on a market."""
-    prefix = [market.name, recipe.name]
+    return [
+        *[month_asset(stage, recipe, market) for stage in month_stages(recipe)],
+        *[span_asset(stage, recipe, market) for stage in span_stages(recipe)],
+    ]
 
-    def code(*roots: str) -> dict[str, Any]:
-        return references(*roots, market=market, recipe=recipe)
 
-    @dg.asset(
-        key=[*prefix, "checkpoint"],
-        kinds={"torch"},
-        pool=GPU_POOL,
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=recipe_dependencies("checkpoint", recipe, market),
-        metadata=code(*identity.CHECKPOINT),
-        **versioned(
-            market, "checkpoint", identity.checkpoint(recipe), recipe=recipe, cadence=MONTHLY
-        ),
-    )
-    def checkpoint(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """A model per month, trained only on labels known before the month's first session."""
-        from alpha_assets.pipeline import train
+class Shared(Versioned):
+    """Arguments of `dg.asset` that all stages of a recipe share."""
 
-        with storage.of_recipe(recipe, context) as opened:
-            require_families(opened, month_keys(context))
-            yield from months_made(context, train.make_checkpoints(opened, month_keys(context)))
+    key: list[str]
+    description: str
+    kinds: set[str]
+    pool: str | None
+    backfill_policy: dg.BackfillPolicy
+    deps: list[dg.AssetDep]
+    metadata: dict[str, Any]
 
-    @dg.asset(
-        key=[*prefix, "predictions"],
-        kinds={"torch", "parquet"},
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=recipe_dependencies("predictions", recipe, market),
-        metadata={
-            **columns_of_predictions(recipe, market).metadata,
-            **code(*identity.PREDICTIONS),
-        },
-        **versioned(market, "predictions", identity.predictions(recipe), recipe=recipe),
-    )
-    def predictions(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """Scores per decision session, symbol and horizon, from the month's own checkpoint."""
-        from alpha_assets.pipeline import predict
 
-        with storage.of_recipe(recipe, context) as opened:
-            require_families(opened, month_keys(context))
-            yield from months_made(context, predict.make_predictions(opened, month_keys(context)))
-
-    @dg.asset(
-        key=[*prefix, "targets"],
-        kinds={"parquet"},
-        partitions_def=months(market),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=recipe_dependencies("targets", recipe, market),
-        metadata={**columns_of_targets(recipe, market).metadata, **code(*identity.TARGETS)},
-        **versioned(market, "targets", identity.targets(recipe), recipe=recipe),
-    )
-    def targets(context: dg.AssetExecutionContext, storage: Storage) -> Months:
-        """What to hold, decided on rebalance sessions before the session's bar exists."""
-        from alpha_assets.pipeline import predict
-
-        with storage.of_recipe(recipe, context) as opened:
-            yield from months_made(context, predict.make_targets(opened, month_keys(context)))
-
-    daily, *others = columns_of_books(recipe, market, backtest_feeds(market)).items()
-
-    @dg.asset(
-        key=[*prefix, "backtest"],
-        kinds={"numpy", "parquet"},
+def _shared(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> Shared:
+    look = LOOKS[stage.name]
+    return Shared(
+        key=[market.name, *stage.key],
+        description=look.about,
+        kinds=look.kinds,
+        pool=look.pool,
         backfill_policy=dg.BackfillPolicy.single_run(),  # so that a range of months may end here
-        deps=recipe_dependencies("backtest", recipe, market),
+        deps=dependencies(stage, market),
         metadata={
-            **daily[1].metadata,
-            **{f"columns/{name}": columns.schema for name, columns in others},
-            **code(*identity.BACKTEST),
+            **look.columns(recipe, market),
+            **references(*look.roots, market=market, recipe=recipe),
         },
-        **versioned(market, "backtest", identity.backtest(recipe), recipe=recipe, cadence=MONTHLY),
+        **versioned(market, stage.name, stage.identity, recipe=recipe, cadence=look.cadence),
     )
-    def backtest(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
-        """Daily books, positions, trades and metrics of every decided month, after costs.
 
-        The columns shown are those of the daily books; those of the other tables are metadata.
-        """
-        from alpha_assets.pipeline import backtest as backtest_stage
 
+def month_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> dg.AssetsDefinition:
+    """Return the asset of a stage that is made month by month."""
+
+    @dg.asset(partitions_def=months(market), **_shared(stage, recipe, market))
+    def asset(context: dg.AssetExecutionContext, storage: Storage) -> Months:
         with storage.of_recipe(recipe, context) as opened:
-            made = backtest_stage.make_backtest(opened)
-            figures = headline(backtest_stage.stored_metrics(opened))
-            return whole_made(made, facts_metadata(figures))
+            asked = month_keys(context)
+            if LOOKS[stage.name].asks_families:
+                require_families(opened, asked)
+            yield from months_made(context, stage.ensure(opened, asked))
 
-    @dg.asset(
-        key=[*prefix, "report"],
-        kinds={"html"},
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=recipe_dependencies("report", recipe, market),
-        metadata=code(*identity.REPORT),
-        **versioned(market, "report", identity.report(recipe), recipe=recipe, cadence=MONTHLY),
-    )
-    def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
-        """The tear sheet: one page of figures and charts that needs no network."""
-        from alpha_assets.pipeline import backtest as backtest_stage
+    return asset
 
+
+def span_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> dg.AssetsDefinition:
+    """Return the asset of a stage that covers all decided months."""
+
+    @dg.asset(**_shared(stage, recipe, market))
+    def asset(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
         with storage.of_recipe(recipe, context) as opened:
-            made = backtest_stage.make_report(opened)
-            charts = {
-                f"chart/{name}": picture(png)
-                for name, png in backtest_stage.report_pictures(opened).items()
-            }
-            page = {"tear_sheet": dg.MetadataValue.path(f"{made.path}/{backtest_stage.PAGE}")}
-            return whole_made(made, {**page, **charts})
+            # What follows the backtest is about the months that it judged.
+            decides = stage.name == "backtest"
+            covered = decided_months(opened) if decides else judged_months(opened)
+            (made,) = stage.ensure(opened, covered)
+            return whole_made(made, shown(opened, made))
 
-    return [checkpoint, predictions, targets, backtest, report]
+    return asset
+
+
+def shown(context: RecipeContext, made: Made) -> Mapping[str, dg.MetadataValue]:
+    """Return what is worth looking at of figures and page, beside what every output has."""
+    if made.stage == "backtest":
+        return facts_metadata(headline(read_metrics(context)))
+    if made.stage == "report":
+        pictures = report_pictures(context).items()
+        return {
+            "tear_sheet": dg.MetadataValue.path(f"{made.path}/{PAGE}"),
+            **{f"chart/{name}": picture(png) for name, png in pictures},
+        }
+    return {}

@@ -49,15 +49,16 @@ CHECKPOINT = (
     "training.month:train_month",
     "dataset.split:split_month",
 )
-PREDICTIONS = ("pipeline.predict:scores", "pipeline.transforms:tradable_rows")
-TARGETS = ("pipeline.predict:targets_of",)
+PREDICTIONS = ("pipeline.predictions:scores", "pipeline.transforms:tradable_rows")
+TARGETS = ("pipeline.targets:targets_of",)
 BACKTEST = (
     "pipeline.backtest:simulated",
-    "pipeline.backtest:evaluation_inputs",
+    "pipeline.figures:evaluation_inputs",
     "evaluation:evaluate",
     "evaluation:metrics_json",
 )
-REPORT = ("pipeline.backtest:report_inputs", "report:tear_sheet")
+COVERAGE = ("quality.coverage:coverage",)
+REPORT = ("pipeline.report:report_inputs", "report:tear_sheet")
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,15 @@ def targets(recipe: Recipe) -> Identity:
 def backtest(recipe: Recipe) -> Identity:
     """Return the identity of books and figures, which print the digest of the whole recipe."""
     return Identity(recipe.digest, _code(BACKTEST))
+
+
+def coverage(market: Market) -> Identity:
+    """Return the identity of what is there of a market's features and feeds."""
+    names = [feature.name for feature in market.choice]
+    off = (dict(market.missing_features), dict(market.feeds_off))
+    return Identity(
+        digest(market.data_digest, names, *off, dict(market.spec.coverage)), _code(COVERAGE)
+    )
 
 
 def report(recipe: Recipe) -> Identity:

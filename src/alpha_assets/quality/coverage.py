@@ -20,7 +20,7 @@ from alpha_assets.features import Feature, is_interaction
 from alpha_assets.features.limits import least_filled
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext
-from alpha_assets.pipeline.market_stages import frontier
+from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.quality.feed_coverage import FeedCoverage, feed_coverage
 
 LATEST = 3  # months that are judged

@@ -15,9 +15,10 @@ import polars as pl
 
 from alpha_assets.config.market import load_market
 from alpha_assets.features import Feature
-from alpha_assets.pipeline import market_stages
 from alpha_assets.pipeline.context import MarketContext
-from alpha_assets.pipeline.runner import ingest_all, months_of_data
+from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.runner import ingest_all
+from alpha_assets.pipeline.stages import make
 from alpha_assets.quality.coverage import Coverage, coverage
 from alpha_assets.store.store import Store
 
@@ -79,8 +80,8 @@ def main(path: Path) -> None:
         context = MarketContext(market, Store(folder), progress=_told)
         context = ingest_all(context)
         months = months_of_data(context)
-        market_stages.make_panel(context, months)
-        market_stages.make_features(context, months)
+        for stage in ("panel", "features"):
+            make(context, stage, months)
         found = coverage(context)
     coverage_table(found, market.choice).write_csv(path, float_precision=4)
 

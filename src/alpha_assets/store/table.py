@@ -1,15 +1,16 @@
-"""A table kept in one folder a month."""
+"""Outputs kept in one folder a month: tables, and other files."""
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, ClassVar
 
 import polars as pl
 
 from alpha_assets.calendar import month_range, month_start
 from alpha_assets.errors import MissingOutput, StorageError
-from alpha_assets.store.folder import MONTH, ROWS, Folder, month_named
+from alpha_assets.store.folder import MONTH, ROWS, Folder
 from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import Manifest, ManifestInput
@@ -17,17 +18,19 @@ from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
 
+_MONTH = re.compile(r"\d{4}-\d{2}")
 DAMAGED = "damaged"  # in the place of the content hash of a month with a damaged manifest
 AGAIN = "to be made again"  # in the place of the hash of a stale, missing or damaged month
 
 
 @dataclass(frozen=True)
-class MonthTable:
-    """The months of one table; nothing is stored until one is written."""
+class MonthFolders:
+    """The months of one output, a folder each; nothing is stored until one is written."""
+
+    PREFIX: ClassVar[str] = ""  # in front of the month in the name of its folder
 
     store: Store
     parts: tuple[str, ...]
-    key: tuple[str, ...]  # columns that identify a row, in the order of the rows
 
     @property
     def name(self) -> str:
@@ -41,16 +44,68 @@ class MonthTable:
             RangeError: not a month `YYYY-MM`.
         """
         month_start(month)
-        return self.store.folder(*self.parts, f"{MONTH}{month}")
+        return self.store.folder(*self.parts, f"{self.PREFIX}{month}")
 
     def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
         """Return the finished months from `first` to `last`, ends included, sorted."""
-        found = _months(self.store.backend.finished(self.name))
+        found = self._months(self.store.backend.finished(self.name))
         return tuple(
             month
             for month in sorted(found)
             if (first is None or month >= first) and (last is None or month <= last)
         )
+
+    def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
+        """Return the content hash of each finished month of a span, as its manifest names it."""
+        found: dict[str, str] = {}
+        for month in self.months(first, last):
+            try:
+                manifest = self.folder(month).manifest()
+            except StorageError:
+                found[month] = DAMAGED
+                continue
+            if manifest is not None:
+                found[month] = self.hash_of(manifest)
+        return found
+
+    def hash_of(self, manifest: Manifest) -> str:
+        """Return the hash of what a month holds, from its manifest."""
+        return manifest.content_hash
+
+    def damaged(self) -> dict[str, str]:
+        """Return the months whose files differ from their manifest, and how.
+
+        A month's folder without a manifest is one of them: folders are moved into place whole.
+        """
+        found = {}
+        for month in sorted(self._months(self.store.backend.list(self.name).folders)):
+            folder = self.folder(month)
+            wrong = folder.damage() if folder.is_finished() else folder.lost()
+            if wrong:
+                found[month] = wrong
+        return found
+
+    def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
+        """Return one hash over the names and content hashes of all finished months of a span."""
+        return combined_hash(self.hashes(first, last))
+
+    def hashes_at_hand(self) -> "KnownHashes":
+        """Return the hashes of all finished months, read once."""
+        return KnownHashes(self.hashes())
+
+    def _months(self, folders: Iterable[str]) -> set[str]:
+        """Return the months that folders are named after; other names are no months."""
+        named = {name.removeprefix(self.PREFIX) for name in folders if name.startswith(self.PREFIX)}
+        return {name for name in named if _MONTH.fullmatch(name)}
+
+
+@dataclass(frozen=True)
+class MonthTable(MonthFolders):
+    """The months of one table."""
+
+    PREFIX: ClassVar[str] = MONTH
+
+    key: tuple[str, ...]  # columns that identify a row, in the order of the rows
 
     def write(
         self,
@@ -120,40 +175,6 @@ class MonthTable:
                 rows = pl.scan_parquet(list(files), hive_partitioning=False, glob=False)
         return rows.select(wanted)
 
-    def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
-        """Return the content hash of each finished month of a span, as its manifest names it."""
-        found: dict[str, str] = {}
-        for month in self.months(first, last):
-            try:
-                manifest = self.folder(month).manifest()
-            except StorageError:
-                found[month] = DAMAGED
-                continue
-            if manifest is not None:
-                found[month] = manifest.content_hash
-        return found
-
-    def damaged(self) -> dict[str, str]:
-        """Return the months whose files differ from their manifest, and how.
-
-        A month's folder without a manifest is one of them: folders are moved into place whole.
-        """
-        found = {}
-        for month in sorted(_months(self.store.backend.list(self.name).folders)):
-            folder = self.folder(month)
-            wrong = folder.damage() if folder.is_finished() else folder.lost()
-            if wrong:
-                found[month] = wrong
-        return found
-
-    def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
-        """Return one hash over the names and content hashes of all finished months of a span."""
-        return combined_hash(self.hashes(first, last))
-
-    def hashes_at_hand(self) -> "KnownHashes":
-        """Return the hashes of all finished months, read once."""
-        return KnownHashes(self.hashes())
-
     def _check_alike(self, schemas: dict[str, dict[str, str]]) -> None:
         """Refuse months that differ in their columns, naming the first and the last."""
         last = max(schemas)
@@ -190,7 +211,11 @@ class KnownHashes:
             return AGAIN
         return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is stored, or to be made again."""
+        return not self.of_month and not self.again
 
-def _months(folders: Iterable[str]) -> set[str]:
-    """Return the months that folders of a table are named after; other names are no months."""
-    return {month for month in map(month_named, folders) if month}
+    def within(self, first: str, last: str) -> tuple[str, ...]:
+        """Return the finished months of a span, ends included."""
+        return tuple(month for month in self.of_month if first <= month <= last)

@@ -18,10 +18,11 @@ from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import ingest
-from alpha_assets.pipeline import market_stages, runner
-from alpha_assets.pipeline.backtest import stored_metrics
+from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.graph import graph_table, make_graph
+from alpha_assets.pipeline.market_stages import graph_stage, graph_table
+from alpha_assets.pipeline.report import stored_metrics
+from alpha_assets.pipeline.stages import make
 from alpha_assets.sources.jquants import (
     ApiKey,
     JQuantsSource,
@@ -84,10 +85,10 @@ def stages_of(market: Market, folder: Path, clock: StandingClock) -> dict[str, s
     context = MarketContext(market, Store(str(folder)), clock=clock.now)
     runner.ingest_all(context)
     made = [
-        *market_stages.make_panel(context, MONTHS),
-        *market_stages.make_features(context, MONTHS),
-        *market_stages.make_cross_section(context, "all", MONTHS),
-        *make_graph(context, "all", MONTHS),
+        *make(context, "panel", MONTHS),
+        *make(context, "features", MONTHS),
+        *make(context, "cross_section/all", MONTHS),
+        *graph_stage(context.market, "all").ensure(context, MONTHS),
     ]
     return {f"{one.stage} {one.month}": one.content_hash for one in made}
 
@@ -155,7 +156,7 @@ def decided(market: Market, folder: Path, clock: StandingClock) -> dict[str, str
     recipe = load_recipe("tiny_feeds", market, overrides=["markets=['jp']", "universe.name='all'"])
     context = RecipeContext(market, Store(str(folder)), recipe=recipe, clock=clock.now)
     runner.run(context)
-    make_graph(context, "all", context.panel.months())
+    graph_stage(context.market, "all").ensure(context, context.panel.months())
     tables = {
         "panel": context.panel,
         "features": context.features,

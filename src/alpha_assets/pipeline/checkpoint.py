@@ -1,0 +1,297 @@
+"""The stage of models: one per month, trained on nothing at or after the month's first session."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from alpha_assets.calendar import next_month
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.dataset import Split
+from alpha_assets.errors import StorageError, TooFewNames
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
+from alpha_assets.pipeline.market_stages import (
+    cross_section_stage,
+    features_stage,
+    panel_stage,
+    raw_rows,
+)
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Stage
+from alpha_assets.pipeline.train import (
+    LIVES,
+    has_model,
+    learner_of,
+    market_columns,
+    section_columns,
+    training_data,
+)
+from alpha_assets.pipeline.windows import (
+    NO_HISTORY,
+    NO_NAMES,
+    first_usable,
+    leans_on,
+    split_of,
+    usable_from,
+    why_skipped,
+    window_months,
+)
+from alpha_assets.spec import digest
+from alpha_assets.store.folder import Folder
+from alpha_assets.store.hashing import combined_hash, content_hash
+from alpha_assets.store.table import AGAIN
+from alpha_assets.training import (
+    Checkpoint,
+    checkpoint_files,
+    checkpoint_of,
+    make_card,
+    train_month,
+)
+from alpha_assets.training.device import device_alone, model_alone
+
+IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
+BARS = "daily_bars"
+
+
+def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
+    """Return the stage of a recipe's models.
+
+    A month that an earlier model decides reads that one alone, and points to it.
+    """
+    market, training = recipe.market, recipe.spec.training
+    far, expanding = training_sessions(recipe), recipe.spec.split.expanding
+
+    def window(of: Outputs[MarketContext]) -> Read[RecipeContext]:
+        return Read(of, sessions_back=far, all_before=expanding, until=-1, span=_window)
+
+    def known(feed: str) -> Read[RecipeContext]:
+        def hashed(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
+            split = split_of(context, months[0], usable_from(context, seen))
+            first = None if feed == LIVES else window_months(context, split)[0]
+            return raw_known(context, feed, first, split, seen)
+
+        return Read(
+            raw_rows(feed),
+            sessions_back=far,
+            all_before=expanding or feed == LIVES,
+            until=-1,
+            span=_window,
+            hashed=hashed,
+            optional=True,
+        )
+
+    reads = [
+        window(cross_section_stage(market, recipe.spec.universe.name)),
+        window(panel_stage(market)),
+        known(BARS),
+    ]
+    if LIVES in market.feeds:
+        reads.append(known(LIVES))
+    if recipe.spec.label.kind == "vol_scaled":
+        reads.append(window(features_stage(market)))
+    if training.warm_start or training.retrain_every > 1:
+        reads.append(
+            Read(
+                None,
+                name="checkpoint/{last}",
+                months_back=training.retrain_every,
+                until=-1,
+                span=_earlier_model,
+                fresh=True,
+                what_for="; the warm start of {month} begins with it, or {month} points to it",
+            )
+        )
+    return Stage(
+        name="checkpoint",
+        key=(recipe.name, "checkpoint"),
+        place=lambda context: context.checkpoints,
+        made_by=lambda: identity.checkpoint(recipe),
+        reads=tuple(reads),
+        make=_make,
+    )
+
+
+def training_sessions(recipe: Recipe) -> int:
+    """Return how many sessions before a month its model reads: window, gaps, validation."""
+    split, horizon = recipe.spec.split, recipe.horizon
+    gaps = 2 * horizon + split.embargo_sessions  # labels end before each span begins
+    steps = recipe.spec.training.sequence - 1
+    return split.lookback_sessions + split.valid_sessions + gaps + steps
+
+
+def _window(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:
+    """Return the months of a model's window; None where an earlier model decides the month."""
+    split, trained_in, _ = _plan(context, months[0], seen)
+    return window_months(context, split) if trained_in == split.month else None
+
+
+def _earlier_model(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:
+    """Return the month whose model a month points to or starts from."""
+    split, trained_in, parent = _plan(context, months[0], seen)
+    earlier = parent if trained_in == split.month else trained_in
+    return None if earlier is None else (earlier, earlier)
+
+
+def _plan(context: RecipeContext, month: str, seen: Seen) -> tuple[Split, str, str | None]:
+    """Return a month's split, the month whose model decides it, and that which it starts from."""
+    usable = usable_from(context, seen)
+    split = split_of(context, month, usable)
+    return (split, *leans_on(context, split, usable))
+
+
+def raw_known(
+    context: RecipeContext, feed: str, first: str | None, split: Split, seen: Seen
+) -> str:
+    """Return one hash of the rows of a feed that were public at the first decision of a month.
+
+    Args:
+        context: with a recipe.
+        feed: whose rows.
+        first: month of publication to start with; None: the first.
+        split: of the month; its own rows count up to the decision of its first session, so that
+            what is published later in the month changes nothing.
+        seen: what the store held.
+    """
+    table, month = context.raw[feed], split.month
+    known = seen.hashes(table.table)
+    before = known.combined(first, next_month(month, -1))
+    if before == AGAIN or month in known.again:
+        return AGAIN
+    if month not in known.of_month:
+        return before
+    until = context.instant_of(split.first_session)
+    rows = table.read(until=until, first=month, last=month).collect()
+    if not rows.height:
+        return before
+    return combined_hash({"before": before, month: content_hash(rows, table.table.key)})
+
+
+def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
+    """Return the models of a checkpoint's folder, every file of it found to be as written.
+
+    Raises:
+        MissingOutput: the folder or a file was never made.
+        StaleOutput: a card of another form, or weights that are not those the card names.
+        StorageError: a file is gone, truncated, or not what the manifest names.
+    """
+    return checkpoint_of(folder.contents(), folder.name, device)
+
+
+def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Train the model of a month; say why there is none; or point to the one that decides it."""
+    (month,) = months
+    split, trained_in, parent = _plan(context, month, Seen())
+    if trained_in != month:
+        yield _pointer(context, month, trained_in)
+        return
+    if not split.is_ready:
+        context.progress(
+            "checkpoint",
+            f"{month} skipped: {len(split.train)} training sessions, too few; the first month "
+            f"with enough is {split.first_month}",
+        )
+        facts = {"first_month": split.first_month, "train_sessions": len(split.train)}
+        yield Output(month, status=NO_HISTORY, facts=facts)
+        return
+    # One process trains a month; another that wants the same model takes over what it stored.
+    with model_alone(context.checkpoint(month), context.progress):
+        stage = checkpoint_stage(context.recipe)
+        if stage.staleness(context, [month], Seen()) is None:
+            return  # made while this one waited
+        with device_alone(context.store, context.device, context.progress):
+            try:
+                yield from _trained(context, split, inputs[month], parent)
+            except TooFewNames as error:
+                yield _skipped(context, month, str(error))
+
+
+def _skipped(context: RecipeContext, month: str, why: str) -> Output:
+    """Return that a month has no model, and why; other months are decided."""
+    context.progress("checkpoint", f"{month} skipped: {why}")
+    return Output(month, status=NO_NAMES, facts={"why": why})
+
+
+def _pointer(context: RecipeContext, month: str, trained_in: str) -> Output:
+    """Return that `month` is decided by the model of an earlier month."""
+    source = context.checkpoint(trained_in).manifest()
+    assert source is not None, "it was required"
+    skipped = why_skipped(source)
+    if skipped:
+        return _skipped(context, month, f"the model of {trained_in} decides it: {skipped}")
+    return Output(month, status=POINTER, facts={"model_month": trained_in})
+
+
+def _trained(
+    context: RecipeContext, split: Split, inputs: Mapping[str, str], parent: str | None
+) -> Iterator[Output]:
+    """Train the model of a month; once it is stored, remove what a killed run would resume from."""
+    recipe, month = context.recipe, split.month
+    made_by = identity.checkpoint(recipe)
+    data = training_data(context, split)
+    learner = learner_of(context)
+    state = context.store.scratch("resume", context.market.name, recipe.name, month)
+    read = {*data.axes.features, *data.axes.market_features}
+    offered = (*section_columns(recipe.features), *market_columns(recipe.features))
+    left_out = [name for name in offered if name not in read]
+    context.progress(
+        "checkpoint",
+        f"{month}: {len(split.train)} + {len(split.valid)} sessions"
+        + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
+    )
+    weights = None
+    if parent is not None:
+        manifest = context.checkpoint(parent).manifest()
+        assert manifest is not None, "it was required"
+        skipped = why_skipped(manifest)
+        if skipped:
+            context.progress(
+                "checkpoint", f"{month} starts cold: {parent} has no model ({skipped})"
+            )
+        else:
+            weights = stored_checkpoint(context.checkpoint(parent)).weights()
+    trained = train_month(
+        data,
+        split,
+        learner,
+        state=state,
+        identity=digest(made_by.digest, made_by.code, inputs),
+        parent=weights,
+        on_epoch=lambda seed, epoch: context.progress(
+            "checkpoint",
+            f"{month} seed {seed} epoch {epoch.number}: "
+            f"loss {epoch.loss:.4f}, validation rank IC {epoch.valid_rank_ic:.4f}",
+        ),
+    )
+    card = make_card(
+        trained,
+        data.axes,
+        split,
+        market=context.market.name,
+        recipe=recipe.name,
+        digest=recipe.digest,
+        data_hash=digest(inputs),
+        resolved_recipe=recipe.resolved,
+        embargo_sessions=recipe.spec.split.embargo_sessions,
+        left_out=left_out,
+        parent=parent if weights else None,
+    )
+    for seed in trained.seeds:
+        if seed.unfinished:
+            context.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
+    facts = {
+        "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
+        "epochs": max(len(seed.epochs) for seed in trained.seeds),
+        "best_epoch": max(seed.best for seed in trained.seeds),
+        "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
+        "train_sessions": len(split.train),
+        "symbols": len(data.axes.symbols),
+        "columns": len(read),
+        "columns_left_out": len(left_out),
+        IS_FIRST: not has_model(
+            context, split_of(context, next_month(month, -1), first_usable(context))
+        ),
+    }
+    yield Output(month, files=checkpoint_files(trained, card), facts=facts)
+    with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
+        state.remove()

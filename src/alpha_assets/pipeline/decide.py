@@ -1,0 +1,189 @@
+"""One session decided here and now, from the raw rows that were effective by it."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import as_date, month_of
+from alpha_assets.errors import MissingOutput, RangeError, StorageError
+from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.frontier import frontier, thin_sessions
+from alpha_assets.pipeline.predictions import month_model, scores
+from alpha_assets.pipeline.raw import lost_months
+from alpha_assets.pipeline.targets import earlier_in_period, targets_of
+from alpha_assets.pipeline.transforms import (
+    decidable_sessions,
+    feature_rows,
+    panel_rows,
+    panel_start,
+    section_rows,
+    series_rows,
+    series_start,
+    sessions_back,
+    universe_start,
+)
+from alpha_assets.pipeline.windows import why_skipped
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One session's scores and targets.
+
+    Attributes:
+        session: that was decided.
+        model_month: whose model scored it.
+        scores: rows as in `predictions`.
+        targets: rows as in `targets`; empty on a session that is no rebalance.
+        notes: why there are no scores or no targets; empty where there are both.
+    """
+
+    session: date
+    model_month: str
+    scores: pl.DataFrame
+    targets: pl.DataFrame
+    notes: tuple[str, ...] = ()  # what a person should know of what it was decided from
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Scores with the weight to hold beside them, best first."""
+        weights = self.targets.select("symbol", "target_weight", "reason")
+        return self.scores.join(weights, on="symbol", how="left").sort(
+            ["horizon", "score", "symbol"], descending=[False, True, False]
+        )
+
+
+def session_to_decide(context: RecipeContext, asof: str | None = None) -> date:
+    """Return a session by its date, by default the next one to decide.
+
+    Raises:
+        RangeError: not a session, or one that stored bars do not reach.
+    """
+    calendar = context.market.calendar
+    edge = frontier(context)
+    if asof is None:
+        return edge
+    session = as_date(calendar.sessions[calendar.index_of(parsed_date(asof))])
+    if session > edge:
+        raise RangeError(
+            f"session {session} cannot be decided yet: stored bars reach the decision of {edge}"
+        )
+    return session
+
+
+def decide(context: RecipeContext, asof: str | None = None) -> Decision:
+    """Return what the month's model says of one session, and what to hold.
+
+    Everything is built here and now from the raw rows that were effective by the session, and
+    from nothing else that the store may hold but the checkpoint, which has to be fresh.
+
+    Args:
+        context: with a recipe.
+        asof: the session; default: the next one to decide.
+
+    Raises:
+        RangeError: not a session, or one that stored bars do not reach.
+        MissingOutput: the month's checkpoint has not been made.
+        StaleOutput: other settings, other code or other inputs made it.
+        StorageError: it is damaged.
+    """
+    calendar = context.market.calendar
+    for feed in context.raw:
+        for lost, why in lost_months(context, feed).items():
+            raise StorageError(f"raw/{feed} of {lost} cannot be read: {why}; {run_again(context)}")
+    session = session_to_decide(context, asof)
+    month = month_of(session)
+    model = month_model(context, month)
+    checkpoint_stage(context.recipe).require(context, [month])
+    if model.checkpoint is None:
+        raise MissingOutput(f"month {month} was skipped: {why_skipped(model.manifest)}")
+    steps = context.recipe.spec.training.sequence
+    first = sessions_back(calendar, session, steps - 1)
+    rules = context.market.universe(context.recipe.spec.universe.name)
+    earlier = earlier_in_period(context, session, model.manifest)
+    start = min(
+        panel_start(context.market, first),
+        universe_start(context.market, rules, min([first, *map(as_date, earlier[:1])])),
+    )
+    instant = context.instant_of(session)
+    known = {
+        name: table.read(until=instant) for name, table in context.raw.items() if table.months()
+    }
+    panel = panel_rows(context.market, known, start, session)
+    features = feature_rows(context.market, panel, first, session)
+    series = series_rows(context.market, known, series_start(context.market, first), session)
+    section = section_rows(
+        context.market, rules, features, panel, first, session, series=series
+    ).frame
+    found = scores(context, model.checkpoint, section, panel, calendar.between(session, session))
+    earlier = decidable_sessions(context.market, rules, panel, earlier)
+    targets = targets_of(context, found, panel, earlier=earlier)
+    return Decision(
+        session=session,
+        model_month=model.checkpoint.card.month,
+        scores=found,
+        targets=targets,
+        notes=(
+            *(thin_sessions(panel.lazy(), session) if found.height else ()),
+            *why_nothing(context, session, section, found, targets, earlier),
+        ),
+    )
+
+
+def why_nothing(
+    context: RecipeContext,
+    session: date,
+    section: pl.DataFrame,
+    found: pl.DataFrame,
+    targets: pl.DataFrame,
+    earlier: Dates,
+) -> tuple[str, ...]:
+    """Return why a session has no scores, no targets, or nothing to hold; empty where it has.
+
+    Args:
+        context: with a recipe.
+        session: that was decided.
+        section: universe rows of the session, at least.
+        found: its scores.
+        targets: its targets.
+        earlier: decided sessions before it in its rebalance period.
+    """
+    calendar, spec = context.market.calendar, context.recipe.spec
+    rule, name = spec.portfolio.rebalance, spec.universe.name
+    if not found.height:
+        members = section.filter(pl.col("session") == session).height
+        if not members:
+            return (f"no score: universe {name!r} has no name at {session}",)
+        before = calendar.before(session)
+        return (
+            f"no score: none of the {members} names of universe {name!r} had a bar on {before}, "
+            f"the session before {session}",
+        )
+    if not targets.height and not len(earlier):
+        return (f"no targets: the rule of {session}, a rebalance session ({rule}), gave no rows",)
+    if not targets.height:
+        due = calendar.period_sessions(session, rule)[-1]
+        following = calendar.after(due)
+        return (
+            f"no targets: {session} is no rebalance session ({rule}); its period was rebalanced "
+            f"on {earlier[0]}, and the next one is due on {following}",
+        )
+    if not (targets["target_weight"] != 0).any():
+        reasons = ", ".join(targets["reason"].unique().sort().to_list())
+        return (f"nothing to hold: {reasons}",)
+    return ()
+
+
+def parsed_date(text: str) -> date:
+    """Return a date `YYYY-MM-DD`.
+
+    Raises:
+        RangeError: the text is not a date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RangeError(f"{text!r} is not a date; want YYYY-MM-DD, such as 2023-07-03") from None

@@ -1,0 +1,212 @@
+"""What the figures of a backtest are made of: labels, names, regimes, and where they come from."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from alpha_assets import __version__
+from alpha_assets.arrays.types import Dates
+from alpha_assets.backtest import Books
+from alpha_assets.calendar import as_date, month_of
+from alpha_assets.config.market import Market
+from alpha_assets.evaluation import (
+    Breakdowns,
+    DataFacts,
+    EvaluationInputs,
+    Undecided,
+    is_undecided,
+    stretches,
+    volatility_regimes,
+)
+from alpha_assets.labels import forward_returns
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.frontier import thin_months
+from alpha_assets.pipeline.identity import Identity
+from alpha_assets.pipeline.stage import Inputs, Output, Stage
+from alpha_assets.pipeline.train import stored_listings
+from alpha_assets.pipeline.transforms import span_of
+from alpha_assets.pipeline.windows import why_skipped
+from alpha_assets.quality.coverage import reasons_off
+from alpha_assets.sources.sim import oracle
+from alpha_assets.spec import digest
+
+ORACLE = "_oracle"
+OF_MARKET = "market."  # in front of an override of the market
+ORACLE_FORM = 2  # of its summary: an earlier one is measured again
+DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
+
+
+def evaluation_inputs(
+    context: RecipeContext,
+    months: Sequence[str],
+    predictions: pl.DataFrame,
+    books: Books,
+    data_hash: str,
+) -> EvaluationInputs:
+    """Return everything that the figures are made of."""
+    scored = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    first, last = span_of(scored)
+    spec = context.recipe.spec
+    horizons = sorted({*DECAY_HORIZONS, *spec.label.horizons})
+    labels = forward_returns(
+        context.raw["daily_bars"].read(),
+        context.market.calendar,
+        horizons,
+        spec.label.entry,
+        first,
+        last,
+        listings=stored_listings(context),
+    )
+    panel = (
+        context.panel.read(months[0], months[-1])
+        .select("session", "symbol", "sector", (pl.col("close") * pl.col("volume")).alias("size"))
+        .collect()
+    )
+    return EvaluationInputs(
+        predictions=predictions,
+        labels=labels,
+        daily=books.daily,
+        trades=books.trades,
+        positions=books.positions,
+        facts=facts(context, data_hash, (*books.notes, *thin_months(context, months))),
+        sessions_per_year=context.market.calendar.sessions_per_year,
+        rates=books.cash_rates,
+        breakdowns=Breakdowns(names=panel, regimes=regimes(context, months)),
+        oracle=oracle_ic(context),
+        asked=(months[0], months[-1]),
+        undecided=undecided(context, months, scored, as_date(books.daily["session"].max())),
+        targets=context.targets.read(months[0], months[-1]).collect(),
+    )
+
+
+def undecided(
+    context: RecipeContext, months: Sequence[str], scored: Dates, last: date
+) -> tuple[Undecided, ...]:
+    """Return the stretches of `months`, up to the session `last`, that nothing decided, and why."""
+    calendar = context.market.calendar
+    sessions = calendar.between(calendar.month_sessions(months[0])[0], last)
+    flags_D = is_undecided(
+        sessions, np.isin(sessions, scored), context.recipe.spec.portfolio.rebalance
+    )
+    why = {month: why_undecided(context, month) for month in months}
+    return stretches(sessions, flags_D, [why[month_of(session)] for session in sessions])
+
+
+def why_undecided(context: RecipeContext, month: str) -> str:
+    """Return why a month has sessions without any score."""
+    manifest = context.checkpoint(month).manifest()
+    skipped = why_skipped(manifest) if manifest is not None else ""
+    return skipped or "no name of the universe had a bar on the session before"
+
+
+def facts(context: RecipeContext, data_hash: str, more: Sequence[str] = ()) -> DataFacts:
+    """Return where the figures come from, for the report's header and notes.
+
+    Args:
+        context: with a recipe.
+        data_hash: of what the figures are made from.
+        more: further notes, such as those of the books.
+    """
+    market, recipe = context.market, context.recipe
+    lacking = reasons_off(market.missing_features)
+    missing = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
+    return DataFacts(
+        market=market.name,
+        recipe=recipe.name,
+        digest=recipe.digest,
+        data_hash=data_hash,
+        code_version=__version__,
+        seed=recipe.spec.training.seeds[0],
+        source=market.spec.source.kind,
+        simulated=market.is_simulated,
+        basis=market.source.basis,
+        price_level=market.price_level,
+        currency=market.spec.currency,
+        feeds=tuple(market.feeds),
+        feeds_off=market.feeds_off,
+        sectors_static=sectors_are_static(context),
+        data_folder=None if market.data_folder is None else str(market.data_folder),
+        overrides=(
+            *(f"{OF_MARKET}{words}" for words in market.overrides),
+            *recipe.overrides,
+        ),
+        features_missing=tuple(missing),
+        traded_horizon=recipe.spec.portfolio.horizon,
+        sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
+        notes=(*market.notes, *more),
+    )
+
+
+def sectors_are_static(context: RecipeContext) -> bool:
+    """Return whether the market's sectors carry no dates."""
+    table = context.raw.get("listings")
+    if table is None or not table.months():
+        return False
+    return bool(table.read(columns=["sector_is_static"]).collect()["sector_is_static"].any())
+
+
+def regimes(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame | None:
+    """Return each session's volatility regime, from the equal-weighted market's daily returns."""
+    returns = (
+        context.features.read(months[0], months[-1], columns=["session", "symbol", "ret_1"])
+        .group_by("session")
+        .agg(pl.col("ret_1").cast(pl.Float64).mean().alias("market_return"))
+        .drop_nulls()
+        .collect()
+    )
+    return volatility_regimes(returns) if returns.height else None
+
+
+def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
+    """Return by horizon the rank IC of the planted state's expected drift, or why it is not known.
+
+    A recipe that reads prices alone is compared with the part that prices reveal, one that reads
+    side feeds with the whole.  None on real data.
+    """
+    if not context.market.is_simulated:
+        return None
+    reads_feeds = any(feature.feeds for feature in context.recipe.features)
+    expected = stored_oracle(context)["expected"]["f" if reads_feeds else "f_price"]
+    found: dict[int, float | str] = {}
+    for h in context.recipe.spec.label.horizons:
+        figures = expected.get(f"h{h}")
+        if figures is None:
+            known = ", ".join(name.removeprefix("h") for name in expected)
+            found[h] = f"it is estimated for horizons of {known} sessions only"
+        else:
+            found[h] = figures["unknown"] or figures["mean"]
+    return found
+
+
+def oracle_stage(market: Market) -> Stage[MarketContext]:
+    """Return the stage of what was planted in a simulated market; no feature reads it."""
+
+    def make(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+        context.progress("oracle", "measure what was planted")
+        found = oracle(market.spec.sim, market.calendar)
+        summary = json.dumps(found.summary, indent=1).encode()
+        yield Output(frames={"truth": found.truth}, files={"oracle.json": summary})
+
+    return Stage(
+        name="oracle",
+        key=(ORACLE,),
+        place=lambda context: context.store.folder(market.name, ORACLE),
+        made_by=lambda: Identity(digest(market.source.identity, market.spec.sim, ORACLE_FORM)),
+        reads=(),
+        make=make,
+        monthly=False,
+    )
+
+
+def stored_oracle(context: RecipeContext) -> dict[str, Any]:
+    """Return what was planted and how much of it can be had, measured where it is not stored."""
+    stage = oracle_stage(context.market)
+    stage.ensure(context, [""])
+    content: dict[str, Any] = json.loads(
+        stage.folder(context).contents("oracle.json")["oracle.json"]
+    )
+    return content

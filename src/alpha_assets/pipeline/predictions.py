@@ -1,0 +1,158 @@
+"""The stage of scores: a month's sessions from the checkpoint that decides it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.arrays.types import Dates
+from alpha_assets.calendar import as_date, month_of
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.dataset import Dataset
+from alpha_assets.panel.lives import by_life, rows_by_life
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import POINTER, RecipeContext
+from alpha_assets.pipeline.market_stages import cross_section_stage, panel_stage
+from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
+from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
+from alpha_assets.pipeline.windows import SKIPPED
+from alpha_assets.store.folder import ROWS
+from alpha_assets.store.manifest import COMPLETE, Manifest
+from alpha_assets.training import Checkpoint, score_session
+from alpha_assets.training.predict import SCHEMA as PREDICTIONS
+from alpha_assets.training.predict import prediction_axes
+
+
+def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
+    """Return the stage of a recipe's scores."""
+    market, training = recipe.market, recipe.spec.training
+    steps = training.sequence - 1
+    return Stage(
+        name="predictions",
+        key=(recipe.name, "predictions"),
+        place=lambda context: context.predictions,
+        made_by=lambda: identity.predictions(recipe),
+        reads=(
+            Read(
+                checkpoint_stage(recipe),
+                name="checkpoint/{last}",
+                months_back=training.retrain_every - 1,  # a month may point to an earlier one
+                span=lambda context, months, seen: (months[0], months[0]),
+                fresh=True,
+            ),
+            Read(cross_section_stage(market, recipe.spec.universe.name), sessions_back=steps),
+            Read(panel_stage(market), sessions_back=steps),
+        ),
+        make=_make,
+    )
+
+
+@dataclass(frozen=True)
+class MonthModel:
+    """The model that decides a month, or word that there is none."""
+
+    manifest: Manifest
+    checkpoint: Checkpoint | None  # None: skipped
+
+
+def month_model(context: RecipeContext, month: str) -> MonthModel:
+    """Return the model that decides `month`, following a pointer to an earlier one.
+
+    Raises:
+        MissingOutput: the month's checkpoint has not been made.
+        StaleOutput: other settings or other code made it.
+        StorageError: it is damaged.
+    """
+    stage = checkpoint_stage(context.recipe)
+    manifest = stage.require(context, [month], fresh=False)
+    if manifest.status in SKIPPED:
+        return MonthModel(manifest, None)
+    made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
+    stage.require(context, [made_in], fresh=False, way_out=run_again(context, month))
+    return MonthModel(manifest, stored_checkpoint(context.checkpoint(made_in), context.device))
+
+
+def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Score every decision session of a month."""
+    (month,) = months
+    model = month_model(context, month)
+    if model.checkpoint is None:
+        frame, status = pl.DataFrame(schema=PREDICTIONS), model.manifest.status
+    else:
+        frame, status = _score_stored(context, model.checkpoint, month), COMPLETE
+    yield Output(month, {ROWS: frame}, status=status, facts=prediction_facts(frame))
+
+
+def scores(
+    context: RecipeContext,
+    checkpoint: Checkpoint,
+    section: pl.DataFrame,
+    panel: pl.DataFrame,
+    decided: Dates,
+) -> pl.DataFrame:
+    """Return the scores of `decided` sessions; see `scoring_data`."""
+    data = scoring_data(context, checkpoint, section, panel, decided)
+    frames = [score_session(checkpoint, data, session) for session in decided]
+    return pl.concat([pl.DataFrame(schema=PREDICTIONS), *frames])
+
+
+def scoring_data(
+    context: RecipeContext,
+    checkpoint: Checkpoint,
+    section: pl.DataFrame,
+    panel: pl.DataFrame,
+    decided: Dates,
+) -> Dataset:
+    """Return what the checkpoint sees at `decided` sessions.
+
+    Args:
+        context: whose calendar and device are used.
+        checkpoint: of the month.
+        section: cross-section rows of the sessions and the `sequence` - 1 before them.
+        panel: `session`, `symbol`, `stale`, `life` of the same sessions.
+        decided: sessions, sorted.
+    """
+    card = checkpoint.card
+    steps = card.learner.training.sequence
+    start = sessions_back(context.market.calendar, decided[0], steps - 1)
+    within = pl.col("session").is_between(start, as_date(decided[-1]))
+    panel = panel.filter(within)
+    section = rows_by_life(section.filter(within), panel)
+    axes = prediction_axes(card, section, context.market.calendar.between(start, decided[-1]))
+    tradable = tradable_rows(by_life(panel))
+    return Dataset.build(section, axes, tradable=tradable, device=context.device)
+
+
+def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) -> pl.DataFrame:
+    section = context.section.read(_first_read(context, month), month).collect()
+    panel = context.panel.read(_first_read(context, month), month)
+    known = section["session"].unique()
+    sessions = context.market.calendar.month_sessions(month)
+    decided = sessions[np.isin(sessions, known.to_numpy().astype("datetime64[D]"))]
+    if not len(decided):
+        return pl.DataFrame(schema=PREDICTIONS)
+    stale = panel.select("session", "symbol", "stale", "life").collect()
+    return scores(context, checkpoint, section, stale, decided)
+
+
+def _first_read(context: RecipeContext, month: str) -> str:
+    session = context.market.calendar.month_sessions(month)[0]
+    steps = context.recipe.spec.training.sequence
+    return month_of(sessions_back(context.market.calendar, session, steps - 1))
+
+
+def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:
+    """Return what a look at a month's scores should show."""
+    if not frame.height:
+        return {"sessions": 0, "symbols": 0}
+    spread = frame.group_by("session", "horizon").agg(pl.col("score").cast(pl.Float64).std())[
+        "score"
+    ]
+    return {
+        "sessions": frame["session"].n_unique(),
+        "symbols": frame["symbol"].n_unique(),
+        "score_spread": float(np.median(spread.drop_nulls().to_numpy())) if len(spread) else 0.0,
+    }

@@ -1,0 +1,80 @@
+"""Raw rows: what the source delivers, stored in revisions, and what the store lost of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from alpha_assets.errors import StorageError
+from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
+from alpha_assets.feeds.delivery_warnings import delivery_warnings
+from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.stage import Made
+from alpha_assets.progress import Pace
+
+
+def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None = None) -> Ingested:
+    """Store what the source delivers of a feed and the store does not have yet.
+
+    Raises:
+        SourceMismatch: the store holds rows of another source.
+        FeedError: rows that cannot be right.
+        StorageError: stored rows of it are damaged.
+    """
+    context.progress("raw", feed)
+    context.market.source.progress = Pace(context.progress, "raw")
+    context.raw[feed].check_whole()
+    done = ingest(
+        context.raw[feed],
+        context.market.feeds[feed],
+        context.market.source,
+        context.market.calendar,
+        now=context.clock(),
+        months=months,
+    )
+    odd = tuple(delivery_warnings(context.raw[feed], context.market.source))
+    for line in odd:
+        context.progress("raw", f"warning: {line}")
+    for note in done.notes:
+        context.progress("raw", f"{feed}: {note}")
+    return replace(done, warnings=odd)
+
+
+def lost_months(context: MarketContext, feed: str) -> dict[str, str]:
+    """Return the months of a feed whose stored rows are damaged or gone, and what is wrong."""
+    table = context.raw[feed].table
+    lost = table.damaged()
+    try:
+        note = context.store.folder(context.market.name, DELIVERIES, feed).manifest()
+    except StorageError:
+        note = None  # the next delivery is read whole again
+    known = note.extra.get("stored", ()) if note else ()
+    gone = {*known} - {*table.months()} - {*lost}
+    return lost | dict.fromkeys(sorted(gone), "its stored rows are gone; run fetches them anew")
+
+
+def stored_months(context: MarketContext, feed: str, months: Sequence[str]) -> list[Made]:
+    """Return what is stored of a feed in `months`; a month without rows is not among them."""
+    table = context.raw[feed].table
+    found = []
+    for month in months:
+        folder = table.folder(month)
+        if folder.exists():
+            manifest = folder.manifest()
+            assert manifest is not None, f"{folder.name} is there"
+            found.append(Made.of(f"raw/{feed}", month, folder, manifest))
+    return found
+
+
+def raw_until(context: MarketContext, month: str) -> dict[str, pl.LazyFrame]:
+    """Return every stored row of every feed that was readable by the end of `month`."""
+    return {name: table.read(last=month) for name, table in context.raw.items() if table.months()}
+
+
+def delivery_findings(context: MarketContext, feed: str) -> tuple[str, ...]:
+    """Return what the last delivery of a feed left out, in words."""
+    try:
+        return Findings.of_note(note_folder(context.store, context.market.name, feed)).words()
+    except StorageError:
+        return ("the note of its last delivery is damaged; run reads the delivery again",)

@@ -1,0 +1,388 @@
+"""A stage: what it reads, what decides its content, and how it is made; the rest follows.
+
+Freshness, refusal by name, progress, writing, the rows of `status`, the dependencies of Dagster
+and which feeds are read at all are derived here from one declaration per stage, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import polars as pl
+
+from alpha_assets.calendar import month_of, next_month
+from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.pipeline import freshness
+from alpha_assets.pipeline.command import command, run_again
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.identity import Identity
+from alpha_assets.pipeline.seen import Place, Seen
+from alpha_assets.pipeline.transforms import sessions_back
+from alpha_assets.progress import Pace
+from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.manifest import COMPLETE, Manifest
+from alpha_assets.store.table import MonthFolders, MonthTable
+
+C = TypeVar("C", bound=MarketContext)
+Inputs = Mapping[str, Mapping[str, str]]  # month, or "" of a stage without months -> input -> hash
+Span = tuple[str | None, str | None]  # first and last month that is read; None: the ends
+Spanned = Callable[[C, Sequence[str], Seen], Span | None]
+Hashed = Callable[[C, Sequence[str], Seen], str]
+
+MONTHS_AT_ONCE = 12
+RAW = "raw"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output that a stage wrote, or found fresh."""
+
+    stage: str
+    month: str | None
+    path: str
+    status: str
+    rows: int
+    content_hash: str
+    digest: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stage: str, month: str | None, folder: Folder, manifest: Manifest) -> "Made":
+        """Return what a manifest holds about an output."""
+        return cls(
+            stage=stage,
+            month=month,
+            path=folder.address,
+            status=manifest.status,
+            rows=manifest.rows,
+            content_hash=manifest.content_hash,
+            digest=manifest.digest,
+            facts={k: v for k, v in manifest.extra.items() if k not in freshness.NOT_FACTS},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs(Generic[C]):
+    """Something stored, that stages read.
+
+    Attributes:
+        name: in progress, messages and `Made`.
+        key: path of its outputs below the market's folder, and end of its asset key.
+        place: where its outputs lie.
+        monthly: whether there is an output per month, or one in all.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    place: Callable[[C], Place]
+    monthly: bool = True
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made of one month, or of all: written as it is.
+
+    Attributes:
+        month: whose; empty of a stage without months.
+        frames: tables by name; of a month's table, `ROWS`.
+        files: other files by name.
+        status: `complete`, or why there is nothing.
+        facts: what is worth looking at, as plain values.
+        more: what the manifest keeps beside the facts.
+    """
+
+    month: str = ""
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    status: str = COMPLETE
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Read(Generic[C]):
+    """What a stage reads of another one.
+
+    How far it reads is declared in sessions and months, so that Dagster can map partitions; which
+    months exactly, where that is less, says `span`.
+
+    Attributes:
+        of: what is read; None: the reading stage itself, of earlier months.
+        name: of the input in a manifest; default: that of what is read.  `{last}` is the last
+            month read.
+        sessions_back: sessions before the first one of the months made that are read.
+        months_back: months before that.
+        all_before: every earlier month is read as well.
+        until: months after the last one made; -1 leaves out the month itself, None: all stored.
+        span: which months exactly; its None: nothing of this stage.
+        hashed: the hash of the input; default: of all the months of the span together.
+        optional: no input where nothing is stored.
+        fresh: refuse what is read where its own inputs have changed; else where it was made by
+            other settings or other code.
+        what_for: why it is read, for the refusal; `{month}` is the first one made.
+    """
+
+    of: Outputs[Any] | None
+    name: str = ""
+    sessions_back: int = 0
+    months_back: int = 0
+    all_before: bool = False
+    until: int | None = 0
+    span: Spanned[C] | None = None
+    hashed: Hashed[C] | None = None
+    optional: bool = False
+    fresh: bool = False
+    what_for: str = ""
+
+    def span_of(self, context: C, months: Sequence[str], seen: Seen) -> Span | None:
+        """Return the months that are read when `months` are made; None: nothing."""
+        if self.span is not None:
+            return self.span(context, months, seen)
+        last = None if self.until is None else next_month(months[-1], self.until)
+        if self.all_before:
+            return None, last
+        calendar = context.market.calendar
+        start = sessions_back(calendar, calendar.month_sessions(months[0])[0], self.sessions_back)
+        return next_month(month_of(start), -self.months_back), last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Outputs[C]):
+    """A stage of a market or of a recipe.
+
+    Attributes:
+        made_by: what decides an output beside its inputs.
+        reads: what it is made from.
+        make: given the context, months that are not fresh and the inputs of each, makes them.
+        at_once: how many neighbouring months are made together.
+        check: refuses, before anything is made, months that cannot be.
+    """
+
+    made_by: Callable[[], Identity]
+    reads: tuple[Read[C], ...]
+    make: Callable[[C, Sequence[str], Inputs], Iterator[Output]]
+    at_once: int = 1
+    check: Callable[[C, str, str], None] | None = None
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds whose raw rows it reads."""
+        return tuple(
+            read.of.key[-1] for read in self.reads if read.of is not None and read.of.key[0] == RAW
+        )
+
+    @property
+    def identity(self) -> Identity:
+        """What decides an output beside its inputs."""
+        return self.made_by()
+
+    def folder(self, context: C, month: str = "") -> Folder:
+        """Return the folder of a month, or of the stage's only output."""
+        place = self.place(context)
+        return place if isinstance(place, Folder) else place.folder(month)
+
+    def months(self, context: C) -> tuple[str, ...]:
+        """Return the months that are stored."""
+        place = self.place(context)
+        return place.months() if isinstance(place, MonthFolders) else ()
+
+    def units(self, months: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+        """Return the outputs of months: for each its month, and the months that it is made of."""
+        return [(month, [month]) for month in sorted(months)] if self.monthly else [("", months)]
+
+    def inputs(self, context: C, months: Sequence[str], seen: Seen) -> dict[str, str]:
+        """Return the hashes of what an output of `months` is made from."""
+        found = {}
+        for read in self.reads:
+            span = read.span_of(context, months, seen)
+            if span is None:
+                continue
+            of = read.of or self
+            place = of.place(context)
+            name = (read.name or of.name).format(last=span[1])
+            if read.optional and isinstance(place, MonthFolders) and seen.hashes(place).is_empty:
+                continue
+            if read.hashed is not None:
+                found[name] = read.hashed(context, months, seen)
+            elif isinstance(place, Folder):
+                found[name] = seen.hash_of(place)
+            else:
+                found[name] = seen.hashes(place).combined(*span)
+        return found
+
+    def staleness(self, context: C, months: Sequence[str], seen: Seen) -> str | None:
+        """Return why the output of `months` is not fresh; None if it is."""
+        (month, unit), *_ = self.units(months)
+        inputs = self.inputs(context, unit, seen)
+        return freshness.staleness(self.folder(context, month), self.identity, inputs)
+
+    def stale(self, context: C, months: Sequence[str], seen: Seen) -> dict[str, str]:
+        """Return the outputs that would be made again, and why; they are planned in `seen`."""
+        found = {}
+        for month, unit in self.units(months):
+            try:
+                reason = self.staleness(context, unit, seen)
+            except (MissingOutput, StorageError) as error:
+                reason = str(error)
+            if reason:
+                found[month] = reason
+                seen.plan(self.place(context), [month])
+        return found
+
+    def ensure(self, context: C, months: Sequence[str], *, again: bool = False) -> list[Made]:
+        """Make the outputs of `months` that are not fresh; return all of them.
+
+        Args:
+            context: of the market or recipe.
+            months: whose outputs; of a stage without months, those that it covers.
+            again: make them in any case.
+
+        Raises:
+            MissingOutput: what they are made from has not been made.
+            StaleOutput: it was made by other settings, other code or other inputs.
+            StorageError: it is damaged.
+        """
+        if not months:
+            return []
+        if self.check is not None:
+            self.check(context, min(months), max(months))
+        wanted = sorted(months)
+        turns = [wanted] if self.at_once > 1 or not self.monthly else [[m] for m in wanted]
+        for turn in turns:
+            self._make_stale(context, turn, again=again)
+        return [self.made(context, month) for month, _ in self.units(months)]
+
+    def made(self, context: C, month: str = "") -> Made:
+        """Return what a stored output is.
+
+        Raises:
+            MissingOutput: there is none.
+        """
+        folder = self.folder(context, month)
+        manifest = folder.manifest()
+        if manifest is None:
+            raise MissingOutput(f"{folder.address} has not been made; {run_again(context)}")
+        return Made.of(self.name, month or None, folder, manifest)
+
+    def require(
+        self,
+        context: C,
+        months: Sequence[str],
+        *,
+        fresh: bool = True,
+        seen: Seen | None = None,
+        way_out: str | None = None,
+        what_for: str = "",
+    ) -> Manifest:
+        """Return the manifest of an output that is about to be read.
+
+        Args:
+            context: of the market or recipe.
+            months: whose output.
+            fresh: refuse it also where its inputs have changed, and where an output of an
+                earlier month from which it was made is not fresh.
+            seen: a look that is still true; default: a new one.
+            way_out: of the refusal; default: the command that makes it.
+            what_for: why it is read, for the refusal.
+
+        Raises:
+            MissingOutput: it has not been made.
+            StaleOutput: other settings, other code or, if `fresh`, other inputs made it.
+            StorageError: it is damaged.
+        """
+        (month, unit), *_ = self.units(months)
+        way_out = (way_out or self.way_out(context, month)) + what_for
+        folder = self.folder(context, month)
+        if not fresh:
+            return freshness.require(folder, self.identity, way_out)
+        seen = seen or Seen()
+        for earlier in self.leans_on(context, month, seen):
+            inputs = self.inputs(context, [earlier], seen)
+            freshness.require_fresh(
+                self.folder(context, earlier),
+                self.identity,
+                inputs,
+                self.way_out(context, earlier, month) + what_for,
+            )
+        inputs = self.inputs(context, unit, seen) if unit else {}
+        return freshness.require_fresh(folder, self.identity, inputs, way_out)
+
+    def leans_on(self, context: C, month: str, seen: Seen) -> list[str]:
+        """Return the earlier months of its own that a month is made from, in order."""
+        found: list[str] = []
+        for read in self.reads:
+            if read.of is not None:
+                continue
+            span = read.span_of(context, [found[0] if found else month], seen)
+            while span is not None and span[1] is not None:
+                found.insert(0, span[1])
+                span = read.span_of(context, [found[0]], seen)
+        return found
+
+    def way_out(self, context: C, month: str, last: str = "") -> str:
+        """Return the command that makes an output, as the end of a refusal."""
+        if not month or not isinstance(context, RecipeContext):
+            return run_again(context)
+        span = ("--first-month", month, "--last-month", last or month)
+        return f"{command(context, 'run', *span)} makes it"
+
+    def _make_stale(self, context: C, months: Sequence[str], *, again: bool) -> None:
+        """Make those outputs of `months` that are not fresh, neighbours in one go."""
+        seen = Seen()
+        units = dict(self.units(months))
+        inputs = {month: self.inputs(context, unit, seen) for month, unit in units.items()}
+        stale = [
+            month
+            for month, made_from in inputs.items()
+            if again or freshness.staleness(self.folder(context, month), self.identity, made_from)
+        ]
+        pace, done = Pace(context.progress, self.name), 0
+        for run in neighbours(stale, self.at_once) if self.monthly else [stale] * bool(stale):
+            pace("months", done, len(stale))
+            covered = run if self.monthly else months
+            context.progress(
+                self.name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
+            )
+            self._require_inputs(context, covered, seen)
+            for output in self.make(context, covered, inputs):
+                self._write(context, output, inputs[output.month])
+            done += len(run)
+
+    def _require_inputs(self, context: C, months: Sequence[str], seen: Seen) -> None:
+        """Refuse to read what is missing, or was not made by today's settings and code."""
+        for read in self.reads:
+            span = read.span_of(context, months, seen)
+            of = read.of or self
+            if span is None or not isinstance(of, Stage):
+                continue  # raw rows cannot always be made again: they are compared with nothing
+            place, what_for = of.place(context), read.what_for.format(month=months[0])
+            if isinstance(place, Folder):
+                of.require(context, months, fresh=read.fresh, seen=seen, what_for=what_for)
+                continue
+            first, last = span[0] or "", span[1] or "9999-12"
+            own = (month for month in months if first <= month <= last)
+            ends = (last,) if read.of is None else ()
+            for month in sorted({*seen.hashes(place).within(first, last), *own, *ends}):
+                of.require(context, [month], fresh=read.fresh, seen=seen, what_for=what_for)
+
+    def _write(self, context: C, output: Output, inputs: Mapping[str, str]) -> None:
+        manifest = freshness.manifest_of(
+            self.identity, inputs, status=output.status, facts={**output.facts, **output.more}
+        )
+        place = self.place(context)
+        if isinstance(place, MonthTable):
+            place.write(output.month, output.frames[ROWS], manifest)
+        else:
+            folder = self.folder(context, output.month)
+            folder.write(output.frames, manifest, files=output.files)
+
+
+def neighbours(months: Sequence[str], at_once: int = MONTHS_AT_ONCE) -> list[list[str]]:
+    """Return the months in runs of consecutive ones, none so long that memory would matter."""
+    runs: list[list[str]] = []
+    for month in sorted(months):
+        if runs and next_month(runs[-1][-1]) == month and len(runs[-1]) < at_once:
+            runs[-1].append(month)
+        else:
+            runs.append([month])
+    return runs

@@ -1,0 +1,65 @@
+"""Every stage of a market and of a recipe, in the order in which they are made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from alpha_assets.config.market import ALL, Market
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.pipeline.backtest import backtest_stage
+from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.market_stages import (
+    cross_section_stage,
+    features_stage,
+    graph_stage,
+    panel_stage,
+)
+from alpha_assets.pipeline.predictions import predictions_stage
+from alpha_assets.pipeline.report import coverage_stage, report_stage
+from alpha_assets.pipeline.stage import Made, Stage
+from alpha_assets.pipeline.targets import targets_stage
+
+
+def market_stages(market: Market) -> list[Stage[MarketContext]]:
+    """Return the stages of a market that no recipe is needed for."""
+    return [
+        panel_stage(market),
+        features_stage(market),
+        *[cross_section_stage(market, universe) for universe in market.spec.universes],
+        graph_stage(market, ALL),
+    ]
+
+
+def stages_below(recipe: Recipe) -> list[Stage[MarketContext]]:
+    """Return the stages of the market that a recipe is made from."""
+    market = recipe.market
+    universe = recipe.spec.universe.name
+    return [panel_stage(market), features_stage(market), cross_section_stage(market, universe)]
+
+
+def month_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
+    """Return the stages of a recipe that are made month by month."""
+    return [checkpoint_stage(recipe), predictions_stage(recipe), targets_stage(recipe)]
+
+
+def span_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
+    """Return the stages of a recipe that cover all decided months."""
+    return [backtest_stage(recipe), coverage_stage(recipe), report_stage(recipe)]
+
+
+def recipe_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
+    """Return the stages of a recipe."""
+    return [*month_stages(recipe), *span_stages(recipe)]
+
+
+def stage_of(context: MarketContext, name: str) -> Stage[Any]:
+    """Return a stage by its name, such as `panel`, `cross_section/all` or `checkpoint`."""
+    stages: list[Stage[Any]] = list(market_stages(context.market))
+    if isinstance(context, RecipeContext):
+        stages += [*stages_below(context.recipe), *recipe_stages(context.recipe)]
+    return next(stage for stage in stages if stage.name == name)
+
+
+def make(context: MarketContext, name: str, months: Sequence[str]) -> list[Made]:
+    """Make the outputs of a stage that are not fresh; see `Stage.ensure`."""
+    return stage_of(context, name).ensure(context, months)

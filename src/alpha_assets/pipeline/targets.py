@@ -1,0 +1,202 @@
+"""The stage of targets: what to hold from every rebalance session on."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.arrays.types import Dates
+from alpha_assets.backtest import (
+    TARGETS,
+    Displaced,
+    displaced,
+    rebalance_sessions,
+    target_weights,
+)
+from alpha_assets.calendar import as_date, month_of
+from alpha_assets.config.recipe import Recipe
+from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.checkpoint import IS_FIRST
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.frontier import frontier
+from alpha_assets.pipeline.market_stages import cross_section_stage, panel_stage
+from alpha_assets.pipeline.predictions import predictions_stage
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
+from alpha_assets.pipeline.transforms import decided_among
+from alpha_assets.pipeline.windows import SKIPPED
+from alpha_assets.store.folder import ROWS
+from alpha_assets.store.manifest import Manifest
+
+
+def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
+    """Return the stage of what to hold.
+
+    Whether a month begins with a rebalance depends on sessions of the months before it that share
+    its first period: could they be decided?
+    """
+    market = recipe.market
+    panel, section = (
+        panel_stage(market),
+        cross_section_stage(market, recipe.spec.universe.name),
+    )
+    return Stage(
+        name="targets",
+        key=(recipe.name, "targets"),
+        place=lambda context: context.targets,
+        made_by=lambda: identity.targets(recipe),
+        reads=(
+            Read(predictions_stage(recipe), fresh=True),
+            Read(panel),
+            Read(
+                section,
+                name="cross_section/before",
+                months_back=1,
+                until=-1,
+                span=_months_before_in_period,
+            ),
+            Read(
+                panel,
+                name="panel/before",
+                months_back=1,
+                until=-1,
+                span=_months_before_in_period,
+            ),
+        ),
+        make=_make,
+    )
+
+
+def _months_before_in_period(
+    context: RecipeContext, months: Sequence[str], seen: Seen
+) -> Span | None:
+    """Return the months before `months` that share its first session's rebalance period."""
+    (month,) = months
+    if _is_first(context, month):
+        return None
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
+    start = calendar.month_sessions(month)[0]
+    near = calendar.period_sessions(start, rule)
+    before = sorted({month_of(session) for session in near[near < start]})
+    return (before[0], before[-1]) if before else None
+
+
+def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Decide what to hold from every rebalance session of a month."""
+    (month,) = months
+    source = context.predictions.folder(month).manifest()
+    assert source is not None, "it was required"
+    predictions = context.predictions.read(month, month).collect()
+    panel = context.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
+    possible, earlier = before_in_period(context, month)
+    frame = targets_of(context, predictions, panel, earlier=earlier)
+    rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    odd = Displaced((), ())
+    if source.status not in SKIPPED:
+        odd = _displaced(context, month, np.union1d(rebalanced, earlier[:1]), possible)
+    for words in odd.sentences:
+        context.progress("targets", f"{month}: {words}")
+    facts = {
+        "rebalances": len(rebalanced),
+        "rebalances_moved": len(odd.moved),
+        "rebalances_missed": len(odd.missed),
+        "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
+    }
+    yield Output(month, {ROWS: frame}, status=source.status, facts=facts)
+
+
+def _is_first(context: RecipeContext, month: str) -> bool:
+    """Return whether no session before a month can have been decided: it has the first model."""
+    try:
+        model = context.checkpoint(month).manifest()
+    except StorageError:
+        return False
+    return model is not None and bool(model.extra.get(IS_FIRST))
+
+
+def earlier_in_period(
+    context: RecipeContext, session: date | np.datetime64, model: Manifest
+) -> Dates:
+    """Return the sessions before `session`, in its rebalance period, that a model may decide.
+
+    Args:
+        context: with a recipe.
+        session: a decision session.
+        model: of the checkpoint of its month; before the first month with enough history no
+            session can be decided.
+    """
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
+    near = calendar.period_sessions(session, rule)
+    near = near[near < np.asarray(session, dtype="datetime64[D]")]
+    if model.extra.get(IS_FIRST):
+        near = near[near >= calendar.month_sessions(month_of(session))[0]]
+    return near
+
+
+def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
+    """Return the sessions before `month`, in its first rebalance period, that a model may decide.
+
+    Returns:
+        All of them, and those that were decided.
+
+    Raises:
+        MissingOutput: rows of those sessions have not been made.
+    """
+    start = context.market.calendar.month_sessions(month)[0]
+    model = context.checkpoint(month).manifest()
+    if model is None or model.status in SKIPPED:
+        nothing = np.empty(0, dtype="datetime64[D]")
+        return nothing, nothing
+    earlier = earlier_in_period(context, start, model)
+    if not len(earlier):
+        return earlier, earlier
+    first, last = month_of(earlier[0]), month_of(earlier[-1])
+    for table in (context.section, context.panel):
+        if last not in table.months():
+            raise MissingOutput(
+                f"{table.name} of {last} has not been made, and whether {month} begins with a "
+                f"rebalance depends on it: {start} is not the first session of its period; "
+                f"{run_again(context)}"
+            )
+    within = pl.col("session").is_in(earlier.tolist())
+    members = context.section.read(first, last).select("session", "symbol").filter(within).collect()
+    panel = context.panel.read(first, last).select("session", "symbol", "stale").filter(within)
+    return earlier, decided_among(earlier, members, panel.collect())
+
+
+def _displaced(context: RecipeContext, month: str, rebalanced: Dates, possible: Dates) -> Displaced:
+    """Return which rebalances of the periods that reach into `month` were moved or missed."""
+    calendar, rule = context.market.calendar, context.recipe.spec.portfolio.rebalance
+    sessions = calendar.month_sessions(month)
+    reached = np.datetime64(frontier(context))
+    seen = np.union1d(possible, sessions[sessions <= reached])
+    return displaced(rebalanced, seen, calendar, rule)
+
+
+def targets_of(
+    context: RecipeContext,
+    predictions: pl.DataFrame,
+    panel: pl.DataFrame,
+    *,
+    earlier: Dates | None = None,
+) -> pl.DataFrame:
+    """Return what to hold from each rebalance session among the predicted ones.
+
+    Args:
+        context: whose recipe has the rule, and whose calendar says what a period is.
+        predictions: of any sessions.
+        panel: `session`, `symbol`, `shortable` of the same sessions.
+        earlier: decided sessions before them in the period of the first one.
+    """
+    spec, calendar = context.recipe.spec.portfolio, context.market.calendar
+    sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    before = sessions[:0] if earlier is None else earlier
+    frames = [pl.DataFrame(schema=TARGETS)]
+    for session in rebalance_sessions(sessions, before, calendar, spec.rebalance):
+        today = pl.col("session") == as_date(session)
+        barred = panel.filter(today & ~pl.col("shortable").fill_null(True))["symbol"]
+        frames.append(target_weights(predictions.filter(today), frozenset(barred.to_list()), spec))
+    return pl.concat(frames)

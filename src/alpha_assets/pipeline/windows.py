@@ -1,0 +1,127 @@
+"""Which months a model is trained on, which model decides a month, and which it starts from."""
+
+from datetime import date
+
+import polars as pl
+
+from alpha_assets.calendar import as_date, month_of, month_range, next_month
+from alpha_assets.dataset import Split, split_month
+from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.transforms import sessions_back
+from alpha_assets.store.manifest import Manifest
+from alpha_assets.training import model_month, parent_month
+
+NO_HISTORY = "not_enough_history"
+NO_NAMES = "not_enough_names"  # a hole in the data, or too small a universe, in a month's window
+SKIPPED = (NO_HISTORY, NO_NAMES)  # statuses of a month without a model
+
+
+def first_usable(context: RecipeContext) -> date:
+    """Return the first session that the recipe's universe has rows for.
+
+    Where leading months of the cross-section are not stored and the universe is full at once in
+    the first that is, it may have begun before: the market's first session is returned, so that
+    no window ends at what happens to be stored; reading the months that lack is refused.
+
+    Raises:
+        MissingOutput: no month of the cross-section has been made, or leading ones lack and the
+            window or the chain of models starts at the market's first usable session.
+    """
+    months = context.section.months()
+    found: date | None = None
+    for month in months:
+        rows = context.section.read(month, month).select(pl.col("session").min()).collect()
+        if rows.item() is not None:
+            found = as_date(rows.item())
+            break
+    if found is None:
+        raise MissingOutput(f"{context.section.name} has no rows; {run_again(context)}")
+    sessions, start = context.market.calendar.month_sessions, first_month_of_data(context)
+    if start >= months[0] or found > as_date(sessions(months[0])[0]):
+        return found
+    spec = context.recipe.spec
+    for why, rests in (
+        ("an expanding window", spec.split.expanding),
+        ("the count of split.retrain_every months", spec.training.retrain_every > 1),
+        ("the chain of warm starts", spec.training.warm_start),
+    ):
+        if rests:
+            lacking = month_range(start, months[0])[:-1]
+            raise MissingOutput(
+                f"{context.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
+                f"{lacking[-1]}, for which bars are stored; {why} starts at the market's first "
+                f"usable session; {run_again(context)}"
+            )
+    return as_date(sessions(start)[0])
+
+
+def usable_from(context: RecipeContext, seen: Seen) -> date:
+    """Return `first_usable` as one look found it."""
+    return seen.once("first usable session", lambda: first_usable(context))
+
+
+def first_month_of_data(context: RecipeContext) -> str:
+    """Return the first month that stages can be made for: that of the first stored bar.
+
+    Raises:
+        MissingOutput: no bars are stored.
+    """
+    bars = context.raw["daily_bars"]
+    months = bars.months()
+    if not months:
+        raise MissingOutput(f"market {context.market.name!r} has no bars in this storage")
+    first = bars.read(last=months[0], columns=["event_date"]).min().collect().item()
+    return max(month_of(first), context.market.spec.first_month)
+
+
+def split_of(context: RecipeContext, month: str, usable: date) -> Split:
+    """Return the training and validation sessions of a month."""
+    recipe = context.recipe
+    return split_month(context.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
+
+
+def window_months(context: RecipeContext, split: Split) -> tuple[str, str]:
+    """Return the first and last month whose cross-sections a month's model reads."""
+    first = split.train[0] if len(split.train) else split.first_session
+    steps = context.recipe.spec.training.sequence
+    start = sessions_back(context.market.calendar, first, steps - 1)
+    return month_of(start), next_month(split.month, -1)
+
+
+def first_trained_month(context: RecipeContext, usable: date) -> str:
+    """Return the first month with a full training window.
+
+    Raises:
+        RangeError: no month of the calendar has one.
+    """
+    found = split_of(context, month_of(usable), usable).first_month
+    if found is None:
+        raise RangeError(
+            f"no month has {context.recipe.spec.split.lookback_sessions} training sessions "
+            f"after {usable}; shorten split.lookback_sessions or bring more history"
+        )
+    return found
+
+
+def leans_on(context: RecipeContext, split: Split, usable: date) -> tuple[str, str | None]:
+    """Return the month whose model decides a month, and the month that its training starts from."""
+    if not split.is_ready:
+        return split.month, None
+    first_month, training = first_trained_month(context, usable), context.recipe.spec.training
+    trained_in = model_month(split.month, first_month, training.retrain_every)
+    return trained_in, parent_month(split.month, first_month, training)
+
+
+def why_skipped(manifest: Manifest) -> str:
+    """Return why a month has no model, from the manifest of its checkpoint; empty if it has one."""
+    if manifest.status not in SKIPPED:
+        return ""
+    if manifest.status == NO_NAMES:
+        return str(manifest.extra["why"])
+    first = manifest.extra.get("first_month")
+    return "too little history for a model" + (
+        f", the first month with enough is {first}" if first else ""
+    )
