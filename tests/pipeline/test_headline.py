@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from alpha_assets.evaluation.inference import overlapping_mean
-from alpha_assets.pipeline.backtest import headline_figures
+from alpha_assets.pipeline.results import headline_figures
 
 
 def printed(n_sessions: int) -> dict[str, str]:
