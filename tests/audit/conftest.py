@@ -13,7 +13,6 @@ from tests.audit.leaks import Cut
 from tests.conftest import linked
 
 from alpha_assets.audit import Certificate, audit
-from alpha_assets.audit.compare import Comparison
 from alpha_assets.audit.perturb import Deletion, Mixed, World
 from alpha_assets.audit.rebuild import Rebuilt, compared, in_store, remake, seeded
 from alpha_assets.calendar import month_range
@@ -26,6 +25,7 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store import Store
+from alpha_assets.store.compare import Comparison
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 

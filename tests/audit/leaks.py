@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from alpha_assets.audit.compare import Comparison
+from alpha_assets.store.compare import Comparison
 
 Cut = Callable[..., list[Comparison]]  # compares the month of a cut in two worlds
 

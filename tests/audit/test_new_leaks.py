@@ -16,7 +16,6 @@ from tests.audit.leaks import Cut, first_of
 from tests.planting import around
 
 from alpha_assets.audit import INSERTED, Certificate, audit, choose_cuts
-from alpha_assets.audit.compare import Comparison, compare_weights
 from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
 from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise
@@ -35,6 +34,7 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stages import make
+from alpha_assets.store.compare import Comparison, compare_weights
 
 MIDDLE = date(2021, 7, 14)  # a Wednesday
 APRIL = date(2021, 4, 20)

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.audit.compare import compare_facts
 from alpha_assets.audit.perturb import MIXED_REACH, Insertion, Mixed, altered
 from alpha_assets.feeds import FEEDS
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.store.compare import compare_facts
 
 CUT = np.datetime64("2021-07-13T23:30", "us")  # 14 July, 08:30 in Tokyo
 INSTANT = datetime(2021, 7, 13, 23, 30, tzinfo=UTC)

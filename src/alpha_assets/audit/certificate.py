@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from alpha_assets.audit.compare import Comparison, Difference
 from alpha_assets.audit.coverage import Covered, choose_sessions, covered, decidable, sessions_of
 from alpha_assets.audit.lawful import Early, early_rows, unknown_feeds
 from alpha_assets.audit.orders import orders_compared
@@ -50,6 +49,7 @@ from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, Spe
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.progress import Pace
+from alpha_assets.store.compare import Comparison, Difference
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
 LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month

@@ -14,10 +14,10 @@ from datetime import date
 import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
-from alpha_assets.audit.compare import Comparison, compare_tables
 from alpha_assets.audit.rebuild import Rebuilt
 from alpha_assets.backtest import simulator
 from alpha_assets.calendar import month_of
+from alpha_assets.store.compare import Comparison, compare_tables
 
 Raw = Mapping[str, pl.DataFrame]
 

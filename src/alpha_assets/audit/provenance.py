@@ -9,12 +9,12 @@ from datetime import UTC
 
 import polars as pl
 
-from alpha_assets.audit.compare import same_bits
 from alpha_assets.audit.reference_panel import PRECEDENCE, Book, key_of
 from alpha_assets.config.market import Market
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.joins import Join
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.store.compare import same_bits
 
 PLACED = ("effective",)  # what is added to a raw row
 

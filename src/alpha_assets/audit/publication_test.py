@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
-from alpha_assets.audit.compare import Difference, changed_cells, compare_tables
 from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, Raw, book_of
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import Market
@@ -24,6 +23,7 @@ from alpha_assets.pipeline import transforms
 from alpha_assets.pipeline.context import MarketContext, silent
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.progress import Pace, Progress
+from alpha_assets.store.compare import Difference, changed_cells, compare_tables
 
 SHIFTS: Mapping[str, timedelta] = {"+1 day": timedelta(days=1), "+1 hour": timedelta(hours=1)}
 SESSIONS = 60

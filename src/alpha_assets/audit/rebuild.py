@@ -11,12 +11,6 @@ import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
-from alpha_assets.audit.compare import (
-    Comparison,
-    compare_facts,
-    compare_tables,
-    compare_weights,
-)
 from alpha_assets.audit.perturb import World
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import month_of, month_range, next_month
@@ -32,6 +26,12 @@ from alpha_assets.pipeline.market_stages import graph_stage, graph_table
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import make
 from alpha_assets.pipeline.transforms import decided_among
+from alpha_assets.store.compare import (
+    Comparison,
+    compare_facts,
+    compare_tables,
+    compare_weights,
+)
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alpha_assets.arrays.keys import KEYS
-from alpha_assets.audit.compare import (
+from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
+from alpha_assets.errors import AlphaAssetsError
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stages import stage_of
+from alpha_assets.store.compare import (
     Comparison,
     Difference,
     compare_facts,
     compare_tables,
     compare_weights,
 )
-from alpha_assets.audit.rebuild import MARKET_STAGES, Rebuilt
-from alpha_assets.errors import AlphaAssetsError
-from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.seen import Seen
-from alpha_assets.pipeline.stages import stage_of
 
 
 @dataclass(frozen=True)
