@@ -118,11 +118,20 @@ def test_what_is_told_is_what_is_stored(
 def test_no_row_that_was_used_came_out_after_the_decision(one: Explanation) -> None:
     decided = datetime.fromisoformat(one["decided"]["utc"])
     assert one["decided"]["local"] == "2021-07-28T08:30:00+09:00"
-    assert len(one["raw"]) > 8
     for feed, told in one["raw"].items():
         stamps = [datetime.fromisoformat(text) for text in told["rows"]["available_at"]]
         assert all(stamp <= decided for stamp in stamps), feed
         assert all(day <= "2021-07-28" for day in told["rows"]["effective"]), feed
+
+
+def test_only_feeds_that_the_recipe_reads_are_named(one: Explanation) -> None:
+    # Bars, listings and membership say who is there; the rest is read for a feature.
+    assert {*one["raw"]} == {
+        *("daily_bars", "listings", "sector_short_selling", "investor_types", "margin"),
+        "index_options",
+    }
+    assert not {name for name in one["panel"] if name.startswith(("news", "earnings", "val_"))}
+    assert {"margin_age", "sector_short_selling_age"} <= {*one["panel"]}
 
 
 def test_a_correction_that_came_later_is_kept_and_shown_and_not_used(one: Explanation) -> None:

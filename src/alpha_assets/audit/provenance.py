@@ -4,6 +4,7 @@ A state may be made from many rows of a feed.  Behind it are the newest rows of 
 make the very same state when they are all there is: as few days as do so.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -38,15 +39,20 @@ class Used:
 
 
 def rows_behind(
-    context: RecipeContext, symbol: str, number: int, panel_row: dict[str, object]
+    context: RecipeContext,
+    symbol: str,
+    number: int,
+    panel_row: dict[str, object],
+    feeds: Collection[str],
 ) -> list[Used]:
-    """Return the rows of every feed behind the panel row of a symbol at a session.
+    """Return the rows of feeds behind the panel row of a symbol at a session.
 
     Args:
         context: whose stored rows are read.
         symbol: by the store's id.
         number: of the session.
         panel_row: as stored; it says which sector and section the symbol is in.
+        feeds: those that are looked at, beside bars, listings and membership.
     """
     market = context.market
     stored = {name: table for name, table in context.raw.items() if table.months()}
@@ -58,7 +64,8 @@ def rows_behind(
             rows = stored[name].read().filter(own).collect()
             known, later = _split(market, name, rows, number)
             found.append(Used(name, known, {}, later))
-    for feed in dict.fromkeys(join.feed for join in market.joins if join.feed in stored):
+    asked = [join.feed for join in market.joins if join.feed in stored and join.feed in feeds]
+    for feed in dict.fromkeys(asked):
         rows = stored[feed].read().collect()
         joins = [join for join in market.joins if join.feed == feed]
         found.append(_side(market, feed, rows, joins, number, symbol, panel_row))

@@ -117,6 +117,8 @@ def _panel(explanation: Mapping[str, Any], market: Market) -> dict[str, Any]:
     core = {feed: raw[feed] for feed in CORE_FEEDS if feed in raw}
     row = Book(market, core, (number,)).core.row(0, named=True)
     for join in market.joins:
+        if not {*join.panel_columns} & {*explanation["panel"]}:
+            continue  # of a feed that the recipe does not read
         row |= dict.fromkeys(join.panel_columns)
         places = explanation["raw"].get(join.feed, {}).get("joins", {}).get(join.name)
         if not places:

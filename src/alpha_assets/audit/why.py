@@ -5,7 +5,7 @@ Shape letters: T sessions of a window, F columns, N symbols of the section.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, date
 from typing import Any
@@ -73,7 +73,9 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     used = used_features(context.recipe.features, context.market)
     decided = context.market.calendar.decisions[number].item()
     context.progress("why", "raw rows behind the panel row")
-    raw = rows_behind(context, symbol, number, panel_row)
+    feeds = {feed for feature in used for feed in feature.feeds}
+    raw = rows_behind(context, symbol, number, panel_row, feeds)
+    read = _columns_read(context.market, panel_row, feeds)
     context.progress("why", "features, window and cross-section")
     start = sessions_back(context.market.calendar, day, max_lookback(used) - 1)
     return {
@@ -90,7 +92,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
             "local": plain(decided.replace(tzinfo=UTC), zone),
         },
         "raw": {item.feed: _raw_rows(context, item, start) for item in raw},
-        "panel": {name: plain(value, zone) for name, value in panel_row.items()},
+        "panel": {name: plain(panel_row[name], zone) for name in read},
         "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
         **_panel_rows(context, used, symbol, day, panel_row),
         "features": _features(context, model, symbol, day),
@@ -102,6 +104,16 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
         ],
         "target": _target(context, symbol, day),
     }
+
+
+def _columns_read(
+    market: Market, panel_row: Mapping[str, Any], feeds: Collection[str]
+) -> tuple[str, ...]:
+    """Return the columns of a panel row that do not come from a feed that is not read."""
+    unread = {
+        name for join in market.joins if join.feed not in feeds for name in join.panel_columns
+    }
+    return tuple(name for name in panel_row if name not in unread)
 
 
 def used_features(chosen: Sequence[Feature], market: Market) -> tuple[Feature, ...]:
