@@ -23,7 +23,7 @@ from tests.panel.market import (
 )
 
 from alpha_assets.errors import BadInput, RangeError
-from alpha_assets.labels import LabelSpec, forward_returns, known_at, transform
+from alpha_assets.labels import LabelSpec, forward_returns, transform
 
 NAN = np.nan
 
@@ -209,8 +209,6 @@ def test_what_is_not_effective_by_the_session_asked_for_changes_nothing(
 def test_a_label_that_ends_at_its_decision_or_before_is_refused(h: int) -> None:
     with pytest.raises(RangeError, match=f"horizon {h}"):
         forward_returns(bars([]), TOKYO, (h, 5), "open", day(0), day(1))
-    with pytest.raises(RangeError, match=f"horizon {h}"):
-        known_at(day(0), h, TOKYO)
     with pytest.raises(ValidationError, match="known already"):
         LabelSpec(horizons=(h, 5))
 
@@ -224,13 +222,6 @@ def test_no_horizon_at_all_is_refused() -> None:
 def test_horizons_ascend_and_stand_once(horizons: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError):
         LabelSpec(horizons=horizons)
-
-
-def test_a_label_is_known_at_the_session_of_its_exit() -> None:
-    assert known_at(date(2023, 6, 2), 1, TOKYO) == np.datetime64("2023-06-05")
-    assert known_at(date(2023, 6, 2), 10, TOKYO) == np.datetime64("2023-06-16")
-    with pytest.raises(RangeError, match="lie beyond"):
-        known_at(TOKYO.sessions[-3], 5, TOKYO)
 
 
 def test_ranks_become_normal_within_each_session() -> None:

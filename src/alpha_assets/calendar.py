@@ -23,7 +23,6 @@ from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.spec import Spec
 
 FIRST_YEAR = 1990  # sessions before are not known here
-MONTHS_A_YEAR = 12
 
 # Days that an exchange had announced as sessions and on which it never opened.
 FULL_DAY_HALTS: Mapping[str, tuple[date, ...]] = {"XTKS": (date(2020, 10, 1),)}

@@ -81,8 +81,6 @@ _MUTATORS = _words(
     clear register sort reverse __setitem__ __delitem__ __setattr__ __delattr__ write put
     """
 )
-# How calls begin that set what other libraries do.
-_SETTERS = ("set_", "seterr", "setlocale", "setrecursion", "setcontext", "filterw", "simplef")
 _RUNTIME_NAMESPACE = frozenset(("globals", "eval", "exec", "locals", "vars", "__import__"))
 _RESOURCE_CALLS = ("importlib.resources", "importlib_resources", "pkgutil")
 

@@ -59,22 +59,6 @@ class LabelSpec(Spec):
         return horizons
 
 
-def known_at(session: object, h: int, calendar: Calendar) -> np.datetime64:
-    """Return the session D + h, whose bar completes the label of D.
-
-    Raises:
-        RangeError: h is below 1, or the calendar does not reach so far.
-    """
-    _refuse_looking_back(h)
-    number = int(calendar.index_of(session)) + h
-    if number >= len(calendar.sessions):
-        raise RangeError(
-            f"{h} sessions after {session} lie beyond {calendar.sessions[-1]}, the last that "
-            f"{calendar.exchange} has announced"
-        )
-    return np.datetime64(calendar.sessions[number])
-
-
 def forward_returns(
     bars: pl.DataFrame | pl.LazyFrame,
     calendar: Calendar,

@@ -31,7 +31,6 @@ FACTS = DataFacts(
     currency="JPY",
     feeds=("daily_bars", "listings"),
     feeds_off={"borrow": "not in the folder"},
-    features_lost={"borrow": ["borrow_fee"]},
 )
 
 
@@ -112,9 +111,7 @@ def test_keys_are_those_of_the_design(inputs: EvaluationInputs) -> None:
     assert found["data"]["simulated"] is True
     assert found["data"]["basis"] == "price"
     assert found["data"]["source_end_exits"] == 1
-    assert found["data"]["feeds_off"] == [
-        {"feed": "borrow", "why": "not in the folder", "features_lost": ["borrow_fee"]}
-    ]
+    assert found["data"]["feeds_off"] == [{"feed": "borrow", "why": "not in the folder"}]
     assert found["span"]["n_sessions"] == 130
     assert found["span"]["n_symbols"] == 60
     assert found["span"]["first_session"] == "2021-01-04"

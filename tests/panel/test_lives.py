@@ -11,7 +11,7 @@ from tests.panel.market import TOKYO, bar, bars, day, evening, listing, listings
 from alpha_assets.feeds import FEEDS
 from alpha_assets.panel import build_panel
 from alpha_assets.panel.joins import plain
-from alpha_assets.panel.lives import Birth, births, lives_on
+from alpha_assets.panel.lives import Birth, births
 
 Rows = list[dict[str, Any]]
 
@@ -170,11 +170,3 @@ def test_where_the_span_starts_changes_no_bit(first: int) -> None:
 
     alone = build_panel(raw, TOKYO, day(first), day(12))
     assert alone.equals(whole.filter(pl.col("session") >= day(first)))
-
-
-def test_the_life_of_a_date_is_null_between_two_of_them() -> None:
-    of = births(listings(EVENTS), TOKYO)
-    days = pl.Series([day(n) for n in (0, 3, 4, 6, 7, 9, 5)])
-    symbols = pl.Series(["A"] * 6 + ["B"])
-
-    assert lives_on(of, symbols, days).to_list() == [0, 0, None, None, 1, 1, 0]

@@ -41,7 +41,6 @@ def facts(simulated: bool, name: str) -> DataFacts:
         currency="JPY",
         feeds=("daily_bars", "listings", "trading_calendar"),
         feeds_off={"borrow": "not in the folder: the market's default fee is used"},
-        features_lost={"borrow": ("borrow_fee", "borrow_utilisation")},
         sectors_static=True,
         notes=("Exit returns are those of the generator.",),
     )

@@ -68,9 +68,8 @@ def test_header_says_what_when_and_from_which_data(page: str) -> None:
     assert "t (smallest of three)" in header
 
 
-def test_feeds_that_are_off_are_named_with_what_they_cost(page: str) -> None:
+def test_feeds_that_are_off_are_named_with_the_reason(page: str) -> None:
     assert "borrow, not in the folder" in page
-    assert "costs borrow_fee, borrow_utilisation" in page
 
 
 def test_notes_name_basis_static_sectors_and_vanished_names(page: str) -> None:
@@ -115,7 +114,7 @@ def test_markup_in_names_is_text(make_run: Callable[..., ReportInputs]) -> None:
         {"sector": evil, "mean": 0.1, "error": 0.1, "t": 1.0, "n_sessions": 60}
     ]
     metrics["data"]["notes"] = [evil]
-    metrics["data"]["feeds_off"] = [{"feed": evil, "why": evil, "features_lost": [evil]}]
+    metrics["data"]["feeds_off"] = [{"feed": evil, "why": evil}]
     metrics["costs"]["trades_by_reason"] = [{"reason": evil, "n_trades": 1, "notional": 1.0}]
     page = own_part(tear_sheet(replace(inputs, metrics=metrics, about=evil)))
     assert "<script>alert" not in page

@@ -40,7 +40,6 @@ class DataFacts:
         currency: of the books, such as JPY.
         feeds: that were on.
         feeds_off: feed -> why it is off.
-        features_lost: feed -> features that its absence costs.
         sectors_static: whether sectors are undated.
         data_folder: that raw rows were read from, absolute; None for another source.
         overrides: `section.key=value` of the run, those of the market with `market.` in front.
@@ -63,7 +62,6 @@ class DataFacts:
     currency: str
     feeds: tuple[str, ...] = ()
     feeds_off: Mapping[str, str] = field(default_factory=dict)
-    features_lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sectors_static: bool = False
     data_folder: str | None = None
     overrides: tuple[str, ...] = ()
@@ -232,10 +230,7 @@ def _data(inputs: EvaluationInputs, bill: Mapping[str, object]) -> dict[str, obj
         "price_level": facts.price_level,
         "currency": facts.currency,
         "feeds": list(facts.feeds),
-        "feeds_off": [
-            {"feed": feed, "why": why, "features_lost": list(facts.features_lost.get(feed, ()))}
-            for feed, why in facts.feeds_off.items()
-        ],
+        "feeds_off": [{"feed": feed, "why": why} for feed, why in facts.feeds_off.items()],
         "sectors_static": facts.sectors_static,
         "source_end_exits": source_end_exits(by_reason),
         "cash_rate_given": inputs.rates is not None,

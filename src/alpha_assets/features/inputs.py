@@ -31,13 +31,8 @@ MARKET_RETURN = "market_return"
 CARRIES = "max_stale"  # the keyword of what carries a symbol's last price over a gap
 
 
-# From facts of one symbol to facts of all; something made of several is as narrow as the
-# narrowest of them.
-SCOPES: tuple[Scope, ...] = ("symbol", "sector", "section", "market")
-
-
 def widest(scopes: Iterable[Scope]) -> Scope:
-    """Return the widest scope that something made of these has.
+    """Return the scope of something made of these: that of the narrowest.
 
     Facts of a sector and of a section meet only in a symbol.
     """

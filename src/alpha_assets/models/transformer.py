@@ -38,8 +38,6 @@ class TransformerSpec(Spec):
     """Hidden units of a layer, as a multiple of `d_model`."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of activations dropped in training."""
-    pooling: Literal["last"] = "last"
-    """Which step the score is read from."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -194,40 +194,6 @@ def by_date(rows: F, column: str, of: Births) -> F:
     return rows.with_columns(name.alias("symbol"))
 
 
-def lives_on(of: Births, symbols: pl.Series, dates: pl.Series) -> pl.Series:
-    """Return in which life each symbol was on each date; null between two of them.
-
-    Judged by the listings as they are known now: what judges a decision reads this.
-
-    Args:
-        of: what `births` returns.
-        symbols: plain symbols.
-        dates: of sessions, one for each symbol.
-    """
-    life = pl.lit(0, dtype=pl.Int16)
-    symbol, day = pl.col("symbol"), pl.col("day")
-    for birth in of:
-        mine = symbol == birth.symbol
-        life = (
-            pl.when(mine & (day >= birth.start))
-            .then(pl.lit(birth.life, dtype=pl.Int16))
-            .when(mine & (day > birth.ended))
-            .then(None)
-            .otherwise(life)
-        )
-    frame = pl.DataFrame({"symbol": symbols.cast(pl.String), "day": dates})
-    if not of:
-        return pl.Series("life", np.zeros(frame.height, dtype=np.int16))
-    again = sorted({birth.symbol for birth in of})
-    # Few symbols live twice: only their rows are looked at one birth after the other.
-    is_again = frame.select(symbol.is_in(again)).to_series()
-    made = np.zeros(frame.height, dtype=np.int16)
-    rows = is_again.arg_true()
-    some = frame[rows].select(life.alias("life")).to_series()
-    out = pl.Series("life", made)
-    return out.scatter(rows, some) if len(rows) else out
-
-
 def bars_by_life(rows: Frame, of: Births, calendar: Calendar) -> Frame:
     """Return bars under the symbol of the life that they belong to.
 

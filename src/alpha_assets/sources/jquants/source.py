@@ -189,15 +189,6 @@ class JQuantsSource(Source):
         other._client = self._client
         return other
 
-    def reread_from(self, feed: str) -> date:
-        """Return the oldest day whose rows may still be corrected, for `recent`."""
-        today = self._today()
-        table = self._table(feed)
-        if table.endpoint.cut == "month":
-            return (today.replace(day=1) - timedelta(days=1)).replace(day=1)
-        # Twice the window in calendar days, and the longest holidays on top.
-        return today - timedelta(days=2 * table.endpoint.reread + 15)
-
     def feeds(self) -> tuple[str, ...]:
         """Return the feeds that the plan includes and the API has not refused."""
         off = self.off()
