@@ -33,6 +33,10 @@ class ICSpec(Spec):
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
 
+    def terms(self, sections: "Sections") -> "Terms":
+        """Return the weight and the value per section of each part."""
+        return {"ic": (1.0, -correlation(sections)), **_pin(sections, self.pin)}
+
 
 class ICHuberSpec(Spec):
     """Mostly the correlation, with a little Huber loss that gives the scores their scale."""
@@ -44,6 +48,13 @@ class ICHuberSpec(Spec):
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
 
+    def terms(self, sections: "Sections") -> "Terms":
+        """Return the weight and the value per section of each part."""
+        return {
+            "ic": (1 - self.huber_weight, -correlation(sections)),
+            "huber": (self.huber_weight, huber(sections)),
+        }
+
 
 class MSESpec(Spec):
     """Squared distance of score and target; the scores' spread becomes IC times the target's."""
@@ -52,6 +63,10 @@ class MSESpec(Spec):
     """Name of the kind."""
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
+
+    def terms(self, sections: "Sections") -> "Terms":
+        """Return the weight and the value per section of each part."""
+        return {"mse": (1.0, squared_error(sections))}
 
 
 class SoftSpearmanSpec(Spec):
@@ -66,8 +81,16 @@ class SoftSpearmanSpec(Spec):
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
 
+    def terms(self, sections: "Sections") -> "Terms":
+        """Return the weight and the value per section of each part."""
+        soft_S = soft_spearman(sections, self.ramp)
+        return {"spearman": (1.0, -soft_S), **_pin(sections, self.pin)}
 
-LossSpec = Annotated[ICSpec | ICHuberSpec | MSESpec | SoftSpearmanSpec, Field(discriminator="kind")]
+
+LossSpec = Annotated[
+    ICSpec | ICHuberSpec | MSESpec | SoftSpearmanSpec,
+    Field(discriminator="kind"),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,31 +101,17 @@ class LossValue:
     parts: Mapping[str, Tensor]
 
 
+Terms = Mapping[str, tuple[float, Tensor]]  # name -> weight, value per section [S]
 Loss = Callable[[Tensor, Tensor, Tensor], LossValue]
 
 
-def build_loss(spec: ICSpec | ICHuberSpec | MSESpec | SoftSpearmanSpec) -> Loss:
+def build_loss(spec: LossSpec) -> Loss:
     """Return a function of score_BNH, target_BNH (NaN where unknown) and mask_BN."""
 
     def loss(score_BNH: Tensor, target_BNH: Tensor, mask_BN: Tensor) -> LossValue:
         with torch.autocast(score_BNH.device.type, enabled=False):
             sections = _sections(score_BNH, target_BNH, mask_BN, spec.min_names)
-            if isinstance(spec, ICSpec):
-                return _weigh(
-                    sections, {"ic": (1.0, -correlation(sections)), **_pin(sections, spec.pin)}
-                )
-            if isinstance(spec, ICHuberSpec):
-                return _weigh(
-                    sections,
-                    {
-                        "ic": (1 - spec.huber_weight, -correlation(sections)),
-                        "huber": (spec.huber_weight, huber(sections)),
-                    },
-                )
-            if isinstance(spec, MSESpec):
-                return _weigh(sections, {"mse": (1.0, squared_error(sections))})
-            soft_S = soft_spearman(sections, spec.ramp)
-            return _weigh(sections, {"spearman": (1.0, -soft_S), **_pin(sections, spec.pin)})
+            return _weigh(sections, spec.terms(sections))
 
     return loss
 
@@ -232,7 +241,7 @@ def _pin(sections: Sections, weight: float) -> dict[str, tuple[float, Tensor]]:
     return {"pin": (weight, spread(sections.score_SN, sections).log().square()[:, 0])}
 
 
-def _weigh(sections: Sections, terms: Mapping[str, tuple[float, Tensor]]) -> LossValue:
+def _weigh(sections: Sections, terms: Terms) -> LossValue:
     """Return the weighted sum of terms, each a mean over the kept sections; 0 if none is kept."""
     n_kept = sections.kept_S.sum().clamp(min=1)
     means = {
