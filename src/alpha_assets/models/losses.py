@@ -11,7 +11,7 @@ Shape letters: B sessions, N symbols, H horizons, S = B·H sections.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -33,10 +33,6 @@ class ICSpec(Spec):
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
 
-    def terms(self, sections: "Sections") -> "Terms":
-        """Return the weight and the value per section of each part."""
-        return {"ic": (1.0, -correlation(sections)), **_pin(sections, self.pin)}
-
 
 class ICHuberSpec(Spec):
     """Mostly the correlation, with a little Huber loss that gives the scores their scale."""
@@ -48,13 +44,6 @@ class ICHuberSpec(Spec):
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
 
-    def terms(self, sections: "Sections") -> "Terms":
-        """Return the weight and the value per section of each part."""
-        return {
-            "ic": (1 - self.huber_weight, -correlation(sections)),
-            "huber": (self.huber_weight, huber(sections)),
-        }
-
 
 class MSESpec(Spec):
     """Squared distance of score and target; the scores' spread becomes IC times the target's."""
@@ -63,10 +52,6 @@ class MSESpec(Spec):
     """Name of the kind."""
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
-
-    def terms(self, sections: "Sections") -> "Terms":
-        """Return the weight and the value per section of each part."""
-        return {"mse": (1.0, squared_error(sections))}
 
 
 class SoftSpearmanSpec(Spec):
@@ -80,11 +65,6 @@ class SoftSpearmanSpec(Spec):
     """Weight of the term that holds the spread of the scores near 1."""
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""
-
-    def terms(self, sections: "Sections") -> "Terms":
-        """Return the weight and the value per section of each part."""
-        soft_S = soft_spearman(sections, self.ramp)
-        return {"spearman": (1.0, -soft_S), **_pin(sections, self.pin)}
 
 
 LossSpec = Annotated[
@@ -111,7 +91,7 @@ def build_loss(spec: LossSpec) -> Loss:
     def loss(score_BNH: Tensor, target_BNH: Tensor, mask_BN: Tensor) -> LossValue:
         with torch.autocast(score_BNH.device.type, enabled=False):
             sections = _sections(score_BNH, target_BNH, mask_BN, spec.min_names)
-            return _weigh(sections, spec.terms(sections))
+            return _weigh(sections, TERMS[spec.kind](spec, sections))
 
     return loss
 
@@ -239,6 +219,35 @@ def _pin(sections: Sections, weight: float) -> dict[str, tuple[float, Tensor]]:
     if not weight:
         return {}
     return {"pin": (weight, spread(sections.score_SN, sections).log().square()[:, 0])}
+
+
+def _ic(spec: ICSpec, sections: Sections) -> Terms:
+    return {"ic": (1.0, -correlation(sections)), **_pin(sections, spec.pin)}
+
+
+def _ic_huber(spec: ICHuberSpec, sections: Sections) -> Terms:
+    return {
+        "ic": (1 - spec.huber_weight, -correlation(sections)),
+        "huber": (spec.huber_weight, huber(sections)),
+    }
+
+
+def _mse(spec: MSESpec, sections: Sections) -> Terms:
+    return {"mse": (1.0, squared_error(sections))}
+
+
+def _soft_spearman(spec: SoftSpearmanSpec, sections: Sections) -> Terms:
+    soft_S = soft_spearman(sections, spec.ramp)
+    return {"spearman": (1.0, -soft_S), **_pin(sections, spec.pin)}
+
+
+# By kind of a loss: the weight and the value per section of each of its parts.
+TERMS: dict[str, Callable[[Any, Sections], Terms]] = {
+    "ic": _ic,
+    "ic_huber": _ic_huber,
+    "mse": _mse,
+    "soft_spearman": _soft_spearman,
+}
 
 
 def _weigh(sections: Sections, terms: Terms) -> LossValue:
