@@ -31,6 +31,7 @@ from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
 from alpha_assets.pipeline.results import headline_figures, title
+from alpha_assets.pipeline.stages import recipe_stages
 from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
@@ -39,7 +40,6 @@ from alpha_assets.store.store import Store
 from alpha_assets.training.device import device_named
 
 AUDIT_SESSIONS = LIGHT_CUTS
-RECIPE_STAGES = ("checkpoint", "predictions", "targets", "backtest", "report")
 CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
 
 
@@ -404,8 +404,8 @@ def demo_launches() -> list[Launch]:
     market = load_market("sim")
     last = month_of(market.spec.sim.last)
     months = month_range(market.spec.first_month, last)
-    recipe = "rolling_transformer"
-    universe = load_recipe(recipe, market).spec.universe.name
+    recipe = load_recipe("rolling_transformer", market)
+    universe = recipe.spec.universe.name
     history = [
         f"group:{market.name}_raw",
         *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
@@ -415,7 +415,10 @@ def demo_launches() -> list[Launch]:
         Launch(
             _arguments(history, months), len(market.feeds) + 3
         ),  # panel, features, cross-section
-        Launch(_arguments([f"group:{market.name}_{recipe}"], months[-6:]), len(RECIPE_STAGES)),
+        Launch(
+            _arguments([f"group:{market.name}_{recipe.name}"], months[-6:]),
+            len(recipe_stages(recipe)),
+        ),
     ]
 
 
