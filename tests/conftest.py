@@ -62,7 +62,7 @@ def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with the raw rows and every stage of the market `tiny`; read it, or copy it."""
 
     def build(folder: Path) -> None:
-        context = project.open_road("tiny", storage=str(folder))
+        context = project.open_context("tiny", storage=str(folder))
         context = runner.ingest_all(context)
         runner.make_market_stages(context, months_of_data(context))
 

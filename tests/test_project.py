@@ -76,7 +76,7 @@ def test_months_asked_for_without_a_model_are_named_and_count_in_no_figure(stora
 
 
 def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: str) -> None:
-    context = project.open_road("tiny_feeds", storage=storage)
+    context = project.open_context("tiny_feeds", storage=storage)
     split = windows.split_of(context, "2021-07", windows.first_usable(context))
     data = train.training_data(context, split)
     panel = context.panel.read().sort("symbol", "session").collect()
@@ -100,7 +100,7 @@ def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: st
 
 
 def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
-    context = project.open_road("tiny", storage=storage)
+    context = project.open_context("tiny", storage=storage)
     marked = 0
     for month in context.checkpoints.months():
         manifest = context.checkpoint(month).manifest()
@@ -130,7 +130,7 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
         spells = pl.DataFrame([member], schema_overrides={"end": pl.Date})
         spells.write_parquet(where["data"] / "membership.parquet")
     overrides += ["portfolio.quantile=0.3", "training.seeds=[3]", "about='a b'"]
-    context = project.open_road(recipe, overrides=overrides, **where)
+    context = project.open_context(recipe, overrides=overrides, **where)
     command = command_again(context, {"asked_first_month": "2021-07"})
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("alpha-assets", "run")
@@ -138,14 +138,14 @@ def test_command_of_the_page_is_the_run_again(tmp_path: Path, reads_files: bool)
     months = asked.pop("first_month"), asked.pop("last_month")
     assert months == ("2021-07", None)
     asked.pop("as_json")
-    followed = project.open_road(**asked)
+    followed = project.open_context(**asked)
     assert followed.recipe.digest == context.recipe.digest
     assert followed.market.data_digest == context.market.data_digest
     assert followed.backtest.address == context.backtest.address
     facts = figures.facts(context, "")
     assert facts.overrides == tuple(overrides)
     assert facts.data_folder == (str(where["data"]) if reads_files else None)
-    assert followed.recipe.digest != project.open_road(recipe, **where).recipe.digest
+    assert followed.recipe.digest != project.open_context(recipe, **where).recipe.digest
 
 
 def test_a_second_run_does_nothing_again(storage: str) -> None:

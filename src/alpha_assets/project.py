@@ -150,7 +150,7 @@ def catalog(market: str = "sim") -> list[dict[str, Any]]:
     return rows
 
 
-def open_road(
+def open_context(
     recipe: str,
     *,
     market: str | None = None,
@@ -192,22 +192,22 @@ def run(
     *,
     first_month: str | None = None,
     last_month: str | None = None,
-    **where: Any,  # noqa: ANN401 -- the keywords of `open_road`
+    **where: Any,  # noqa: ANN401 -- the keywords of `open_context`
 ) -> dict[str, Any]:
     """Run every stage that is missing or stale, in one process; return its figures."""
-    context = open_road(recipe, **where)
+    context = open_context(recipe, **where)
     runner.run(context, first_month, last_month)
     return figures(context)
 
 
 def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the figures of the stored backtest."""
-    return figures(open_road(recipe, **where))
+    return figures(open_context(recipe, **where))
 
 
 def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest; return its figures."""
-    context = open_road(recipe, **where)
+    context = open_context(recipe, **where)
     stored_metrics(context)  # refused by name where the backtest is not fresh
     months = judged_months(context)
     coverage_stage(context.recipe).ensure(context, months)
@@ -223,7 +223,7 @@ def predict(
     **where: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """Return the scores and targets of one session, from rows effective by it alone."""
-    context = open_road(recipe, **where)
+    context = open_context(recipe, **where)
     if train:
         runner.make_model(context, month_of(session_to_decide(context, asof)))
     decided = decide(context, asof)
@@ -246,7 +246,7 @@ def status(
 
     With `verify` every stored byte is hashed; else size, time and inode are compared.
     """
-    context = open_road(recipe, **where)
+    context = open_context(recipe, **where)
     return status_rows(replace(context, store=Store(context.store.url, verify=verify)))
 
 
@@ -269,7 +269,7 @@ def audit(
     With `clock` sessions, `"clock"` says what moving each feed's publication by a day and by an
     hour did to the panel of the last ones, and `"passed"` holds for both.
     """
-    context = open_road(recipe, **where)
+    context = open_context(recipe, **where)
     runner.check_form(first_month, last_month)
     context = runner.ingest_all(context)
     stored = months_of_data(context)
@@ -345,7 +345,7 @@ def why(
 
     With `brief`, the tables of other symbols are left out; it can then be read, not computed.
     """
-    explanation = explain(open_road(recipe, **where), symbol, session)
+    explanation = explain(open_context(recipe, **where), symbol, session)
     return without_others(explanation) if brief else explanation
 
 

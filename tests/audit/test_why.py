@@ -51,7 +51,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> str:
 def context(storage: str) -> RecipeContext:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        made = project.open_road("tiny", storage=storage, overrides=OVERRIDES, device="cpu")
+        made = project.open_context("tiny", storage=storage, overrides=OVERRIDES, device="cpu")
         assert made.market.calendar
     return made
 

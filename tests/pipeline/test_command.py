@@ -28,7 +28,7 @@ def opened(line: str) -> RecipeContext:
     assert asked.pop("as_json") is False
     first, last = asked.pop("first_month"), asked.pop("last_month")
     assert (first, last) in ((None, None), ("2021-03", "2021-03"))
-    return project.open_road(**asked)
+    return project.open_context(**asked)
 
 
 @pytest.fixture
@@ -50,22 +50,22 @@ def test_a_command_reads_the_same_folder_with_the_same_overrides(
     data = folder if by == "option" else None
     if by == "environment":
         monkeypatch.setenv("ALPHA_DATA", str(folder))
-    context = project.open_road("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
+    context = project.open_context("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
     line = command(context, "run", "--first-month", "2021-03", "--last-month", "2021-03")
     wanted = (context.recipe.digest, context.market.data_digest, context.store.address)
     monkeypatch.delenv("ALPHA_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     again = opened(line)
     assert (again.recipe.digest, again.market.data_digest, again.store.address) == wanted
-    plain = project.open_road("tiny_us", data=folder)
+    plain = project.open_context("tiny_us", data=folder)
     assert plain.recipe.digest != again.recipe.digest
 
 
 def test_a_command_without_anything_special_is_short() -> None:
-    assert run_again(project.open_road("tiny")) == (
+    assert run_again(project.open_context("tiny")) == (
         "alpha-assets run --recipe tiny --market tiny makes it"
     )
-    assert run_again(project.open_road("tiny"), "2021-03") == (
+    assert run_again(project.open_context("tiny"), "2021-03") == (
         "alpha-assets run --recipe tiny --market tiny --first-month 2021-03 "
         "--last-month 2021-03 makes it"
     )

@@ -120,5 +120,5 @@ def test_warm_start_after_a_skipped_month_is_cold(said: list[str]) -> None:
 
 
 def test_backtest_of_all_decided_months_spans_the_skipped_one(where: dict[str, Any]) -> None:
-    context = project.open_road("tiny_us", **where)
+    context = project.open_context("tiny_us", **where)
     assert backtest.decided_months(context) == ("2012-03", "2012-04", "2012-05", "2012-06")

@@ -236,7 +236,7 @@ def test_targets_of_the_first_month_with_a_model_read_no_month_before(
 ) -> None:
     # The 1st of July 2021 is a Thursday: whether the week began before depends on June, unless
     # July has the first model.
-    context = project.open_road("tiny", storage=storage)
+    context = project.open_context("tiny", storage=storage)
     known = context.checkpoint("2021-07").manifest()
     assert known is not None
     read = {}

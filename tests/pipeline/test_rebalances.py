@@ -79,7 +79,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("ALPHA_PIPELINES", str(folder / "pipelines"))
         where: dict[str, Any] = {"data": data, "storage": str(folder / "storage")}
         project.run("small", market="made_up", first_month="2018-12", last_month="2019-03", **where)
-        yield project.open_road("small", market="made_up", **where)
+        yield project.open_context("small", market="made_up", **where)
 
 
 def bars() -> pl.DataFrame:

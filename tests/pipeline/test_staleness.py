@@ -333,7 +333,7 @@ def test_status_is_clean_after_a_run_of_fewer_months_than_there_are(storage: Pat
     why = {row["stage"]: row["why"] for row in aa.status("tiny", storage=str(storage))}
     assert why["panel"] == "2021-08: bars are stored, not asked for so far"
     # What is made of later months for another recipe is not on this one's page.
-    context = project.open_road("tiny", storage=str(storage))
+    context = project.open_context("tiny", storage=str(storage))
     runner.make_market_stages(context, ["2021-08"])
     assert to_do(storage) == {}
     page = json.loads(context.coverage.contents(COVERAGE)[COVERAGE])
