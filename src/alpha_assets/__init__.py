@@ -1,9 +1,10 @@
 """Raw market feeds to a cost-aware portfolio backtest that cannot see the future.
 
     import alpha_assets as aa
-    aa.run("rolling_transformer", market="sim", first_month="2023-07")
+    project = aa.open("rolling_transformer", market="sim")
+    project.run(first_month="2023-07")
 
-The verbs are those of the command line; `verbs.py` documents them.
+The verbs are those of the command line; `project.py` documents them.
 """
 
 from importlib import import_module
@@ -11,14 +12,17 @@ from typing import Any
 
 __version__ = "0.3.0"
 
-# Loaded when first asked for, so that importing the package costs nothing.
+# Loaded when first asked for, so that importing the package costs nothing.  `__init__.pyi` is what
+# type checkers and editors read.
 VERBS = (
+    "Project",
     "audit",
     "catalog",
     "import_check",
     "init",
     "market_toml",
     "markets",
+    "open",
     "predict",
     "recipe_toml",
     "recipes",

@@ -1,9 +1,11 @@
 """The verbs of the project as functions: what the command line and notebooks share.
 
     import alpha_assets as aa
-    aa.run("rolling_transformer", market="sim", first_month="2023-07")
+    project = aa.open("rolling_transformer", market="sim")
+    project.run(first_month="2023-07")
 
-Each returns plain values: dicts, lists, numbers and text.
+`aa.run("rolling_transformer", market="sim", first_month="2023-07")` is the same in one line.
+Each verb returns plain values: dicts, lists, numbers and text.
 """
 
 import os
@@ -11,7 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
+
+import polars as pl
 
 from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
 from alpha_assets.audit import audit as certify
@@ -31,16 +35,199 @@ from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
 from alpha_assets.pipeline.results import headline_figures, title
-from alpha_assets.pipeline.stages import recipe_stages
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stages import recipe_stages, stage_of
 from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
 from alpha_assets.store.store import Store
+from alpha_assets.store.table import MonthTable
 from alpha_assets.training.device import device_named
 
 AUDIT_SESSIONS = LIGHT_CUTS
+RECIPE = "rolling_transformer"  # where none is named
 CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
+
+
+class Where(TypedDict, total=False):
+    """Which project: the keywords of `open` and of every verb, beside the recipe."""
+
+    market: str | None
+    data: Path | str | None
+    storage: str | None
+    overrides: Sequence[str]
+    device: str
+    progress: Progress
+
+
+@dataclass(frozen=True, repr=False)
+class Project:
+    """A recipe on a market, and where its outputs lie; its methods are the verbs.
+
+        project = aa.open("rolling_transformer", market="sim")
+        project.run(first_month="2023-07")
+        project.predictions().collect()
+
+    Every method asks the source and the storage as they then are.  Results are plain values:
+    dicts, lists, numbers and text.  Frozen; picklable where its `progress` is.
+    """
+
+    context: RecipeContext
+
+    def __repr__(self) -> str:
+        context = self.context
+        return f"<{context.recipe.name} on {context.market.name} in {context.store.address}>"
+
+    def run(self, first_month: str | None = None, last_month: str | None = None) -> dict[str, Any]:
+        """Run every stage that is missing or stale, in one process; return its figures.
+
+        Args:
+            first_month: first to decide; default: the first with a full training window.
+            last_month: last to decide; default: the last with bars.
+        """
+        context = self._anew()
+        runner.run(context, first_month, last_month)
+        return figures(context)
+
+    def results(self) -> dict[str, Any]:
+        """Return the figures of the stored backtest."""
+        return figures(self._anew())
+
+    def report(self) -> dict[str, Any]:
+        """Make the tear sheet again from the stored backtest; return its figures."""
+        context = self._anew()
+        stored_metrics(context)  # refused by name where the backtest is not fresh
+        months = judged_months(context)
+        coverage_stage(context.recipe).ensure(context, months)
+        report_stage(context.recipe).ensure(context, months, again=True)
+        return figures(context)
+
+    def predict(self, asof: str | None = None, *, train: bool = False) -> dict[str, Any]:
+        """Return the scores and targets of one session, from rows effective by it alone.
+
+        Args:
+            asof: the session, `YYYY-MM-DD`; default: the next one.
+            train: make the month's checkpoint if it is missing.
+        """
+        context = self._anew()
+        if train:
+            runner.make_model(context, month_of(session_to_decide(context, asof)))
+        decided = decide(context, asof)
+        return {
+            "title": f"{context.recipe.name} on {context.market.name}, decided {decided.session}",
+            "session": decided.session.isoformat(),
+            "model_month": decided.model_month,
+            "rows": decided.rows.to_dicts(),
+            "notes": list(decided.notes),
+        }
+
+    def status(self, *, verify: bool = False) -> list[dict[str, Any]]:
+        """Return every stage: months there, months to make again, and why the first one is.
+
+        With `verify` every stored byte is hashed; else size, time and inode are compared.
+        """
+        context = self._anew()
+        return status_rows(replace(context, store=replace(context.store, verify=verify)))
+
+    def audit(
+        self,
+        first_month: str | None = None,
+        last_month: str | None = None,
+        *,
+        cuts: int = 2,
+        seed: int = 0,
+        vintage: bool = False,
+        sessions: int = AUDIT_SESSIONS,
+        clock: int = CLOCK_SESSIONS,
+    ) -> dict[str, Any]:
+        """Return the causality certificate of the recipe.
+
+        Args:
+            first_month: first decided month to cut; default: the last.
+            last_month: last one; default: the last decidable month.
+            cuts: random cut sessions beside the first and last of each decided month.
+            seed: of the cuts and the noise.
+            vintage: also restate the past as a vendor would.
+            sessions: cuts of the cheap stages, spread over the months asked for, or over all of
+                the data by default.
+            clock: of the last sessions, on which each feed's publication is moved by a day and by
+                an hour; `"clock"` then holds what that did to the panel, and `"passed"` is of
+                both.  0: none.
+        """
+        context = self._anew()
+        runner.check_form(first_month, last_month)
+        context = runner.ingest_all(context)
+        stored = months_of_data(context)
+        last = last_month or stored[-1]
+        runner.check_months(context, stored, first_month, last)
+        months = month_range(first_month or last, last)
+        chosen = choose_cuts(context, months, cuts, seed)
+        moved = audit_clock(context, clock).as_json() if clock else None
+        cheap = months if first_month or last_month else stored
+        certificate = certify(
+            context, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
+        ).as_json()
+        if moved is None:
+            return certificate
+        return {
+            **certificate,
+            "passed": certificate["passed"] and moved["passed"],
+            "text": f"{certificate['text']}\n\n{moved['text']}",
+            "clock": moved,
+        }
+
+    def why(self, symbol: str, session: str, *, brief: bool = False) -> dict[str, Any]:
+        """Return what one prediction was made from, so that it can be computed again from that.
+
+        With `brief`, the tables of other symbols are left out; it can then be read, not computed.
+        """
+        explanation = explain(self._anew(), symbol, session)
+        return without_others(explanation) if brief else explanation
+
+    def panel(self, first_month: str | None = None, last_month: str | None = None) -> pl.LazyFrame:
+        """Return the stored panel: what was known at each decision; refused where it is stale."""
+        return self._rows("panel", first_month, last_month)
+
+    def features(
+        self, first_month: str | None = None, last_month: str | None = None
+    ) -> pl.LazyFrame:
+        """Return the stored features on the panel; refused where they are stale."""
+        return self._rows("features", first_month, last_month)
+
+    def predictions(
+        self, first_month: str | None = None, last_month: str | None = None
+    ) -> pl.LazyFrame:
+        """Return the stored scores per session, symbol and horizon; refused where stale."""
+        return self._rows("predictions", first_month, last_month)
+
+    def _rows(self, stage: str, first: str | None, last: str | None) -> pl.LazyFrame:
+        """Return the rows of a span of months of a stage, each of them fresh.
+
+        Raises:
+            MissingOutput: one has not been made.
+            StaleOutput: one was made by other settings, other code or other inputs.
+            StorageError: one is damaged.
+        """
+        runner.check_form(first, last)
+        context, seen = self._anew(), Seen()
+        made = stage_of(context, stage)
+        table = made.place(context)
+        assert isinstance(table, MonthTable), "stages with frames of their own are tables"
+        for month in table.months(first, last):
+            made.require(context, [month], seen=seen)
+        return table.read(first, last)
+
+    def _anew(self) -> RecipeContext:
+        """Return the context over a source that is opened anew.
+
+        A source remembers what it has read: a folder may have changed since, and a feed may have
+        been refused, which gives another market.
+        """
+        market = replace(self.context.market)
+        recipe = replace(self.context.recipe, market=market)
+        recipe.check_features()
+        return replace(self.context, market=market, recipe=recipe)
 
 
 def markets() -> list[dict[str, Any]]:
@@ -169,7 +356,7 @@ def open_context(
         storage: where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
         overrides: `section.key=value` of the recipe; with `market.` in front, of the market.
         device: `cpu`, `cuda`, or `auto`.
-        progress: told what is being done.
+        progress: called with a stage and what it is doing.
     """
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
@@ -187,71 +374,71 @@ def open_context(
     )
 
 
+def open(
+    recipe: str = RECIPE,
+    *,
+    market: str | None = None,
+    data: Path | str | None = None,
+    storage: str | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Project:
+    """Return a recipe on a market, whose methods are the verbs; see `open_context`."""
+    return Project(
+        open_context(
+            recipe,
+            market=market,
+            data=data,
+            storage=storage,
+            overrides=overrides,
+            device=device,
+            progress=progress,
+        )
+    )
+
+
 def run(
-    recipe: str = "rolling_transformer",
+    recipe: str = RECIPE,
     *,
     first_month: str | None = None,
     last_month: str | None = None,
-    **where: Any,  # noqa: ANN401 -- the keywords of `open_context`
+    **where: Unpack[Where],
 ) -> dict[str, Any]:
-    """Run every stage that is missing or stale, in one process; return its figures."""
-    context = open_context(recipe, **where)
-    runner.run(context, first_month, last_month)
-    return figures(context)
+    """Run every stage that is missing or stale; see `Project.run`."""
+    return open(recipe, **where).run(first_month, last_month)
 
 
-def results(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return the figures of the stored backtest."""
-    return figures(open_context(recipe, **where))
+def results(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:
+    """Return the figures of the stored backtest; see `Project.results`."""
+    return open(recipe, **where).results()
 
 
-def report(recipe: str = "rolling_transformer", **where: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Make the tear sheet again from the stored backtest; return its figures."""
-    context = open_context(recipe, **where)
-    stored_metrics(context)  # refused by name where the backtest is not fresh
-    months = judged_months(context)
-    coverage_stage(context.recipe).ensure(context, months)
-    report_stage(context.recipe).ensure(context, months, again=True)
-    return figures(context)
+def report(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:
+    """Make the tear sheet again; see `Project.report`."""
+    return open(recipe, **where).report()
 
 
 def predict(
-    recipe: str = "rolling_transformer",
+    recipe: str = RECIPE,
     *,
     asof: str | None = None,
     train: bool = False,
-    **where: Any,  # noqa: ANN401
+    **where: Unpack[Where],
 ) -> dict[str, Any]:
-    """Return the scores and targets of one session, from rows effective by it alone."""
-    context = open_context(recipe, **where)
-    if train:
-        runner.make_model(context, month_of(session_to_decide(context, asof)))
-    decided = decide(context, asof)
-    return {
-        "title": f"{recipe} on {context.market.name}, decided {decided.session}",
-        "session": decided.session.isoformat(),
-        "model_month": decided.model_month,
-        "rows": decided.rows.to_dicts(),
-        "notes": list(decided.notes),
-    }
+    """Return the scores and targets of one session; see `Project.predict`."""
+    return open(recipe, **where).predict(asof, train=train)
 
 
 def status(
-    recipe: str = "rolling_transformer",
-    *,
-    verify: bool = False,
-    **where: Any,  # noqa: ANN401
+    recipe: str = RECIPE, *, verify: bool = False, **where: Unpack[Where]
 ) -> list[dict[str, Any]]:
-    """Return every stage: months there, months to make again, and why the first one is.
-
-    With `verify` every stored byte is hashed; else size, time and inode are compared.
-    """
-    context = open_context(recipe, **where)
-    return status_rows(replace(context, store=Store(context.store.url, verify=verify)))
+    """Return every stage: months there, months to make again, and why; see `Project.status`."""
+    return open(recipe, **where).status(verify=verify)
 
 
 def audit(
-    recipe: str = "rolling_transformer",
+    recipe: str = RECIPE,
     *,
     first_month: str | None = None,
     last_month: str | None = None,
@@ -260,36 +447,30 @@ def audit(
     vintage: bool = False,
     sessions: int = AUDIT_SESSIONS,
     clock: int = CLOCK_SESSIONS,
-    **where: Any,  # noqa: ANN401
+    **where: Unpack[Where],
 ) -> dict[str, Any]:
-    """Return the causality certificate of a recipe; the last decidable month by default.
+    """Return the causality certificate of a recipe; see `Project.audit`."""
+    return open(recipe, **where).audit(
+        first_month,
+        last_month,
+        cuts=cuts,
+        seed=seed,
+        vintage=vintage,
+        sessions=sessions,
+        clock=clock,
+    )
 
-    The cheap stages have so many `sessions` as cuts of their own, spread over the months asked
-    for, or over all of the data by default.
-    With `clock` sessions, `"clock"` says what moving each feed's publication by a day and by an
-    hour did to the panel of the last ones, and `"passed"` holds for both.
-    """
-    context = open_context(recipe, **where)
-    runner.check_form(first_month, last_month)
-    context = runner.ingest_all(context)
-    stored = months_of_data(context)
-    last = last_month or stored[-1]
-    runner.check_months(context, stored, first_month, last)
-    months = month_range(first_month or last, last)
-    chosen = choose_cuts(context, months, cuts, seed)
-    told = audit_clock(context, clock).as_json() if clock else None
-    cheap = months if first_month or last_month else stored
-    certificate = certify(
-        context, chosen, seed=seed, vintage=vintage, sessions=sessions, months=cheap
-    ).as_json()
-    if told is None:
-        return certificate
-    return {
-        **certificate,
-        "passed": certificate["passed"] and told["passed"],
-        "text": f"{certificate['text']}\n\n{told['text']}",
-        "clock": told,
-    }
+
+def why(
+    symbol: str,
+    session: str,
+    recipe: str = RECIPE,
+    *,
+    brief: bool = False,
+    **where: Unpack[Where],
+) -> dict[str, Any]:
+    """Return what one prediction was made from; see `Project.why`."""
+    return open(recipe, **where).why(symbol, session, brief=brief)
 
 
 def sim_jquants_server(
@@ -331,22 +512,6 @@ def sim_jquants_server(
         )
     except OSError as error:
         raise BadInput(f"cannot listen on {host}:{port}: {error}; choose another --port") from None
-
-
-def why(
-    symbol: str,
-    session: str,
-    recipe: str = "rolling_transformer",
-    *,
-    brief: bool = False,
-    **where: Any,  # noqa: ANN401
-) -> dict[str, Any]:
-    """Return what one prediction was made from, so that it can be computed again from that.
-
-    With `brief`, the tables of other symbols are left out; it can then be read, not computed.
-    """
-    explanation = explain(open_context(recipe, **where), symbol, session)
-    return without_others(explanation) if brief else explanation
 
 
 def import_check(
@@ -404,7 +569,7 @@ def demo_launches() -> list[Launch]:
     market = load_market("sim")
     last = month_of(market.spec.sim.last)
     months = month_range(market.spec.first_month, last)
-    recipe = load_recipe("rolling_transformer", market)
+    recipe = load_recipe(RECIPE, market)
     universe = recipe.spec.universe.name
     history = [
         f"group:{market.name}_raw",

@@ -8,9 +8,10 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +29,20 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
+
+
+class PickledByFields:
+    """Base of frozen dataclasses that keep what they compute.
+
+    What is kept may be unfit to be pickled, or belong to one process; a copy in another process
+    computes it again.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

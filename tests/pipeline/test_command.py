@@ -50,7 +50,9 @@ def test_a_command_reads_the_same_folder_with_the_same_overrides(
     data = folder if by == "option" else None
     if by == "environment":
         monkeypatch.setenv("ALPHA_DATA", str(folder))
-    context = project.open_context("tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS)
+    context = project.open_context(
+        "tiny_us", data=data, storage=str(tmp_path / "st"), overrides=SETS
+    )
     line = command(context, "run", "--first-month", "2021-03", "--last-month", "2021-03")
     wanted = (context.recipe.digest, context.market.data_digest, context.store.address)
     monkeypatch.delenv("ALPHA_DATA", raising=False)

@@ -36,7 +36,7 @@ from alpha_assets.panel.universe import UniverseSpec, check_universe
 from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.jquants import JQuantsSpec
 from alpha_assets.sources.sim import SimSourceSpec, SimSpec
-from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
 ALL = "all"  # the universe that every market declares
@@ -127,7 +127,7 @@ class MarketSpec(Spec):
 
 
 @dataclass(frozen=True)
-class Market:
+class Market(PickledByFields):
     """A market that is ready to be read."""
 
     name: str
@@ -139,8 +139,7 @@ class Market:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy in another process is made from; it builds a source of its own."""
-        fields = {name: self.__dict__[name] for name in self.__dataclass_fields__}
-        return {**fields, "built_source": None}
+        return {**super().__getstate__(), "built_source": None}
 
     @cached_property
     def calendar(self) -> Calendar:

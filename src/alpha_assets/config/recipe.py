@@ -19,7 +19,7 @@ from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec, ModelSpec
-from alpha_assets.spec import Spec, digest, override, parse_spec, read_toml
+from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
 from alpha_assets.training import GatesSpec, TrainingSpec
 
 
@@ -69,7 +69,7 @@ class RecipeSpec(Spec):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(PickledByFields):
     """A recipe on one market, checked against what that market has."""
 
     name: str

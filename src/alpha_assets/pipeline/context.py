@@ -12,6 +12,7 @@ from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.progress import Progress
+from alpha_assets.spec import PickledByFields
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import Manifest
 from alpha_assets.store.raw import RawTable
@@ -41,7 +42,7 @@ class Checkpoints(MonthFolders):
 
 
 @dataclass(frozen=True)
-class MarketContext:
+class MarketContext(PickledByFields):
     """What every stage of a market needs to know; frozen, and picklable if `progress` is.
 
     Attributes:

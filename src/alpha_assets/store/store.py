@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
+from alpha_assets.spec import PickledByFields
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
@@ -22,7 +23,7 @@ BACKENDS: dict[str, Callable[[str], Backend]] = {"": _folder_backend, "file": _f
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(PickledByFields):
     """All outputs below one root; nothing is made there until something is written.
 
     Attributes:
