@@ -52,7 +52,7 @@ class SourceMismatch(BadInput):
 
 
 class MissingOutput(BadInput):
-    """A stage was asked for that nobody has made yet."""
+    """An output was asked for that has not been made."""
 
 
 class StaleOutput(BadInput):

@@ -1,7 +1,7 @@
 """What a model is asked to foresee: returns after the decision, and forms of them to train on.
 
 The label of D with horizon h is read from bars up to D + h, counted on the market's sessions.
-It is known at D + h; whoever trains on it at M0 asks for D + h < M0.
+It is known at D + h; training at M0 requires D + h < M0.
 Shape letters: D sessions, N symbols, H horizons, R rows.
 """
 

@@ -1,4 +1,4 @@
-"""How far a loop is: count, rate and time left, for whoever waits."""
+"""How far a loop is: count, rate and time left."""
 
 import time
 from collections.abc import Callable

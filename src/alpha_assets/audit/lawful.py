@@ -2,7 +2,7 @@
 
 A feed's publication rule makes its stamps, so it cannot say that they are wrong.  This table
 goes by what the exchanges and vendors say of their publications, and by nothing in `feeds`: a
-row whose `available_at` lies before is named, whoever stamped it.  Times are the market's own.
+row whose `available_at` lies before is named, whatever stamped it.  Times are the market's own.
 
 Source: the publication table of the feeds' page (Tokyo); for American feeds FINRA's and OCC's
 calendars; elsewhere a figure of a session cannot be out before trading can have ended.

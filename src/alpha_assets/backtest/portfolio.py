@@ -141,9 +141,9 @@ def _pull(side_K: Array, score_N: Array, spec: PortfolioSpec) -> Array:
 
 
 def _shared(pull_K: Array, total: float, limit: float | None) -> Array:
-    """Return `total` shared out in proportion to `pull_K`, nobody above `limit`.
+    """Return `total` shared out in proportion to `pull_K`, none above `limit`.
 
-    What the limit cuts off goes to the others in their proportion, until nobody is above it.
+    What the limit cuts off goes to the others in their proportion, until none is above it.
     """
     if limit is None:
         return np.asarray(pull_K * (total / pull_K.sum()))

@@ -275,7 +275,7 @@ class _Account:
 
     @classmethod
     def opened(cls, marks: Marks, portfolio: PortfolioSpec, costs: CostsSpec) -> "_Account":
-        nobody = np.empty(0, dtype=np.int64)
+        no_K = np.empty(0, dtype=np.int64)
         return cls(
             marks=marks,
             portfolio=portfolio,
@@ -285,8 +285,8 @@ class _Account:
             equity=portfolio.capital,
             value=0.0,
             shares_N=np.zeros(len(marks.symbols)),
-            held_K=nobody,
-            order_K=nobody,
+            held_K=no_K,
+            order_K=no_K,
             missing_K=np.empty(0),
             sized_at_K=np.empty(0),
             has_split_D=(marks.share_ratio != 1.0).any(axis=1),
@@ -572,5 +572,5 @@ def _closing(order_K: Array, held_K: Array) -> Array:
 
 
 def _free(symbol_K: Index, shares_K: Array, price_K: Array, reason_K: list[str]) -> Trades:
-    """Return trades that cost nothing: nobody traded them."""
+    """Return trades that cost nothing: they took no order."""
     return Trades(symbol_K, shares_K, price_K, np.zeros((3, len(symbol_K))), reason_K)

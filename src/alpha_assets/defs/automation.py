@@ -173,7 +173,7 @@ def tick_times(calendar: Calendar, lead: timedelta) -> tuple[time, ...]:
 
 @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
 def run_failed(context: dg.RunFailureSensorContext) -> None:
-    """Write a failed run to the log, where whoever watches the daemon sees it."""
+    """Write a failed run to the log, which the daemon shows."""
     context.log.error(
         f"run {context.dagster_run.run_id} of {context.dagster_run.job_name} failed: "
         f"{context.failure_event.message}"

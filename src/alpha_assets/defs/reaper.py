@@ -1,7 +1,7 @@
 """Runs whose process is gone: they are marked as failed, and what they held is freed.
 
 Dagster itself never asks: a run that was killed stays STARTED and keeps its place in a pool.
-So each run carries the process that walks it, and whoever looks next (the next run, `launch`, a
+So each run carries the process that walks it, and the next that looks (the next run, `launch`, a
 sensor of the daemon) ends the runs of processes that are gone.  Those of other hosts are left
 alone.
 

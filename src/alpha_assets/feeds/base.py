@@ -141,7 +141,7 @@ class Feed:
         return {name: declared[name] for name in names}
 
     def check_columns(self, names: Iterable[str], what: str) -> None:
-        """Refuse a name that this feed does not declare: a slip of whoever writes it again."""
+        """Refuse a name that this feed does not declare: a name is written once."""
         unknown = sorted(set(names) - set(self.schema))
         assert not unknown, (
             f"{what} of the feed {self.name}: {', '.join(unknown)}; it declares "

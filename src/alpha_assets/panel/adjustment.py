@@ -130,7 +130,7 @@ def share_factors(
     span: range,
     n_symbols: int,
 ) -> Array:
-    """Return shares after the session's ex-dates per share before; NaN where nobody says so.
+    """Return shares after the session's ex-dates per share before; NaN where none is known.
 
     Where several bars become effective together and one of them states a share factor, the
     others count with 1 / adjustment_factor.

@@ -49,7 +49,7 @@ def needed_rows(rows: Frame, join: Join, calendar: Calendar, span: range) -> pl.
     fresh = known_rows(rows.filter(stamp.is_null() | ~is_old), calendar, until, join.feed)
     parts = [fresh]
     if join.whole_days and fresh.height:
-        # A day that a late row speaks of is told anew, with all that was told of it before.
+        # A day that a late row concerns is computed anew, with all earlier rows of it.
         began = fresh["event_date"].min()
         parts.append(rows.filter(is_old & (day >= began)).collect())
         is_old &= day < began

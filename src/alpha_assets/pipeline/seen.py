@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Seen:
     """Content hashes, and what follows from stored rows, each read from the storage once.
 
-    A look is as old as it is: whoever writes takes a new one.  A status, which writes nothing,
+    A look ages: a writer takes a new one.  A status, which writes nothing,
     plans instead: what would be made again has no hash, and neither has what is made from it.
     """
 

@@ -1,7 +1,7 @@
 """A stage: what it reads, what decides its content, and how it is made; the rest follows.
 
 Freshness, refusal by name, progress, writing, the rows of `status`, the dependencies of Dagster
-and which feeds are read at all are derived here from one declaration per stage, and nowhere else.
+and which feeds are read at all are derived here from one declaration per stage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -84,7 +84,7 @@ def tip(field: str, form: str = "", title: str | None = None) -> alt.Tooltip:
 
 
 def pointer(frame: pl.DataFrame, tips: list[alt.Tooltip]) -> alt.Chart:
-    """Return a hairline that follows the pointer and tells the values of that session."""
+    """Return a hairline that follows the pointer and shows the values of that session."""
     nearest = alt.selection_point(
         name="at", fields=["session"], nearest=True, on="pointerover", empty=False
     )

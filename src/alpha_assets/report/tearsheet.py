@@ -192,7 +192,7 @@ def notes(inputs: ReportInputs) -> list[str]:
 
 
 def dividend_words(metrics: Mapping[str, object]) -> str:
-    """Return where dividends are: inside the price, in cash, or nowhere in these figures."""
+    """Return where dividends are: inside the price, in cash, or in none of these figures."""
     data = at(metrics, "data")
     if at(data, "basis") == "total_return":
         return "Total-return prices: dividends are inside the price and not booked again."

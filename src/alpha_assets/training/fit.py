@@ -277,7 +277,7 @@ def reproducible(threads: int, device: torch.device) -> Iterator[None]:
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    # Only of use to find reads of memory that nobody wrote, and it costs a pass over each tensor.
+    # Only of use to find reads of memory never written, and it costs a pass over each tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield

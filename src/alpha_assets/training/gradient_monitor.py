@@ -13,7 +13,7 @@ from alpha_assets.training.degeneracy import GatesSpec, verdict
 LOOK_EVERY = 50  # steps between two reads of the device
 DEAD_LOOKS = 4  # looks in a row, hence 200 steps
 REMEMBERED = 200  # gradient norms behind the running median
-LEAST_REMEMBERED = 20  # norms before an explosion can be told
+LEAST_REMEMBERED = 20  # norms before an explosion can be recognised
 
 
 @dataclass(eq=False)

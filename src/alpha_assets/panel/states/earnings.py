@@ -35,7 +35,7 @@ def earnings_date_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> 
     key_K = code_K * SPAN + point_K
     first_S = np.searchsorted(key_K, code_S * SPAN + start_S)
     count_S = np.searchsorted(key_K, code_S * SPAN + stop_S) - first_S
-    # Every spell is told at each point within it.
+    # Every spell has a state at each point within it.
     step_P = np.arange(count_S.sum()) - np.repeat(np.cumsum(count_S) - count_S, count_S)
     next_K = np.full(len(key_K), FOREVER)
     scheduled_P = np.repeat(spells["scheduled"].to_numpy(), count_S)

@@ -81,7 +81,7 @@ def board_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataF
     rows = rows.with_columns(pl.Series("number", session_numbers(rows, calendar)))
     told = _publications(rows)
     first = _first_rows(rows, told)
-    # A state whenever the newest publication is told of: a late row lengthens its list.
+    # A state at each newest publication: a late row lengthens its list.
     newest = told["number"].to_numpy()
     place = at_or_before(newest, first["number"].to_numpy())
     listed = (
@@ -229,7 +229,7 @@ def _rejoined(
 
 
 def _left(stays: pl.DataFrame, told: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Return a state of zeros where an issue is found lacking that was there, or told of late."""
+    """Return a state of zeros where an issue is found lacking that was there, or published late."""
     gone = stays.filter(~pl.col("listed") & (pl.col("was") | pl.col("is_told"))).join(
         told.select("publication", "event_date"), on="publication"
     )

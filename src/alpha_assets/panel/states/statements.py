@@ -179,7 +179,7 @@ class _Figures:
         return running_max(group_T // ORDERS, moment_T, order_T, symbol_K, number_K)
 
     def quarters(self, at_K: Index, year_K: Index) -> Array:
-        """Return how many quarters the fiscal year has; 4 where its start is not told."""
+        """Return how many quarters the fiscal year has; 4 where its start is not given."""
         months_K = year_K - self.value(at_K, "start") + 1
         return np.where(np.isnan(months_K), QUARTERS, np.rint(months_K / QUARTER_MONTHS))
 
