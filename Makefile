@@ -54,7 +54,7 @@ docs: setup  ## write docs/FEATURES.md, RECIPES.md, MARKETS.md and JQUANTS.md fr
 	$(BIN)/python -W ignore -m alpha_assets.sources.jquants.document docs/JQUANTS.md
 
 coverage: setup  ## measure what is filled on the simulated market, minutes; then make docs
-	$(BIN)/python -W ignore -m alpha_assets.quality.coverage_table docs/coverage_sim.csv
+	$(BIN)/python -W ignore -m alpha_assets.pipeline.coverage_table docs/coverage_sim.csv
 	$(MAKE) docs
 
 bench: setup  ## measured figures, printed as tables

@@ -15,10 +15,10 @@ from alpha_assets.defs.checks import coverage_checks
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
+from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
-from alpha_assets.quality.checks import require_families
 from alpha_assets.store.store import Store
 
 TINY = Path(__file__).parents[1] / "pipelines"

@@ -13,8 +13,9 @@ from alpha_assets.config.market import load_market
 from alpha_assets.defs.checks import market_checks
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import raw
+from alpha_assets.pipeline.checks import calendar_agrees
 from alpha_assets.pipeline.context import MarketContext
-from alpha_assets.quality.checks import Answer, calendar_agrees
+from alpha_assets.quality.checks import Answer
 from alpha_assets.sources.sim import SimSource
 from alpha_assets.store.store import Store
 

@@ -14,11 +14,12 @@ from alpha_assets.config.market import load_market
 from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
+from alpha_assets.pipeline.checks import coverage, month_cells
 from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.coverage_table import coverage_table
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
-from alpha_assets.quality.coverage import Coverage, coverage, month_cells
-from alpha_assets.quality.coverage_table import coverage_table
+from alpha_assets.quality.coverage import Coverage
 from alpha_assets.quality.feed_coverage import feed_coverage, usual_silence
 from alpha_assets.store.store import Store
 
@@ -228,7 +229,7 @@ def test_a_feed_that_stops_for_thirty_sessions_is_loud(context: MarketContext) -
         shutil.rmtree(table.table.folder(month).address)
     table.append(kept, manifest_of(Identity("planted"), {}))
     # The last row is of the session before `stop`: known at `stop`, thirty before the frontier.
-    assert feed_coverage(context, "sector_short_selling", date(2021, 9, 1)).silent == 30
+    assert feed_coverage(context.market, table, date(2021, 9, 1)).silent == 30
     for family in ("ss", "sector_short"):
         (said,) = words(context, family)
         assert said.startswith(
@@ -247,7 +248,7 @@ def test_a_correction_is_no_new_row(context: MarketContext) -> None:
     corrected = late.with_columns(pl.lit(1, pl.Int16).alias("revision"))
     older = rows.filter(pl.col("event_date") < last)
     table.append(pl.concat([older, corrected]), manifest_of(Identity("planted"), {}))
-    found = feed_coverage(context, "sector_short_selling", date(2021, 9, 1))
+    found = feed_coverage(context.market, table, date(2021, 9, 1))
     assert (found.silent, found.last) == (1, last)
 
 

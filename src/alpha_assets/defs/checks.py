@@ -1,6 +1,6 @@
 """Asset checks: a no that blocks stops what follows, any other is a warning in the UI.
 
-The questions stand in `quality.checks`: what stops here stops `run` as well, in the same months.
+The questions stand in `pipeline.checks`: what stops here stops `run` as well, in the same months.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +13,10 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.metadata import coverage_metadata, facts_metadata
 from alpha_assets.defs.partitions import months_of_tags
 from alpha_assets.defs.resources import Storage, in_one_line
+from alpha_assets.pipeline import checks
+from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.quality import checks
-from alpha_assets.quality.coverage import FamilyCoverage, coverage
+from alpha_assets.quality.coverage import FamilyCoverage
 from alpha_assets.store.store import Store
 
 C = TypeVar("C", bound=MarketContext)
@@ -123,7 +124,7 @@ def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
     """Return a check per family of features: is it whole, and are its feeds alive?
 
     None of them stops a run: whether a family is needed depends on the recipe, and the recipe's own
-    assets ask (`quality.checks.require_families`), as `run` does.
+    assets ask (`pipeline.checks.require_families`), as `run` does.
     """
     key = dg.AssetKey([market.name, "features"])
     families = dict.fromkeys(feature.family for feature in market.choice)

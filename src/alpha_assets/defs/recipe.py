@@ -26,11 +26,11 @@ from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.backtest import backtest_feeds, decided_months, judged_months
+from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.report import PAGE, read_metrics, report_pictures
 from alpha_assets.pipeline.stage import Made, Stage
 from alpha_assets.pipeline.stages import month_stages, span_stages
-from alpha_assets.quality.checks import require_families
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 

@@ -57,7 +57,7 @@ BACKTEST = (
     "evaluation:evaluate",
     "evaluation:metrics_json",
 )
-COVERAGE = ("quality.coverage:coverage",)
+COVERAGE = ("pipeline.checks:coverage",)
 REPORT = ("pipeline.report:report_inputs", "report:tear_sheet")
 
 

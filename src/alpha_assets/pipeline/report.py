@@ -11,12 +11,12 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.backtest import METRICS, backtest_stage, judged_months
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.market_stages import features_stage, raw_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
-from alpha_assets.quality.coverage import coverage
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet
 
 PAGE = "tear_sheet.html"

@@ -6,6 +6,7 @@ from typing import TypeVar
 from alpha_assets.calendar import month_range
 from alpha_assets.errors import RangeError
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
@@ -14,7 +15,6 @@ from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.windows import first_trained_month, first_usable
 from alpha_assets.progress import Pace
-from alpha_assets.quality.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.quality.coverage import LATEST
 
 # Asked about what a stage has just made of a month, before the next stage reads it.
@@ -38,7 +38,7 @@ def run(
 
     Raises:
         RangeError: months without data or without enough history.
-        CheckFailed: a question of `quality.checks` about these months stops.
+        CheckFailed: a question of `pipeline.checks` about these months stops.
     """
     check_form(first_month, last_month)
     context = ingest_all(context)

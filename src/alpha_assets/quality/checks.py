@@ -1,27 +1,29 @@
 """Questions asked of stored outputs: are they sound enough for the next stage to read?
 
-One definition for every way of running: `run` asks what stops (`require`, `require_families`)
-before it goes on, and so do the assets and checks of Dagster, about the months that are made and
-no others.  A no stops only where it is wrong for this market and these months; what is odd is said.
+One definition for every way of running: `pipeline.checks` asks them of a context, for `run` and for
+the assets and checks of Dagster, about the months that are made and no others.  A no stops only
+where it is wrong for this market and these months; what is odd is reported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_start, next_month
+from alpha_assets.config.market import Market
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import Feature
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.feeds.market import HALF_DAY, SESSION_DIVISIONS
-from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.transforms import offered_features
-from alpha_assets.quality.coverage import coverage, month_cells
+from alpha_assets.quality.cells import CellsOf
+from alpha_assets.quality.coverage import FamilyCoverage
+from alpha_assets.store.raw import RawTable
+from alpha_assets.store.table import MonthTable
 
 MIN_COVERAGE = 0.5  # of the rows with enough history, per feature and month
 MIN_DISTINCT = 0.5  # of the scores of a session
@@ -44,33 +46,33 @@ class Answer:
 
 
 Months = Sequence[str] | None  # None: all that are stored
-C = TypeVar("C", bound=MarketContext)
-Question = Callable[[C, Months], Answer]
 
 
-def require(question: Question[C], context: C, months: Months) -> None:
+def require(name: str, answer: Answer) -> None:
     """Stop where the answer to a question is no, and that is wrong.
+
+    Args:
+        name: of the question.
+        answer: to it.
 
     Raises:
         CheckFailed: with what was counted.
     """
-    answer = question(context, months)
     if not answer.passed and answer.is_error:
-        raise CheckFailed(f"{question.__name__}: {answer.words}")
+        raise CheckFailed(f"{name}: {answer.words}")
 
 
-def require_families(context: RecipeContext, months: Months) -> None:
+def require_families(families: Sequence[FamilyCoverage], report: Callable[[str], None]) -> None:
     """Refuse to learn or decide from families that are not there; report what else is odd of them.
 
     Args:
-        context: with a recipe; only the families that it reads are asked about.
-        months: that are decided.
+        families: those that are read, and no others.
+        report: called with each finding that stops nothing.
 
     Raises:
-        CheckFailed: in these months a column of such a family is missing, or all are empty.
+        CheckFailed: in the judged months a column of a family is missing, or all are empty.
     """
-    families = dict.fromkeys(feature.family for feature in context.recipe.features)
-    for family in coverage(context, tuple(families), months).families:
+    for family in families:
         for finding in family.findings:
             words = f"{family.name}: {finding.words}"
             if finding.blocks:
@@ -78,7 +80,7 @@ def require_families(context: RecipeContext, months: Months) -> None:
                     f"{words}; take the family out of the recipe ([features]), or see to the "
                     f"feeds behind it: {', '.join(feed.name for feed in family.feeds)}"
                 )
-            context.progress("coverage", words)
+            report(words)
 
 
 def _span(months: Months) -> tuple[date, date]:
@@ -89,42 +91,42 @@ def _span(months: Months) -> tuple[date, date]:
     return as_date(month_start(min(months))), as_date(stop)
 
 
-def bars_are_sound(context: MarketContext, months: Months = None) -> Answer:
+def bars_are_sound(market: Market, bars: RawTable, months: Months = None) -> Answer:
     """Ask whether bars are unique, positive, ordered high to low, and on sessions."""
     of_months = pl.col("event_date").is_between(*_span(months))
     # A bar is public on its own day or later.
-    stored = context.raw["daily_bars"].read(first=min(months) if months else None)
-    bars = stored.filter(of_months).collect()
-    schema = context.market.feeds["daily_bars"].schema
-    wrong_types = [name for name, dtype in schema.items() if bars.schema.get(name) != dtype]
+    stored = bars.read(first=min(months) if months else None)
+    rows = stored.filter(of_months).collect()
+    schema = bars.feed.schema
+    wrong_types = [name for name, dtype in schema.items() if rows.schema.get(name) != dtype]
     key = ["event_date", "symbol", "revision"]
     price = pl.min_horizontal("open", "high", "low", "close")
     top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
     slack = 1 + 1e-6  # vendors round
-    off_calendar = ~context.market.calendar.is_session(bars["event_date"].to_numpy())
+    off_calendar = ~market.calendar.is_session(rows["event_date"].to_numpy())
     counts = {
         "columns_of_wrong_type": len(wrong_types),
-        "duplicate_rows": bars.height - bars.select(key).n_unique(),
-        "prices_not_positive": bars.filter(price <= 0).height,
-        "high_below_low": bars.filter(pl.col("high") < pl.col("low")).height,
-        "outside_high_and_low": bars.filter(
+        "duplicate_rows": rows.height - rows.select(key).n_unique(),
+        "prices_not_positive": rows.filter(price <= 0).height,
+        "high_below_low": rows.filter(pl.col("high") < pl.col("low")).height,
+        "outside_high_and_low": rows.filter(
             (top > pl.col("high") * slack) | (bottom * slack < pl.col("low"))
         ).height,
-        "readable_before_their_day": bars.filter(
-            pl.col("available_at").dt.convert_time_zone(str(context.market.calendar.zone)).dt.date()
+        "readable_before_their_day": rows.filter(
+            pl.col("available_at").dt.convert_time_zone(str(market.calendar.zone)).dt.date()
             < pl.col("event_date")
         ).height,
         "off_the_calendar": int(off_calendar.sum()),
     }
-    return Answer(not any(counts.values()), {"rows": bars.height, **counts})
+    return Answer(not any(counts.values()), {"rows": rows.height, **counts})
 
 
-def sessions_have_bars(context: MarketContext, months: Months = None) -> Answer:
+def sessions_have_bars(market: Market, bars: RawTable, months: Months = None) -> Answer:
     """Ask whether every session between the first and the last bar has bars; odd, not wrong."""
-    found = context.raw["daily_bars"].read().select(pl.col("event_date").unique().sort()).collect()
+    found = bars.read().select(pl.col("event_date").unique().sort()).collect()
     of_months = found.filter(pl.col("event_date").is_between(*_span(months)))
     days = of_months["event_date"].to_numpy().astype("datetime64[D]")
-    sessions = context.market.calendar.between(days[0], days[-1]) if len(days) else days
+    sessions = market.calendar.between(days[0], days[-1]) if len(days) else days
     missing = np.setdiff1d(sessions, days)
     facts = {
         "sessions": len(sessions),
@@ -134,20 +136,25 @@ def sessions_have_bars(context: MarketContext, months: Months = None) -> Answer:
     return Answer(not len(missing), facts, is_error=False)
 
 
-def calendar_agrees(context: MarketContext, months: Months = None) -> Answer:
+def calendar_agrees(
+    market: Market, announcements: RawTable | None, months: Months = None
+) -> Answer:
     """Ask whether the days announced as sessions are those that the clock counts.
 
     A half day is a session; a holiday on which derivatives trade is none, and neither is a day
     that was announced and not held.  An announcement reaches further than the clock does: only
     days that both cover are compared, and of each side's own sessions the first are named.
+
+    Args:
+        market: whose clock counts.
+        announcements: rows of the feed `trading_calendar`; None where it is off.
+        months: whose days are compared.
     """
-    if "trading_calendar" not in context.raw:
-        return Answer(
-            True, {"off": context.market.feeds_off.get("trading_calendar", "not declared")}
-        )
-    stored = context.raw["trading_calendar"].latest().select("event_date", "division")
+    if announcements is None:
+        return Answer(True, {"off": market.feeds_off.get("trading_calendar", "not declared")})
+    stored = announcements.latest().select("event_date", "division")
     known = stored.filter(pl.col("event_date").is_between(*_span(months))).collect()
-    calendar = context.market.calendar
+    calendar = market.calendar
     day_K = known["event_date"].to_numpy().astype("datetime64[D]")
     covered_K = (day_K >= calendar.sessions[0]) & (day_K <= calendar.sessions[-1])
     opens_K = known["division"].is_in(SESSION_DIVISIONS).to_numpy()
@@ -174,21 +181,33 @@ def _named(days: Dates) -> list[str]:
     return [str(day) for day in days[:N_NAMED]]
 
 
-def features_are_filled(context: MarketContext, months: Months = None) -> Answer:
+def features_are_filled(
+    market: Market,
+    offered: Sequence[Feature],
+    made: Sequence[str],
+    cells_of: CellsOf,
+    panel: MonthTable,
+) -> Answer:
     """Ask whether each feature of bars is known for most rows with its history; odd, not wrong.
 
     Features of side feeds are sparse where the feed is, and those across symbols where sectors
     and graphs are small: families of theirs have limits of their own, in `coverage`.  Of a column
     that bars need not have, features are asked for where the bars of these months have it.
+
+    Args:
+        market: whose features they are.
+        offered: features that it can have.
+        made: stored months of them that are asked about, sorted.
+        cells_of: counts the cells of a month.
+        panel: that they are made from.
     """
-    made = [month for month in context.features.months() if months is None or month in months]
-    absent = _absent_columns(context, made)
+    absent = _absent_columns(panel, made)
     asked = [
         feature
-        for feature in offered_features(context.market)
+        for feature in offered
         if not feature.feeds and not isinstance(feature, Across) and not _reads(feature, absent)
     ]
-    parts = [month_cells(context, month, asked) for month in made]
+    parts = [cells_of(month, asked) for month in made]
     shares = (
         pl.concat(parts)
         .filter(pl.col("enough") > 0)
@@ -206,17 +225,17 @@ def features_are_filled(context: MarketContext, months: Months = None) -> Answer
             "below": below,
             "latest_month": dict(latest.select("feature", "share").iter_rows()),
             "without_column": list(absent),
-            "off": dict(context.market.missing_features),
+            "off": dict(market.missing_features),
         },
         is_error=False,
     )
 
 
-def _absent_columns(context: MarketContext, months: Sequence[str]) -> tuple[str, ...]:
+def _absent_columns(panel: MonthTable, months: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that bars need not have and that those of the panel's months lack."""
     if not months:
         return OPTIONAL_BARS
-    rows = context.panel.read(min(months), max(months)).select(
+    rows = panel.read(min(months), max(months)).select(
         pl.col(name).is_not_null().any() for name in OPTIONAL_BARS
     )
     given = rows.collect().row(0, named=True)
@@ -227,13 +246,18 @@ def _reads(feature: Feature, columns: Sequence[str]) -> bool:
     return any(name in columns for name in feature.inputs)
 
 
-def scores_spread(context: RecipeContext, months: Months = None) -> Answer:
+def scores_spread(predictions: MonthTable, min_names: int, months: Months = None) -> Answer:
     """Ask whether every session's scores tell its symbols apart.
 
     Sessions of fewer names than a cross-section takes are scored alike by rule, and only counted.
+
+    Args:
+        predictions: a recipe's scores.
+        min_names: that a cross-section takes.
+        months: whose sessions are asked about.
     """
     of_session = (
-        context.predictions.read(*((min(months), max(months)) if months else ()))
+        predictions.read(*((min(months), max(months)) if months else ()))
         .filter(pl.col("session").is_between(*_span(months)))
         .group_by("session", "horizon")
         .agg(
@@ -244,8 +268,7 @@ def scores_spread(context: RecipeContext, months: Months = None) -> Answer:
         .sort("session")
         .collect()
     )
-    universe = context.market.universe(context.recipe.spec.universe.name)
-    wide = of_session.filter(pl.col("names") >= max(universe.min_names, 2))
+    wide = of_session.filter(pl.col("names") >= max(min_names, 2))
     flat = wide.filter((pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT))
     facts = {
         "sessions": of_session.height,

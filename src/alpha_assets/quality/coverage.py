@@ -1,8 +1,8 @@
 """Whether what should be there is there: families of features, and the feeds behind them.
 
 A column that is missing, a family that is empty and a feed that has stopped do not show in a
-score: a model trains on what is left.  So they are counted here, and said aloud by a check of
-the asset `features`, by the tear sheet and by `status`.
+score: a model trains on what is left.  So they are counted here, and reported by a check of the
+asset `features`, by the tear sheet and by `status`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,29 +13,15 @@ from typing import Any
 
 import polars as pl
 
-from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
-from alpha_assets.errors import MissingOutput
-from alpha_assets.features import Feature, is_interaction
+from alpha_assets.features import Feature
 from alpha_assets.features.limits import least_filled
-from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import MarketContext
-from alpha_assets.pipeline.frontier import frontier
+from alpha_assets.quality.cells import CellsOf
 from alpha_assets.quality.feed_coverage import FeedCoverage, feed_coverage
+from alpha_assets.store.raw import RawTable
 
 LATEST = 3  # months that are judged
-SEASONED = 60  # rows of history after which a symbol should have side feeds' features, too
 BARS = "daily_bars"
-
-CELLS = {
-    "month": pl.String,
-    "feature": pl.String,
-    "present": pl.Boolean,
-    "enough": pl.Int64,
-    "filled": pl.Int64,
-    "first": pl.Date,
-    "last": pl.Date,
-}
 
 
 @dataclass(frozen=True)
@@ -190,8 +176,7 @@ class Coverage:
         frontier: the last session that can be decided.
         families: in the catalogue's order.
         feeds: every feed that there could be.
-        cells: a row per month and feature: rows with enough history, cells of them that are
-            filled, the first and last session with a value.
+        cells: a row per month and feature; see `CELLS`.
     """
 
     market: str
@@ -218,35 +203,31 @@ class Coverage:
 
 
 def coverage(
-    context: MarketContext,
+    market: Market,
+    months: Sequence[str],
+    cells_of: CellsOf,
+    raw: Mapping[str, RawTable],
+    frontier: date,
+    *,
     families: Collection[str] | None = None,
     judged: Collection[str] | None = None,
-    *,
-    last: str | None = None,
 ) -> Coverage:
     """Return what is stored of a market's features and of the feeds behind them.
 
     Args:
-        context: of the market; a month of its features is in memory at a time.
+        market: whose features they are.
+        months: stored months of its features, sorted, at least one; one is counted at a time.
+        cells_of: counts the cells of a month.
+        raw: the stored rows of every feed that there could be.
+        frontier: the last session that can be decided.
         families: those wanted, with the feeds behind them; default: all, and every feed.
-        judged: months in which something missing is a finding; default: all that are stored.
-        last: the last month of features that counts; default: the last stored one.
-
-    Raises:
-        MissingOutput: no bars or no features are stored.
+        judged: months in which something missing is a finding; default: all of `months`.
     """
-    market, edge = context.market, frontier(context)
     wanted = [f for f in market.choice if families is None or f.family in families]
-    months = context.features.months(last=last)
-    if not months:
-        raise MissingOutput(
-            f"market {market.name!r} has no features in this storage; {run_again(context)}"
-        )
-    parts = [month_cells(context, month, wanted) for month in months]
-    cells = pl.concat(parts) if parts else pl.DataFrame(schema=CELLS)
+    cells = pl.concat([cells_of(month, wanted) for month in months])
     behind = {name for feature in wanted for name in feeds_behind(feature)}
     feeds = {
-        name: feed_coverage(context, name, edge)
+        name: feed_coverage(market, raw[name], frontier)
         for name in market.declared
         if families is None or name in behind
     }
@@ -257,73 +238,12 @@ def coverage(
     found = [
         family_coverage(market, name, of_family[name], cells, feeds, asked) for name in of_family
     ]
-    return Coverage(market.name, edge, tuple(found), tuple(feeds.values()), cells)
+    return Coverage(market.name, frontier, tuple(found), tuple(feeds.values()), cells)
 
 
 def feeds_behind(feature: Feature) -> tuple[str, ...]:
     """Return the feeds that a feature is made from: the bars, where it names none."""
     return feature.feeds or (BARS,)
-
-
-def month_cells(context: MarketContext, month: str, wanted: Sequence[Feature]) -> pl.DataFrame:
-    """Return how many cells of a stored month are filled, a row per feature.
-
-    A product of two features counts as filled where both of them are: it is made later.
-    """
-    rows = context.features.scan([month])
-    stored = set(rows.collect_schema().names())
-    parts = {f.name: f.inputs if is_interaction(f) else (f.name,) for f in wanted}
-    here = {name: all(part in stored for part in names) for name, names in parts.items()}
-    needed = sorted({part for name, names in parts.items() if here[name] for part in names})
-    history = context.panel.scan([month]).select(*KEYS, "n_bars")
-    counted = (
-        rows.select(*KEYS, *needed)
-        .join(history, on=list(KEYS), how="left")
-        .select(
-            [
-                *[
-                    (pl.col("n_bars") >= n).sum().alias(f"enough {n}")
-                    for n in sorted({_history(feature) for feature in wanted})
-                ],
-                *[
-                    expression
-                    for feature in wanted
-                    if here[feature.name]
-                    for expression in _counts(feature, parts[feature.name])
-                ],
-            ]
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    made = [
-        {
-            "month": month,
-            "feature": feature.name,
-            "present": here[feature.name],
-            "enough": counted[f"enough {_history(feature)}"],
-            "filled": counted.get(f"filled {feature.name}", 0),
-            "first": counted.get(f"first {feature.name}"),
-            "last": counted.get(f"last {feature.name}"),
-        }
-        for feature in wanted
-    ]
-    return pl.DataFrame(made, schema=CELLS)
-
-
-def _history(feature: Feature) -> int:
-    """Return the rows of its symbol after which a feature should have a value."""
-    return max(feature.lookback, SEASONED) if feature.feeds else feature.lookback
-
-
-def _counts(feature: Feature, parts: Sequence[str]) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    known = pl.all_horizontal([pl.col(part).is_not_null() for part in parts])
-    session = pl.col("session").filter(known)
-    return (
-        (known & (pl.col("n_bars") >= _history(feature))).sum().alias(f"filled {feature.name}"),
-        session.min().alias(f"first {feature.name}"),
-        session.max().alias(f"last {feature.name}"),
-    )
 
 
 def family_coverage(

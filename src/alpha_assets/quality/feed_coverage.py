@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from alpha_assets.calendar import Calendar
+from alpha_assets.config.market import Market
 from alpha_assets.feeds import FEEDS, Feed
 from alpha_assets.feeds.warnings import SILENCE
-from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.store.raw import RawTable
 
 EVENTS = ("listings", "membership", "trading_calendar", "dividends")
@@ -66,17 +67,16 @@ def usual_silence(feed: Feed) -> int | None:
     return min(feed.max_stale, SILENCE) if feed.name in FEEDS else feed.max_stale
 
 
-def feed_coverage(context: MarketContext, name: str, frontier: date) -> FeedCoverage:
+def feed_coverage(market: Market, table: RawTable, frontier: date) -> FeedCoverage:
     """Return what is stored of a feed, read one month at a time.
 
     Args:
-        context: of the market.
-        name: of a feed, on or off.
+        market: whose feed it is.
+        table: the rows of a feed, on or off.
         frontier: the session that silence is counted up to.
     """
-    market = context.market
-    feed = market.feeds.get(name) or market.declared[name]
-    table = RawTable(context.store, market.name, feed, market.calendar.zone)
+    name = table.feed.name
+    feed = market.declared[name]
     why_off, limit = market.feeds_off.get(name), usual_silence(feed)
     whose = feed.scope if feed.scope in feed.key else None
     found, keys = [], set[str]()
@@ -96,7 +96,7 @@ def feed_coverage(context: MarketContext, name: str, frontier: date) -> FeedCove
         last=max(month["last"] for month in found),
         last_available=max(month["available"] for month in found),
         corrections=sum(month["corrections"] for month in found),
-        silent=_sessions_since(context, _latest(found), frontier),
+        silent=_sessions_since(market.calendar, _latest(found), frontier),
         limit=limit,
     )
 
@@ -116,9 +116,8 @@ def _latest(found: list[dict[str, Any]]) -> datetime | None:
     return max((month["new"] for month in found if month["new"] is not None), default=None)
 
 
-def _sessions_since(context: MarketContext, instant: datetime | None, frontier: date) -> int | None:
+def _sessions_since(calendar: Calendar, instant: datetime | None, frontier: date) -> int | None:
     if instant is None:
         return None
-    calendar = context.market.calendar
     known = calendar.effective(np.datetime64(instant.replace(tzinfo=None), "us"))
     return max(int(calendar.index_of(frontier)) - int(known), 0)

@@ -1,6 +1,6 @@
 """How much of each feature is filled on the default simulated market, as a table for the docs.
 
-python -m alpha_assets.quality.coverage_table docs/coverage_sim.csv
+python -m alpha_assets.pipeline.coverage_table docs/coverage_sim.csv
 
 Makes raw rows, panel and features of the market in a storage that is thrown away after.
 """
@@ -15,11 +15,12 @@ import polars as pl
 
 from alpha_assets.config.market import load_market
 from alpha_assets.features import Feature
+from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.runner import ingest_all
 from alpha_assets.pipeline.stages import make
-from alpha_assets.quality.coverage import Coverage, coverage
+from alpha_assets.quality.coverage import Coverage
 from alpha_assets.store.store import Store
 
 MARKET = "sim"
