@@ -1,12 +1,16 @@
 """The verbs in Python, on a market that trains in a second."""
 
+import ast
+import inspect
+import json
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -17,7 +21,7 @@ import alpha_assets as aa
 from alpha_assets import cli, project
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import load_market
-from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError
+from alpha_assets.errors import BadInput, MissingOutput, RangeError, SpecError, StaleOutput
 from alpha_assets.pipeline import figures, train, windows
 from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.pipeline.report import command_again
@@ -41,10 +45,100 @@ def _tiny_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
 
 
-def test_every_verb_is_reached_from_the_package() -> None:
-    code = "import alpha_assets as aa; print(all(callable(getattr(aa, v)) for v in aa.VERBS))"
+def test_every_verb_is_reached_from_the_package_and_none_imports_dagster(storage: str) -> None:
+    code = f"""
+import sys
+import alpha_assets as aa
+from alpha_assets import cli, project
+print(all(callable(getattr(aa, v)) for v in aa.VERBS))
+cli.main(["status", "--recipe", "tiny", "--storage", {storage!r}, "--json"], standalone_mode=False)
+rooms = ("dagster", "alpha_assets.defs", "alpha_assets.definitions")
+print([name for name in sys.modules if name.startswith(rooms)])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    first, *shown, last = done.stdout.strip().splitlines()
+    assert first == "True"
+    assert "panel" in {row["stage"] for row in json.loads("\n".join(shown))}
+    assert last == "[]"
+
+
+def test_type_checkers_read_of_the_package_what_is_there() -> None:
+    tree = ast.parse(Path(aa.__file__).with_suffix(".pyi").read_text())
+    (verbs,) = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    (exported,) = [node for node in tree.body if isinstance(node, ast.Assign)]
+
+    assert verbs.module == "alpha_assets.project"
+    assert [alias.name for alias in verbs.names] == list(aa.VERBS)
+    assert set(ast.literal_eval(exported.value)) == {*aa.VERBS, "__version__"}
+
+
+def test_no_argument_of_a_verb_is_of_any_type() -> None:
+    methods = [m for name, m in vars(aa.Project).items() if name[0] != "_" and callable(m)]
+    for verb in [*(getattr(aa, name) for name in aa.VERBS), *methods]:
+        hints = get_type_hints(verb)
+        arguments = set(inspect.signature(verb).parameters) - {"self"}
+        assert arguments <= set(hints), verb
+        assert Any not in [hints[name] for name in arguments], verb
+
+
+@pytest.mark.parametrize("opens", [project.open, project.open_context])
+def test_every_verb_takes_the_keywords_of_open(opens: Callable[..., object]) -> None:
+    hints = get_type_hints(opens)
+    for name in ("recipe", "return"):
+        del hints[name]
+    assert get_type_hints(project.Where) == hints
+
+
+def test_methods_of_a_project_are_the_verbs(storage: str) -> None:
+    opened = aa.open("tiny", storage=storage)
+
+    assert repr(opened) == f"<tiny on tiny in {storage}>"
+    assert opened.results() == aa.results("tiny", storage=storage)
+    assert opened.status() == aa.status("tiny", storage=storage)
+    decided = opened.predict("2021-08-17")
+    assert decided == aa.predict("tiny", storage=storage, asof="2021-08-17")
+    symbol = decided["rows"][0]["symbol"]
+    explained = opened.why(symbol, "2021-08-17", brief=True)
+    assert explained == aa.why(symbol, "2021-08-17", "tiny", brief=True, storage=storage)
+
+
+def test_stored_rows_are_frames_of_what_is_fresh(storage: str) -> None:
+    opened = aa.open("tiny", storage=storage)
+    query = "select * from tiny_predictions where session >= '2021-08-01' order by all"
+    asked = pl.DataFrame(aa.sql(query, market="tiny", storage=storage))
+
+    scores = opened.predictions("2021-08", "2021-08").collect()
+
+    names = ["session", "symbol", "horizon", "score"]
+    assert scores.select(names).sort(names).rows() == asked.select(names).sort(names).rows()
+    panel, features = opened.panel("2021-08").collect(), opened.features("2021-08").collect()
+    assert panel.select("session", "symbol").equals(features.select("session", "symbol"))
+
+    with pytest.raises(RangeError, match="'2021/08' is not a month"):
+        opened.panel("2021/08")
+    other = aa.open("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+    assert other.panel("2021-08").collect().equals(panel)  # no recipe changes the market's
+    with pytest.raises(StaleOutput, match=r"predictions/month=2021-\d\d was made by digest \w{12}"):
+        other.predictions()
+
+
+def test_rows_that_were_not_made_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingOutput, match="tiny/panel has no month from the start to the end"):
+        aa.open("tiny", storage=str(tmp_path)).panel()
+
+
+def test_a_project_asks_its_source_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened = aa.open("tiny", storage=str(tmp_path))
+    before = {row["stage"]: row["why"] for row in opened.status()}
+    source = type(opened.context.market.source)
+    offered = opened.context.market.source.feeds()
+    refused = tuple(name for name in offered if name != "margin")
+    monkeypatch.setattr(source, "feeds", lambda self: refused)
+
+    after = {row["stage"]: row["why"] for row in opened.status()}
+
+    assert not before["raw/margin"].startswith("off: ")
+    assert after["raw/margin"] == "off: the source does not have it"
 
 
 def test_a_run_ends_in_figures_and_a_page(storage: str) -> None:
