@@ -20,6 +20,7 @@ import alpha_assets as aa
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.cli import main
 from alpha_assets.config.market import load_market
+from alpha_assets.project import Where
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,12 +58,25 @@ def test_every_target_of_make_is_there() -> None:
 
 def test_the_lines_for_a_notebook_call_verbs_by_their_own_keywords() -> None:
     (lines,) = blocks("python")
-    calls = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Call)]
-    assert calls
-    for call in calls:
+    inline = re.findall(r"`(aa\.[^`]+)`", README)
+    tree = ast.parse("\n".join([*lines, *inline]))
+    called = []
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
         assert isinstance(call.func, ast.Attribute)
+        owner, verb = ast.unparse(call.func.value), call.func.attr
+        if verb == "collect":
+            continue  # of polars
         given = {keyword.arg: None for keyword in call.keywords}
-        inspect.signature(getattr(aa, call.func.attr)).bind(*call.args, **given)
+        method = {"aa": aa, "project": aa.Project}[owner]
+        me = (None,) if owner == "project" else ()
+        signature = inspect.signature(getattr(method, verb))
+        signature.bind(*me, *call.args, **given)
+        if {"where"} & set(signature.parameters):
+            assert set(given) <= {*signature.parameters, *Where.__annotations__}
+        called.append(f"{owner}.{verb}")
+    assert {"aa.open", "project.run", "aa.run"} <= set(called)
 
 
 def write_folder(folder: Path) -> None:
