@@ -19,6 +19,9 @@ from alpha_assets.pipeline.report import coverage_stage, report_stage
 from alpha_assets.pipeline.stage import Made, Stage
 from alpha_assets.pipeline.targets import targets_stage
 
+OF_MARKET = {"panel": panel_stage, "features": features_stage}
+OF_UNIVERSE = {"cross_section": cross_section_stage, "graph": graph_stage}
+
 
 def market_stages(market: Market) -> list[Stage[MarketContext]]:
     """Return the stages of a market that no recipe is needed for."""
@@ -53,11 +56,21 @@ def recipe_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
 
 
 def stage_of(context: MarketContext, name: str) -> Stage[Any]:
-    """Return a stage by its name, such as `panel`, `cross_section/all` or `checkpoint`."""
-    stages: list[Stage[Any]] = list(market_stages(context.market))
-    if isinstance(context, RecipeContext):
-        stages += [*stages_below(context.recipe), *recipe_stages(context.recipe)]
-    return next(stage for stage in stages if stage.name == name)
+    """Return a stage by its name, such as `panel`, `cross_section/all` or `checkpoint`.
+
+    No other stage is looked at: a universe that is refused stops its own alone.
+
+    Raises:
+        KeyError: no such stage.
+    """
+    kind, _, universe = name.partition("/")
+    if kind in OF_MARKET:
+        return OF_MARKET[kind](context.market)
+    if kind in OF_UNIVERSE:
+        return OF_UNIVERSE[kind](context.market, universe)
+    if not isinstance(context, RecipeContext):
+        raise KeyError(name)
+    return {stage.name: stage for stage in recipe_stages(context.recipe)}[name]
 
 
 def make(context: MarketContext, name: str, months: Sequence[str]) -> list[Made]:
