@@ -91,6 +91,7 @@ EDITS = {
         "return sd / mean if",
         {"backtest"},
     ),
+    "count": ("quality/cells.py", "max(feature.lookback, ", "min(feature.lookback, ", {"coverage"}),
     "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
     "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
     "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),

@@ -11,14 +11,16 @@ import pytest
 from tests.conftest import linked
 
 from alpha_assets.config.market import load_market
-from alpha_assets.errors import MissingOutput, SpecError
+from alpha_assets.errors import MissingOutput, SpecError, StorageError
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.feeds import FEEDS
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checks import coverage, month_cells
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.coverage_table import coverage_table
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
+from alpha_assets.quality.cells import keep_cells, kept_cells
 from alpha_assets.quality.coverage import Coverage
 from alpha_assets.quality.feed_coverage import feed_coverage, usual_silence
 from alpha_assets.store.store import Store
@@ -146,6 +148,56 @@ def test_every_family_of_a_sound_market_is_whole(whole: Coverage) -> None:
         name for name, family in families.items() if not family.is_on
     }
     assert "needs the feed 'option_summary', which is off: " in families["iv"].off["iv_30"]
+
+
+def counted_again(context: MarketContext, patch: pytest.MonkeyPatch) -> Coverage:
+    patch.setattr(identity, "counting", lambda: "other code")
+    return coverage(context)
+
+
+def test_what_manifests_keep_is_what_the_rows_hold(
+    tiny_market: Path, whole: Coverage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = MarketContext(load_market("tiny"), Store(str(tiny_market)))
+    again = counted_again(context, monkeypatch)
+    assert again.cells.equals(whole.cells)
+    assert again.cells.schema == whole.cells.schema
+    assert again.as_json() == whole.as_json()
+
+
+def test_a_coverage_opens_no_features_whose_counts_are_kept(
+    context: MarketContext, whole: Coverage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for month in context.features.months():
+        rows = Path(context.features.folder(month).address) / "rows.parquet"
+        rows.unlink()
+        rows.write_bytes(b"unreadable")
+    found = coverage(context)
+    assert found.cells.equals(whole.cells)
+    assert found.as_json() == whole.as_json()
+    with pytest.raises(StorageError, match=r"features/month=2021-01"):
+        counted_again(context, monkeypatch)
+
+
+def test_counts_are_kept_in_a_line_by_what_was_counted(tmp_path: Path) -> None:
+    context = small_road(tmp_path, hand_made(), [19, 20, 20, 21, 21, 22])
+    product = replace(BY_NAME["x_rev_5__turn_z"], inputs=("stale", "n_stale_20"), lookback=1)
+    wanted = [BY_NAME["stale"], product, BY_NAME["limit_up_20"]]
+    counted = month_cells(context, "2021-02", wanted)
+    kept = keep_cells(counted, wanted, "code")
+    # `stale` is known in three of six rows, with `n_stale_20` in two; no column is not kept.
+    assert kept["cells"] == (
+        '{"stale 1":[6,3,"2021-02-02","2021-02-03"],'
+        '"stale n_stale_20 1":[6,2,"2021-02-03","2021-02-03"]}'
+    )
+    again = kept_cells(kept, "2021-02", wanted[:2], "code")
+    assert again is not None
+    assert again.equals(counted.head(2))
+    assert kept_cells(kept, "2021-02", wanted[:2], "other code") is None
+    assert kept_cells(kept, "2021-02", wanted, "code") is None
+    longer = replace(BY_NAME["stale"], lookback=2)  # its cells count from another row on
+    assert kept_cells(kept, "2021-02", [longer], "code") is None
+    assert kept_cells({}, "2021-02", wanted, "code") is None
 
 
 def test_feeds_are_counted_as_they_are_stored(tiny_market: Path, whole: Coverage) -> None:

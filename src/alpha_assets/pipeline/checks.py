@@ -12,8 +12,10 @@ import polars as pl
 
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features import Feature
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.freshness import COUNTS
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.transforms import offered_features
 from alpha_assets.quality import cells, checks
@@ -119,7 +121,15 @@ def coverage(
 
 
 def month_cells(context: MarketContext, month: str, wanted: Sequence[Feature]) -> pl.DataFrame:
-    """Return how many cells of a stored month are filled, a row per feature."""
+    """Return how many cells of a stored month are filled, a row per feature.
+
+    They stand in the manifest of a month that today's code counted; else its rows are read.
+    """
+    manifest = context.features.folder(month).manifest()
+    kept = manifest.extra.get(COUNTS, {}) if manifest is not None else {}
+    found = cells.kept_cells(kept, month, wanted, identity.counting())
+    if found is not None:
+        return found
     features, panel = context.features.scan([month]), context.panel.scan([month])
     return cells.count_cells(month, features, panel, wanted)
 

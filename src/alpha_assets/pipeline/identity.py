@@ -24,6 +24,7 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
         "pipeline.context:RecipeContext",
         "pipeline.command:command",
         "pipeline.command:run_again",
+        "pipeline.identity:counting",
         "config.market:Market",
         "config.recipe:Recipe",
         "store.store:Store",
@@ -57,6 +58,7 @@ BACKTEST = (
     "evaluation:evaluate",
     "evaluation:metrics_json",
 )
+COUNTING = ("quality.cells:count_cells",)
 COVERAGE = ("pipeline.checks:coverage",)
 REPORT = ("pipeline.report:report_inputs", "report:tear_sheet")
 
@@ -98,6 +100,11 @@ def features(market: Market) -> Identity:
         digest(_code(FEATURES), _compute_code(), codes),
         codes,
     )
+
+
+def counting() -> str:
+    """Return the digest of the code that counts cells: counts of other code are not read."""
+    return _code(COUNTING)
 
 
 @cache

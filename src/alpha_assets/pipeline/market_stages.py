@@ -6,6 +6,7 @@ with others, gives the same bits.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from typing import Any
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from alpha_assets.panel.universe import universe as members_of
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.freshness import COUNTS
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.raw import raw_until
 from alpha_assets.pipeline.stage import MONTHS_AT_ONCE, RAW, Output, Outputs, Read, Stage
@@ -37,12 +39,14 @@ from alpha_assets.pipeline.transforms import (
     span_of,
     universe_start,
 )
+from alpha_assets.quality.cells import count_cells, keep_cells
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.table import MonthTable
 
 MarketStage = Stage[MarketContext]
 MarketRead = Read[MarketContext]
 Rows = Callable[[MarketContext, date, date], pl.DataFrame]
+More = Callable[[MarketContext, str, pl.DataFrame], dict[str, Any]]  # for a month's manifest
 
 GRAPH_RULES = {
     "window": WINDOW,
@@ -86,6 +90,11 @@ def features_stage(market: Market) -> MarketStage:
         panel = panel_between(context, panel_start(market, first), last)
         return feature_rows(market, panel.collect(), first, last)
 
+    def counts(context: MarketContext, month: str, made: pl.DataFrame) -> dict[str, Any]:
+        panel = context.panel.scan([month])
+        counted = count_cells(month, made.lazy(), panel, market.choice)
+        return {COUNTS: keep_cells(counted, market.choice, identity.counting())}
+
     back = max_lookback(offered_features(market)) - 1
     return Stage(
         name="features",
@@ -93,7 +102,7 @@ def features_stage(market: Market) -> MarketStage:
         place=lambda context: context.features,
         made_by=lambda: identity.features(market),
         reads=(MarketRead(panel_stage(market), sessions_back=back),),
-        make=lambda context, months, inputs: _by_month(context, months, rows),
+        make=lambda context, months, inputs: _by_month(context, months, rows, counts),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
     )
@@ -187,7 +196,9 @@ def panel_between(context: MarketContext, first: date, last: date) -> pl.LazyFra
     return rows.filter(pl.col("session").is_between(first, last))
 
 
-def _by_month(context: MarketContext, months: Sequence[str], rows: Rows) -> Iterator[Output]:
+def _by_month(
+    context: MarketContext, months: Sequence[str], rows: Rows, more: More | None = None
+) -> Iterator[Output]:
     """Make the rows of neighbouring months in one go, up to the frontier; give each month its."""
     sessions = context.market.calendar.month_sessions
     first, _ = span_of(sessions(months[0]))
@@ -195,7 +206,9 @@ def _by_month(context: MarketContext, months: Sequence[str], rows: Rows) -> Iter
     frame = rows(context, first, min(last, frontier(context)))
     for month in months:
         within = pl.col("session").is_between(*span_of(sessions(month)))
-        yield Output(month, {ROWS: frame.filter(within)})
+        made = frame.filter(within)
+        kept = more(context, month, made) if more is not None else {}
+        yield Output(month, {ROWS: made}, more=kept)
 
 
 def _check_panel(context: MarketContext, first: str, last: str) -> None:

@@ -1,6 +1,11 @@
-"""How many cells of each feature a month has filled, of the rows with enough history."""
+"""How many cells of each feature a month has filled, of the rows with enough history.
 
-from collections.abc import Callable, Sequence
+They are counted when the month is made, and kept in its manifest.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 
 import polars as pl
 
@@ -38,7 +43,7 @@ def count_cells(
         wanted: features, whether or not `rows` has a column of theirs.
     """
     stored = set(rows.collect_schema().names())
-    parts = {f.name: f.inputs if is_interaction(f) else (f.name,) for f in wanted}
+    parts = {feature.name: _columns(feature) for feature in wanted}
     here = {name: all(part in stored for part in names) for name, names in parts.items()}
     needed = sorted({part for name, names in parts.items() if here[name] for part in names})
     history = panel.select(*KEYS, "n_bars")
@@ -75,6 +80,57 @@ def count_cells(
         for feature in wanted
     ]
     return pl.DataFrame(made, schema=CELLS)
+
+
+def keep_cells(counted: pl.DataFrame, wanted: Sequence[Feature], counted_by: str) -> dict[str, str]:
+    """Return counts as a manifest keeps them.
+
+    A text of JSON has one line, where a manifest writes a list over many.  Each entry is named by
+    what was counted (columns and least history), so that it answers for that and nothing else.
+
+    Args:
+        counted: of one month, a row per feature of `wanted`; see `count_cells`.
+        wanted: features that were counted.
+        counted_by: digest of the code that counted.
+    """
+    kept = {
+        _counted(feature): [row["enough"], row["filled"], _iso(row["first"]), _iso(row["last"])]
+        for feature, row in zip(wanted, counted.iter_rows(named=True), strict=True)
+        if row["present"]
+    }
+    return {"code": counted_by, "cells": json.dumps(kept, separators=(",", ":"))}
+
+
+def kept_cells(
+    kept: Mapping[str, str], month: str, wanted: Sequence[Feature], counted_by: str
+) -> pl.DataFrame | None:
+    """Return the counts that a month's manifest keeps, a row per feature; see `CELLS`.
+
+    None where other code counted them, or some feature was not counted: then count them all.
+    """
+    if kept.get("code") != counted_by:
+        return None
+    entries = json.loads(kept["cells"])
+    names = {feature.name: _counted(feature) for feature in wanted}
+    if not all(name in entries for name in names.values()):
+        return None
+    rows = [(month, feature, True, *entries[name]) for feature, name in names.items()]
+    texts = {**CELLS, "first": pl.String, "last": pl.String}
+    found = pl.DataFrame(rows, schema=texts, orient="row")
+    return found.with_columns(pl.col("first", "last").str.to_date("%Y-%m-%d"))
+
+
+def _columns(feature: Feature) -> tuple[str, ...]:
+    """Return the stored columns that must have a value where the feature has one."""
+    return feature.inputs if is_interaction(feature) else (feature.name,)
+
+
+def _counted(feature: Feature) -> str:
+    return " ".join((*_columns(feature), str(_history(feature))))
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _history(feature: Feature) -> int:
