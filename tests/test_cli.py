@@ -32,6 +32,7 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "predict",
         "audit",
         "report",
+        "restamp",
         "status",
         "why",
         "demo",

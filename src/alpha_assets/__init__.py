@@ -27,6 +27,7 @@ VERBS = (
     "recipe_toml",
     "recipes",
     "report",
+    "restamp",
     "results",
     "run",
     "sql",

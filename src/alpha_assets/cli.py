@@ -198,6 +198,18 @@ def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 
 
 @main.command()
+@click.argument("stages", nargs=-1, metavar="[STAGE]...")
+@options("recipe", "market", "data", "storage", "set", "device", "json")
+@click.option("--seed", default=0, show_default=True, help="Of the random months of a sample.")
+def restamp(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+    """Take over what only the code made stale, if a sample of it comes out the same."""
+    found = project.restamp(progress=progress, **asked)
+    show(found, as_json, render=restamped)
+    if found["refused"] is not None:
+        sys.exit(EXIT_FAILED)
+
+
+@main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
 def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     """Make the tear sheet again from the stored backtest."""
@@ -427,6 +439,13 @@ def table(rows: list[dict[str, Any]]) -> str:
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def restamped(shown: Mapping[str, Any]) -> str:
+    """Return what became of each stage, and below it, whole, why outputs were left or refused."""
+    rows = [{n: v for n, v in row.items() if n != "why"} for row in shown["rows"]]
+    reasons = [f"{row['stage']}: {row['why']}" for row in shown["rows"] if row["why"]]
+    return "\n".join([table(rows), *([""] if reasons else []), *reasons])
 
 
 def results(shown: Mapping[str, Any]) -> str:

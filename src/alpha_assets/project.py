@@ -34,6 +34,7 @@ from alpha_assets.pipeline.decide import decide, session_to_decide
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
+from alpha_assets.pipeline.restamp import restamp as take_over
 from alpha_assets.pipeline.results import headline_figures, title
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import recipe_stages, stage_of
@@ -129,6 +130,20 @@ class Project:
         """
         context = self._anew()
         return status_rows(replace(context, store=replace(context.store, verify=verify)))
+
+    def restamp(self, stages: Sequence[str] = (), *, seed: int = 0) -> dict[str, Any]:
+        """Take over what only other code made, where a sample of it comes out the same bits.
+
+        Args:
+            stages: by name; default: all that have something stored.
+            seed: of the random months of a sample.
+
+        Returns:
+            `rows`, one per stage, and `refused`: the stage whose sample differs, else None.
+        """
+        rows = take_over(self._anew(), stages, seed=seed)
+        refused = next((row.stage for row in rows if row.refused), None)
+        return {"rows": [row.as_json() for row in rows], "refused": refused}
 
     def audit(
         self,
@@ -435,6 +450,13 @@ def status(
 ) -> list[dict[str, Any]]:
     """Return every stage: months there, months to make again, and why; see `Project.status`."""
     return open(recipe, **where).status(verify=verify)
+
+
+def restamp(
+    recipe: str = RECIPE, *, stages: Sequence[str] = (), seed: int = 0, **where: Unpack[Where]
+) -> dict[str, Any]:
+    """Take over what only other code made, shown on a sample; see `Project.restamp`."""
+    return open(recipe, **where).restamp(stages, seed=seed)
 
 
 def audit(

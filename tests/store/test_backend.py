@@ -72,6 +72,27 @@ def test_what_is_written_is_read_back(folder: Folder, made: ManifestInput) -> No
     assert listed == Listing(frozenset({"seed=0"}), frozenset(files))
 
 
+def test_other_code_is_recorded_for_the_version_that_was_looked_at_alone(
+    folder: Folder, made: ManifestInput
+) -> None:
+    before = made.model_copy(update={"code": "old", "extra": {"epochs": 3}})
+    found = folder.write({"rows": TABLE}, before)
+
+    assert folder.restamp(found, "new", {"epochs": 3, "from": "old"})
+
+    changed = {"code": "new", "extra": {"epochs": 3, "from": "old"}}
+    after = folder.manifest()
+    assert after is not None
+    assert after.model_copy(update={"seal": ""}) == found.model_copy(update={**changed, "seal": ""})
+    assert folder.damage() is None
+    assert folder.read().equals(TABLE)
+    assert not folder.restamp(found, "newer", {})  # it is that of `new` by now
+    folder.write({"rows": TABLE[:1]}, before)
+    assert not folder.restamp(found, "newer", {})  # it was written anew
+    assert folder.manifest() is not None
+    assert not Folder(folder.backend, ("none",)).restamp(found, "newer", {})
+
+
 def test_what_was_never_made_is_missing(store: Store, folder: Folder) -> None:
     for read in (folder.read, folder.scan, folder.contents):
         with pytest.raises(MissingOutput, match="sim/baseline/backtest has not been made in "):

@@ -55,6 +55,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
         ),
         make=_make,
         monthly=False,
+        records=("data.code_version",),
     )
 
 

@@ -48,6 +48,7 @@ from alpha_assets.training import (
     make_card,
     train_month,
 )
+from alpha_assets.training.checkpoint import RECORDS
 from alpha_assets.training.device import device_alone, model_alone
 
 IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
@@ -109,6 +110,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         made_by=lambda: identity.checkpoint(recipe),
         reads=tuple(reads),
         make=_make,
+        records=RECORDS,
     )
 
 

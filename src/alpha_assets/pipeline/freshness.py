@@ -7,6 +7,7 @@ with all that follows, and refused by name by whatever would read them.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from alpha_assets import __version__
@@ -20,7 +21,8 @@ from alpha_assets.store.table import AGAIN, DAMAGED
 # Of a manifest's extra: what is no fact to be shown.
 CODE_PARTS = "code"  # digests of code by name
 COUNTS = "counts"  # of cells, for the coverage
-NOT_FACTS = (CODE_PARTS, COUNTS)
+RESTAMPED = "restamped"  # from which code, and which months were made again to compare
+NOT_FACTS = (CODE_PARTS, COUNTS, RESTAMPED)
 
 
 def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> str | None:
@@ -49,6 +51,18 @@ def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> s
     if again == changed:
         return f"its input {again[0]} is {AGAIN}"
     return f"its input {next(n for n in changed if n not in again)} has changed since"
+
+
+def staleness_but_for_code(
+    folder: Folder, made_by: Identity, inputs: Mapping[str, str]
+) -> str | None:
+    """Return why an output would not be fresh if its code were today's; None if it would be.
+
+    One that does not record its code is not fresh: what made it is not known.
+    """
+    manifest = folder.manifest()
+    code = manifest.code if manifest else ""
+    return staleness(folder, replace(made_by, code=code) if code else made_by, inputs)
 
 
 def require_fresh(

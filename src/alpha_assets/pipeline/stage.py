@@ -156,6 +156,8 @@ class Stage(Outputs[C]):
         make: given the context, months that are not fresh and the inputs of each, makes them.
         at_once: how many neighbouring months are made together.
         check: refuses, before anything is made, months that cannot be.
+        records: keys of its JSON files that record by which settings, version or machine it was
+            made, beyond what its digest covers.
     """
 
     made_by: Callable[[], Identity]
@@ -163,6 +165,7 @@ class Stage(Outputs[C]):
     make: Callable[[C, Sequence[str], Inputs], Iterator[Output]]
     at_once: int = 1
     check: Callable[[C, str, str], None] | None = None
+    records: tuple[str, ...] = ()
 
     @property
     def feeds(self) -> tuple[str, ...]:

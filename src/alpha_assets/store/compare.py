@@ -77,7 +77,7 @@ def compare_tables(
         first = Difference(
             stage=stage,
             session=str(names[0]),
-            symbol=str(names[1]),
+            symbol=str(names[1]) if len(names) > 1 else "",
             column=column,
             here=NO_ROW if alone_R[1][row] else repr(here[name][row]),
             there=NO_ROW if alone_R[0][row] else repr(there[name][row]),

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import polars as pl
 
@@ -175,6 +175,29 @@ class Folder:
             manifest, moved = self._read(lambda found: (found.manifest, found.moved()))
             text = sealed_text(_with_stats(manifest, moved))
             self.backend.replace_manifest(self.name, text)
+
+    def restamp(self, found: Manifest, code: str, extra: Mapping[str, Any]) -> bool:
+        """Record that other code makes the same content: only the manifest is replaced, whole.
+
+        Args:
+            found: the manifest that was looked at.
+            code: digest of the code that makes the same content.
+            extra: in the place of its `extra`.
+
+        Returns:
+            Whether it was replaced; not where another version was written meanwhile.
+
+        Raises:
+            LockHeld: another living process writes this folder.
+            StorageError: the storage refused; the manifest before is untouched.
+        """
+        with self.lock():
+            now = self.manifest()
+            if now is None or (now.created_at, now.code) != (found.created_at, found.code):
+                return False
+            changed = now.model_copy(update={"code": code, "extra": dict(extra)})
+            self.backend.replace_manifest(self.name, sealed_text(changed))
+        return True
 
     def lock(self, wait_seconds: float = DEFAULT_WAIT_SECONDS) -> AbstractContextManager[None]:
         """Return the exclusive right to write this folder, a context manager.

@@ -25,6 +25,16 @@ from alpha_assets.training.month import Learner, TrainedMonth
 
 SCHEMA_VERSION = 2
 CARD = "card.json"
+# Of a card: by which settings beyond those that training reads, and on which machine.
+RECORDS = (
+    "digest",
+    "resolved_recipe",
+    "learner",
+    "threads",
+    "device",
+    "instruction_set",
+    "libraries",
+)
 
 
 class SeedCard(Spec):
