@@ -41,6 +41,16 @@ def linked(
     return folder
 
 
+def edited(folder: Path, recipe: str, before: str, after: str) -> str:
+    """Return a folder of the tests' pipelines in which one recipe's file was changed."""
+    shutil.copytree(PIPELINES, folder)
+    file = folder / "recipes" / f"{recipe}.toml"
+    text = file.read_text()
+    assert before in text, f"{file.name} has no {before!r}"
+    file.write_text(text.replace(before, after))
+    return str(folder)
+
+
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Return a folder that the first of the parallel workers to need it builds for all."""
     base = factory.getbasetemp()

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import polars as pl
 import pytest
-from tests.conftest import linked
+from tests.conftest import edited, linked
 
 import alpha_assets as aa
 from alpha_assets import cli, project
@@ -26,6 +26,7 @@ from alpha_assets.pipeline import figures, train, windows
 from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.pipeline.report import command_again
 
+FASTER = ("[training]", "[training]\nlearning_rate = 0.01")  # an edit of tiny.toml
 PIPELINES = Path(__file__).parent / "pipelines"
 
 
@@ -276,12 +277,15 @@ def test_predict_decides_the_next_session_by_default(storage: str) -> None:
     assert decided["model_month"] == "2021-09"
 
 
-def test_status_names_what_is_there_and_what_is_stale(storage: str) -> None:
+def test_status_names_what_is_there_and_what_is_stale(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fresh = {row["stage"]: row for row in aa.status("tiny", storage=storage)}
     assert fresh["panel"]["to do"] == 0
     assert fresh["raw/membership"]["why"].startswith("off: ")
 
-    changed = aa.status("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+    monkeypatch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *FASTER))
+    changed = aa.status("tiny", storage=storage)
     stale = {row["stage"]: row for row in changed}
     assert stale["tiny/predictions"]["to do"] > 0
     assert "digest" in stale["tiny/predictions"]["why"]
@@ -316,8 +320,18 @@ def test_months_are_read_before_any_row_is(storage: str) -> None:
     assert said == []
 
 
-def test_an_override_makes_what_is_stored_stale_by_name(storage: str) -> None:
+def test_an_edit_of_a_recipe_makes_what_is_stored_stale_by_name(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *FASTER))
     with pytest.raises(BadInput, match=r"was made by digest \w{12}, this is \w{12}"):
+        aa.results("tiny", storage=storage)
+
+
+def test_an_override_asks_for_a_variant_that_lies_beside_the_recipe(storage: str) -> None:
+    with pytest.raises(
+        MissingOutput, match=r"tiny/tiny@\w{12}/backtest has not been made; .*--set"
+    ):
         aa.results("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
 
 

@@ -78,7 +78,7 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
         "--recipe",
         default="rolling_transformer",
         show_default=True,
-        help="A file of pipelines/recipes, without its ending.",
+        help="A file of pipelines/recipes, without its ending, or a stored variant of one.",
     ),
     "market": click.option(
         "--market",
@@ -104,7 +104,7 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
         "overrides",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
-        help="Override a value of the recipe, or with market.… of the market.",
+        help="Override a value of the recipe: a variant of it; or with market.… of the market.",
     ),
     "device": click.option(
         "--device",

@@ -24,7 +24,7 @@ from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config.document import as_toml
 from alpha_assets.config.folders import names, write_project
 from alpha_assets.config.market import load_market
-from alpha_assets.config.recipe import load_recipe, markets_of
+from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of
 from alpha_assets.errors import AlphaAssetsError, BadInput
 from alpha_assets.features.formulas import formula_of
 from alpha_assets.pipeline import runner
@@ -39,6 +39,7 @@ from alpha_assets.pipeline.results import headline_figures, title
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import recipe_stages, stage_of
 from alpha_assets.pipeline.status import status as status_rows
+from alpha_assets.pipeline.variants import recipe_named
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
@@ -78,7 +79,7 @@ class Project:
 
     def __repr__(self) -> str:
         context = self.context
-        return f"<{context.recipe.name} on {context.market.name} in {context.store.address}>"
+        return f"<{context.recipe.folder} on {context.market.name} in {context.store.address}>"
 
     def run(self, first_month: str | None = None, last_month: str | None = None) -> dict[str, Any]:
         """Run every stage that is missing or stale, in one process; return its figures.
@@ -116,7 +117,7 @@ class Project:
             runner.make_model(context, month_of(session_to_decide(context, asof)))
         decided = decide(context, asof)
         return {
-            "title": f"{context.recipe.name} on {context.market.name}, decided {decided.session}",
+            "title": f"{context.recipe.folder} on {context.market.name}, decided {decided.session}",
             "session": decided.session.isoformat(),
             "model_month": decided.model_month,
             "rows": decided.rows.to_dicts(),
@@ -365,7 +366,7 @@ def open_context(
     """Return the context of a recipe on a market.
 
     Args:
-        recipe: a name in `pipelines/recipes`.
+        recipe: a name in `pipelines/recipes`, or of a stored variant, `<recipe>@<digest>`.
         market: a name in `pipelines/markets`; default: the recipe's home.
         data: a folder of files to read instead of the market's source.
         storage: where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
@@ -375,14 +376,15 @@ def open_context(
     """
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
-    home = markets_of(recipe)[0]
+    home = markets_of(recipe.partition(VARIANT)[0])[0]
     folder = None if data is None else Path(data)
     loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
-    chosen = load_recipe(recipe, loaded, overrides=of_recipe)
+    store = Store(storage or os.environ.get("ALPHA_STORAGE", "storage"))
+    chosen = recipe_named(recipe, loaded, store, of_recipe)
     chosen.check_features()
     return RecipeContext(
         loaded,
-        Store(storage or os.environ.get("ALPHA_STORAGE", "storage")),
+        store,
         recipe=chosen,
         device=device_named(device),
         progress=progress,

@@ -132,7 +132,7 @@ def test_a_feed_that_stopped_is_said_aloud_by_a_run(
 
     monkeypatch.setattr(SimSource, "rows", cut)
     said: list[tuple[str, str]] = []
-    aa.run(
+    made = aa.run(
         "tiny",
         storage=str(tmp_path),
         overrides=["features.names=['ret_1','ret_5','flow_frgn_net']"],
@@ -142,5 +142,5 @@ def test_a_feed_that_stopped_is_said_aloud_by_a_run(
     # Known on 2 July; then 18 sessions in July, 21 in August, and 1 September.
     late = "flow: the feed investor_types has had no new row for 40 sessions, and 20"
     assert any(late in line for line in words)
-    page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
+    page = Path(made["report"]).read_text()
     assert "the feed investor_types has had no new row for" in page

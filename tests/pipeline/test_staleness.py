@@ -13,7 +13,7 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
-from tests.conftest import linked
+from tests.conftest import edited, linked
 
 import alpha_assets as aa
 from alpha_assets import project
@@ -296,7 +296,11 @@ def test_an_equal_run_reports_which_process_it_waits_for(storage: Path) -> None:
     assert f"waits for tiny/tiny/checkpoint/2021-08, which process {other.pid} on " in line
 
 
-def test_a_warm_start_refuses_a_parent_of_another_digest(storage: Path) -> None:
+def test_a_warm_start_refuses_a_parent_of_another_digest(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = ("[training]", "[training]\nwarm_start = true")
+    monkeypatch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *warm))
     with pytest.raises(
         StaleOutput,
         match=r"checkpoint/2021-07 was made by digest .*alpha-assets run --recipe tiny .*"
@@ -307,14 +311,17 @@ def test_a_warm_start_refuses_a_parent_of_another_digest(storage: Path) -> None:
             storage=str(storage),
             first_month="2021-08",
             last_month="2021-08",
-            overrides=["training.warm_start=true"],
         )
 
 
-def test_an_expanding_window_refuses_leading_months_that_are_not_stored(storage: Path) -> None:
+def test_an_expanding_window_refuses_leading_months_that_are_not_stored(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for month in ("2021-01", "2021-02", "2021-03"):
         shutil.rmtree(storage / "tiny" / "cross_section" / "traded" / f"month={month}")
-    listed = to_do(storage, overrides=["split.expanding=true"])
+    expanding = ("[split]", "[split]\nexpanding = true")
+    monkeypatch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *expanding))
+    listed = to_do(storage)
 
     assert "lacks 3 leading months, 2021-01 to 2021-03" in listed["tiny/checkpoint"]
     assert (

@@ -44,7 +44,6 @@ from alpha_assets.audit.stored import Stored, compare_stored
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
-from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.frontier import last_bar
@@ -307,7 +306,7 @@ def audit(
     at_targets = sorted({*rebalances, *(set(cuts) & set(rebalance_days))})
     return Certificate(
         market=context.market.name,
-        recipe=context.recipe.name,
+        recipe=context.recipe.folder,
         digest=context.recipe.digest,
         trials=tuple(trials),
         notes=tuple(notes),
@@ -435,4 +434,4 @@ def _with_vendor_level(context: RecipeContext, notes: list[str]) -> RecipeContex
         "the past restated: compared without "
         f"{', '.join(left_out)}, which declare that they read prices as traded"
     )
-    return replace(context, market=vendor, recipe=Recipe(recipe.name, recipe.spec, vendor))
+    return replace(context, market=vendor, recipe=replace(recipe, market=vendor))

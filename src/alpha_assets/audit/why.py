@@ -84,7 +84,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
             "spec": json.loads(context.market.spec.model_dump_json()),
             "zone": zone.key,
         },
-        "recipe": {"name": context.recipe.name, "digest": context.recipe.digest},
+        "recipe": {"name": context.recipe.folder, "digest": context.recipe.digest},
         "symbol": symbol,
         "session": day.isoformat(),
         "decided": {

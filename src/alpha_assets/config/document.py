@@ -40,8 +40,10 @@ key for one call. An unknown key, a wrong type or an impossible value is refused
 
 A recipe is one file, `pipelines/recipes/<name>.toml`: everything of an experiment that may change
 a number. `alpha-assets recipes` lists them, `alpha-assets recipes NAME` prints one with every
-default filled in, and `--set section.key=value` overrides a key for one call. An unknown key, a
-wrong type or an impossible value is refused by name.
+default filled in. `--set section.key=value` overrides a key: the outputs of such a variant lie in
+`<market>/<recipe>@<digest>/`, beside the recipe's own, and share with them what is the same;
+`--recipe <recipe>@<digest>` names it from then on. An unknown key, a wrong type or an impossible
+value is refused by name.
 """,
 }
 PAGES: Mapping[str, type[Spec]] = {"MARKETS.md": MarketSpec, "RECIPES.md": RecipeSpec}

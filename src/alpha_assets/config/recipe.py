@@ -4,7 +4,7 @@ Composes the specs that the rooms below declare; `pipelines/recipes/<name>.toml`
 Adding a recipe needs no Python.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -21,6 +21,8 @@ from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec, ModelSpec
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
 from alpha_assets.training import GatesSpec, TrainingSpec
+
+VARIANT = "@"  # between the name of a recipe and the digest of a variant's settings
 
 
 class UniverseChoice(Spec):
@@ -76,6 +78,13 @@ class Recipe(PickledByFields):
     spec: RecipeSpec
     market: Market
     overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
+    variant: str = ""  # digest of the settings, where they are not those of the file
+    is_pinned: bool = False  # the overrides on today's file give other settings
+
+    @property
+    def folder(self) -> str:
+        """The folder of its outputs below the market's; a variant lies beside its recipe."""
+        return f"{self.name}{VARIANT}{self.variant}" if self.variant else self.name
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -122,7 +131,7 @@ class Recipe(PickledByFields):
 
 
 def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> Recipe:
-    """Return a recipe by name, on a market.
+    """Return a recipe by name, on a market; a variant of it where overrides change its settings.
 
     Raises:
         SpecError: unknown name, a file that does not say what it must, or a market that
@@ -131,15 +140,43 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
     if name.startswith("_") or name in RESERVED_NAMES:
         raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
     path = named_file("recipes", name)
-    spec = parse_spec(override(read_toml(path), overrides), RecipeSpec, origin=path.name)
+    tables = read_toml(path)
+    spec = parse_spec(override(tables, overrides), RecipeSpec, origin=path.name)
+    variant = settings_digest(spec)
+    if not overrides or variant == _digest_of_file(tables, path.name):
+        variant = ""
+    return checked(Recipe(name, spec, market, tuple(overrides), variant))
+
+
+def settings_digest(spec: RecipeSpec) -> str:
+    """Return the name of a recipe's settings, whatever the market; not of `about`."""
+    return digest(spec.model_copy(update={"about": ""}))
+
+
+def _digest_of_file(tables: Mapping[str, Any], origin: str) -> str:
+    """Return the digest of a file's own settings; empty where it needs overrides to be one."""
+    try:
+        return settings_digest(parse_spec(tables, RecipeSpec, origin=origin))
+    except SpecError:
+        return ""
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """Return a recipe once its market has what it names.
+
+    Raises:
+        SpecError: it may not run there, or names a universe or prices that the market lacks.
+    """
+    spec, market = recipe.spec, recipe.market
     if market.name not in spec.markets:
         raise SpecError(
-            f"{path.name}: markets = {list(spec.markets)}, and this is market {market.name!r}; "
-            "add it to the list if the recipe may run there, or choose --market from it"
+            f"{recipe.name}.toml: markets = {list(spec.markets)}, and this is market "
+            f"{market.name!r}; add it to the list if the recipe may run there, or choose --market "
+            "from it"
         )
     market.universe(spec.universe.name)
     check_portfolio(spec.portfolio, market.price_level)
-    return Recipe(name=name, spec=spec, market=market, overrides=tuple(overrides))
+    return recipe
 
 
 def markets_of(name: str) -> tuple[str, ...]:

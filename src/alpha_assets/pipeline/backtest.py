@@ -40,7 +40,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
     market = recipe.market
     return Stage(
         name="backtest",
-        key=(recipe.name, "backtest"),
+        key=(recipe.folder, "backtest"),
         place=lambda context: context.backtest,
         made_by=lambda: identity.backtest(recipe),
         reads=(
@@ -85,7 +85,7 @@ def decided_months(context: RecipeContext) -> tuple[str, ...]:
     ]
     if not found:
         raise MissingOutput(
-            f"recipe {context.recipe.name!r} has no targets on market {context.market.name!r}; "
+            f"recipe {context.recipe.folder!r} has no targets on market {context.market.name!r}; "
             f"{run_again(context)}"
         )
     first = len(found) - 1

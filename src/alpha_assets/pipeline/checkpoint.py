@@ -105,7 +105,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         )
     return Stage(
         name="checkpoint",
-        key=(recipe.name, "checkpoint"),
+        key=(recipe.folder, "checkpoint"),
         place=lambda context: context.checkpoints,
         made_by=lambda: identity.checkpoint(recipe),
         reads=tuple(reads),
@@ -232,7 +232,7 @@ def _trained(
     made_by = identity.checkpoint(recipe)
     data = training_data(context, split)
     learner = learner_of(context)
-    state = context.store.scratch("resume", context.market.name, recipe.name, month)
+    state = context.store.scratch("resume", context.market.name, recipe.folder, month)
     read = {*data.axes.features, *data.axes.market_features}
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))
     left_out = [name for name in offered if name not in read]
@@ -270,7 +270,7 @@ def _trained(
         data.axes,
         split,
         market=context.market.name,
-        recipe=recipe.name,
+        recipe=recipe.folder,
         digest=recipe.digest,
         data_hash=digest(inputs),
         resolved_recipe=recipe.resolved,

@@ -18,7 +18,7 @@ def command(context: MarketContext, verb: str, *options: str) -> str:
     recipe = context.recipe if isinstance(context, RecipeContext) else None
     words = ["alpha-assets", verb]
     if recipe is not None:
-        words += ["--recipe", recipe.name]
+        words += ["--recipe", recipe.folder if recipe.is_pinned else recipe.name]
     words += ["--market", market.name]
     # A folder may come from `--data` or from the environment; neither is in the market's file.
     folder = market.data_folder
@@ -28,7 +28,7 @@ def command(context: MarketContext, verb: str, *options: str) -> str:
         words += ["--storage", market.storage]
     for override in market.overrides:
         words += ["--set", f"market.{override}"]
-    for override in recipe.overrides if recipe is not None else ():
+    for override in recipe.overrides if recipe is not None and not recipe.is_pinned else ():
         words += ["--set", override]
     return shlex.join([*words, *options])
 

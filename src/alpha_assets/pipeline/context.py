@@ -98,6 +98,10 @@ class RecipeContext(MarketContext):
 
     recipe: Recipe
 
+    def at_home(self) -> Self:
+        """Return the context whose folders are the recipe's own, with a variant's settings."""
+        return replace(self, recipe=replace(self.recipe, variant=""))
+
     @cached_property
     def section(self) -> MonthTable:
         """The cross-section that the recipe reads."""
@@ -106,18 +110,18 @@ class RecipeContext(MarketContext):
     @cached_property
     def predictions(self) -> MonthTable:
         """Scores per decision session, symbol and horizon."""
-        parts = (self.market.name, self.recipe.name, "predictions")
+        parts = (self.market.name, self.recipe.folder, "predictions")
         return MonthTable(self.store, parts, (*KEYS, "horizon"))
 
     @cached_property
     def targets(self) -> MonthTable:
         """What to hold."""
-        return MonthTable(self.store, (self.market.name, self.recipe.name, "targets"), KEYS)
+        return MonthTable(self.store, (self.market.name, self.recipe.folder, "targets"), KEYS)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """A model per month."""
-        return Checkpoints(self.store, (self.market.name, self.recipe.name, "checkpoint"))
+        return Checkpoints(self.store, (self.market.name, self.recipe.folder, "checkpoint"))
 
     def checkpoint(self, month: str) -> Folder:
         """Return the folder of one month's model."""
@@ -126,17 +130,17 @@ class RecipeContext(MarketContext):
     @cached_property
     def backtest(self) -> Folder:
         """The folder of positions, trades, daily books and metrics."""
-        return self.store.folder(self.market.name, self.recipe.name, "backtest")
+        return self.store.folder(self.market.name, self.recipe.folder, "backtest")
 
     @cached_property
     def coverage(self) -> Folder:
         """The folder of what is there of features and feeds."""
-        return self.store.folder(self.market.name, self.recipe.name, "coverage")
+        return self.store.folder(self.market.name, self.recipe.folder, "coverage")
 
     @cached_property
     def report(self) -> Folder:
         """The folder of the tear sheet."""
-        return self.store.folder(self.market.name, self.recipe.name, "report")
+        return self.store.folder(self.market.name, self.recipe.folder, "report")
 
     def without_refused(self) -> Self:
         """Return the context of the feeds that the source has now, and of what they make.

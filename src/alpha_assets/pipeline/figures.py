@@ -116,7 +116,7 @@ def facts(context: RecipeContext, data_hash: str, more: Sequence[str] = ()) -> D
     missing = [f"{', '.join(names)}: {why}." for why, names in lacking.items()]
     return DataFacts(
         market=market.name,
-        recipe=recipe.name,
+        recipe=recipe.folder,
         digest=recipe.digest,
         data_hash=data_hash,
         code_version=__version__,

@@ -32,7 +32,7 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     steps = training.sequence - 1
     return Stage(
         name="predictions",
-        key=(recipe.name, "predictions"),
+        key=(recipe.folder, "predictions"),
         place=lambda context: context.predictions,
         made_by=lambda: identity.predictions(recipe),
         reads=(

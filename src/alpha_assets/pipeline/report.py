@@ -36,7 +36,7 @@ def coverage_stage(recipe: Recipe) -> Stage[RecipeContext]:
 
     return Stage(
         name="coverage",
-        key=(recipe.name, "coverage"),
+        key=(recipe.folder, "coverage"),
         place=lambda context: context.coverage,
         made_by=lambda: identity.coverage(recipe.market),
         reads=(
@@ -67,7 +67,7 @@ def report_stage(recipe: Recipe) -> Stage[RecipeContext]:
 
     return Stage(
         name="report",
-        key=(recipe.name, "report"),
+        key=(recipe.folder, "report"),
         place=lambda context: context.report,
         made_by=lambda: identity.report(recipe),
         reads=(

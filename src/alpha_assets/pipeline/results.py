@@ -13,7 +13,7 @@ def title(context: RecipeContext, metrics: Mapping[str, Any]) -> str:
     left_out = span.get("n_sessions_undecided") or 0
     without = f" without {left_out} sessions that nothing decided" if left_out else ""
     return (
-        f"{context.recipe.name} on {context.market.name}{simulated}: {span['first_session']} to "
+        f"{context.recipe.folder} on {context.market.name}{simulated}: {span['first_session']} to "
         f"{span['last_session']}{without}, digest {context.recipe.digest}"
     )
 

@@ -41,6 +41,9 @@ def run(
         CheckFailed: a question of `pipeline.checks` about these months stops.
     """
     check_form(first_month, last_month)
+    if context.recipe.variant:
+        asked = ", ".join(context.recipe.overrides)
+        context.progress("recipe", f"{context.recipe.folder}: {context.recipe.name} with {asked}")
     context = ingest_all(context)
     for note in context.market.notes:
         context.progress("market", note)

@@ -18,9 +18,10 @@ from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.seen import Place, Seen
 from alpha_assets.pipeline.transforms import sessions_back
+from alpha_assets.pipeline.variants import record
 from alpha_assets.progress import Pace
 from alpha_assets.store.folder import ROWS, Folder
-from alpha_assets.store.manifest import COMPLETE, Manifest
+from alpha_assets.store.manifest import COMPLETE, SHARED, Manifest
 from alpha_assets.store.table import MonthFolders, MonthTable
 
 C = TypeVar("C", bound=MarketContext)
@@ -53,7 +54,7 @@ class Made:
             stage=stage,
             month=month,
             path=folder.address,
-            status=manifest.status,
+            status=SHARED if manifest.shares else manifest.status,
             rows=manifest.rows,
             content_hash=manifest.content_hash,
             digest=manifest.digest,
@@ -347,9 +348,35 @@ class Stage(Outputs[C]):
                 self.name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
             )
             self._require_inputs(context, covered, seen)
+            variant = self._variant_of(context)
+            if variant is not None:
+                record(variant)
+                if not again and all(self._shared(variant, m, inputs[m]) for m in run):
+                    done += len(run)
+                    continue
             for output in self.make(context, covered, inputs):
                 self._write(context, output, inputs[output.month])
             done += len(run)
+
+    def _variant_of(self, context: C) -> RecipeContext | None:
+        """Return the context where outputs of the stage lie beside the recipe's own."""
+        if not isinstance(context, RecipeContext) or not context.recipe.variant:
+            return None
+        place: Callable[[Any], Place] = self.place
+        return context if place(context).name != place(context.at_home()).name else None
+
+    def _shared(self, context: RecipeContext, month: str, inputs: Mapping[str, str]) -> bool:
+        """Refer to the recipe's own output where it is what the variant would make."""
+        place: Callable[[Any], Place] = self.place
+        origin, folder = (
+            found if isinstance(found, Folder) else found.folder(month)
+            for found in (place(context.at_home()), place(context))
+        )
+        if freshness.staleness(origin, self.identity, inputs) is not None:
+            return False
+        folder.share(origin, freshness.manifest_of(self.identity, inputs))
+        context.progress(self.name, f"{month or 'all'} shared with {origin.name}")
+        return True
 
     def _require_inputs(self, context: C, months: Sequence[str], seen: Seen) -> None:
         """Refuse to read what is missing, or was not made by today's settings and code."""

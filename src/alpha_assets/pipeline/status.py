@@ -104,7 +104,7 @@ def _recipe_rows(context: RecipeContext, seen: Seen) -> list[dict[str, Any]]:
         wanted = sorted({*trained, *decided}) if stage is models else decided
         rows.append(
             _row(
-                f"{recipe.name}/{stage.name}",
+                f"{recipe.folder}/{stage.name}",
                 stage.months(context),
                 stage.stale(context, wanted, seen),
             )
@@ -123,7 +123,7 @@ def _span_row(
     if months:
         reason = next(iter(stage.stale(context, months, seen).values()), None)
     return {
-        "stage": f"{context.recipe.name}/{stage.name}",
+        "stage": f"{context.recipe.folder}/{stage.name}",
         "made": int(stage.folder(context).is_finished()),
         "to do": int(reason is not None),
         "why": "" if reason in (None, MISSING) else reason,

@@ -45,7 +45,7 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
     )
     return Stage(
         name="targets",
-        key=(recipe.name, "targets"),
+        key=(recipe.folder, "targets"),
         place=lambda context: context.targets,
         made_by=lambda: identity.targets(recipe),
         reads=(

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
@@ -19,6 +19,7 @@ from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
+    SHARED,
     Manifest,
     ManifestInput,
     StoredFile,
@@ -107,8 +108,13 @@ class Folder:
             return str(error)
         if moved:
             with suppress(StorageError):
-                self._restat()
+                self.holder()._restat()
         return None
+
+    def holder(self) -> "Folder":
+        """Return the folder that holds the files: this one, or that which it refers to."""
+        shares = self._in_place(lambda snapshot: snapshot.manifest.shares)
+        return Folder(self.backend, tuple(shares.split("/")), self.verify) if shares else self
 
     def read(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a table of the folder, in key order.
@@ -255,6 +261,65 @@ class Folder:
             text = self.backend.replace(self.name, contents, sealed)
         return parse_manifest(text, self.address)
 
+    def share(
+        self,
+        origin: "Folder",
+        manifest: ManifestInput,
+        *,
+        wait_seconds: float = DEFAULT_WAIT_SECONDS,
+    ) -> Manifest:
+        """Replace the whole folder by a reference to another one, which is read in its place.
+
+        The reference is damaged where the other folder is, where it is gone, and where it was
+        made again from anything else.
+
+        Args:
+            origin: the other folder, of the same backend; holds its own files.
+            manifest: digest, code and inputs of this output, which are those of the other.
+            wait_seconds: how long to wait for another writer of this folder.
+
+        Returns:
+            The manifest as it is read.
+
+        Raises:
+            MissingOutput: the other folder was never made.
+            LockHeld: another living process writes this folder.
+            StorageError: the other folder is damaged or was made from something else, or the
+                disk refused; what was there before is untouched.
+        """
+        whole = self._manifest(manifest, {})
+        held = origin._in_place(lambda snapshot: snapshot.manifest)
+        whole = whole.model_copy(
+            update={
+                "content_hash": held.content_hash,
+                "rows": held.rows,
+                "status": SHARED,
+                "extra": held.extra,
+                "shares": origin.name,
+            }
+        )
+        try:
+            shared = self._followed(whole, held)
+        except DamagedFile as error:
+            raise StorageError(f"{error}; run again") from None
+        with self.lock(wait_seconds):
+            self.backend.replace(self.name, {}, lambda _: sealed_text(whole))
+        return shared
+
+    def _followed(self, reference: Manifest, held: Manifest) -> Manifest:
+        """Return what a reference stands for; refuse a folder that is not what it refers to."""
+        changed = [
+            what
+            for what in ("content_hash", "digest", "code", "inputs")
+            if getattr(reference, what) != getattr(held, what)
+        ]
+        if changed or held.shares:
+            raise DamagedFile(
+                f"{self.address} refers to {reference.shares}, which was made again since (its "
+                f"{changed[0] if changed else 'status'} differs)"
+            )
+        return held.model_copy(update={"shares": reference.shares})
+
     def _manifest(self, given: ManifestInput, stored: Mapping[str, StoredFile]) -> Manifest:
         hashes = {
             name: file.content_hash for name, file in stored.items() if name not in given.unhashed
@@ -281,12 +346,35 @@ class Folder:
         return checked_columns(known, wanted, f"{self.name}/{name}")
 
     def _read(self, use: Callable[[Snapshot], T]) -> T:
+        """Return what `use` reads, of a reference from the folder that it refers to."""
+        manifest, found = self._in_place(
+            lambda found: (found.manifest, None if found.manifest.shares else [use(found)])
+        )
+        if found is not None:
+            return found[0]
+
+        def followed(snapshot: Snapshot) -> T:
+            return use(replace(snapshot, manifest=self._followed(manifest, snapshot.manifest)))
+
+        origin = Folder(self.backend, tuple(manifest.shares.split("/")), self.verify)
+        try:
+            return origin._in_place(followed, self._way_out)
+        except MissingOutput:
+            if origin.is_finished():
+                raise
+            raise StorageError(
+                f"{self.address} refers to {manifest.shares}, which is gone; {self._way_out}"
+            ) from None
+
+    def _in_place(self, use: Callable[[Snapshot], T], way_out: str = "") -> T:
+        """Return what `use` reads of this very folder."""
+
         def in_place(snapshot: Snapshot) -> T:
             self._check_place(snapshot.manifest)
             return use(snapshot)
 
         try:
-            return read_snapshot(self.backend, self.name, in_place, self._way_out)
+            return read_snapshot(self.backend, self.name, in_place, way_out or self._way_out)
         except NotFinished:
             raise MissingOutput(
                 f"{self.name} has not been made in {self.backend.address()}; run the stage that "

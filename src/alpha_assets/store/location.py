@@ -17,7 +17,7 @@ DEFAULT_STORAGE = "storage"
 TMP = "_tmp"  # unfinished outputs and locks
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=\-]*")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=@\-]*")
 
 
 def scheme_of(url: str) -> str:
@@ -64,7 +64,7 @@ def check_parts(parts: Sequence[str]) -> None:
     for part in parts:
         if not _PART.fullmatch(part):
             raise SpecError(
-                f"{part!r} cannot name an output folder; want letters, digits and _ . = - "
+                f"{part!r} cannot name an output folder; want letters, digits and _ . = @ - "
                 "and no leading dot or dash"
             )
     if parts[0] == TMP:

@@ -13,6 +13,7 @@ MANIFEST = "manifest.json"
 SCHEMA_VERSION = 2
 UNSEALED = 1  # earlier manifests: no seal, no hash of a table's bytes, no stat
 COMPLETE = "complete"
+SHARED = "shared"  # status of a reference to another folder
 
 _NO_SEAL = b'"seal": ""'
 
@@ -70,6 +71,7 @@ class Manifest(BaseModel):
     status: str
     extra: dict[str, Any]
     files: dict[str, StoredFile]
+    shares: str = ""  # name of the folder that holds the files, where this one refers to it
     seal: str = ""  # hash of this file's own text with an empty seal
 
 

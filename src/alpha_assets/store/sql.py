@@ -58,7 +58,8 @@ def tables(store: Store, market: str) -> Tables:
     """Return the tables of a market's folder; names that start with `_` are not among them.
 
     Every folder of months is a table: `panel`, `cross_section_all`, `raw_daily_bars`,
-    `<recipe>_predictions`; those of a backtest are `<recipe>_positions` and so on.
+    `<recipe>_predictions`; those of a backtest are `<recipe>_positions` and so on.  A variant's
+    name is no plain word: `"<recipe>@<digest>_predictions"`.
     """
     found = Tables()
     for parts in _folders(store, market):
@@ -212,7 +213,7 @@ def _whole_files(of_table: Sequence[tuple[Folder, str]], spill: Path) -> list[st
     for folder, table in of_table:
         _, file = folder.opened(table)
         with file:
-            path = folder.backend.path(f"{folder.name}/{table}.parquet")
+            path = folder.backend.path(f"{folder.holder().name}/{table}.parquet")
             if path is None:
                 path = spill / f"{len(list(spill.iterdir()))}.parquet"
                 path.write_bytes(file.read())

@@ -1,0 +1,104 @@
+"""Variants of a recipe: its settings with overrides, in a folder of their own beside it.
+
+`<market>/<recipe>@<digest>/` holds the same stages as `<market>/<recipe>/`.  Its `variant.json`
+records the overrides and the settings, so that the variant has a name for every verb, also after
+the recipe's file has changed.
+"""
+
+import json
+from collections.abc import Sequence
+
+from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import (
+    VARIANT,
+    Recipe,
+    RecipeSpec,
+    checked,
+    load_recipe,
+    settings_digest,
+)
+from alpha_assets.errors import SpecError, StorageError
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.spec import parse_spec
+from alpha_assets.store.store import Store
+
+RECORD = "variant.json"
+
+
+def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe, or a variant of it, by name.
+
+    Args:
+        name: of a file, `rolling_transformer`, or of a stored variant,
+            `rolling_transformer@0123456789ab`.
+        market: on which.
+        store: that holds the variant.
+        overrides: `section.key=value`; of a variant, beside its own.
+
+    Raises:
+        SpecError: an unknown name; of a variant, the ones that are stored are named.
+        StorageError: the record of the variant is not what was written.
+    """
+    base, is_variant, variant = name.partition(VARIANT)
+    if not is_variant:
+        return load_recipe(name, market, overrides=overrides)
+    text = store.backend.get(f"{market.name}/{name}/{RECORD}") if variant.isalnum() else None
+    if text is None:
+        known = stored_variants(store, market, base)
+        raise SpecError(
+            f"there is no variant {name!r} on market {market.name!r} in {store.address}; "
+            + (f"want one of {', '.join(known)}" if known else f"{base} has none: --set makes one")
+        )
+    own, spec = _parsed(text, name, f"{store.address}/{market.name}/{name}/{RECORD}")
+    try:
+        of_file = load_recipe(base, market, overrides=own)
+    except SpecError:
+        of_file = None
+    if of_file is not None and of_file.variant == variant:
+        return load_recipe(base, market, overrides=[*own, *overrides]) if overrides else of_file
+    if overrides:
+        raise SpecError(
+            f"{name} has settings that {base}.toml with {', '.join(own)} no longer gives: the file "
+            f"has changed since; give --set to {base}"
+        )
+    return checked(Recipe(base, spec, market, tuple(own), variant, is_pinned=True))
+
+
+def _parsed(text: bytes, name: str, origin: str) -> tuple[list[str], RecipeSpec]:
+    """Return the overrides and settings of a record."""
+    way_out = f"it is not the record of {name}: delete it and run with --set again"
+    try:
+        record = json.loads(text)
+        spec = parse_spec(record["settings"], RecipeSpec, origin=origin)
+        overrides = [str(word) for word in record["overrides"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{origin}: {error!r}; {way_out}") from None
+    found = settings_digest(spec)
+    if found != name.partition(VARIANT)[2]:
+        raise StorageError(f"{origin}: its settings have digest {found}; {way_out}")
+    return overrides, spec
+
+
+def stored_variants(store: Store, market: Market, recipe: str) -> list[str]:
+    """Return the names of a recipe's stored variants on a market, sorted."""
+    begins = f"{recipe}{VARIANT}"
+    return sorted(
+        name for name in store.backend.list(market.name).folders if name.startswith(begins)
+    )
+
+
+def record(context: RecipeContext) -> None:
+    """Record what a variant is, before anything of it is written; nothing for a recipe itself."""
+    recipe = context.recipe
+    if not recipe.variant:
+        return
+    name = f"{context.market.name}/{recipe.folder}/{RECORD}"
+    if context.store.backend.get(name) is not None:
+        return
+    content = {
+        "recipe": recipe.name,
+        "digest": recipe.variant,
+        "overrides": list(recipe.overrides),
+        "settings": recipe.spec.model_dump(mode="json"),
+    }
+    context.store.backend.put(name, json.dumps(content, indent=1).encode())

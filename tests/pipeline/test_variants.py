@@ -1,0 +1,186 @@
+"""A recipe with overrides lies beside the recipe, and shares with it what is the same."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import PIPELINES, linked
+
+import alpha_assets as aa
+from alpha_assets import project
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.errors import SpecError, StorageError
+from alpha_assets.store.manifest import MANIFEST
+
+MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
+QUANTILE = "portfolio.quantile=0.3"
+MODEL = "training.learning_rate=0.01"
+BOTH = ("month=2021-07", "month=2021-08")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pipelines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+        yield
+
+
+@pytest.fixture(scope="module")
+def wide(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[str]]:
+    """A storage with the recipe and a variant that holds more names; its name, what it printed."""
+    folder = linked(tiny_run, tmp_path_factory.mktemp("wide"))
+    said: list[str] = []
+    aa.run(
+        "tiny",
+        storage=str(folder),
+        overrides=[QUANTILE],
+        progress=lambda stage, what: said.append(f"{stage}: {what}"),
+        **MONTHS,
+    )
+    context = project.open_context("tiny", storage=str(folder), overrides=[QUANTILE])
+    return folder, context.recipe.folder, said
+
+
+@pytest.fixture
+def copied(wide: tuple[Path, str, list[str]], tmp_path: Path) -> tuple[Path, str]:
+    folder, name, _ = wide
+    return linked(folder, tmp_path / "storage"), name
+
+
+def statuses(storage: Path, name: str, stage: str) -> dict[str, str]:
+    """Return the status of each month, as its own manifest has it."""
+    return {
+        path.parent.name: json.loads(path.read_text())["status"]
+        for path in sorted((storage / "tiny" / name / stage).glob(f"*/{MANIFEST}"))
+    }
+
+
+def test_a_variant_is_named_by_its_settings_whatever_is_said_about_it() -> None:
+    market = load_market("tiny")
+
+    def folder(*overrides: str) -> str:
+        return load_recipe("tiny", market, overrides=overrides).folder
+
+    assert folder() == folder("about='another sentence'") == "tiny"
+    assert folder("portfolio.quantile=0.2") == "tiny"  # as the file has it
+    assert folder(QUANTILE) == folder(QUANTILE, "about='x'") != folder("portfolio.quantile=0.4")
+    assert folder(QUANTILE).startswith("tiny@")
+
+
+def test_what_is_the_same_is_shared(wide: tuple[Path, str, list[str]]) -> None:
+    storage, name, said = wide
+    assert statuses(storage, name, "checkpoint") == {"2021-07": "shared", "2021-08": "shared"}
+    assert statuses(storage, name, "predictions") == dict.fromkeys(BOTH, "shared")
+    assert statuses(storage, name, "targets") == dict.fromkeys(BOTH, "complete")
+    assert not list((storage / "tiny" / name / "predictions").rglob("*.parquet"))
+    assert f"recipe: {name}: tiny with {QUANTILE}" in said
+    assert "predictions: 2021-07 shared with tiny/tiny/predictions/month=2021-07" in said
+
+
+def test_what_is_shared_reads_as_the_recipes_own(wide: tuple[Path, str, list[str]]) -> None:
+    storage, name, _ = wide
+    own = project.open_context("tiny", storage=str(storage))
+    variant = project.open_context(name, storage=str(storage))
+    assert variant.predictions.read().collect().equals(own.predictions.read().collect())
+    assert variant.predictions.hashes() == own.predictions.hashes()
+    assert variant.checkpoint("2021-07").contents() == own.checkpoint("2021-07").contents()
+
+    rows = 'select count(*) as n, sum(score) as s from "{}_predictions"'
+    asked = [aa.sql(rows.format(of), storage=str(storage), market="tiny") for of in ("tiny", name)]
+    assert asked[0] == asked[1]
+    assert asked[0][0]["n"] > 0
+
+
+def test_a_variant_leaves_the_recipes_own_results(
+    wide: tuple[Path, str, list[str]], tiny_run: Path
+) -> None:
+    storage, name, _ = wide
+    for path in (tiny_run / "tiny" / "tiny").rglob(MANIFEST):
+        now = storage / path.relative_to(tiny_run)
+        assert (
+            json.loads(now.read_text())["created_at"]
+            == (json.loads(path.read_text())["created_at"])
+        )
+    own, variant = (aa.results(of, storage=str(storage)) for of in ("tiny", name))
+    assert name in variant["title"]
+    assert own["metrics"]["signal"] == variant["metrics"]["signal"]
+    assert own["metrics"]["portfolio"]["turnover"] != variant["metrics"]["portfolio"]["turnover"]
+    assert name in Path(variant["report"]).read_text()
+
+
+def test_a_second_run_of_a_variant_makes_nothing(wide: tuple[Path, str, list[str]]) -> None:
+    storage, name, _ = wide
+    said: list[str] = []
+    aa.run(name, storage=str(storage), progress=lambda stage, _: said.append(stage), **MONTHS)
+    assert set(said) <= {"raw", "recipe"}
+    rows = {row["stage"]: row for row in aa.status(name, storage=str(storage))}
+    assert rows[f"{name}/predictions"]["made"] == 2
+    assert [
+        row["why"] for stage, row in rows.items() if stage.startswith("tiny") and row["to do"]
+    ] == []
+
+
+def test_another_model_shares_nothing_that_follows_from_it(copied: tuple[Path, str]) -> None:
+    storage, _ = copied
+    where = {"storage": str(storage), "overrides": [MODEL]}
+    aa.run("tiny", first_month="2021-07", last_month="2021-07", **where)
+    name = project.open_context("tiny", **where).recipe.folder
+    for stage in ("checkpoint", "predictions", "targets"):
+        assert set(statuses(storage, name, stage).values()) == {"complete"}
+
+
+def test_a_variant_that_is_not_stored_is_refused_with_those_that_are(
+    wide: tuple[Path, str, list[str]],
+) -> None:
+    storage, name, _ = wide
+    with pytest.raises(SpecError, match=rf"no variant 'tiny@0123.*want one of {name}"):
+        aa.results("tiny@0123456789ab", storage=str(storage))
+    with pytest.raises(SpecError, match="tiny_feeds has none: --set makes one"):
+        aa.results("tiny_feeds@0123456789ab", storage=str(storage))
+    with pytest.raises(SpecError, match="there is no recipe 'other'"):
+        aa.results("other@0123456789ab", storage=str(storage))
+
+
+@pytest.mark.parametrize("how", ["made again", "gone"])
+def test_a_reference_to_what_has_changed_is_refused_by_name(
+    copied: tuple[Path, str], how: str
+) -> None:
+    storage, name = copied
+    own = project.open_context("tiny", storage=str(storage)).predictions
+    folder = own.folder("2021-07")
+    if how == "gone":
+        shutil.rmtree(storage / folder.name)
+        words = f"{name}/predictions/month=2021-07 refers to {folder.name}, which is gone"
+    else:
+        other = project.open_context("tiny", storage=str(storage), overrides=[MODEL])
+        frame = folder.read()
+        from alpha_assets.pipeline import freshness, identity
+
+        made_by = identity.predictions(other.recipe)
+        own.write("2021-07", frame.head(100), freshness.manifest_of(made_by, {}))
+        words = rf"refers to {folder.name}, which was made again since \(its content_hash differs"
+    with pytest.raises(StorageError, match=words):
+        project.open_context(name, storage=str(storage)).predictions.read().collect()
+    rows = {row["stage"]: row for row in aa.status(name, storage=str(storage))}
+    assert "refers to" in rows[f"{name}/predictions"]["why"]
+
+    aa.run(name, storage=str(storage), **MONTHS)
+    assert statuses(storage, name, "predictions") == {BOTH[0]: "complete", BOTH[1]: "shared"}
+
+
+def test_a_variant_keeps_its_settings_when_the_file_changes(
+    copied: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, name = copied
+    pipelines = tmp_path / "pipelines"
+    shutil.copytree(PIPELINES, pipelines)
+    file = pipelines / "recipes" / "tiny.toml"
+    file.write_text(file.read_text().replace("quantile = 0.2", "quantile = 0.25\nlong_only = true"))
+    monkeypatch.setenv("ALPHA_PIPELINES", str(pipelines))
+
+    assert name in aa.results(name, storage=str(storage))["title"]
+    with pytest.raises(SpecError, match="the file has changed since; give --set to tiny"):
+        aa.results(name, storage=str(storage), overrides=[MODEL])
