@@ -329,11 +329,11 @@ def call(storage: str, *arguments: str) -> Result:
     return CliRunner().invoke(main, words, env={"ALPHA_PIPELINES": str(PIPELINES)})
 
 
-def test_the_command_line_shows_it_to_a_person(storage: str) -> None:
+def test_the_command_line_shows_it_to_a_person(storage: str, context: RecipeContext) -> None:
     shown = call(storage, "13030", "2021-07-28")
     assert shown.exit_code == 0, shown.output
     for words in (
-        "why 13030 at 2021-07-28: tiny on tiny, model of 2021-07",
+        f"why 13030 at 2021-07-28: {context.recipe.folder} on tiny, model of 2021-07",
         "decided 2021-07-28 08:30 Asia/Tokyo (2021-07-27 23:30 UTC)",
         "1 later row kept and not used",
         "2021-07-28 03:00",  # the options of the night before

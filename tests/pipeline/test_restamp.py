@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner
-from tests.conftest import linked
+from tests.conftest import edited, linked
 
 import alpha_assets as aa
 from alpha_assets.cli import main
@@ -20,6 +20,7 @@ from alpha_assets.pipeline.restamp import _groups, _sample
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.manifest import MANIFEST, Manifest
 
+WIDER = ("quantile = 0.2", "quantile = 0.3")  # an edit of tiny.toml
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 MONTHS = [f"2021-0{number}" for number in range(1, 9)]
 
@@ -144,17 +145,18 @@ def test_a_stage_before_the_refused_one_is_taken_over(
 
 
 def test_what_is_stale_for_another_reason_is_left_and_named(
-    storage: Path, edit: Callable[..., None]
+    storage: Path, edit: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(identity.TARGETS)
     before = manifests(storage, "tiny/targets")
 
-    shown = restamp(storage, overrides=["portfolio.quantile=0.3"])
+    monkeypatch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *WIDER))
+    shown = restamp(storage)
 
     row = shown["targets"]
     assert (row["of other code"], row["taken over"], row["left"]) == (0, 0, 2)
     assert row["why"].startswith("left: 2021-07: made by digest ")
-    assert "--set portfolio.quantile=0.3 makes it" in row["why"]
+    assert "alpha-assets run --recipe tiny --market tiny" in row["why"]
     assert shown["backtest"]["left"] == 1  # of this digest or not, it is made from them
     assert manifests(storage, "tiny/targets") == before
 
@@ -172,7 +174,7 @@ def test_what_is_made_from_a_stage_that_is_not_named_waits_for_it(
 
 
 def test_a_model_is_trained_wholly_and_compared_weight_by_weight(
-    storage: Path, edit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    storage: Path, edit: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest, epochs, flip = checkpoint.train_month, list[int](), [False]
 
@@ -202,7 +204,9 @@ def test_a_model_is_trained_wholly_and_compared_weight_by_weight(
     # Its card names the digest of the whole recipe; another portfolio trains no other model.
     flip[0] = False
     epochs.clear()
-    row = restamp(storage, "tiny/checkpoint", overrides=["portfolio.quantile=0.3"])["checkpoint"]
+    with monkeypatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", edited(tmp_path / "pipelines", "tiny", *WIDER))
+        row = restamp(storage, "tiny/checkpoint")["checkpoint"]
     assert (row["sample"], row["taken over"], row["why"]) == ("2021-07, 2021-08", 2, "")
     assert epochs == [2, 2]
     assert {path: path.stat().st_ino for path in storage.rglob("*.safetensors")} == weights

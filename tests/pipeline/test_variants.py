@@ -13,6 +13,7 @@ from alpha_assets import project
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError, StorageError
+from alpha_assets.pipeline import freshness, identity
 from alpha_assets.store.manifest import MANIFEST
 
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
@@ -157,8 +158,6 @@ def test_a_reference_to_what_has_changed_is_refused_by_name(
     else:
         other = project.open_context("tiny", storage=str(storage), overrides=[MODEL])
         frame = folder.read()
-        from alpha_assets.pipeline import freshness, identity
-
         made_by = identity.predictions(other.recipe)
         own.write("2021-07", frame.head(100), freshness.manifest_of(made_by, {}))
         words = rf"refers to {folder.name}, which was made again since \(its content_hash differs"
@@ -184,3 +183,21 @@ def test_a_variant_keeps_its_settings_when_the_file_changes(
     assert name in aa.results(name, storage=str(storage))["title"]
     with pytest.raises(SpecError, match="the file has changed since; give --set to tiny"):
         aa.results(name, storage=str(storage), overrides=[MODEL])
+
+
+def test_a_reference_is_not_taken_over_for_other_code(
+    copied: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, name = copied
+    manifest = storage / "tiny" / name / "predictions" / BOTH[0] / MANIFEST
+    before, honest = manifest.read_text(), identity._code
+
+    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
+        return honest(roots, chosen)[:: -1 if roots == identity.PREDICTIONS else 1]
+
+    monkeypatch.setattr(identity, "_code", code)
+    found = aa.restamp(name, stages=[f"{name}/predictions"], storage=str(storage), device="cpu")
+    (row,) = found["rows"]
+    assert (row["taken over"], row["left"]) == (0, 2)
+    assert f"is shared with tiny/tiny/predictions/{BOTH[0]}, which other code made" in row["why"]
+    assert manifest.read_text() == before

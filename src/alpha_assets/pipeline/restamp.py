@@ -124,7 +124,7 @@ def _stages(context: RecipeContext) -> list[Stage[Any]]:
 
 def _wanted(context: RecipeContext, known: Sequence[str], names: Sequence[str]) -> set[str]:
     """Return the stages that are asked for, also as `status` names them: `<recipe>/<stage>`."""
-    asked = [name.removeprefix(f"{context.recipe.name}/") for name in names]
+    asked = [name.removeprefix(f"{context.recipe.folder}/") for name in names]
     for name, given in zip(asked, names, strict=True):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
@@ -157,6 +157,8 @@ def _look(context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen
             reason, manifest = str(error), None
         if reason:
             found.others[month] = reason
+        elif manifest is not None and manifest.code != stage.identity.code and manifest.shares:
+            found.others[month] = f"it is shared with {manifest.shares}, which other code made"
         elif manifest is not None and manifest.code != stage.identity.code:
             found.of_other_code[month] = manifest
     return found

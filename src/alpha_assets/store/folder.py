@@ -201,6 +201,7 @@ class Folder:
             now = self.manifest()
             if now is None or (now.created_at, now.code) != (found.created_at, found.code):
                 return False
+            assert not now.shares, "a reference is made anew"
             changed = now.model_copy(update={"code": code, "extra": dict(extra)})
             self.backend.replace_manifest(self.name, sealed_text(changed))
         return True
