@@ -42,7 +42,7 @@ def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[st
     base, is_variant, variant = name.partition(VARIANT)
     if not is_variant:
         return load_recipe(name, market, overrides=overrides)
-    text = store.backend.get(f"{market.name}/{name}/{RECORD}") if variant.isalnum() else None
+    text = store.record(market.name, name, RECORD) if variant.isalnum() else None
     if text is None:
         known = stored_variants(store, market, base)
         raise SpecError(
@@ -82,9 +82,7 @@ def _parsed(text: bytes, name: str, origin: str) -> tuple[list[str], RecipeSpec]
 def stored_variants(store: Store, market: Market, recipe: str) -> list[str]:
     """Return the names of a recipe's stored variants on a market, sorted."""
     begins = f"{recipe}{VARIANT}"
-    return sorted(
-        name for name in store.backend.list(market.name).folders if name.startswith(begins)
-    )
+    return sorted(name for name in store.folders(market.name) if name.startswith(begins))
 
 
 def record(context: RecipeContext) -> None:
@@ -92,8 +90,8 @@ def record(context: RecipeContext) -> None:
     recipe = context.recipe
     if not recipe.variant:
         return
-    name = f"{context.market.name}/{recipe.folder}/{RECORD}"
-    if context.store.backend.get(name) is not None:
+    place = (context.market.name, recipe.folder, RECORD)
+    if context.store.record(*place) is not None:
         return
     content = {
         "recipe": recipe.name,
@@ -101,4 +99,4 @@ def record(context: RecipeContext) -> None:
         "overrides": list(recipe.overrides),
         "settings": recipe.spec.model_dump(mode="json"),
     }
-    context.store.backend.put(name, json.dumps(content, indent=1).encode())
+    context.store.put_record(json.dumps(content, indent=1).encode(), *place)

@@ -58,6 +58,21 @@ class Store(PickledByFields):
         check_parts(parts)
         return tuple(sorted(self.backend.finished("/".join(parts))))
 
+    def folders(self, *parts: str) -> tuple[str, ...]:
+        """Return the names of the folders directly below a folder, finished or not, sorted."""
+        check_parts(parts)
+        return tuple(sorted(self.backend.list("/".join(parts)).folders))
+
+    def record(self, *parts: str) -> bytes | None:
+        """Return the content of a single file outside of outputs; None where there is none."""
+        check_parts(parts)
+        return self.backend.get("/".join(parts))
+
+    def put_record(self, content: bytes, *parts: str) -> None:
+        """Write a single file outside of outputs, whole or not at all."""
+        check_parts(parts)
+        self.backend.put("/".join(parts), content)
+
     def scratch(self, *parts: str) -> Scratch:
         """Return a place for unfinished work that its owner removes: `_tmp/<part>/<part>/…`."""
         return Scratch(self.backend, parts)
