@@ -119,8 +119,11 @@ def test_stored_rows_are_frames_of_what_is_fresh(storage: str) -> None:
         opened.panel("2021/08")
     other = aa.open("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
     assert other.panel("2021-08").collect().equals(panel)  # no recipe changes the market's
+    with pytest.raises(MissingOutput, match=r"tiny@\w{12}/predictions has no month"):
+        other.predictions()  # a variant has its own
+    moved = aa.open("tiny", storage=storage, overrides=["market.max_stale=7"])
     with pytest.raises(StaleOutput, match=r"predictions/month=2021-\d\d was made by digest \w{12}"):
-        other.predictions()
+        moved.predictions()
 
 
 def test_rows_that_were_not_made_are_named(tmp_path: Path) -> None:
