@@ -110,14 +110,14 @@ def raw_asset(market: Market, feed: str) -> dg.AssetsDefinition:
 def feed_description(market: Market, feed: str) -> str:
     """Return what a feed is, when its rows are public, and, if it is off, why and at what cost."""
     declared = market.feeds.get(feed, market.declared[feed])
-    told = [declared.about, f"Public: {publication_words(declared)}."]
+    parts = [declared.about, f"Public: {publication_words(declared)}."]
     if feed in market.feeds_off:
         lost = [feature for feature in market.choice if feed in feature.feeds]
         families = ", ".join(dict.fromkeys(f"`{feature.family}`" for feature in lost))
         cost = f"; costs {len(lost)} features of {families}" if lost else ""
         off = f"**Off on market {market.name}:** {market.feeds_off[feed]}{cost}."
-        return "\n\n".join([off, *told])
-    return "\n\n".join(told)
+        return "\n\n".join([off, *parts])
+    return "\n\n".join(parts)
 
 
 def stage_asset(
