@@ -1,5 +1,6 @@
 """The command line: what it prints, and the exit codes 0 ok, 1 failed check, 2 bad input."""
 
+import inspect
 import json
 import os
 import runpy
@@ -7,6 +8,7 @@ import sys
 import tomllib
 from datetime import date
 from pathlib import Path
+from typing import Any, Unpack, get_type_hints
 
 import pytest
 from click.testing import CliRunner, Result
@@ -40,6 +42,23 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "sql",
     ):
         assert verb in shown.output
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_option_is_an_argument_with_a_type(name: str) -> None:
+    command = main.commands[name]
+    assert command.callback is not None
+    hints = get_type_hints(command.callback)
+    arguments = set(inspect.signature(command.callback).parameters)
+
+    assert arguments <= set(hints)
+    assert Any not in hints.values()
+    if "where" in arguments:
+        assert hints["where"] == Unpack[project.Where]
+        arguments |= set(project.Where.__annotations__)
+    asked = {option.name for option in command.params}
+    assert asked <= arguments
+    assert arguments - asked <= {"where", *project.Where.__annotations__}
 
 
 @pytest.mark.parametrize(
@@ -130,10 +149,10 @@ def test_an_unknown_word_is_exit_code_2_and_says_where_help_is(arguments: list[s
 def test_a_no_is_exit_code_1_and_a_refusal_is_2(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def fail(**asked: object) -> None:
+    def fail(*asked: object) -> None:
         raise error
 
-    monkeypatch.setattr(project, "run", fail)
+    monkeypatch.setattr(project.Project, "run", fail)
     shown = call("run", "--recipe", "tiny")
     assert shown.exit_code == code
     assert f"error: {error}" in shown.output
@@ -141,7 +160,7 @@ def test_a_no_is_exit_code_1_and_a_refusal_is_2(
 
 def test_a_failed_certificate_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = {"passed": False, "text": "certificate: FAILED"}
-    monkeypatch.setattr(project, "audit", lambda **asked: certificate)
+    monkeypatch.setattr(project.Project, "audit", lambda *_, **asked: certificate)
     shown = call("audit", "--recipe", "tiny")
     assert shown.exit_code == 1
     assert "FAILED" in shown.output

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Unpack, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -82,12 +82,23 @@ def test_no_argument_of_a_verb_is_of_any_type() -> None:
         assert Any not in [hints[name] for name in arguments], verb
 
 
-@pytest.mark.parametrize("opens", [project.open, project.open_context])
-def test_every_verb_takes_the_keywords_of_open(opens: Callable[..., object]) -> None:
-    hints = get_type_hints(opens)
-    for name in ("recipe", "return"):
-        del hints[name]
-    assert get_type_hints(project.Where) == hints
+def test_the_keywords_of_open_are_defined_once_and_every_verb_takes_them() -> None:
+    of_open = {"where": Unpack[project.Where]}
+    without = {"Project", "catalog", "import_check", "init", "market_toml", "markets"}
+    without |= {"recipe_toml", "recipes", "sql"}  # verbs of a market, a folder or a table
+
+    for verb in [project.open_context, *(getattr(aa, name) for name in {*aa.VERBS} - without)]:
+        hints = get_type_hints(verb)
+        assert {"where": hints["where"]} == of_open, verb
+        assert not set(hints) & set(project.Where.__annotations__), verb
+    for name in project.Where.__annotations__:
+        assert f"`{name}`, " in str(project.open.__doc__), name
+
+
+@pytest.mark.parametrize("verb", [project.open_context, aa.open, aa.status, aa.run])
+def test_an_unknown_keyword_is_refused_by_name(verb: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="'storge' is no keyword of a verb; want one of market, da"):
+        verb("tiny", storge="elsewhere")
 
 
 def test_methods_of_a_project_are_the_verbs(storage: str) -> None:

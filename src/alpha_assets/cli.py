@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
 import click
 
@@ -31,6 +31,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.printable import printable
 from alpha_assets.progress import Pace, Progress
+from alpha_assets.project import Where
 from alpha_assets.sources.jquants.plans import TERMS, Plan
 from alpha_assets.sources.sim_jquants import serve
 from alpha_assets.store.location import storage_root
@@ -41,13 +42,21 @@ WORKSPACE = "workspace.yaml"
 NARROWEST = 12  # letters to which a column is shortened at most
 EXIT_BAD_INPUT = 2
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Verb = TypeVar("Verb", bound=Callable[..., object])
+Value = TypeVar("Value")
+
+
+class Option(Protocol):
+    """Gives a verb an option, and returns the verb."""
+
+    def __call__(self, verb: Verb, /) -> Verb:
+        """Return the verb with the option."""
 
 
 class Verbs(click.Group):
     """A group whose verbs turn this package's errors into one line and an exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own signature
+    def invoke(self, ctx: click.Context) -> object:
         """Run a verb; an error that the user can mend is a message, not a traceback."""
         try:
             return super().invoke(ctx)
@@ -57,23 +66,30 @@ class Verbs(click.Group):
             ctx.exit(EXIT_FAILED if failed else EXIT_BAD_INPUT)
 
 
-def options(*names: str) -> Callable[[Command], Command]:
-    """Give a verb the shared options it names."""
+def options(*names: str) -> Option:
+    """Return what gives a verb the shared options of these names."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(verb: Verb, /) -> Verb:
         for name in reversed(names):
-            command = SHARED[name](command)
-        return command
+            verb = SHARED[name](verb)
+        return verb
 
     return decorate
 
 
-def market_option(default: str, said: str) -> Callable[[Any], Any]:
+def months(verb: Verb, /) -> Verb:
+    """Give a verb the first and the last month to decide."""
+    first = click.option("--first-month", metavar="YYYY-MM", help="First month to decide.")
+    last = click.option("--last-month", metavar="YYYY-MM", help="Last month to decide.")
+    return first(last(verb))
+
+
+def market_option(default: str, about: str) -> Option:
     """Return the option of a verb that is about a market and no recipe."""
-    return click.option("--market", default=default, show_default=True, help=said)
+    return click.option("--market", default=default, show_default=True, help=about)
 
 
-SHARED: Mapping[str, Callable[[Any], Any]] = {
+SHARED: Mapping[str, Option] = {
     "recipe": click.option(
         "--recipe",
         default="rolling_transformer",
@@ -96,9 +112,7 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
         show_default=True,
         help="Where outputs lie: a folder or a URL.",
     ),
-    "months": lambda command: click.option(
-        "--first-month", metavar="YYYY-MM", help="First month to decide."
-    )(click.option("--last-month", metavar="YYYY-MM", help="Last month to decide.")(command)),
+    "months": months,
     "set": click.option(
         "--set",
         "overrides",
@@ -175,45 +189,55 @@ def features(market: str, as_json: bool) -> None:
 
 @main.command()
 @options("recipe", "market", "data", "storage", "months", "set", "device", "json")
-def run(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def run(
+    recipe: str,
+    first_month: str | None,
+    last_month: str | None,
+    as_json: bool,
+    **where: Unpack[Where],
+) -> None:
     """Run every stage that is missing or stale, in one process."""
-    show(project.run(progress=progress, **asked), as_json, render=results)
+    show(opened(recipe, **where).run(first_month, last_month), as_json, render=results)
 
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "device", "json")
 @click.option("--asof", metavar="YYYY-MM-DD", help="Session to decide; default: the next one.")
 @click.option("--train", is_flag=True, help="Make the month's checkpoint if it is missing.")
-def predict(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def predict(
+    recipe: str, asof: str | None, train: bool, as_json: bool, **where: Unpack[Where]
+) -> None:
     """Score one session from its month's checkpoint, and say what to hold."""
-    show(project.predict(progress=progress, **asked), as_json, render=prediction)
+    show(opened(recipe, **where).predict(asof, train=train), as_json, render=prediction)
 
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
 @click.option("--verify", is_flag=True, help="Hash every stored byte; takes a while.")
-def status(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def status(recipe: str, verify: bool, as_json: bool, **where: Unpack[Where]) -> None:
     """List what is there, what is missing, and what is stale and why."""
-    show(project.status(progress=progress, **asked), as_json, render=table)
+    show(opened(recipe, **where).status(verify=verify), as_json, render=table)
 
 
 @main.command()
 @click.argument("stages", nargs=-1, metavar="[STAGE]...")
 @options("recipe", "market", "data", "storage", "set", "device", "json")
 @click.option("--seed", default=0, show_default=True, help="Of the random months of a sample.")
-def restamp(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def restamp(
+    recipe: str, stages: tuple[str, ...], seed: int, as_json: bool, **where: Unpack[Where]
+) -> None:
     """Take over what only the code made stale, if a sample of it comes out the same."""
-    found = project.restamp(progress=progress, **asked)
-    show(found, as_json, render=restamped)
-    if found["refused"] is not None:
+    outcome = opened(recipe, **where).restamp(stages, seed=seed)
+    show(outcome, as_json, render=restamped)
+    if outcome["refused"] is not None:
         sys.exit(EXIT_FAILED)
 
 
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "json")
-def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     """Make the tear sheet again from the stored backtest."""
-    show(project.report(progress=progress, **asked), as_json, render=results)
+    show(opened(recipe, **where).report(), as_json, render=results)
 
 
 @main.command()
@@ -242,9 +266,28 @@ def report(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
     metavar="SESSIONS",
     help="Last sessions on which each feed's publication clock is tried; 0: none.",
 )
-def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def audit(
+    recipe: str,
+    first_month: str | None,
+    last_month: str | None,
+    cuts: int,
+    seed: int,
+    vintage: bool,
+    sessions: int,
+    clock: int,
+    as_json: bool,
+    **where: Unpack[Where],
+) -> None:
     """Prove that nothing decided at a session changes with what came after it."""
-    certificate = project.audit(progress=progress, **asked)
+    certificate = opened(recipe, **where).audit(
+        first_month,
+        last_month,
+        cuts=cuts,
+        seed=seed,
+        vintage=vintage,
+        sessions=sessions,
+        clock=clock,
+    )
     show(certificate, as_json, render=lambda shown: str(shown["text"]))
     if not certificate["passed"]:
         sys.exit(EXIT_FAILED)
@@ -255,9 +298,11 @@ def audit(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
 @click.argument("session", metavar="YYYY-MM-DD")
 @options("recipe", "market", "data", "storage", "set", "device", "json")
 @click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
-def why(as_json: bool, **asked: Any) -> None:  # noqa: ANN401
+def why(
+    symbol: str, session: str, recipe: str, brief: bool, as_json: bool, **where: Unpack[Where]
+) -> None:
     """Show all that one prediction was made from: raw rows, panel, features, score, target."""
-    show(project.why(progress=progress, **asked), as_json, render=as_text)
+    show(opened(recipe, **where).why(symbol, session, brief=brief), as_json, render=as_text)
 
 
 @main.command("import-check")
@@ -288,9 +333,19 @@ def import_check(folder: Path, market: str, as_json: bool) -> None:
 @click.option(
     "--fault", "faults", multiple=True, metavar="KIND:TIMES:AFTER@PATH", help="What goes wrong."
 )
-def serve_sim_jquants(market: str, **asked: Any) -> None:  # noqa: ANN401
+def serve_sim_jquants(
+    market: str,
+    host: str,
+    port: int,
+    now: str | None,
+    keys: tuple[str, ...],
+    page_size: int,
+    faults: tuple[str, ...],
+) -> None:
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
-    server = project.sim_jquants_server(market, **asked)
+    server = project.sim_jquants_server(
+        market, host=host, port=port, now=now, keys=keys, page_size=page_size, faults=faults
+    )
     spec = load_market(market).spec.sim
     key, account = next(iter(server.exchange.accounts.items()))
     last = min(spec.last, server.exchange.now().date())
@@ -402,7 +457,13 @@ def progress(stage: str, what: str) -> None:
     click.echo(f"{stage:>14}  {what}", err=True)
 
 
-def show(value: Any, as_json: bool, render: Callable[[Any], str]) -> None:  # noqa: ANN401
+def opened(recipe: str, **where: Unpack[Where]) -> project.Project:
+    """Return the project that the options of a verb name; its progress is lines on stderr."""
+    where["progress"] = progress
+    return project.open(recipe, **where)
+
+
+def show(value: Value, as_json: bool, render: Callable[[Value], str]) -> None:
     """Print a result, for a program or for a person."""
     click.echo(json.dumps(value, indent=2, default=str) if as_json else render(value))
 

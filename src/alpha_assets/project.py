@@ -53,7 +53,7 @@ CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly
 
 
 class Where(TypedDict, total=False):
-    """Which project: the keywords of `open` and of every verb, beside the recipe."""
+    """The keywords of `open` and of every verb, beside the recipe; `open` says what they mean."""
 
     market: str | None
     data: Path | str | None
@@ -353,32 +353,22 @@ def catalog(market: str = "sim") -> list[dict[str, Any]]:
     return rows
 
 
-def open_context(
-    recipe: str,
-    *,
-    market: str | None = None,
-    data: Path | str | None = None,
-    storage: str | None = None,
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    progress: Progress = silent,
-) -> RecipeContext:
-    """Return the context of a recipe on a market.
-
-    Args:
-        recipe: a name in `pipelines/recipes`, or of a stored variant, `<recipe>@<digest>`.
-        market: a name in `pipelines/markets`; default: the recipe's home.
-        data: a folder of files to read instead of the market's source.
-        storage: where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
-        overrides: `section.key=value` of the recipe; with `market.` in front, of the market.
-        device: `cpu`, `cuda`, or `auto`.
-        progress: called with a stage and what it is doing.
-    """
+def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
+    """Return the context of a recipe on a market; the keywords are those of `open`."""
+    known = Where.__annotations__
+    for name in where.keys() - known.keys():  # type checkers refuse it earlier
+        raise TypeError(f"{name!r} is no keyword of a verb; want one of {', '.join(known)}")
+    overrides, data = where.get("overrides", ()), where.get("data")
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     home = markets_of(recipe.partition(VARIANT)[0])[0]
-    folder = None if data is None else Path(data)
-    loaded = load_market(market or home, overrides=of_market, data=folder, storage=storage)
+    storage = where.get("storage")
+    loaded = load_market(
+        where.get("market") or home,
+        overrides=of_market,
+        data=None if data is None else Path(data),
+        storage=storage,
+    )
     store = Store(storage or os.environ.get("ALPHA_STORAGE", "storage"))
     chosen = recipe_named(recipe, loaded, store, of_recipe)
     chosen.check_features()
@@ -386,33 +376,25 @@ def open_context(
         loaded,
         store,
         recipe=chosen,
-        device=device_named(device),
-        progress=progress,
+        device=device_named(where.get("device", "auto")),
+        progress=where.get("progress", silent),
     )
 
 
-def open(
-    recipe: str = RECIPE,
-    *,
-    market: str | None = None,
-    data: Path | str | None = None,
-    storage: str | None = None,
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    progress: Progress = silent,
-) -> Project:
-    """Return a recipe on a market, whose methods are the verbs; see `open_context`."""
-    return Project(
-        open_context(
-            recipe,
-            market=market,
-            data=data,
-            storage=storage,
-            overrides=overrides,
-            device=device,
-            progress=progress,
-        )
-    )
+def open(recipe: str = RECIPE, **where: Unpack[Where]) -> Project:
+    """Return a recipe on a market, whose methods are the verbs.
+
+    Args:
+        recipe: a name in `pipelines/recipes`, or of a stored variant, `<recipe>@<digest>`.
+        where: `market`, a name in `pipelines/markets`; default: the recipe's home.
+            `data`, a folder of files to read instead of the market's source.
+            `storage`, where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
+            `overrides`, each `section.key=value` of the recipe; with `market.` in front, of the
+            market.
+            `device`, `cpu`, `cuda`, or `auto`, the default.
+            `progress`, called with a stage and what it is doing.
+    """
+    return Project(open_context(recipe, **where))
 
 
 def run(
