@@ -1,10 +1,14 @@
-"""How a step fails: at once and in one line, unless a server may answer later."""
+"""Contexts of a step can be pickled and write to its log; a step fails at once and in one line."""
 
+import pickle
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from tests.conftest import PIPELINES
 
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.resources import RETRIES, Storage, in_one_line
 from alpha_assets.errors import CheckFailed, FeedError, SpecError, StorageError, Unreachable
 from alpha_assets.sources.jquants.client import NotEntitled, Refused, WrongKey
@@ -57,3 +61,36 @@ def test_a_server_without_an_answer_is_asked_again(
     monkeypatch.setattr("alpha_assets.defs.resources.FIRST_WAIT_SECONDS", 0)
     tries, _ = materialize(Unreachable("timed out"), tmp_path)
     assert tries == 1 + RETRIES
+
+
+def test_contexts_of_a_step_survive_pickling_and_write_to_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    market = load_market("tiny")
+    recipe = load_recipe("tiny", market)
+
+    @dg.asset
+    def panel(context: dg.AssetExecutionContext, storage: Storage) -> None:
+        with storage.of_market(market, context) as made:
+            made.progress("panel", "the context's")
+            copy = pickle.loads(pickle.dumps(made))
+            assert copy == made
+            copy.progress("panel", "its copy's")
+        with storage.of_recipe(recipe, context) as made_of_recipe:
+            copy = pickle.loads(pickle.dumps(made_of_recipe))
+            assert copy == made_of_recipe
+            copy.progress("targets", "the copy's of a recipe")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        url = str(tmp_path)
+        run = dg.materialize(
+            [panel], instance=instance, resources={"storage": Storage(url=url, device="cpu")}
+        )
+        entries = instance.all_logs(run.run_id)
+    lines = [entry.user_message for entry in entries if entry.step_key and not entry.dagster_event]
+    assert lines == [
+        "panel: the context's",
+        "panel: its copy's",
+        "targets: the copy's of a recipe",
+    ]

@@ -38,13 +38,9 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
         self, market: Market, context: dg.AssetExecutionContext
     ) -> Iterator[MarketContext]:
         """Give the context of a market's stages, its progress going to the run's log."""
-
-        def log(stage: str, what: str) -> None:
-            context.log.info(f"{stage}: {what}")
-
         with in_one_line(context):
             device = device_named(self.device)
-            yield MarketContext(market, Store(self.url), device=device, progress=log)
+            yield MarketContext(market, Store(self.url), device=device, progress=log_progress)
 
     @contextmanager
     def of_recipe(
@@ -59,6 +55,15 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
                 device=market.device,
                 progress=market.progress,
             )
+
+
+def log_progress(stage: str, what: str) -> None:
+    """Write a line of progress to the log of the run whose step calls it.
+
+    A function of the module, so that contexts that hold it can be pickled; Dagster captures its
+    own logger while a step runs.
+    """
+    dg.get_dagster_logger().info(f"{stage}: {what}")
 
 
 @contextmanager
