@@ -1,5 +1,6 @@
 """One world's outputs, built from its raw rows alone, and its tables beside another world's."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -19,7 +20,7 @@ from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import decide, predictions, runner, targets
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.context import RecipeContext, silent
-from alpha_assets.pipeline.freshness import manifest_of
+from alpha_assets.pipeline.freshness import COUNTS, NOT_FACTS, manifest_of
 from alpha_assets.pipeline.frontier import frontier, months_of_data
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.market_stages import graph_stage, graph_table
@@ -34,6 +35,7 @@ from alpha_assets.store.compare import (
 )
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
+from alpha_assets.training.checkpoint import RECORDS
 
 MARKET_STAGES = ("panel", "features", "cross_section")
 GRAPH = "graph"
@@ -44,8 +46,9 @@ STAGES = (*MARKET_STAGES, GRAPH, *MODEL_STAGES, "predictions", "targets", *PREDI
 # What names a row, where it is not session and symbol.
 KEY_OF = {GRAPH: EDGE_KEYS, "predictions": (*KEYS, "horizon")}
 
-# What a card holds of the machine, and names of what was read: no choice of the model's.
-OF_THE_MACHINE = ("libraries", "threads", "device", "instruction_set", "data_hash")
+# What a card records of the machine, of settings that training does not read (a variant shares
+# the model of its recipe, which is named there), and of what was read: no choice of the model's.
+NOT_COMPARED = (*RECORDS, "data_hash")
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,15 @@ class Rebuilt:
         model = predictions.month_model(self.context, month)
         assert model.checkpoint is not None, "a skipped month stops the rebuilding"
         card = model.checkpoint.card.model_dump(mode="json")
-        kept = {name: value for name, value in card.items() if name not in OF_THE_MACHINE}
-        return {"card": kept, "facts": dict(model.manifest.extra)}
+        kept = {name: value for name, value in card.items() if name not in NOT_COMPARED}
+        facts = {n: value for n, value in model.manifest.extra.items() if n not in NOT_FACTS}
+        return {"card": kept, "facts": facts}
+
+    def counts(self, month: str) -> dict[str, Any]:
+        """Return the counts that the manifest of a month's features keeps, and what counted."""
+        manifest = self.context.features.folder(month).manifest()
+        kept = manifest.extra.get(COUNTS) if manifest is not None else None
+        return {**kept, "cells": json.loads(kept["cells"])} if kept else {}
 
     def weights(self, month: str) -> dict[str, Any] | None:
         """Return the arrays of the model that decides a month, by seed and tensor."""

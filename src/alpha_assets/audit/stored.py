@@ -89,7 +89,12 @@ def _compared(stored: Rebuilt, here: Rebuilt, stage: str, month: str) -> list[Co
     if tables[0] is None or tables[1] is None:
         return []
     key = (*KEYS, "horizon") if stage == "predictions" else KEYS
-    return [_named(name, compare_tables(stage, tables[0], tables[1], key, needed=False))]
+    found = [_named(name, compare_tables(stage, tables[0], tables[1], key, needed=False))]
+    if stage == "features":
+        counts = [side.counts(month) for side in (here, stored)]
+        if counts[0].get("code") == counts[1].get("code"):  # counts of other code are not read
+            found.append(_named(f"counts {month}", compare_facts("counts", month, *counts)))
+    return found
 
 
 def _named(name: str, one: Comparison) -> Comparison:

@@ -27,6 +27,7 @@ SCHEMA_VERSION = 2
 CARD = "card.json"
 # Of a card: by which settings beyond those that training reads, and on which machine.
 RECORDS = (
+    "recipe",
     "digest",
     "resolved_recipe",
     "learner",
