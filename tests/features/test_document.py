@@ -56,8 +56,7 @@ def test_a_row_says_all_that_is_known_of_a_feature(text: str) -> None:
         "(x - MA_60(x)) / SD_60(x)",
         "standard deviations",
         "60",
-        "sector_short_selling_selling, sector_short_selling_restricted, "
-        "sector_short_selling_exempt",
+        "sector_short_selling_ratio",
     ]
     assert row[6:8] == [
         "sector_short_selling: 16:30 of the day: next session",

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from tests.features.through import through
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.features import fundamentals
-from alpha_assets.features.base import Feature
+from alpha_assets.features.fundamentals import FUNDAMENTALS
+from alpha_assets.features.inputs import inputs_behind
 from alpha_assets.features.split_adjust import LONGEST, restated
 
-FEATURES = {item.name: item for item in vars(fundamentals).values() if isinstance(item, Feature)}
+FEATURES = {item.name: item for item in FUNDAMENTALS}
 ROWS = 8
 SPLIT = 5  # the row from which a 1-to-2 split is known: the bar before it is the first after
 
@@ -23,7 +24,6 @@ def given(**inputs: float) -> dict[str, Array]:
 
 def value(name: str, **inputs: float) -> float:
     """Return a feature of one row from inputs whose prefix `statements_` is left out."""
-    feature = FEATURES[f"fund_{name}"]
     plain = {
         "cum_factor",
         "cum_volume_factor",
@@ -32,7 +32,7 @@ def value(name: str, **inputs: float) -> float:
         "earnings_dates_age",
     }
     named = {n if n in plain else f"statements_{n}": v for n, v in given(**inputs).items()}
-    return float(feature(*[named[n] for n in feature.inputs])[0, 0])
+    return float(through(f"fund_{name}", *named)(*named.values())[0, 0])
 
 
 def over_split() -> tuple[Array, Array]:
@@ -82,11 +82,26 @@ def test_yields_do_not_move_with_a_split() -> None:
     shares, equity = np.full((ROWS, 1), 10.0), np.full((ROWS, 1), 500.0)
 
     np.testing.assert_array_equal(
-        fundamentals.fund_earnings_yield(eps, lag, age, cum_factor, raw_close),
+        through(
+            "fund_earnings_yield",
+            "statements_eps_ttm",
+            "statements_lag",
+            "statements_age",
+            "cum_factor",
+            "raw_close",
+        )(eps, lag, age, cum_factor, raw_close),
         np.full((ROWS, 1), 7 / 100),
     )
     np.testing.assert_array_equal(
-        fundamentals.fund_book_to_price(equity, shares, lag, age, cum_factor, raw_close),
+        through(
+            "fund_book_to_price",
+            "statements_equity",
+            "statements_shares",
+            "statements_shares_lag",
+            "statements_age",
+            "cum_volume_factor",
+            "raw_close",
+        )(equity, shares, lag, age, cum_factor, raw_close),
         np.full((ROWS, 1), 500 / (10 * 100)),
     )
 
@@ -231,7 +246,8 @@ def test_a_stock_without_a_year_ago_counts_alone() -> None:
 
 
 def test_what_needs_traded_prices_says_so() -> None:
-    priced = {name for name, item in FEATURES.items() if "raw_close" in item.inputs}
+    priced = {n for n, item in FEATURES.items() if "raw_close" in inputs_behind(item.inputs)}
 
     assert priced == {name for name, item in FEATURES.items() if item.requires}
-    assert all(FEATURES[name].rows == LONGEST for name in priced)
+    assert len(priced) == 8
+    assert all(FEATURES[name].lookback == LONGEST for name in priced)

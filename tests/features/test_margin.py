@@ -2,11 +2,26 @@
 
 import numpy as np
 import pytest
+from tests.features.through import through
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features import margin
 
 NAN = np.nan
+VOLUME = ("cum_volume_factor", "dollar_volume", "raw_close", "stale")
+long_adv = through("margin_long_adv", "margin_long", "margin_lag", "margin_age", *VOLUME)
+short_adv = through("margin_short_adv", "margin_short", "margin_lag", "margin_age", *VOLUME)
+long_chg_1w = through(
+    "margin_long_chg_1w",
+    "margin_long",
+    "margin_lag",
+    "margin_age",
+    "margin_is_week_end",
+    "cum_volume_factor",
+)
+long_z_52w = through(
+    "margin_long_z_52w", "margin_long", "margin_lag", "margin_age", "margin_is_week_end", *VOLUME
+)
 
 
 def column(*values: float) -> Array:
@@ -69,9 +84,7 @@ class Split:
     stale = np.zeros((n, 1))
 
     def adv(self, long: Array, lag: Array, age: Array) -> Array:
-        return margin.margin_long_adv(
-            long, lag, age, self.factor, self.traded, self.close, self.stale
-        )
+        return long_adv(long, lag, age, self.factor, self.traded, self.close, self.stale)
 
 
 def test_a_balance_of_before_a_split_is_restated_from_the_split_on() -> None:
@@ -108,16 +121,12 @@ def test_the_short_side_is_measured_alike() -> None:
     long, age = np.full((40, 1), 1000.0), np.zeros((40, 1))
     args = (constant(3, long), age, Split.factor, Split.traded, Split.close, Split.stale)
 
-    np.testing.assert_array_equal(
-        margin.margin_short_adv(long, *args), margin.margin_long_adv(long, *args)
-    )
+    np.testing.assert_array_equal(short_adv(long, *args), long_adv(long, *args))
 
 
 def test_a_symbol_that_trades_nothing_takes_no_number_of_sessions() -> None:
     long, age = np.full((40, 1), 1000.0), np.zeros((40, 1))
-    found = margin.margin_long_adv(
-        long, age + 3, age, Split.factor, Split.traded * 0, Split.close, Split.stale
-    )
+    found = long_adv(long, age + 3, age, Split.factor, Split.traded * 0, Split.close, Split.stale)
 
     assert np.isnan(found).all()
 
@@ -152,7 +161,7 @@ def test_a_split_between_two_weeks_is_no_growth() -> None:
     known_at = 5 * number
     long = np.where(known_at - 3 >= 19, 2000.0, 1000.0)[:, None]
     age, ends = weekly_clock(40)
-    found = margin.margin_long_chg_1w(long, constant(3, age), age, ends, Split.factor)
+    found = long_chg_1w(long, constant(3, age), age, ends, Split.factor)
 
     np.testing.assert_allclose(found[10:], 0.0, atol=1e-12)
 
@@ -161,7 +170,7 @@ def test_growth_by_hand() -> None:
     long = np.repeat([900.0, 1900.0], 5)[:, None]
     age, ends = weekly_clock(10)
     factor = np.ones_like(long)
-    found = margin.margin_long_chg_1w(long, constant(3, age), age, ends, factor)
+    found = long_chg_1w(long, constant(3, age), age, ends, factor)
 
     # ln((1900 + 100) / (900 + 100))
     np.testing.assert_allclose(found[5:], np.log(2))
@@ -170,7 +179,7 @@ def test_growth_by_hand() -> None:
 def z_of(long: Array, age: Array, ends: Array) -> Array:
     """Return the z of a long balance where 10000 shares are traded in every session."""
     one = np.ones_like(long)
-    return margin.margin_long_z_52w(long, 3 * one, age, ends, one, 1e6 * one, 100 * one, 0 * one)
+    return long_z_52w(long, 3 * one, age, ends, one, 1e6 * one, 100 * one, 0 * one)
 
 
 @pytest.mark.parametrize("row", [299, 303, 230])

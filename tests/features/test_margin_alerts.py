@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.features.through import through
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features import Feature, margin_alerts
@@ -54,9 +55,14 @@ def test_changes_are_over_the_balance_and_over_the_volume() -> None:
     )
 
     ones = np.ones((30, 4))
-    found = margin_alerts.dmi_long_chg_adv(
-        ones * change, ones * BOARD, 1e6 * ones, 100 * ones, 0 * ones
-    )  # 10000 shares a session
+    found = through(
+        "dmi_long_chg_adv",
+        "margin_alerts_long_change",
+        "alert_board_listed",
+        "dollar_volume",
+        "raw_close",
+        "stale",
+    )(ones * change, ones * BOARD, 1e6 * ones, 100 * ones, 0 * ones)  # 10000 shares a session
     np.testing.assert_allclose(found[-1], row(0, -0.008, 0, NAN)[0])
 
 

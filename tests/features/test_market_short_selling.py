@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.features.conftest import make_panel, random_bars
+from tests.features.through import Through, through
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, compute_features
-from alpha_assets.features import market_short_selling as of_market
 from alpha_assets.features import sector_short as of_sector
 from alpha_assets.features.inputs import INPUTS
 from alpha_assets.features.scopes import Keys
@@ -18,10 +18,17 @@ from alpha_assets.features.shares import extreme_run, fraction_below, short_rati
 
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
 SALES = ("selling", "restricted", "exempt")
+OF_MARKET = tuple(f"short_selling_{name}" for name in SALES)
+OF_SECTOR = tuple(f"sector_{name}" for name in OF_MARKET)
 
 
 def column(*values: float) -> Array:
     return np.array(values, dtype=np.float64)[:, None]
+
+
+def of_market(name: str) -> Through:
+    """Return a feature of the market's sales."""
+    return through(name, *OF_MARKET)
 
 
 def sales_of(ratio: Array) -> tuple[Array, Array, Array]:
@@ -31,11 +38,11 @@ def sales_of(ratio: Array) -> tuple[Array, Array, Array]:
 
 def test_the_ratio_is_of_sums() -> None:
     # (30 + 10) / (60 + 30 + 10); nothing sold; nobody short
-    found = of_market.ss_ratio(column(60, 0, 5), column(30, 0, 0), column(10, 0, 0))
+    found = of_market("ss_ratio")(column(60, 0, 5), column(30, 0, 0), column(10, 0, 0))
 
     np.testing.assert_array_equal(found, column(0.4, np.nan, 0.0))
     np.testing.assert_array_equal(
-        of_sector.sector_short_ratio(column(60), column(30), column(10)), column(0.4)
+        through("sector_short_ratio", *OF_SECTOR)(column(60), column(30), column(10)), column(0.4)
     )
 
 
@@ -57,15 +64,17 @@ def test_a_sectors_part_is_of_all_that_is_short() -> None:
 def test_a_sector_is_compared_with_the_market() -> None:
     # 40 / 100 - 50 / 200
     market = column(150.0), column(30.0), column(20.0)
-    found = of_sector.sector_short_rel(column(60.0), column(30.0), column(10.0), *market)
+    found = through("sector_short_rel", *OF_SECTOR, *OF_MARKET)(
+        column(60.0), column(30.0), column(10.0), *market
+    )
 
     assert found.item() == pytest.approx(0.15, abs=1e-15)
 
 
 def test_changes_by_hand() -> None:
     ratio = column(*np.arange(30) / 100)
-    mom = of_market.ss_ratio_mom_5(*sales_of(ratio))
-    gap = of_market.ss_ratio_ma_gap(*sales_of(ratio))
+    mom = of_market("ss_ratio_mom_5")(*sales_of(ratio))
+    gap = of_market("ss_ratio_ma_gap")(*sales_of(ratio))
 
     assert mom[29, 0] == pytest.approx(0.05, abs=1e-12)
     assert np.isnan(mom[4, 0])
@@ -76,7 +85,7 @@ def test_changes_by_hand() -> None:
 @pytest.mark.parametrize("row", [47, 59, 99])
 def test_the_z_is_numpys(row: int) -> None:
     ratio = np.random.default_rng(0).uniform(0.3, 0.5, (100, 2))
-    found = of_market.ss_ratio_z_60(*sales_of(ratio))
+    found = of_market("ss_ratio_z_60")(*sales_of(ratio))
     x = short_ratio(*sales_of(ratio))[max(row - 59, 0) : row + 1]
     expected = (x[-1] - x.mean(axis=0)) / x.std(axis=0, ddof=1)
 
@@ -236,9 +245,8 @@ def test_a_panel_without_sectors_or_without_the_feed_is_refused(panel: pl.DataFr
 def test_extremes_are_the_ends_of_the_last_252_values() -> None:
     # A ratio that grows is at its highest all the time, one that falls at its lowest.
     ratio = column(*np.linspace(0.2, 0.4, 252))
-    for module in (of_market, of_sector):
-        name = "ss_ratio" if module is of_market else "sector_short"
-        high, low = getattr(module, f"{name}_ext_hi"), getattr(module, f"{name}_ext_lo")
+    for name, sales in (("ss_ratio", OF_MARKET), ("sector_short", OF_SECTOR)):
+        high, low = through(f"{name}_ext_hi", *sales), through(f"{name}_ext_lo", *sales)
         assert (high(*sales_of(ratio))[-1, 0], low(*sales_of(ratio))[-1, 0]) == (1, 0)
         falling = ratio[::-1].copy()
         assert (high(*sales_of(falling))[-1, 0], low(*sales_of(falling))[-1, 0]) == (0, 1)

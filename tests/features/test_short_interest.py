@@ -4,10 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from tests.features.through import through
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features import short_interest
 
+NAMED = ("short_interest_shares_short", "short_interest_lag", "short_interest_age")
+days_to_cover = through(
+    "short_interest_days", *NAMED, "cum_volume_factor", "dollar_volume", "raw_close", "stale"
+)
 ROWS, SPLIT = 120, 70  # from row SPLIT on a 1-to-2 split is known
 LAG, EVERY = 10, 11  # sessions from the settlement date, and from report to report
 
@@ -36,9 +41,7 @@ def market() -> dict[str, Array]:
 
 
 def days(told: dict[str, Array]) -> Array:
-    return short_interest.short_interest_days(
-        told["shares"], told["lag"], told["age"], *market().values()
-    )[:, 0]
+    return days_to_cover(told["shares"], told["lag"], told["age"], *market().values())[:, 0]
 
 
 def change(told: dict[str, Array], factor: Array) -> Array:
@@ -93,7 +96,7 @@ def test_what_comes_later_or_before_the_rows_declared_changes_no_bit() -> None:
     rng = np.random.default_rng(6)
     told = reports(rng.uniform(1e3, 1e4, 8).round().tolist())
     given = [told["shares"], told["lag"], told["age"], *market().values()]
-    for feature in (short_interest.short_interest_days, short_interest.short_interest_chg):
+    for feature in (days_to_cover, short_interest.short_interest_chg):
         mine = given[: len(feature.inputs)]
         whole = feature(*mine)
         assert feature(*[array[:100] for array in mine]).tobytes() == whole[:100].tobytes()
@@ -105,7 +108,7 @@ def test_what_comes_later_or_before_the_rows_declared_changes_no_bit() -> None:
 def test_the_first_of_the_rows_declared_is_felt() -> None:
     # A settlement date 45 sessions before its report, and a split right after it.
     for feature, points in (
-        (short_interest.short_interest_days, [44]),
+        (days_to_cover, [44]),
         (short_interest.short_interest_chg, [44, 60]),
     ):
         n = feature.rows

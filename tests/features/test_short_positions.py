@@ -1,11 +1,23 @@
 """Large short positions as features: by hand, and in sessions of volume across a split."""
 
 import numpy as np
+from tests.features.through import through
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features import short_positions
 
 NAN = np.nan
+
+to_adv = through(
+    "ssp_to_adv",
+    "short_positions_shares",
+    "short_positions_lag",
+    "short_positions_age",
+    "cum_volume_factor",
+    "dollar_volume",
+    "raw_close",
+    "stale",
+)
 
 
 def column(*values: float) -> Array:
@@ -44,7 +56,7 @@ def test_shares_are_counted_in_sessions_of_volume_across_a_split() -> None:
     # 5000 shares of session 23, known from row 25 on.
     shares = np.where(rows >= 25, 5000.0, NAN)[:, None]
     age = np.where(rows >= 25, rows - 25.0, NAN)[:, None]
-    found = short_positions.ssp_to_adv(shares, shares * 0 + 2, age, factor, traded, close, stale)
+    found = to_adv(shares, shares * 0 + 2, age, factor, traded, close, stale)
 
     # 5000 / (1e6 / 100), then 10000 / (1e6 / 50)
     np.testing.assert_allclose(found[25:], 0.5)
@@ -58,9 +70,7 @@ def test_a_report_of_before_the_split_that_is_known_after_it_is_restated() -> No
     # 5000 shares of session 27, known from row 31 on: four sessions later, one after the split.
     shares = np.where(rows >= 31, 5000.0, NAN)[:, None]
     age = np.where(rows >= 31, rows - 31.0, NAN)[:, None]
-    found = short_positions.ssp_to_adv(
-        shares, shares * 0 + 4, age, factor, traded, 100 * factor, stale
-    )
+    found = to_adv(shares, shares * 0 + 4, age, factor, traded, 100 * factor, stale)
 
     np.testing.assert_allclose(found[31:], 0.5)
 
@@ -72,15 +82,13 @@ def test_a_report_of_after_the_split_is_not_restated() -> None:
     # 10000 shares of session 29, the ex-date, known from row 31 on.
     shares = np.where(rows >= 31, 10000.0, NAN)[:, None]
     age = np.where(rows >= 31, rows - 31.0, NAN)[:, None]
-    found = short_positions.ssp_to_adv(
-        shares, shares * 0 + 2, age, factor, traded, 100 * factor, stale
-    )
+    found = to_adv(shares, shares * 0 + 2, age, factor, traded, 100 * factor, stale)
 
     np.testing.assert_allclose(found[31:], 0.5)
 
 
 def test_without_a_close_nothing_is_said() -> None:
     one = np.ones((30, 1))
-    found = short_positions.ssp_to_adv(one, one, one, one, 1e6 * one, 0 * one, 0 * one)
+    found = to_adv(one, one, one, one, 1e6 * one, 0 * one, 0 * one)
 
     assert np.isnan(found).all()

@@ -6,10 +6,12 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 import pytest
+from tests.features.through import through
 from tests.panel.market import TOKYO
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.features import CATALOG, compute_features, missing_features, valuation
+from alpha_assets.features import CATALOG, compute_features, missing_features
+from alpha_assets.features.inputs import inputs_behind
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.panel import build_panel
@@ -19,6 +21,14 @@ from alpha_assets.sources.sim import SimSource, SimSpec
 FAMILY = tuple(feature for feature in CATALOG if feature.family == "val")
 FEATURES = {feature.name: feature for feature in FAMILY}
 KEYS = ["session", "symbol"]
+earnings_yield = through(
+    "val_earnings_yield",
+    "valuation_eps",
+    "valuation_lag",
+    "valuation_age",
+    "cum_factor",
+    "raw_close",
+)
 ROWS, SPLIT = 8, 5  # the row from which a 1-to-2 split is known
 
 
@@ -28,10 +38,11 @@ def column(*values: float) -> Array:
 
 def value(name: str, told: float, close: float = 200.0) -> float:
     """Return a feature of one row that was told yesterday evening."""
-    feature = FEATURES[f"val_{name}"]
+    behind = inputs_behind(FEATURES[f"val_{name}"].inputs)
+    leaves = [one for one, item in behind.items() if item.columns]
     inputs = {"valuation_lag": 1.0, "valuation_age": 0.0, "cum_factor": 1.0, "raw_close": close}
-    rows = [np.full((1, 1), inputs.get(one, told)) for one in feature.inputs]
-    return float(feature(*rows)[0, 0])
+    rows = [np.full((1, 1), inputs.get(one, told)) for one in leaves]
+    return float(through(f"val_{name}", *leaves)(*rows)[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +81,7 @@ def test_a_valuation_from_before_a_split_is_restated_for_it() -> None:
     cum_factor, close = column(*np.where(after, 0.5, 1.0)), column(*np.where(after, 50.0, 100.0))
     age = column(*[np.nan] * 3, 0, 1, 2, 3, 4)
     eps, lag = np.where(np.isnan(age), np.nan, 7.0), np.where(np.isnan(age), np.nan, 1.0)
-    found = valuation.val_earnings_yield(eps, lag, age, cum_factor, close)[:, 0]
+    found = earnings_yield(eps, lag, age, cum_factor, close)[:, 0]
 
     np.testing.assert_allclose(found, [np.nan] * 3 + [0.07] * 5)
 
@@ -80,14 +91,14 @@ def test_the_day_of_the_split_is_in_new_shares() -> None:
     told, one, none = column(7.0, 3.5), column(1.0, 1.0), column(0.0, 0.0)
 
     np.testing.assert_allclose(
-        valuation.val_earnings_yield(told, one, none, cum_factor, close)[:, 0], [0.07, 0.07]
+        earnings_yield(told, one, none, cum_factor, close)[:, 0], [0.07, 0.07]
     )
 
 
 @pytest.mark.parametrize("offset", [0, 5, 20, 25])
 def test_no_more_rows_are_read_than_are_declared(offset: int) -> None:
     # However late it came, and with a split in every row.
-    feature, n = valuation.val_earnings_yield, 40
+    feature, n = earnings_yield, 40
     cum_factor = column(*np.cumprod(np.full(n, 0.9)))
     eps, lag = np.full((n, 1), 7.0), np.full((n, 1), 1.0 + offset)
     inputs = (eps, lag, np.zeros((n, 1)), cum_factor, np.full((n, 1), 100.0))

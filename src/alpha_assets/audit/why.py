@@ -24,13 +24,14 @@ from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
-    MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
     VERSION_COLUMNS,
     Input,
     inputs_at,
+    inputs_behind,
     joined,
+    pools_symbols,
 )
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK
@@ -126,7 +127,7 @@ def used_features(chosen: Sequence[Feature], market: Market) -> tuple[Feature, .
 
 def reads_others(feature: Feature, inputs: Mapping[str, Input]) -> bool:
     """Return whether a feature of one symbol is made from all symbols."""
-    return isinstance(feature, Across) or MARKET_RETURN in _behind(feature.inputs, inputs)
+    return isinstance(feature, Across) or pools_symbols(feature.inputs, inputs)
 
 
 def inputs_of(market: Market) -> dict[str, Input]:
@@ -139,21 +140,10 @@ def inputs_of(market: Market) -> dict[str, Input]:
 
 def columns_of(features: Iterable[Feature], inputs: Mapping[str, Input]) -> list[str]:
     """Return the panel columns that features are made of."""
-    names = [name for item in features for name in _behind(item.inputs, inputs)]
-    leaves = [column for name in names for column in inputs[name].columns]
+    named = [name for item in features for name in item.inputs]
+    leaves = [c for item in inputs_behind(named, inputs).values() for c in item.columns]
     base = (*KEYS, *SECTION_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *VERSION_COLUMNS)
     return list(dict.fromkeys((*base, *leaves)))
-
-
-def _behind(names: Iterable[str], inputs: Mapping[str, Input]) -> list[str]:
-    """Return inputs and all inputs that they are made of."""
-    found: dict[str, None] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        found[name] = None
-        waiting += [other for other in inputs[name].inputs if other not in found]
-    return list(found)
 
 
 def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> pl.DataFrame:

@@ -19,7 +19,7 @@ import numpy as np
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.features.inputs import INPUTS, carries, parameters, widest
+from alpha_assets.features.inputs import INPUTS, carries, parameters, union, widest
 from alpha_assets.feeds.base import Scope
 
 SESSIONS_PER_YEAR = 245  # Tokyo, mean of 2016-2026: what every annualised feature is scaled by
@@ -46,7 +46,7 @@ class Feature:
         about: what it means in the market.
         formula: in the field's symbols; empty where the code says it as well.
         source: who described it.
-        requires: keys of `REQUIREMENTS` that a market must offer.
+        requires: keys of `REQUIREMENTS` that a market must offer, those of its inputs included.
         fn: from the inputs' arrays [D, N] to the feature's.
         scope: of whom it is a fact: a symbol, its sector or section, or the whole market; a
             wider one is computed once per key and is equal for all of its symbols.
@@ -89,7 +89,7 @@ def feature(
         unit: of the value, in words.
         source: who described it.
         formula: in the field's symbols; empty where the code says it as well.
-        requires: keys of `REQUIREMENTS`.
+        requires: keys of `REQUIREMENTS`, beside those that its inputs require.
     """
 
     def declare(fn: Callable[..., Array]) -> Feature:
@@ -129,7 +129,7 @@ def windowed(
         unit: of the value, in words.
         source: who described it.
         formula: in the field's symbols; empty where the code says it as well.
-        requires: keys of `REQUIREMENTS`.
+        requires: keys of `REQUIREMENTS`, beside those that its inputs require.
     """
 
     def declare(fn: Callable[..., Array]) -> tuple[Feature, ...]:
@@ -170,6 +170,7 @@ def build_feature(
     assert source, f"feature {name}: it names no source"
     for item in inputs:
         assert item in INPUTS, f"feature {name}: {item!r} is no input; {_near(item)}"
+    requires = union([*(INPUTS[item].requires for item in inputs), requires])
     for item in requires:
         assert item in REQUIREMENTS, f"feature {name}: unknown requirement {item!r}"
     if carries(fn):
@@ -187,7 +188,7 @@ def build_feature(
         requires=requires,
         fn=fn,
         scope=widest(INPUTS[item].scope for item in inputs),
-        feeds=tuple(dict.fromkeys(feed for item in inputs for feed in INPUTS[item].feeds)),
+        feeds=union(INPUTS[item].feeds for item in inputs),
     )
 
 

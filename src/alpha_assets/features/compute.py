@@ -43,6 +43,7 @@ from alpha_assets.features.inputs import (
     as_column,
     inputs_at,
     joined,
+    pools_symbols,
 )
 from alpha_assets.features.scopes import Keys
 from alpha_assets.panel.dense import late_factors
@@ -149,7 +150,8 @@ def _fill_symbols(
     """Fill the facts of single symbols, block by block."""
     n_sessions, n_symbols = grid.row_DN.shape
     cuts = block_cuts(n_sessions, n_symbols + len(grid.states), block_symbols)
-    section = _market_return(grid, cuts, inputs) if _reads_market(catalog) else None
+    pooled = pools_symbols((name for item in catalog for name in item.inputs), inputs)
+    section = _market_return(grid, cuts, inputs) if pooled else None
 
     def work(cut: slice) -> None:
         known = {}
@@ -290,10 +292,6 @@ def market_series(
         for item in catalog
     ]
     return rows.select("session").with_columns(made)
-
-
-def _reads_market(catalog: Iterable[Feature]) -> bool:
-    return any(MARKET_RETURN in item.inputs for item in catalog)
 
 
 def _market_return(

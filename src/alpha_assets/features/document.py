@@ -15,7 +15,7 @@ from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.base import REQUIREMENTS, Feature
 from alpha_assets.features.cross_section import TRAILING
 from alpha_assets.features.formulas import formula_of
-from alpha_assets.features.inputs import INPUTS
+from alpha_assets.features.inputs import INPUTS, inputs_behind
 from alpha_assets.features.limits import least_filled
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.describe import publication_words
@@ -104,9 +104,8 @@ def _feeds(catalog: Sequence[Feature]) -> list[str]:
 
 def _feeds_behind(feature: Feature) -> tuple[str, ...]:
     """Return the side feeds of a feature, and the bars where it reads any price."""
-    reads_bars = not feature.feeds or any(
-        not INPUTS[name].feeds for name in feature.inputs if name in INPUTS
-    )
+    behind = inputs_behind(name for name in feature.inputs if name in INPUTS)
+    reads_bars = not feature.feeds or not all(item.feeds for item in behind.values())
     return (*feature.feeds, *(["daily_bars"] if reads_bars else []))
 
 

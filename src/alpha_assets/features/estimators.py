@@ -1,6 +1,6 @@
 """Estimators from the literature, unannualised, on any window.
 
-All take forward-adjusted prices and read them only as ratios, so that the level of a
+Those of prices take forward-adjusted ones and read them only as ratios, so that the level of a
 series (and a vendor's restatement of it) changes nothing.  Shape letters: D sessions, N symbols.
 """
 
@@ -112,6 +112,12 @@ def corwin_schultz(high_DN: Array, low_DN: Array, close_DN: Array) -> Array:
     growth_DN = np.exp(alpha_DN)
     spread_DN: Array = 2 * (growth_DN - 1) / (1 + growth_DN)
     return spread_DN
+
+
+def mean_traded_value(dollar_volume: Array, stale: Array, n: int) -> Array:
+    """Return the mean traded value of the sessions listed; a session without a bar traded 0."""
+    traded_DN = np.where(np.isnan(dollar_volume) & (stale >= 0), 0.0, dollar_volume)
+    return window_mean(traded_DN, n)
 
 
 def wilder_share(change_DN: Array, max_stale: int = MAX_STALE) -> Array:

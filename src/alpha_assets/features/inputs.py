@@ -1,8 +1,9 @@
 """What a feature may read: columns of the panel, and series that several features share.
 
 A feature names its inputs as parameters; every name stands in `INPUTS` with the number of
-panel rows behind one value.  Row D of an array holds the bar of the session before D: what
-is known when D is decided.  Shape letters: D sessions, N symbols.
+panel rows behind one value.  An input may be made of other inputs: its scope, its feeds and what
+it requires of a market follow from theirs.  Row D of an array holds the bar of the session before
+D: what is known when D is decided.  Shape letters: D sessions, N symbols.
 """
 
 import inspect
@@ -15,8 +16,20 @@ import numpy as np
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import fill_forward, shift
+from alpha_assets.features.derived_inputs import (
+    VOLUME_WINDOW,
+    amount_today,
+    days_of_volume,
+    market_value,
+    sector_short_selling_ratio,
+    shares_today,
+    short_selling_ratio,
+    short_volume_share,
+    traded_shares_20,
+)
 from alpha_assets.features.estimators import yang_zhang
 from alpha_assets.features.observed import LEVEL_CARRIED
+from alpha_assets.features.split_adjust import LONGEST
 from alpha_assets.feeds.base import Scope
 from alpha_assets.panel.joins import JOINS, Join
 
@@ -55,6 +68,7 @@ class Input:
         fn: from the arrays of `columns` or `inputs` to this array.
         scope: of whom it is a fact.
         feeds: side feeds that it is made from.
+        requires: what a market must offer for it (`REQUIREMENTS` in `base.py`).
         lookback: panel rows behind one value, those behind its inputs included.
     """
 
@@ -66,6 +80,7 @@ class Input:
     fn: Callable[..., Array]
     scope: Scope = "symbol"
     feeds: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     lookback: int = 1
 
     def __call__(self, *arrays_DN: Array) -> Array:
@@ -94,6 +109,24 @@ def _column(name: str, about: str, columns: tuple[str, ...], fn: Callable[..., A
 
 def _series(rows: int, fn: Callable[..., Array]) -> Input:
     return Input(fn.__name__, (), parameters(fn), rows, inspect.getdoc(fn) or "", fn)
+
+
+def _today(
+    name: str, about: str, fn: Callable[..., Array], join: str, lag: str, limit: int
+) -> Input:
+    """Return a column of a side feed in the shares of the row's last bar."""
+    factor = "cum_factor" if fn is amount_today else "cum_volume_factor"
+    inputs = (name, f"{join}_age", f"{join}_{lag}", factor)
+    about = f"{about}, in shares of the row's last bar"
+    return Input(f"{name}_today", (), inputs, limit, about, partial(fn, limit=limit))
+
+
+def _days(name: str) -> Input:
+    """Return a number of shares in sessions of volume."""
+    about = f"`{name}_today` over the mean volume of a session, sessions"
+    return Input(
+        f"{name}_days", (), (f"{name}_today", "traded_shares_20"), 1, about, days_of_volume
+    )
 
 
 def joined(join: Join) -> list[Input]:
@@ -224,7 +257,9 @@ _COLUMNS = (
     _column("close", "adjusted close", ("close", "cum_factor"), _forward_adjusted),
     _column("volume", "adjusted shares", ("volume", "cum_volume_factor"), _adjusted_volume),
     _column("dollar_volume", "traded value", ("turnover_value", "close", "volume"), _traded_value),
-    _column("raw_close", "close as traded", ("close",), _as_is),
+    replace(
+        _column("raw_close", "close as traded", ("close",), _as_is), requires=("raw_price_level",)
+    ),
     _column("cum_factor", "product of the factors known", ("cum_factor",), _as_is),
     _column(
         "cum_volume_factor",
@@ -248,37 +283,125 @@ _SERIES = (
     _series(1, log_range),
     _series(1, log_dollar_volume),
     _series(20, yang_zhang_20),
-    replace(_series(1, market_return), scope="market"),
+    _series(1, market_return),
 )
-
-_INDEX = [
-    replace(series, scope="market", feeds=("benchmark",))
-    for series in (
-        _series(LEVEL_CARRIED + 1, index_level),
-        _series(LEVEL_CARRIED + 2, index_return),
-    )
-]
 
 _JOINED = [item for join in JOINS.values() for item in joined(join)]
 
+# Rows back to the day of a number: until it is stale, and its lag.
+MARGIN_OLDEST, SHORT_INTEREST_OLDEST = 45, 45
+VALUATION_OLDEST = 21  # 5 until it is stale, and the rest for a late delivery
 
-def _carried(items: Iterable[Input], max_stale: int) -> dict[str, Input]:
-    """Return inputs, each after those that it is made of, for a market's `max_stale`."""
+_DERIVED = (
+    _series(LEVEL_CARRIED + 1, index_level),
+    _series(LEVEL_CARRIED + 2, index_return),
+    _series(LONGEST, market_value),
+    _series(VOLUME_WINDOW, traded_shares_20),
+    _series(1, short_selling_ratio),
+    _series(1, sector_short_selling_ratio),
+    _series(1, short_volume_share),
+    *(
+        _today(f"statements_{name}", about, amount_today, "statements", lag, LONGEST)
+        for name, lag, about in (
+            ("eps_ttm", "lag", "earnings a share of the last twelve months"),
+            ("dividend", "dividend_lag", "dividend a share of the last year"),
+            ("forecast_eps", "forecast_eps_lag", "earnings a share expected of this fiscal year"),
+            (
+                "forecast_dividend",
+                "forecast_dividend_lag",
+                "dividend a share expected of this fiscal year",
+            ),
+        )
+    ),
+    *(
+        _today(f"valuation_{name}", about, amount_today, "valuation", "lag", VALUATION_OLDEST)
+        for name, about in (
+            ("eps", "earnings a share of the last twelve months"),
+            ("forward_eps", "earnings a share expected of this fiscal year"),
+            ("bps", "book value a share"),
+        )
+    ),
+    *(
+        _today(f"margin_{side}", f"{side} margin balance", shares_today, "margin", "lag", rows)
+        for side, rows in (("long", MARGIN_OLDEST), ("short", MARGIN_OLDEST))
+    ),
+    _days("margin_long"),
+    _days("margin_short"),
+    _today(
+        "short_interest_shares_short",
+        "open short positions",
+        shares_today,
+        "short_interest",
+        "lag",
+        SHORT_INTEREST_OLDEST,
+    ),
+    _today(
+        "short_positions_shares",
+        "reported short positions",
+        shares_today,
+        "short_positions",
+        "lag",
+        LONGEST,
+    ),
+)
+
+
+def _resolved(items: Iterable[Input], max_stale: int) -> dict[str, Input]:
+    """Return inputs by name, with what follows from those that they are made of.
+
+    Args:
+        items: each after those that it is made of.
+        max_stale: sessions over which a symbol's last price is carried.
+    """
     made: dict[str, Input] = {}
     for item in items:
-        behind = max((made[name].lookback for name in item.inputs), default=1)
+        assert item.name not in made, f"two inputs are called {item.name}"
+        behind = [made[name] for name in item.inputs]
         rows, fn = item.rows, item.fn
         if carries(fn):
             rows, fn = rows + max_stale, partial(fn, max_stale=max_stale)
-        made[item.name] = replace(item, fn=fn, lookback=rows - 1 + behind)
+        item = replace(
+            item, fn=fn, lookback=rows - 1 + max((other.lookback for other in behind), default=1)
+        )
+        if behind:
+            pools = item.name == MARKET_RETURN  # made of all symbols' returns
+            item = replace(
+                item,
+                scope="market" if pools else widest(other.scope for other in behind),
+                feeds=union(other.feeds for other in behind),
+                requires=union(other.requires for other in behind),
+            )
+        made[item.name] = item
     return made
 
 
-_ALL = (*_COLUMNS, *_SERIES, *_JOINED, *_INDEX)
-INPUTS: Mapping[str, Input] = _carried(_ALL, MAX_STALE)
+def union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return every word of some tuples once, in the order of their first places."""
+    return tuple(dict.fromkeys(word for part in parts for word in part))
+
+
+_ALL = (*_COLUMNS, *_SERIES, *_JOINED, *_DERIVED)
+INPUTS: Mapping[str, Input] = _resolved(_ALL, MAX_STALE)
+
+
+def inputs_behind(names: Iterable[str], inputs: Mapping[str, Input] = INPUTS) -> dict[str, Input]:
+    """Return inputs by name, with all that they are made of."""
+    found: dict[str, Input] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = inputs[name]
+            waiting += inputs[name].inputs
+    return found
+
+
+def pools_symbols(names: Iterable[str], inputs: Mapping[str, Input] = INPUTS) -> bool:
+    """Return whether inputs are made of the returns of all symbols, directly or behind others."""
+    return MARKET_RETURN in inputs_behind(names, inputs)
 
 
 @cache
 def inputs_at(max_stale: int) -> Mapping[str, Input]:
     """Return `INPUTS` with a symbol's last price carried over a market's `max_stale` sessions."""
-    return _carried(INPUTS.values(), max_stale)
+    return _resolved(INPUTS.values(), max_stale)

@@ -5,18 +5,12 @@ import numpy as np
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import window_mean, window_moments
 from alpha_assets.features.base import feature, windowed
-from alpha_assets.features.estimators import corwin_schultz
+from alpha_assets.features.estimators import corwin_schultz, mean_traded_value
 
 FAMILY = "liquidity"
 
 PER_MILLIARD = 1e9  # Amihud's ratio is scaled to a move per 1e9 of currency
 LEAST_SPREAD = 1e-9  # standard deviations below count as this, so that a z stays finite
-
-
-def mean_traded_value(dollar_volume: Array, stale: Array, n: int) -> Array:
-    """Return the mean traded value of the sessions listed; a session without a bar traded 0."""
-    traded_DN = np.where(np.isnan(dollar_volume) & (stale >= 0), 0.0, dollar_volume)
-    return window_mean(traded_DN, n)
 
 
 @windowed(

@@ -9,29 +9,14 @@ import numpy as np
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import fill_forward, shift, window_count, window_total
 from alpha_assets.features.base import feature
-from alpha_assets.features.liquidity import mean_traded_value
-from alpha_assets.features.split_adjust import restated
 
 FAMILY = "margin"
 
-OLDEST = 45  # rows back to the day of a balance: 20 until it is stale, and its lag
-AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LOT = 100.0  # shares; added to both sides of a ratio so that an empty one has a logarithm
 WEEK, SESSIONS = 5, 260  # the latter of 52 weeks
 NEEDED_WEEKS = 42  # four fifths of 52
 LEAST_SPREAD = 1e-9
 STANDARD, LOANABLE, OTHER = 1, 2, 3  # types of issues
-
-
-def _traded_shares(dollar_volume: Array, raw_close: Array, stale: Array) -> Array:
-    """Return the mean shares traded in a session of the last 20, in shares of today."""
-    price = np.where(raw_close > 0, raw_close, np.nan)
-    return mean_traded_value(dollar_volume, stale, 20) / price
-
-
-def _today(shares: Array, cum_volume_factor: Array, offset: Array) -> Array:
-    """Return a balance in shares of the row's last bar."""
-    return restated(shares, cum_volume_factor, offset, shares=True, limit=OLDEST)
 
 
 def _imbalance(long: Array, short: Array) -> Array:
@@ -88,45 +73,25 @@ def margin_imbalance(margin_long: Array, margin_short: Array) -> Array:
 
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="sessions of volume",
-    requires=AS_TRADED,
     formula="long / (MA_20(traded value) / close); balances restated for splits since their day",
     source="common practice.",
 )
-def margin_long_adv(
-    margin_long: Array,
-    margin_lag: Array,
-    margin_age: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
-) -> Array:
+def margin_long_adv(margin_long_days: Array) -> Array:
     """Sessions of volume that it would take to sell what is bought on margin."""
-    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
-    return long / _traded_shares(dollar_volume, raw_close, stale)
+    return margin_long_days.copy()
 
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="sessions of volume",
-    requires=AS_TRADED,
     formula="short / (MA_20(traded value) / close); balances restated for splits since their day",
     source="common practice.",
 )
-def margin_short_adv(
-    margin_short: Array,
-    margin_lag: Array,
-    margin_age: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
-) -> Array:
+def margin_short_adv(margin_short_days: Array) -> Array:
     """Sessions of volume that it would take to cover what is sold short on margin."""
-    short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
-    return short / _traded_shares(dollar_volume, raw_close, stale)
+    return margin_short_days.copy()
 
 
 @feature(
@@ -143,21 +108,20 @@ def margin_chg_1w(
 
 
 @feature(
-    rows=OLDEST + WEEK + 20,
+    rows=WEEK + 21,
     unit="log ratio",
     formula="ln(long / long of the week before), both in shares of the first day",
     source="common practice.",
 )
 def margin_long_chg_1w(
-    margin_long: Array,
-    margin_lag: Array,
+    margin_long_today: Array,
     margin_age: Array,
     margin_is_week_end: Array,
     cum_volume_factor: Array,
 ) -> Array:
     """Growth of what is bought on margin in a week, splits taken out."""
     # In shares of the market's first day a split between two balances does not show.
-    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag) * cum_volume_factor
+    long = margin_long_today * cum_volume_factor
     before = _week_before(long, margin_age, margin_is_week_end)
     return np.log((long + LOT) / (before + LOT))
 
@@ -174,48 +138,20 @@ def margin_short_std_share(margin_short: Array, margin_short_standard: Array) ->
     return margin_short_standard / np.where(margin_short > 0, margin_short, np.nan)
 
 
-@feature(
-    rows=SESSIONS + OLDEST + 20,
-    unit="standard deviations",
-    requires=AS_TRADED,
-    source="common practice.",
-)
+@feature(rows=SESSIONS + 21, unit="standard deviations", source="common practice.")
 def margin_long_z_52w(
-    margin_long: Array,
-    margin_lag: Array,
-    margin_age: Array,
-    margin_is_week_end: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
+    margin_long_days: Array, margin_age: Array, margin_is_week_end: Array
 ) -> Array:
     """How unusual the long balance, in sessions of volume, is against its last 52 weeks."""
-    long = _today(margin_long, cum_volume_factor, margin_age + margin_lag)
-    days = long / _traded_shares(dollar_volume, raw_close, stale)
-    return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
+    return _weekly_z(_weekly(margin_long_days, margin_age, margin_is_week_end))
 
 
-@feature(
-    rows=SESSIONS + OLDEST + 20,
-    unit="standard deviations",
-    requires=AS_TRADED,
-    source="common practice.",
-)
+@feature(rows=SESSIONS + 21, unit="standard deviations", source="common practice.")
 def margin_short_z_52w(
-    margin_short: Array,
-    margin_lag: Array,
-    margin_age: Array,
-    margin_is_week_end: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
+    margin_short_days: Array, margin_age: Array, margin_is_week_end: Array
 ) -> Array:
     """How unusual the short balance, in sessions of volume, is against its last 52 weeks."""
-    short = _today(margin_short, cum_volume_factor, margin_age + margin_lag)
-    days = short / _traded_shares(dollar_volume, raw_close, stale)
-    return _weekly_z(_weekly(days, margin_age, margin_is_week_end))
+    return _weekly_z(_weekly(margin_short_days, margin_age, margin_is_week_end))
 
 
 @feature(rows=22, unit="fraction", source="common practice.")

@@ -8,13 +8,11 @@ import numpy as np
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import build_feature, feature
-from alpha_assets.features.liquidity import mean_traded_value
 from alpha_assets.feeds.margin import REASONS
 from alpha_assets.panel.states.margin import STAGES
 
 FAMILY = "dmi"
 
-AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 LEAST_RATIO = 0.1  # percent
 RECENT = 20  # sessions
 SUPERVISION = STAGES["102"]
@@ -87,18 +85,12 @@ def dmi_long_chg(
     return _seen(margin_alerts_long_change / balance, alert_board_listed)
 
 
-@feature(rows=20, unit="sessions of volume", requires=AS_TRADED, source="common practice.")
+@feature(rows=1, unit="sessions of volume", source="common practice.")
 def dmi_long_chg_adv(
-    margin_alerts_long_change: Array,
-    alert_board_listed: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
+    margin_alerts_long_change: Array, alert_board_listed: Array, traded_shares_20: Array
 ) -> Array:
     """Change of the long balance since the session before, over the volume of a session."""
-    price = np.where(raw_close > 0, raw_close, np.nan)
-    traded = mean_traded_value(dollar_volume, stale, 20) / price
-    return _seen(margin_alerts_long_change / traded, alert_board_listed)
+    return _seen(margin_alerts_long_change / traded_shares_20, alert_board_listed)
 
 
 @feature(

@@ -5,14 +5,13 @@ import numpy as np
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import shift
 from alpha_assets.features.base import feature
-from alpha_assets.features.liquidity import mean_traded_value
+from alpha_assets.features.inputs import SHORT_INTEREST_OLDEST
 from alpha_assets.features.margin import LOT
 from alpha_assets.features.observed import fresh
 from alpha_assets.features.split_adjust import restated
 
 FAMILY = "short_interest"
 
-OLDEST = 45  # rows back to the settlement date: 30 until it is stale, and its lag
 TWO_REPORTS = 25  # rows that hold the last two reports
 AS_TRADED = ("raw_price_level",)
 
@@ -29,38 +28,21 @@ def _last_two(x_DN: Array, n: int) -> tuple[Array, Array]:
 
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="sessions of volume",
-    requires=AS_TRADED,
     formula=(
         "shares / (MA_20(traded value) / close); shares restated for splits since the settlement "
         "date"
     ),
     source="Hong, Li, Ni, Scheinkman & Yan (2015), NBER Working Paper 21166.",
 )
-def short_interest_days(
-    short_interest_shares_short: Array,
-    short_interest_lag: Array,
-    short_interest_age: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
-) -> Array:
+def short_interest_days(short_interest_shares_short_today: Array, traded_shares_20: Array) -> Array:
     """Sessions of volume that it would take to cover what is sold short."""
-    shares = restated(
-        short_interest_shares_short,
-        cum_volume_factor,
-        short_interest_age + short_interest_lag,
-        shares=True,
-        limit=OLDEST,
-    )
-    price = np.where(raw_close > 0, raw_close, np.nan)
-    return shares / (mean_traded_value(dollar_volume, stale, 20) / price)
+    return short_interest_shares_short_today / traded_shares_20
 
 
 @feature(
-    rows=OLDEST + TWO_REPORTS - 1,
+    rows=SHORT_INTEREST_OLDEST + TWO_REPORTS - 1,
     unit="log ratio",
     requires=AS_TRADED,
     formula="ln((shares + 100) / (shares before + 100)), both in shares of the first day",
@@ -74,7 +56,9 @@ def short_interest_chg(
 ) -> Array:
     """Growth of the open short positions since the report before, splits taken out."""
     shares = fresh(short_interest_shares_short, short_interest_age)
-    today = restated(shares, cum_volume_factor, short_interest_lag, shares=True, limit=OLDEST)
+    today = restated(
+        shares, cum_volume_factor, short_interest_lag, shares=True, limit=SHORT_INTEREST_OLDEST
+    )
     # In shares of the market's first day a split between two reports does not show.
     last, before = _last_two(today * cum_volume_factor, TWO_REPORTS)
     return np.log((last + LOT) / (before + LOT))

@@ -1,16 +1,10 @@
 """Large short positions that their holders must report: a stock, known with a lag of days."""
 
-import numpy as np
-
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import shift
 from alpha_assets.features.base import feature
-from alpha_assets.features.liquidity import mean_traded_value
-from alpha_assets.features.split_adjust import LONGEST, restated
 
 FAMILY = "ssp"
-
-AS_TRADED = ("raw_price_level",)  # shares of a day beside prices of it
 
 
 @feature(
@@ -57,31 +51,13 @@ def ssp_days_since(short_positions_idle: Array, short_positions_age: Array) -> A
 
 
 @feature(
-    rows=LONGEST,
+    rows=1,
     unit="sessions of volume",
-    requires=AS_TRADED,
     formula=(
         "shares / (MA_20(traded value) / close); shares restated for splits since the last report"
     ),
     source="common practice.",
 )
-def ssp_to_adv(
-    short_positions_shares: Array,
-    short_positions_lag: Array,
-    short_positions_age: Array,
-    cum_volume_factor: Array,
-    dollar_volume: Array,
-    raw_close: Array,
-    stale: Array,
-) -> Array:
+def ssp_to_adv(short_positions_shares_today: Array, traded_shares_20: Array) -> Array:
     """Reported positions over what is traded in a session: days to cover."""
-    shares = restated(
-        short_positions_shares,
-        cum_volume_factor,
-        short_positions_age + short_positions_lag,
-        shares=True,
-    )
-    traded = mean_traded_value(dollar_volume, stale, 20) / np.where(
-        raw_close > 0, raw_close, np.nan
-    )
-    return shares / traded
+    return short_positions_shares_today / traded_shares_20

@@ -10,74 +10,41 @@ import numpy as np
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.features.base import feature
-from alpha_assets.features.split_adjust import restated
 
 FAMILY = "val"
 
-OLDEST = 21  # rows back to the day valued: 5 until it is stale, and the rest for a late delivery
-AS_TRADED = ("raw_price_level",)
-
-
-def _over_price(
-    amount: Array, lag: Array, age: Array, cum_factor: Array, raw_close: Array
-) -> Array:
-    """Return an amount a share over the last close, both in the shares of that close."""
-    today = restated(amount, cum_factor, age + lag, shares=False, limit=OLDEST)
-    return today / raw_close
-
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="fraction of the price",
-    requires=AS_TRADED,
     formula="eps / C",
     source="Basu (1977), J. Finance 32.",
 )
-def val_earnings_yield(
-    valuation_eps: Array,
-    valuation_lag: Array,
-    valuation_age: Array,
-    cum_factor: Array,
-    raw_close: Array,
-) -> Array:
+def val_earnings_yield(valuation_eps_today: Array, raw_close: Array) -> Array:
     """Earnings a share of the last twelve months over the price; a loss is below zero."""
-    return _over_price(valuation_eps, valuation_lag, valuation_age, cum_factor, raw_close)
+    return valuation_eps_today / raw_close
 
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="fraction of the price",
-    requires=AS_TRADED,
     formula="forward_eps / C",
     source="Elgers, Lo & Pfeiffer (2001), Account. Rev. 76: forecast earnings over the price.",
 )
-def val_forward_earnings_yield(
-    valuation_forward_eps: Array,
-    valuation_lag: Array,
-    valuation_age: Array,
-    cum_factor: Array,
-    raw_close: Array,
-) -> Array:
+def val_forward_earnings_yield(valuation_forward_eps_today: Array, raw_close: Array) -> Array:
     """Earnings a share that the company expects of this fiscal year over the price."""
-    return _over_price(valuation_forward_eps, valuation_lag, valuation_age, cum_factor, raw_close)
+    return valuation_forward_eps_today / raw_close
 
 
 @feature(
-    rows=OLDEST,
+    rows=1,
     unit="fraction of the price",
-    requires=AS_TRADED,
     formula="bps / C",
     source="Fama & French (1992), J. Finance 47.",
 )
-def val_book_to_price(
-    valuation_bps: Array,
-    valuation_lag: Array,
-    valuation_age: Array,
-    cum_factor: Array,
-    raw_close: Array,
-) -> Array:
+def val_book_to_price(valuation_bps_today: Array, raw_close: Array) -> Array:
     """Book value a share over the price; below zero where debts exceed the assets."""
-    return _over_price(valuation_bps, valuation_lag, valuation_age, cum_factor, raw_close)
+    return valuation_bps_today / raw_close
 
 
 @feature(rows=1, unit="fraction", source="Haugen & Baker (1996), J. Financ. Econ. 41.")
