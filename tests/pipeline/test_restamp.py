@@ -96,6 +96,19 @@ def test_a_stage_is_taken_over_after_a_sample_of_it_was_made_again(
         assert now.pop("seal") != was.pop("seal")
         assert now == was
     assert restamp(storage)["features"]["of other code"] == 0
+    why = {row["stage"]: row["why"] for row in aa.status("tiny", storage=str(storage))}
+    assert why["features"] == "restamped: 8 of 8, on a sample of 5"
+    assert why["panel"] == ""
+
+
+def test_counts_that_other_code_counted_are_not_compared(
+    storage: Path, edit: Callable[..., None]
+) -> None:
+    edit(identity.FEATURES, identity.COUNTING)
+
+    row = restamp(storage, "features")["features"]
+
+    assert (row["taken over"], row["why"]) == (8, "")
 
 
 @pytest.fixture
@@ -221,6 +234,8 @@ def test_a_backtest_is_made_again_whole(storage: Path, edit: Callable[..., None]
 
     assert (row["sample"], row["taken over"], row["why"]) == ("backtest", 1, "")
     assert to_do(storage) == {}
+    (row,) = [r for r in aa.status("tiny", storage=str(storage)) if r["stage"] == "tiny/backtest"]
+    assert row["why"] == "restamped: 1 of 1, on a sample of 1"
 
 
 def test_killed_on_the_way_each_month_is_as_before_or_taken_over(

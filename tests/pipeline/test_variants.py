@@ -124,6 +124,17 @@ def test_a_second_run_of_a_variant_makes_nothing(wide: tuple[Path, str, list[str
     ] == []
 
 
+def test_a_variant_that_was_never_run_is_shown_as_such(
+    wide: tuple[Path, str, list[str]],
+) -> None:
+    rows = aa.status("tiny", storage=str(wide[0]), overrides=[MODEL])
+    models, scores, targets, *spans = rows[-6:]
+    assert models["why"].startswith("never run: alpha-assets run --recipe tiny --market tiny")
+    assert models["why"].endswith(f"--set {MODEL} makes it")
+    assert [row["to do"] for row in (models, scores, targets)] == [None] * 3
+    assert [row["to do"] for row in spans] == [1] * 3
+
+
 def test_another_model_shares_nothing_that_follows_from_it(copied: tuple[Path, str]) -> None:
     storage, _ = copied
     where = {"storage": str(storage), "overrides": [MODEL]}
@@ -200,4 +211,50 @@ def test_a_reference_is_not_taken_over_for_other_code(
     (row,) = found["rows"]
     assert (row["taken over"], row["left"]) == (0, 2)
     assert f"is shared with tiny/tiny/predictions/{BOTH[0]}, which other code made" in row["why"]
+    assert "restamp tiny first" in row["why"]
     assert manifest.read_text() == before
+
+
+def test_once_the_recipe_was_taken_over_the_variant_refers_to_it_and_what_follows_is_sampled(
+    copied: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, name = copied
+    honest, turned = identity._code, (identity.PREDICTIONS, identity.TARGETS)
+
+    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
+        return honest(roots, chosen)[:: -1 if roots in turned else 1]
+
+    monkeypatch.setattr(identity, "_code", code)
+    where = {"storage": str(storage), "device": "cpu"}
+    aa.restamp("tiny", **where)
+    rows = {row["stage"]: row for row in aa.restamp(name, **where)["rows"]}
+
+    shared, own = rows["predictions"], rows["targets"]
+    assert (shared["of other code"], shared["sample"], shared["taken over"]) == (2, "", 2)
+    assert (own["sample"], own["taken over"], own["left"]) == ("2021-07, 2021-08", 2, 0)
+    assert statuses(storage, name, "predictions") == dict.fromkeys(BOTH, "shared")
+    status = aa.status(name, storage=str(storage))
+    assert [row for row in status if row["to do"]] == []
+
+
+def test_a_variant_is_not_referred_to_other_content_when_outputs_are_taken_over(
+    copied: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, name = copied
+    honest = identity._code
+
+    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
+        return honest(roots, chosen)[:: -1 if roots == identity.PREDICTIONS else 1]
+
+    monkeypatch.setattr(identity, "_code", code)
+    context = project.open_context("tiny", storage=str(storage))
+    folder = context.predictions.folder("2021-07")
+    held = folder.manifest()
+    assert held is not None
+    made = freshness.manifest_of(identity.predictions(context.recipe), held.inputs)
+    context.predictions.write("2021-07", folder.read().head(100), made)
+
+    found = aa.restamp(name, stages=["predictions"], storage=str(storage), device="cpu")
+    (row,) = found["rows"]
+    assert (row["taken over"], row["left"]) == (0, 2)
+    assert "its content_hash differs" in row["why"]

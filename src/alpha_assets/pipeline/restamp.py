@@ -107,11 +107,12 @@ def restamp(context: RecipeContext, names: Sequence[str] = (), *, seed: int = 0)
         months = _stored(context, stage)
         if refused or not months:
             continue
+        anew = _refer_anew(context, stage, months, seen) if stage.name in wanted else 0
         look = _look(context, stage, months, seen)
         planned = {*look.others, *(look.of_other_code if stage.name not in wanted else ())}
         seen.plan(stage.place(context), planned)
         if stage.name in wanted:
-            found.append(_restamped(context, stage, months, look, seed))
+            found.append(_restamped(context, stage, months, look, seed, anew))
             refused = stage.name if found[-1].refused else ""
     return found
 
@@ -142,6 +143,30 @@ def _stored(context: RecipeContext, stage: Stage[Any]) -> Sequence[str]:
     return judged_months(context) if stage.folder(context).is_finished() else ()
 
 
+def _refer_anew(
+    context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen: Seen
+) -> int:
+    """Refer a variant to the recipe's own outputs that were taken over; return how many.
+
+    They hold the content that the variant referred to, and record today's code: nothing is left
+    to be compared.
+    """
+    done = 0
+    for month, unit in stage.units(months):
+        try:
+            reference = stage.folder(context, month).reference()
+            if reference is None or reference.code == stage.identity.code:
+                continue
+            inputs = stage.inputs(context, unit, seen)
+            shared = stage.share(context, month, inputs, reference.content_hash)
+        except (MissingOutput, StorageError):
+            continue  # named by `_look`
+        if shared:
+            done += 1
+            seen.forget(stage.place(context))
+    return done
+
+
 def _look(context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen: Seen) -> _Look:
     """Return which outputs are not fresh, and which of them for their code alone."""
     found, pace = _Look(), Pace(context.progress, "restamp")
@@ -158,16 +183,33 @@ def _look(context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen
         if reason:
             found.others[month] = reason
         elif manifest is not None and manifest.code != stage.identity.code and manifest.shares:
-            found.others[month] = f"it is shared with {manifest.shares}, which other code made"
+            found.others[month] = (
+                f"it is shared with {manifest.shares}, which other code made: restamp "
+                f"{context.recipe.name} first"
+            )
         elif manifest is not None and manifest.code != stage.identity.code:
             found.of_other_code[month] = manifest
     return found
 
 
 def _restamped(
-    context: RecipeContext, stage: Stage[Any], months: Sequence[str], look: _Look, seed: int
+    context: RecipeContext,
+    stage: Stage[Any],
+    months: Sequence[str],
+    look: _Look,
+    seed: int,
+    anew: int,
 ) -> Restamped:
-    """Compare a sample of a stage and, where it is equal, take the rest over."""
+    """Compare a sample of a stage and, where it is equal, take the rest over.
+
+    Args:
+        context: with a recipe.
+        stage: whose outputs.
+        months: that are stored.
+        look: what is not fresh of them.
+        seed: of the random months.
+        anew: outputs that a variant has been referred to anew.
+    """
     why = ""
     if look.others:
         month, reason = next(iter(look.others.items()))
@@ -177,7 +219,8 @@ def _restamped(
     samples = [_sample(group, f"{seed} {stage.name} {stage.identity.code}") for group in groups]
     row = Restamped(
         stage.name,
-        of_other_code=len(look.of_other_code),
+        of_other_code=anew + len(look.of_other_code),
+        taken_over=anew,
         sample=tuple(sorted(month or stage.name for sample in samples for month in sample)),
         left=len(look.others),
         why=why,
@@ -186,7 +229,7 @@ def _restamped(
     refused = next(_differences(context, stage, months, look.of_other_code, sampled), "")
     if refused:
         return replace(row, refused=f"{refused}; {run_again(context)}")
-    taken_over = 0
+    taken_over = anew
     pace = Pace(context.progress, "restamp")
     for group, sample in zip(groups, samples, strict=True):
         for month in group:
@@ -327,6 +370,10 @@ def _fact_difference(name: str, made: Output, stored: Manifest) -> str | None:
     was = json.loads(stored.model_dump_json())["extra"]
     for added in (freshness.CODE_PARTS, freshness.RESTAMPED):
         was.pop(added, None)
+    counts = [side.get(freshness.COUNTS, {}) for side in (was, now)]
+    if counts[0].get("code") != counts[1].get("code"):  # counts of other code are not read
+        for side in (was, now):
+            side.pop(freshness.COUNTS, None)
     return _first(compare_facts(f"{name}/manifest.json", made.month, was, now).first)
 
 

@@ -36,6 +36,10 @@ class Seen:
         planned = frozenset(self._planned.get(place.name, ()))
         return KnownHashes(self._hashes[place.name], planned)
 
+    def forget(self, place: Place) -> None:
+        """Read the content hashes of an output anew when they are next asked for."""
+        self._hashes.pop(place.name, None)
+
     def hash_of(self, folder: Folder) -> str:
         """Return the content hash of an output, or a word where it has none."""
         if self._planned.get(folder.name):

@@ -351,7 +351,7 @@ class Stage(Outputs[C]):
             variant = self._variant_of(context)
             if variant is not None:
                 record(variant)
-                if not again and all(self._shared(variant, m, inputs[m]) for m in run):
+                if not again and all(self.share(variant, m, inputs[m]) for m in run):
                     done += len(run)
                     continue
             for output in self.make(context, covered, inputs):
@@ -365,14 +365,32 @@ class Stage(Outputs[C]):
         place: Callable[[Any], Place] = self.place
         return context if place(context).name != place(context.at_home()).name else None
 
-    def _shared(self, context: RecipeContext, month: str, inputs: Mapping[str, str]) -> bool:
-        """Refer to the recipe's own output where it is what the variant would make."""
+    def share(
+        self,
+        context: RecipeContext,
+        month: str,
+        inputs: Mapping[str, str],
+        content_hash: str | None = None,
+    ) -> bool:
+        """Refer to the recipe's own output where it is what the variant would make.
+
+        Args:
+            context: of the variant.
+            month: whose output.
+            inputs: of the variant's output.
+            content_hash: refer only to this content; None: to any.
+
+        Returns:
+            Whether it was.
+        """
         place: Callable[[Any], Place] = self.place
         origin, folder = (
             found if isinstance(found, Folder) else found.folder(month)
             for found in (place(context.at_home()), place(context))
         )
         if freshness.staleness(origin, self.identity, inputs) is not None:
+            return False
+        if content_hash not in (None, Seen().hash_of(origin)):
             return False
         folder.share(origin, freshness.manifest_of(self.identity, inputs))
         context.progress(self.name, f"{month or 'all'} shared with {origin.name}")

@@ -6,7 +6,9 @@ from typing import Any
 from alpha_assets.calendar import month_range
 from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.backtest import judged_months
+from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.freshness import RESTAMPED
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.raw import delivery_findings, lost_months
 from alpha_assets.pipeline.seen import MISSING, Seen
@@ -20,8 +22,9 @@ def status(context: RecipeContext) -> list[dict[str, Any]]:
 
     To be made are months that are missing, stale or damaged, and all that follows from them, by
     the rule by which `run` decides what to make.  Months after the last one that was ever asked
-    for are not: where bars reach further, the reason names them and counts nothing.  With
-    `store.verify` every byte is hashed.
+    for are not: where bars reach further, the reason names them and counts nothing.  Nor are
+    those of a recipe that was never run.  Where nothing is to be made, the reason is what was
+    taken over from other code.  With `store.verify` every byte is hashed.
     """
     seen = Seen()
     rows = [_raw_row(context, name, seen) for name in context.raw]
@@ -33,7 +36,7 @@ def status(context: RecipeContext) -> list[dict[str, Any]]:
         return rows
     months, later = _months_to_judge(context)
     for stage in stages_below(context.recipe):
-        row = _row(stage.name, stage.months(context), stage.stale(context, months, seen))
+        row = _stage_row(context, stage.name, stage, months, seen)
         rows.append(row if row["why"] else {**row, "why": _not_asked(later)})
     return rows + _recipe_rows(context, seen)
 
@@ -102,17 +105,33 @@ def _recipe_rows(context: RecipeContext, seen: Seen) -> list[dict[str, Any]]:
     rows = []
     for stage in (models, *others):
         wanted = sorted({*trained, *decided}) if stage is models else decided
-        rows.append(
-            _row(
-                f"{recipe.folder}/{stage.name}",
-                stage.months(context),
-                stage.stale(context, wanted, seen),
-            )
-        )
-    if not rows[0]["why"]:
+        rows.append(_stage_row(context, f"{recipe.folder}/{stage.name}", stage, wanted, seen))
+    if not trained and not decided:
+        why = f"never run: {run_again(context)}"
+        rows = [{**row, "to do": None, "why": why if row is rows[0] else ""} for row in rows]
+    elif not rows[0]["why"]:
         rows[0]["why"] = _skipped(context, trained)
     months = judged or decided
     return rows + [_span_row(context, stage, months, seen) for stage in span_stages(recipe)]
+
+
+def _stage_row(
+    context: RecipeContext, name: str, stage: Stage[Any], months: Sequence[str], seen: Seen
+) -> dict[str, Any]:
+    """Return the row of a stage that is made month by month."""
+    made = stage.months(context)
+    row = _row(name, made, stage.stale(context, months, seen))
+    return {**row, "why": row["why"] or _taken_over(context, stage, made)}
+
+
+def _taken_over(context: RecipeContext, stage: Stage[Any], months: Sequence[str]) -> str:
+    """Return how many outputs today's code did not make but was shown to make, on a sample."""
+    manifests = [stage.folder(context, month).manifest() for month in months]
+    found = [held.extra[RESTAMPED] for held in manifests if held and RESTAMPED in held.extra]
+    if not found:
+        return ""
+    sample = len({month for restamped in found for month in restamped["sample"]})
+    return f"restamped: {len(found)} of {len(months)}, on a sample of {sample}"
 
 
 def _span_row(
@@ -122,11 +141,12 @@ def _span_row(
     reason: str | None = MISSING
     if months:
         reason = next(iter(stage.stale(context, months, seen).values()), None)
+    why = _taken_over(context, stage, [""]) if reason is None else reason
     return {
         "stage": f"{context.recipe.folder}/{stage.name}",
         "made": int(stage.folder(context).is_finished()),
         "to do": int(reason is not None),
-        "why": "" if reason in (None, MISSING) else reason,
+        "why": "" if reason == MISSING else why,
         **_ends(judged_months(context)),
     }
 

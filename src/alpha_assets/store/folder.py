@@ -116,6 +116,20 @@ class Folder:
         shares = self._in_place(lambda snapshot: snapshot.manifest.shares)
         return Folder(self.backend, tuple(shares.split("/")), self.verify) if shares else self
 
+    def reference(self) -> Manifest | None:
+        """Return its own manifest where it refers to another folder, whatever that is now.
+
+        None where it holds its own files, or was never finished.
+
+        Raises:
+            StorageError: a manifest that cannot be read.
+        """
+        try:
+            own = self._in_place(lambda snapshot: snapshot.manifest)
+        except MissingOutput:
+            return None
+        return own if own.shares else None
+
     def read(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a table of the folder, in key order.
 
