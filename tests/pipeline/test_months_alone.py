@@ -157,6 +157,43 @@ def test_the_order_in_which_months_are_made_says_nothing(
         }, stage
 
 
+@pytest.mark.parametrize("offered", [("ret_1",), ("ret_1", "ss_ratio_z_60"), ("mom_12_1",)])
+def test_a_stage_declares_the_look_back_that_it_reads(
+    monkeypatch: pytest.MonkeyPatch, offered: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    market = load_market("tiny")
+    few = tuple(feature for feature in market.catalog if feature.name in offered)
+    assert len(few) == len(offered)
+    monkeypatch.setattr(transforms, "offered_features", lambda market: few)
+    rules, first = market.universe(UNIVERSE), transforms.span_of(market.calendar.sessions[-1:])[0]
+
+    panel, (series, members), graph = (
+        [(read.of.name if read.of else "", read.sessions_back) for read in stage.reads]
+        for stage in (
+            market_stages.features_stage(market),
+            market_stages.cross_section_stage(market, UNIVERSE),
+            market_stages.graph_stage(market, UNIVERSE),
+        )
+    )
+
+    starts = {
+        "features": (panel, [("panel", transforms.panel_start(market, first))]),
+        "cross_section": (
+            [series, members],
+            [
+                ("features", transforms.series_start(market, first)),
+                ("panel", transforms.universe_start(market, rules, first)),
+            ],
+        ),
+        "graph": (graph, [("panel", market_stages.graph_start(market, rules, first))]),
+    }
+    for stage, (declared, read) in starts.items():
+        assert [
+            (name, transforms.sessions_back(market.calendar, first, n)) for name, n in declared
+        ] == read, stage
+
+
 def late_by(n: int, start: Callable[..., Any]) -> Callable[..., Any]:
     """Return the start of a look-back that is n sessions too short."""
 

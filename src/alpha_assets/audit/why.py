@@ -78,7 +78,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     raw = rows_behind(context, symbol, number, panel_row, feeds)
     read = _columns_read(context.market, panel_row, feeds)
     context.progress("why", "features, window and cross-section")
-    start = sessions_back(context.market.calendar, day, max_lookback(used) - 1)
+    start = _reach(context, used, day)
     return {
         "market": {
             "name": context.market.name,
@@ -202,10 +202,15 @@ def _panel_rows(
     }
 
 
+def _reach(context: RecipeContext, features: Sequence[Feature], day: date) -> date:
+    """Return the first panel session that the features of a day look back to."""
+    return sessions_back(context.market.calendar, day, max_lookback(features) - 1)
+
+
 def _span(
     context: RecipeContext, features: Sequence[Feature], day: date, columns: list[str]
 ) -> pl.DataFrame:
-    first = sessions_back(context.market.calendar, day, max_lookback(features) - 1)
+    first = _reach(context, features, day)
     rows = context.panel.read(month_of(first), month_of(day), columns=columns)
     return rows.filter(pl.col("session").is_between(first, day)).collect()
 
@@ -321,7 +326,7 @@ def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -
     """Return what the model sees of the symbol itself, session by session."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
-    first = sessions_back(context.market.calendar, day, card.learner.training.sequence - 1)
+    first = sessions_back(context.market.calendar, day, card.learner.training.sessions_before)
     columns = ["session", "symbol", *card.features, *card.market_features]
     rows = context.section.read(month_of(first), month_of(day), columns=columns)
     is_it = pl.col("session").is_between(first, day) & (pl.col("symbol") == symbol)
@@ -332,14 +337,14 @@ def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, 
     """Return what the model sees of all symbols: the arrays of its one forward pass."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
-    steps = card.learner.training.sequence
+    training = card.learner.training
     decided = context.market.calendar.between(day, day)
-    first = sessions_back(context.market.calendar, day, steps - 1)
+    first = sessions_back(context.market.calendar, day, training.sessions_before)
     section = context.section.read(month_of(first), month_of(day)).collect()
     columns = [*KEYS, "stale", "life"]
     panel = context.panel.read(month_of(first), month_of(day), columns=columns).collect()
     data = scoring_data(context, model.checkpoint, section, panel, decided)
-    batch, symbols = data.cross_section(decided[0], steps)
+    batch, symbols = data.cross_section(decided[0], training.sequence)
     arrays = {}
     for item in fields(Batch):
         tensor = getattr(batch, item.name)

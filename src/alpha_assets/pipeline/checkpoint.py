@@ -118,8 +118,8 @@ def training_sessions(recipe: Recipe) -> int:
     """Return how many sessions before a month its model reads: window, gaps, validation."""
     split, horizon = recipe.spec.split, recipe.horizon
     gaps = 2 * horizon + split.embargo_sessions  # labels end before each span begins
-    steps = recipe.spec.training.sequence - 1
-    return split.lookback_sessions + split.valid_sessions + gaps + steps
+    back = recipe.spec.training.sessions_before
+    return split.lookback_sessions + split.valid_sessions + gaps + back
 
 
 def _window(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:

@@ -13,7 +13,6 @@ import polars as pl
 from alpha_assets.calendar import month_of
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
-from alpha_assets.features import TRAILING, max_lookback
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION, WINDOW
 from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback, edge_rows
 from alpha_assets.panel.schema import PANEL_SCHEMA
@@ -29,14 +28,16 @@ from alpha_assets.pipeline.stage import MONTHS_AT_ONCE, RAW, Output, Outputs, Re
 from alpha_assets.pipeline.transforms import (
     feature_rows,
     market_wide,
-    offered_features,
+    panel_lookback,
     panel_rows,
     panel_start,
     section_rows,
+    series_lookback,
     series_of,
     series_start,
     sessions_back,
     span_of,
+    universe_lookback,
     universe_start,
 )
 from alpha_assets.quality.cells import count_cells, keep_cells
@@ -95,13 +96,12 @@ def features_stage(market: Market) -> MarketStage:
         counted = count_cells(month, made.lazy(), panel, market.choice)
         return {COUNTS: keep_cells(counted, market.choice, identity.counting())}
 
-    back = max_lookback(offered_features(market)) - 1
     return Stage(
         name="features",
         key=("features",),
         place=lambda context: context.features,
         made_by=lambda: identity.features(market),
-        reads=(MarketRead(panel_stage(market), sessions_back=back),),
+        reads=(MarketRead(panel_stage(market), sessions_back=panel_lookback(market)),),
         make=lambda context, months, inputs: _by_month(context, months, rows, counts),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
@@ -135,10 +135,8 @@ def cross_section_stage(market: Market, universe: str) -> MarketStage:
         place=lambda context: context.cross_section(universe),
         made_by=lambda: identity.cross_section(market, universe),
         reads=(
-            MarketRead(
-                features_stage(market), sessions_back=TRAILING - 1 if market_wide(market) else 0
-            ),
-            MarketRead(panel_stage(market), sessions_back=rules.lookback(market.spec.max_stale)),
+            MarketRead(features_stage(market), sessions_back=series_lookback(market)),
+            MarketRead(panel_stage(market), sessions_back=universe_lookback(market, rules)),
         ),
         make=lambda context, months, inputs: _by_month(context, months, rows),
         at_once=MONTHS_AT_ONCE,
@@ -181,8 +179,7 @@ def graph_table(context: MarketContext, universe: str) -> MonthTable:
 
 def graph_lookback(market: Market, rules: UniverseSpec) -> int:
     """Return the panel sessions before the first one that a graph reaches back to."""
-    max_stale = market.spec.max_stale
-    return max(edge_lookback(max_stale) - 1, rules.lookback(max_stale))
+    return max(edge_lookback(market.spec.max_stale) - 1, universe_lookback(market, rules))
 
 
 def graph_start(market: Market, rules: UniverseSpec, first: object) -> date:

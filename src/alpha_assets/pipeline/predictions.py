@@ -29,7 +29,7 @@ from alpha_assets.training.predict import prediction_axes
 def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's scores."""
     market, training = recipe.market, recipe.spec.training
-    steps = training.sequence - 1
+    back = training.sessions_before
     return Stage(
         name="predictions",
         key=(recipe.folder, "predictions"),
@@ -43,8 +43,8 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 span=lambda context, months, seen: (months[0], months[0]),
                 fresh=True,
             ),
-            Read(cross_section_stage(market, recipe.spec.universe.name), sessions_back=steps),
-            Read(panel_stage(market), sessions_back=steps),
+            Read(cross_section_stage(market, recipe.spec.universe.name), sessions_back=back),
+            Read(panel_stage(market), sessions_back=back),
         ),
         make=_make,
     )
@@ -116,12 +116,12 @@ def scoring_data(
         decided: sessions, sorted.
     """
     card = checkpoint.card
-    steps = card.learner.training.sequence
-    start = sessions_back(context.market.calendar, decided[0], steps - 1)
+    training, calendar = card.learner.training, context.market.calendar
+    start = sessions_back(calendar, decided[0], training.sessions_before)
     within = pl.col("session").is_between(start, as_date(decided[-1]))
     panel = panel.filter(within)
     section = rows_by_life(section.filter(within), panel)
-    axes = prediction_axes(card, section, context.market.calendar.between(start, decided[-1]))
+    axes = prediction_axes(card, section, calendar.between(start, decided[-1]))
     tradable = tradable_rows(by_life(panel))
     return Dataset.build(section, axes, tradable=tradable, device=context.device)
 
@@ -140,8 +140,8 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
 
 def _first_read(context: RecipeContext, month: str) -> str:
     session = context.market.calendar.month_sessions(month)[0]
-    steps = context.recipe.spec.training.sequence
-    return month_of(sessions_back(context.market.calendar, session, steps - 1))
+    training = context.recipe.spec.training
+    return month_of(sessions_back(context.market.calendar, session, training.sessions_before))
 
 
 def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:

@@ -43,7 +43,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
     """Return the resident tensors that a month's model is trained on."""
     recipe, calendar = context.recipe, context.market.calendar
     first_month, last_month = window_months(context, split)
-    start = sessions_back(calendar, split.train[0], recipe.spec.training.sequence - 1)
+    start = sessions_back(calendar, split.train[0], recipe.spec.training.sessions_before)
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
     section = context.section.read(first_month, last_month).filter(within).collect()
     panel = (

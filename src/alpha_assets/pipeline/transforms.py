@@ -59,9 +59,14 @@ def panel_rows(
     )
 
 
+def panel_lookback(market: Market) -> int:
+    """Return the panel sessions before a session that its features look back to."""
+    return max_lookback(offered_features(market)) - 1
+
+
 def panel_start(market: Market, first: object) -> date:
     """Return the first panel session that features of `first` look back to."""
-    return sessions_back(market.calendar, first, max_lookback(offered_features(market)) - 1)
+    return sessions_back(market.calendar, first, panel_lookback(market))
 
 
 def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
@@ -84,13 +89,14 @@ def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -
     )
 
 
+def series_lookback(market: Market) -> int:
+    """Return the sessions before a session that its z-scores in time look back to."""
+    return TRAILING - 1 if market_wide(market) else 0
+
+
 def series_start(market: Market, first: object) -> date:
     """Return the first session that z-scores in time of `first` look back to."""
-    return (
-        sessions_back(market.calendar, first, TRAILING - 1)
-        if market_wide(market)
-        else as_date(market.calendar.sessions[market.calendar.index_of(first)])
-    )
+    return sessions_back(market.calendar, first, series_lookback(market))
 
 
 def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
@@ -131,9 +137,14 @@ def series_rows(
     return spanned.join(made, on="session", how="left", maintain_order="left")
 
 
+def universe_lookback(market: Market, rules: UniverseSpec) -> int:
+    """Return the panel sessions before a session that its universe looks back to."""
+    return rules.lookback(market.spec.max_stale)
+
+
 def universe_start(market: Market, rules: UniverseSpec, first: object) -> date:
     """Return the first panel session that a universe of `first` looks back to."""
-    return sessions_back(market.calendar, first, rules.lookback(market.spec.max_stale))
+    return sessions_back(market.calendar, first, universe_lookback(market, rules))
 
 
 def section_rows(

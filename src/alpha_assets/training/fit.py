@@ -74,6 +74,11 @@ class TrainingSpec(Spec):
     retrain_every: int = Field(default=1, gt=0)
     """Months from one training to the next; those between use the last model."""
 
+    @property
+    def sessions_before(self) -> int:
+        """Sessions of an input window before the one that is scored."""
+        return self.sequence - 1
+
     @model_validator(mode="after")
     def _columns_stay(self) -> "TrainingSpec":
         if self.warm_start and self.min_span > 0:
