@@ -6,7 +6,7 @@ import pytest
 
 from alpha_assets.arrays.asof import at_or_before, last_row, latest_rows
 from alpha_assets.arrays.places import codes, places_on
-from alpha_assets.arrays.rates import interest, rate_in_force
+from alpha_assets.arrays.rates import interest, paid_rate, rate_in_force
 
 DAYS = np.array(["2024-01-04", "2024-01-05", "2024-01-09"], dtype="datetime64[D]")
 
@@ -55,6 +55,12 @@ def test_a_rate_is_in_force_until_it_is_too_old_and_a_blank_ends_none() -> None:
     assert np.isnan(blank_D).all()
 
 
-def test_cash_earns_by_calendar_night_and_nothing_at_an_unknown_rate() -> None:
-    earned_D = interest(np.array([0.0365, 0.0365, np.nan]), np.array([1, 3, 1]))
-    np.testing.assert_allclose(earned_D, [0.0001, 0.0003, 0.0], rtol=1e-15)
+def test_cash_earns_by_calendar_night_and_what_is_unknown_stays_unknown() -> None:
+    rate_D, nights_D = np.array([0.0365, 0.0365, np.nan]), np.array([1, 3, 1])
+    earned_D = interest(rate_D, nights_D)
+    np.testing.assert_allclose(earned_D, [0.0001, 0.0003, np.nan], rtol=1e-15)
+
+    # What is paid at an unknown rate is the caller's choice, by name.
+    paid_D = interest(paid_rate(rate_D, where_unknown=0.0), nights_D)
+    np.testing.assert_allclose(paid_D, [0.0001, 0.0003, 0.0], rtol=1e-15)
+    assert paid_rate(rate_D, where_unknown=0.01).tolist() == [0.0365, 0.0365, 0.01]

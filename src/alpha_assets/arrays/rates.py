@@ -10,6 +10,7 @@ from alpha_assets.arrays.asof import latest_rows
 from alpha_assets.arrays.types import Array, Index
 
 DAYS_A_YEAR = 365  # of interest by calendar night and of the life of an option
+UNKNOWN_RATE = 0.0  # paid where no rate is known; the books note in how many sessions
 
 
 def rate_in_force(effective_R: Index, rate_R: Array, span: range, max_stale: int) -> Array:
@@ -30,8 +31,13 @@ def rate_in_force(effective_R: Index, rate_R: Array, span: range, max_stale: int
     return np.where((row_D >= 0) & (age_D <= max_stale), rate_R[row_D], np.nan)
 
 
+def paid_rate(rate_annual_D: Array, *, where_unknown: float) -> Array:
+    """Return the annual rate that is paid, a fraction: `where_unknown` where none is known."""
+    return np.where(np.isnan(rate_annual_D), where_unknown, rate_annual_D)
+
+
 def interest(rate_annual_D: Array, nights_D: Index) -> Array:
-    """Return what cash earns from each session to the next, a fraction; 0 at an unknown rate.
+    """Return what cash earns from each session to the next, a fraction; NaN at an unknown rate.
 
     rate · nights / 365
 
@@ -39,4 +45,4 @@ def interest(rate_annual_D: Array, nights_D: Index) -> Array:
         rate_annual_D: fraction a year; NaN where it is not known.
         nights_D: calendar nights to the next session.
     """
-    return np.nan_to_num(rate_annual_D) * nights_D / DAYS_A_YEAR
+    return rate_annual_D * nights_D / DAYS_A_YEAR

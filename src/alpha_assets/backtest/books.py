@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.rates import UNKNOWN_RATE
 from alpha_assets.arrays.types import Array, Index
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.feeds.market import RATES
@@ -143,7 +144,7 @@ class Pages:
     def _cash_rates(self) -> pl.DataFrame | None:
         if not self.marks.has_rates:
             return None
-        rate_D = np.nan_to_num(self.marks.cash_rate_annual)
+        rate_D = self.marks.cash_rate_paid
         return pl.DataFrame({"session": self.marks.sessions, "cash_rate_annual": rate_D})
 
     def orders(self) -> pl.DataFrame:
@@ -237,7 +238,10 @@ def rate_notes(marks: Marks) -> tuple[str, ...]:
     if not marks.has_rates or is_known_D.all():
         return ()
     n, days = int(np.count_nonzero(~is_known_D)), marks.sessions
-    start = f"The cash rate is not known, and counts as 0, in {n} of {len(days)} sessions"
+    start = (
+        f"The cash rate is not known, and counts as {UNKNOWN_RATE:g}, "
+        f"in {n} of {len(days)} sessions"
+    )
     if not is_known_D.any():
         return (f"{start}: no rate is in force between {days[0]} and {days[-1]}.",)
     first, last = days[np.argmax(is_known_D)], days[::-1][np.argmax(is_known_D[::-1])]

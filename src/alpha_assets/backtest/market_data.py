@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from alpha_assets.arrays.rates import interest
+from alpha_assets.arrays.rates import UNKNOWN_RATE, interest, paid_rate
 from alpha_assets.arrays.types import Array, Dates, Index, Mask
 from alpha_assets.backtest.corporate_actions import (
     Exits,
@@ -82,9 +82,14 @@ class Marks:
     nights: Index
 
     @cached_property
+    def cash_rate_paid(self) -> Array:
+        """[D] what cash is paid, a fraction a year; `UNKNOWN_RATE` where it is not known."""
+        return paid_rate(self.cash_rate_annual, where_unknown=UNKNOWN_RATE)
+
+    @cached_property
     def cash_return(self) -> Array:
         """[D] what cash earns from each session to the next, a fraction."""
-        return interest(self.cash_rate_annual, self.nights)
+        return interest(self.cash_rate_paid, self.nights)
 
 
 def marks_of(

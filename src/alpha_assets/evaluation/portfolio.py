@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from alpha_assets.arrays.rates import interest
+from alpha_assets.arrays.rates import UNKNOWN_RATE, interest
 from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.evaluation.performance import performance
 
@@ -43,7 +43,7 @@ def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
     if rates is None or daily.is_empty():
         return np.zeros(len(daily))
     paid = daily.select("session").join(rates, on="session", how="left", maintain_order="left")
-    rate_D = paid["cash_rate_annual"].fill_null(0.0).to_numpy()
+    rate_D = paid["cash_rate_annual"].fill_nan(None).fill_null(UNKNOWN_RATE).to_numpy()
     nights_D = np.diff(paid["session"].to_numpy()).astype(np.int64)
     return np.concatenate([[0.0], interest(rate_D[:-1], nights_D)])
 

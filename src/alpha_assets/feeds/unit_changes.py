@@ -67,7 +67,7 @@ def restated_units(
                 continue
         if moved.height < MIN_BARS:
             continue
-        n_stored = _n_given(rows, name) - _n_given(new, name)
+        n_stored = _n_nonzero(rows[name]) - _n_nonzero(new[name])
         common = moved.filter(power == power.mode().first())
         if 2 * common.height < n_stored:
             continue
@@ -152,5 +152,7 @@ def _power(size: pl.Expr) -> pl.Expr:
     return pl.when(fits).then(power).otherwise(0.0)
 
 
-def _n_given(rows: pl.DataFrame, name: str) -> int:
-    return int(rows.select((pl.col(name).fill_nan(None).fill_null(0.0) != 0).sum()).item())
+def _n_nonzero(values: pl.Series) -> int:
+    """Return how many values are known and not zero: those that can be a power of ten away."""
+    known = values.drop_nulls().drop_nans()
+    return int((known != 0).sum())
