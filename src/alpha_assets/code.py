@@ -1484,7 +1484,7 @@ def _entries(node: ast.stmt | None, registry: str) -> Iterator[tuple[ast.expr | 
     else:
         raise BadInput(
             f"registry {registry}: it is no table that is written out, so that its "
-            "entries cannot be told apart; select none of it, or all"
+            "entries cannot be distinguished; select none of it, or all"
         )
 
 

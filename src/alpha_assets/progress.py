@@ -62,7 +62,7 @@ def _rate(rate: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 42 s, 7 min, 3 h 05 min."""
+    """Return seconds in words: 42 s, 7 min, 3 h 05 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -12,7 +12,7 @@ from alpha_assets.arrays.types import Array
 from alpha_assets.evaluation.inference import (
     block_length,
     bootstrap_interval,
-    honest_t,
+    conservative_t,
     newey_west_variance,
     overlapping_error,
     overlapping_mean,
@@ -71,11 +71,11 @@ def test_nonoverlapping_t_is_the_mean_over_all_starts() -> None:
     assert t_nonoverlapping(x, 5) == pytest.approx(float(by_hand), rel=1e-12)
 
 
-def test_honest_t_is_the_one_that_claims_least_with_its_sign() -> None:
-    assert honest_t(3.0, 2.0, 2.5) == 2.0
-    assert honest_t(-3.0, -2.0, -2.5) == -2.0
-    assert honest_t(3.0, -0.5, 2.5) == -0.5
-    assert math.isnan(honest_t(3.0, 2.0, math.nan))
+def test_conservative_t_is_the_one_nearest_to_0_with_its_sign() -> None:
+    assert conservative_t(3.0, 2.0, 2.5) == 2.0
+    assert conservative_t(-3.0, -2.0, -2.5) == -2.0
+    assert conservative_t(3.0, -0.5, 2.5) == -0.5
+    assert math.isnan(conservative_t(3.0, 2.0, math.nan))
 
 
 def test_horizon_of_one_session_leaves_little_to_correct() -> None:
@@ -111,7 +111,7 @@ def test_blocks_are_three_horizons_at_least() -> None:
 
 
 def test_true_null_is_rejected_about_one_time_in_twenty() -> None:
-    """At h = 10 over a year: the plain t rejects every other null, the honest one does not."""
+    """At h = 10 over a year: the plain t rejects every other null, the conservative one few."""
     rng = np.random.default_rng(9)
     n_worlds, horizon = 400, 10
     rejected = dict.fromkeys(("t_iid", "t_nw", "t", "interval"), 0)
@@ -119,7 +119,7 @@ def test_true_null_is_rejected_about_one_time_in_twenty() -> None:
         x = overlapping_null(252, horizon, rng)
         t_nw = t_newey_west(x, 2 * horizon)
         t_vif = t_variance_inflation(x, 1.0, horizon)
-        t = honest_t(t_nw, t_vif, t_nonoverlapping(x, horizon))
+        t = conservative_t(t_nw, t_vif, t_nonoverlapping(x, horizon))
         low, high = bootstrap_interval(x, block_length(252, horizon), world, n_draws=199)
         rejected["t_iid"] += abs(t_iid(x)) > 1.96
         rejected["t_nw"] += abs(t_nw) > 1.96
@@ -207,7 +207,7 @@ def test_whiskers_of_overlapping_worlds_without_signal_hold_the_truth(horizon: i
         assert missed_by_newey_west > 0.1 * worlds
 
 
-def test_there_is_no_error_where_there_is_no_honest_t() -> None:
+def test_there_is_no_error_where_there_is_no_conservative_t() -> None:
     x = overlapping_null(14, 10, np.random.default_rng(0))
     assert math.isnan(overlapping_error(x, 10, 1.0))  # 14 sessions, 1 stretch of 10
     assert math.isnan(overlapping_error(x, 2, math.nan))

@@ -126,8 +126,8 @@ def test_markup_in_names_is_text(make_run: Callable[..., ReportInputs]) -> None:
 
 def test_empty_run_gives_a_page_that_says_so(empty_run: ReportInputs) -> None:
     page = tear_sheet(empty_run)
-    assert "Of the signal nothing can be said" in page
-    assert "Of the portfolio nothing can be said" in page
+    assert "The signal cannot be judged" in page
+    assert "The portfolio cannot be judged" in page
     assert "Nothing to draw" in page
     assert "nan" not in re.findall(r"<td[^>]*>([^<]*)<", page)
 

@@ -75,7 +75,7 @@ def test_clear_signal_and_profit_are_said_with_their_error_bars() -> None:
 
 def test_weak_signal_and_profit_are_not_called_evidence() -> None:
     said = told(t=1.2, sharpe=0.5, error=0.4)
-    assert said[0].startswith("The signal cannot be told from chance")
+    assert said[0].startswith("The signal cannot be distinguished from chance")
     assert "not yet evidence of profit" in said[1]
 
 
@@ -93,12 +93,12 @@ def test_inverted_signal_is_called_so() -> None:
 
 def test_more_cautious_of_t_and_interval_decides() -> None:
     held = told(ic=0.06, t=2.4, interval=(-0.007, 0.130))[0]
-    assert held.startswith("The signal cannot be told from chance")
+    assert held.startswith("The signal cannot be distinguished from chance")
     assert held.endswith(
         "95 % interval −0.007 to 0.130, t (smallest of three) 2.4; the interval holds 0."
     )
     assert "the interval holds 0" in told(ic=-0.06, t=-2.4, interval=(-0.130, 0.0))[0]
-    assert told(t=1.2)[0].startswith("The signal cannot be told from chance")
+    assert told(t=1.2)[0].startswith("The signal cannot be distinguished from chance")
     short = told(t=3.0, interval=(None, None))[0]
     assert short.startswith("The span is too short to judge the signal")
     assert short.endswith("t (smallest of three) 3.0, without an interval.")
@@ -139,9 +139,9 @@ def test_share_of_what_was_planted_is_not_known_where_the_estimate_is_not() -> N
 
 
 def test_what_is_missing_is_said_to_be_missing() -> None:
-    assert told(ic=None)[0].startswith("Of the signal nothing can be said")
+    assert told(ic=None)[0].startswith("The signal cannot be judged")
     assert "too short" in told(t=None)[0]
-    assert told(sharpe=None)[1].startswith("Of the portfolio nothing can be said")
+    assert told(sharpe=None)[1].startswith("The portfolio cannot be judged")
 
 
 def test_book_that_loses_before_costs_is_not_given_a_break_even() -> None:

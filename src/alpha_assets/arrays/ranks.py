@@ -99,7 +99,7 @@ def _rank_block(x_BN: Array) -> Array:
     order_BN = (keys_BN & place_bits).view(np.int64)
     rank_BN = np.empty_like(x_BN)
     np.put_along_axis(rank_BN, order_BN, np.arange(1.0, n + 1)[None, :], axis=-1)
-    # Neighbours with the same leading bits are ties, or too close to have been told apart.
+    # Neighbours with the same leading bits are ties, or too close to be distinguished.
     leading_BN = keys_BN & ~place_bits
     close_BN = leading_BN[:, 1:] == leading_BN[:, :-1]
     close_BN &= np.arange(1, n) < n_known_B1

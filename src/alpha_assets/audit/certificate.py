@@ -98,10 +98,10 @@ class Trial:
         if not self.altered:
             found.append("  NOTHING ALTERED: no raw row is later than this cut")
         for one in self.comparisons:
-            said = "same" if not one.changed else f"{one.changed:,} CHANGED"
+            outcome = "same" if not one.changed else f"{one.changed:,} CHANGED"
             if not one.cells:
-                said = "NOTHING TO COMPARE" if one.needed else "none due by the cut"
-            found.append(f"  {one.stage:<16}{one.cells:>14,} cells  {said}")
+                outcome = "NOTHING TO COMPARE" if one.needed else "none due by the cut"
+            found.append(f"  {one.stage:<16}{one.cells:>14,} cells  {outcome}")
             if one.first is not None:
                 found.append(f"    first: {one.first}")
         if self.stopped is not None:
@@ -229,7 +229,7 @@ def audit(
         seed: of the noise, the restatement, and the choice of cheap cuts.
         vintage: also restate the past.  A price level that carries later splits is what a
             restatement imitates, so both sides are then built as if the market's level did:
-            features that declare that they need prices as traded are left out, and said.
+            features that declare that they need prices as traded are left out, and named.
         sessions: how many cheap cuts; 0: none, and none for the targets either.
         months: where the cheap cuts are chosen; default: those of `cuts`.
 

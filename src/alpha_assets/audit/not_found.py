@@ -45,8 +45,8 @@ def why_not(context: RecipeContext, symbol: str, day: date, model: MonthModel) -
             f"{month_of(day)} has no model, so nothing of {day} was predicted: "
             f"{why_skipped(model.manifest)}"
         )
-    said = f"{symbol} has no prediction at {day}: {_reason(context, symbol, day)}"
-    return MissingOutput(f"{said}; {_elsewhere(context, symbol, day)}")
+    problem = f"{symbol} has no prediction at {day}: {_reason(context, symbol, day)}"
+    return MissingOutput(f"{problem}; {_elsewhere(context, symbol, day)}")
 
 
 def _check_symbol(context: RecipeContext, symbol: str) -> None:

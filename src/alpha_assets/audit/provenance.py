@@ -157,9 +157,9 @@ def _fewest(
 def _state(
     market: Market, join: Join, rows: pl.DataFrame, number: int, name: str | None
 ) -> pl.DataFrame | None:
-    told = Book(market, {join.feed: rows.drop("_row")}, (number,)).told(join)
+    states = Book(market, {join.feed: rows.drop("_row")}, (number,)).states(join)
     key = key_of(join)
-    mine = told if key is None else told.filter(pl.col(key) == name)
+    mine = states if key is None else states.filter(pl.col(key) == name)
     return mine if mine.height else None
 
 

@@ -82,13 +82,13 @@ class ClockTrial:
         """Return the trial as a person reads it."""
         shares = (self.precision, self.recall) if self.moved or self.expected else None
         precision, recall = (f"{x:.4f}" for x in shares) if shares else ("–", "–")
-        told = (
+        line = (
             f"  {self.feed:<22}{self.shift:>8}{self.expected:>12,} expected{self.moved:>12,} moved"
             f"  precision {precision:>6}  recall {recall:>6}"
         )
         if not self.passed:
-            told += "  FAILED"
-        found = [told]
+            line += "  FAILED"
+        found = [line]
         if self.note is not None:
             found.append(f"    nothing moved: {self.note}")
         if self.missed is not None:
@@ -110,7 +110,7 @@ class ClockReport:
         wrong: of them, those that the book has otherwise.
         difference: the first of those.
         trials: one per feed that has rows, and shift.
-        silent: feeds without a stored row, which nothing can be said of.
+        silent: feeds without a stored row, of which nothing can be tested.
     """
 
     market: str
@@ -124,7 +124,7 @@ class ClockReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the panel is what the book says, in this world and in all others."""
+        """Whether the panel equals the reference, in this world and in all others."""
         tried = bool(self.trials) and self.cells > 0
         return tried and self.wrong == 0 and all(trial.passed for trial in self.trials)
 
@@ -192,7 +192,7 @@ def clock_report(
         raw: stored rows of every feed.
         span: numbers of consecutive sessions.
         feeds: whose stamps are moved, one feed at a time; default: all with rows.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Raises:
         MissingOutput: no bars are stored.

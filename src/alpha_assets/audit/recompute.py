@@ -1,4 +1,4 @@
-"""An explanation computed again from nothing but what it says, and the named checkpoint.
+"""An explanation computed again from its own contents and the named checkpoint.
 
 The panel comes from the printed raw rows by the book, the features from the printed panel rows,
 z-scores from the printed bounds and moments, the score from the printed windows.
@@ -75,11 +75,11 @@ def recomputed(explanation: Mapping[str, Any]) -> Recomputed:
 def disagreements(explanation: Mapping[str, Any]) -> list[str]:
     """Return every number of an explanation that is not the one that it comes to, in words."""
     found = recomputed(explanation)
-    said = explanation["panel"]
+    stored = explanation["panel"]
     odd = [
-        f"panel {name}: {said[name]!r} is stored, its raw rows make {value!r}"
+        f"panel {name}: {stored[name]!r} is stored, its raw rows make {value!r}"
         for name, value in found.panel.items()
-        if said[name] != value
+        if stored[name] != value
     ]
     for item in explanation["features"]:
         name, column = item["name"], item["column"]
@@ -102,8 +102,8 @@ def disagreements(explanation: Mapping[str, Any]) -> list[str]:
 
 
 def _market(explanation: Mapping[str, Any]) -> Market:
-    told = explanation["market"]
-    return Market(told["name"], MarketSpec.model_validate_json(json.dumps(told["spec"])))
+    market = explanation["market"]
+    return Market(market["name"], MarketSpec.model_validate_json(json.dumps(market["spec"])))
 
 
 def _panel(explanation: Mapping[str, Any], market: Market) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _panel(explanation: Mapping[str, Any], market: Market) -> dict[str, Any]:
     calendar = market.calendar
     number = int(calendar.index_of(date.fromisoformat(explanation["session"])))
     raw = {
-        feed: frame_of(told["rows"], market.feeds[feed].schema)
-        for feed, told in explanation["raw"].items()
+        feed: frame_of(table["rows"], market.feeds[feed].schema)
+        for feed, table in explanation["raw"].items()
     }
     core = {feed: raw[feed] for feed in CORE_FEEDS if feed in raw}
     row = Book(market, core, (number,)).core.row(0, named=True)
@@ -124,10 +124,10 @@ def _panel(explanation: Mapping[str, Any], market: Market) -> dict[str, Any]:
         if not places:
             continue
         key = key_of(join)
-        told = Book(market, {join.feed: raw[join.feed][places]}, (number,)).told(join)
-        mine = told
+        states = Book(market, {join.feed: raw[join.feed][places]}, (number,)).states(join)
+        mine = states
         if key is not None:
-            mine = told.filter(pl.col(key) == whose(join, explanation["symbol"], row))
+            mine = states.filter(pl.col(key) == whose(join, explanation["symbol"], row))
         row |= mine.select(join.panel_columns).row(0, named=True)
     return {name: plain(value, calendar.zone) for name, value in row.items()}
 
@@ -231,7 +231,7 @@ def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
 
 
 def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
-    """Return what the named checkpoint says of the printed windows."""
+    """Return the scores of the named checkpoint for the printed windows."""
     section = explanation["section"]
     device = torch.device(section["device"])
     arrays = {}

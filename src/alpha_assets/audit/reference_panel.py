@@ -54,16 +54,16 @@ class Book:
     market: Market
     raw: Raw
     sessions: tuple[int, ...]
-    _told: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _states: dict[str, pl.DataFrame] = field(default_factory=dict)
     _lives_at: dict[int, dict[str, list[tuple[date, date]]]] = field(default_factory=dict)
 
     def with_rows(self, feed: str, rows: pl.DataFrame) -> "Book":
         """Return the book of a world in which one feed's rows are others."""
         kept = {
-            join.name: self._told[join.name]
+            join.name: self._states[join.name]
             for join in self.market.joins
             if join.feed != feed
-            and join.name in self._told
+            and join.name in self._states
             # Whose life a row belongs to, the listings decide.
             and not (feed == "listings" and join.scope == "symbol")
         }
@@ -81,11 +81,11 @@ class Book:
             )
         )
         for join in self.market.joins:
-            told = self.told(join)
+            states = self.states(join)
             key = [name for name in ("session", key_of(join)) if name is not None]
             if join.scope == "symbol":
                 key.append("life")
-            table = table.join(told, on=key, how="left", maintain_order="left")
+            table = table.join(states, on=key, how="left", maintain_order="left")
         columns = [name for join in self.market.joins for name in join.panel_columns]
         return table.select(*PANEL_SCHEMA, *columns)
 
@@ -94,11 +94,11 @@ class Book:
         """The rows without the side feeds."""
         return pl.concat([self._core_of(number) for number in self.sessions])
 
-    def told(self, join: Join) -> pl.DataFrame:
-        """Return what a side feed said at each session of each key that it knew."""
-        if join.name not in self._told:
-            self._told[join.name] = pl.concat([self._told_at(join, n) for n in self.sessions])
-        return self._told[join.name]
+    def states(self, join: Join) -> pl.DataFrame:
+        """Return the states of a side feed at each session, of each key with known rows."""
+        if join.name not in self._states:
+            self._states[join.name] = pl.concat([self._states_at(join, n) for n in self.sessions])
+        return self._states[join.name]
 
     def known(self, feed: str, number: int) -> pl.DataFrame:
         """Return the rows of a feed that could be read when a session was decided."""
@@ -119,25 +119,27 @@ class Book:
         table = pl.DataFrame({"available_at": stamps, "effective": self.effective(stamps)})
         return rows.join(table, on="available_at", how="left", maintain_order="left")
 
-    def _told_at(self, join: Join, number: int) -> pl.DataFrame:
-        """Return what a side feed says at a session, of each life apart that it knows."""
+    def _states_at(self, join: Join, number: int) -> pl.DataFrame:
+        """Return the states of a side feed at a session, each life of a symbol separately."""
         if join.scope != "symbol" or join.feed not in self.raw:
-            told = self._told_of(join, number, None)
+            states = self._states_of(join, number, None)
             if join.scope == "symbol":
-                told = told.with_columns(life=pl.lit(0, dtype=pl.Int16))
-            return told
+                states = states.with_columns(life=pl.lit(0, dtype=pl.Int16))
+            return states
         known = self.known(join.feed, number)
         reborn = {name: lives for name, lives in self._lives(number).items() if lives}
         again = pl.col("symbol").is_in(sorted(reborn))
-        parts = [self._told_of(join, number, known.filter(~again))]
+        parts = [self._states_of(join, number, known.filter(~again))]
         parts[0] = parts[0].with_columns(life=pl.lit(0, dtype=pl.Int16))
         for symbol, lives in reborn.items():
             since = pl.col("available_at") >= self._day_after(lives[-1][0])
-            told = self._told_of(join, number, known.filter((pl.col("symbol") == symbol) & since))
-            parts.append(told.with_columns(life=pl.lit(len(lives), dtype=pl.Int16)))
+            states = self._states_of(
+                join, number, known.filter((pl.col("symbol") == symbol) & since)
+            )
+            parts.append(states.with_columns(life=pl.lit(len(lives), dtype=pl.Int16)))
         return pl.concat(parts)
 
-    def _told_of(self, join: Join, number: int, known: pl.DataFrame | None) -> pl.DataFrame:
+    def _states_of(self, join: Join, number: int, known: pl.DataFrame | None) -> pl.DataFrame:
         key = key_of(join)
         columns = list(join.columns)
         schema = {
@@ -298,7 +300,7 @@ class Book:
         stated = (pl.col("adjustment_factor") != 1.0) | pl.col("share_factor").is_not_null()
         bar = ["event_date", "symbol"]
         near = pl.col("usable").is_in([*self.sessions])
-        # A bar that says nothing of shares counts with its price factor beside one that does.
+        # A bar without a share factor counts with its price factor beside one that does.
         wanted = (stated.fill_null(False) | near).any().over(bar)
         found: dict[tuple[str, int], list[Move]] = {}
         versions = self._versions.filter(wanted).sort("place", "symbol", "available_at", "revision")
@@ -383,7 +385,7 @@ class Book:
         return listed.is_empty() or (listed["exit"][0] or ACTIVE) == ACTIVE
 
     def _listed(self, number: int) -> pl.DataFrame:
-        """Return what the latest known listing of each symbol says."""
+        """Return the latest known listing of each symbol."""
         schema = {"symbol": pl.String, **LISTING_VALUES, "exit": pl.String}
         if "listings" not in self.raw:
             return pl.DataFrame(schema=schema)

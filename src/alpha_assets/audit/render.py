@@ -33,9 +33,9 @@ def as_text(explanation: Mapping[str, Any]) -> str:
 def _feed(feed: str, facts: Mapping[str, Any], look_back: Mapping[str, Any]) -> list[str]:
     if not facts["n_rows"]:
         return [f"  {feed}: nothing was known"]
-    said, shown = _count(facts["n_rows"], "row"), facts["rows"]
+    count, shown = _count(facts["n_rows"], "row"), facts["rows"]
     if feed == "daily_bars":
-        said = (
+        count = (
             f"{_count(facts['n_in_look_back'], 'bar')} in the look-back of {look_back['sessions']} "
             f"sessions since {look_back['first']}, {facts['n_rows']:,} since the first"
         )
@@ -46,7 +46,7 @@ def _feed(feed: str, facts: Mapping[str, Any], look_back: Mapping[str, Any]) -> 
     later = facts["n_later"]
     kept = f"; {_count(later, 'later row')} kept and not used" if later else ""
     few = FEW if facts["n_rows"] <= FEW else 2
-    lines = [f"  {feed}: {said}{made}{kept}", *_rows(shown, few, "    ")]
+    lines = [f"  {feed}: {count}{made}{kept}", *_rows(shown, few, "    ")]
     if later:
         lines += ["    not used:", *_rows(facts["later"], FEW // 2, "    ")]
     return lines
@@ -137,8 +137,8 @@ def _target(target: Mapping[str, Any] | None) -> list[str]:
         return ["", "target: none; no rebalance is stored at or before this session"]
     when = "at this session" if target["at_this_session"] else f"since {target['rebalanced']}"
     weight = target["target_weight"]
-    said = "none" if weight is None else f"{weight:+.4%} of equity"
-    return ["", f"target {when}: {said} ({target['reason']})"]
+    held = "none" if weight is None else f"{weight:+.4%} of equity"
+    return ["", f"target {when}: {held} ({target['reason']})"]
 
 
 def _count(n: int, noun: str) -> str:

@@ -1,6 +1,6 @@
 """What the storage holds beside what is rebuilt from its raw rows, bit for bit.
 
-A certificate of rebuilt tables says nothing of tables that other code has left behind: what is
+A certificate of rebuilt tables does not cover tables that other code has left behind: what is
 stored, fresh by its own manifests, and differs is what `why`, `report` and the books read.
 """
 
@@ -53,7 +53,7 @@ class Stored:
 def compare_stored(context: RecipeContext, here: Rebuilt, months: Sequence[str]) -> Stored:
     """Return how what is stored for some months differs from what was rebuilt.
 
-    Months that were not made, or are stale by their manifests, are left out by name: nobody may
+    Months that were not made, or are stale by their manifests, are left out by name: none may
     read them as they are.
     """
     found: list[Comparison] = []

@@ -97,7 +97,7 @@ class Orders(NamedTuple):
 
 
 class Holdings(NamedTuple):
-    """Positions at the close of one session; a weight of NaN says that no target was set."""
+    """Positions at the close of one session; a weight of NaN: no target was set."""
 
     symbol_K: Index
     shares_K: Array

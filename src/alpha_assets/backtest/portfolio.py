@@ -89,7 +89,7 @@ def target_weights(
     Each side holds `count`, or round(quantile · n), of the n scored names: the best ones, and
     the worst ones that can be borrowed.  Names of equal score stand in the order of symbols.
     The two sides share the gross exposure equally; one side alone has all of it.  Every scored
-    name has a row: a weight of 0 says that it is not to be held.
+    name has a row: a weight of 0 is one that is not to be held.
 
     Args:
         scores: `session`, `symbol`, `horizon`, `score` of one session.

@@ -36,7 +36,7 @@ def learnable_columns(
 ) -> Columns:
     """Return the columns that span enough of a training window.
 
-    A column's span runs from the first training session on which it tells something (differs
+    A column's span runs from the first training session on which it holds information (differs
     between symbols, or is not 0 for a market-wide one) to the last training session: a flag of
     rare events spans all that came after the first one.
 
@@ -51,7 +51,7 @@ def learnable_columns(
         return Columns(tuple(features), tuple(market_features), ())
     within = pl.col("session").is_between(train[0].item(), train[-1].item())
     chosen = [name for name in features if not name.endswith("_missing")]
-    told = (
+    varies = (
         cross_section.lazy()
         .filter(within)
         .group_by("session")
@@ -61,10 +61,10 @@ def learnable_columns(
         )
         .collect()
     )
-    session = told["session"].to_numpy()
+    session = varies["session"].to_numpy()
     short = set()
     for name in (*chosen, *market_features):
-        begun = session[told[name].to_numpy()]
+        begun = session[varies[name].to_numpy()]
         n_spanned = int((train >= begun.min()).sum()) if len(begun) else 0
         if n_spanned < min_span * len(train):
             short.add(name)

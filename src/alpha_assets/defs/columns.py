@@ -164,10 +164,10 @@ class Columns:
 
     def _description(self, name: str) -> str | None:
         behind = [dep.column_name for dep in self.origins.get(name, ())]
-        said = self.meanings.get(name)
-        if not said or not behind or len(behind) > SHOWN or behind == [name]:
-            return said
-        return f"{said}; from {', '.join(f'`{column}`' for column in dict.fromkeys(behind))}"
+        meaning = self.meanings.get(name)
+        if not meaning or not behind or len(behind) > SHOWN or behind == [name]:
+            return meaning
+        return f"{meaning}; from {', '.join(f'`{column}`' for column in dict.fromkeys(behind))}"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -339,8 +339,8 @@ def columns_of_books(recipe: Recipe, market: Market, feeds: Sequence[str]) -> di
         types = {name: types[name] for name in keys}
         words = dict.fromkeys(("reason",), "String") | {"horizon": "Int16", "n_pairs": "Int64"}
         types |= {name: words.get(name, "Float64") for name in meanings}
-        said = {"session": OF_BOOKS, **meanings}
-        return Columns.of(types, said, {name: list(behind) for name in meanings})
+        described = {"session": OF_BOOKS, **meanings}
+        return Columns.of(types, described, {name: list(behind) for name in meanings})
 
     daily = table(["session"], OF_DAILY, [*targets, *raw])
     own = {

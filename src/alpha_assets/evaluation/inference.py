@@ -2,8 +2,8 @@
 
 A forward return over h sessions shares h - 1 of them with its neighbour, so the daily
 information coefficients of a persistent score are not independent and the plain t is too
-large: it rejects a true null of 10 sessions 54 times in 100, not 5.  Three honest answers are
-given side by side; `honest_t` keeps the one that claims least.
+large: it rejects a true null of 10 sessions 54 times in 100, not 5.  Three statistics are
+given side by side; `conservative_t` is the one nearest to 0.
 
 Letters: n sessions with a value, h horizon in sessions, l block length, b blocks drawn.
 A statistic that cannot be had is NaN, never a plausible default.
@@ -50,7 +50,7 @@ def overlapping_error(x_D: Array, horizon: int, phi: float) -> float:
 
     error = max(s_nw, s_vif, s_apart) * q / 1.96, with s_nw the Newey-West standard error
     (lag 2 h), s_vif = sqrt(variance inflation) * sd / sqrt(n), s_apart the standard error of
-    every h-th session, averaged over the h starts: the three behind `honest_t`.  q is Student's
+    every h-th session, averaged over the h starts: the three of `conservative_t`.  q is Student's
     97.5 % quantile at n / h - 1 degrees of freedom, the stretches that do not overlap less one:
     with a normal quantile three of them miss the true mean in 12 worlds of 100.
 
@@ -60,7 +60,7 @@ def overlapping_error(x_D: Array, horizon: int, phi: float) -> float:
         phi: rank autocorrelation of the score, for the variance inflation.
 
     Returns:
-        A half-width over 1.96 in units of x; NaN exactly where the honest t is.
+        A half-width over 1.96 in units of x; NaN exactly where that t is.
     """
     n = len(x_D)
     t_all = (
@@ -68,7 +68,7 @@ def overlapping_error(x_D: Array, horizon: int, phi: float) -> float:
         t_variance_inflation(x_D, phi, horizon),
         t_nonoverlapping(x_D, horizon),
     )
-    if math.isnan(honest_t(*t_all)):
+    if math.isnan(conservative_t(*t_all)):
         return math.nan
     inflated = float(x_D.var(ddof=1)) / n * variance_inflation(phi, horizon)
     thinned = [x_D[start::horizon] for start in range(horizon)]
@@ -121,8 +121,8 @@ def t_nonoverlapping(x_D: Array, horizon: int) -> float:
     return float(np.mean([t_iid(x_D[start::horizon]) for start in range(horizon)]))
 
 
-def honest_t(t_nw: float, t_vif: float, t_nonoverlap: float) -> float:
-    """Return the one of the three that claims least; NaN unless all three are there."""
+def conservative_t(t_nw: float, t_vif: float, t_nonoverlap: float) -> float:
+    """Return the one of the three nearest to 0; NaN unless all three are known."""
     answers = (t_nw, t_vif, t_nonoverlap)
     return math.nan if any(math.isnan(t) for t in answers) else min(answers, key=abs)
 
@@ -180,7 +180,7 @@ def bootstrap_interval(
 
 
 def overlapping_mean(x_D: Array, horizon: int, phi: float, seed: int) -> dict[str, object]:
-    """Return everything that is said of a mean: size, spread, the t's, the interval.
+    """Return every statistic of a mean: size, spread, the t's, the interval.
 
     Args:
         x_D: one value per session, in order; NaN sessions are left out first.
@@ -208,7 +208,7 @@ def overlapping_mean(x_D: Array, horizon: int, phi: float, seed: int) -> dict[st
         "mean": mean,
         "sd": sd,
         "icir": mean / sd if spread else math.nan,
-        "t": honest_t(t_nw, t_vif, t_apart),
+        "t": conservative_t(t_nw, t_vif, t_apart),
         "t_iid": t_iid(x_D),
         "t_nw": t_nw,
         "t_vif": t_vif,

@@ -84,7 +84,7 @@ class EvaluationInputs:
         positions: the backtest's positions.
         facts: where all this comes from.
         sessions_per_year: of the market's calendar.
-        rates: `session`, `cash_rate_annual`, or None for a rate of 0 (said in the report).
+        rates: `session`, `cash_rate_annual`, or None for a rate of 0 (stated in the report).
         breakdowns: sectors, sizes and regimes.
         oracle: by horizon, for simulated data: the estimated rank IC of what was planted, or
             why it is not known.

@@ -242,7 +242,7 @@ class Board:
             coarse: of the exchange's 17; unknown for a sector that is none of its 33.
         """
         if SECTOR not in self._panel.columns:
-            raise BadInput("the panel lacks sector, which tells a symbol's peers; rebuild it")
+            raise BadInput("the panel lacks sector, which names a symbol's peers; rebuild it")
         word = self._panel[SECTOR].cast(pl.String)
         if coarse:
             word = word.replace_strict(COARSE, default=None, return_dtype=pl.String)

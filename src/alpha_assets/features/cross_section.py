@@ -99,7 +99,7 @@ def cross_section(
     row_R = keys["row"].to_numpy()
     z = {name: np.zeros(len(row_R), dtype=np.float32) for name in names}
     families = {item.family: np.zeros(len(row_R), dtype=np.float32) for item in whole}
-    # What a product lacks is known only where both of its parts are told apart.
+    # What a product lacks is known only where both of its parts are distinguished.
     unknown = {
         part: np.zeros(len(row_R), dtype=bool)
         for item in products

@@ -37,7 +37,7 @@ from alpha_assets.panel.joins import JOINS, Join
 REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume", "cum_factor", "stale")
 OPTIONAL_COLUMNS = ("turnover_value", "upper_limit", "lower_limit")
 
-# What tells rows of one symbol apart: its lives, and what a session learned late.
+# What distinguishes rows of one symbol: its lives, and what a session learned late.
 VERSION_COLUMNS = ("life", "late_factors")
 
 MARKET_RETURN = "market_return"

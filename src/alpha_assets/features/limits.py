@@ -18,5 +18,5 @@ SPARSE = {
 
 
 def least_filled(family: str) -> float:
-    """Return the share of cells below which a family is said to be thin, as a fraction."""
+    """Return the share of cells below which a family counts as thin, as a fraction."""
     return SPARSE.get(family, LEAST_FILLED)

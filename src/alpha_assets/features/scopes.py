@@ -49,7 +49,7 @@ class Keys:
         column = "sector" if scope == "sector" else "market_segment"
         if column not in panel.columns:
             raise BadInput(
-                f"the panel lacks {column}, which tells the {scope} of a symbol; rebuild it"
+                f"the panel lacks {column}, which names the {scope} of a symbol; rebuild it"
             )
         word = panel[column].cast(pl.String)
         if scope == "section":

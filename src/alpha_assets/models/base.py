@@ -31,7 +31,7 @@ class Ranker(nn.Module):
     """One score per session, symbol and horizon; only its order within a session means anything."""
 
     def stages(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return what each stage says of the decision session, in order of computing.
+        """Return the output of each stage for the decision session, in order of computing.
 
         The first is `input` [B, N, F], the last is `head` [B, N, H] in Float32.
         """

@@ -70,7 +70,7 @@ def as_of(
     max_stale: int | None = None,
     lasting: Collection[str] = (),
 ) -> pl.DataFrame:
-    """Return what the feed said of each row of `left`, as known at that row's session.
+    """Return the feed's values of each row of `left`, as known at that row's session.
 
     Args:
         left: rows with a `session` and the key; in any order.
@@ -154,7 +154,7 @@ def nullable(name: str, value_L: NDArray[np.generic], known_L: Mask) -> pl.Serie
 def join_states(
     panel: pl.DataFrame, rows: pl.DataFrame | pl.LazyFrame, join: Join, calendar: Calendar
 ) -> pl.DataFrame:
-    """Return the panel with what a feed's rows said of each row's key, and its age.
+    """Return the panel with a feed's values of each row's key, and their age.
 
     Args:
         panel: `session`, `symbol`, and `sector` or `market_segment` where the scope needs it:

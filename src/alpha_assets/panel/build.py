@@ -341,6 +341,6 @@ def _membership(
     row_L = _latest(past, symbols, span).ravel()[cell_L]
     if not past.frame.height:
         return pl.Series("in_membership", np.zeros(len(row_L), dtype=bool))
-    # Without a spell that has begun, a symbol is no member: that is what the feed says.
+    # Without a spell that has begun, a symbol is no member: that is the feed's meaning.
     member_R = past.frame["member"].fill_null(False).to_numpy()
     return pl.Series("in_membership", (row_L >= 0) & member_R[row_L])

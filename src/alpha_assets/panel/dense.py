@@ -92,9 +92,9 @@ def late_factors(
     """
     if "late_factors" not in panel.columns or panel["late_factors"].null_count() == panel.height:
         return ()
-    told = panel["late_factors"].is_not_null().arg_true().to_numpy()
+    late_P = panel["late_factors"].is_not_null().arg_true().to_numpy()
     found = []
-    for place, entries in zip(told, panel["late_factors"][told].to_list(), strict=True):
+    for place, entries in zip(late_P, panel["late_factors"][late_P].to_list(), strict=True):
         row, column = int(row_R[place]), int(column_R[place])
         if row < 0 or column < 0:
             continue

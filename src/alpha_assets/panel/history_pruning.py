@@ -129,8 +129,8 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
     late = fresh.filter(day < as_date(calendar.sessions[span.start - 1]))
     if late.height:
         # What first became effective before the span stays as it was.
-        told = old.filter(day.is_in(late["event_date"].unique().implode())).select(key)
-        again = late.join(told, on=key, how="semi").select(*key, *PRECEDENCE[1:])
+        stored = old.filter(day.is_in(late["event_date"].unique().implode())).select(key)
+        again = late.join(stored, on=key, how="semi").select(*key, *PRECEDENCE[1:])
         fresh = fresh.join(again, on=[*key, *PRECEDENCE[1:]], how="anti", maintain_order="left")
     symbols = pl.concat([old["symbol"].unique(), fresh["symbol"].unique()]).unique().sort()
     code_R = codes(old["symbol"], symbols)
@@ -142,7 +142,7 @@ def needed_bars(rows: Frame, calendar: Calendar, span: range) -> Before:
     if count_C.max() > 1:
         several_R = count_C[cell_R] > 1
         rows_S = np.flatnonzero(several_R)
-        kept = _first_told(old[rows_S].with_columns(pl.Series("row", rows_S)), calendar)
+        kept = _first_versions(old[rows_S].with_columns(pl.Series("row", rows_S)), calendar)
         single_R = ~several_R
         single_R[kept["row"].to_numpy()] = True  # one version of each bar
         price_R = price_R & single_R
@@ -198,7 +198,7 @@ def _nothing_before(rows: pl.DataFrame, calendar: Calendar) -> Before:
     return Before(symbols, nothing, none, rows, moves, known)
 
 
-def _first_told(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+def _first_versions(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return each bar with several versions as it stood when it first became effective."""
     price = pl.when("has_price").then(1.0).alias("close")
     return first_effective(rows.with_columns(price), calendar, len(calendar.sessions) - 1).frame

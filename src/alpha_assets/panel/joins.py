@@ -1,8 +1,8 @@
 """How each side feed enters the panel: whose state it is, its columns, and how long it lasts.
 
-A feed that says one thing per key and day joins as it is.  One that says many (a surface of
-options, the reports of several holders, a document) is first made into states; the functions
-that do so stand in `states/`.
+A feed with one row per key and day joins as it is.  One with many (a surface of options, the
+reports of several holders, a document) is first made into states; the functions that do so stand
+in `states/`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,7 @@ class Join:
 
 
 def plain(feed: Feed, columns: Sequence[str] | None = None, *, with_lag: bool = False) -> Join:
-    """Return the join of a feed that says one thing per key and day.
+    """Return the join of a feed with one row per key and day.
 
     Args:
         feed: whose numbers and flags enter.

@@ -19,7 +19,7 @@ BAR_VALUES: dict[str, DataType] = {
 # products of price and of volume factors (0.5 for a 1-to-2 split that had been forgotten).
 LATE_FACTOR = pl.Struct({"session": pl.Date, "ratio": pl.Float64, "volume_ratio": pl.Float64})
 
-# What the latest known row of `listings` says.
+# Of the latest known row of `listings`.
 LISTING_VALUES: dict[str, DataType] = {
     "ticker": pl.String,
     "sector": pl.String,

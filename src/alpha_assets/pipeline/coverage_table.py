@@ -78,7 +78,7 @@ def main(path: Path) -> None:
     """Measure, and write the table."""
     market = load_market(MARKET)
     with tempfile.TemporaryDirectory(prefix="alpha-assets-coverage-") as folder:
-        context = MarketContext(market, Store(folder), progress=_told)
+        context = MarketContext(market, Store(folder), progress=_write_progress)
         context = ingest_all(context)
         months = months_of_data(context)
         for stage in ("panel", "features"):
@@ -87,7 +87,7 @@ def main(path: Path) -> None:
     coverage_table(found, market.choice).write_csv(path, float_precision=4)
 
 
-def _told(stage: str, what: str) -> None:
+def _write_progress(stage: str, what: str) -> None:
     sys.stderr.write(f"{stage:>14}  {what}\n")
 
 

@@ -75,7 +75,7 @@ def session_to_decide(context: RecipeContext, asof: str | None = None) -> date:
 
 
 def decide(context: RecipeContext, asof: str | None = None) -> Decision:
-    """Return what the month's model says of one session, and what to hold.
+    """Return the scores of the month's model at one session, and what to hold.
 
     Everything is built here and now from the raw rows that were effective by the session, and
     from nothing else that the store may hold but the checkpoint, which has to be fresh.

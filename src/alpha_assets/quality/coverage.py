@@ -139,8 +139,8 @@ class FamilyCoverage:
                 if share < self.limit
             ]
             if gone:
-                said = f"had values, and none since {min(latest)}: {', '.join(gone)}"
-                found.append(Finding(said, blocks=False))
+                problem = f"had values, and none since {min(latest)}: {', '.join(gone)}"
+                found.append(Finding(problem, blocks=False))
         return (*found, *self._late(), *self._cut_off())
 
     def _late(self) -> list[Finding]:

@@ -55,7 +55,7 @@ class FeedCoverage:
 
 
 def usual_silence(feed: Feed) -> int | None:
-    """Return the sessions of silence after which a feed is said to have stopped.
+    """Return the sessions of silence after which a feed counts as stopped.
 
     Joined values are gone after `max_stale` sessions; those that stay for longer would hide a
     feed that stopped.  Events may stay away for as long as nothing happens.
@@ -106,7 +106,7 @@ _FIGURES = (
     pl.col("event_date").min().alias("first"),
     pl.col("event_date").max().alias("last"),
     pl.col("available_at").max().alias("available"),
-    # A correction says nothing new: a feed that only corrects its past has stopped.
+    # A correction is no new row: a feed that only corrects its past has stopped.
     pl.col("available_at").filter(pl.col("revision") == 0).max().alias("new"),
     (pl.col("revision") > 0).sum().alias("corrections"),
 )

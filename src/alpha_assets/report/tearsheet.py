@@ -162,33 +162,35 @@ def facts(metrics: Mapping[str, object]) -> list[tuple[str, str]]:
 def notes(inputs: ReportInputs) -> list[str]:
     """Return the sentences that a reader must know before believing a figure."""
     data = at(inputs.metrics, "data")
-    said = [*warnings(inputs.metrics), dividend_words(inputs.metrics)]
+    sentences = [*warnings(inputs.metrics), dividend_words(inputs.metrics)]
     if at(data, "price_level") == "split_adjusted":
-        said.append(
+        sentences.append(
             "Price levels are split-adjusted by the vendor, so nothing here rests on a level "
             "(minimum price, tick, lot)."
         )
     if at(data, "cash_rate_given") is False:
-        said.append("No cash rates were given: Sharpe ratios are over a rate of 0.")
+        sentences.append("No cash rates were given: Sharpe ratios are over a rate of 0.")
     if at(data, "sectors_static") is True:
-        said.append("Sectors are static: one sector per name for the whole span, not as of a date.")
+        sentences.append(
+            "Sectors are static: one sector per name for the whole span, not as of a date."
+        )
     exits = number(data, "source_end_exits") or 0
     if exits:
-        said.append(
+        sentences.append(
             f"Positions that left because the source stopped delivering the name: {whole(exits)} "
             "(source_end), at the last close: not a true delisting return."
         )
     horizon = main_horizon(inputs.metrics)
     left_out = number(inputs.metrics, "signal", f"h{horizon}", "n_sessions_left_out")
     if left_out:
-        said.append(
+        sentences.append(
             f"{whole(left_out)} predicted sessions have fewer than 10 pairs of score and label "
             "(usually the last ones, whose label is not known yet) and are left out of the ICs."
         )
-    said.append("The bootstrap interval is indicative; p-values and t's are of one trial.")
+    sentences.append("The bootstrap interval is indicative; p-values and t's are of one trial.")
     given = at(data, "notes")
-    said += [str(note) for note in given] if isinstance(given, list) else []
-    return [sentence for sentence in said if sentence]
+    sentences += [str(note) for note in given] if isinstance(given, list) else []
+    return [sentence for sentence in sentences if sentence]
 
 
 def dividend_words(metrics: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ from alpha_assets.report.inputs import at, main_horizon, number, records
 
 MISSING = "–"
 CLEAR = 2.0  # standard errors from zero before a figure is called clear of it
-SUSPICIOUS_IC = 0.08  # of real prices: an honest model is around 0.01 to 0.03
+SUSPICIOUS_IC = 0.08  # of real prices: a model without leaks is around 0.01 to 0.03
 BPS = 1e-4
 SHOWN = 5  # stretches of sessions that are named one by one
 UNITS = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
@@ -59,8 +59,8 @@ def whole(value: float | None) -> str:
 
 def verdict(metrics: Mapping[str, object]) -> list[str]:
     """Return what the figures say, one sentence to a finding, the uncertain ones as such."""
-    said = [_signal_verdict(metrics), *_planted_verdict(metrics), *_suspicion(metrics)]
-    return [*said, _book_verdict(metrics), *_cost_verdict(metrics)]
+    sentences = [_signal_verdict(metrics), *_planted_verdict(metrics), *_suspicion(metrics)]
+    return [*sentences, _book_verdict(metrics), *_cost_verdict(metrics)]
 
 
 def _signal_verdict(metrics: Mapping[str, object]) -> str:
@@ -68,7 +68,7 @@ def _signal_verdict(metrics: Mapping[str, object]) -> str:
     rank_ic = at(metrics, "signal", f"h{horizon}", "rank_ic")
     mean, t = number(rank_ic, "mean"), number(rank_ic, "t")
     if mean is None:
-        return "Of the signal nothing can be said: no session has both scores and labels."
+        return "The signal cannot be judged: no session has both scores and labels."
     low, high = number(rank_ic, "low"), number(rank_ic, "high")
     between = "" if low is None or high is None else f", 95 % interval {plain(low, 3)} to "
     between += "" if not between else plain(high, 3)
@@ -77,12 +77,12 @@ def _signal_verdict(metrics: Mapping[str, object]) -> str:
         return f"The span is too short to judge the signal: {size}, without a t."
     size += f", t (smallest of three) {plain(t, 1)}"
     if abs(t) < CLEAR:
-        return f"The signal cannot be told from chance: {size}."
+        return f"The signal cannot be distinguished from chance: {size}."
     # The more cautious of t and interval decides.
     if low is None or high is None:
         return f"The span is too short to judge the signal: {size}, without an interval."
     if low <= 0 <= high:
-        return f"The signal cannot be told from chance: {size}; the interval holds 0."
+        return f"The signal cannot be distinguished from chance: {size}; the interval holds 0."
     if t > 0:
         return f"The scores carry information: {size}."
     return f"The scores point the wrong way: {size}."
@@ -117,7 +117,7 @@ def _book_verdict(metrics: Mapping[str, object]) -> str:
     net = at(metrics, "portfolio", "net")
     sharpe, error = number(net, "sharpe"), number(net, "sharpe_se")
     if sharpe is None or error is None:
-        return "Of the portfolio nothing can be said: its returns have no Sharpe ratio."
+        return "The portfolio cannot be judged: its returns have no Sharpe ratio."
     size = f"Sharpe {plain(sharpe)} ± {plain(error)}"
     years, needed = number(metrics, "span", "years"), number(net, "min_track_record_years")
     if sharpe >= CLEAR * error:

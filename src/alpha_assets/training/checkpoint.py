@@ -1,4 +1,4 @@
-"""What is kept of a trained month: weights as safetensors, and a card that says all about them.
+"""What is kept of a trained month: weights as safetensors, and a card that describes them.
 
 Nothing here is pickled.  The card is the same text for the same weights: it holds no clock time.
 """

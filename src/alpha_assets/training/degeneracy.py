@@ -213,7 +213,7 @@ def stage_spreads(stages: Mapping[str, Tensor], mask_BN: Tensor) -> dict[str, fl
 
 
 def check_stages(spreads: Mapping[str, float], gates: GatesSpec, where: str) -> None:
-    """Stop if a stage no longer tells symbols apart, naming the first.
+    """Stop if a stage no longer distinguishes symbols, naming the first.
 
     The head is left to `check_scores`: its scale belongs to the loss.
     """

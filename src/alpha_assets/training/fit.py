@@ -108,7 +108,7 @@ class Epoch:
         parts: the loss's parts, means over batches.
         valid_rank_ic: mean over validation sessions and horizons, on returns.
         rank_ic: per horizon.
-        spreads: how much each stage tells symbols apart; see `stage_spreads`.
+        spreads: how far apart each stage puts symbols; see `stage_spreads`.
         warnings: what the guard found odd.
         windows: windows trained on, masked names left out.
         seconds: of training and of validation; never part of what is stored as a result.
@@ -322,7 +322,7 @@ def _judge(
 
 @torch.no_grad()
 def _spreads(model: Ranker, data: Dataset, valid_D: Tensor, spec: TrainingSpec) -> dict[str, float]:
-    """Return how much each stage tells symbols apart on a few validation sessions."""
+    """Return how far apart each stage puts symbols on a few validation sessions."""
     model.eval()
     few_B = valid_D[:: max(1, len(valid_D) // VALID_BATCH)][:VALID_BATCH]
     batch = data.windows(few_B, spec.sequence)

@@ -21,7 +21,7 @@ class GradientWatch:
     """Losses and gradients of one fit.
 
     Attributes:
-        model: its children are the blocks that are told apart.
+        model: its children are the blocks that are reported separately.
         gates: the limits.
         sessions: of the dataset's first axis, to name a bad batch by.
         norms: recent gradient norms, before clipping.

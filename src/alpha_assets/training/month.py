@@ -100,7 +100,7 @@ def train_month(
             caller removes it once the month is stored.
         identity: names the data and the recipe (hash, digest); a state of another is not used.
         parent: for a warm start, the earlier month's weights by seed.
-        on_epoch: told of every epoch, for a progress bar or a log.
+        on_epoch: called with every epoch, for a progress bar or a log.
 
     Raises:
         RangeError: the month has too little history.

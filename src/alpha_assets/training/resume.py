@@ -49,7 +49,7 @@ def save_state(
         tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
     tensors |= {f"randomness.{i}": value for i, value in enumerate(fitting.randomness)}
     tensors["shuffle"] = fitting.shuffle.get_state()
-    told = {
+    facts = {
         "identity": identity,
         "epochs": [asdict(epoch) for epoch in epochs],
         "steps": fitting.steps,
@@ -58,7 +58,7 @@ def save_state(
         "watched": fitting.watch.steps,
     }
     host = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    text = json.dumps(told)
+    text = json.dumps(facts)
     content = save(host, metadata={"state": text, "seal": _seal(text, host)})
     try:
         state.write(content)
@@ -84,8 +84,8 @@ def load_state(
     try:
         metadata = _metadata(content)
         tensors = load(content)
-        told = json.loads(metadata["state"])
-        named = told["identity"]
+        facts = json.loads(metadata["state"])
+        named = facts["identity"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise StorageError(
@@ -103,10 +103,10 @@ def load_state(
     fitting.optimizer.load_state_dict(_optimizer_state(fitting, _part(tensors, "optimizer.")))
     fitting.randomness = list(_part(tensors, "randomness.").values())
     fitting.shuffle.set_state(tensors["shuffle"])
-    fitting.epochs, fitting.steps = len(told["epochs"]), told["steps"]
-    fitting.watch.norms, fitting.watch.dead_looks = told["norms"], told["dead_looks"]
-    fitting.watch.steps = told["watched"]
-    return _part(tensors, "best."), [_epoch(fields) for fields in told["epochs"]]
+    fitting.epochs, fitting.steps = len(facts["epochs"]), facts["steps"]
+    fitting.watch.norms, fitting.watch.dead_looks = facts["norms"], facts["dead_looks"]
+    fitting.watch.steps = facts["watched"]
+    return _part(tensors, "best."), [_epoch(fields) for fields in facts["epochs"]]
 
 
 def _metadata(content: bytes) -> dict[str, str]:

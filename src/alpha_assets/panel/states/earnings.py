@@ -51,7 +51,7 @@ def _spells(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     symbols = rows["symbol"].unique().sort()
     place = pl.Series("scheduled", np.searchsorted(calendar.sessions, rows["scheduled"].to_numpy()))
     is_known = rows["scheduled"].is_not_null() & (place < len(calendar.sessions))
-    told = (
+    announced = (
         rows.with_columns(
             rows["symbol"].cast(pl.Enum(symbols)).to_physical().cast(pl.Int64).alias("code"),
             pl.Series("start", session_numbers(rows, calendar)),
@@ -67,6 +67,6 @@ def _spells(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     )
     replaced = pl.col("start").shift(-1).over(report).fill_null(FOREVER)
     passed = pl.max_horizontal("start", pl.col("scheduled") + 1)
-    return told.select(
+    return announced.select(
         "symbol", "code", "start", pl.min_horizontal(replaced, passed).alias("stop"), "scheduled"
     )

@@ -21,13 +21,13 @@ NOTHING = -1
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """For each group and moment, the version that says each number.
+    """For each group and moment, the version that gives each number.
 
     Attributes:
         key_T: group · SPAN + moment, ascending.
-        source_TC: place of the version, `NOTHING` where none says the number; one row of
+        source_TC: place of the version, `NOTHING` where none gives the number; one row of
             nothing stands after the last, so that a place of -1 finds nothing.
-        before_TC: likewise the version that said it before that one.
+        before_TC: likewise the version that gave it before that one.
     """
 
     key_T: Index
@@ -50,13 +50,13 @@ class History:
 
 
 def history(group_R: Index, start_R: Index, stop_R: Index, known_RC: Mask) -> History:
-    """Return what each group says at each of its moments.
+    """Return which numbers each group has at each of its moments.
 
     Args:
         group_R: number of the group, not negative.
         start_R: session from which a version is known.
         stop_R: session at which the next version replaces it; `FOREVER` where none does.
-        known_RC: which numbers a version says; versions stand in the order in which they take
+        known_RC: which numbers a version gives; versions stand in the order in which they take
             precedence, the strongest last.
     """
     group_P, moment_P, place_P, apart_P = _pairs(group_R, start_R, stop_R)
@@ -70,11 +70,11 @@ def history(group_R: Index, start_R: Index, stop_R: Index, known_RC: Mask) -> Hi
     source_TC = np.full(shape, NOTHING, dtype=np.int32)
     before_TC = np.full(shape, NOTHING, dtype=np.int32)
     for c in range(known_RC.shape[1]):
-        said_P = np.where(known_RC[place_P, c], at_P, NOTHING)
-        said_P = np.maximum.accumulate(said_P)
-        said_P = np.where(said_P >= first_P, said_P, NOTHING)
-        earlier_P = np.where(said_P > first_P, said_P[np.maximum(said_P - 1, 0)], NOTHING)
-        for out_TC, found_P in ((source_TC, said_P), (before_TC, earlier_P)):
+        given_P = np.where(known_RC[place_P, c], at_P, NOTHING)
+        given_P = np.maximum.accumulate(given_P)
+        given_P = np.where(given_P >= first_P, given_P, NOTHING)
+        earlier_P = np.where(given_P > first_P, given_P[np.maximum(given_P - 1, 0)], NOTHING)
+        for out_TC, found_P in ((source_TC, given_P), (before_TC, earlier_P)):
             found_T = found_P[last_P]
             out_TC[:-1, c] = np.where(found_T >= 0, place_P[found_T], NOTHING)
     return History(key_P[last_P], source_TC, before_TC)
@@ -97,8 +97,8 @@ def running_max(
 def _pairs(group_R: Index, start_R: Index, stop_R: Index) -> tuple[Index, Index, Index, Mask]:
     """Return which version stands at which moment: group, moment, place, and a mark.
 
-    A group whose versions came in their order of precedence and all stayed is told once, each
-    version at its own moment.  The others (marked) are told anew at every moment.
+    A group whose versions came in their order of precedence and all stayed is listed once, each
+    version at its own moment.  The others (marked) are listed again at every moment.
     """
     place_R = np.flatnonzero(start_R < stop_R)
     place_R = place_R[np.argsort(group_R[place_R], kind="stable")]
@@ -110,13 +110,15 @@ def _pairs(group_R: Index, start_R: Index, stop_R: Index) -> tuple[Index, Index,
         {"group": group_R, "start": start_R, "stop": stop_R, "place": place_R}
     ).filter(pl.Series(apart_R))
     moments = versions.select("group", pl.col("start").alias("moment")).unique()
-    told = moments.join(versions, on="group").filter(
+    repeated = moments.join(versions, on="group").filter(
         (pl.col("start") <= pl.col("moment")) & (pl.col("moment") < pl.col("stop"))
     )
     simple_R = ~apart_R
-    group_P = np.append(group_R[simple_R], told["group"].to_numpy())
-    moment_P = np.append(start_R[simple_R], told["moment"].to_numpy())
-    place_P = np.append(place_R[simple_R], told["place"].to_numpy())
-    apart_P = np.append(np.zeros(int(simple_R.sum()), dtype=bool), np.ones(told.height, dtype=bool))
+    group_P = np.append(group_R[simple_R], repeated["group"].to_numpy())
+    moment_P = np.append(start_R[simple_R], repeated["moment"].to_numpy())
+    place_P = np.append(place_R[simple_R], repeated["place"].to_numpy())
+    apart_P = np.append(
+        np.zeros(int(simple_R.sum()), dtype=bool), np.ones(repeated.height, dtype=bool)
+    )
     order = np.lexsort((place_P, moment_P, group_P))
     return group_P[order], moment_P[order], place_P[order], apart_P[order]

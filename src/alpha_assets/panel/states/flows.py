@@ -65,10 +65,10 @@ def market_flow_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl
 
 def _series(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return the states of one series."""
-    told = moments(rows, ["event_date"], ["section"], calendar)
+    versions = moments(rows, ["event_date"], ["section"], calendar)
     values = [f"{who}_{side}" for who in (*INVESTORS, "total") for side in ("sell", "buy")]
-    weeks = sums(told, ["event_date", MOMENT], values)
-    names = told.group_by("event_date", MOMENT).agg(pl.col("section").sort().str.join("+"))
+    weeks = sums(versions, ["event_date", MOMENT], values)
+    names = versions.group_by("event_date", MOMENT).agg(pl.col("section").sort().str.join("+"))
     weeks = weeks.join(names, on=["event_date", MOMENT], maintain_order="left").sort(
         MOMENT, "event_date"
     )

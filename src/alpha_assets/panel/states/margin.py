@@ -31,7 +31,7 @@ _STAYS = {
     "number": pl.Int64,
     "publication": pl.Int64,
     "listed": pl.Boolean,
-    "is_told": pl.Boolean,
+    "has_row": pl.Boolean,
     "entry": pl.Int64,
     "was": pl.Boolean,
 }
@@ -40,7 +40,7 @@ STAGES = {"001": 1, "002": 2, "003": 3, "004": 4, "005": 5, "006": 6, "101": -1,
 
 
 def margin_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
-    """Return each balance, with what tells the weekly and the daily regime apart."""
+    """Return each balance, with what distinguishes the weekly from the daily regime."""
     day = calendar.on_or_after(rows["event_date"].to_numpy())
     is_week_end = calendar.rebalances(calendar.after(day), "weekly")
     lag = session_numbers(rows, calendar) - calendar.index_of(day)
@@ -64,14 +64,14 @@ def alert_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataF
     own day, and from then on the spell is what it would have been had the row been in time.
     """
     rows = rows.with_columns(pl.Series("number", session_numbers(rows, calendar)))
-    told = _publications(rows)
-    stays = _stays(rows, told)
+    publications = _publications(rows)
+    stays = _stays(rows, publications)
     watched = _under_watch(rows, stays)
     return pl.concat(
         [
             watched.drop("number"),
-            _rejoined(watched, stays, told, calendar),
-            _left(stays, told, calendar),
+            _rejoined(watched, stays, publications, calendar),
+            _left(stays, publications, calendar),
         ]
     )
 
@@ -79,10 +79,10 @@ def alert_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataF
 def board_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
     """Return how many issues each publication lists; that there was one is what matters."""
     rows = rows.with_columns(pl.Series("number", session_numbers(rows, calendar)))
-    told = _publications(rows)
-    first = _first_rows(rows, told)
+    publications = _publications(rows)
+    first = _first_rows(rows, publications)
     # A state at each newest publication: a late row lengthens its list.
-    newest = told["number"].to_numpy()
+    newest = publications["number"].to_numpy()
     place = at_or_before(newest, first["number"].to_numpy())
     listed = (
         first.filter(pl.Series(first["publication"].to_numpy() == place, dtype=pl.Boolean))
@@ -111,27 +111,27 @@ def _publications(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _first_rows(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _first_rows(rows: pl.DataFrame, publications: pl.DataFrame) -> pl.DataFrame:
     """Return which issue each publication lists, and the session that knew so."""
     return (
         rows.filter(pl.col("revision") == 0)
-        .join(told.select("event_date", "publication"), on="event_date")
+        .join(publications.select("event_date", "publication"), on="event_date")
         .group_by("symbol", "publication")
         .agg(pl.col("number").min())
         .sort("symbol", "publication")
     )
 
 
-def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _stays(rows: pl.DataFrame, publications: pl.DataFrame) -> pl.DataFrame:
     """Return for each issue and session that may change it: is it under watch, and since when.
 
     `publication` is the newest one known at `number`, `entry` the session that knew the first
     of the unbroken publications up to it that list the issue, as far as they are known then.
     """
-    if not told.height:
+    if not publications.height:
         return pl.DataFrame(schema=_STAYS)
-    first = _first_rows(rows, told)
-    newest_P = told["number"].to_numpy()
+    first = _first_rows(rows, publications)
+    newest_P = publications["number"].to_numpy()
     listing = rows.filter(pl.col("revision") == 0)
     symbols = listing["symbol"].unique().sort()
     code_R = codes(first["symbol"], symbols)
@@ -144,11 +144,11 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
             {
                 "code": np.concatenate([code_A, code_R]),
                 "number": np.concatenate([number_A, np.maximum(after_R, number_R)]),
-                "is_told": np.append(np.ones(len(code_A), bool), np.zeros(len(code_R), bool)),
+                "has_row": np.append(np.ones(len(code_A), bool), np.zeros(len(code_R), bool)),
             }
         )
         .group_by("code", "number")
-        .agg(pl.col("is_told").any())
+        .agg(pl.col("has_row").any())
         .sort("code", "number")
     )
     code_K, number_K = points["code"].to_numpy(), points["number"].to_numpy()
@@ -176,7 +176,7 @@ def _stays(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
             "number": number_K,
             "publication": newest_K,
             "listed": listed_K,
-            "is_told": points["is_told"],
+            "has_row": points["has_row"],
             "entry": pl.Series(number_R[start_K]).set(pl.Series(~listed_K), None),
         }
     ).with_columns(
@@ -207,15 +207,15 @@ def _under_watch(rows: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rejoined(
-    watched: pl.DataFrame, stays: pl.DataFrame, told: pl.DataFrame, calendar: Calendar
+    watched: pl.DataFrame, stays: pl.DataFrame, publications: pl.DataFrame, calendar: Calendar
 ) -> pl.DataFrame:
     """Return the newest state again where a late row of a day before moves its entry."""
     before = pl.col("entry").shift(1).over("symbol")
     moved = (
         stays.filter(
-            pl.col("listed") & pl.col("was") & pl.col("is_told") & (pl.col("entry") < before)
+            pl.col("listed") & pl.col("was") & pl.col("has_row") & (pl.col("entry") < before)
         )
-        .join(told.select("publication", "event_date"), on="publication")
+        .join(publications.select("publication", "event_date"), on="publication")
         .sort("number")
     )
     versions = watched.drop("spell").sort("number", "available_at", "revision")
@@ -228,10 +228,10 @@ def _rejoined(
     ).select(name for name in watched.columns if name != "number")
 
 
-def _left(stays: pl.DataFrame, told: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+def _left(stays: pl.DataFrame, publications: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Return a state of zeros where an issue is found lacking that was there, or published late."""
-    gone = stays.filter(~pl.col("listed") & (pl.col("was") | pl.col("is_told"))).join(
-        told.select("publication", "event_date"), on="publication"
+    gone = stays.filter(~pl.col("listed") & (pl.col("was") | pl.col("has_row"))).join(
+        publications.select("publication", "event_date"), on="publication"
     )
     stamps = decision_stamps(gone["number"].to_numpy(), calendar)
     return gone.select(

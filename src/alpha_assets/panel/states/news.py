@@ -62,33 +62,35 @@ def news_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFr
         schema = {"symbol": pl.String, **dict.fromkeys(NEWS_COLUMNS, pl.Float64)}
         stamps = decision_stamps(np.empty(0, dtype=np.int64), calendar)
         return pl.DataFrame(schema=schema).with_columns(stamps)
-    told_R = first["embedding"].is_not_null().to_numpy()
+    has_vector_R = first["embedding"].is_not_null().to_numpy()
     numbers = np.zeros((first.height, WIDTH))
-    if told_R.any():
+    if has_vector_R.any():
         embedding = first["embedding"].drop_nulls()
         if isinstance(embedding.dtype, pl.List):
             embedding = embedding.list.to_array(int(embedding.list.len()[0]))
-        numbers[told_R] = projected(np.ascontiguousarray(embedding.to_numpy()))
-    told = first.select(
+        numbers[has_vector_R] = projected(np.ascontiguousarray(embedding.to_numpy()))
+    articles = first.select(
         "symbol",
         "event_date",
         "article",
         pl.Series("number", session_numbers(first, calendar)),
-        pl.Series("is_told", told_R),
+        pl.Series("has_vector", has_vector_R),
         *(pl.Series(name, numbers[:, k]) for k, name in enumerate(EMBEDDED)),
     ).sort("symbol", "number", "event_date", "article")
-    key = told.select("symbol", "number")
+    key = articles.select("symbol", "number")
     starts = np.flatnonzero((key != key.shift(1)).fill_null(True).to_numpy().any(axis=1))
-    count = np.diff(np.append(starts, told.height)).astype(np.float64)
+    count = np.diff(np.append(starts, articles.height)).astype(np.float64)
     group = np.repeat(np.arange(len(starts)), count.astype(np.int64))
-    n_told = np.bincount(group, told["is_told"].to_numpy(), len(starts))
-    divisor = np.where(n_told > 0, n_told, np.nan)
+    n_vectors = np.bincount(group, articles["has_vector"].to_numpy(), len(starts))
+    divisor = np.where(n_vectors > 0, n_vectors, np.nan)
     states = (
         key[starts]
         .with_columns(
             pl.Series("articles", count),
             *(
-                pl.Series(name, np.bincount(group, told[name].to_numpy(), len(starts)) / divisor)
+                pl.Series(
+                    name, np.bincount(group, articles[name].to_numpy(), len(starts)) / divisor
+                )
                 for name in EMBEDDED
             ),
         )

@@ -50,18 +50,18 @@ def option_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.Data
     Rows for emergency margin do not count.  Volatilities are of contracts 5 to 120 days from
     their expiry; open and traded contracts are summed over all expiries.
     """
-    told = moments(
+    contracts = moments(
         rows.filter(pl.col("division") == NORMAL), ["event_date"], ["contract"], calendar
     )
-    clock = told.select("event_date", pl.col(MOMENT).alias("available_at"))
+    clock = contracts.select("event_date", pl.col(MOMENT).alias("available_at"))
     start_S = np.flatnonzero((clock != clock.shift(1)).fill_null(True).to_numpy().any(axis=1))
-    surface_R = np.repeat(np.arange(len(start_S)), np.diff(start_S, append=told.height))
+    surface_R = np.repeat(np.arange(len(start_S)), np.diff(start_S, append=contracts.height))
     clock = clock[start_S].with_columns(pl.lit(0, pl.Int16).alias("revision"))
-    underlying_S = _median(surface_R, _positive(told, "underlying"), len(start_S))
+    underlying_S = _median(surface_R, _positive(contracts, "underlying"), len(start_S))
     made = {
-        **_volatilities(_Chains.of(told, surface_R, underlying_S), len(start_S)),
-        **_activity(told, surface_R, len(start_S)),
-        **_sessions(told, clock, surface_R, start_S, calendar),
+        **_volatilities(_Chains.of(contracts, surface_R, underlying_S), len(start_S)),
+        **_activity(contracts, surface_R, len(start_S)),
+        **_sessions(contracts, clock, surface_R, start_S, calendar),
         "underlying": underlying_S,
     }
     columns = [pl.Series(name, made[name], dtype=pl.Float64) for name in OPTION_COLUMNS]
@@ -84,12 +84,12 @@ class _Chains:
     days_E: Index
 
     @classmethod
-    def of(cls, told: pl.DataFrame, surface_R: Index, underlying_S: Array) -> "_Chains":
+    def of(cls, contracts: pl.DataFrame, surface_R: Index, underlying_S: Array) -> "_Chains":
         """Return the contracts that say something about volatility."""
-        days_R = (told["expiry"] - told["event_date"]).dt.total_days().to_numpy()
-        strike_R, iv_R = _positive(told, "strike"), _positive(told, "implied_volatility")
-        settlement_R, under_R = _positive(told, "settlement"), underlying_S[surface_R]
-        side_R = told["put_call"]
+        days_R = (contracts["expiry"] - contracts["event_date"]).dt.total_days().to_numpy()
+        strike_R, iv_R = _positive(contracts, "strike"), _positive(contracts, "implied_volatility")
+        settlement_R, under_R = _positive(contracts, "settlement"), underlying_S[surface_R]
+        side_R = contracts["put_call"]
         is_side_R = side_R.is_in([PUT, CALL]).fill_null(False).to_numpy()
         usable_R = (days_R >= SOONEST) & (days_R <= FURTHEST) & is_side_R
         for value_R in (strike_R, iv_R, settlement_R, under_R):
@@ -106,8 +106,8 @@ class _Chains:
             strike_R[row_C] / under_R[row_C],
             iv_R[row_C] / PERCENT,
             settlement_R[row_C],
-            _positive(told, "base_volatility")[row_C] / PERCENT,
-            _floats(told, "interest_rate")[row_C] / PERCENT,
+            _positive(contracts, "base_volatility")[row_C] / PERCENT,
+            _floats(contracts, "interest_rate")[row_C] / PERCENT,
             is_call_R[row_C],
             surface_C[first_C],
             days_C[first_C],
@@ -290,12 +290,12 @@ def _slope(chains: _Chains) -> Array:
     )
 
 
-def _activity(told: pl.DataFrame, surface_R: Index, n_surfaces: int) -> dict[str, Array]:
+def _activity(contracts: pl.DataFrame, surface_R: Index, n_surfaces: int) -> dict[str, Array]:
     """Return what is open and traded, of all expiries."""
-    side_R = told["put_call"]
+    side_R = contracts["put_call"]
     sums: dict[tuple[str, str], Array] = {}
     for name in ("open_interest", "volume"):
-        value_R = np.nan_to_num(_floats(told, name))
+        value_R = np.nan_to_num(_floats(contracts, name))
         for word in (PUT, CALL):
             own_R = (side_R == word).fill_null(False).to_numpy()
             total_S = np.bincount(surface_R[own_R], value_R[own_R], minlength=n_surfaces)
@@ -314,13 +314,17 @@ def _log(total_S: Array) -> Array:
 
 
 def _sessions(
-    told: pl.DataFrame, clock: pl.DataFrame, surface_R: Index, start_S: Index, calendar: Calendar
+    contracts: pl.DataFrame,
+    clock: pl.DataFrame,
+    surface_R: Index,
+    start_S: Index,
+    calendar: Calendar,
 ) -> dict[str, Array]:
     """Return the sessions to the next special quotation, and those since the surface's day."""
     never = len(calendar.sessions)
     known_S = session_numbers(clock, calendar)
     day_S = _on_or_after(clock["event_date"], calendar)
-    expiry_R = _on_or_after(told["expiry"], calendar)
+    expiry_R = _on_or_after(contracts["expiry"], calendar)
     ahead_R = np.where(expiry_R >= known_S[surface_R], expiry_R, never)
     next_S = np.minimum.reduceat(ahead_R, start_S) if len(start_S) else known_S
     return {
@@ -356,12 +360,12 @@ def _is_first(*keys: NDArray[np.generic]) -> Mask:
     return first_X
 
 
-def _floats(told: pl.DataFrame, name: str) -> Array:
+def _floats(contracts: pl.DataFrame, name: str) -> Array:
     """Return a column, NaN where unknown."""
-    return told[name].fill_null(math.nan).to_numpy()
+    return contracts[name].fill_null(math.nan).to_numpy()
 
 
-def _positive(told: pl.DataFrame, name: str) -> Array:
+def _positive(contracts: pl.DataFrame, name: str) -> Array:
     """Return a column, NaN where unknown or not above zero."""
-    value_R = _floats(told, name)
+    value_R = _floats(contracts, name)
     return np.where(value_R > 0, value_R, np.nan)

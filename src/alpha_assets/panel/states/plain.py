@@ -58,8 +58,8 @@ def _parts(vector: pl.Series, width: int) -> list[pl.Series]:
         ]
     known = vector.is_not_null()
     number = np.full((len(vector), WIDTH), np.nan)
-    told = np.asarray(vector.drop_nulls().to_numpy(), dtype=np.float32).reshape(-1, width)
-    number[known.to_numpy()] = projected(told)
+    vectors = np.asarray(vector.drop_nulls().to_numpy(), dtype=np.float32).reshape(-1, width)
+    number[known.to_numpy()] = projected(vectors)
     return [pl.Series(name, number[:, k]).fill_nan(None) for k, name in enumerate(names)]
 
 

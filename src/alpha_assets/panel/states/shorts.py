@@ -36,8 +36,8 @@ PUBLIC_FROM = 0.005  # fraction of shares outstanding from which positions are p
 
 def market_sales_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
     """Return the sums over all sectors, one state per day and decision that changed it."""
-    told = moments(rows, ["event_date"], ["sector"], calendar)
-    return sums(told, ["event_date", MOMENT], SALES).select(
+    known = moments(rows, ["event_date"], ["sector"], calendar)
+    return sums(known, ["event_date", MOMENT], SALES).select(
         "event_date",
         *SALES,
         pl.col(MOMENT).alias("available_at"),
@@ -102,10 +102,10 @@ def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
     # been replaced, before the first session that is asked for.
     ratio_S = spells["ratio"].fill_null(0.0).to_numpy()
     shares_S = spells["shares"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    untold_S = np.isnan(shares_S)
-    told_S = np.where(untold_S, 0.0, shares_S)
+    unknown_S = np.isnan(shares_S)
+    known_S = np.where(unknown_S, 0.0, shares_S)
     made = {name: np.zeros(len(place_P)) for name in ("total", "n_holders", "max_holder", "shares")}
-    n_untold_P = np.zeros(len(place_P))
+    n_unknown_P = np.zeros(len(place_P))
     # Whole symbols at a time: a sum is never put together from parts.
     edges = np.searchsorted(of_spell, np.arange(0, len(symbols) + SYMBOLS_AT_ONCE, SYMBOLS_AT_ONCE))
     for low, high in itertools.pairwise(edges.tolist()):
@@ -119,11 +119,11 @@ def _live(spells: pl.DataFrame, points: pl.DataFrame) -> list[pl.Series]:
         n = int(stop_S[low:high].max()) - base
         where = slice(base, base + n)
         made["total"][where] += np.bincount(at, ratio_S[spell], minlength=n)
-        made["shares"][where] += np.bincount(at, told_S[spell], minlength=n)
-        n_untold_P[where] += np.bincount(at, untold_S[spell], minlength=n)
+        made["shares"][where] += np.bincount(at, known_S[spell], minlength=n)
+        n_unknown_P[where] += np.bincount(at, unknown_S[spell], minlength=n)
         made["n_holders"][where] += np.bincount(at, ratio_S[spell] >= PUBLIC_FROM, minlength=n)
         np.maximum.at(made["max_holder"], at + base, ratio_S[spell])
-    made["shares"][n_untold_P > 0] = np.nan
+    made["shares"][n_unknown_P > 0] = np.nan
     return [pl.Series(name, value).fill_nan(None) for name, value in made.items()]
 
 
@@ -132,7 +132,7 @@ def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     holder = ["symbol", "seller", "client", "fund"]
     order = ["event_date", "available_at", "revision"]
     days = calendar.on_or_after(rows["event_date"].to_numpy())
-    told = (
+    reports = (
         rows.select(*holder, *order, "ratio", "shares")
         .with_columns(
             pl.Series("number", session_numbers(rows, calendar)),
@@ -146,7 +146,7 @@ def _counted(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         .filter(pl.col("rank") == pl.col("rank").cum_max().over("holder"))
         .unique(["holder", "number"], keep="last", maintain_order=True)
     )
-    return told.select("symbol", "holder", "number", "day", "ratio", "shares")
+    return reports.select("symbol", "holder", "number", "day", "ratio", "shares")
 
 
 def _spells(reports: pl.DataFrame) -> pl.DataFrame:

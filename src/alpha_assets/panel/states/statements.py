@@ -2,7 +2,7 @@
 
 Actuals come from statements, forecasts from any document.  The newest period counts, not the
 newest document; of several documents about one period the one disclosed last, number by number.
-Amounts are as reported, never restated for splits: a column `..._lag` says how many sessions
+Amounts are as reported, never restated for splits: a column `..._lag` counts the sessions
 before the state the document stood, whose day's shares the number is in.
 Shape letters: R documents' versions, K states, F flows.
 """
@@ -46,7 +46,7 @@ NUMBERS = (
     "average_shares",
     "start",
     "basis",
-    "told",
+    "reported",
 )
 
 _FLOW_NAMES = {"sales": "sales", "operating_profit": "operating profit", "profit": "profit"}
@@ -108,18 +108,18 @@ STATEMENT_COLUMNS = {
 
 def statement_states(rows: pl.DataFrame, calendar: Calendar, until: int) -> pl.DataFrame:
     """Return what is known of each symbol at each session at which a document became known."""
-    told = _versions(rows, calendar)
-    states = told.group_by("symbol", "code", "start").agg(
+    versions = _versions(rows, calendar)
+    states = versions.group_by("symbol", "code", "start").agg(
         (~pl.col("is_statement")).all().cast(pl.Float64).alias("is_forecast_only")
     )
     states = states.sort("code", "start")
     symbol_K, number_K = states["code"].to_numpy(), states["start"].to_numpy()
-    actuals = _actuals(told)
-    order_K = actuals.latest("told", symbol_K, number_K)
+    actuals = _actuals(versions)
+    order_K = actuals.latest("reported", symbol_K, number_K)
     made = _of_last_actuals(actuals, _Period.of(symbol_K, order_K, number_K))
     for name in (*STOCKS, "bps", "dividend"):
         made |= _of_last_stock(actuals, name, symbol_K, number_K)
-    made |= _forecasts(told, symbol_K, number_K, order_K)
+    made |= _forecasts(versions, symbol_K, number_K, order_K)
     made["is_forecast_only"] = states["is_forecast_only"].to_numpy()
     return states.select(
         "symbol", *(pl.Series(name, made[name]).fill_nan(None) for name in STATEMENT_COLUMNS)
@@ -147,7 +147,7 @@ class _Period:
 
 @dataclass(frozen=True, eq=False)
 class _Figures:
-    """Numbers of documents' versions, and which of them each group says at each moment."""
+    """Numbers of documents' versions, and which of them each group has at each moment."""
 
     names: tuple[str, ...]
     value_RC: Array  # a row of NaN stands last
@@ -174,8 +174,8 @@ class _Figures:
     def latest(self, name: str, symbol_K: Index, number_K: Index) -> Index:
         """Return the code of the newest period for which a number was reported; 0 without."""
         group_T, moment_T = np.divmod(self.past.key_T, SPAN)
-        is_told_T = self.past.source_TC[:-1, self.names.index(name)] >= 0
-        order_T = np.where(is_told_T, group_T % ORDERS, 0)
+        is_reported_T = self.past.source_TC[:-1, self.names.index(name)] >= 0
+        order_T = np.where(is_reported_T, group_T % ORDERS, 0)
         return running_max(group_T // ORDERS, moment_T, order_T, symbol_K, number_K)
 
     def quarters(self, at_K: Index, year_K: Index) -> Array:
@@ -211,7 +211,7 @@ def _versions(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
                 "shares"
             ),
             pl.col("is_consolidated").cast(pl.Float64).alias("basis"),
-            pl.lit(1.0).alias("told"),
+            pl.lit(1.0).alias("reported"),
         )
         .sort(*key, *version)
         .with_columns(pl.col("start").shift(-1).over(key).fill_null(FOREVER).alias("stop"))
@@ -242,9 +242,9 @@ def _figures(
     )
 
 
-def _actuals(told: pl.DataFrame) -> _Figures:
+def _actuals(versions: pl.DataFrame) -> _Figures:
     """Return what statements say of each symbol's fiscal periods."""
-    frame = told.filter("is_statement", pl.col("rank") > 0)
+    frame = versions.filter("is_statement", pl.col("rank") > 0)
     value_RC = _numbers(frame, [{"start": "first_month"}.get(name, name) for name in NUMBERS])
     group_R = frame.select(pl.col("code") * ORDERS + pl.col("year") * 8 + pl.col("rank"))
     return _figures(frame, group_R.to_series().to_numpy(), NUMBERS, value_RC)
@@ -308,7 +308,7 @@ def _of_last_actuals(actuals: _Figures, period: _Period) -> dict[str, Array]:
     made["since_actual"] = np.where(
         here >= 0, period.number_K - actuals.past.since(group_K), np.nan
     )
-    made["lag"] = period.number_K - actuals.day(here, "told")
+    made["lag"] = period.number_K - actuals.day(here, "reported")
     made["is_consolidated"] = actuals.value(here, "basis")
     return made
 
@@ -369,17 +369,17 @@ def _of_last_stock(
 
 
 def _forecasts(
-    told: pl.DataFrame, symbol_K: Index, number_K: Index, order_K: Index
+    versions: pl.DataFrame, symbol_K: Index, number_K: Index, order_K: Index
 ) -> dict[str, Array]:
     """Return the forecasts of the first fiscal year without an actual, and of the one after."""
     prefixes = ("forecast", "next")
     # Two rows a document, for the two years that it speaks of, in the order of the documents.
     value_RC = np.stack(
-        [_numbers(told, [f"{p}_{name}" for name in EXPECTED]) for p in prefixes], axis=1
-    ).reshape(2 * told.height, len(EXPECTED))
-    frame = told.select("code", "start", "stop", "day", "year")
-    frame = frame[np.repeat(np.arange(told.height), 2)]
-    shift = np.tile(np.array([0, MONTHS]), told.height)
+        [_numbers(versions, [f"{p}_{name}" for name in EXPECTED]) for p in prefixes], axis=1
+    ).reshape(2 * versions.height, len(EXPECTED))
+    frame = versions.select("code", "start", "stop", "day", "year")
+    frame = frame[np.repeat(np.arange(versions.height), 2)]
+    shift = np.tile(np.array([0, MONTHS]), versions.height)
     speaks = ~np.isnan(value_RC).all(axis=1)
     frame, value_RC = frame.filter(pl.Series(speaks)), value_RC[speaks]
     year_R = frame["year"].to_numpy() + shift[speaks]

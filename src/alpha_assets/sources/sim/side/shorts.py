@@ -71,17 +71,19 @@ def short_positions(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     total_DN = np.clip(USUAL_POSITION + POSITION_PER_STATE * state_DN, 0, LARGEST_POSITION)
     outstanding_DN = shares_outstanding(market)
     n = len(market.roster)
-    told_NF = np.zeros((n, len(FUND_SHARES)))
-    told_day_NF = np.full(told_NF.shape, -1)
+    reported_NF = np.zeros((n, len(FUND_SHARES)))
+    reported_day_NF = np.full(reported_NF.shape, -1)
     parts = []
     for number, day in enumerate(market.sessions.astype(np.int64).tolist()):
         late_NF = (
-            draws.stream(market.spec.seed, draws.Purpose.SHORT_POSITIONS, day).random(told_NF.shape)
+            draws.stream(market.spec.seed, draws.Purpose.SHORT_POSITIONS, day).random(
+                reported_NF.shape
+            )
             < LATE_SHARE
         )
         ratio_NF = np.round(total_DN[number][:, None] * FUND_SHARES, 4)
-        moved_NF = np.abs(ratio_NF - told_NF) >= REPORT_STEP
-        reports_NF = moved_NF & ((ratio_NF >= PUBLIC_FROM) | (told_NF >= PUBLIC_FROM))
+        moved_NF = np.abs(ratio_NF - reported_NF) >= REPORT_STEP
+        reports_NF = moved_NF & ((ratio_NF >= PUBLIC_FROM) | (reported_NF >= PUBLIC_FROM))
         symbol, fund = np.nonzero(reports_NF)
         parts.append(
             np.stack(
@@ -91,13 +93,13 @@ def short_positions(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
                     fund,
                     1 + late_NF[symbol, fund],
                     ratio_NF[symbol, fund],
-                    told_day_NF[symbol, fund],
-                    told_NF[symbol, fund],
+                    reported_day_NF[symbol, fund],
+                    reported_NF[symbol, fund],
                 ]
             )
         )
-        told_NF[reports_NF] = ratio_NF[reports_NF]
-        told_day_NF[reports_NF] = number
+        reported_NF[reports_NF] = ratio_NF[reports_NF]
+        reported_day_NF[reports_NF] = number
     rows = _reports(market, calendar, np.concatenate(parts, axis=1), outstanding_DN)
     wrong = [
         (pl.col("ratio") * 1.1).round(4),
