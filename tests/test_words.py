@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for suffix in ("py", "pyi") for path in (ROOT / "src").rglob(f"*.{suffix}"))
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Words that a reference would not use of data and code; `docs/GLOSSARY.md` has the terms.
 BANNED = ("told", "tells", "nobody", "nowhere", "merely", "aloud", "whoever")
 # Likewise in the source, in whole words and in the parts of a name (`is_told`, `told_NF`).
