@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import PIPELINES, linked
+from tests.pipeline.damage import flipped, replace, truncated
 
 import alpha_assets as aa
 from alpha_assets.errors import BadInput, StorageError
@@ -18,41 +18,8 @@ from alpha_assets.store.manifest import MANIFEST, parse_manifest, sealed_text
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
 ROWS = "rows.parquet"
 REFUSALS = (BadInput, StorageError)
+pytestmark = pytest.mark.usefixtures("pipelines")
 COUNT = "select count(*) n, sum(score) s from tiny_predictions"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pipelines() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        yield
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
-    """A storage in which `tiny` decided two months; nothing is written there."""
-    return linked(tiny_run, tmp_path_factory.mktemp("built"))
-
-
-@pytest.fixture
-def storage(built: Path, tmp_path: Path) -> Path:
-    """The same storage, its files shared until one is replaced."""
-    return linked(built, tmp_path / "storage")
-
-
-def replace(path: Path, content: bytes) -> None:
-    path.unlink()
-    path.write_bytes(content)
-
-
-def truncated(path: Path) -> None:
-    replace(path, path.read_bytes()[:-9])
-
-
-def flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    replace(path, bytes(content))
 
 
 def missing_file(path: Path) -> None:

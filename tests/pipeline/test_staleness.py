@@ -13,7 +13,8 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
-from tests.conftest import edited, linked
+from tests.conftest import edited
+from tests.pipeline.damage import flipped, replace, truncated
 
 import alpha_assets as aa
 from alpha_assets import project
@@ -22,47 +23,13 @@ from alpha_assets.pipeline import checkpoint, runner
 from alpha_assets.pipeline.report import COVERAGE
 from alpha_assets.store.manifest import MANIFEST
 
-PIPELINES = Path(__file__).parents[1] / "pipelines"
+pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
 LAST = "month=2021-08"
 PAGE = "tiny/report/tear_sheet.html"
 MARKET = ("panel", "features", "cross_section/traded")
 RECIPE = tuple(f"tiny/{s}" for s in ("checkpoint", "predictions", "targets", "backtest", "report"))
 COVERED = (*RECIPE[:4], "tiny/coverage", "tiny/report")  # where features changed as well
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pipelines() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        yield
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
-    """A storage in which `tiny` decided two months; nobody writes there."""
-    return linked(tiny_run, tmp_path_factory.mktemp("built"))
-
-
-@pytest.fixture
-def storage(built: Path, tmp_path: Path) -> Path:
-    """The same storage, its files shared until one is replaced."""
-    return linked(built, tmp_path / "storage")
-
-
-def replace(path: Path, content: bytes) -> None:
-    path.unlink()
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    replace(path, path.read_bytes()[:-9])
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    replace(path, bytes(content))
 
 
 def other(path: Path) -> None:
@@ -88,17 +55,17 @@ def to_do(storage: Path, **how: Any) -> dict[str, str]:
     ("damage", "name", "follow"),
     [
         (Path.unlink, f"panel/{LAST}/rows.parquet", (*MARKET, *COVERED[1:])),
-        (truncate, f"features/{LAST}/rows.parquet", (*MARKET[1:], *COVERED[1:])),
+        (truncated, f"features/{LAST}/rows.parquet", (*MARKET[1:], *COVERED[1:])),
         (other, f"cross_section/traded/{LAST}/rows.parquet", (MARKET[2], *RECIPE[1:])),
-        (flip, "cross_section/traded/month=2021-03/manifest.json", (MARKET[2], *RECIPE)),
+        (flipped, "cross_section/traded/month=2021-03/manifest.json", (MARKET[2], *RECIPE)),
         (shutil.rmtree, "tiny/checkpoint/2021-08", RECIPE),
         (swap_names, "tiny/checkpoint/2021-07/card.json", RECIPE),
-        (flip, "tiny/checkpoint/2021-07/seed=0/model.safetensors", RECIPE),
+        (flipped, "tiny/checkpoint/2021-07/seed=0/model.safetensors", RECIPE),
         (shutil.rmtree, f"tiny/predictions/{LAST}", RECIPE[1:]),
         (Path.unlink, f"tiny/predictions/{LAST}/manifest.json", RECIPE[1:]),
         (shutil.rmtree, "tiny/targets/month=2021-07", RECIPE[2:]),
-        (truncate, "tiny/backtest/metrics.json", RECIPE[3:]),
-        (flip, "tiny/backtest/daily.parquet", RECIPE[3:]),
+        (truncated, "tiny/backtest/metrics.json", RECIPE[3:]),
+        (flipped, "tiny/backtest/daily.parquet", RECIPE[3:]),
         (lambda path: replace(path, b"<!doctype html>"), PAGE, RECIPE[4:]),
     ],
 )
@@ -114,12 +81,12 @@ def test_status_lists_what_is_damaged_with_all_that_follows(
 def test_a_run_makes_it_again_with_the_same_content(storage: Path, built: Path) -> None:
     tiny = storage / "tiny"
     shutil.rmtree(tiny / "panel" / LAST)
-    flip(tiny / "features" / LAST / "rows.parquet")
-    flip(tiny / "cross_section" / "traded" / "month=2021-03" / MANIFEST)
+    flipped(tiny / "features" / LAST / "rows.parquet")
+    flipped(tiny / "cross_section" / "traded" / "month=2021-03" / MANIFEST)
     swap_names(tiny / "tiny" / "checkpoint" / "2021-08" / "card.json")
     other(tiny / "tiny" / "predictions" / LAST / "rows.parquet")
     shutil.rmtree(tiny / "tiny" / "targets" / "month=2021-07")
-    truncate(tiny / "tiny" / "backtest" / "metrics.json")
+    truncated(tiny / "tiny" / "backtest" / "metrics.json")
     replace(storage / "tiny" / PAGE, b"")
 
     made: list[tuple[str, str]] = []
@@ -153,7 +120,7 @@ def test_a_flip_behind_an_unchanged_stat_is_seen_by_verify_and_by_readers(storag
         aa.sql("select count(*) from tiny_predictions", market="tiny", storage=str(storage))
 
 
-@pytest.mark.parametrize("damage", [swap_names, Path.unlink, truncate])
+@pytest.mark.parametrize("damage", [swap_names, Path.unlink, truncated])
 def test_a_changed_card_is_refused_by_what_reads_it(
     storage: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -163,7 +130,7 @@ def test_a_changed_card_is_refused_by_what_reads_it(
         aa.predict("tiny", storage=str(storage), asof="2021-08-17")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+@pytest.mark.parametrize("damage", [truncated, flipped, Path.unlink])
 def test_damaged_raw_rows_are_named_and_not_built_upon(
     storage: Path, damage: Callable[[Path], None]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,11 @@ from alpha_assets.errors import SpecError, StorageError
 from alpha_assets.pipeline import freshness, identity
 from alpha_assets.store.manifest import MANIFEST
 
+pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
 QUANTILE = "portfolio.quantile=0.3"
 MODEL = "training.learning_rate=0.01"
 BOTH = ("month=2021-07", "month=2021-08")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pipelines() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-        yield
 
 
 @pytest.fixture(scope="module")
