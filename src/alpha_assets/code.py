@@ -1175,6 +1175,12 @@ class _Reader:
     ) -> None:
         decorators = [] if is_bare else node.decorator_list
         self._say(f"{type(node).__name__} {node.name}")
+        self._decorators(decorators)
+        self._arguments(node.args, is_kept=bool(decorators))
+        self._annotation(node.returns, is_kept=bool(decorators))
+        self._body(node.args, node.body)
+
+    def _decorators(self, decorators: list[ast.expr]) -> None:
         for decorator in decorators:
             self._say("@")
             self._visit(decorator)
@@ -1183,9 +1189,6 @@ class _Reader:
                 self._out.called.append(base)
             if isinstance(decorator, ast.Attribute):
                 self._change(decorator.value, method=decorator.attr)
-        self._arguments(node.args, is_kept=bool(decorators))
-        self._annotation(node.returns, is_kept=bool(decorators))
-        self._body(node.args, node.body)
 
     def _lambda(self, node: ast.Lambda) -> None:
         self._say("Lambda")
@@ -1236,14 +1239,7 @@ class _Reader:
 
     def _class(self, node: ast.ClassDef) -> None:
         self._say(f"Class {node.name}")
-        for decorator in node.decorator_list:
-            self._say("@")
-            self._visit(decorator)
-            base = self._base(decorator)
-            if base is not None and self._is_top:
-                self._out.called.append(base)
-            if isinstance(decorator, ast.Attribute):
-                self._change(decorator.value, method=decorator.attr)
+        self._decorators(node.decorator_list)
         for expression in node.bases:
             base = self._base(expression)
             plain = len(self._out.references)

@@ -1,6 +1,6 @@
 """Issues whose margin balances are published daily because they are under watch.
 
-Most issues never are; for them everything is 0, `dmi_listed` too.  Everything is
+Most issues never are; for them everything is 0, and `dmi_listed` says so.  Everything is
 unknown where no publication has been seen for five sessions.
 """
 
