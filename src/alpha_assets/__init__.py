@@ -18,6 +18,7 @@ VERBS = (
     "Project",
     "audit",
     "catalog",
+    "compare",
     "import_check",
     "init",
     "market_toml",

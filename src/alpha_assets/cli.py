@@ -241,6 +241,16 @@ def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
 
 
 @main.command()
+@click.argument("recipe")
+@click.argument("others", nargs=-1, required=True, metavar="RECIPE...")
+@options("market", "data", "storage", "set", "json")
+def compare(as_json: bool, recipe: str, others: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401
+    """Compare stored results of recipes and variants on common sessions, each with the first."""
+    found = project.compare(recipe, *others, progress=progress, **asked)
+    show(found, as_json, render=compared)
+
+
+@main.command()
 @options("recipe", "market", "data", "storage", "months", "set", "device", "json")
 @click.option(
     "--cuts",
@@ -513,6 +523,18 @@ def results(shown: Mapping[str, Any]) -> str:
     """Return the short table of a run."""
     figures = "\n".join(f"{name:<34}{value:>22}" for name, value in shown["figures"].items())
     return f"{shown['title']}\n\n{figures}\n\ntear sheet: {shown['report']}"
+
+
+def compared(shown: Mapping[str, Any]) -> str:
+    """Return the figures of recipes, the differences from the first, and below them, whole, notes.
+
+    Why an interval is missing stands below the tables too, so that no column is shortened by it.
+    """
+    first = shown["figures"][0]["recipe"]
+    tables = f"{table(shown['figures'])}\n\nless {first}:\n\n{table(shown['differences'])}"
+    return "\n".join(
+        [shown["title"], "", tables, *([""] if shown["notes"] else []), *shown["notes"]]
+    )
 
 
 def prediction(shown: Mapping[str, Any]) -> str:

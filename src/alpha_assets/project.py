@@ -25,17 +25,18 @@ from alpha_assets.config.document import as_toml
 from alpha_assets.config.folders import names, write_project
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of
-from alpha_assets.errors import AlphaAssetsError, BadInput
+from alpha_assets.errors import AlphaAssetsError, BadInput, SpecError
 from alpha_assets.features.formulas import formula_of
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.backtest import judged_months
+from alpha_assets.pipeline.compare import compare as compare_stored
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.decide import decide, session_to_decide
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
 from alpha_assets.pipeline.restamp import restamp as take_over
-from alpha_assets.pipeline.results import headline_figures, title
+from alpha_assets.pipeline.results import compared_figures, headline_figures, title
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import recipe_stages, stage_of
 from alpha_assets.pipeline.status import status as status_rows
@@ -95,6 +96,27 @@ class Project:
     def results(self) -> dict[str, Any]:
         """Return the figures of the stored backtest."""
         return figures(self._anew())
+
+    def compare(self, *others: str) -> dict[str, Any]:
+        """Return figures on the sessions that are judged of all, and differences from this recipe.
+
+        Args:
+            others: recipes, or variants of any, `<recipe>@<digest>`, on the same market and
+                storage.
+
+        Returns:
+            `title`, `figures` and `differences` (rows, formatted), `notes`, and in `comparison`
+            the same as numbers; see `pipeline/compare.py`.
+        """
+        if not others:
+            raise BadInput(
+                f"{self.context.recipe.folder} is compared with nothing; name another recipe or "
+                "variant"
+            )
+        context = self._anew()
+        contexts = [context, *[self._beside(context, name) for name in others]]
+        found = compare_stored(contexts)
+        return {**compared_figures(found), "comparison": found}
 
     def report(self) -> dict[str, Any]:
         """Make the tear sheet again from the stored backtest; return its figures."""
@@ -233,6 +255,21 @@ class Project:
         for month in table.months(first, last):
             made.require(context, [month], seen=seen)
         return table.read(first, last)
+
+    def _beside(self, context: RecipeContext, name: str) -> RecipeContext:
+        """Return the context of another recipe or variant on the same market and storage."""
+        market, base = context.market, name.partition(VARIANT)[0]
+        listed = markets_of(base)
+        if market.name not in listed:
+            both = [one for one in markets_of(context.recipe.name) if one in listed]
+            way_out = f"choose --market {' or '.join(both)}" if both else "they have none together"
+            raise SpecError(
+                f"{context.recipe.folder} and {name} are compared on one market, {market.name!r} "
+                f"here; {base}.toml: markets = {list(listed)}; {way_out}"
+            )
+        recipe = recipe_named(name, market, context.store)
+        recipe.check_features()
+        return replace(context, recipe=recipe)
 
     def _anew(self) -> RecipeContext:
         """Return the context over a source that is opened anew.
@@ -411,6 +448,17 @@ def run(
 def results(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:
     """Return the figures of the stored backtest; see `Project.results`."""
     return open(recipe, **where).results()
+
+
+def compare(recipe: str, *others: str, **where: Unpack[Where]) -> dict[str, Any]:
+    """Return figures and paired differences on common sessions; see `Project.compare`."""
+    of_recipe = [o for o in where.get("overrides", ()) if not o.startswith(OF_MARKET)]
+    if of_recipe:
+        raise BadInput(
+            f"compare takes variants by name, not {', '.join(of_recipe)}: run --set makes one and "
+            f"prints its name, <recipe>{VARIANT}<digest>; only overrides of the market are of all"
+        )
+    return open(recipe, **where).compare(*others)
 
 
 def report(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from alpha_assets.evaluation.sharpe import (
     sharpe_error_cautious,
     sharpe_error_hac,
     sharpe_error_lo,
+    sharpe_influence,
     sharpe_ratio,
 )
 
@@ -33,6 +34,20 @@ def test_published_deflated_sharpe_is_met() -> None:
         2.5 / math.sqrt(250), 1_250, -3.0, 10.0, trial_variance=0.5 / 250, n_trials=100
     )
     assert deflated == pytest.approx(0.9004, abs=5e-5)
+
+
+def test_influence_of_a_session_is_what_more_weight_of_it_does_to_the_ratio() -> None:
+    x = np.random.default_rng(20).standard_t(4, 2_000) * 0.01 + 0.001
+    influence = sharpe_influence(x)
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+    more = 1e-6
+    for d in (0, 7, int(np.argmax(x)), int(np.argmin(x))):
+        weight = np.full(len(x), (1 - more) / len(x))
+        weight[d] += more
+        mean = weight @ x
+        moved = mean / math.sqrt(weight @ (x - mean) ** 2) - x.mean() / x.std()
+        assert moved / more == pytest.approx(influence[d], rel=2e-3)
+    assert np.isnan(sharpe_influence(np.full(5, 0.01))).all()
 
 
 @pytest.mark.parametrize(("per_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)])

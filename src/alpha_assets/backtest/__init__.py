@@ -1,6 +1,7 @@
 """From targets to books: portfolio rules, costs, and a simulator whose accounts balance."""
 
 from alpha_assets.backtest.books import Books
+from alpha_assets.backtest.corporate_actions import paid_rates
 from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
@@ -25,6 +26,7 @@ __all__ = [
     "check_portfolio",
     "displaced",
     "marks_of",
+    "paid_rates",
     "rebalance_sessions",
     "simulate",
     "target_weights",

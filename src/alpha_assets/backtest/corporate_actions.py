@@ -202,6 +202,16 @@ def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -
     return rate_in_force(effective_R, rate_R, span, RATES.max_stale or 0)
 
 
+def paid_rates(
+    rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar
+) -> pl.DataFrame | None:
+    """Return the rates that the books pay, as in `Books.cash_rates`; None without rows."""
+    if rows is None or not rows.height:
+        return None
+    rate_D = np.nan_to_num(cash_rates(rows, sessions, calendar))
+    return pl.DataFrame({"session": sessions, "cash_rate_annual": rate_D})
+
+
 def last_stored(rows: pl.DataFrame, feed: Feed) -> pl.DataFrame:
     """Return the last stored revision of each event, in the order of the feed's key."""
     return rows.sort(*feed.key, "available_at", "revision").unique(

@@ -60,20 +60,32 @@ def sharpe_error(sharpe: float, n: int, skew: float, kurtosis: float) -> float:
     return math.sqrt(_shape(sharpe, skew, kurtosis) / (n - 1)) if n > 1 else math.nan
 
 
-def sharpe_error_hac(excess_D: Array, lag: int) -> float:
-    """Return the standard error when returns are also serially correlated.
+def sharpe_influence(excess_D: Array) -> Array:
+    """Return by how much each session moves the ratio; the mean of it is 0.
 
-    The long-run variance (Bartlett weights) of the ratio's influence function
-    z - sharpe / 2 * (z^2 - 1), z the standardised return; lag 0 is Mertens.
+    influence = z - sharpe / 2 * (z^2 - 1), z the standardised return; NaN without spread
 
     Source: Lo (2002), Financial Analysts Journal 58(4), the GMM form.
     """
     sharpe = sharpe_ratio(excess_D)
-    n = len(excess_D)
     if math.isnan(sharpe):
-        return math.nan
+        return np.full(len(excess_D), math.nan)
     z_D = (excess_D - excess_D.mean()) / excess_D.std()
-    e_D = z_D - float(z_D.mean()) - sharpe / 2 * (z_D**2 - 1)
+    influence_D: Array = z_D - float(z_D.mean()) - sharpe / 2 * (z_D**2 - 1)
+    return influence_D
+
+
+def sharpe_error_hac(excess_D: Array, lag: int) -> float:
+    """Return the standard error when returns are also serially correlated.
+
+    The long-run variance (Bartlett weights) of the ratio's influence function; lag 0 is Mertens.
+
+    Source: Lo (2002), Financial Analysts Journal 58(4), the GMM form.
+    """
+    n = len(excess_D)
+    e_D = sharpe_influence(excess_D)
+    if n == 0 or math.isnan(e_D[0]):
+        return math.nan
     total = float(e_D @ e_D)
     for k in range(1, min(lag, n - 1) + 1):
         total += 2 * (1 - k / (lag + 1)) * float(e_D[k:] @ e_D[:-k])

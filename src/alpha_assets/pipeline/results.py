@@ -1,9 +1,16 @@
 """The figures of a stored backtest as a person reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alpha_assets.pipeline.context import RecipeContext
+
+# Decimals and names of the figures of a comparison.
+COMPARED = {
+    "rank_ic": (4, "rank IC"),
+    "sharpe": (2, "Sharpe, net"),
+    "turnover": (2, "turnover a year"),
+}
 
 
 def title(context: RecipeContext, metrics: Mapping[str, Any]) -> str:
@@ -41,13 +48,74 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _interval(figures: Mapping[str, Any]) -> str:
+def _interval(figures: Mapping[str, Any], digits: int = 4) -> str:
     """Return the interval of a figure in brackets, or why it has none."""
     if figures["low"] is not None and figures["high"] is not None:
-        return f" [{_number(figures['low'], 4)}, {_number(figures['high'], 4)}]"
+        return f" [{_number(figures['low'], digits)}, {_number(figures['high'], digits)}]"
     why = figures.get("reasons", {}).get("low")
     return f", no interval{f': {why}' if why else ''}"
 
 
 def _number(value: float | None, digits: int) -> str:
+    """Return a figure with so many decimals; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def compared_figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a comparison formatted: its title, the rows of two tables, and notes.
+
+    Args:
+        found: as `compare` returns it.
+    """
+    ground, recipes = found["ground"], found["recipes"]
+    simulated = ", SIMULATED DATA" if found["simulated"] else ""
+    lost = [
+        f"Left out of {row['recipe']}: {row['n_sessions']} sessions of "
+        f"{' to '.join(_ends(row['months']))}: {row['why']}."
+        for row in ground["left_out"]
+    ]
+    return {
+        "title": (
+            f"{len(recipes)} recipes on {found['market']}{simulated}: {ground['first_session']} to "
+            f"{ground['last_session']}, {ground['n_sessions']} common sessions"
+        ),
+        "figures": [_own_row(row) for row in recipes],
+        "differences": [_difference_row(row) for row in found["differences"]],
+        "notes": [*lost, *found["notes"]],
+    }
+
+
+def _ends(months: Sequence[str]) -> Sequence[str]:
+    return months if len(months) == 1 else (months[0], months[-1])
+
+
+def _own_row(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a recipe's own figures, each with its error where it has one."""
+    net = row["net"]
+    return {
+        "recipe": row["recipe"],
+        **{
+            f"rank IC {name}": _with_error(ic["mean"], ic["error"], 4)
+            for name, ic in row["rank_ic"].items()
+        },
+        "Sharpe, net": _with_error(net["sharpe"], net["sharpe_se"], 2),
+        "turnover a year": _number(row["turnover"]["annual"], 2),
+    }
+
+
+def _with_error(value: float | None, error: float | None, digits: int) -> str:
+    return _number(value, digits) + ("" if error is None else f" ± {_number(error, digits)}")
+
+
+def _difference_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a difference with its sign, and its interval or why there is none."""
+    digits, figure = COMPARED[row["figure"]]
+    horizon, value = row["horizon"], row["difference"]
+    interval = _interval(row, digits)
+    return {
+        "recipe": row["recipe"],
+        "figure": figure if horizon is None else f"{figure} h{horizon}",
+        "difference": "–" if value is None else f"{value:+.{digits}f}" if value else "0",
+        "95 % interval": interval.removeprefix(", ").strip(),
+        "sessions": row["n_sessions"],
+    }
