@@ -244,9 +244,10 @@ def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
 @click.argument("recipe")
 @click.argument("others", nargs=-1, required=True, metavar="RECIPE...")
 @options("market", "data", "storage", "set", "json")
-def compare(as_json: bool, recipe: str, others: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401
-    """Compare stored results of recipes and variants on common sessions, each with the first."""
-    found = project.compare(recipe, *others, progress=progress, **asked)
+def compare(recipe: str, others: tuple[str, ...], as_json: bool, **where: Unpack[Where]) -> None:
+    """Compare stored results of recipes and variants with the first, on common sessions."""
+    where["progress"] = progress
+    found = project.compare(recipe, *others, **where)
     show(found, as_json, render=compared)
 
 
