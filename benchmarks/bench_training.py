@@ -22,11 +22,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from alpha_assets.dataset import Axes, Batch, Dataset
-from alpha_assets.models import Sizes, build_loss, build_model
+from alpha_assets.models import Sizes
 from alpha_assets.models.losses import ICSpec
 from alpha_assets.models.transformer import TransformerSpec
-from alpha_assets.training import GatesSpec, TrainingSpec, fit
+from alpha_assets.training import GuardSpec, TrainingSpec, WindowSpec, fit
 from alpha_assets.training.fit import Fitting
+from alpha_assets.training.settings import Plan
 
 VALID = 8  # sessions scored at the end of an epoch; left out of the times
 
@@ -153,11 +154,15 @@ def feed(data: Dataset, shape: Shape, workers: int | None) -> tuple[float, float
 
 def train(data: Dataset, shape: Shape, workers: int | None) -> tuple[float, float]:
     """Return wall and CPU seconds of one epoch of training; the CPU's include validation."""
-    spec = TrainingSpec(sequence=shape.steps, batch_sessions=shape.batch, max_epochs=1)
+    plan = Plan(
+        loss=(ICSpec(),),
+        window=WindowSpec(sequence=shape.steps),
+        training=TrainingSpec(batch_sessions=shape.batch, max_epochs=1),
+        guard=GuardSpec(rank_ic_max=1.0),
+    )
     sizes = Sizes(shape.features, 0, shape.steps, 1, shape.symbols)
     torch.manual_seed(0)
-    model = build_model(TransformerSpec(), sizes).to(data.device)
-    gates = GatesSpec(rank_ic_max=1.0)
+    model = TransformerSpec().build(sizes).to(data.device)
     train_D = torch.arange(shape.sessions, device=data.device) + shape.steps - 1
     # Validation is the same few sessions either way; the loader's batch stands in for them.
     valid_D = torch.arange(VALID, device=data.device) + shape.sessions + shape.steps - 1
@@ -165,9 +170,9 @@ def train(data: Dataset, shape: Shape, workers: int | None) -> tuple[float, floa
     if workers is not None:
         kept = {field.name: getattr(data, field.name) for field in fields(data)}
         source = Loaded(**kept, batches=_with_validation(data, shape, workers, valid_D))
-    fitting = Fitting.start(model, source, spec, gates, seed=0)
+    fitting = Fitting.start(model, source, plan, seed=0)
     cpu = cpu_seconds()
-    (epoch,) = fit(fitting, source, train_D, valid_D, build_loss(ICSpec()), spec)
+    (epoch,) = fit(fitting, source, train_D, valid_D, plan)
     return epoch.seconds[0], cpu_seconds() - cpu
 
 

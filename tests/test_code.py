@@ -36,7 +36,7 @@ from alpha_assets.models.linear import LinearSpec
 from alpha_assets.models.losses import ICHuberSpec, ICSpec, MSESpec, SoftSpearmanSpec
 from alpha_assets.models.transformer import TransformerSpec
 from alpha_assets.report import ReportInputs, tear_sheet
-from alpha_assets.training import GatesSpec, Learner, TrainingSpec
+from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec
 from alpha_assets.training.month import train_month
 
 SOURCE = installed().root
@@ -376,6 +376,7 @@ ROOTS = {
 }
 ROOTS_CHANGED_BY = {
     # What is edited: file, from, to, and the roots that change.
+    # A card names the loss that its model was trained with: `pipeline.identity` cuts that off, too.
     # Training names a protocol that contexts fit, and contexts know markets and their catalogue:
     # `pipeline.identity` cuts them off.
     "kernel": ("arrays/windows.py", "variance_DN)", "variance_DN + 1)", {"train"}),
@@ -392,7 +393,12 @@ ROOTS_CHANGED_BY = {
         {"train"},
     ),
     "label": ("labels.py", "moved_DN *= factor_DN", "moved_DN /= factor_DN", {"label"}),
-    "loss": ("models/losses.py", "error_SN.square()", "error_SN.abs()", {"train"}),
+    "loss": (
+        "models/losses/distance.py",
+        "error_SN.square()",
+        "error_SN.abs()",
+        {"train", "score"},
+    ),
     "model": (
         "models/linear.py",
         "[:, :, -1], batch.valid",
@@ -518,7 +524,7 @@ def test_all_that_runs_in_training_is_reached(model: LinearSpec | TransformerSpe
     data = build_dataset(
         draw.standard_normal((*shape, N_FEATURES)).astype(np.float32), draw.normal(size=shape)
     )
-    training = TrainingSpec(sequence=STEPS, batch_sessions=16, max_epochs=1, seeds=(0,))
+    training = TrainingSpec(batch_sessions=16, max_epochs=1, seeds=(0,))
     fold = Split(
         month="2020-04",
         first_session=SESSIONS[-1] + 1,
@@ -528,9 +534,15 @@ def test_all_that_runs_in_training_is_reached(model: LinearSpec | TransformerSpe
         status="ready",
         first_month="2020-04",
     )
-    gates = GatesSpec(rank_ic_max=1.0)
+    guard = GuardSpec(rank_ic_max=1.0)
     for loss in (ICSpec(), ICHuberSpec(), MSESpec(), SoftSpearmanSpec()):
-        learner = Learner(model=model, loss=loss, training=training, gates=gates)
+        learner = Learner(
+            model=model,
+            loss=(loss,),
+            window=WindowSpec(sequence=STEPS),
+            training=training,
+            guard=guard,
+        )
         ran = executed(lambda learner=learner: train_month(data, fold, learner))
         assert len(ran) > 30
         assert ran <= installed().reached(train_month)

@@ -128,7 +128,7 @@ def test_stored_rows_are_frames_of_what_is_fresh(storage: str) -> None:
 
     with pytest.raises(RangeError, match="'2021/08' is not a month"):
         opened.panel("2021/08")
-    other = aa.open("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+    other = aa.open("tiny", storage=storage, overrides=["optimiser.learning_rate=0.01"])
     assert other.panel("2021-08").collect().equals(panel)  # no recipe changes the market's
     with pytest.raises(MissingOutput, match=r"tiny@\w{12}/predictions has no month"):
         other.predictions()  # a variant has its own
@@ -346,7 +346,7 @@ def test_an_override_asks_for_a_variant_that_lies_beside_the_recipe(storage: str
     with pytest.raises(
         MissingOutput, match=r"tiny/tiny@\w{12}/backtest has not been made; .*--set"
     ):
-        aa.results("tiny", storage=storage, overrides=["training.learning_rate=0.01"])
+        aa.results("tiny", storage=storage, overrides=["optimiser.learning_rate=0.01"])
 
 
 def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
@@ -360,7 +360,7 @@ def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
         ({"recipe": "tinny"}, SpecError, "there is no recipe 'tinny' in pipelines/recipes; want"),
         ({"market": "mars"}, SpecError, "there is no market 'mars' in pipelines/markets; want"),
         ({"overrides": ["training.epochs=3"]}, SpecError, "unknown key 'training.epochs'"),
-        ({"overrides": ["training.sequence=0"]}, SpecError, r"training.sequence = 0: .*greater"),
+        ({"overrides": ["window.sequence=0"]}, SpecError, r"window.sequence = 0: .*greater"),
         ({"overrides": ["portfolio.horizon=7"]}, SpecError, "portfolio.horizon = 7 is not predict"),
         ({"overrides": ["universe.name=best"]}, SpecError, "has no universe 'best'; want one of"),
         ({"overrides": ["features.names=['ret_9']"]}, SpecError, "there is no 'ret_9'"),

@@ -841,7 +841,20 @@ class _Walk:
             raise BadInput(
                 f"registry {registry}: no entry {unknown[0]!r}; it has {', '.join(sorted(seen))}"
             )
-        self._left_out |= named[False] - named[True]
+        # What only an entry that is left out builds, such as the model of a declaration, is no
+        # class that a value may be.
+        built = {is_chosen: self._named_by(entries) for is_chosen, entries in named.items()}
+        self._left_out |= (named[False] | built[False]) - named[True] - built[True]
+
+    def _named_by(self, entries: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return what the statements of entries name."""
+        found = set()
+        for module_name, name in entries:
+            module = self._code.module(module_name)
+            for statement in module.bound.get(name, ()) if module else ():
+                for targets, _ in self._code.named_in(statement, statement.reading):
+                    found |= {(target.module, target.name) for target in targets}
+        return found
 
     def _keys_of(self, module: _Module, key: ast.expr | None, value: ast.expr) -> set[str]:
         """Return what an entry may be called: its key, or its name or its class's `kind`."""

@@ -318,7 +318,7 @@ def _recipe_row(name: str) -> dict[str, Any]:
     row = {
         "recipe": name,
         "model": recipe.spec.model.kind,
-        "loss": recipe.spec.loss.kind,
+        "loss": " + ".join(term.kind for term in recipe.spec.loss),
         "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
         "markets": ", ".join(recipe.spec.markets),
         "digest": recipe.digest,

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -45,6 +46,7 @@ class PickledByFields:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+Section = dict[str, Any] | list[Any]  # of a TOML file
 SpecT = TypeVar("SpecT", bound=Spec)
 
 
@@ -91,7 +93,9 @@ def read_spec(path: Path, model: type[SpecT]) -> SpecT:
 def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Return a copy of `tables` with each `section.key=value` applied, values read as TOML.
 
-    A value that is not TOML is taken as text, so that `loss.kind=ic` needs no quotes.
+    In a list of sections the place stands for the key: `loss.0.kind=mse`.
+
+    A value that is not TOML is taken as text, so that `model.kind=ridge` needs no quotes.
 
     Raises:
         SpecError: an assignment without `=`, or a path through something that is no table.
@@ -102,13 +106,40 @@ def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
         keys = path.strip().split(".")
         if not equals or not all(keys):
             raise SpecError(f"--set {assignment}: want section.key=value")
-        table = changed
+        table: Section = changed
         for key in keys[:-1]:
-            table = table.setdefault(key, {})
-            if not isinstance(table, dict):
-                raise SpecError(f"--set {assignment}: {key!r} is a value, not a section")
-        table[keys[-1]] = _toml_value(text.strip())
+            table = _inside(table, key, assignment)
+        value = _toml_value(text.strip())
+        if isinstance(table, list):
+            table[_place(table, keys[-1], assignment)] = value
+        else:
+            table[keys[-1]] = value
     return changed
+
+
+def _inside(table: Section, key: str, assignment: str) -> Section:
+    """Return the section or the list that a key of a section or a list names."""
+    if isinstance(table, list):
+        inner: object = table[_place(table, key, assignment)]
+    else:
+        inner = table.setdefault(key, {})
+    if not isinstance(inner, dict | list):
+        raise SpecError(f"--set {assignment}: {key!r} is a value, not a section")
+    return inner
+
+
+def _place(table: list[Any], key: str, assignment: str) -> int:
+    """Return the place in a list that a key names.
+
+    Raises:
+        SpecError: it is no place of the list.
+    """
+    if not key.isdecimal() or int(key) >= len(table):
+        raise SpecError(
+            f"--set {assignment}: {key!r} is no place in a list of {len(table)}; want a number "
+            f"from 0 to {len(table) - 1}, or set the whole list"
+        )
+    return int(key)
 
 
 def canonical_json(value: object) -> str:
@@ -143,10 +174,20 @@ def _toml_value(text: str) -> object:
     return json.loads(json.dumps(value, default=_as_text))
 
 
+def _nearest_tag(problem: Mapping[str, Any]) -> str:
+    """Return a guess at the kind that was meant; empty where none is near."""
+    context = problem.get("ctx", {})
+    known = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",")]
+    near = get_close_matches(str(context.get("tag", "")), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def _problem(origin: str, problem: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
     if problem["type"] == "extra_forbidden":
         return f"{origin}: unknown key {key!r} (it holds {problem['input']!r}); remove or rename it"
+    if problem["type"] == "union_tag_invalid":
+        return f"{origin}: {key}: {problem['msg']}{_nearest_tag(problem)}"
     if problem["type"] == "missing":
         return f"{origin}: key {key!r} is missing"
     return f"{origin}: {key} = {problem['input']!r}: {problem['msg']}"

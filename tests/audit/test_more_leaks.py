@@ -235,7 +235,7 @@ def test_training_sessions_in_the_order_of_the_coming_month(
             patch.setattr(
                 Fitting,
                 "start",
-                lambda model, data, spec, gates, seed: start(model, data, spec, gates, seed ^ turn),
+                lambda model, data, plan, seed: start(model, data, plan, seed ^ turn),
             )
             yield from honest(context, *asked, **how)
 

@@ -276,7 +276,7 @@ def test_labels_that_end_after_the_month_has_begun(
     )
     if not train_last:
         # Stop by the last epoch that is best in hindsight: the choice shows in the weights.
-        monkeypatch.setattr("alpha_assets.training.month._best", _worst_or_best_by_bits)
+        monkeypatch.setattr("alpha_assets.training.network.best_of", _worst_or_best_by_bits)
     assert_caught(certify([FIRST]), "checkpoint")
 
 

@@ -33,7 +33,7 @@ FEATURES = [
     *("x_rev_5__turn_z", "x_beta_60__opt_iv_z"),
     "beta_252",  # of a year, which this market has not had
 ]
-OVERRIDES = [f"features.names={json.dumps(FEATURES)}", "training.min_span=0.5"]
+OVERRIDES = [f"features.names={json.dumps(FEATURES)}", "window.min_span=0.5"]
 Explanation = dict[str, Any]
 
 

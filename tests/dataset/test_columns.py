@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from alpha_assets.dataset import learnable_columns
-from alpha_assets.training.fit import TrainingSpec
+from alpha_assets.models import LinearSpec
+from alpha_assets.models.losses import ICSpec
+from alpha_assets.training import Learner, TrainingSpec, WindowSpec
 
 DAYS = [date(2020, 1, 1) + timedelta(days=n) for n in range(12)]
 TRAIN = np.array(DAYS[:10], dtype="datetime64[D]")  # the last two are of the validation
@@ -57,5 +59,10 @@ def test_shares_that_are_missing_stay_and_nothing_is_left_out_unasked() -> None:
 
 
 def test_a_warm_start_keeps_its_columns() -> None:
-    with pytest.raises(ValueError, match=r"warm_start .* min_span = 0\.5 .* leave one of them out"):
-        TrainingSpec(warm_start=True, min_span=0.5)
+    with pytest.raises(ValueError, match=r"warm_start .*min_span = 0\.5 .*leave one of them out"):
+        Learner(
+            model=LinearSpec(),
+            loss=(ICSpec(),),
+            window=WindowSpec(min_span=0.5),
+            training=TrainingSpec(warm_start=True),
+        )

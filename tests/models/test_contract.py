@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alpha_assets.dataset.batch import Batch
-from alpha_assets.models import LinearSpec, Ranker, Sizes, TransformerSpec, build_loss, build_model
+from alpha_assets.models import LinearSpec, Ranker, Sizes, TransformerSpec, build_loss
 from alpha_assets.models.losses import ICSpec
 
 SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7)
@@ -25,7 +25,7 @@ every_model = pytest.mark.parametrize(
 
 def made(spec: LinearSpec | TransformerSpec) -> Ranker:
     torch.manual_seed(3)
-    return build_model(spec, SIZES).eval()
+    return spec.build(SIZES).eval()
 
 
 def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
@@ -180,7 +180,7 @@ def test_the_parameter_count_is_that_of_the_formula() -> None:
     # Fd + d + Td + L (4 (d² + d) + 2 d ff + ff + d + 4d) + head; ours adds the
     # missing vector and the last norm, and has no head bias: F 20, T 5, d 64, L 2, ff 256.
     sizes = Sizes(n_features=20, n_market=0, steps=5, n_horizons=1, n_symbols=0)
-    model = build_model(TransformerSpec(d_model=64, layers=2, heads=4), sizes)
+    model = TransformerSpec(d_model=64, layers=2, heads=4).build(sizes)
 
     count = sum(p.numel() for p in model.parameters())
 
@@ -191,7 +191,7 @@ def test_the_parameter_count_is_that_of_the_formula() -> None:
 def test_fresh_scores_have_a_spread_near_one(spec: TransformerSpec) -> None:
     spec_wide = spec.model_copy(update={"d_model": 32}) if spec.kind == "transformer" else spec
     torch.manual_seed(0)
-    model = build_model(spec_wide, SIZES).eval()
+    model = spec_wide.build(SIZES).eval()
     batch = noise(n_sessions=4, n_symbols=200)
 
     spread = model(batch).detach()[batch.mask_BN].std(0).mean()
@@ -225,6 +225,6 @@ def test_width_must_be_a_multiple_of_heads() -> None:
 
 def test_head_weights_start_at_one_over_root_width() -> None:
     torch.manual_seed(0)
-    model = build_model(TransformerSpec(d_model=256, heads=4), SIZES)
+    model = TransformerSpec(d_model=256, heads=4).build(SIZES)
 
     assert float(model.head.weight_HE.detach().std()) == pytest.approx(1 / sqrt(256), rel=0.1)  # type: ignore[union-attr, arg-type]

@@ -37,9 +37,12 @@ STAGES = {
 }
 KINDS = {
     **identity.SETTINGS_AND_FILES,
-    **dict.fromkeys(identity.MODELS, ("linear",)),
+    identity.MODELS: ("linear",),
+    identity.ESTIMATORS: ("network",),
     identity.LOSSES: ("mse",),
 }
+# A card names the loss that its model was trained with, and what scores does not read it.
+KINDS_OF = {"predictions": {**KINDS, identity.LOSSES: ()}}
 # What is edited: file, from, to, and the stages whose code changes.  The table is fixed: what an
 # edit makes stale beyond need is known, and does not grow unseen.
 EDITS = {
@@ -63,13 +66,19 @@ EDITS = {
         "moved_DN /= factor_DN",
         {"checkpoint", "backtest"},
     ),
-    "loss term": ("models/losses.py", "error_SN.square()", "error_SN.abs()", {"checkpoint"}),
+    "loss term": (
+        "models/losses/distance.py",
+        "error_SN.square()",
+        "error_SN.abs()",
+        {"checkpoint"},
+    ),
     "model": (
         "models/linear.py",
         "[:, :, -1], batch.valid",
         "[:, :, 0], batch.valid",
         {"checkpoint", "predictions"},
     ),
+    "another estimator": ("training/ridge.py", "import numpy as np", "import math as np", set()),
     "another model": ("models/transformer.py", "import torch", "import math as torch", set()),
     "optimiser": (
         "training/fit.py",
@@ -108,7 +117,9 @@ AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}}
 def codes(code: Code) -> dict[str, str]:
     """Return the digest of every stage's code, that of features with all of them."""
     found = {
-        stage: code.digest(*(f"alpha_assets.{root}" for root in roots), select=KINDS)
+        stage: code.digest(
+            *(f"alpha_assets.{root}" for root in roots), select=KINDS_OF.get(stage, KINDS)
+        )
         for stage, roots in STAGES.items()
     }
     parts = (found["features"], compute_digest(code), *sorted(feature_digests(code).items()))
@@ -159,7 +170,7 @@ def digests(of: Recipe) -> dict[str, str]:
     [
         ("about=Other words.", {"report"}),
         ("portfolio.quantile=0.27", {"targets", "backtest", "report"}),
-        ("gates.rank_ic_max=0.77", {"backtest", "report"}),
+        ("guard.rank_ic_max=0.77", {"backtest", "report"}),
         ("training.threads=2", {"backtest", "report"}),
         ("training.max_epochs=3", {"checkpoint", "predictions", "backtest", "report"}),
     ],

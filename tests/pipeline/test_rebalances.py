@@ -45,14 +45,14 @@ lookback_sessions = 20
 valid_sessions = 8
 [model]
 kind = "linear"
-[loss]
+[[loss]]
 kind = "ic"
 [training]
 max_epochs = 1
 [portfolio]
 horizon = 2
 quantile = 0.2
-[gates]
+[guard]
 rank_ic_max = 1.0
 """
 # Friday the 1st of February: the week of Monday the 4th cannot be decided on its first session.

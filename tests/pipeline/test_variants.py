@@ -18,7 +18,7 @@ from alpha_assets.store.manifest import MANIFEST
 pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
 QUANTILE = "portfolio.quantile=0.3"
-MODEL = "training.learning_rate=0.01"
+MODEL = "optimiser.learning_rate=0.01"
 BOTH = ("month=2021-07", "month=2021-08")
 
 

@@ -9,7 +9,7 @@ import pytest
 from alpha_assets.dataset import Axes, Dataset, Split
 from alpha_assets.models.losses import ICSpec
 from alpha_assets.models.transformer import TransformerSpec
-from alpha_assets.training import GatesSpec, Learner, TrainingSpec
+from alpha_assets.training import GuardSpec, Learner, OptimiserSpec, TrainingSpec, WindowSpec
 
 N_SYMBOLS, N_FEATURES, STEPS, HORIZON = 30, 5, 3, 2
 N_TRAIN, N_VALID = 48, 16
@@ -76,12 +76,12 @@ def split() -> Split:
 
 @pytest.fixture(scope="session")
 def learner() -> Learner:
-    """A small Transformer; the gate on the rank IC is open, for the signal is planted."""
+    """A small Transformer; the guard on the rank IC is open, for the signal is planted."""
     return Learner(
         model=TransformerSpec(d_model=8, heads=2),
-        loss=ICSpec(),
-        training=TrainingSpec(
-            sequence=STEPS, batch_sessions=4, max_epochs=4, learning_rate=3e-3, seeds=(0, 1)
-        ),
-        gates=GatesSpec(rank_ic_max=1.0),
+        loss=(ICSpec(),),
+        window=WindowSpec(sequence=STEPS),
+        optimiser=OptimiserSpec(learning_rate=3e-3),
+        training=TrainingSpec(batch_sessions=4, max_epochs=4, seeds=(0, 1)),
+        guard=GuardSpec(rank_ic_max=1.0),
     )

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import DegenerateModel
-from alpha_assets.models import Ranker, build_loss
-from alpha_assets.training import GatesSpec, Learner, fit, train_month
+from alpha_assets.models import Ranker, TransformerSpec
+from alpha_assets.training import GuardSpec, Learner, fit, train_month
 from alpha_assets.training.degeneracy import check_rank_ic, check_scores, score_statistics
 from alpha_assets.training.fit import Fitting
 from alpha_assets.training.gradient_monitor import GradientWatch
 from alpha_assets.training.preflight import check_labels, check_model
 
-GATES = GatesSpec()
+GUARD = GuardSpec()
 D, N = 16, 50
 MASK = np.ones((D, N), dtype=bool)
 
@@ -31,7 +31,7 @@ def rounded_to_bf16(x: np.ndarray) -> np.ndarray:
 
 
 def judged(score_DN: np.ndarray) -> tuple[str, ...]:
-    return check_scores(score_statistics(score_DN, MASK), GATES, "epoch 1, horizon 5")
+    return check_scores(score_statistics(score_DN, MASK), GUARD, "epoch 1, horizon 5")
 
 
 def test_healthy_scores_pass_at_any_scale() -> None:
@@ -85,7 +85,7 @@ def test_scores_that_never_change_are_warned_of() -> None:
 
 def ic_of(mean: float, n_symbols: int, horizon: int) -> tuple[str, ...]:
     return check_rank_ic(
-        np.full(42, mean), np.full(42, float(n_symbols)), horizon, GATES, "epoch 2, horizon 10"
+        np.full(42, mean), np.full(42, float(n_symbols)), horizon, GUARD, "epoch 2, horizon 10"
     )
 
 
@@ -179,10 +179,12 @@ class MixesPlaces(Faulty):
 
 
 def epochs_of(model: Ranker, data: Dataset, split: Split, learner: Learner) -> list[object]:
-    spec = learner.training
-    fitting = Fitting.start(model, data, spec, learner.gates, seed=0)
-    places = (torch.from_numpy(data.places(s, spec.sequence)) for s in (split.train, split.valid))
-    return list(fit(fitting, data, *places, build_loss(learner.loss), spec))
+    fitting = Fitting.start(model, data, learner, seed=0)
+    places = (
+        torch.from_numpy(data.places(s, learner.window.sequence))
+        for s in (split.train, split.valid)
+    )
+    return list(fit(fitting, data, *places, learner))
 
 
 @pytest.mark.parametrize(
@@ -230,9 +232,7 @@ def test_a_model_that_cannot_rank_never_starts(
 def test_the_month_asks_the_guard(
     data: Dataset, split: Split, learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "alpha_assets.training.month.build_model", lambda spec, sizes: ConstantHead(5, 1)
-    )
+    monkeypatch.setattr(TransformerSpec, "build", lambda spec, sizes: ConstantHead(5, 1))
 
     with pytest.raises(DegenerateModel, match="zero tail"):
         train_month(data, split, learner)
@@ -258,9 +258,9 @@ def test_labels_that_cannot_be_forward_returns_are_refused(
     faulty = build(*change(data.x_DNF.numpy(), data.return_DNH[..., 0]))
     places = torch.from_numpy(data.places(split.train, 3))
 
-    check_labels(data, places, GATES)
+    check_labels(data, places, GUARD)
     with pytest.raises(DegenerateModel, match=words):
-        check_labels(faulty, places, GATES)
+        check_labels(faulty, places, GUARD)
 
 
 def a_watch() -> GradientWatch:
@@ -268,7 +268,7 @@ def a_watch() -> GradientWatch:
     model.add_module("used", nn.Linear(2, 2))
     model.add_module("unused", nn.Linear(2, 2))
     sessions = np.datetime64("2020-01-01") + np.arange(4)
-    return GradientWatch(model, GATES, sessions)
+    return GradientWatch(model, GUARD, sessions)
 
 
 def test_an_explosion_is_named_with_its_sessions() -> None:

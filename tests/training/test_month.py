@@ -16,12 +16,14 @@ from safetensors.torch import load, save
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError, StorageError
-from alpha_assets.models import LinearSpec, Sizes, build_loss, build_model
+from alpha_assets.models import LinearSpec, Sizes
 from alpha_assets.store.scratch import Scratch
 from alpha_assets.store.store import Store
 from alpha_assets.training import (
     Epoch,
     Learner,
+    OptimiserSpec,
+    Trained,
     TrainedMonth,
     TrainingSpec,
     fit,
@@ -30,12 +32,14 @@ from alpha_assets.training import (
     train_month,
 )
 from alpha_assets.training.fit import Fitting, learning_rate, score_places
-from alpha_assets.training.month import Trained
 
 
 def changed(learner: Learner, **training: object) -> Learner:
-    spec = learner.training.model_copy(update=training)
-    return learner.model_copy(update={"training": spec})
+    sections = {"training": learner.training, "optimiser": learner.optimiser}
+    for key, value in training.items():
+        section = "optimiser" if key in OptimiserSpec.model_fields else "training"
+        sections[section] = sections[section].model_copy(update={key: value})
+    return learner.model_copy(update=sections)
 
 
 def fingerprint(trained: TrainedMonth) -> str:
@@ -88,10 +92,10 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
     (seed,) = month.seeds
     assert seed.best < len(seed.epochs)
     assert seed.valid_rank_ic == max(epoch.valid_rank_ic for epoch in seed.epochs)
-    model = build_model(learner.model, month.sizes)
+    model = learner.model.build(month.sizes)
     model.load_state_dict(seed.weights)
     place_D = torch.from_numpy(data.places(split.valid, 3))
-    score_DN = score_places(model, data, place_D, wild.training)[..., 0]
+    score_DN = score_places(model, data, place_D, wild)[..., 0]
     again = rank_ic(score_DN, data.return_DNH[place_D, :, 0]).mean()
     assert again == pytest.approx(seed.valid_rank_ic, abs=1e-12)
 
@@ -99,7 +103,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(
 def test_best_epoch_that_is_the_last_is_warned_of() -> None:
     def after(*rank_ics: float) -> Trained:
         epochs = tuple(
-            Epoch(k, 0.0, {}, ic, (ic,), {}, ("odd",) if k == 1 else (), 0, (0.0, 0.0))
+            Epoch(k, 0.0, {}, ic, (ic,), {}, ("odd",) if k == 1 else (), 0, (0.0, 0.0), ic)
             for k, ic in enumerate(rank_ics, start=1)
         )
         return Trained(0, {}, epochs, best=int(np.argmax(rank_ics)) + 1)
@@ -113,12 +117,12 @@ def test_best_epoch_that_is_the_last_is_warned_of() -> None:
 
 
 def test_every_epoch_draws_afresh(data: Dataset, split: Split, learner: Learner) -> None:
-    model = build_model(learner.model, Sizes(5, 0, 3, 1, 30))
-    fitting = Fitting.start(model, data, learner.training, learner.gates, seed=0)
+    model = learner.model.build(Sizes(5, 0, 3, 1, 30))
+    fitting = Fitting.start(model, data, learner, seed=0)
     places = (torch.from_numpy(data.places(s, 3)) for s in (split.train, split.valid))
 
     drawn = [fitting.randomness[0]]
-    for _ in fit(fitting, data, *places, build_loss(learner.loss), learner.training):
+    for _ in fit(fitting, data, *places, learner):
         drawn.append(fitting.randomness[0])
 
     assert len({state.numpy().tobytes() for state in drawn}) == len(drawn)
@@ -236,7 +240,7 @@ def test_the_state_of_another_recipe_is_not_taken_up(
     train_month(data, split, short, state=resume(tmp_path), identity="a", on_epoch=note)
     train_month(data, split, short, state=resume(tmp_path), identity="a", on_epoch=note)
     train_month(data, split, short, state=resume(tmp_path), identity="b", on_epoch=note)
-    wider = short.model_copy(update={"training": short.training.model_copy(update={"clip": 9.0})})
+    wider = changed(short, clip=9.0)
     train_month(data, split, wider, state=resume(tmp_path), identity="b", on_epoch=note)
 
     assert numbers == [1, 2] * 3
@@ -400,7 +404,7 @@ def test_a_warm_chain_starts_cold_each_year(month: str, every: int, wanted: str 
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
-    spec = TrainingSpec(learning_rate=1.0, warmup_share=0.1)
+    spec = OptimiserSpec(learning_rate=1.0, warmup_share=0.1)
 
     rates = [learning_rate(step, 100, spec) for step in range(100)]
 

@@ -110,7 +110,7 @@ class Rebuilt:
         assert checkpoint is not None, "a skipped month stops the rebuilding"
         return {
             f"seed={seed}/{name}": tensor.cpu().numpy()
-            for seed, tensors in checkpoint.weights().items()
+            for seed, tensors in checkpoint.weights.items()
             for name, tensor in tensors.items()
         }
 

@@ -17,7 +17,7 @@ import torch
 from alpha_assets.audit.provenance import whose
 from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, key_of
 from alpha_assets.audit.serialize import frame_of, plain, unpacked_array, unpacked_table
-from alpha_assets.audit.why import TIME_MAJOR, inputs_of, reads_others, used_features
+from alpha_assets.audit.why import inputs_of, reads_others, used_features
 from alpha_assets.calendar import Calendar
 from alpha_assets.config.market import Market, MarketSpec
 from alpha_assets.dataset import Batch
@@ -28,7 +28,7 @@ from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.store import Store
-from alpha_assets.training import batch_scores
+from alpha_assets.training import batch_output
 
 
 @dataclass(frozen=True)
@@ -234,12 +234,12 @@ def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
     """Return the scores of the named checkpoint for the printed windows."""
     section = explanation["section"]
     device = torch.device(section["device"])
-    arrays = {}
-    for name, packed in section["arrays"].items():
-        tensor = torch.from_numpy(unpacked_array(packed)).to(device)
-        arrays[name] = tensor.transpose(1, 2) if name in TIME_MAJOR else tensor
+    arrays = {
+        name: torch.from_numpy(unpacked_array(packed)).to(device)
+        for name, packed in section["arrays"].items()
+    }
     checkpoint = stored_checkpoint(_named_checkpoint(explanation), str(device))
-    score_NH = batch_scores(checkpoint, Batch(**arrays))
+    score_NH = batch_output(checkpoint, Batch.of(arrays)).score_NH
     place = section["symbols"].index(explanation["symbol"])
     return {
         horizon: float(score_NH[place, h]) for h, horizon in enumerate(checkpoint.card.horizons)

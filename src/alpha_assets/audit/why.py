@@ -6,7 +6,6 @@ Shape letters: T sessions of a window, F columns, N symbols of the section.
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, date
 from typing import Any
 
@@ -19,7 +18,6 @@ from alpha_assets.audit.provenance import Used, rows_behind
 from alpha_assets.audit.serialize import packed_array, packed_table, plain, table_of
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.market import Market
-from alpha_assets.dataset import Batch
 from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
@@ -44,7 +42,6 @@ from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
 
-TIME_MAJOR = ("x_BNTF", "valid_BNT")
 SECTION_COLUMNS = ("sector", "market_segment")
 
 
@@ -326,7 +323,7 @@ def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -
     """Return what the model sees of the symbol itself, session by session."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
-    first = sessions_back(context.market.calendar, day, card.learner.training.sessions_before)
+    first = sessions_back(context.market.calendar, day, card.learner.window.sessions_before)
     columns = ["session", "symbol", *card.features, *card.market_features]
     rows = context.section.read(month_of(first), month_of(day), columns=columns)
     is_it = pl.col("session").is_between(first, day) & (pl.col("symbol") == symbol)
@@ -337,21 +334,15 @@ def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, 
     """Return what the model sees of all symbols: the arrays of its one forward pass."""
     assert model.checkpoint is not None
     card = model.checkpoint.card
-    training = card.learner.training
+    window = card.learner.window
     decided = context.market.calendar.between(day, day)
-    first = sessions_back(context.market.calendar, day, training.sessions_before)
+    first = sessions_back(context.market.calendar, day, window.sessions_before)
     section = context.section.read(month_of(first), month_of(day)).collect()
     columns = [*KEYS, "stale", "life"]
     panel = context.panel.read(month_of(first), month_of(day), columns=columns).collect()
     data = scoring_data(context, model.checkpoint, section, panel, decided)
-    batch, symbols = data.cross_section(decided[0], training.sequence)
-    arrays = {}
-    for item in fields(Batch):
-        tensor = getattr(batch, item.name)
-        if tensor is not None:
-            # Windows lie time-major in memory; the same layout gives the same bits.
-            stored = tensor.transpose(1, 2) if item.name in TIME_MAJOR else tensor
-            arrays[item.name] = packed_array(stored.cpu().numpy())
+    batch, symbols = data.cross_section(decided[0], window.sequence)
+    arrays = {name: packed_array(tensor.numpy()) for name, tensor in batch.arrays().items()}
     return {
         "symbols": [symbol.partition(MARK)[0] for symbol in symbols],
         "columns": list(card.features),

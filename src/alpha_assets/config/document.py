@@ -86,8 +86,9 @@ def sections(spec: type[Spec]) -> list[Section]:
     for name, field in spec.model_fields.items():
         kinds = list(dict.fromkeys(_specs_in(field.annotation)))
         is_table = any(arm is dict for arm in _origins(field.annotation))
+        is_list = any(arm is tuple for arm in _origins(field.annotation))
         for kind in kinds:
-            title = f"[{name}.<name>]" if is_table else f"[{name}]"
+            title = f"[{name}.<name>]" if is_table else f"[[{name}]]" if is_list else f"[{name}]"
             chosen = kind.model_fields.get("kind")
             if chosen is not None and len(kinds) > 1:
                 title += f" kind = {_value(chosen.default)}"
@@ -218,6 +219,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401 -- values of any declaration
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, tuple) and any(isinstance(inner, BaseModel) for inner in value):
+        return [_plain(inner) for inner in value]
     return value
 
 
@@ -225,13 +228,22 @@ def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     for name, value in table.items():
         if value is None:
             yield f"# {_key(name)} is not set"
-        elif not isinstance(value, Mapping):
+        elif not isinstance(value, Mapping) and not _is_list_of_tables(value):
             yield f"{_key(name)} = {_value(value)}"
     for name, value in table.items():
+        inner = (*path, name)
+        title = ".".join(_key(part) for part in inner)
         if isinstance(value, Mapping):
-            inner = (*path, name)
-            yield f"\n[{'.'.join(_key(part) for part in inner)}]"
+            yield f"\n[{title}]"
             yield from _tables(value, inner)
+        elif _is_list_of_tables(value):
+            for one in value:
+                yield f"\n[[{title}]]"
+                yield from _tables(one, inner)
+
+
+def _is_list_of_tables(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,22 @@ from pydantic import Field, model_validator
 from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_portfolio
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
+from alpha_assets.config.moved_keys import in_place
 from alpha_assets.dataset import SplitSpec
 from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
-from alpha_assets.models import LossSpec, ModelSpec
+from alpha_assets.models import LossSpec
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
-from alpha_assets.training import GatesSpec, TrainingSpec
+from alpha_assets.training import (
+    GuardSpec,
+    Learner,
+    ModelSpec,
+    OptimiserSpec,
+    TrainingSpec,
+    WindowSpec,
+    check_learner,
+)
 
 VARIANT = "@"  # between the name of a recipe and the digest of a variant's settings
 
@@ -49,15 +58,19 @@ class RecipeSpec(Spec):
     """Which sessions a month is trained and validated on."""
     model: ModelSpec
     """The ranker."""
-    loss: LossSpec
-    """What training minimises."""
+    loss: tuple[LossSpec, ...] = ()
+    """What training minimises: the weighted sum of its terms; of networks."""
+    window: WindowSpec = WindowSpec()
+    """What a model sees of the past."""
+    optimiser: OptimiserSpec = OptimiserSpec()
+    """Of networks."""
     training: TrainingSpec = TrainingSpec()
     """The training loop."""
     portfolio: PortfolioSpec
     """From scores to holdings."""
     costs: CostsSpec | None = None
     """Of trading; none: the market's."""
-    gates: GatesSpec = GatesSpec()
+    guard: GuardSpec = GuardSpec()
     """When a month's training is stopped."""
 
     @model_validator(mode="after")
@@ -66,6 +79,30 @@ class RecipeSpec(Spec):
             raise ValueError(
                 f"portfolio.horizon = {self.portfolio.horizon} is not predicted; "
                 f"want one of label.horizons = {list(self.label.horizons)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sections_of_training_fit(self) -> Self:
+        check_learner(self.model, self.loss, self.window, self.training)
+        horizons, selection = self.label.horizons, self.training.selection
+        for term in self.loss:
+            if term.horizon_weights and len(term.horizon_weights) != len(horizons):
+                raise ValueError(
+                    f'loss "{term.kind}": horizon_weights = {list(term.horizon_weights)} are '
+                    f"{len(term.horizon_weights)}, and label.horizons = {list(horizons)} are "
+                    f"{len(horizons)}; want one for each"
+                )
+        if not self.split.valid_sessions and selection != "rank_ic":
+            raise ValueError(
+                f'training.selection = "{selection}" selects on validation sessions, and '
+                "split.valid_sessions = 0: take selection out, or give it sessions"
+            )
+        if selection == "net_sharpe" and self.split.valid_sessions <= max(horizons) + 1:
+            raise ValueError(
+                f'training.selection = "net_sharpe" needs more validation sessions than the '
+                f"longest horizon: split.valid_sessions = {self.split.valid_sessions}, want more "
+                f"than {max(horizons) + 1}"
             )
         return self
 
@@ -108,6 +145,21 @@ class Recipe(PickledByFields):
         return self.spec.costs or self.market.spec.costs
 
     @property
+    def learner(self) -> Learner:
+        """The sections that training reads; costs only where selection goes by them."""
+        spec, costs = self.spec, self.costs
+        by_costs = spec.training.selection == "net_sharpe"
+        return Learner(
+            model=spec.model,
+            loss=spec.loss,
+            window=spec.window,
+            optimiser=spec.optimiser,
+            training=spec.training,
+            guard=spec.guard,
+            cost_bps=costs.commission_bps + costs.half_spread_bps if by_costs else 0.0,
+        )
+
+    @property
     def horizon(self) -> int:
         """The longest horizon in sessions: what purging goes by."""
         return max(self.spec.label.horizons)
@@ -141,7 +193,8 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
         raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
     path = named_file("recipes", name)
     tables = read_toml(path)
-    spec = parse_spec(override(tables, overrides), RecipeSpec, origin=path.name)
+    settings = in_place(override(tables, overrides), path.name)
+    spec = parse_spec(settings, RecipeSpec, origin=path.name)
     variant = settings_digest(spec)
     if not overrides or variant == _digest_of_file(tables, path.name):
         variant = ""
@@ -156,7 +209,7 @@ def settings_digest(spec: RecipeSpec) -> str:
 def _digest_of_file(tables: Mapping[str, Any], origin: str) -> str:
     """Return the digest of a file's own settings; empty where it needs overrides to be one."""
     try:
-        return settings_digest(parse_spec(tables, RecipeSpec, origin=origin))
+        return settings_digest(parse_spec(in_place(tables, origin), RecipeSpec, origin=origin))
     except SpecError:
         return ""
 

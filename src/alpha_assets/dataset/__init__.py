@@ -1,8 +1,9 @@
 """The only bridge from frames to tensors: which sessions, and one resident tensor of them."""
 
 from alpha_assets.dataset.axes import Axes, symbol_axis, training_axes
-from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.dataset.columns import Columns, learnable_columns
+from alpha_assets.dataset.folds import Fold
 from alpha_assets.dataset.split import Split, SplitSpec, split_month
 from alpha_assets.dataset.tensor import Dataset
 
@@ -11,6 +12,8 @@ __all__ = [
     "Batch",
     "Columns",
     "Dataset",
+    "Fold",
+    "Sizes",
     "Split",
     "SplitSpec",
     "learnable_columns",

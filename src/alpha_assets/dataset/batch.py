@@ -1,12 +1,44 @@
 """What a model sees: tensors alone, without dates, labels or the universe's future.
 
 Shape letters: B decision sessions, N symbols, T sessions up to and with the decision,
-F features, M market-wide series, K neighbours.
+F features, M market-wide series, K neighbours, V components of a vector.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
+import torch
 from torch import Tensor
+
+TIME_MAJOR = ("x_BNTF", "valid_BNT")
+VECTORS = "vectors_BNV"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model must know of the data before it can be made.
+
+    Attributes:
+        n_features: F, columns of `Batch.x_BNTF`.
+        n_market: M, market-wide series.
+        steps: T, sessions of a window, the decision's own included.
+        n_horizons: H.
+        n_symbols: of the month's list; static ids go up to and with it, 0 = unknown.
+        n_sectors: of the month's list, likewise.
+        families: by name of each column family the places of its columns in F.
+        n_neighbours: K, of a graph; 0 without one.
+        vectors: by name of each raw vector its width.
+    """
+
+    n_features: int
+    n_market: int
+    steps: int
+    n_horizons: int
+    n_symbols: int
+    n_sectors: int = 0
+    families: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    n_neighbours: int = 0
+    vectors: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +53,8 @@ class Batch:
         sector_id_BN: place in the month's list of sectors as of D, from 1; 0 = unknown.
         market_BTM: market-wide series, equal for all symbols.
         edges_BNK: places of the K neighbours on the symbol axis as of D; None without a graph.
+        edge_weight_BNK: weight of each neighbour, 0 where there is none; None without a graph.
+        vectors_BNV: raw vectors of feeds as of D by name of the input, 0 where there is none.
     """
 
     x_BNTF: Tensor
@@ -30,3 +64,64 @@ class Batch:
     sector_id_BN: Tensor
     market_BTM: Tensor
     edges_BNK: Tensor | None = None
+    edge_weight_BNK: Tensor | None = None
+    vectors_BNV: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors by field, those of vectors by `vectors_BNV.<name>`, on the host.
+
+        Windows are returned as they lie in memory, time-major: the same layout gives the same bits.
+        """
+        found: dict[str, Tensor] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == VECTORS:
+                found |= {f"{VECTORS}.{name}": vector for name, vector in value.items()}
+            elif value is not None:
+                found[item.name] = value.transpose(1, 2) if item.name in TIME_MAJOR else value
+        return {name: value.cpu() for name, value in found.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Tensor]) -> "Batch":
+        """Return the batch that `arrays` was taken from."""
+        plain = {name: value for name, value in arrays.items() if VECTORS not in name}
+        windows = {name: plain.pop(name).transpose(1, 2) for name in TIME_MAJOR}
+        prefix = f"{VECTORS}."
+        vectors = {n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)}
+        return cls(**windows, **plain, vectors_BNV=vectors)
+
+    def select(self, place_N: Tensor) -> "Batch":
+        """Return the batch of the symbols at these places, in this order.
+
+        A neighbour that is not among them is no neighbour any more: its weight is 0.
+
+        Args:
+            place_N: of the symbol axis, on the batch's device, each at most once.
+        """
+        edges, weights = self.edges_BNK, self.edge_weight_BNK
+        if edges is not None and weights is not None:
+            new_N = torch.full((self.mask_BN.shape[1],), -1, device=edges.device)
+            new_N[place_N] = torch.arange(len(place_N), device=edges.device)
+            edges = new_N[edges.index_select(1, place_N)]
+            weights = torch.where(edges >= 0, weights.index_select(1, place_N), 0.0)
+            edges = edges.clamp(min=0)
+        return replace(
+            self,
+            x_BNTF=_select_time_major(self.x_BNTF, place_N),
+            valid_BNT=_select_time_major(self.valid_BNT, place_N),
+            mask_BN=self.mask_BN.index_select(1, place_N),
+            symbol_id_N=self.symbol_id_N.index_select(0, place_N),
+            sector_id_BN=self.sector_id_BN.index_select(1, place_N),
+            edges_BNK=edges,
+            edge_weight_BNK=weights,
+            vectors_BNV={name: v.index_select(1, place_N) for name, v in self.vectors_BNV.items()},
+        )
+
+    def permuted(self, order_N: Tensor) -> "Batch":
+        """Return the same batch with its symbols in another order; edges follow their symbols."""
+        return self.select(order_N)
+
+
+def _select_time_major(x_BNT: Tensor, place_N: Tensor) -> Tensor:
+    """Return the symbols at these places of a view that is time-major in memory, as such a view."""
+    return x_BNT.transpose(1, 2).index_select(2, place_N).transpose(1, 2)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import Calendar, month_of, next_month
+from alpha_assets.dataset.folds import Fold
 from alpha_assets.spec import Spec
 
 
@@ -22,8 +23,10 @@ class SplitSpec(Spec):
 
     lookback_sessions: int = Field(default=252, gt=0)
     """Decision sessions that a month is trained on."""
-    valid_sessions: int = Field(default=42, gt=0)
-    """Decision sessions that stop its training, after the training sessions."""
+    valid_sessions: int = Field(default=42, ge=0)
+    """Decision sessions that stop its training, after the training sessions; 0: none, and a fixed
+    number of epochs.
+    """
     embargo_sessions: int = Field(default=0, ge=0)
     """Sessions left empty before validation, on top of the purge by label end."""
     min_train_sessions: int | None = Field(default=None, gt=0)
@@ -61,6 +64,11 @@ class Split:
     first_month: str | None
 
     @property
+    def fold(self) -> Fold:
+        """The sessions of the month's one model."""
+        return Fold(self.month, self.train, self.valid)
+
+    @property
     def is_ready(self) -> bool:
         """Whether the month can be trained."""
         return self.status == "ready"
@@ -76,7 +84,8 @@ def split_month(
     """Return the training and validation sessions of `month`.
 
         K = last session with K + h < M0; validation = the `valid_sessions` ending at K, from V0;
-        training = the `lookback_sessions` ending at the last D with D + h + embargo < V0
+        training = the `lookback_sessions` ending at the last D with D + h + embargo < V0,
+            or < M0 without validation
 
     Args:
         calendar: of the market.
@@ -97,13 +106,15 @@ def split_month(
     usable = int(np.searchsorted(calendar.sessions, np.asarray(first_usable, "datetime64[D]")))
     known = first - horizon - 1
     valid_from = known - spec.valid_sessions + 1
-    train_to = valid_from - horizon - spec.embargo_sessions - 1
+    until = valid_from if spec.valid_sessions else first
+    train_to = until - horizon - spec.embargo_sessions - 1
     train_from = usable if spec.expanding else max(usable, train_to - spec.lookback_sessions + 1)
     train = calendar.sessions[max(train_from, 0) : max(train_to + 1, 0)]
     valid = calendar.sessions[max(valid_from, usable, 0) : max(known + 1, 0)]
     is_ready = len(train) >= spec.needed_sessions and len(valid) == spec.valid_sessions
     # M0 must lie behind the needed sessions, the validation, and a purge after each.
-    gaps = 2 * horizon + spec.embargo_sessions
+    n_purges = 2 if spec.valid_sessions else 1
+    gaps = n_purges * horizon + spec.embargo_sessions
     enough = usable + spec.needed_sessions + spec.valid_sessions + gaps
     return Split(
         month=month,

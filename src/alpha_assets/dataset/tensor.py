@@ -17,7 +17,7 @@ from torch import Tensor
 from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
-from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
@@ -119,6 +119,16 @@ class Dataset:
     def device(self) -> torch.device:
         """Where the tensors live."""
         return self.x_DNF.device
+
+    def sizes(self, steps: int) -> Sizes:
+        """Return what a model must know of the data, for windows of `steps` sessions."""
+        return Sizes(
+            n_features=len(self.axes.features),
+            n_market=len(self.axes.market_features),
+            steps=steps,
+            n_horizons=len(self.axes.horizons),
+            n_symbols=len(self.axes.known_symbols),
+        )
 
     def places(self, sessions: Dates, steps: int) -> Index:
         """Return the places of decision sessions whose windows of `steps` lie on the axis.

@@ -4,43 +4,100 @@ The contract that `tests/models/test_contract.py` holds every model to: masked v
 matrix product; no query is left without a key; what is masked scores 0 and touches no other
 symbol; symbols may be permuted; a later step changes nothing earlier.
 Shape letters: B decision sessions, N symbols, T steps, F features, M market-wide series,
-H horizons, E width.
+H horizons, Q quantiles, E width.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.spec import Spec
+
+MEDIAN = 0.5  # the quantile that is the score
+FIRST_GAP = 0.5  # between neighbouring quantiles of a fresh head, in score units
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a model must know of the data before it can be made."""
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a ranker says of a batch; masked names have 0.
 
-    n_features: int
-    n_market: int
-    steps: int  # T: sessions of a window, the decision's own included
-    n_horizons: int
-    n_symbols: int  # of the month's list; static ids go up to and with it, 0 = unknown
+    Attributes:
+        score_BNH: higher for symbols expected to outperform; only its order within a session
+            means anything. The median, where there are quantiles.
+        quantile_BNHQ: of the target, rising in Q; None without quantiles.
+    """
+
+    score_BNH: Tensor
+    quantile_BNHQ: Tensor | None = None
 
 
 class Ranker(nn.Module):
-    """One score per session, symbol and horizon; only its order within a session means anything."""
+    """One score per session, symbol and horizon; only its order within a session means anything.
+
+    Attributes:
+        quantiles: levels of the last axis of the head, rising; empty for plain scores.
+    """
+
+    quantiles: tuple[float, ...] = ()
 
     def stages(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return the output of each stage for the decision session, in order of computing.
 
-        The first is `input` [B, N, F], the last is `head` [B, N, H] in Float32.
+        The first is `input` [B, N, F], the last is `head` in Float32: [B, N, H], or [B, N, H, Q]
+        of a ranker with quantiles.
         """
         raise NotImplementedError
 
+    def infer(self, batch: Batch) -> Output:
+        """Return scores, and quantiles where the ranker has them, in Float32."""
+        head = self.stages(batch)["head"]
+        if not self.quantiles:
+            return Output(torch.where(batch.mask_BN[..., None], head, 0.0))
+        quantile_BNHQ = torch.where(batch.mask_BN[..., None, None], head, 0.0)
+        return Output(quantile_BNHQ[..., self.quantiles.index(MEDIAN)], quantile_BNHQ)
+
     def forward(self, batch: Batch) -> Tensor:
         """Return score_BNH in Float32, higher for symbols expected to outperform; masked: 0."""
-        score_BNH = self.stages(batch)["head"]
-        return torch.where(batch.mask_BN[..., None], score_BNH, 0.0)
+        return self.infer(batch).score_BNH
+
+
+class RankerSpec(Spec):
+    """What the declarations of all rankers have in common.
+
+    Attributes:
+        estimator: what trains them, in `training.estimators`.
+    """
+
+    estimator: ClassVar[str] = "network"
+
+    quantiles: tuple[float, ...] = ()
+    """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""
+
+    @model_validator(mode="after")
+    def _median_is_among_quantiles(self) -> Self:
+        levels = self.quantiles
+        if not levels:
+            return self
+        if any(b <= a for a, b in pairwise((0.0, *levels, 1.0))):
+            raise ValueError(
+                f"quantiles = {list(levels)}: want levels between 0 and 1 that rise, "
+                "such as [0.1, 0.5, 0.9]"
+            )
+        if MEDIAN not in levels:
+            raise ValueError(
+                f"quantiles = {list(levels)} have no median, which is the score: add 0.5"
+            )
+        return self
+
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights, drawn from torch's generator."""
+        raise NotImplementedError
 
 
 class Head(nn.Module):
@@ -48,16 +105,32 @@ class Head(nn.Module):
 
     Weights start at N(0, 1/width), so that scores of a normalised trunk start with a spread of
     about 1.  There is no bias: a number added to a whole session means nothing.
+    With quantiles the read-out is the median, and each further one lies a positive distance
+    (softplus of a second read-out) beyond its neighbour, so that quantiles cannot cross.
     """
 
-    def __init__(self, width: int, n_horizons: int) -> None:
+    def __init__(self, width: int, n_horizons: int, quantiles: tuple[float, ...] = ()) -> None:
         super().__init__()
         self.weight_HE = nn.Parameter(torch.randn(n_horizons, width) * width**-0.5)
+        self.n_below = quantiles.index(MEDIAN) if quantiles else 0
+        self.n_gaps = max(0, len(quantiles) - 1)
+        if self.n_gaps:
+            self.gap = nn.Linear(width, n_horizons * self.n_gaps)
+            nn.init.zeros_(self.gap.weight)
+            nn.init.constant_(self.gap.bias, torch.tensor(FIRST_GAP).expm1().log().item())
 
     def forward(self, x_BNE: Tensor) -> Tensor:
-        """Return score_BNH."""
+        """Return score_BNH, or quantile_BNHQ."""
         with torch.autocast(x_BNE.device.type, enabled=False):
-            return nn.functional.linear(x_BNE.float(), self.weight_HE)
+            median_BNH = nn.functional.linear(x_BNE.float(), self.weight_HE)
+            if not self.n_gaps:
+                return median_BNH
+            gap_BNG = nn.functional.softplus(self.gap(x_BNE.float()))
+            gap_BNHG = gap_BNG.unflatten(-1, (median_BNH.shape[-1], self.n_gaps))
+            below = gap_BNHG[..., : self.n_below].cumsum(-1).flip(-1)
+            above = gap_BNHG[..., self.n_below :].cumsum(-1)
+            at_BNH1 = median_BNH[..., None]
+            return torch.cat([at_BNH1 - below, at_BNH1, at_BNH1 + above], dim=-1)
 
 
 def known(x_BTNF: Tensor, valid_BTN: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""A straight line through the decision session's own features: what every model must beat.
+"""A straight line through the decision session's own features, trained by gradient steps.
 
-With weight decay it is the ridge regression of the recipe's loss.
+With weight decay it is close to the ridge regression of the recipe's loss; `kind = "ridge"` solves
+for squared error exactly.
 Shape letters: B decision sessions, N symbols, T steps, F features, H horizons.
 """
 
@@ -9,16 +10,19 @@ from typing import Literal
 
 from torch import Tensor
 
-from alpha_assets.dataset.batch import Batch
-from alpha_assets.models.base import Head, Ranker, Sizes, known
-from alpha_assets.spec import Spec
+from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 
 
-class LinearSpec(Spec):
+class LinearSpec(RankerSpec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["linear"] = "linear"
     """Name of the kind."""
+
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights."""
+        return LinearRanker(self, sizes)
 
 
 class LinearRanker(Ranker):
@@ -29,7 +33,8 @@ class LinearRanker(Ranker):
 
     def __init__(self, spec: LinearSpec, sizes: Sizes) -> None:
         super().__init__()
-        self.head = Head(sizes.n_features, sizes.n_horizons)
+        self.quantiles = spec.quantiles
+        self.head = Head(sizes.n_features, sizes.n_horizons, spec.quantiles)
 
     def stages(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return `input` and `head`."""

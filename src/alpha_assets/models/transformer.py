@@ -16,14 +16,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch
-from alpha_assets.models.base import Head, Ranker, Sizes, known
-from alpha_assets.spec import Spec
+from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 
 POSITION_SD = 0.02  # spread at the start of what a step's place adds
 
 
-class TransformerSpec(Spec):
+class TransformerSpec(RankerSpec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["transformer"] = "transformer"
@@ -45,6 +44,10 @@ class TransformerSpec(Spec):
             raise ValueError(f"d_model = {self.d_model} is not a multiple of heads = {self.heads}")
         return self
 
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights."""
+        return TransformerRanker(self, sizes)
+
 
 class TransformerRanker(Ranker):
     """Scores each symbol from its own recent cross-sectional features."""
@@ -52,13 +55,14 @@ class TransformerRanker(Ranker):
     def __init__(self, spec: TransformerSpec, sizes: Sizes) -> None:
         super().__init__()
         width = spec.d_model
+        self.quantiles = spec.quantiles
         self.projection = nn.Linear(sizes.n_features, width)
         self.market = nn.Linear(sizes.n_market, width, bias=False) if sizes.n_market else None
         self.missing_E = nn.Parameter(torch.randn(width) * POSITION_SD)
         self.position_TE = nn.Parameter(torch.randn(sizes.steps, width) * POSITION_SD)
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(width)
-        self.head = Head(width, sizes.n_horizons)
+        self.head = Head(width, sizes.n_horizons, spec.quantiles)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the token of every step, h_BTNE."""

@@ -22,7 +22,6 @@ from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Sta
 from alpha_assets.pipeline.train import (
     LIVES,
     has_model,
-    learner_of,
     market_columns,
     section_columns,
     training_data,
@@ -43,6 +42,7 @@ from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.table import AGAIN
 from alpha_assets.training import (
     Checkpoint,
+    Epoch,
     checkpoint_files,
     checkpoint_of,
     make_card,
@@ -117,8 +117,9 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
 def training_sessions(recipe: Recipe) -> int:
     """Return how many sessions before a month its model reads: window, gaps, validation."""
     split, horizon = recipe.spec.split, recipe.horizon
-    gaps = 2 * horizon + split.embargo_sessions  # labels end before each span begins
-    back = recipe.spec.training.sessions_before
+    n_purges = 2 if split.valid_sessions else 1  # labels end before each span begins
+    gaps = n_purges * horizon + split.embargo_sessions
+    back = recipe.spec.window.sessions_before
     return split.lookback_sessions + split.valid_sessions + gaps + back
 
 
@@ -231,7 +232,7 @@ def _trained(
     recipe, month = context.recipe, split.month
     made_by = identity.checkpoint(recipe)
     data = training_data(context, split)
-    learner = learner_of(context)
+    learner = recipe.learner
     state = context.store.scratch("resume", context.market.name, recipe.folder, month)
     read = {*data.axes.features, *data.axes.market_features}
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))
@@ -251,7 +252,7 @@ def _trained(
                 "checkpoint", f"{month} starts cold: {parent} has no model ({skipped})"
             )
         else:
-            weights = stored_checkpoint(context.checkpoint(parent)).weights()
+            weights = stored_checkpoint(context.checkpoint(parent)).weights
     trained = train_month(
         data,
         split,
@@ -260,9 +261,7 @@ def _trained(
         identity=digest(made_by.digest, made_by.code, inputs),
         parent=weights,
         on_epoch=lambda seed, epoch: context.progress(
-            "checkpoint",
-            f"{month} seed {seed} epoch {epoch.number}: "
-            f"loss {epoch.loss:.4f}, validation rank IC {epoch.valid_rank_ic:.4f}",
+            "checkpoint", f"{month} seed {seed} {_in_words(epoch)}"
         ),
     )
     card = make_card(
@@ -281,8 +280,9 @@ def _trained(
     for seed in trained.seeds:
         if seed.unfinished:
             context.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
+    rank_ics = [seed.valid_rank_ic for seed in trained.seeds if seed.valid_rank_ic is not None]
     facts = {
-        "valid_rank_ic": float(np.mean([seed.valid_rank_ic for seed in trained.seeds])),
+        "valid_rank_ic": float(np.mean(rank_ics)) if rank_ics else None,
         "epochs": max(len(seed.epochs) for seed in trained.seeds),
         "best_epoch": max(seed.best for seed in trained.seeds),
         "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
@@ -297,3 +297,11 @@ def _trained(
     yield Output(month, files=checkpoint_files(trained, card), facts=facts)
     with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
         state.remove()
+
+
+def _in_words(epoch: Epoch) -> str:
+    """Return a line about one epoch, or whatever else was tried."""
+    ic = epoch.valid_rank_ic
+    judged = "no validation sessions" if ic is None else f"validation rank IC {ic:.4f}"
+    what = epoch.setting or f"epoch {epoch.number}"
+    return f"{what}: loss {epoch.loss:.4f}, {judged}"

@@ -100,7 +100,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     checkpoint_stage(context.recipe).require(context, [month])
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {why_skipped(model.manifest)}")
-    first = sessions_back(calendar, session, context.recipe.spec.training.sessions_before)
+    first = sessions_back(calendar, session, context.recipe.spec.window.sessions_before)
     rules = context.market.universe(context.recipe.spec.universe.name)
     earlier = earlier_in_period(context, session, model.manifest)
     start = min(

@@ -13,7 +13,8 @@ from alpha_assets.code import code_digest
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.features.code import compute_digest, feature_digests
-from alpha_assets.spec import Spec, digest
+from alpha_assets.spec import digest
+from alpha_assets.training import Learner
 
 # What holds settings and files rather than arithmetic: the settings are in the digests, the
 # content of files in the inputs.  Following these types would reach all of the package.
@@ -34,7 +35,8 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
     )
 }
 # Where a kind selects what is reached: an edit of one model leaves others fresh.
-MODELS = ("alpha_assets.models:RANKERS", "alpha_assets.models:ModelSpec")
+MODELS = "alpha_assets.training.learner:ModelSpec"
+ESTIMATORS = "alpha_assets.training.estimators:ESTIMATORS"
 LOSSES = "alpha_assets.models.losses:LossSpec"
 Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys that count
 
@@ -139,7 +141,7 @@ def checkpoint(recipe: Recipe) -> Identity:
     spec = recipe.spec
     return Identity(
         digest(*_learned(recipe)),
-        _code(CHECKPOINT, (*_of_model(recipe), (LOSSES, (spec.loss.kind,)))),
+        _code(CHECKPOINT, (*_of_model(recipe), (LOSSES, tuple(term.kind for term in spec.loss)))),
     )
 
 
@@ -152,24 +154,34 @@ def _learned(recipe: Recipe) -> tuple[object, ...]:
         [feature.name for feature in recipe.features],
         spec.label,
         spec.split,
-        spec.model,
-        spec.loss,
-        _without(spec.training, THREADS),
+        *_without_threads(recipe.learner),
     )
 
 
 def _of_model(recipe: Recipe) -> Chosen:
-    kind = recipe.spec.model.kind
-    return tuple((registry, (kind,)) for registry in MODELS)
+    model = recipe.spec.model
+    return ((MODELS, (model.kind,)), (ESTIMATORS, (model.estimator,)))
 
 
-def _without(spec: Spec, *keys: str) -> dict[str, object]:
-    return {key: value for key, value in spec.model_dump(mode="json").items() if key not in keys}
+def _without_threads(learner: Learner) -> tuple[object, ...]:
+    """Return what decides a model but for the guard, which stops it or does not."""
+    training = learner.training.model_dump(mode="json")
+    del training[THREADS]
+    return (
+        learner.model,
+        learner.loss,
+        learner.window,
+        learner.optimiser,
+        training,
+        learner.cost_bps,
+    )
 
 
 def predictions(recipe: Recipe) -> Identity:
     """Return the identity of scores; the model itself is an input."""
-    return Identity(digest(*_learned(recipe)), _code(PREDICTIONS, _of_model(recipe)))
+    return Identity(
+        digest(*_learned(recipe)), _code(PREDICTIONS, (*_of_model(recipe), (LOSSES, ())))
+    )
 
 
 def targets(recipe: Recipe) -> Identity:

@@ -23,13 +23,13 @@ from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import COMPLETE, Manifest
 from alpha_assets.training import Checkpoint, score_session
 from alpha_assets.training.predict import SCHEMA as PREDICTIONS
-from alpha_assets.training.predict import prediction_axes
+from alpha_assets.training.predict import prediction_axes, predictions_schema
 
 
 def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's scores."""
     market, training = recipe.market, recipe.spec.training
-    back = training.sessions_before
+    back = recipe.spec.window.sessions_before
     return Stage(
         name="predictions",
         key=(recipe.folder, "predictions"),
@@ -96,7 +96,7 @@ def scores(
     """Return the scores of `decided` sessions; see `scoring_data`."""
     data = scoring_data(context, checkpoint, section, panel, decided)
     frames = [score_session(checkpoint, data, session) for session in decided]
-    return pl.concat([pl.DataFrame(schema=PREDICTIONS), *frames])
+    return pl.concat([pl.DataFrame(schema=predictions_schema(checkpoint.card)), *frames])
 
 
 def scoring_data(
@@ -116,8 +116,8 @@ def scoring_data(
         decided: sessions, sorted.
     """
     card = checkpoint.card
-    training, calendar = card.learner.training, context.market.calendar
-    start = sessions_back(calendar, decided[0], training.sessions_before)
+    window, calendar = card.learner.window, context.market.calendar
+    start = sessions_back(calendar, decided[0], window.sessions_before)
     within = pl.col("session").is_between(start, as_date(decided[-1]))
     panel = panel.filter(within)
     section = rows_by_life(section.filter(within), panel)
@@ -140,8 +140,8 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
 
 def _first_read(context: RecipeContext, month: str) -> str:
     session = context.market.calendar.month_sessions(month)[0]
-    training = context.recipe.spec.training
-    return month_of(sessions_back(context.market.calendar, session, training.sessions_before))
+    window = context.recipe.spec.window
+    return month_of(sessions_back(context.market.calendar, session, window.sessions_before))
 
 
 def prediction_facts(frame: pl.DataFrame) -> dict[str, float | int]:

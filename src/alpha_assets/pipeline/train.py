@@ -28,22 +28,15 @@ from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import window_months
-from alpha_assets.training import Learner
 
 LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
-
-
-def learner_of(context: RecipeContext) -> Learner:
-    """Return the sections of the recipe that training reads."""
-    spec = context.recipe.spec
-    return Learner(model=spec.model, loss=spec.loss, training=spec.training, gates=spec.gates)
 
 
 def training_data(context: RecipeContext, split: Split) -> Dataset:
     """Return the resident tensors that a month's model is trained on."""
     recipe, calendar = context.recipe, context.market.calendar
     first_month, last_month = window_months(context, split)
-    start = sessions_back(calendar, split.train[0], recipe.spec.training.sessions_before)
+    start = sessions_back(calendar, split.train[0], recipe.spec.window.sessions_before)
     within = pl.col("session").is_between(start, as_date(split.valid[-1]))
     section = context.section.read(first_month, last_month).filter(within).collect()
     panel = (
@@ -61,13 +54,13 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         split.train,
         section_columns(recipe.features),
         market_columns(recipe.features),
-        recipe.spec.training.min_span,
+        recipe.spec.window.min_span,
     )
     axes = training_axes(
         section,
         calendar,
         split,
-        steps=recipe.spec.training.sequence,
+        steps=recipe.spec.window.sequence,
         features=columns.features,
         market_features=columns.market_features,
         horizons=recipe.spec.label.horizons,

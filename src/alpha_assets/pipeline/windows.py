@@ -86,8 +86,8 @@ def split_of(context: RecipeContext, month: str, usable: date) -> Split:
 def window_months(context: RecipeContext, split: Split) -> tuple[str, str]:
     """Return the first and last month whose cross-sections a month's model reads."""
     first = split.train[0] if len(split.train) else split.first_session
-    training = context.recipe.spec.training
-    start = sessions_back(context.market.calendar, first, training.sessions_before)
+    window = context.recipe.spec.window
+    start = sessions_back(context.market.calendar, first, window.sessions_before)
     return month_of(start), next_month(split.month, -1)
 
 

@@ -1,4 +1,4 @@
-"""The one loop that makes weights, the guard that stops it, and what is kept of it."""
+"""How models are made: estimators behind one door, the guard that stops them, what is kept."""
 
 from alpha_assets.training.checkpoint import (
     Card,
@@ -7,26 +7,33 @@ from alpha_assets.training.checkpoint import (
     checkpoint_of,
     make_card,
 )
-from alpha_assets.training.degeneracy import GatesSpec
-from alpha_assets.training.fit import Epoch, TrainingSpec, fit
+from alpha_assets.training.degeneracy import GuardSpec
+from alpha_assets.training.estimator import Epoch, Trained
+from alpha_assets.training.fit import fit
+from alpha_assets.training.learner import Learner, ModelSpec, check_learner
 from alpha_assets.training.month import (
-    Learner,
     TrainedMonth,
     model_month,
     parent_month,
     train_month,
 )
-from alpha_assets.training.predict import batch_scores, prediction_axes, score_session
+from alpha_assets.training.predict import batch_output, prediction_axes, score_session
+from alpha_assets.training.settings import OptimiserSpec, TrainingSpec, WindowSpec
 
 __all__ = [
     "Card",
     "Checkpoint",
     "Epoch",
-    "GatesSpec",
+    "GuardSpec",
     "Learner",
+    "ModelSpec",
+    "OptimiserSpec",
+    "Trained",
     "TrainedMonth",
     "TrainingSpec",
-    "batch_scores",
+    "WindowSpec",
+    "batch_output",
+    "check_learner",
     "checkpoint_files",
     "checkpoint_of",
     "fit",

@@ -19,12 +19,16 @@ from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
 from alpha_assets.errors import MissingOutput, StaleOutput
-from alpha_assets.models import Ranker, Sizes, build_model
+from alpha_assets.models import Ranker, Sizes
 from alpha_assets.spec import Spec
-from alpha_assets.training.month import Learner, TrainedMonth
+from alpha_assets.training.estimator import Scorer, Trained, Weights
+from alpha_assets.training.estimators import estimator_of
+from alpha_assets.training.learner import Learner
+from alpha_assets.training.month import TrainedMonth
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CARD = "card.json"
+WEIGHTS = "model.safetensors"
 # Of a card: by which settings beyond those that training reads, and on which machine.
 RECORDS = (
     "recipe",
@@ -39,14 +43,26 @@ RECORDS = (
 
 
 class SeedCard(Spec):
-    """One seed's training, epoch by epoch."""
+    """One seed's training, epoch by epoch.
+
+    Attributes:
+        seed: of everything random.
+        hashes: by file of its folder.
+        best_epoch: the one that was kept, from 1.
+        valid_rank_ic: of the one that was kept; None without validation sessions.
+        settings: what each epoch tried, where it is not one more pass.
+        losses: on the training sessions.
+        rank_ics: per epoch and horizon.
+        warnings: what the guard found odd.
+    """
 
     seed: int
-    weights_hash: str
+    hashes: dict[str, str]
     best_epoch: int
-    valid_rank_ic: float
+    valid_rank_ic: float | None
+    settings: tuple[str, ...]
     losses: tuple[float, ...]
-    rank_ics: tuple[tuple[float, ...], ...]  # per epoch and horizon
+    rank_ics: tuple[tuple[float, ...], ...]
     warnings: tuple[str, ...]
 
 
@@ -77,7 +93,7 @@ class Card(Spec):
     device: str
     instruction_set: str
     libraries: dict[str, str]
-    parent: str | None  # the month of the weights that a warm start began with
+    parent: str | None  # whose weights training began with: an earlier month, or a recipe
 
     @property
     def sizes(self) -> Sizes:
@@ -85,7 +101,7 @@ class Card(Spec):
         return Sizes(
             n_features=len(self.features),
             n_market=len(self.market_features),
-            steps=self.learner.training.sequence,
+            steps=self.learner.window.sequence,
             n_horizons=len(self.horizons),
             n_symbols=len(self.symbols),
         )
@@ -96,14 +112,8 @@ class Checkpoint:
     """A month's models, ready to score."""
 
     card: Card
-    models: tuple[Ranker, ...]
-
-    def weights(self) -> dict[int, dict[str, torch.Tensor]]:
-        """Return the weights by seed: what a warm start of a later month begins with."""
-        return {
-            seed.seed: dict(model.state_dict())
-            for seed, model in zip(self.card.seeds, self.models, strict=True)
-        }
+    models: tuple[Scorer, ...]
+    weights: Mapping[int, Weights]  # by seed: what a warm start or a second stage begins with
 
 
 def make_card(
@@ -158,9 +168,10 @@ def make_card(
         seeds=tuple(
             SeedCard(
                 seed=seed.seed,
-                weights_hash=_hash(save(seed.weights)),
+                hashes={name: _hash(content) for name, content in seed_files(seed).items()},
                 best_epoch=seed.best,
                 valid_rank_ic=seed.valid_rank_ic,
+                settings=tuple(epoch.setting for epoch in seed.epochs if epoch.setting),
                 losses=tuple(epoch.loss for epoch in seed.epochs),
                 rank_ics=tuple(epoch.rank_ic for epoch in seed.epochs),
                 warnings=seed.warnings,
@@ -184,9 +195,19 @@ def make_card(
 
 def checkpoint_files(trained: TrainedMonth, card: Card) -> dict[str, bytes]:
     """Return the files of a checkpoint's folder by relative path."""
-    files = {_weights_file(seed.seed): save(seed.weights) for seed in trained.seeds}
+    files = {
+        f"{_folder(seed.seed)}/{name}": content
+        for seed in trained.seeds
+        for name, content in seed_files(seed).items()
+    }
     text = json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True)
     return {**files, CARD: text.encode()}
+
+
+def seed_files(seed: Trained) -> dict[str, bytes]:
+    """Return the files of one seed by name: tensors in one file, and texts of what has none."""
+    tensors = {WEIGHTS: save(seed.weights)} if seed.weights else {}
+    return {**tensors, **seed.texts}
 
 
 def checkpoint_of(
@@ -204,24 +225,35 @@ def checkpoint_of(
         StaleOutput: a card of another form, or weights that are not those the card names.
     """
     card = _parsed_card(_file(files, CARD, name), f"{name}/{CARD}")
-    models = []
+    estimator = estimator_of(card.learner)
+    models: list[Scorer] = []
+    weights: dict[int, Weights] = {}
     for seed in card.seeds:
-        path = f"{name}/{_weights_file(seed.seed)}"
-        content = _file(files, _weights_file(seed.seed), name)
-        if _hash(content) != seed.weights_hash:
-            raise StaleOutput(
-                f"{path}: its hash is {_hash(content)}, the card says {seed.weights_hash}; "
-                "train the month again"
-            )
-        model = build_model(card.learner.model, card.sizes)
+        contents = {
+            file: _checked(files, f"{_folder(seed.seed)}/{file}", name, hashed)
+            for file, hashed in seed.hashes.items()
+        }
+        path = f"{name}/{_folder(seed.seed)}"
         try:
-            model.load_state_dict(load(content))
+            weights[seed.seed] = load(contents.pop(WEIGHTS)) if WEIGHTS in contents else {}
+            model = estimator.load(weights[seed.seed], contents, card.sizes)
         except (safetensors.SafetensorError, RuntimeError) as error:
             raise StaleOutput(
                 f"{path}: not the weights of the model on the card ({error}); train the month again"
             ) from error
-        models.append(model.to(device).eval())
-    return Checkpoint(card, tuple(models))
+        models.append(model.to(device) if isinstance(model, Ranker) else model)
+    return Checkpoint(card, tuple(models), weights)
+
+
+def _checked(files: Mapping[str, bytes], file: str, name: str, hashed: str) -> bytes:
+    """Return a file of a checkpoint, refused where it is not the one that the card names."""
+    content = _file(files, file, name)
+    if _hash(content) != hashed:
+        raise StaleOutput(
+            f"{name}/{file}: its hash is {_hash(content)}, the card says {hashed}; "
+            "train the month again"
+        )
+    return content
 
 
 def _parsed_card(content: bytes, path: str) -> Card:
@@ -244,8 +276,8 @@ def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
     return files[file]
 
 
-def _weights_file(seed: int) -> str:
-    return f"seed={seed}/model.safetensors"
+def _folder(seed: int) -> str:
+    return f"seed={seed}"
 
 
 def _hash(content: bytes) -> str:

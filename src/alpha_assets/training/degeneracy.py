@@ -27,8 +27,8 @@ TYPICAL_IC_SD = 0.1  # of one session's rank IC beyond sampling: factors that co
 IC_HIGH_ERRORS = 2.0  # standard errors above the limit at which suspicion becomes a verdict
 
 
-class GatesSpec(Spec):
-    """Declared under `[gates]` in a recipe: when a month's training is stopped."""
+class GuardSpec(Spec):
+    """Declared under `[guard]` in a recipe: when a month's training is stopped."""
 
     rank_ic_max: float = Field(default=0.15, gt=0, le=1)
     """Validation rank IC that is suspected of a leak; a month stops two standard errors above."""
@@ -116,51 +116,51 @@ def score_statistics(score_DN: Array, mask_DN: Mask) -> ScoreStatistics:
     )
 
 
-def check_scores(found: ScoreStatistics, gates: GatesSpec, where: str) -> tuple[str, ...]:
+def check_scores(found: ScoreStatistics, guard: GuardSpec, where: str) -> tuple[str, ...]:
     """Return what is odd about one horizon's scores; stop at what cannot be right.
 
     Args:
         found: the statistics.
-        gates: their limits.
+        guard: their limits.
         where: horizon and epoch, for the message.
 
     Raises:
         DegenerateModel: naming the statistic, its value, its limit and what to try.
     """
     if found.nonfinite > 0:
-        raise verdict(where, "nonfinite", found.nonfinite, "0", "lower training.learning_rate")
-    least = gates.spread_min * max(1.0, abs(found.mean))
-    rounding = "raise precision to float32, or lower training.learning_rate"
+        raise verdict(where, "nonfinite", found.nonfinite, "0", "lower optimiser.learning_rate")
+    least = guard.spread_min * max(1.0, abs(found.mean))
+    rounding = "raise precision to float32, or lower optimiser.learning_rate"
     stops = (
         ("spread", found.spread, found.spread < least, f"at least {least:.3g}",
-         "look for a constant input or a dead layer; lower training.learning_rate"),
+         "look for a constant input or a dead layer; lower optimiser.learning_rate"),
         ("relative_spread", found.relative_spread,
-         found.relative_spread < gates.relative_spread_min,
-         f"at least {gates.relative_spread_min:.3g}",
-         "the scores are one constant with noise; use loss.kind = \"ic\""),
-        ("within_share", found.within_share, found.within_share < gates.within_share_min,
-         f"at least {gates.within_share_min:.3g}",
-         "the scores tell sessions apart, not symbols; use loss.kind = \"ic\", or lower "
-         "gates.within_share_min where market-wide series may move a whole session"),
-        ("distinct", found.distinct, found.distinct < gates.distinct_min,
-         f"at least {gates.distinct_min:.3g}", rounding),
-        ("modal", found.modal, found.modal > gates.modal_max,
-         f"at most {gates.modal_max:.3g}", rounding),
+         found.relative_spread < guard.relative_spread_min,
+         f"at least {guard.relative_spread_min:.3g}",
+         "the scores are one constant with noise; use the loss term \"ic\""),
+        ("within_share", found.within_share, found.within_share < guard.within_share_min,
+         f"at least {guard.within_share_min:.3g}",
+         "the scores tell sessions apart, not symbols; use the loss term \"ic\", or lower "
+         "guard.within_share_min where market-wide series may move a whole session"),
+        ("distinct", found.distinct, found.distinct < guard.distinct_min,
+         f"at least {guard.distinct_min:.3g}", rounding),
+        ("modal", found.modal, found.modal > guard.modal_max,
+         f"at most {guard.modal_max:.3g}", rounding),
     )  # fmt: skip
     for name, value, fails, limit, remedy in stops:
         if fails:
             raise verdict(where, name, value, limit, remedy)
-    if found.rank_autocorrelation > gates.rank_autocorrelation_warn:
+    if found.rank_autocorrelation > guard.rank_autocorrelation_warn:
         return (
             f"{where}: rank_autocorrelation = {found.rank_autocorrelation:.4f} > "
-            f"{gates.rank_autocorrelation_warn}: the scores hardly change; has the model "
+            f"{guard.rank_autocorrelation_warn}: the scores hardly change; has the model "
             "learned the symbols by heart?",
         )
     return ()
 
 
 def check_rank_ic(
-    ic_D: Array, n_D: Array, horizon: int, gates: GatesSpec, where: str
+    ic_D: Array, n_D: Array, horizon: int, guard: GuardSpec, where: str
 ) -> tuple[str, ...]:
     """Return a warning if a mean validation rank IC is high; stop where luck is no excuse.
 
@@ -172,7 +172,7 @@ def check_rank_ic(
         ic_D: rank IC per session, NaN where it has none.
         n_D: pairs per session.
         horizon: of the label, sessions.
-        gates: the limit.
+        guard: the limit.
         where: horizon and epoch, for the message.
     """
     known_D = np.isfinite(ic_D)
@@ -181,17 +181,17 @@ def check_rank_ic(
     mean = float(ic_D[known_D].mean())
     variance = TYPICAL_IC_SD**2 + float((1 / (n_D[known_D] - 1)).mean())
     error = float(np.sqrt(variance * min(1.0, horizon / known_D.sum())))
-    if mean > gates.rank_ic_max + IC_HIGH_ERRORS * error:
+    if mean > guard.rank_ic_max + IC_HIGH_ERRORS * error:
         raise verdict(
             where,
             "rank_ic",
             mean,
-            f"at most {gates.rank_ic_max:.3g} + {IC_HIGH_ERRORS:g} standard errors of {error:.3g}",
+            f"at most {guard.rank_ic_max:.3g} + {IC_HIGH_ERRORS:g} standard errors of {error:.3g}",
             "look for a feature that knows the label (alpha-assets audit); if the signal is "
-            "planted that strong, raise gates.rank_ic_max",
+            "planted that strong, raise guard.rank_ic_max",
         )
-    if mean > gates.rank_ic_max:
-        return (f"{where}: rank_ic = {mean:.3f} > {gates.rank_ic_max}: a leak, or luck",)
+    if mean > guard.rank_ic_max:
+        return (f"{where}: rank_ic = {mean:.3f} > {guard.rank_ic_max}: a leak, or luck",)
     return ()
 
 
@@ -199,33 +199,33 @@ def stage_spreads(stages: Mapping[str, Tensor], mask_BN: Tensor) -> dict[str, fl
     """Return how much each stage differs between the symbols of a session, in order.
 
     The root mean square over channels of the standard deviation over symbols, averaged over
-    sessions.
+    sessions.  Quantiles of a head count as channels.
     """
     weight_BN1 = mask_BN[..., None].double()
     n_B11 = weight_BN1.sum(1, keepdim=True).clamp(min=1)
     spreads: list[Tensor] = []
     for stage_BNE in stages.values():
-        x_BNE = torch.where(mask_BN[..., None], stage_BNE.double(), 0.0)
+        x_BNE = torch.where(mask_BN[..., None], stage_BNE.flatten(2).double(), 0.0)
         mean_B1E = x_BNE.sum(1, keepdim=True) / n_B11
         square_BNE = (x_BNE - mean_B1E).square() * weight_BN1
         spreads.append((square_BNE.sum(1) / n_B11[:, 0]).mean(-1).sqrt().mean())
     return dict(zip(stages, torch.stack(spreads).tolist(), strict=True))
 
 
-def check_stages(spreads: Mapping[str, float], gates: GatesSpec, where: str) -> None:
+def check_stages(spreads: Mapping[str, float], guard: GuardSpec, where: str) -> None:
     """Stop if a stage no longer distinguishes symbols, naming the first.
 
     The head is left to `check_scores`: its scale belongs to the loss.
     """
     for name, value in spreads.items():
-        if name != "head" and not value >= gates.stage_spread_min:
+        if name != "head" and not value >= guard.stage_spread_min:
             before = "the features are constant at the decision session (a zero tail?)"
             remedy = before if name == "input" else f"look at what stands before {name!r}"
             raise verdict(
                 f"{where}, layer {name!r}",
                 "spread over symbols",
                 value,
-                f"at least {gates.stage_spread_min:.3g}",
+                f"at least {guard.stage_spread_min:.3g}",
                 remedy,
             )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.training.degeneracy import GatesSpec, verdict
+from alpha_assets.training.degeneracy import GuardSpec, verdict
 
 LOOK_EVERY = 50  # steps between two reads of the device
 DEAD_LOOKS = 4  # looks in a row, hence 200 steps
@@ -22,7 +22,7 @@ class GradientWatch:
 
     Attributes:
         model: its children are the blocks that are reported separately.
-        gates: the limits.
+        guard: the limits.
         sessions: of the dataset's first axis, to name a bad batch by.
         norms: recent gradient norms, before clipping.
         dead_looks: how often in a row each block had no gradient.
@@ -30,7 +30,7 @@ class GradientWatch:
     """
 
     model: nn.Module
-    gates: GatesSpec
+    guard: GuardSpec
     sessions: Dates
     norms: list[float] = field(default_factory=list)
     dead_looks: dict[str, int] = field(default_factory=dict)
@@ -69,16 +69,16 @@ class GradientWatch:
                         value,
                         "a finite number",
                         "look for values that are not finite in these sessions; lower "
-                        "training.learning_rate or training.clip",
+                        "optimiser.learning_rate or optimiser.clip",
                     )
             usual = median(self.norms) if len(self.norms) >= LEAST_REMEMBERED else None
-            if usual and norm > self.gates.exploding_gradient * usual:
+            if usual and norm > self.guard.exploding_gradient * usual:
                 raise verdict(
                     where,
                     "gradient norm",
                     norm,
-                    f"at most {self.gates.exploding_gradient:g} times its median {usual:.3g}",
-                    "lower training.learning_rate or training.clip",
+                    f"at most {self.guard.exploding_gradient:g} times its median {usual:.3g}",
+                    "lower optimiser.learning_rate or optimiser.clip",
                 )
             self.norms = [*self.norms, norm][-REMEMBERED:]
             self.steps += 1
@@ -89,16 +89,16 @@ class GradientWatch:
     def _look_at_blocks(self) -> None:
         """Stop if one block has had no gradient for long while another has."""
         shares = gradient_shares(self.model)
-        alive = any(share >= self.gates.dead_gradient for share in shares.values())
+        alive = any(share >= self.guard.dead_gradient for share in shares.values())
         for name, share in shares.items():
-            is_dead = alive and share < self.gates.dead_gradient
+            is_dead = alive and share < self.guard.dead_gradient
             self.dead_looks[name] = self.dead_looks.get(name, 0) + 1 if is_dead else 0
             if self.dead_looks[name] >= DEAD_LOOKS:
                 raise verdict(
                     f"step {self.steps}, layer {name!r}",
                     "gradient norm / weight norm",
                     share,
-                    f"at least {self.gates.dead_gradient:.3g} once in {DEAD_LOOKS * LOOK_EVERY} "
+                    f"at least {self.guard.dead_gradient:.3g} once in {DEAD_LOOKS * LOOK_EVERY} "
                     "steps",
                     "look for a layer whose output is not used, or is saturated",
                 )

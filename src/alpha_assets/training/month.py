@@ -1,6 +1,6 @@
-"""One month's models: every seed trained, stopped early, its best weights kept."""
+"""One month's models: every seed trained on the month's fold, its best model kept."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,62 +10,14 @@ from torch import Tensor
 from alpha_assets.calendar import month_range, next_month
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError
-from alpha_assets.models import LossSpec, ModelSpec, Ranker, Sizes, build_loss, build_model
-from alpha_assets.spec import Spec, digest
-from alpha_assets.store.scratch import Document, Scratch
-from alpha_assets.training.degeneracy import GatesSpec
-from alpha_assets.training.fit import Epoch, Fitting, TrainingSpec, fit, reproducible
-from alpha_assets.training.preflight import check_labels, check_model
-from alpha_assets.training.resume import Weights, host_copy, load_state, save_state
-
-OnEpoch = Callable[[int, Epoch], None]  # seed and epoch
-
-
-class Learner(Spec):
-    """What is trained and how: the sections of a recipe that meet in this room."""
-
-    model: ModelSpec
-    loss: LossSpec
-    training: TrainingSpec = TrainingSpec()
-    gates: GatesSpec = GatesSpec()
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """One seed's best weights.
-
-    Attributes:
-        seed: of everything random.
-        weights: of the epoch with the highest validation rank IC, on the host.
-        epochs: all that were run, resumed ones included.
-        best: the number of that epoch, from 1.
-    """
-
-    seed: int
-    weights: Weights
-    epochs: tuple[Epoch, ...]
-    best: int
-
-    @property
-    def valid_rank_ic(self) -> float:
-        """Of the weights kept."""
-        return self.epochs[self.best - 1].valid_rank_ic
-
-    @property
-    def unfinished(self) -> str:
-        """A warning where the best epoch is the last one, so that more could do better; or ""."""
-        if self.best < len(self.epochs):
-            return ""
-        return (
-            f"the best epoch is the last one ({self.best}): the validation rank IC may rise "
-            "further; raise training.max_epochs or training.learning_rate"
-        )
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the guard found odd in any epoch, and whether the last one was the best."""
-        found = tuple(line for epoch in self.epochs for line in epoch.warnings)
-        return (*found, self.unfinished) if self.unfinished else found
+from alpha_assets.models import Sizes
+from alpha_assets.spec import digest
+from alpha_assets.store.scratch import Scratch
+from alpha_assets.training.estimator import Aids, OnEpoch, Trained
+from alpha_assets.training.estimators import estimator_of
+from alpha_assets.training.learner import Learner
+from alpha_assets.training.preflight import check_labels
+from alpha_assets.training.settings import TrainingSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,61 +41,55 @@ def train_month(
     parent: Mapping[int, Mapping[str, Tensor]] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> TrainedMonth:
-    """Return every seed's best weights for a month.
+    """Return every seed's best model for a month.
 
     Args:
         data: must hold the training and validation sessions, with labels, and the
             `sequence` - 1 sessions before them.
         split: which of them are which.
-        learner: model, loss, training and gates.
+        learner: model, loss, training and guard.
         state: a place to put the fit down in after every epoch, and to take it up from; the
             caller removes it once the month is stored.
         identity: names the data and the recipe (hash, digest); a state of another is not used.
-        parent: for a warm start, the earlier month's weights by seed.
+        parent: weights to start from by seed: of an earlier month, or of another recipe.
         on_epoch: called with every epoch, for a progress bar or a log.
 
     Raises:
         RangeError: the month has too little history.
         DegenerateModel: the guard stopped it; the message names layer, statistic, value, limit.
-        BadInput: a warm start without the parent's weights of a seed.
+        BadInput: a seed without weights to start from, or with those of another model.
     """
     if not split.is_ready:
         raise RangeError(
             f"{split.month} has {len(split.train)} training sessions, too few to train; "
             f"the first month with enough is {split.first_month}"
         )
-    spec = learner.training
-    train_D = torch.from_numpy(data.places(split.train, spec.sequence)).to(data.device)
-    valid_D = torch.from_numpy(data.places(split.valid, spec.sequence)).to(data.device)
-    sizes = Sizes(
-        n_features=len(data.axes.features),
-        n_market=len(data.axes.market_features),
-        steps=spec.sequence,
-        n_horizons=len(data.axes.horizons),
-        n_symbols=len(data.axes.known_symbols),
-    )
+    sequence = learner.window.sequence
+    train_D = torch.from_numpy(data.places(split.train, sequence)).to(data.device)
     identity = digest(identity, learner, split.month, _axes(data, split), str(data.device.type))
-    check_labels(data, train_D, learner.gates)
+    check_labels(data, train_D, learner.guard)
+    estimator = estimator_of(learner)
     seeds = []
-    for seed in spec.seeds:
-        model = _fresh_model(learner, sizes, seed, data.device, parent)
-        check_model(model, data.windows(valid_D[:1], spec.sequence))
-        fitting = Fitting.start(model, data, spec, learner.gates, seed)
-        kept = state.document(f"seed={seed}.safetensors") if state else None
-        seeds.append(
-            _train_seed(
-                fitting,
-                data,
-                (train_D, valid_D),
-                learner,
-                seed,
-                kept,
-                digest(identity, seed),
-                on_epoch,
-            )
+    for seed in learner.training.seeds:
+        aids = Aids(
+            state=state.document(f"seed={seed}.safetensors") if state else None,
+            identity=digest(identity, seed),
+            start=_start(parent, seed),
+            on_epoch=on_epoch,
         )
+        seeds.append(estimator.fit(data, split.fold, seed, aids))
     _refuse_twins(seeds)
-    return TrainedMonth(split.month, learner, sizes, data.device, tuple(seeds))
+    return TrainedMonth(split.month, learner, data.sizes(sequence), data.device, tuple(seeds))
+
+
+def _start(
+    parent: Mapping[int, Mapping[str, Tensor]] | None, seed: int
+) -> Mapping[str, Tensor] | None:
+    if parent is None:
+        return None
+    if seed not in parent:
+        raise BadInput(f"the parent's checkpoint has seeds {sorted(parent)}, not {seed}")
+    return parent[seed]
 
 
 def model_month(month: str, first_month: str, every: int) -> str:
@@ -172,84 +118,23 @@ def parent_month(month: str, first_month: str, spec: TrainingSpec) -> str | None
     return earlier if earlier[:4] == month[:4] else None
 
 
-def _train_seed(
-    fitting: Fitting,
-    data: Dataset,
-    places: tuple[Tensor, Tensor],
-    learner: Learner,
-    seed: int,
-    state: Document | None,
-    identity: str,
-    on_epoch: OnEpoch | None,
-) -> Trained:
-    """Ask for epochs until the validation rank IC has not risen for `patience` of them."""
-    resumed = load_state(state, identity, fitting) if state else None
-    best, epochs = resumed or ({}, [])
-    loss = build_loss(learner.loss)
-    coming = fit(fitting, data, *places, loss, learner.training)
-    while not _is_over(epochs, learner.training.patience):
-        epoch = next(coming, None)
-        if epoch is None:
-            break
-        epochs.append(epoch)
-        if _best(epochs) == epoch.number:
-            best = host_copy(fitting.model)
-        if state:
-            save_state(state, identity, fitting, best, epochs)
-        if on_epoch:
-            on_epoch(seed, epoch)
-    return Trained(seed, best, tuple(epochs), _best(epochs))
-
-
-def _best(epochs: list[Epoch]) -> int:
-    """Return the number of the first epoch with the highest validation rank IC."""
-    return max(epochs, key=lambda epoch: (epoch.valid_rank_ic, -epoch.number)).number
-
-
-def _is_over(epochs: list[Epoch], patience: int) -> bool:
-    return bool(epochs) and epochs[-1].number - _best(epochs) >= patience
-
-
-def _fresh_model(
-    learner: Learner,
-    sizes: Sizes,
-    seed: int,
-    device: torch.device,
-    parent: Mapping[int, Mapping[str, Tensor]] | None,
-) -> Ranker:
-    """Return a model with the seed's weights, mixed with the parent's on a warm start.
-
-    Fresh weights are drawn on the host, so that they do not depend on the device.
-    """
-    with torch.random.fork_rng(devices=[]), reproducible(learner.training.threads, device):
-        torch.default_generator.manual_seed(seed)
-        model = build_model(learner.model, sizes)
-    if parent is not None:
-        if seed not in parent:
-            raise BadInput(f"the parent's checkpoint has seeds {sorted(parent)}, not {seed}")
-        kept = learner.training.warm_shrink
-        fresh = model.state_dict()
-        model.load_state_dict(
-            {name: kept * parent[seed][name] + (1 - kept) * fresh[name] for name in fresh}
-        )
-    return model.to(device)
-
-
 def _refuse_twins(seeds: list[Trained]) -> None:
     """Stop if two seeds have the same validation history: the metric does not see the model."""
     for one, other in combinations(seeds, 2):
-        if [e.rank_ic for e in one.epochs] == [e.rank_ic for e in other.epochs]:
+        histories = [[epoch.rank_ic or epoch.loss for epoch in t.epochs] for t in (one, other)]
+        if histories[0] == histories[1]:
+            what = "validation rank IC" if one.epochs[0].rank_ic else "loss"
             raise DegenerateModel(
-                f"seeds {one.seed} and {other.seed} have the same validation rank IC in every "
-                f"epoch ({one.valid_rank_ic:.6f}); want different ones: the metric does not see "
-                "the model, or the seed does not reach it"
+                f"seeds {one.seed} and {other.seed} have the same {what} in every epoch "
+                f"({histories[0]}); want different ones: the metric does not see the model, or the "
+                "seed does not reach it"
             )
 
 
 def _axes(data: Dataset, split: Split) -> list[object]:
     axes = data.axes
     return [
-        [str(session) for session in (*split.train[[0, -1]], *split.valid[[0, -1]])],
+        [[str(s) for s in (*span[:1], *span[-1:])] for span in (split.train, split.valid)],
         axes.symbols,
         axes.features,
         axes.market_features,

@@ -3,9 +3,12 @@
 Shape letters: N symbols of the session, H horizons, S seeds.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from alpha_assets.arrays.types import Array32, Dates
 from alpha_assets.calendar import as_date
@@ -22,6 +25,17 @@ SCHEMA = {
     "score": pl.Float32,
     "model_month": pl.String,
 }
+
+
+def predictions_schema(card: Card) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """Return the columns of the scores of a checkpoint: one more per quantile."""
+    return {**SCHEMA, **dict.fromkeys(quantile_columns(card), pl.Float32)}
+
+
+def quantile_columns(card: Card) -> tuple[str, ...]:
+    """Return the names of the columns of quantiles, such as `q10` of level 0.1."""
+    levels = getattr(card.learner.model, "quantiles", ())
+    return tuple(f"q{level * 100:g}" for level in levels)
 
 
 def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) -> Axes:
@@ -64,11 +78,12 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
     """
     card = checkpoint.card
     _refuse_mismatch(card, data)
-    batch, symbols = data.cross_section(session, card.learner.training.sequence)
+    batch, symbols = data.cross_section(session, card.learner.window.sequence)
     scored_N = batch.mask_BN[0].cpu().numpy()
     if not scored_N.any():
-        return pl.DataFrame(schema=SCHEMA)
-    score_NH = batch_scores(checkpoint, batch)[scored_N]
+        return pl.DataFrame(schema=predictions_schema(card))
+    output = batch_output(checkpoint, batch)
+    score_NH = output.score_NH[scored_N]
     if not np.isfinite(score_NH).all():
         raise DegenerateModel(
             f"{int((~np.isfinite(score_NH)).sum())} scores of {session} by the model of "
@@ -76,6 +91,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
         )
     kept = [symbol for symbol, is_in in zip(symbols, scored_N, strict=True) if is_in]
     n_horizons = len(card.horizons)
+    levels = quantile_columns(card)
     frame = pl.DataFrame(
         {
             "session": [as_date(session)] * (len(kept) * n_horizons),
@@ -83,16 +99,34 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
             "horizon": list(card.horizons) * len(kept),
             "score": score_NH.ravel(),
             "model_month": [card.month] * (len(kept) * n_horizons),
+            **{
+                name: output.quantile_NHQ[scored_N, :, q].ravel()
+                for q, name in enumerate(levels)
+                if output.quantile_NHQ is not None
+            },
         },
-        schema=SCHEMA,
+        schema=predictions_schema(card),
     )
     frame = frame.with_columns(plain_symbol(pl.col("symbol")))  # of a life, its symbol
     return frame.sort("session", "symbol", "horizon")
 
 
+@dataclass(frozen=True, eq=False)
+class SessionOutput:
+    """Means over seeds of one session's symbols.
+
+    Attributes:
+        score_NH: Float32.
+        quantile_NHQ: of models with quantiles; None without.
+    """
+
+    score_NH: Array32
+    quantile_NHQ: Array32 | None = None
+
+
 @torch.no_grad()
-def batch_scores(checkpoint: Checkpoint, batch: Batch) -> Array32:
-    """Return the mean score over seeds of one session's symbols, [N, H].
+def batch_output(checkpoint: Checkpoint, batch: Batch) -> SessionOutput:
+    """Return the mean over seeds of what the models say of one session's symbols.
 
     Args:
         checkpoint: of the session's month.
@@ -104,8 +138,17 @@ def batch_scores(checkpoint: Checkpoint, batch: Batch) -> Array32:
         reproducible(checkpoint.card.learner.training.threads, device),
         torch.autocast(device.type, torch.bfloat16, enabled=autocasts),
     ):
-        score_SNH = torch.stack([model(batch)[0] for model in checkpoint.models])
-    return np.asarray(score_SNH.double().mean(0).float().cpu().numpy())
+        made = [model.infer(batch) for model in checkpoint.models]
+    quantiles = [one.quantile_BNHQ[0] for one in made if one.quantile_BNHQ is not None]
+    return SessionOutput(
+        _mean_over_seeds([one.score_BNH[0] for one in made]),
+        _mean_over_seeds(quantiles) if quantiles else None,
+    )
+
+
+def _mean_over_seeds(of_seeds: list[Tensor]) -> Array32:
+    """Return the mean, summed in Float64."""
+    return np.asarray(torch.stack(of_seeds).double().mean(0).float().cpu().numpy())
 
 
 def _refuse_mismatch(card: Card, data: Dataset) -> None:

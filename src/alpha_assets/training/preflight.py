@@ -3,6 +3,8 @@
 Shape letters: D sessions, N symbols, F features, H horizons, B sessions of a batch.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,19 +13,19 @@ from alpha_assets.dataset import Dataset
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import DegenerateModel, TooFewNames
 from alpha_assets.models import Ranker
-from alpha_assets.training.degeneracy import GatesSpec, verdict
+from alpha_assets.training.degeneracy import GuardSpec, verdict
 
 TIED_SHARE_MAX = 0.5  # of labels equal to the most frequent one: a constant, or a flag
 MEMBERS = 3  # symbols that the zero-tail test moves, one at a time
 
 
-def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
+def check_labels(data: Dataset, place_D: Tensor, guard: GuardSpec) -> None:
     """Stop if the training labels cannot be forward returns, or a feature already knows them.
 
     Args:
         data: the month's dataset.
         place_D: places of the training sessions.
-        gates: the highest correlation allowed.
+        guard: the highest correlation allowed.
 
     Raises:
         TooFewNames: no label is known.
@@ -61,11 +63,11 @@ def check_labels(data: Dataset, place_D: Tensor, gates: GatesSpec) -> None:
             )
         target_C = data.target_DNH[place_D][..., h][data.mask_DN[place_D]]
         for kind, y_C in (("return", torch.from_numpy(return_C)), ("target", target_C)):
-            _refuse_twin(x_CF, y_C.to(x_CF.device).float(), data.axes.features, gates, where, kind)
+            _refuse_twin(x_CF, y_C.to(x_CF.device).float(), data.axes.features, guard, where, kind)
 
 
 def _refuse_twin(
-    x_CF: Tensor, y_C: Tensor, features: tuple[str, ...], gates: GatesSpec, where: str, kind: str
+    x_CF: Tensor, y_C: Tensor, features: tuple[str, ...], guard: GuardSpec, where: str, kind: str
 ) -> None:
     known_C = torch.isfinite(y_C)
     x_CF, y_C = x_CF[known_C], y_C[known_C]
@@ -75,12 +77,12 @@ def _refuse_twin(
     correlation_F = (x_CF.T @ y_C / scale_F).abs()
     highest = int(correlation_F.argmax())
     value = float(correlation_F[highest])
-    if value > gates.feature_label_correlation_max:
+    if value > guard.feature_label_correlation_max:
         raise verdict(
             f"{where}, feature {features[highest]!r}",
             f"correlation with the {kind}",
             value,
-            f"at most {gates.feature_label_correlation_max:.3g}",
+            f"at most {guard.feature_label_correlation_max:.3g}",
             "the label is an input: take the feature out, or make the label look forward",
         )
 
@@ -102,41 +104,22 @@ def check_model(model: Ranker, batch: Batch) -> None:
     noise = torch.randn(batch.x_BNTF.shape, generator=generator).to(batch.x_BNTF.device)
     mask_BN = torch.ones_like(batch.mask_BN)
     valid_BNT = torch.ones_like(batch.valid_BNT)
-    plain = _with(batch, noise, valid_BNT, mask_BN)
+    plain = replace(batch, x_BNTF=noise, valid_BNT=valid_BNT, mask_BN=mask_BN)
     score_BNH = model(plain)
     for n in range(min(MEMBERS, noise.shape[1])):
         moved = noise.clone()
         moved[:, n, -1] += 1.0
-        if torch.equal(model(_with(batch, moved, valid_BNT, mask_BN))[:, n], score_BNH[:, n]):
+        if torch.equal(model(replace(plain, x_BNTF=moved))[:, n], score_BNH[:, n]):
             raise DegenerateModel(
                 "the model's score does not change with the decision session's features "
                 "(zero tail): change in score = 0, want more; look for a layer that zeroes the "
                 "last step"
             )
     order_N = torch.randperm(noise.shape[1], generator=generator).to(noise.device)
-    permuted = Batch(
-        x_BNTF=noise[:, order_N],
-        valid_BNT=valid_BNT,
-        mask_BN=mask_BN,
-        symbol_id_N=batch.symbol_id_N[order_N],
-        sector_id_BN=batch.sector_id_BN[:, order_N],
-        market_BTM=batch.market_BTM,
-    )
+    permuted = plain.permuted(order_N)
     apart = float((model(permuted) - score_BNH[:, order_N]).abs().max())
     if not apart <= 1e-2 * max(1.0, float(score_BNH.abs().max())):
         raise verdict(
             "fresh model", "change under permutation", apart, "0", "look for mixing by place"
         )
     model.train(was_training)
-
-
-def _with(batch: Batch, x_BNTF: Tensor, valid_BNT: Tensor, mask_BN: Tensor) -> Batch:
-    return Batch(
-        x_BNTF=x_BNTF,
-        valid_BNT=valid_BNT,
-        mask_BN=mask_BN,
-        symbol_id_N=batch.symbol_id_N,
-        sector_id_BN=batch.sector_id_BN,
-        market_BTM=batch.market_BTM,
-        edges_BNK=batch.edges_BNK,
-    )

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from alpha_assets.errors import StorageError
 from alpha_assets.store.scratch import Document
-from alpha_assets.training.fit import Epoch, Fitting
-
-Weights = dict[str, Tensor]
+from alpha_assets.training.estimator import Epoch, Weights
+from alpha_assets.training.fit import Fitting
 
 LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,81 @@
+"""What is trained and how: the sections of a recipe that meet in this room."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.models import LinearSpec, LossSpec, RankerSpec, TransformerSpec
+from alpha_assets.training.ridge import RidgeSpec
+from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
+
+ModelSpec = Annotated[TransformerSpec | LinearSpec | RidgeSpec, Field(discriminator="kind")]
+
+
+class Learner(Plan):
+    """All that decides the weights of a model beside its data."""
+
+    model: ModelSpec
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Self:
+        check_learner(self.model, self.loss, self.window, self.training)
+        return self
+
+
+def check_learner(
+    model: ModelSpec, loss: tuple[LossSpec, ...], window: WindowSpec, training: TrainingSpec
+) -> None:
+    """Refuse sections that do not fit each other.
+
+    Raises:
+        ValueError: naming the two keys, their values, and what would fit.
+    """
+    if training.warm_start and window.min_span > 0:
+        raise ValueError(
+            f"training.warm_start takes up the weights of another month, and window.min_span = "
+            f"{window.min_span:g} may give it other columns; leave one of them out"
+        )
+    if not isinstance(model, RankerSpec):
+        _check_closed_form(model, loss, window, training)
+        return
+    if not loss:
+        raise ValueError(
+            f'model.kind = "{model.kind}" learns from a loss: add a section [[loss]] with a kind'
+        )
+    for term in loss:
+        if term.needs_order and training.sampler != "blocks":
+            raise ValueError(
+                f'loss "{term.kind}" compares a session with the one before it, and '
+                f'training.sampler = "{training.sampler}" shuffles them: set '
+                'training.sampler = "blocks"'
+            )
+        if term.needs_quantiles and not model.quantiles:
+            raise ValueError(
+                f'loss "{term.kind}" reads quantiles, and model.quantiles is empty: set, for '
+                "example, model.quantiles = [0.1, 0.5, 0.9]"
+            )
+    if model.quantiles and not any(term.needs_quantiles for term in loss):
+        raise ValueError(
+            f"model.quantiles = {list(model.quantiles)} are learned by no term of [[loss]]: add "
+            'one of kind "pinball", or take them out'
+        )
+
+
+def _check_closed_form(
+    model: RidgeSpec, loss: tuple[LossSpec, ...], window: WindowSpec, training: TrainingSpec
+) -> None:
+    kind = f'model.kind = "{model.kind}"'
+    if loss:
+        raise ValueError(f"{kind} has an objective of its own: take [[loss]] out")
+    if window.sequence != 1:
+        raise ValueError(
+            f"{kind} reads the decision session alone: set window.sequence = 1, not "
+            f"{window.sequence}"
+        )
+    for name, value in (("warm_start", training.warm_start), ("parent", training.parent)):
+        if value:
+            raise ValueError(f"{kind} starts from no other model: take training.{name} out")
+    if training.selection == "loss":
+        raise ValueError(f'{kind} has no loss to select by: set training.selection = "rank_ic"')
+    if model.is_exact and len(training.seeds) > 1:
+        raise ValueError(f"{kind} draws nothing: want one of training.seeds, not {training.seeds}")

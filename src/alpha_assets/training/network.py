@@ -1,0 +1,92 @@
+"""The estimator of networks: the loop of `fit`, stopped early, its best weights kept."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from alpha_assets.dataset import Dataset, Fold
+from alpha_assets.errors import BadInput
+from alpha_assets.models import Ranker, RankerSpec, Sizes
+from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
+from alpha_assets.training.fit import Fitting, fit, reproducible
+from alpha_assets.training.preflight import check_model
+from alpha_assets.training.resume import host_copy, load_state, save_state
+from alpha_assets.training.settings import Plan
+
+
+class Network:
+    """A ranker that learns by gradient steps."""
+
+    def __init__(self, spec: RankerSpec, plan: Plan) -> None:
+        """Take what is trained, and how."""
+        self._spec = spec
+        self._plan = plan
+
+    def fit(self, view: Dataset, fold: Fold, seed: int, aids: Aids) -> Trained:
+        """Ask for epochs until validation has not improved for `patience` of them."""
+        sequence, patience = self._plan.window.sequence, self._plan.training.patience
+        train_D, valid_D = (
+            torch.from_numpy(view.places(sessions, sequence)).to(view.device)
+            for sessions in (fold.train, fold.valid)
+        )
+        model = self._fresh(view.sizes(sequence), seed, view.device, aids.start)
+        check_model(model, view.windows((valid_D if len(valid_D) else train_D)[:1], sequence))
+        fitting = Fitting.start(model, view, self._plan, seed)
+        resumed = load_state(aids.state, aids.identity, fitting) if aids.state else None
+        best, epochs = resumed or ({}, [])
+        coming = fit(fitting, view, train_D, valid_D, self._plan)
+        while not (epochs and epochs[-1].number - best_of(epochs) >= patience):
+            epoch = next(coming, None)
+            if epoch is None:
+                break
+            epochs.append(epoch)
+            if best_of(epochs) == epoch.number:
+                best = host_copy(fitting.model)
+            if aids.state:
+                save_state(aids.state, aids.identity, fitting, best, epochs)
+            if aids.on_epoch:
+                aids.on_epoch(seed, epoch)
+        return Trained(
+            seed, best, tuple(epochs), best_of(epochs), may_be_unfinished=bool(len(fold.valid))
+        )
+
+    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> Ranker:
+        """Return the ranker that stored weights are of."""
+        model = self._spec.build(sizes)
+        model.load_state_dict(weights)
+        return model.eval()
+
+    def _fresh(
+        self, sizes: Sizes, seed: int, device: torch.device, start: Mapping[str, Tensor] | None
+    ) -> Ranker:
+        """Return a model with the seed's weights, mixed with those that it starts from.
+
+        Fresh weights are drawn on the host, so that they do not depend on the device.
+
+        Raises:
+            BadInput: what it starts from has other weights than the model.
+        """
+        threads = self._plan.training.threads
+        with torch.random.fork_rng(devices=[]), reproducible(threads, device):
+            torch.default_generator.manual_seed(seed)
+            model = self._spec.build(sizes)
+        if start is not None:
+            training, fresh = self._plan.training, model.state_dict()
+            _refuse_others(start, fresh)
+            kept = training.warm_shrink
+            model.load_state_dict(
+                {name: kept * start[name] + (1 - kept) * fresh[name] for name in fresh}
+            )
+        return model.to(device)
+
+
+def _refuse_others(start: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> None:
+    """Refuse to start from weights of another shape, naming the first."""
+    for name in sorted({*start, *fresh}):
+        shapes = [tuple(w[name].shape) if name in w else None for w in (start, fresh)]
+        if shapes[0] != shapes[1]:
+            raise BadInput(
+                f"the weights to start from have {name} of shape {shapes[0]}, this model wants "
+                f"{shapes[1]}: both recipes must read the same columns and build the same model"
+            )

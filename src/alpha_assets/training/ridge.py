@@ -1,0 +1,196 @@
+"""Closed-form ridge regression on the decision session's features: what every model must beat.
+
+    minimise over β:  mean over sessions of (1/n) Σ (y - xβ)² + λ |β|²
+
+with y and x centred within each session, since only a session's order means anything.  The
+solution (A + λ I)⁻¹ b of the normal equations is exact; λ is a penalty times the mean of A's
+diagonal, so that it has no unit, and the penalty is chosen on the validation sessions.
+Shape letters: D sessions, N symbols, F features, H horizons.
+
+Source: Hoerl & Kennard (1970), Technometrics 12(1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from alpha_assets.arrays.types import Array
+from alpha_assets.dataset import Batch, Dataset, Fold
+from alpha_assets.errors import TooFewNames
+from alpha_assets.models import Output, Sizes
+from alpha_assets.models.base import known
+from alpha_assets.spec import Spec
+from alpha_assets.training.estimator import Aids, Epoch, Trained, Weights, best_of
+from alpha_assets.training.fit import GUARDED, reproducible
+from alpha_assets.training.judge import guard_best, judge
+from alpha_assets.training.settings import Plan
+
+BETA = "beta_HF"
+
+
+class RidgeSpec(Spec):
+    """Declared under `[model]` in a recipe."""
+
+    estimator: ClassVar[str] = "ridge"
+    is_exact: ClassVar[bool] = True
+
+    kind: Literal["ridge"] = "ridge"
+    """Name of the kind."""
+    penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0), min_length=1
+    )
+    """Penalties to choose from on the validation sessions, as multiples of the mean variance of
+    the features; without validation sessions, the first one.
+    """
+    min_names: int = Field(default=10, ge=2)
+    """Sessions with fewer names with a label are left out."""
+
+
+class Ridge:
+    """The estimator."""
+
+    def __init__(self, spec: RidgeSpec, plan: Plan) -> None:
+        """Take what is fitted, and how it is judged."""
+        self._spec = spec
+        self._plan = plan
+
+    def fit(self, view: Dataset, fold: Fold, seed: int, aids: Aids) -> Trained:
+        """Solve the normal equations for every penalty; keep the one that validation selects."""
+        train_D, valid_D = (
+            torch.from_numpy(view.places(sessions, 1)) for sessions in (fold.train, fold.valid)
+        )
+        looked_at_D = valid_D if len(valid_D) else train_D[-GUARDED:]
+        penalties = self._spec.penalties if len(valid_D) else self._spec.penalties[:1]
+        horizons = range(len(view.axes.horizons))
+        tried: list[tuple[Epoch, Tensor, Array]] = []
+        with reproducible(self._plan.training.threads, torch.device("cpu")):
+            begun = perf_counter()
+            sums = [normal_equations(view, train_D, h, self._spec.min_names) for h in horizons]
+            summed = perf_counter()
+            for number, penalty in enumerate(penalties, start=1):
+                beta_HF = torch.stack([solve(one, penalty) for one in sums])
+                errors = [one.error(beta_F) for one, beta_F in zip(sums, beta_HF, strict=True)]
+                score_DNH = _scores(beta_HF, view, looked_at_D)
+                epoch = Epoch(
+                    number=number,
+                    loss=float(np.mean(errors)),
+                    parts={},
+                    valid_rank_ic=None,
+                    rank_ic=(),
+                    spreads={},
+                    warnings=(),
+                    windows=int(view.mask_DN[train_D].sum()),
+                    seconds=(summed - begun, perf_counter() - summed),
+                    setting=f"penalty {penalty:g}",
+                )
+                if len(valid_D):
+                    judged = judge(score_DNH, view, valid_D, self._plan, epoch.setting, None)
+                    epoch = judged.added_to(epoch)
+                tried.append((epoch, beta_HF, score_DNH))
+                if aids.on_epoch:
+                    aids.on_epoch(seed, epoch)
+        epochs = [epoch for epoch, _, _ in tried]
+        best = best_of(epochs)
+        epoch, beta_HF, score_DNH = tried[best - 1]
+        warnings = guard_best(score_DNH, view, valid_D, looked_at_D, self._plan, epoch.setting)
+        epochs[best - 1] = replace(epoch, warnings=warnings)
+        weights = {BETA: beta_HF}
+        return Trained(seed, weights, tuple(epochs), best, may_be_unfinished=False)
+
+    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> "RidgeModel":
+        """Return the model that stored coefficients are of."""
+        shape = (sizes.n_horizons, sizes.n_features)
+        if set(weights) != {BETA} or tuple(weights[BETA].shape) != shape:
+            found = {name: tuple(value.shape) for name, value in weights.items()}
+            raise RuntimeError(f"want {BETA} of shape {shape}, found {found}")
+        return RidgeModel(weights[BETA])
+
+
+class RidgeModel:
+    """A ready model: coefficients of the decision session's features."""
+
+    def __init__(self, beta_HF: Tensor) -> None:
+        """Take the coefficients, Float64."""
+        self.beta_HF = beta_HF
+
+    def infer(self, batch: Batch) -> Output:
+        """Return x β of the decision session, summed in Float64; masked: 0."""
+        x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1]).double()
+        score_BNH = (x_BNF @ self.beta_HF.to(x_BNF.device).T).float()
+        return Output(torch.where(batch.mask_BN[..., None], score_BNH, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """Sums over the training sessions of one horizon, each session of the same weight.
+
+    Attributes:
+        xx_FF: A, mean over sessions of (1/n) Σ x xᵀ, centred within the session.
+        xy_F: b, the same of x y.
+        yy: the same of y².
+    """
+
+    xx_FF: Tensor
+    xy_F: Tensor
+    yy: float
+
+    def error(self, beta_F: Tensor) -> float:
+        """Return the mean squared error of coefficients: yᵀy - 2 βᵀb + βᵀAβ."""
+        return self.yy - float(2 * beta_F @ self.xy_F - beta_F @ self.xx_FF @ beta_F)
+
+
+def normal_equations(view: Dataset, train_D: Tensor, h: int, min_names: int) -> NormalEquations:
+    """Return the sums of one horizon over the training sessions, in session order, Float64.
+
+    Raises:
+        TooFewNames: no training session has enough names with a label.
+    """
+    n_features = len(view.axes.features)
+    xx_FF = torch.zeros(n_features, n_features, dtype=torch.float64)
+    xy_F = torch.zeros(n_features, dtype=torch.float64)
+    yy, n_sessions = 0.0, 0
+    for place in train_D.tolist():
+        y_N = view.target_DNH[place, :, h].cpu()
+        in_N = view.mask_DN[place].cpu() & torch.isfinite(y_N)
+        n = int(in_N.sum())
+        if n < min_names:
+            continue
+        x_CF = view.x_DNF[place].cpu()[in_N].double()
+        y_C = y_N[in_N].double()
+        x_CF = x_CF - x_CF.mean(0)
+        y_C = y_C - y_C.mean()
+        xx_FF += x_CF.T @ x_CF / n
+        xy_F += x_CF.T @ y_C / n
+        yy += float(y_C @ y_C) / n
+        n_sessions += 1
+    if not n_sessions:
+        raise TooFewNames(
+            f"labels of horizon {view.axes.horizons[h]}: no training session has {min_names} names "
+            "with one; want a larger universe, or a lower model.min_names"
+        )
+    return NormalEquations(xx_FF / n_sessions, xy_F / n_sessions, yy / n_sessions)
+
+
+def solve(sums: NormalEquations, penalty: float) -> Tensor:
+    """Return (A + λ I)⁻¹ b with λ = penalty · mean diagonal of A, Float64."""
+    diagonal = float(sums.xx_FF.diagonal().mean())
+    ridge_FF = torch.eye(len(sums.xy_F), dtype=torch.float64) * (penalty * diagonal)
+    beta_F: Tensor = torch.linalg.solve(sums.xx_FF + ridge_FF, sums.xy_F)
+    return beta_F
+
+
+def _scores(beta_HF: Tensor, view: Dataset, place_D: Tensor) -> Array:
+    """Return the scores of sessions over the dataset's symbols, NaN where masked."""
+    model = RidgeModel(beta_HF)
+    found = []
+    for place in place_D:
+        batch = view.windows(place[None].to(view.device), 1)
+        score_1NH = model.infer(batch).score_BNH
+        found.append(torch.where(batch.mask_BN[..., None], score_1NH, torch.nan))
+    return torch.cat(found).double().cpu().numpy()

@@ -1,0 +1,79 @@
+"""By what validation selects among epochs, penalties or trees; higher is better.
+
+Shape letters: D validation sessions, N symbols, H horizons.
+"""
+
+import numpy as np
+
+from alpha_assets.arrays.ranks import average_rank
+from alpha_assets.arrays.types import Array
+from alpha_assets.training.settings import Selection
+
+BPS = 1e-4
+
+
+def selected_value(
+    selection: Selection,
+    ic_DH: Array,
+    score_DNH: Array,
+    return_DNH: Array,
+    horizons: tuple[int, ...],
+    *,
+    loss: float | None,
+    cost_bps: float,
+) -> float:
+    """Return the value of one candidate, a mean over horizons.
+
+    Args:
+        selection: by what.
+        ic_DH: rank IC per session, NaN where it has none.
+        score_DNH: scores, NaN where masked.
+        return_DNH: forward returns, NaN where masked or unknown.
+        horizons: H, in sessions.
+        loss: on the validation sessions, for `loss`.
+        cost_bps: of traded notional, for `net_sharpe`.
+    """
+    if selection == "loss":
+        assert loss is not None, "the learner refuses models without a loss"
+        return -loss
+    if selection == "net_sharpe":
+        values = [
+            net_sharpe(score_DNH[..., h], return_DNH[..., h], horizon, cost_bps)
+            for h, horizon in enumerate(horizons)
+        ]
+        return float(np.mean(values))
+    mean_H = np.nanmean(ic_DH, axis=0)
+    if selection == "rank_ic":
+        return float(np.mean([float(mean) for mean in mean_H]))
+    return float(np.mean(mean_H / np.maximum(np.nanstd(ic_DH, axis=0), 1e-12)))
+
+
+def net_sharpe(score_DN: Array, return_DN: Array, horizon: int, cost_bps: float) -> float:
+    """Return mean / standard deviation per holding period of rank-proportional weights.
+
+        w = centred rank / Σ abs(centred rank);  net(D) = Σ w(D) r(D) - cost · Σ abs(w(D) - w(D-h))
+
+    One period is one horizon: what is bought at D is sold at D + h, and only what differs from the
+    weights of D - h is traded.  The first h sessions buy from nothing and are left out.
+
+    Args:
+        score_DN: scores of consecutive sessions, NaN where masked.
+        return_DN: forward returns over `horizon` sessions, NaN where masked or unknown.
+        horizon: sessions.
+        cost_bps: commission and half-spread, of traded notional.
+    """
+    held_DN = np.zeros_like(score_DN)
+    for d, score_N in enumerate(score_DN):
+        known_N = np.isfinite(score_N)
+        if known_N.sum() < 2:
+            continue
+        rank_N = average_rank(score_N[known_N])
+        centred_N = rank_N - rank_N.mean()
+        gross = np.abs(centred_N).sum()
+        if gross > 0:
+            held_DN[d, known_N] = centred_N / gross
+    earned_D = (held_DN * np.nan_to_num(return_DN, nan=0.0)).sum(axis=1)
+    traded_D = np.abs(held_DN[horizon:] - held_DN[:-horizon]).sum(axis=1)
+    net_D = earned_D[horizon:] - cost_bps * BPS * traded_D
+    spread = float(net_D.std()) if len(net_D) > 1 else 0.0
+    return float(net_D.mean()) / spread if spread > 0 else 0.0
