@@ -103,6 +103,56 @@ EDITS = {
     "count": ("quality/cells.py", "max(feature.lookback, ", "min(feature.lookback, ", {"coverage"}),
     "chart": ("report/signal_charts.py", '"mean rank IC", 100', '"mean rank IC", 10', {"report"}),
     "page": ("report/template.html", "<body", "<body class='x'", {"report"}),
+    "raw rows that are read": (
+        "pipeline/raw.py",
+        "table.read(last=month)",
+        "table.read(first=month)",
+        {"panel"},
+    ),
+    "sessions of a month": (
+        "pipeline/market_stages.py",
+        "min(last, frontier(context))",
+        "last",
+        {"panel", "features", "cross_section", "graph"},
+    ),
+    "look-back of the z-score": (
+        "pipeline/market_stages.py",
+        "begin = series_start(market, first)",
+        "begin = first",
+        {"cross_section"},
+    ),
+    "warm start": ("pipeline/checkpoint.py", "parent=weights,", "parent=None,", {"checkpoint"}),
+    "window": ("pipeline/windows.py", "def window_months(", "def window_months(z, ", None),
+    "card": (
+        "training/checkpoint.py",
+        "purge_sessions=max(axes.horizons)",
+        "purge_sessions=min(axes.horizons)",
+        {"checkpoint"},
+    ),
+    "sessions that are scored": (
+        "pipeline/predictions.py",
+        "decided = sessions[np.isin(",
+        "decided = sessions[~np.isin(",
+        {"predictions"},
+    ),
+    "sessions of a period before its month": (
+        "pipeline/targets.py",
+        "near = near[near < np.asarray(",
+        "near = near[near <= np.asarray(",
+        {"targets"},
+    ),
+    "months that are judged": (
+        "pipeline/backtest.py",
+        "context.predictions.read(months[0], months[-1])",
+        "context.predictions.read(months[0], months[0])",
+        {"backtest"},
+    ),
+    "months that are counted": (
+        "pipeline/report.py",
+        "coverage(context, last=months[-1])",
+        "coverage(context, last=months[0])",
+        {"coverage"},
+    ),
     "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),
     "source": (
         "features/price.py",
@@ -111,7 +161,7 @@ EDITS = {
         set(),
     ),
 }
-AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}}
+AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}, "window": {"checkpoint"}}
 
 
 def codes(code: Code) -> dict[str, str]:

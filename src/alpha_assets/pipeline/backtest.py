@@ -53,7 +53,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 for feed in backtest_feeds(market)
             ],
         ),
-        make=_make,
+        make=make_backtest,
         monthly=False,
         records=("data.code_version",),
     )
@@ -111,7 +111,9 @@ def judged_months(context: RecipeContext) -> tuple[str, ...]:
     return month_range(*span) if span else ()
 
 
-def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+def make_backtest(
+    context: RecipeContext, months: Sequence[str], inputs: Inputs
+) -> Iterator[Output]:
     """Simulate the decided months, and judge them."""
     predictions = scores_of(context, months)
     books = simulated(context, months, first=as_date(predictions["session"].min()))

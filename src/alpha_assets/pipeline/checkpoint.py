@@ -109,7 +109,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         place=lambda context: context.checkpoints,
         made_by=lambda: identity.checkpoint(recipe),
         reads=tuple(reads),
-        make=_make,
+        make=make_model,
         records=RECORDS,
     )
 
@@ -181,7 +181,7 @@ def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
     return checkpoint_of(folder.contents(), folder.name, device)
 
 
-def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Train the model of a month; say why there is none; or point to the one that decides it."""
     (month,) = months
     split, trained_in, parent = _plan(context, month, Seen())

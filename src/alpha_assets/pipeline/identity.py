@@ -16,6 +16,22 @@ from alpha_assets.features.code import compute_digest, feature_digests
 from alpha_assets.spec import digest
 from alpha_assets.training import Learner
 
+# What declares a stage: what it reads is in its inputs, and what makes it is a root.
+DECLARATIONS = (
+    "market_stages:raw_rows",
+    "market_stages:panel_stage",
+    "market_stages:features_stage",
+    "market_stages:cross_section_stage",
+    "market_stages:graph_stage",
+    "checkpoint:checkpoint_stage",
+    "predictions:predictions_stage",
+    "targets:targets_stage",
+    "backtest:backtest_stage",
+    "report:coverage_stage",
+    "report:report_stage",
+)
+IDENTITIES = ("checkpoint", "counting")  # functions of this module that makers call
+
 # What holds settings and files rather than arithmetic: the settings are in the digests, the
 # content of files in the inputs.  Following these types would reach all of the package.
 SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
@@ -25,7 +41,12 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
         "pipeline.context:RecipeContext",
         "pipeline.command:command",
         "pipeline.command:run_again",
-        "pipeline.identity:counting",
+        "pipeline.stage:Stage",
+        "pipeline.seen:Seen",
+        *(f"pipeline.{name}" for name in DECLARATIONS),
+        *(f"pipeline.identity:{name}" for name in IDENTITIES),
+        "training.device:device_alone",
+        "training.device:model_alone",
         "config.market:Market",
         "config.recipe:Recipe",
         "store.store:Store",
@@ -42,27 +63,19 @@ Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys tha
 
 THREADS = "threads"  # of training: any number gives the same bits
 
-PANEL = ("pipeline.transforms:panel_rows", "panel.joins:joins_of")
-FEATURES = ("pipeline.transforms:feature_rows",)
-CROSS_SECTION = ("pipeline.transforms:section_rows", "pipeline.transforms:series_of")
-GRAPH = ("features.edges:edge_rows", "panel.universe:universe")
-CHECKPOINT = (
-    "pipeline.train:training_data",
-    "pipeline.train:check_names",
-    "training.month:train_month",
-    "dataset.split:split_month",
-)
-PREDICTIONS = ("pipeline.predictions:scores", "pipeline.transforms:tradable_rows")
-TARGETS = ("pipeline.targets:targets_of",)
-BACKTEST = (
-    "pipeline.backtest:simulated",
-    "pipeline.figures:evaluation_inputs",
-    "evaluation:evaluate",
-    "evaluation:metrics_json",
-)
+# The roots of each stage's code: what makes its outputs, from reading its inputs on.
+BY_MONTH = "pipeline.market_stages:by_month"
+PANEL = ("pipeline.market_stages:panel_made", BY_MONTH, "panel.joins:joins_of")
+FEATURES = ("pipeline.market_stages:features_made", BY_MONTH)
+CROSS_SECTION = ("pipeline.market_stages:section_made", BY_MONTH)
+GRAPH = ("pipeline.market_stages:graph_made", BY_MONTH)
+CHECKPOINT = ("pipeline.checkpoint:make_model",)
+PREDICTIONS = ("pipeline.predictions:make_scores",)
+TARGETS = ("pipeline.targets:make_targets",)
+BACKTEST = ("pipeline.backtest:make_backtest",)
 COUNTING = ("quality.cells:count_cells",)
-COVERAGE = ("pipeline.checks:coverage",)
-REPORT = ("pipeline.report:report_inputs", "report:tear_sheet")
+COVERAGE = ("pipeline.report:make_coverage",)
+REPORT = ("pipeline.report:make_report",)
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,6 @@ def raw_rows(feed: str) -> Outputs[MarketContext]:
 
 def panel_stage(market: Market) -> MarketStage:
     """Return the stage of what was known at each decision."""
-
-    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        return panel_rows(market, raw_until(context, month_of(last)), first, last)
-
     return Stage(
         name="panel",
         key=("panel",),
@@ -78,7 +74,7 @@ def panel_stage(market: Market) -> MarketStage:
         reads=tuple(
             MarketRead(raw_rows(feed), all_before=True, optional=True) for feed in market.feeds
         ),
-        make=lambda context, months, inputs: _by_month(context, months, rows),
+        make=lambda context, months, inputs: by_month(context, months, panel_made),
         at_once=MONTHS_AT_ONCE,
         check=_check_panel,
     )
@@ -86,10 +82,6 @@ def panel_stage(market: Market) -> MarketStage:
 
 def features_stage(market: Market) -> MarketStage:
     """Return the stage of the catalogue on the panel."""
-
-    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        panel = panel_between(context, panel_start(market, first), last)
-        return feature_rows(market, panel.collect(), first, last)
 
     def counts(context: MarketContext, month: str, made: pl.DataFrame) -> dict[str, Any]:
         panel = context.panel.scan([month])
@@ -102,7 +94,7 @@ def features_stage(market: Market) -> MarketStage:
         place=lambda context: context.features,
         made_by=lambda: identity.features(market),
         reads=(MarketRead(panel_stage(market), sessions_back=panel_lookback(market)),),
-        make=lambda context, months, inputs: _by_month(context, months, rows, counts),
+        make=lambda context, months, inputs: by_month(context, months, features_made, counts),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
     )
@@ -113,20 +105,7 @@ def cross_section_stage(market: Market, universe: str) -> MarketStage:
     rules = market.universe(universe)
 
     def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        panel = panel_between(context, universe_start(market, rules, first), last)
-        features = context.features.read(month_of(first), month_of(last))
-        begin = series_start(market, first)
-        names = [feature.name for feature in market_wide(market)]
-        wide = context.features.read(month_of(begin), month_of(last)).select("session", *names)
-        return section_rows(
-            market,
-            rules,
-            features.collect(),
-            panel.select(*PANEL_SCHEMA).collect(),
-            first,
-            last,
-            series=series_of(market, wide.collect(), begin, last),
-        ).frame
+        return section_made(context, rules, first, last)
 
     name = f"cross_section/{universe}"
     return Stage(
@@ -138,7 +117,7 @@ def cross_section_stage(market: Market, universe: str) -> MarketStage:
             MarketRead(features_stage(market), sessions_back=series_lookback(market)),
             MarketRead(panel_stage(market), sessions_back=universe_lookback(market, rules)),
         ),
-        make=lambda context, months, inputs: _by_month(context, months, rows),
+        make=lambda context, months, inputs: by_month(context, months, rows),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(name),
     )
@@ -152,12 +131,7 @@ def graph_stage(market: Market, universe: str) -> MarketStage:
     rules = market.universe(universe)
 
     def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        start = graph_start(market, rules, first)
-        panel = panel_between(context, start, last).select(*PANEL_SCHEMA).collect()
-        sessions = market.calendar.between(start, last)
-        max_stale = market.spec.max_stale
-        members = members_of(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
-        return edge_rows(panel, sessions, first, last, members, max_stale)
+        return graph_made(context, rules, first, last)
 
     name = f"graph/{universe}"
     return Stage(
@@ -166,10 +140,55 @@ def graph_stage(market: Market, universe: str) -> MarketStage:
         place=lambda context: graph_table(context, universe),
         made_by=lambda: identity.graph(market, universe, GRAPH_RULES),
         reads=(MarketRead(panel_stage(market), sessions_back=graph_lookback(market, rules)),),
-        make=lambda context, months, inputs: _by_month(context, months, rows),
+        make=lambda context, months, inputs: by_month(context, months, rows),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(name),
     )
+
+
+def panel_made(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+    """Return the panel of some sessions, from stored raw rows."""
+    return panel_rows(context.market, raw_until(context, month_of(last)), first, last)
+
+
+def features_made(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+    """Return the features of some sessions, from the stored panel."""
+    panel = panel_between(context, panel_start(context.market, first), last)
+    return feature_rows(context.market, panel.collect(), first, last)
+
+
+def section_made(
+    context: MarketContext, rules: UniverseSpec, first: date, last: date
+) -> pl.DataFrame:
+    """Return the cross-section of some sessions, from the stored panel and features."""
+    market = context.market
+    panel = panel_between(context, universe_start(market, rules, first), last)
+    features = context.features.read(month_of(first), month_of(last))
+    begin = series_start(market, first)
+    names = [feature.name for feature in market_wide(market)]
+    wide = context.features.read(month_of(begin), month_of(last)).select("session", *names)
+    return section_rows(
+        market,
+        rules,
+        features.collect(),
+        panel.select(*PANEL_SCHEMA).collect(),
+        first,
+        last,
+        series=series_of(market, wide.collect(), begin, last),
+    ).frame
+
+
+def graph_made(
+    context: MarketContext, rules: UniverseSpec, first: date, last: date
+) -> pl.DataFrame:
+    """Return the edges of some sessions, from the stored panel."""
+    market = context.market
+    start = graph_start(market, rules, first)
+    panel = panel_between(context, start, last).select(*PANEL_SCHEMA).collect()
+    sessions = market.calendar.between(start, last)
+    max_stale = market.spec.max_stale
+    members = members_of(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
+    return edge_rows(panel, sessions, first, last, members, max_stale)
 
 
 def graph_table(context: MarketContext, universe: str) -> MonthTable:
@@ -193,7 +212,7 @@ def panel_between(context: MarketContext, first: date, last: date) -> pl.LazyFra
     return rows.filter(pl.col("session").is_between(first, last))
 
 
-def _by_month(
+def by_month(
     context: MarketContext, months: Sequence[str], rows: Rows, more: More | None = None
 ) -> Iterator[Output]:
     """Make the rows of neighbouring months in one go, up to the frontier; give each month its."""

@@ -46,7 +46,7 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(cross_section_stage(market, recipe.spec.universe.name), sessions_back=back),
             Read(panel_stage(market), sessions_back=back),
         ),
-        make=_make,
+        make=make_scores,
     )
 
 
@@ -75,7 +75,7 @@ def month_model(context: RecipeContext, month: str) -> MonthModel:
     return MonthModel(manifest, stored_checkpoint(context.checkpoint(made_in), context.device))
 
 
-def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+def make_scores(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Score every decision session of a month."""
     (month,) = months
     model = month_model(context, month)

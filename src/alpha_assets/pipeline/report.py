@@ -30,10 +30,6 @@ def coverage_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """
     market = recipe.market
 
-    def make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-        found = coverage(context, last=months[-1]).as_json()
-        yield Output(files={COVERAGE: json.dumps(found, indent=1).encode()})
-
     return Stage(
         name="coverage",
         key=(recipe.folder, "coverage"),
@@ -47,7 +43,7 @@ def coverage_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 for feed in market.feeds
             ],
         ),
-        make=make,
+        make=make_coverage,
         monthly=False,
     )
 
@@ -59,12 +55,6 @@ def _judged(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
 
 def report_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of the tear sheet."""
-
-    def make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-        context.progress("report", f"{context.report.address}/{PAGE}")
-        page = tear_sheet(report_inputs(context))
-        yield Output(files={PAGE: page.encode()})
-
     return Stage(
         name="report",
         key=(recipe.folder, "report"),
@@ -75,9 +65,24 @@ def report_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(coverage_stage(recipe), fresh=True),
             Read(checkpoint_stage(recipe)),
         ),
-        make=make,
+        make=make_report,
         monthly=False,
     )
+
+
+def make_coverage(
+    context: RecipeContext, months: Sequence[str], inputs: Inputs
+) -> Iterator[Output]:
+    """Count what there is of features and feeds."""
+    found = coverage(context, last=months[-1]).as_json()
+    yield Output(files={COVERAGE: json.dumps(found, indent=1).encode()})
+
+
+def make_report(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Write the page."""
+    context.progress("report", f"{context.report.address}/{PAGE}")
+    page = tear_sheet(report_inputs(context))
+    yield Output(files={PAGE: page.encode()})
 
 
 def report_inputs(context: RecipeContext) -> ReportInputs:

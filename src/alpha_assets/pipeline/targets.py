@@ -66,7 +66,7 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 span=_months_before_in_period,
             ),
         ),
-        make=_make,
+        make=make_targets,
     )
 
 
@@ -84,7 +84,7 @@ def _months_before_in_period(
     return (before[0], before[-1]) if before else None
 
 
-def _make(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Decide what to hold from every rebalance session of a month."""
     (month,) = months
     source = context.predictions.folder(month).manifest()
