@@ -1,6 +1,7 @@
 """What is kept of a month, and scores made from it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Dataset, Split
+from alpha_assets.dataset.axes import family_places
 from alpha_assets.errors import DegenerateModel, MissingOutput, StaleOutput
 from alpha_assets.training import (
     Card,
@@ -23,6 +25,8 @@ from alpha_assets.training import (
     score_session,
     train_month,
 )
+
+FAMILIES = {"f0_cs_z": "b", "f1_cs_z": "a", "f2_cs_z": "b", "f4_cs_z": "a"}  # f3 is in none
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,37 @@ def card(trained: TrainedMonth, data: Dataset, split: Split) -> Card:
         resolved_recipe={"about": "a test", "label": {"horizons": [2]}},
         embargo_sessions=0,
     )
+
+
+def test_a_stored_model_is_made_for_the_sizes_that_it_was_trained_with(
+    data: Dataset, trained: TrainedMonth, split: Split, tmp_path: Path
+) -> None:
+    # Places of the columns f0 to f4: those of `b` come after those of `a`, whatever their order.
+    axes = replace(data.axes, families=family_places(data.axes.features, FAMILIES))
+    sized = replace(trained, sizes=replace(data, axes=axes).sizes(3))
+    told = make_card(
+        sized,
+        axes,
+        split,
+        market="sim",
+        recipe="small",
+        digest="0123456789ab",
+        data_hash="ab",
+        resolved_recipe={},
+        embargo_sessions=0,
+    )
+    for name, content in checkpoint_files(sized, told).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    card = load_checkpoint(tmp_path).card
+
+    assert card.sizes == sized.sizes
+    assert list(card.sizes.families.items()) == [("a", (1, 4)), ("b", (0, 2))]
+    assert (card.sizes.n_symbols, card.sizes.n_sectors) == (30, 1)
+    rows = pl.DataFrame({"session": data.axes.sessions[:1], "symbol": ["S00"]})
+    asked = prediction_axes(card, rows, data.axes.sessions[:1])
+    assert asked.families == axes.families
 
 
 @pytest.fixture
@@ -128,7 +163,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema_version": 9}, "schema_version = 9, want 3"),
+        ({"schema_version": 9}, "schema_version = 9, want 4"),
         ({"features": ["f0_cs_z"]}, "not the weights of the model"),
         ({"surprise": 1}, "not a card"),
         ({"threads": "one"}, "not a card"),

@@ -1,7 +1,7 @@
 """What the places of a dataset's axes mean, and who decides their length."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,8 @@ class Axes:
         horizons: of the labels, in sessions.
         known_symbols: the month's list, which static ids index from 1.
         known_sectors: the month's list, which sector ids index from 1.
+        families: by name of each family of columns, in order of name, their places on the third
+            axis.
     """
 
     sessions: Dates
@@ -32,6 +34,23 @@ class Axes:
     horizons: tuple[int, ...]
     known_symbols: tuple[str, ...]
     known_sectors: tuple[str, ...]
+    families: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def family_places(
+    columns: Sequence[str], families: Mapping[str, str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the places of each family's columns, in order of the family's name.
+
+    Args:
+        columns: names along the third axis.
+        families: by name of a column its family; columns that it does not name are in none.
+    """
+    places: dict[str, list[int]] = {}
+    for place, column in enumerate(columns):
+        if column in families:
+            places.setdefault(families[column], []).append(place)
+    return {name: tuple(places[name]) for name in sorted(places)}
 
 
 def training_axes(
@@ -43,6 +62,7 @@ def training_axes(
     features: Sequence[str],
     market_features: Sequence[str] = (),
     horizons: Sequence[int],
+    families: Mapping[str, str] | None = None,
 ) -> Axes:
     """Return the axes of a month's training.
 
@@ -57,6 +77,7 @@ def training_axes(
         features: columns of the cross-section.
         market_features: columns of the cross-section that are equal on all rows of a session.
         horizons: of the labels, sessions.
+        families: by name of a column its family.
     """
     decisions = np.concatenate([split.train, split.valid])
     symbols = symbol_axis(cross_section, decisions)
@@ -70,6 +91,7 @@ def training_axes(
         horizons=tuple(horizons),
         known_symbols=symbols,
         known_sectors=sectors,
+        families=family_places(features, families or {}),
     )
 
 

@@ -128,6 +128,8 @@ class Dataset:
             steps=steps,
             n_horizons=len(self.axes.horizons),
             n_symbols=len(self.axes.known_symbols),
+            n_sectors=len(self.axes.known_sectors),
+            families=self.axes.families,
         )
 
     def places(self, sessions: Dates, steps: int) -> Index:

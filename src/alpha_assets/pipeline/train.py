@@ -64,6 +64,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         features=columns.features,
         market_features=columns.market_features,
         horizons=recipe.spec.label.horizons,
+        families=column_families(recipe.features),
     )
     labels = labels_between(
         context,
@@ -232,6 +233,12 @@ def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
         *[f"{feature.name}_cs_z" for feature in features if feature.scope != "market"],
         *[f"{family}_missing" for family in families],
     )
+
+
+def column_families(features: Sequence[Feature]) -> dict[str, str]:
+    """Return the family of each column of a cross-section that differs between symbols."""
+    scored = {f"{one.name}_cs_z": one.family for one in features if one.scope != "market"}
+    return {**scored, **{f"{one.family}_missing": one.family for one in features}}
 
 
 def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.month import TrainedMonth
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 CARD = "card.json"
 WEIGHTS = "model.safetensors"
 # Of a card: by which settings beyond those that training reads, and on which machine.
@@ -79,6 +79,7 @@ class Card(Spec):
     learner: Learner
     features: tuple[str, ...]
     market_features: tuple[str, ...]
+    families: dict[str, tuple[int, ...]]  # places of the columns of `features`
     left_out: tuple[str, ...]  # columns of the recipe that span too little of the training window
     horizons: tuple[int, ...]
     symbols: tuple[str, ...]
@@ -104,6 +105,8 @@ class Card(Spec):
             steps=self.learner.window.sequence,
             n_horizons=len(self.horizons),
             n_symbols=len(self.symbols),
+            n_sectors=len(self.sectors),
+            families=self.families,
         )
 
 
@@ -157,6 +160,7 @@ def make_card(
         learner=trained.learner,
         features=axes.features,
         market_features=axes.market_features,
+        families=dict(axes.families),
         left_out=tuple(left_out),
         horizons=axes.horizons,
         symbols=axes.known_symbols,

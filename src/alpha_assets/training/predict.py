@@ -54,6 +54,7 @@ def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) ->
         horizons=card.horizons,
         known_symbols=card.symbols,
         known_sectors=card.sectors,
+        families=card.families,
     )
 
 
