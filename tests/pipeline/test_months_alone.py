@@ -194,6 +194,28 @@ def test_a_stage_declares_the_look_back_that_it_reads(
         ] == read, stage
 
 
+def test_market_wide_series_from_raw_rows_are_those_of_the_stored_features(
+    built: RecipeContext,
+) -> None:
+    # What `predict --asof` makes without the features of the year before.
+    market, last = built.market, built.market.calendar.month_sessions("2021-07")[4]
+    first = transforms.sessions_back(market.calendar, last, 99)
+    instant = built.instant_of(last)
+    known = {feed: table.read(until=instant) for feed, table in built.raw.items()}
+    features = built.features.read(month_of(first), month_of(last)).collect()
+    stored = transforms.series_of(market, features, first, as_date(last))
+
+    found = transforms.series_rows(market, known, first, as_date(last))
+
+    assert found.columns == stored.columns
+    assert [name for name in found.columns if not found[name].equals(stored[name])] == []
+    regimes = [name for name in stored.columns if name.startswith("regime_")]
+    assert len(regimes) == 5
+    assert stored.select(pl.col(regimes).null_count()).row(0) == (0,) * 5
+    turned = [name for name in regimes if stored[name].n_unique() == 2]
+    assert {"regime_low_vol", "regime_high_vol", "regime_reversal"} <= {*turned}
+
+
 def late_by(n: int, start: Callable[..., Any]) -> Callable[..., Any]:
     """Return the start of a look-back that is n sessions too short."""
 

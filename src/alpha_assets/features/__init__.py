@@ -6,9 +6,9 @@
 from collections.abc import Iterable
 from functools import cache
 
-from alpha_assets.features import liquidity, price, risk, trading, trend, volatility
+from alpha_assets.features import liquidity, price, regime, risk, trading, trend, volatility
 from alpha_assets.features.base import SESSIONS_PER_YEAR, Feature
-from alpha_assets.features.compute import compute_features, market_series, max_lookback
+from alpha_assets.features.compute import compute_features, market_series, max_lookback, pools
 from alpha_assets.features.compute_cross_symbol import ACROSS
 from alpha_assets.features.cross_section import TRAILING, CrossSection, cross_section, trailing_z
 from alpha_assets.features.cross_symbol import feature_at
@@ -30,6 +30,7 @@ CATALOG: tuple[Feature, ...] = (
     trend.sma_cross_5_20,
     *trend.dist_high,
     *trend.dist_low,
+    trend.close_in_range,
     trend.rsi_14,
     *volatility.vol_c2c,
     *volatility.vol_park,
@@ -38,8 +39,10 @@ CATALOG: tuple[Feature, ...] = (
     volatility.vol_yz_20,
     volatility.vol_yz_60,
     volatility.vov_60,
+    volatility.vol_z_252,
     volatility.range_1,
     volatility.range_20,
+    volatility.range_z_252,
     *risk.beta,
     risk.beta_shrunk,
     *risk.ivol,
@@ -59,6 +62,11 @@ CATALOG: tuple[Feature, ...] = (
     trading.limit_up_20,
     trading.limit_dn_20,
     trading.tick_rel,
+    regime.regime_low_vol,
+    regime.regime_high_vol,
+    regime.regime_momentum,
+    regime.regime_reversal,
+    regime.regime_crash,
     *ACROSS,
     *SIDE_CATALOG,
 )
@@ -115,6 +123,7 @@ __all__ = [
     "max_lookback",
     "missing_features",
     "own_features",
+    "pools",
     "select",
     "trailing_z",
 ]

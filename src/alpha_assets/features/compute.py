@@ -35,6 +35,7 @@ from alpha_assets.features.blocks import (
 from alpha_assets.features.compute_cross_symbol import across_features
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
+    INPUTS,
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
@@ -105,8 +106,12 @@ def compute_features(
         item.name: np.empty((n_sessions, n_columns if item in narrow else n_symbols), dtype=dtype)
         for item in alone
     }
-    _fill_keys([item for item in alone if item.scope != "symbol"], panel, grid, span, inputs, out)
-    _fill_symbols(narrow, grid, span, inputs, out, threads, block_symbols)
+    cuts = block_cuts(len(grid.sessions), n_columns, block_symbols)
+    pooled = pools_symbols((name for item in alone for name in item.inputs), inputs)
+    mean_D1 = _market_return(grid, cuts, inputs) if pooled else None
+    wide = [item for item in alone if item.scope != "symbol"]
+    _fill_keys(wide, panel, grid, span, inputs, out, mean_D1)
+    _fill_symbols(narrow, grid, span, inputs, out, threads, cuts, mean_D1)
     for item in narrow:
         out[item.name] = as_known_at(out[item.name], grid.states, span.start)
     made = _as_rows(panel, grid.row_DN[span] >= 0, out)
@@ -127,10 +132,12 @@ def _fill_keys(
     span: slice,
     inputs: Mapping[str, Input],
     out: Mapping[str, NDArray[np.floating]],
+    mean_D1: Array | None,
 ) -> None:
     """Fill the facts of sectors, sections and the market: once per key, then spread."""
+    series = {} if mean_D1 is None else {MARKET_RETURN: mean_D1}
     for scope in dict.fromkeys(item.scope for item in catalog):
-        keys_of = Keys.of(panel, scope, grid.sessions, inputs)
+        keys_of = Keys.of(panel, scope, grid.sessions, inputs, series)
         code_DN = keys_of.codes(grid.row_DN[span])
         for item in catalog:
             if item.scope == scope:
@@ -145,18 +152,16 @@ def _fill_symbols(
     inputs: Mapping[str, Input],
     out: Mapping[str, NDArray[np.floating]],
     threads: int,
-    block_symbols: int | None,
+    cuts: Sequence[slice],
+    mean_D1: Array | None,
 ) -> None:
     """Fill the facts of single symbols, block by block."""
-    n_sessions, n_symbols = grid.row_DN.shape
-    cuts = block_cuts(n_sessions, n_symbols + len(grid.states), block_symbols)
-    pooled = pools_symbols((name for item in catalog for name in item.inputs), inputs)
-    section = _market_return(grid, cuts, inputs) if pooled else None
 
     def work(cut: slice) -> None:
         known = {}
-        if section is not None:
-            known[MARKET_RETURN] = as_column(*section, cut.stop - cut.start)
+        if mean_D1 is not None:
+            shape = (len(mean_D1), cut.stop - cut.start)
+            known[MARKET_RETURN] = np.ascontiguousarray(np.broadcast_to(mean_D1, shape))
         block = Block(grid.columns_of(cut), inputs, known=known)
         for item in catalog:
             out[item.name][:, cut] = _latest(item, block, span)
@@ -271,6 +276,11 @@ class _Grid:
         return column
 
 
+def pools(item: Feature) -> bool:
+    """Return whether a feature is made of the returns of all symbols."""
+    return pools_symbols(name for name in item.inputs if name in INPUTS)
+
+
 def market_series(
     rows: pl.DataFrame,
     catalog: Sequence[Feature],
@@ -282,10 +292,11 @@ def market_series(
 
     Args:
         rows: `session` and the market-wide columns of the panel.
-        catalog: market-wide features.
+        catalog: market-wide features, none of which pools symbols.
         sessions: of the rows, sorted.
         own: joins of the market's own feeds.
     """
+    assert not any(pools(item) for item in catalog), "the rows hold no symbols"
     keys_of = Keys.of(rows, "market", sessions, _inputs_with(own, shared_max_stale(catalog)))
     made = [
         nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
@@ -294,10 +305,8 @@ def market_series(
     return rows.select("session").with_columns(made)
 
 
-def _market_return(
-    grid: _Grid, cuts: Sequence[slice], inputs: Mapping[str, Input]
-) -> tuple[Array, Array]:
-    """Return sum and count of the symbols' returns per session, added up in symbol order."""
+def _market_return(grid: _Grid, cuts: Sequence[slice], inputs: Mapping[str, Input]) -> Array:
+    """Return the mean of the symbols' returns per session as [D, 1], added up in symbol order."""
     total_D, count_D = np.zeros(len(grid.sessions)), np.zeros(len(grid.sessions))
     (returns,) = inputs[MARKET_RETURN].inputs
     n_symbols = grid.row_DN.shape[1]
@@ -313,4 +322,4 @@ def _market_return(
                 at = state.column - own.start
                 returns_DN[state.row :, at] = later[returns][state.row :, n]
         add_returns(returns_DN, total_D, count_D)
-    return total_D, count_D
+    return as_column(total_D, count_D, 1)

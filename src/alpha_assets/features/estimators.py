@@ -120,6 +120,12 @@ def mean_traded_value(dollar_volume: Array, stale: Array, n: int) -> Array:
     return window_mean(traded_DN, n)
 
 
+def scale_free_z(x_DN: Array, n: int) -> Array:
+    """Return the trailing z-score without a floor: doubling x changes no bit of it."""
+    moments = window_moments(x_DN, n)
+    return (x_DN - moments.mean_DN) / np.sqrt(moments.variance_DN)
+
+
 def wilder_share(change_DN: Array, max_stale: int = MAX_STALE) -> Array:
     """Return Wilder's average gain as a share of average gain plus average loss (RSI / 100).
 

@@ -5,7 +5,7 @@ import numpy as np
 from alpha_assets.arrays.types import Array
 from alpha_assets.arrays.windows import window_mean, window_moments
 from alpha_assets.features.base import feature, windowed
-from alpha_assets.features.estimators import corwin_schultz, mean_traded_value
+from alpha_assets.features.estimators import corwin_schultz, mean_traded_value, scale_free_z
 
 FAMILY = "liquidity"
 
@@ -113,9 +113,3 @@ def volume_z(volume: Array, *, n: int) -> Array:
 def volume_ratio_5_60(volume: Array) -> Array:
     """Volume of a week against that of a quarter."""
     return np.log(window_mean(volume, 5) / window_mean(volume, 60))
-
-
-def scale_free_z(x_DN: Array, n: int) -> Array:
-    """Return the trailing z-score without a floor: doubling x changes no bit of it."""
-    moments = window_moments(x_DN, n)
-    return (x_DN - moments.mean_DN) / np.sqrt(moments.variance_DN)

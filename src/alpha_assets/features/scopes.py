@@ -41,11 +41,21 @@ class Keys:
         scope: Scope,
         sessions: Dates,
         inputs: Mapping[str, Input],
+        series: Mapping[str, Array] | None = None,
     ) -> "Keys":
-        """Return the keys that the panel's rows belong to."""
+        """Return the keys that the panel's rows belong to.
+
+        Args:
+            panel: rows of symbols; of the market alone also one row a session.
+            scope: of the keys.
+            sessions: of the arrays, sorted.
+            inputs: that may be asked for.
+            series: inputs as [D, 1] that are equal for the whole market and no panel column.
+        """
         day_R = np.searchsorted(sessions, panel["session"].to_numpy())
         if scope == "market":
-            return cls(panel, scope, len(sessions), 1, day_R, np.zeros_like(day_R), inputs)
+            code_R = np.zeros_like(day_R)
+            return cls(panel, scope, len(sessions), 1, day_R, code_R, inputs, dict(series or {}))
         column = "sector" if scope == "sector" else "market_segment"
         if column not in panel.columns:
             raise BadInput(
@@ -56,7 +66,9 @@ class Keys:
             word = word.replace_strict(SPLICED, default=None, return_dtype=pl.String)
         known = word.drop_nulls().unique().sort()
         code = word.cast(pl.Enum(known)).to_physical().cast(pl.Int64).fill_null(-1)
-        return cls(panel, scope, len(sessions), max(len(known), 1), day_R, code.to_numpy(), inputs)
+        n_keys = max(len(known), 1)
+        wide = {name: _for_each_key(x_D1, n_keys) for name, x_D1 in (series or {}).items()}
+        return cls(panel, scope, len(sessions), n_keys, day_R, code.to_numpy(), inputs, wide)
 
     def __getitem__(self, name: str) -> Array:
         """Return an input as [D, K]; one that is equal for the whole market in every column."""
@@ -89,6 +101,9 @@ class Keys:
         has_key = code_R >= 0
         value_DK = np.full((self.n_sessions, 1 if wide else self.n_keys), np.nan)
         value_DK[self.day_R[has_key], code_R[has_key]] = value_R[has_key]
-        if wide and self.n_keys > 1:
-            return np.ascontiguousarray(np.broadcast_to(value_DK, (self.n_sessions, self.n_keys)))
-        return value_DK
+        return _for_each_key(value_DK, self.n_keys) if wide else value_DK
+
+
+def _for_each_key(value_D1: Array, n_keys: int) -> Array:
+    """Return a series of the whole market as [D, K]."""
+    return np.ascontiguousarray(np.broadcast_to(value_D1, (len(value_D1), n_keys)))

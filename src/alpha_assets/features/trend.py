@@ -55,6 +55,17 @@ def dist_low(close: Array, low: Array, *, n: int) -> Array:
     return close / window_min(low, n) - 1
 
 
+@feature(
+    rows=1,
+    unit="in [0, 1]",
+    formula="(C - L) / (H - L)",
+    source="the close location value of Chaikin's accumulation and distribution line.",
+)
+def close_in_range(close: Array, high: Array, low: Array) -> Array:
+    """Where the close lies between the session's low (0) and high (1); null without a range."""
+    return (close - low) / (high - low)
+
+
 # And `max_stale` rows: a symbol begins anew after as many without a bar.
 @feature(
     rows=WILDER_MEMORY + WILDER - 1,

@@ -11,6 +11,7 @@ from alpha_assets.features.estimators import (
     garman_klass,
     parkinson,
     rogers_satchell_variance,
+    scale_free_z,
     yang_zhang,
 )
 
@@ -18,10 +19,11 @@ FAMILY = "volatility"
 
 PER_YEAR = math.sqrt(SESSIONS_PER_YEAR)
 SPANS = (20, 60)  # sessions
+YEAR = 252  # sessions
 
 
 @windowed(
-    windows=SPANS,
+    windows=(5, *SPANS),
     rows=lambda n: n,
     unit="log return, sd a year",
     formula="sqrt(245) · SD_{n}(ln(C / C[-1])), ddof 1",
@@ -105,6 +107,17 @@ def vov_60(yang_zhang_20: Array) -> Array:
     return np.sqrt(moments.variance_DN) / moments.mean_DN
 
 
+@feature(
+    rows=YEAR,
+    unit="standard deviations",
+    formula="(x - MA_252(x)) / SD_252(x), x = vol_yz_20",
+    source="common practice.",
+)
+def vol_z_252(yang_zhang_20: Array) -> Array:
+    """How unusual the symbol's volatility is for its past year; null if it never varies."""
+    return scale_free_z(yang_zhang_20, YEAR)
+
+
 @feature(rows=1, unit="log ratio", formula="ln(H / L)", source="Parkinson (1980), J. Business 53.")
 def range_1(log_range: Array) -> Array:
     """Range of the session."""
@@ -120,3 +133,14 @@ def range_1(log_range: Array) -> Array:
 def range_20(log_range: Array) -> Array:
     """Mean range of 20 sessions."""
     return window_mean(log_range, 20)
+
+
+@feature(
+    rows=YEAR,
+    unit="standard deviations",
+    formula="(x - MA_252(x)) / SD_252(x), x = range_1",
+    source="common practice.",
+)
+def range_z_252(log_range: Array) -> Array:
+    """How unusual the session's range is for the symbol's past year; null if it never varies."""
+    return scale_free_z(log_range, YEAR)

@@ -4,7 +4,7 @@ Each takes the rows of the stage below over the span that its look-back needs, a
 rows of the sessions asked for.  Where the span starts changes no bit of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -21,6 +21,7 @@ from alpha_assets.features import (
     cross_section,
     market_series,
     max_lookback,
+    pools,
 )
 from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
@@ -119,9 +120,11 @@ def series_rows(
 ) -> pl.DataFrame:
     """Return the market-wide features of `first` to `last` from raw rows alone.
 
-    They need no panel of all symbols: one row a session, from the first that has bars on.
+    What is published of the market needs no panel of all symbols: one row a session, from the first
+    that has bars on.  What pools symbols is made of a panel of bars alone.
     """
-    wide = market_wide(market)
+    wide = [feature for feature in market_wide(market) if not pools(feature)]
+    pooled = [feature for feature in market_wide(market) if pools(feature)]
     begin = raw["daily_bars"].select(pl.col("available_at").min()).collect().item()
     begun = market.calendar.sessions[
         market.calendar.effective(np.datetime64(begin.replace(tzinfo=None), "us"))
@@ -134,7 +137,26 @@ def series_rows(
             rows = join_states(rows, raw[join.feed], join, market.calendar)
     made = market_series(rows, wide, sessions, own=market.own_joins)
     spanned = pl.DataFrame({"session": market.calendar.between(first, last)})
-    return spanned.join(made, on="session", how="left", maintain_order="left")
+    made = spanned.join(made, on="session", how="left", maintain_order="left")
+    of_bars = pooled_rows(market, raw, pooled, first, last)
+    made = made.join(of_bars, on="session", how="left", maintain_order="left")
+    return made.select("session", *[feature.name for feature in market_wide(market)])
+
+
+def pooled_rows(
+    market: Market,
+    raw: Mapping[str, pl.LazyFrame],
+    pooled: Sequence[Feature],
+    first: date,
+    last: date,
+) -> pl.DataFrame:
+    """Return market-wide features of `first` to `last` that pool symbols, one row a session."""
+    begin = sessions_back(market.calendar, first, max_lookback(pooled) - 1)
+    names = [feature.name for feature in pooled]
+    panel = build_panel(raw, market.calendar, begin, last, max_stale=market.spec.max_stale, side=())
+    sessions = market.calendar.between(begin, last)
+    rows = compute_features(panel, pooled, first, last, sessions=sessions)
+    return rows.select("session", *names).unique("session", keep="first", maintain_order=True)
 
 
 def universe_lookback(market: Market, rules: UniverseSpec) -> int:
