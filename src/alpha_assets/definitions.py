@@ -72,6 +72,7 @@ class Location:
     def add_recipe(self, name: str, market: Market) -> None:
         """Define a recipe on a market."""
         recipe = load_recipe(name, market)
+        recipe.check_features()
         made = recipe_assets(recipe, market), recipe_checks(recipe, market)
         automated = automation(recipe, market)
         owner = f"recipe {name} on market {market.name}"

@@ -278,7 +278,7 @@ class Project:
         been refused, which gives another market.
         """
         market = replace(self.context.market)
-        recipe = replace(self.context.recipe, market=market)
+        recipe = self.context.recipe.on(market)
         recipe.check_features()
         return replace(self.context, market=market, recipe=recipe)
 

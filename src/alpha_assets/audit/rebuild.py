@@ -15,16 +15,16 @@ from alpha_assets.arrays.types import Dates
 from alpha_assets.audit.perturb import World
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import month_of, month_range, next_month
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import decide, predictions, runner, targets
-from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.freshness import COUNTS, NOT_FACTS, manifest_of
 from alpha_assets.pipeline.frontier import frontier, months_of_data
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.market_stages import graph_stage, graph_table
-from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import make
 from alpha_assets.pipeline.transforms import decided_among
 from alpha_assets.store.compare import (
@@ -164,7 +164,11 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     for table in tables:
         for earlier in table.months(None, next_month(month, -1)):
             there.context.store.copy_from(here.context.store, *table.folder(earlier).parts)
-    there.context.store.copy_from(here.context.store, *here.context.checkpoint(month).parts[:-1])
+    recipe: Recipe | None = here.context.recipe
+    while recipe is not None:
+        models = replace(here.context, recipe=recipe).checkpoint(month)
+        there.context.store.copy_from(here.context.store, *models.parts[:-1])
+        recipe = recipe.parent
     return there
 
 
@@ -211,8 +215,7 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     runner.make_market_stages(context, month_range(months_of_data(context)[0], last))
     for month in months:
         make_edges(world, month)
-        models = checkpoint_stage(context.recipe)
-        models.ensure(context, [*models.leans_on(context, month, Seen()), month])
+        ensure_models(context, month)
         model = predictions.month_model(context, month)
         if model.checkpoint is None:
             raise RangeError(

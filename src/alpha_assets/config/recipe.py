@@ -5,7 +5,7 @@ Adding a recipe needs no Python.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -117,6 +117,7 @@ class Recipe(PickledByFields):
     overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
     variant: str = ""  # digest of the settings, where they are not those of the file
     is_pinned: bool = False  # the overrides on today's file give other settings
+    parent: "Recipe | None" = None  # whose models of the same months training starts from
 
     @property
     def folder(self) -> str:
@@ -137,7 +138,25 @@ class Recipe(PickledByFields):
         Raises:
             SpecError: naming them, why, and how to have them.
         """
-        _ = self.features
+        if self.parent is None:
+            _ = self.features
+            return
+        self.parent.check_features()
+        read, learned = (
+            [feature.name for feature in recipe.features] for recipe in (self, self.parent)
+        )
+        if read != learned:
+            odd = sorted(set(read).symmetric_difference(learned))[:3] or ["their order"]
+            raise SpecError(
+                f"{self.folder} reads {len(read)} features and training.parent = "
+                f"{self.parent.name!r} {len(learned)} (first difference: {', '.join(odd)}); a "
+                "second stage reads what its parent was trained on: give both the same [features]"
+            )
+
+    def on(self, market: Market) -> "Recipe":
+        """Return the recipe, and those that it starts from, on the same market as it is now."""
+        parent = None if self.parent is None else self.parent.on(market)
+        return replace(self, market=market, parent=parent)
 
     @property
     def costs(self) -> CostsSpec:
@@ -179,11 +198,20 @@ class Recipe(PickledByFields):
             self.market.universe(self.spec.universe.name),
             [feature.name for feature in self.features],
             self.costs,
+            *([] if self.parent is None else [self.parent.digest]),
         )
 
 
-def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str, market: Market, *, overrides: Sequence[str] = (), children: Sequence[str] = ()
+) -> Recipe:
     """Return a recipe by name, on a market; a variant of it where overrides change its settings.
+
+    Args:
+        name: of a file.
+        market: on which.
+        overrides: `section.key=value`.
+        children: recipes whose models start from its models, the first one first.
 
     Raises:
         SpecError: unknown name, a file that does not say what it must, or a market that
@@ -198,7 +226,7 @@ def load_recipe(name: str, market: Market, *, overrides: Sequence[str] = ()) -> 
     variant = settings_digest(spec)
     if not overrides or variant == _digest_of_file(tables, path.name):
         variant = ""
-    return checked(Recipe(name, spec, market, tuple(overrides), variant))
+    return checked(Recipe(name, spec, market, tuple(overrides), variant), children)
 
 
 def settings_digest(spec: RecipeSpec) -> str:
@@ -214,11 +242,16 @@ def _digest_of_file(tables: Mapping[str, Any], origin: str) -> str:
         return ""
 
 
-def checked(recipe: Recipe) -> Recipe:
-    """Return a recipe once its market has what it names.
+def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
+    """Return a recipe, with its parent, once its market has what it names.
+
+    Args:
+        recipe: without its parent.
+        children: recipes whose models start from its models, the first one first.
 
     Raises:
-        SpecError: it may not run there, or names a universe or prices that the market lacks.
+        SpecError: it may not run there, or names a universe or prices that the market lacks, or a
+            parent that is another kind of model or starts from the recipe itself.
     """
     spec, market = recipe.spec, recipe.market
     if market.name not in spec.markets:
@@ -229,7 +262,45 @@ def checked(recipe: Recipe) -> Recipe:
         )
     market.universe(spec.universe.name)
     check_portfolio(spec.portfolio, market.price_level)
-    return recipe
+    named = spec.training.parent
+    if not named:
+        return recipe
+    line = (*children, recipe.folder)
+    if named in line:
+        raise SpecError(
+            f"{recipe.folder}: training.parent = {named!r} starts from itself "
+            f"({' from '.join((*line, named))}); one of them must start without a parent"
+        )
+    parent = load_recipe(named, market, children=line)
+    _check_parent(recipe, parent)
+    return replace(recipe, parent=parent)
+
+
+def _check_parent(recipe: Recipe, parent: Recipe) -> None:
+    """Refuse a parent whose models cannot be what a recipe's training starts from.
+
+    Raises:
+        SpecError: naming the key and both values.
+    """
+    own, other = recipe.spec, parent.spec
+    for key, mine, theirs in (
+        ("universe.name", own.universe.name, other.universe.name),
+        ("model.kind", own.model.kind, other.model.kind),
+        ("label.horizons", list(own.label.horizons), list(other.label.horizons)),
+    ):
+        if mine != theirs:
+            raise SpecError(
+                f"{recipe.folder}: {key} = {mine!r}, and that of training.parent = "
+                f"{parent.name!r} is {theirs!r}; a second stage goes on with the same model on the "
+                "same data: give both the same"
+            )
+    lacking = sorted(set(own.training.seeds) - set(other.training.seeds))
+    if lacking:
+        raise SpecError(
+            f"{recipe.folder}: training.seeds = {list(own.training.seeds)}, and training.parent = "
+            f"{parent.name!r} trains {list(other.training.seeds)}: seed {lacking[0]} has nothing "
+            "to start from; each seed starts from the same seed of the parent"
+        )
 
 
 def markets_of(name: str) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
 from alpha_assets.calendar import next_month
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Split
-from alpha_assets.errors import StorageError, TooFewNames
+from alpha_assets.dataset import Dataset, Split
+from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
 from alpha_assets.pipeline.market_stages import (
@@ -50,7 +51,9 @@ from alpha_assets.training import (
 )
 from alpha_assets.training.checkpoint import RECORDS
 from alpha_assets.training.device import device_alone, model_alone
+from alpha_assets.training.estimator import Weights
 
+PARENT = "; the training of {month} starts from it"
 IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
 BARS = "daily_bars"
 
@@ -103,6 +106,20 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 what_for="; the warm start of {month} begins with it, or {month} points to it",
             )
         )
+    if recipe.parent is not None:
+        of = checkpoint_stage(recipe.parent)
+        reads.append(
+            Read(
+                of,
+                name=f"{recipe.parent.folder}/checkpoint/{{last}}",
+                months_back=recipe.parent.spec.training.retrain_every - 1,
+                span=_model_of_parent,
+                hashed=partial(_hash_of_parent, of),
+                fresh=True,
+                where=RecipeContext.of_parent,
+                what_for=PARENT,
+            )
+        )
     return Stage(
         name="checkpoint",
         key=(recipe.folder, "checkpoint"),
@@ -112,6 +129,16 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         make=make_model,
         records=RECORDS,
     )
+
+
+def ensure_models(context: RecipeContext, month: str) -> None:
+    """Make the model that decides a month, and those that it leans on or starts from."""
+    stage = checkpoint_stage(context.recipe)
+    months = [*stage.leans_on(context, month, Seen()), month]
+    if context.recipe.parent is not None:
+        for needed in months:
+            ensure_models(context.of_parent(), needed)
+    stage.ensure(context, months)
 
 
 def training_sessions(recipe: Recipe) -> int:
@@ -134,6 +161,24 @@ def _earlier_model(context: RecipeContext, months: Sequence[str], seen: Seen) ->
     split, trained_in, parent = _plan(context, months[0], seen)
     earlier = parent if trained_in == split.month else trained_in
     return None if earlier is None else (earlier, earlier)
+
+
+def _model_of_parent(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:
+    """Return the month of the parent's model that a month starts from; None if it trains none."""
+    split, trained_in, _ = _plan(context, months[0], seen)
+    return (months[0], months[0]) if split.is_ready and trained_in == split.month else None
+
+
+def _hash_of_parent(
+    of: Stage[RecipeContext], context: RecipeContext, months: Sequence[str], seen: Seen
+) -> str:
+    """Return the hash of the parent's model of a month, refused where it is not fresh."""
+    there, month = context.of_parent(), months[0]
+    place = there.checkpoints
+    if seen.hashes(place).combined(month, month) != AGAIN:
+        what_for = PARENT.format(month=month)
+        of.require(there, [month], seen=seen, what_for=what_for)
+    return seen.hashes(place).combined(month, month)
 
 
 def _plan(context: RecipeContext, month: str, seen: Seen) -> tuple[Split, str, str | None]:
@@ -179,6 +224,39 @@ def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
         StorageError: a file is gone, truncated, or not what the manifest names.
     """
     return checkpoint_of(folder.contents(), folder.name, device)
+
+
+def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dict[int, Weights]:
+    """Return the weights by seed of the parent's model of a month.
+
+    Raises:
+        TooFewNames: the parent has no model of the month.
+        BadInput: it was trained on other columns.
+    """
+    there = context.of_parent()
+    name = f"{there.recipe.folder}, whose model {month} starts from,"
+    manifest = there.checkpoint(month).manifest()
+    assert manifest is not None, "it was required"
+    if manifest.status == POINTER:
+        month = str(manifest.extra["model_month"])
+        manifest = there.checkpoint(month).manifest()
+        assert manifest is not None, "it was required"
+    skipped = why_skipped(manifest)
+    if skipped:
+        raise TooFewNames(f"{name} has none: {skipped}")
+    parent = stored_checkpoint(there.checkpoint(month))
+    for what, learned, read in (
+        ("columns", parent.card.features, data.axes.features),
+        ("market-wide columns", parent.card.market_features, data.axes.market_features),
+    ):
+        if learned != read:
+            odd = sorted(set(learned).symmetric_difference(read))[:3] or ["their order"]
+            raise BadInput(
+                f"{name} was trained on {len(learned)} {what}, and {context.recipe.folder} on "
+                f"{len(read)} (first difference: {', '.join(odd)}); give both recipes the same "
+                "[features] and [split], or set window.min_span = 0 in both"
+            )
+    return dict(parent.weights)
 
 
 def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
@@ -242,7 +320,7 @@ def _trained(
         f"{month}: {len(split.train)} + {len(split.valid)} sessions"
         + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
     )
-    weights = None
+    weights: Mapping[int, Weights] | None = None
     if parent is not None:
         manifest = context.checkpoint(parent).manifest()
         assert manifest is not None, "it was required"
@@ -253,6 +331,9 @@ def _trained(
             )
         else:
             weights = stored_checkpoint(context.checkpoint(parent)).weights
+    if recipe.parent is not None:
+        weights = _weights_of_parent(context, data, month)
+        parent = recipe.parent.folder
     trained = train_month(
         data,
         split,

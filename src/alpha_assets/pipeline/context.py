@@ -102,6 +102,11 @@ class RecipeContext(MarketContext):
         """Return the context whose folders are the recipe's own, with a variant's settings."""
         return replace(self, recipe=replace(self.recipe, variant=""))
 
+    def of_parent(self) -> Self:
+        """Return the context of the recipe whose models training starts from."""
+        assert self.recipe.parent is not None, "asked only of a recipe with a parent"
+        return replace(self, recipe=self.recipe.parent)
+
     @cached_property
     def section(self) -> MonthTable:
         """The cross-section that the recipe reads."""
@@ -149,6 +154,6 @@ class RecipeContext(MarketContext):
             SpecError: the recipe names what is gone.
         """
         market = self.market.without_refused()
-        recipe = replace(self.recipe, market=market)
+        recipe = self.recipe.on(market)
         recipe.check_features()
         return replace(self, market=market, recipe=recipe)

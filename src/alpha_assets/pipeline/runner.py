@@ -5,12 +5,11 @@ from typing import TypeVar
 
 from alpha_assets.calendar import month_range
 from alpha_assets.errors import RangeError
-from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.checks import bars_are_sound, require, require_families, scores_spread
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
-from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.windows import first_trained_month, first_usable
@@ -122,15 +121,14 @@ def make_market_stages(context: RecipeContext, months: Sequence[str]) -> None:
 def make_model(context: RecipeContext, month: str) -> None:
     """Make the checkpoint that decides a month, and whatever it needs that is missing or stale.
 
-    That is the market's stages up to the month before, and, with warm starts or where a model
-    serves several months, the checkpoints that it leans on.
+    That is the market's stages up to the month before, and, with warm starts, a parent or where a
+    model serves several months, the checkpoints that it leans on.
     """
     stored = months_of_data(context)
     before = [known for known in stored if known < month]
     make_market_stages(context, before)
     require_families(context, before[-LATEST:])
-    models = checkpoint_stage(context.recipe)
-    models.ensure(context, [*models.leans_on(context, month, Seen()), month])
+    ensure_models(context, month)
 
 
 def months_to_decide(context: RecipeContext, first_month: str | None, last: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import polars as pl
 
 from alpha_assets.calendar import month_of, next_month
-from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
 from alpha_assets.pipeline import freshness
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
@@ -121,6 +121,7 @@ class Read(Generic[C]):
         fresh: refuse what is read where its own inputs have changed; else where it was made by
             other settings or other code.
         what_for: why it is read, for the refusal; `{month}` is the first one made.
+        where: the context in which it lies; default: that of the reading stage.
     """
 
     of: Outputs[Any] | None
@@ -134,6 +135,11 @@ class Read(Generic[C]):
     optional: bool = False
     fresh: bool = False
     what_for: str = ""
+    where: Callable[[C], C] | None = None
+
+    def context_of(self, context: C) -> C:
+        """Return the context in which what is read lies."""
+        return context if self.where is None else self.where(context)
 
     def span_of(self, context: C, months: Sequence[str], seen: Seen) -> Span | None:
         """Return the months that are read when `months` are made; None: nothing."""
@@ -202,7 +208,7 @@ class Stage(Outputs[C]):
             if span is None:
                 continue
             of = read.of or self
-            place = of.place(context)
+            place = of.place(read.context_of(context))
             name = (read.name or of.name).format(last=span[1])
             if read.optional and isinstance(place, MonthFolders) and seen.hashes(place).is_empty:
                 continue
@@ -226,7 +232,7 @@ class Stage(Outputs[C]):
         for month, unit in self.units(months):
             try:
                 reason = self.staleness(context, unit, seen)
-            except (MissingOutput, StorageError) as error:
+            except (MissingOutput, StaleOutput, StorageError) as error:
                 reason = str(error)
             if reason:
                 found[month] = reason
@@ -403,15 +409,16 @@ class Stage(Outputs[C]):
             of = read.of or self
             if span is None or not isinstance(of, Stage):
                 continue  # raw rows cannot always be made again: they are compared with nothing
-            place, what_for = of.place(context), read.what_for.format(month=months[0])
+            there = read.context_of(context)
+            place, what_for = of.place(there), read.what_for.format(month=months[0])
             if isinstance(place, Folder):
-                of.require(context, months, fresh=read.fresh, seen=seen, what_for=what_for)
+                of.require(there, months, fresh=read.fresh, seen=seen, what_for=what_for)
                 continue
             first, last = span[0] or "", span[1] or "9999-12"
             own = (month for month in months if first <= month <= last)
             ends = (last,) if read.of is None else ()
             for month in sorted({*seen.hashes(place).within(first, last), *own, *ends}):
-                of.require(context, [month], fresh=read.fresh, seen=seen, what_for=what_for)
+                of.require(there, [month], fresh=read.fresh, seen=seen, what_for=what_for)
 
     def _write(self, context: C, output: Output, inputs: Mapping[str, str]) -> None:
         manifest = freshness.manifest_of(

@@ -27,7 +27,7 @@ from alpha_assets.labels import (
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
-from alpha_assets.pipeline.windows import window_months
+from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 
 LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
 
@@ -129,6 +129,10 @@ def has_model(context: RecipeContext, split: Split) -> bool:
     """
     if not split.is_ready:
         return False
+    if context.recipe.parent is not None:
+        there = context.of_parent()
+        if not has_model(there, split_of(there, split.month, first_usable(there))):
+            return False
     first, last = window_months(context, split)
     stored = context.section.months(first, last)
     within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.valid[-1]))
