@@ -10,6 +10,7 @@ from alpha_assets.arrays.types import Array
 from alpha_assets.training.settings import Selection
 
 BPS = 1e-4
+LEAST_SPREAD = 1e-9  # of the mean: below, what is earned is the same in every period
 
 
 def selected_value(
@@ -75,5 +76,7 @@ def net_sharpe(score_DN: Array, return_DN: Array, horizon: int, cost_bps: float)
     earned_D = (held_DN * np.nan_to_num(return_DN, nan=0.0)).sum(axis=1)
     traded_D = np.abs(held_DN[horizon:] - held_DN[:-horizon]).sum(axis=1)
     net_D = earned_D[horizon:] - cost_bps * BPS * traded_D
-    spread = float(net_D.std()) if len(net_D) > 1 else 0.0
-    return float(net_D.mean()) / spread if spread > 0 else 0.0
+    if len(net_D) < 2:
+        return 0.0
+    mean, spread = float(net_D.mean()), float(net_D.std())
+    return mean / spread if spread > LEAST_SPREAD * abs(mean) else 0.0
