@@ -29,6 +29,7 @@ from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.store import Store
 from alpha_assets.training import batch_output
+from alpha_assets.training.predict import quantile_columns
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Recomputed:
         panel: the panel row, as plain values.
         features: value by name, None where unknown; products have none.
         z: what enters the model at the session, by column.
-        scores: by horizon.
+        scores: by horizon, with the quantiles of a model that has them.
     """
 
     panel: dict[str, Any]
     features: dict[str, float | None]
     z: dict[str, float]
-    scores: dict[int, float]
+    scores: dict[int, dict[str, float]]
 
 
 def recomputed(explanation: Mapping[str, Any]) -> Recomputed:
@@ -92,12 +93,12 @@ def disagreements(explanation: Mapping[str, Any]) -> list[str]:
             odd.append(f"{column}: the window ends with {explanation['window'][column][-1]!r}")
     odd += _window_disagrees(explanation)
     for item in explanation["scores"]:
-        score = found.scores[item["horizon"]]
-        if item["score"] != score:
-            odd.append(
-                f"score of horizon {item['horizon']}: {item['score']!r} is stored, the model "
-                f"says {score!r}"
-            )
+        for name, value in found.scores[item["horizon"]].items():
+            if item[name] != value:
+                odd.append(
+                    f"{name} of horizon {item['horizon']}: {item[name]!r} is stored, the model "
+                    f"says {value!r}"
+                )
     return odd
 
 
@@ -230,7 +231,7 @@ def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
     return folder
 
 
-def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
+def _scores(explanation: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     """Return the scores of the named checkpoint for the printed windows."""
     section = explanation["section"]
     device = torch.device(section["device"])
@@ -239,8 +240,13 @@ def _scores(explanation: Mapping[str, Any]) -> dict[int, float]:
         for name, packed in section["arrays"].items()
     }
     checkpoint = stored_checkpoint(_named_checkpoint(explanation), str(device))
-    score_NH = batch_output(checkpoint, Batch.of(arrays)).score_NH
+    made = batch_output(checkpoint, Batch.of(arrays))
     place = section["symbols"].index(explanation["symbol"])
-    return {
-        horizon: float(score_NH[place, h]) for h, horizon in enumerate(checkpoint.card.horizons)
-    }
+    names = quantile_columns(checkpoint.card.learner.model)
+    found = {}
+    for h, horizon in enumerate(checkpoint.card.horizons):
+        found[horizon] = {"score": float(made.score_NH[place, h])}
+        if made.quantile_NHQ is not None:
+            values = (float(value) for value in made.quantile_NHQ[place, h])
+            found[horizon] |= dict(zip(names, values, strict=True))
+    return found

@@ -118,11 +118,18 @@ def _made(item: Mapping[str, Any]) -> str:
     return f"z {across}: {moments}"
 
 
+def _quantiles(item: Mapping[str, Any]) -> str:
+    """Return the quantiles of a score, where its model has them."""
+    named = [f"{k} {v:+.4f}" for k, v in item.items() if k not in ("horizon", "score")]
+    return f" ({', '.join(named)})" if named else ""
+
+
 def _scores(explanation: Mapping[str, Any]) -> list[str]:
     checkpoint, window = explanation["checkpoint"], explanation["window"]["session"]
     first, last = checkpoint["train_sessions"]
     lines = [
-        f"  horizon {item['horizon']:>3}: {item['score']:+.6f}" for item in explanation["scores"]
+        f"  horizon {item['horizon']:>3}: {item['score']:+.6f}{_quantiles(item)}"
+        for item in explanation["scores"]
     ]
     n = len(explanation["section"]["symbols"])
     return [

@@ -97,9 +97,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
         "window": _window(context, model, symbol, day),
         "section": _section(context, model, day),
         "checkpoint": _named(context, model, month),
-        "scores": [
-            {"horizon": h, "score": score} for h, score in scores.select("horizon", "score").rows()
-        ],
+        "scores": scores.drop("session", "symbol", "model_month").to_dicts(),
         "target": _target(context, symbol, day),
     }
 

@@ -21,7 +21,7 @@ from alpha_assets.feeds import Feed
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
 from alpha_assets.pipeline.transforms import offered_choice, offered_features
-from alpha_assets.training.predict import SCHEMA as PREDICTIONS
+from alpha_assets.training.predict import predictions_schema, quantile_columns
 
 SHOWN = 6  # columns that a description names as its origin
 
@@ -66,6 +66,7 @@ OF_PREDICTIONS = {
     "score": "only its order within a session means anything (unitless)",
     "model_month": "month of the checkpoint that scored, YYYY-MM",
 }
+OF_QUANTILE = "share of outcomes below, in percent (target units)"
 OF_TARGETS = {
     "score": "of the horizon that is traded (unitless)",
     "target_weight": "what to hold, signed (fraction of equity)",
@@ -311,7 +312,10 @@ def columns_of_predictions(recipe: Recipe, market: Market) -> Columns:
     """Return the columns of scores; they are made from the recipe's features."""
     read = [_z_column(feature) for feature in recipe.features]
     behind = _from(market, f"cross_section/{recipe.spec.universe.name}", read)
-    return Columns.of(PREDICTIONS, OF_PREDICTIONS, {"score": behind})
+    model = recipe.spec.model
+    quantiles = dict.fromkeys(quantile_columns(model), OF_QUANTILE)
+    made_of = dict.fromkeys(("score", *quantiles), behind)
+    return Columns.of(predictions_schema(model), {**OF_PREDICTIONS, **quantiles}, made_of)
 
 
 def columns_of_targets(recipe: Recipe, market: Market) -> Columns:

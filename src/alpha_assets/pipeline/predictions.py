@@ -22,7 +22,6 @@ from alpha_assets.pipeline.windows import SKIPPED
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import COMPLETE, Manifest
 from alpha_assets.training import Checkpoint, score_session
-from alpha_assets.training.predict import SCHEMA as PREDICTIONS
 from alpha_assets.training.predict import prediction_axes, predictions_schema
 
 
@@ -80,7 +79,8 @@ def make_scores(context: RecipeContext, months: Sequence[str], inputs: Inputs) -
     (month,) = months
     model = month_model(context, month)
     if model.checkpoint is None:
-        frame, status = pl.DataFrame(schema=PREDICTIONS), model.manifest.status
+        schema = predictions_schema(context.recipe.spec.model)
+        frame, status = pl.DataFrame(schema=schema), model.manifest.status
     else:
         frame, status = _score_stored(context, model.checkpoint, month), COMPLETE
     yield Output(month, {ROWS: frame}, status=status, facts=prediction_facts(frame))
@@ -96,7 +96,9 @@ def scores(
     """Return the scores of `decided` sessions; see `scoring_data`."""
     data = scoring_data(context, checkpoint, section, panel, decided)
     frames = [score_session(checkpoint, data, session) for session in decided]
-    return pl.concat([pl.DataFrame(schema=predictions_schema(checkpoint.card)), *frames])
+    return pl.concat(
+        [pl.DataFrame(schema=predictions_schema(checkpoint.card.learner.model)), *frames]
+    )
 
 
 def scoring_data(
@@ -133,7 +135,7 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
     sessions = context.market.calendar.month_sessions(month)
     decided = sessions[np.isin(sessions, known.to_numpy().astype("datetime64[D]"))]
     if not len(decided):
-        return pl.DataFrame(schema=PREDICTIONS)
+        return pl.DataFrame(schema=predictions_schema(context.recipe.spec.model))
     stale = panel.select("session", "symbol", "stale", "life").collect()
     return scores(context, checkpoint, section, stale, decided)
 

@@ -4,6 +4,7 @@ Shape letters: N symbols of the session, H horizons, S seeds.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,11 @@ from alpha_assets.arrays.types import Array32, Dates
 from alpha_assets.calendar import as_date
 from alpha_assets.dataset import Axes, Batch, Dataset, symbol_axis
 from alpha_assets.errors import DegenerateModel, StaleOutput
+from alpha_assets.models import RankerSpec
 from alpha_assets.panel.lives import plain_symbol
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
+from alpha_assets.training.learner import ModelSpec
 
 SCHEMA = {
     "session": pl.Date,
@@ -27,14 +30,14 @@ SCHEMA = {
 }
 
 
-def predictions_schema(card: Card) -> dict[str, pl.DataType | type[pl.DataType]]:
-    """Return the columns of the scores of a checkpoint: one more per quantile."""
-    return {**SCHEMA, **dict.fromkeys(quantile_columns(card), pl.Float32)}
+def predictions_schema(model: ModelSpec) -> dict[str, Any]:
+    """Return the columns of the scores of a model: one more per quantile."""
+    return {**SCHEMA, **dict.fromkeys(quantile_columns(model), pl.Float32)}
 
 
-def quantile_columns(card: Card) -> tuple[str, ...]:
+def quantile_columns(model: ModelSpec) -> tuple[str, ...]:
     """Return the names of the columns of quantiles, such as `q10` of level 0.1."""
-    levels = getattr(card.learner.model, "quantiles", ())
+    levels = model.quantiles if isinstance(model, RankerSpec) else ()
     return tuple(f"q{level * 100:g}" for level in levels)
 
 
@@ -82,7 +85,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
     batch, symbols = data.cross_section(session, card.learner.window.sequence)
     scored_N = batch.mask_BN[0].cpu().numpy()
     if not scored_N.any():
-        return pl.DataFrame(schema=predictions_schema(card))
+        return pl.DataFrame(schema=predictions_schema(card.learner.model))
     output = batch_output(checkpoint, batch)
     score_NH = output.score_NH[scored_N]
     if not np.isfinite(score_NH).all():
@@ -92,7 +95,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
         )
     kept = [symbol for symbol, is_in in zip(symbols, scored_N, strict=True) if is_in]
     n_horizons = len(card.horizons)
-    levels = quantile_columns(card)
+    levels = quantile_columns(card.learner.model)
     frame = pl.DataFrame(
         {
             "session": [as_date(session)] * (len(kept) * n_horizons),
@@ -106,7 +109,7 @@ def score_session(checkpoint: Checkpoint, data: Dataset, session: np.datetime64)
                 if output.quantile_NHQ is not None
             },
         },
-        schema=predictions_schema(card),
+        schema=predictions_schema(card.learner.model),
     )
     frame = frame.with_columns(plain_symbol(pl.col("symbol")))  # of a life, its symbol
     return frame.sort("session", "symbol", "horizon")

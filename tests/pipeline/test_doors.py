@@ -1,0 +1,134 @@
+"""Each door's smallest recipe that needs it, through Dagster, `run`, `predict` and `why`."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from tests.conftest import PIPELINES, linked
+
+import alpha_assets as aa
+from alpha_assets.audit.recompute import disagreements
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.defs.recipe import recipe_assets
+from alpha_assets.defs.resources import Storage
+from alpha_assets.store.store import Store
+
+MODEL = (
+    '[model]\nkind = "transformer"\nd_model = 8\nlayers = 1\nheads = 2\n\n[[loss]]\nkind = "ic"\n'
+)
+TRAINING = "[training]\nmax_epochs = 2\n"
+MONTH = "2021-07"
+
+# By name of the recipe: what stands in `tiny.toml`, and what stands there instead.
+DOORS: Mapping[str, Mapping[str, str]] = {
+    "quantiles": {
+        MODEL: """
+[model]
+kind = "linear"
+quantiles = [0.1, 0.5, 0.9]
+
+[[loss]]
+kind = "ic"
+weight = 0.5
+horizon_weights = [0.0, 1.0]
+
+[[loss]]
+kind = "pinball"
+weight = 0.5
+"""
+    },
+    "turnover": {
+        MODEL: """
+[model]
+kind = "linear"
+
+[[loss]]
+kind = "ic"
+
+[[loss]]
+kind = "turnover"
+weight = 0.2
+
+[optimiser]
+schedule = "linear"
+""",
+        TRAINING: """
+[training]
+sampler = "blocks"
+batch_sessions = 8
+block_sessions = 4
+selection = "net_sharpe"
+max_epochs = 2
+""",
+    },
+    "no_validation": {
+        MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
+        "valid_sessions = 15": "valid_sessions = 0",
+    },
+    "ridge": {MODEL: '[model]\nkind = "ridge"\n', "sequence = 3": "sequence = 1"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of markets and recipes with one recipe for each door."""
+    folder = tmp_path_factory.mktemp("doors") / "pipelines"
+    shutil.copytree(PIPELINES, folder)
+    plain = (folder / "recipes" / "tiny.toml").read_text()
+    for name, edits in DOORS.items():
+        text = plain
+        for before, after in edits.items():
+            assert before in text, (name, before)
+            text = text.replace(before, after)
+        (folder / "recipes" / f"{name}.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(folder))
+        yield
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_is_open_from_dagster_to_the_books(
+    name: str, tiny_market: Path, tmp_path: Path
+) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    market = load_market("tiny")
+    recipe = load_recipe(name, market)
+    assets = {asset.key.path[-1]: asset for asset in recipe_assets(recipe, market)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = dg.materialize(
+            [assets[stage] for stage in ("checkpoint", "predictions", "targets")],
+            instance=instance,
+            partition_key=f"{MONTH}-01",
+            resources={"storage": Storage(url=storage)},
+        )
+    assert made.success
+
+    folder = Store(storage).folder("tiny", name, "checkpoint", MONTH)
+    before = folder.manifest()
+    aa.run(name, storage=storage, first_month=MONTH, last_month=MONTH)
+    assert before is not None
+    assert folder.manifest() == before, "`run` found fresh what Dagster had made"
+    assert Store(storage).folder("tiny", name, "report").manifest() is not None
+
+    stored = aa.open(name, storage=storage).predictions(MONTH, MONTH).collect()
+    assert stored.height
+    session = stored["session"].unique().sort()[7]
+    decided = aa.predict(name, storage=storage, asof=session.isoformat())
+    rows = pl.DataFrame(decided["rows"], schema_overrides=stored.schema)
+    keys = ["session", "symbol", "horizon"]
+    mine = stored.filter(pl.col("session") == session).sort(keys)
+    assert rows.select(stored.columns).sort(keys).equals(mine)
+
+    explained = aa.why(mine["symbol"][0], session.isoformat(), name, storage=storage)
+    assert disagreements(explained) == []
+    if name == "quantiles":
+        assert stored.columns[-3:] == ["q10", "q50", "q90"]
+        assert stored.select((pl.col("q10") < pl.col("q50")) & (pl.col("q50") < pl.col("q90")))[
+            "q10"
+        ].all()
+        assert stored["q50"].equals(stored["score"])
+        assert set(explained["scores"][0]) == {"horizon", "score", "q10", "q50", "q90"}
