@@ -84,7 +84,7 @@ def training_axes(
     first = calendar.before(split.train[0], steps - 1)
     sectors = _on(cross_section, decisions, "sector")
     return Axes(
-        sessions=calendar.between(first, split.valid[-1]),
+        sessions=calendar.between(first, split.last),
         symbols=symbols,
         features=tuple(features),
         market_features=tuple(market_features),

@@ -69,6 +69,12 @@ class Split:
         return Fold(self.month, self.train, self.valid)
 
     @property
+    def last(self) -> np.datetime64:
+        """The last session that decides the weights; of a split that is ready."""
+        last: np.datetime64 = (self.valid if len(self.valid) else self.train)[-1]
+        return last
+
+    @property
     def is_ready(self) -> bool:
         """Whether the month can be trained."""
         return self.status == "ready"

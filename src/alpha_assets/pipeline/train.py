@@ -37,7 +37,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
     recipe, calendar = context.recipe, context.market.calendar
     first_month, last_month = window_months(context, split)
     start = sessions_back(calendar, split.train[0], recipe.spec.window.sessions_before)
-    within = pl.col("session").is_between(start, as_date(split.valid[-1]))
+    within = pl.col("session").is_between(start, as_date(split.last))
     section = context.section.read(first_month, last_month).filter(within).collect()
     panel = (
         context.panel.read(first_month, last_month)
@@ -69,7 +69,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
     labels = labels_between(
         context,
         as_date(split.train[0]),
-        as_date(split.valid[-1]),
+        as_date(split.last),
         known_by=as_date(split.first_session),
     )
     return Dataset.build(
@@ -135,7 +135,7 @@ def has_model(context: RecipeContext, split: Split) -> bool:
             return False
     first, last = window_months(context, split)
     stored = context.section.months(first, last)
-    within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.valid[-1]))
+    within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.last))
     columns = ["session", "symbol"]
     section = context.section.scan(stored, columns).filter(within).collect()
     panel = context.panel.scan(context.panel.months(first, last), [*columns, "stale", "life"])
@@ -169,6 +169,8 @@ def check_names(context: RecipeContext, section: pl.DataFrame, split: Split) -> 
         ("training", split.train, least, f"min_names = {least} leave every feature at 0"),
         ("validation", split.valid, MIN_PAIRS, f"{MIN_PAIRS} have no rank IC to select epochs by"),
     ):
+        if not len(sessions):
+            continue  # a split without validation
         names_D = counts.filter(pl.col("session").is_in(sessions.tolist()))["names"].to_numpy()
         most = int(names_D.max(initial=0))
         n_thin = len(sessions) - int((names_D >= needed).sum())
