@@ -194,6 +194,7 @@ class Project:
                 both.  0: none.
         """
         context = self._anew()
+        context.recipe.check_installed()
         runner.check_form(first_month, last_month)
         context = runner.ingest_all(context)
         stored = months_of_data(context)

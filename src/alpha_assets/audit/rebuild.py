@@ -103,16 +103,22 @@ class Rebuilt:
         return {**kept, "cells": json.loads(kept["cells"])} if kept else {}
 
     def weights(self, month: str) -> dict[str, Any] | None:
-        """Return the arrays of the model that decides a month, by seed and tensor."""
+        """Return a month's model by seed: arrays by tensor, texts by file as bytes."""
         if not self.context.checkpoint(month).exists():
             return None
         checkpoint = predictions.month_model(self.context, month).checkpoint
         assert checkpoint is not None, "a skipped month stops the rebuilding"
-        return {
+        arrays = {
             f"seed={seed}/{name}": tensor.cpu().numpy()
             for seed, tensors in checkpoint.weights.items()
             for name, tensor in tensors.items()
         }
+        texts = {
+            f"seed={seed}/{name}": np.frombuffer(content, dtype=np.uint8)
+            for seed, files in checkpoint.texts.items()
+            for name, content in files.items()
+        }
+        return {**arrays, **texts}
 
 
 def in_store(context: RecipeContext, place: Path) -> Rebuilt:

@@ -29,6 +29,7 @@ from alpha_assets.training import (
     TrainingSpec,
     WindowSpec,
     check_learner,
+    estimator_of,
 )
 
 VARIANT = "@"  # between the name of a recipe and the digest of a variant's settings
@@ -157,6 +158,14 @@ class Recipe(PickledByFields):
         """Return the recipe, and those that it starts from, on the same market as it is now."""
         parent = None if self.parent is None else self.parent.on(market)
         return replace(self, market=market, parent=parent)
+
+    def check_installed(self) -> None:
+        """Refuse a model whose library is not installed before anything is read.
+
+        Raises:
+            BadInput: naming the extra that brings it.
+        """
+        estimator_of(self.learner)
 
     @property
     def costs(self) -> CostsSpec:

@@ -72,9 +72,11 @@ class RankerSpec(Spec):
 
     Attributes:
         estimator: what trains them, in `training.estimators`.
+        libraries: beside those that every model needs, by the names of their packages.
     """
 
     estimator: ClassVar[str] = "network"
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     quantiles: tuple[float, ...] = ()
     """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""

@@ -46,6 +46,7 @@ from alpha_assets.training import (
     Epoch,
     checkpoint_files,
     checkpoint_of,
+    estimator_of,
     make_card,
     train_month,
 )
@@ -262,6 +263,7 @@ def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dic
 def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Train the model of a month; say why there is none; or point to the one that decides it."""
     (month,) = months
+    estimator_of(context.recipe.learner)  # refuses a library that is not there before any row
     split, trained_in, parent = _plan(context, month, Seen())
     if trained_in != month:
         yield _pointer(context, month, trained_in)

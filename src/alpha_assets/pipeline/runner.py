@@ -37,9 +37,11 @@ def run(
 
     Raises:
         RangeError: months without data or without enough history.
+        BadInput: the model's library is not installed.
         CheckFailed: a question of `pipeline.checks` about these months stops.
     """
     check_form(first_month, last_month)
+    context.recipe.check_installed()
     if context.recipe.variant:
         asked = ", ".join(context.recipe.overrides)
         context.progress("recipe", f"{context.recipe.folder}: {context.recipe.name} with {asked}")
@@ -124,6 +126,7 @@ def make_model(context: RecipeContext, month: str) -> None:
     That is the market's stages up to the month before, and, with warm starts, a parent or where a
     model serves several months, the checkpoints that it leans on.
     """
+    context.recipe.check_installed()
     stored = months_of_data(context)
     before = [known for known in stored if known < month]
     make_market_stages(context, before)

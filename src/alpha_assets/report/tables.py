@@ -238,7 +238,8 @@ def training_table(inputs: ReportInputs) -> Table:
 
 def _training_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
     n_unfinished = number(row, "unfinished_seeds") or 0
-    remark = "the best epoch is the last: raise training.max_epochs" if n_unfinished else ""
+    more = "raise training.max_epochs, or model.max_rounds of trees"
+    remark = f"the best epoch is the last: {more}" if n_unfinished else ""
     return (
         Cell(str(row["month"])),
         Cell(str(row["status"]).replace("_", " ")),

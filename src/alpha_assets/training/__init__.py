@@ -9,6 +9,7 @@ from alpha_assets.training.checkpoint import (
 )
 from alpha_assets.training.degeneracy import GuardSpec
 from alpha_assets.training.estimator import Epoch, Trained
+from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.fit import fit
 from alpha_assets.training.learner import Learner, ModelSpec, check_learner
 from alpha_assets.training.month import (
@@ -36,6 +37,7 @@ __all__ = [
     "check_learner",
     "checkpoint_files",
     "checkpoint_of",
+    "estimator_of",
     "fit",
     "make_card",
     "model_month",

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
@@ -117,6 +118,7 @@ class Checkpoint:
     card: Card
     models: tuple[Scorer, ...]
     weights: Mapping[int, Weights]  # by seed: what a warm start or a second stage begins with
+    texts: Mapping[int, Mapping[str, bytes]]  # by seed and file: of models that are no tensors
 
 
 def make_card(
@@ -192,6 +194,7 @@ def make_card(
             "numpy": np.__version__,
             "polars": pl.__version__,
             "safetensors": safetensors.__version__,
+            **{name: version(name) for name in trained.learner.model.libraries},
         },
         parent=parent,
     )
@@ -232,6 +235,7 @@ def checkpoint_of(
     estimator = estimator_of(card.learner)
     models: list[Scorer] = []
     weights: dict[int, Weights] = {}
+    texts: dict[int, dict[str, bytes]] = {}
     for seed in card.seeds:
         contents = {
             file: _checked(files, f"{_folder(seed.seed)}/{file}", name, hashed)
@@ -240,13 +244,14 @@ def checkpoint_of(
         path = f"{name}/{_folder(seed.seed)}"
         try:
             weights[seed.seed] = load(contents.pop(WEIGHTS)) if WEIGHTS in contents else {}
+            texts[seed.seed] = contents
             model = estimator.load(weights[seed.seed], contents, card.sizes)
         except (safetensors.SafetensorError, RuntimeError) as error:
             raise StaleOutput(
                 f"{path}: not the weights of the model on the card ({error}); train the month again"
             ) from error
         models.append(model.to(device) if isinstance(model, Ranker) else model)
-    return Checkpoint(card, tuple(models), weights)
+    return Checkpoint(card, tuple(models), weights, texts)
 
 
 def _checked(files: Mapping[str, bytes], file: str, name: str, hashed: str) -> bytes:

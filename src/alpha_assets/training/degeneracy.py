@@ -130,7 +130,10 @@ def check_scores(found: ScoreStatistics, guard: GuardSpec, where: str) -> tuple[
     if found.nonfinite > 0:
         raise verdict(where, "nonfinite", found.nonfinite, "0", "lower optimiser.learning_rate")
     least = guard.spread_min * max(1.0, abs(found.mean))
-    rounding = "raise precision to float32, or lower optimiser.learning_rate"
+    rounding = (
+        "raise precision to float32, or lower optimiser.learning_rate; of trees, whose leaves give "
+        "equal scores, lower guard.distinct_min and raise guard.modal_max"
+    )
     stops = (
         ("spread", found.spread, found.spread < least, f"at least {least:.3g}",
          "look for a constant input or a dead layer; lower optimiser.learning_rate"),

@@ -63,6 +63,7 @@ class Trained:
         best: the number of that epoch, from 1.
         texts: of models that are no tensors, by file name.
         may_be_unfinished: whether a best epoch that is the last one asks for more epochs.
+        way_on: the settings that would then give more.
     """
 
     seed: int
@@ -71,6 +72,7 @@ class Trained:
     best: int
     texts: Mapping[str, bytes] = field(default_factory=dict)
     may_be_unfinished: bool = True
+    way_on: str = "training.max_epochs or optimiser.learning_rate"
 
     @property
     def valid_rank_ic(self) -> float | None:
@@ -82,9 +84,10 @@ class Trained:
         """A warning where the best epoch is the last one, so that more could do better; or ""."""
         if self.best < len(self.epochs) or not self.may_be_unfinished:
             return ""
+        last = self.epochs[-1]
         return (
-            f"the best epoch is the last one ({self.best}): the validation rank IC may rise "
-            "further; raise training.max_epochs or optimiser.learning_rate"
+            f"the best epoch is the last one ({last.setting or self.best}): the validation rank "
+            f"IC may rise further; raise {self.way_on}"
         )
 
     @property

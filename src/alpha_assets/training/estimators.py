@@ -8,11 +8,20 @@ from alpha_assets.training.learner import Learner
 from alpha_assets.training.network import Network
 from alpha_assets.training.ridge import Ridge
 from alpha_assets.training.settings import Plan
+from alpha_assets.training.trees import Trees
 
 # By the `estimator` of a model's declaration.
-ESTIMATORS: dict[str, Callable[[Any, Plan], Estimator]] = {"network": Network, "ridge": Ridge}
+ESTIMATORS: dict[str, Callable[[Any, Plan], Estimator]] = {
+    "network": Network,
+    "ridge": Ridge,
+    "trees": Trees,
+}
 
 
 def estimator_of(learner: Learner) -> Estimator:
-    """Return what fits and reads the models of a learner."""
+    """Return what fits and reads the models of a learner.
+
+    Raises:
+        BadInput: a library that it needs is not installed; the message names the extra.
+    """
     return ESTIMATORS[learner.model.estimator](learner.model, learner)

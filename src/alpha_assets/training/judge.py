@@ -6,6 +6,7 @@ Shape letters: D sessions, N symbols, H horizons.
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from alpha_assets.arrays.ranks import rank_ic
@@ -18,7 +19,7 @@ from alpha_assets.training.degeneracy import (
     check_scores,
     score_statistics,
 )
-from alpha_assets.training.estimator import Epoch
+from alpha_assets.training.estimator import Epoch, Scorer
 from alpha_assets.training.selection import selected_value
 from alpha_assets.training.settings import Plan
 
@@ -92,6 +93,23 @@ def judge(
     n_DH = (np.isfinite(score_DNH) & np.isfinite(return_DNH)).sum(axis=1).astype(float)
     rank_ics = tuple(float(np.nanmean(ic_D)) for ic_D in ic_DH.T)
     return Judged(rank_ics, selected, ic_DH, n_DH)
+
+
+@torch.no_grad()
+def session_scores(model: Scorer, data: Dataset, place_D: Tensor) -> Array:
+    """Return the scores [D, N, H] of a model that reads the decision session alone, NaN if masked.
+
+    Args:
+        model: ready to score.
+        data: with the sessions.
+        place_D: their places.
+    """
+    found = []
+    for place in place_D:
+        batch = data.windows(place[None].to(data.device), 1)
+        score_1NH = model.infer(batch).score_BNH
+        found.append(torch.where(batch.mask_BN[..., None], score_1NH, torch.nan))
+    return np.asarray(torch.cat(found).double().cpu().numpy())
 
 
 def known_returns(data: Dataset, place_D: Tensor) -> Array:

@@ -7,8 +7,11 @@ from pydantic import Field, model_validator
 from alpha_assets.models import LinearSpec, LossSpec, RankerSpec, TransformerSpec
 from alpha_assets.training.ridge import RidgeSpec
 from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
+from alpha_assets.training.trees import TreesSpec
 
-ModelSpec = Annotated[TransformerSpec | LinearSpec | RidgeSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[
+    TransformerSpec | LinearSpec | RidgeSpec | TreesSpec, Field(discriminator="kind")
+]
 
 
 class Learner(Plan):
@@ -36,7 +39,7 @@ def check_learner(
             f"{window.min_span:g} may give it other columns; leave one of them out"
         )
     if not isinstance(model, RankerSpec):
-        _check_closed_form(model, loss, window, training)
+        _check_baseline(model, loss, window, training)
         return
     if not loss:
         raise ValueError(
@@ -61,8 +64,11 @@ def check_learner(
         )
 
 
-def _check_closed_form(
-    model: RidgeSpec, loss: tuple[LossSpec, ...], window: WindowSpec, training: TrainingSpec
+def _check_baseline(
+    model: RidgeSpec | TreesSpec,
+    loss: tuple[LossSpec, ...],
+    window: WindowSpec,
+    training: TrainingSpec,
 ) -> None:
     kind = f'model.kind = "{model.kind}"'
     if loss:

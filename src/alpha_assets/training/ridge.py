@@ -28,7 +28,7 @@ from alpha_assets.models.base import known
 from alpha_assets.spec import Spec
 from alpha_assets.training.estimator import Aids, Epoch, Trained, Weights, best_of
 from alpha_assets.training.fit import GUARDED, reproducible
-from alpha_assets.training.judge import guard_best, judge
+from alpha_assets.training.judge import guard_best, judge, session_scores
 from alpha_assets.training.settings import Plan
 
 BETA = "beta_HF"
@@ -38,6 +38,7 @@ class RidgeSpec(Spec):
     """Declared under `[model]` in a recipe."""
 
     estimator: ClassVar[str] = "ridge"
+    libraries: ClassVar[tuple[str, ...]] = ()
     is_exact: ClassVar[bool] = True
 
     kind: Literal["ridge"] = "ridge"
@@ -76,7 +77,7 @@ class Ridge:
             for number, penalty in enumerate(penalties, start=1):
                 beta_HF = torch.stack([solve(one, penalty) for one in sums])
                 errors = [one.error(beta_F) for one, beta_F in zip(sums, beta_HF, strict=True)]
-                score_DNH = _scores(beta_HF, view, looked_at_D)
+                score_DNH = session_scores(RidgeModel(beta_HF), view, looked_at_D)
                 epoch = Epoch(
                     number=number,
                     loss=float(np.mean(errors)),
@@ -183,14 +184,3 @@ def solve(sums: NormalEquations, penalty: float) -> Tensor:
     ridge_FF = torch.eye(len(sums.xy_F), dtype=torch.float64) * (penalty * diagonal)
     beta_F: Tensor = torch.linalg.solve(sums.xx_FF + ridge_FF, sums.xy_F)
     return beta_F
-
-
-def _scores(beta_HF: Tensor, view: Dataset, place_D: Tensor) -> Array:
-    """Return the scores of sessions over the dataset's symbols, NaN where masked."""
-    model = RidgeModel(beta_HF)
-    found = []
-    for place in place_D:
-        batch = view.windows(place[None].to(view.device), 1)
-        score_1NH = model.infer(batch).score_BNH
-        found.append(torch.where(batch.mask_BN[..., None], score_1NH, torch.nan))
-    return torch.cat(found).double().cpu().numpy()
