@@ -70,7 +70,7 @@ EDITS = {
         "models/losses/distance.py",
         "error_SN.square()",
         "error_SN.abs()",
-        {"checkpoint"},
+        {"checkpoint", "predictions"},
     ),
     "model": (
         "models/linear.py",
