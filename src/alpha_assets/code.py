@@ -818,9 +818,10 @@ class _Walk:
         named: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
         for statement in module.bound.get(name, ()):
             whole = _Reading()
-            if not wanted:
-                entries: list[tuple[set[str], list[ast.expr]]] = []
-            else:
+            entries: list[tuple[set[str], list[ast.expr]]] = []
+            # Of a table none of which is wanted nothing need be known; the classes of a union
+            # are left out one by one, or they would be reached as what a value may be.
+            if wanted or _is_union(statement.node):
                 entries = [
                     (self._keys_of(module, key, value), [e for e in (key, value) if e is not None])
                     for key, value in _entries(statement.node, registry)
@@ -1463,6 +1464,12 @@ def _place(statement: _Statement) -> tuple[str, int, str, int]:
         if is_alone
         else (statement.module.name, 1, "", statement.index)
     )
+
+
+def _is_union(node: ast.stmt | None) -> bool:
+    """Return whether a statement declares an annotated union."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    return isinstance(value, ast.Subscript)
 
 
 def _entries(node: ast.stmt | None, registry: str) -> Iterator[tuple[ast.expr | None, ast.expr]]:

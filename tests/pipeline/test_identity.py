@@ -70,7 +70,7 @@ EDITS = {
         "models/losses/distance.py",
         "error_SN.square()",
         "error_SN.abs()",
-        {"checkpoint", "predictions"},
+        {"checkpoint"},
     ),
     "model": (
         "models/linear.py",
@@ -84,7 +84,7 @@ EDITS = {
         "training/fit.py",
         "set_to_none=True",
         "set_to_none=False",
-        {"checkpoint"},
+        {"checkpoint", "predictions"},
     ),
     "rule": ("backtest/portfolio.py", "import polars as pl", "import math as pl", None),
     "simulator": ("backtest/simulator.py", "DUST = 1e-13", "DUST = 1e-12", {"backtest"}),
