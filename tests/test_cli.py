@@ -34,6 +34,8 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "predict",
         "audit",
         "report",
+        "results",
+        "compare",
         "restamp",
         "status",
         "why",

@@ -240,6 +240,13 @@ def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     show(opened(recipe, **where).report(), as_json, render=results)
 
 
+@main.command("results")
+@options("recipe", "market", "data", "storage", "set", "json")
+def stored_results(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
+    """Print the figures of the stored backtest, refused where it is stale."""
+    show(opened(recipe, **where).results(), as_json, render=results)
+
+
 @main.command()
 @click.argument("recipe")
 @click.argument("others", nargs=-1, required=True, metavar="RECIPE...")

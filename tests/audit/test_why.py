@@ -100,7 +100,7 @@ def test_what_is_told_is_what_is_stored(
     stored = predictions.filter(here).select("horizon", "score").rows()
     assert [(item["horizon"], item["score"]) for item in one["scores"]] == stored
     again = recomputed(one)
-    assert again.scores == dict(stored)
+    assert again.scores == {horizon: {"score": score} for horizon, score in stored}
     features = context.features.read().filter(here).collect().row(0, named=True)
     section = context.section.read().filter(here).collect().row(0, named=True)
     for item in one["features"]:
