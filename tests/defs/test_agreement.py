@@ -236,7 +236,7 @@ def rekept(context: RecipeContext, month: str) -> Any:
                 whole,
                 apart,
                 WHOLE,
-                marks=pytest.mark.slow if recipe == "rolling_transformer_feeds" else (),
+                marks=() if recipe == "rolling_transformer" else pytest.mark.slow,
             )
             for market, recipe in SHIPPED
         ],

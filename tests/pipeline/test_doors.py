@@ -69,7 +69,6 @@ max_epochs = 2
         MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
         "valid_sessions = 15": "valid_sessions = 0",
     },
-    "ridge": {MODEL: '[model]\nkind = "ridge"\n', "sequence = 3": "sequence = 1"},
 }
 
 
@@ -90,7 +89,7 @@ def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize("name", [*DOORS, "tiny_ridge", "tiny_trees"])
 def test_a_door_is_open_from_dagster_to_the_books(
     name: str, tiny_market: Path, tmp_path: Path
 ) -> None:

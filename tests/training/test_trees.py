@@ -103,12 +103,12 @@ def test_the_text_is_that_of_a_booster_trained_with_the_library(
 
 
 def test_grades_are_those_of_target_ranks_within_a_session() -> None:
-    # Session 1: ranks 1 2 3 4 of 4 -> 2 (r - 1/2) / 4 = 0.25 0.75 1.25 1.75.  Session 2 has a tie:
-    # ranks 1, 2.5, 2.5, 4, 5 of 5 -> 0.2 0.8 0.8 1.4 1.8.
+    # Of three grades, 3 (r - 1/2) / n.  Session 1, ranks 1 2 3 4 of 4: 0.375 1.125 1.875 2.625.
+    # Session 2 has a tie, ranks 1 2.5 2.5 4 5 of 5: 0.3 1.2 1.2 2.1 2.7.
     target_C = np.array([-1.0, 0.0, 2.0, 5.0, 0.3, 0.4, 0.4, 0.5, 9.0])
     rows = Rows(np.zeros((9, 1), dtype=np.float32), target_C, np.array([4, 5]))
 
-    assert rows.grades(2).tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1]
+    assert rows.grades(3).tolist() == [0, 1, 1, 2, 0, 1, 1, 2, 2]
     assert rows.grades(4).tolist() == [0, 1, 2, 3, 0, 1, 1, 2, 3]
 
 
@@ -141,10 +141,16 @@ def test_the_market_wide_series_are_read(data: Dataset, split: Split, build: obj
     plain = build(x_DNF, 0.02 * sign_D[:, None] * x_DNF[..., 0])  # type: ignore[operator]
     learner = grown_by(feature_fraction=1.0, learning_rate=0.2)
 
-    found = fitted(learner, with_series(plain, sign_D), split.fold)
+    market = with_series(plain, sign_D)
+    found = fitted(learner, market, split.fold)
 
     assert found.valid_rank_ic is not None
     assert found.valid_rank_ic > 0.9
+    model = estimator_of(learner).load({}, found.texts, market.sizes(1))
+    place_D = torch.from_numpy(market.places(split.valid, 1))
+    score_DN = session_scores(model, market, place_D)[..., 0]
+    again = float(rank_ic(score_DN, market.return_DNH[place_D.numpy(), :, 0]).mean())
+    assert again == pytest.approx(found.valid_rank_ic, abs=1e-12)
 
 
 def test_the_kept_trees_are_those_that_validation_selects(split: Split, build: object) -> None:
