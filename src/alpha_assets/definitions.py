@@ -13,11 +13,11 @@ import dagster as dg
 from dagster_shared.check import CheckError
 
 from alpha_assets.config.folders import names
-from alpha_assets.config.market import Market, load_market
+from alpha_assets.config.market import ALL, Market, load_market
 from alpha_assets.config.recipe import load_recipe, markets_of
 from alpha_assets.defs.automation import Automation, automation, run_failed
 from alpha_assets.defs.checks import market_checks, recipe_checks
-from alpha_assets.defs.market import market_assets
+from alpha_assets.defs.market import graph_asset, market_assets
 from alpha_assets.defs.reaper import reaper
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
@@ -35,6 +35,7 @@ class Location:
     automated: list[Automation] = field(default_factory=list)
     broken: dict[tuple[str, ...], str] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)  # names in Dagster, and whose they are
+    graphs: set[tuple[str, str]] = field(default_factory=set)  # markets and universes with one
 
     @contextmanager
     def guarded(self, *parts: str) -> Iterator[None]:
@@ -68,18 +69,24 @@ class Location:
         )
         self.assets += assets
         self.checks += checks
+        self.graphs.add((market.name, ALL))
 
     def add_recipe(self, name: str, market: Market) -> None:
         """Define a recipe on a market."""
         recipe = load_recipe(name, market)
         recipe.check_features()
         made = recipe_assets(recipe, market), recipe_checks(recipe, market)
+        universe = recipe.spec.universe.name
+        if recipe.spec.inputs.graph is not None and (market.name, universe) not in self.graphs:
+            made[0].append(graph_asset(market, universe))
         automated = automation(recipe, market)
         owner = f"recipe {name} on market {market.name}"
         self.take(owner, f"{market.name}_{name}", f"{market.name}__{name}")
         self.assets += made[0]
         self.checks += made[1]
         self.automated.append(automated)
+        if recipe.spec.inputs.graph is not None:
+            self.graphs.add((market.name, universe))
 
 
 @dg.definitions

@@ -8,14 +8,23 @@ import torch
 from torch import Tensor
 
 from alpha_assets.dataset.batch import Batch
-from alpha_assets.models import LinearSpec, Ranker, Sizes, TransformerSpec, build_loss
+from alpha_assets.models import (
+    LinearSpec,
+    NeighbourMeanSpec,
+    Ranker,
+    RankerSpec,
+    Sizes,
+    TransformerSpec,
+    build_loss,
+)
 from alpha_assets.models.losses import ICSpec
 
-SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7)
+SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7, n_neighbours=3)
 SPECS = [
     LinearSpec(),
     TransformerSpec(d_model=8, layers=1, heads=2, dropout=0.0),
     TransformerSpec(d_model=8, layers=3, heads=2, dropout=0.0),
+    NeighbourMeanSpec(),
 ]
 
 every_model = pytest.mark.parametrize(
@@ -23,7 +32,7 @@ every_model = pytest.mark.parametrize(
 )
 
 
-def made(spec: LinearSpec | TransformerSpec) -> Ranker:
+def made(spec: RankerSpec) -> Ranker:
     torch.manual_seed(3)
     return spec.build(SIZES).eval()
 
@@ -33,6 +42,10 @@ def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
     draw = torch.Generator().manual_seed(seed)
     valid_BNT = torch.rand(n_sessions, n_symbols, SIZES.steps, generator=draw) > 0.2
     mask_BN = valid_BNT[..., -1] & (torch.rand(n_sessions, n_symbols, generator=draw) > 0.2)
+    others_NM = torch.stack([torch.arange(n_symbols).roll(-n)[1:] for n in range(n_symbols)])
+    order_BNM = torch.rand(n_sessions, *others_NM.shape, generator=draw).argsort(-1)
+    edges_BNM = others_NM.expand_as(order_BNM).gather(-1, order_BNM)
+    weight_BNK = torch.rand(n_sessions, n_symbols, SIZES.n_neighbours, generator=draw)
     return Batch(
         x_BNTF=torch.randn(n_sessions, n_symbols, SIZES.steps, SIZES.n_features, generator=draw),
         valid_BNT=valid_BNT,
@@ -40,6 +53,8 @@ def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
         symbol_id_N=torch.arange(n_symbols) + 1,
         sector_id_BN=torch.ones(n_sessions, n_symbols, dtype=torch.long),
         market_BTM=torch.randn(n_sessions, SIZES.steps, SIZES.n_market, generator=draw),
+        edges_BNK=edges_BNM[..., : SIZES.n_neighbours],
+        edge_weight_BNK=torch.where(weight_BNK > 0.3, weight_BNK, 0.0),
     )
 
 
@@ -105,6 +120,9 @@ def test_masked_symbols_score_zero_and_touch_no_other(spec: TransformerSpec) -> 
 def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
     batch, model = noise(), made(spec)
     order_N = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    new_N = torch.tensor([1, 3, 5, 0, 6, 4, 2])  # where the symbol of each place went
+    assert batch.edges_BNK is not None
+    assert batch.edge_weight_BNK is not None
     permuted = Batch(
         x_BNTF=batch.x_BNTF[:, order_N],
         valid_BNT=batch.valid_BNT[:, order_N],
@@ -112,8 +130,11 @@ def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
         symbol_id_N=batch.symbol_id_N[order_N],
         sector_id_BN=batch.sector_id_BN[:, order_N],
         market_BTM=batch.market_BTM,
+        edges_BNK=new_N[batch.edges_BNK[:, order_N]],
+        edge_weight_BNK=batch.edge_weight_BNK[:, order_N],
     )
 
+    assert torch.equal(batch.permuted(order_N).edges_BNK, permuted.edges_BNK)
     torch.testing.assert_close(model(permuted), model(batch)[:, order_N], rtol=1e-5, atol=1e-6)
 
 
@@ -121,6 +142,8 @@ def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
 def test_the_last_step_is_seen(spec: TransformerSpec) -> None:
     batch = replace(noise(), valid_BNT=torch.ones(3, 7, 4, dtype=torch.bool))
     batch = replace(batch, mask_BN=torch.ones(3, 7, dtype=torch.bool))
+    assert batch.edge_weight_BNK is not None  # without edges no symbol sees another's step
+    batch = replace(batch, edge_weight_BNK=torch.zeros_like(batch.edge_weight_BNK))
     x_BNTF = batch.x_BNTF.clone()
     x_BNTF[:, 4, -1, 0] += 1.0
     model = made(spec)
@@ -204,7 +227,7 @@ def test_one_session_can_be_learned_by_heart(spec: TransformerSpec) -> None:
     batch = noise(n_sessions=1, n_symbols=24)
     batch = replace(batch, mask_BN=batch.valid_BNT[..., -1])
     target_BNH = torch.randn(1, 24, 2, generator=torch.Generator().manual_seed(5))
-    if spec.kind == "linear":  # a line cannot learn noise: give it one to find
+    if spec.kind != "transformer":  # a line cannot learn noise: give it one to find
         target_BNH = batch.x_BNTF[:, :, -1, :2] - batch.x_BNTF[:, :, -1, 2:4]
     model, loss = made(spec).train(), build_loss(ICSpec())
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
@@ -216,6 +239,28 @@ def test_one_session_can_be_learned_by_heart(spec: TransformerSpec) -> None:
         optimizer.step()
 
     assert float(value.parts["ic"]) < -0.8
+
+
+def test_a_neighbour_counts_by_its_weight_among_those_that_may_be_scored() -> None:
+    # Symbol 0 has the neighbours 1 (weight 3) and 2 (weight 1): (3 * 10 + 1 * 50) / 4 = 20.
+    batch = noise(n_sessions=1, n_symbols=3)
+    x_BNTF = torch.zeros_like(batch.x_BNTF)
+    x_BNTF[0, :, -1, 0] = torch.tensor([7.0, 10.0, 50.0])
+    batch = replace(
+        batch,
+        x_BNTF=x_BNTF,
+        valid_BNT=torch.ones_like(batch.valid_BNT),
+        mask_BN=torch.ones_like(batch.mask_BN),
+        edges_BNK=torch.tensor([[[1, 2, 0], [0, 0, 0], [0, 0, 0]]]),
+        edge_weight_BNK=torch.tensor([[[3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]]),
+    )
+    model = made(NeighbourMeanSpec())
+
+    mean_BN = model.stages(batch)["neighbours"][..., 0]
+    masked = replace(batch, mask_BN=torch.tensor([[True, False, True]]))
+
+    assert mean_BN.tolist() == [[20.0, 0.0, 7.0]]
+    assert model.stages(masked)["neighbours"][..., 0].tolist() == [[50.0, 0.0, 7.0]]
 
 
 def test_width_must_be_a_multiple_of_heads() -> None:

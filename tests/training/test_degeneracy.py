@@ -1,6 +1,7 @@
 """The guard: every fault that it is there for is planted here, and a healthy model passes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import DegenerateModel
-from alpha_assets.models import Ranker, TransformerSpec
+from alpha_assets.models import NeighbourMeanSpec, Ranker, TransformerSpec
 from alpha_assets.training import GuardSpec, Learner, fit, train_month
 from alpha_assets.training.degeneracy import check_rank_ic, check_scores, score_statistics
 from alpha_assets.training.fit import Fitting
@@ -227,6 +228,30 @@ def test_a_model_that_cannot_rank_never_starts(
     check_model(Faulty(5, 1), batch)
     with pytest.raises(DegenerateModel, match=words):
         check_model(fault(5, 1), batch)
+
+
+def test_edges_that_stay_where_they_were_are_no_permutation(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each symbol has the next one as its only neighbour.
+    torch.manual_seed(0)
+    model = NeighbourMeanSpec().build(replace(data.sizes(3), n_neighbours=1))
+    next_N = torch.arange(len(data.axes.symbols)).roll(-1)
+    batch = replace(
+        data.windows(torch.tensor([5]), 3),
+        edges_BNK=next_N[None, :, None],
+        edge_weight_BNK=torch.ones(1, len(next_N), 1),
+    )
+
+    check_model(model, batch)
+    plain = Batch.permuted
+    monkeypatch.setattr(
+        Batch,
+        "permuted",
+        lambda of, order_N: replace(plain(of, order_N), edges_BNK=of.edges_BNK),
+    )
+    with pytest.raises(DegenerateModel, match="change under permutation"):
+        check_model(model, batch)
 
 
 def test_the_month_asks_the_guard(

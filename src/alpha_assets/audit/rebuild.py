@@ -167,6 +167,8 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     there, month = in_store(elsewhere(here.context), place), month_of(cut)
     tables = [table.table for table in here.context.raw.values()]
     tables += [here.context.panel, here.context.features, here.context.section]
+    if here.context.recipe.spec.inputs.graph is not None:
+        tables.append(graph_of(here.context))
     for table in tables:
         for earlier in table.months(None, next_month(month, -1)):
             there.context.store.copy_from(here.context.store, *table.folder(earlier).parts)

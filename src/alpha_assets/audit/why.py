@@ -36,6 +36,7 @@ from alpha_assets.panel.lives import MARK
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.predictions import MonthModel, month_model, scoring_data
 from alpha_assets.pipeline.stages import stages_below
 from alpha_assets.pipeline.targets import targets_stage
@@ -338,7 +339,8 @@ def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, 
     section = context.section.read(month_of(first), month_of(day)).collect()
     columns = [*KEYS, "stale", "life"]
     panel = context.panel.read(month_of(first), month_of(day), columns=columns).collect()
-    data = scoring_data(context, model.checkpoint, section, panel, decided)
+    edges = stored_edges(context, decided)
+    data = scoring_data(context, model.checkpoint, section, panel, decided, edges)
     batch, symbols = data.cross_section(decided[0], window.sequence)
     arrays = {name: packed_array(tensor.numpy()) for name, tensor in batch.arrays().items()}
     return {

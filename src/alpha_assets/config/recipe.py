@@ -15,7 +15,7 @@ from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_portfolio
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place
-from alpha_assets.dataset import SplitSpec
+from alpha_assets.dataset import InputsSpec, SplitSpec
 from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
@@ -28,6 +28,7 @@ from alpha_assets.training import (
     OptimiserSpec,
     TrainingSpec,
     WindowSpec,
+    check_inputs,
     check_learner,
     estimator_of,
 )
@@ -53,6 +54,8 @@ class RecipeSpec(Spec):
     """Whom it is trained on and holds."""
     features: FeaturesSpec = FeaturesSpec()
     """What it reads; without the section, everything the market can have."""
+    inputs: InputsSpec = InputsSpec()
+    """What the model reads beside its features."""
     label: LabelSpec
     """What is predicted."""
     split: SplitSpec = SplitSpec()
@@ -86,6 +89,7 @@ class RecipeSpec(Spec):
     @model_validator(mode="after")
     def _sections_of_training_fit(self) -> Self:
         check_learner(self.model, self.loss, self.window, self.training)
+        check_inputs(self.model, self.inputs)
         horizons, selection = self.label.horizons, self.training.selection
         for term in self.loss:
             if term.horizon_weights and len(term.horizon_weights) != len(horizons):

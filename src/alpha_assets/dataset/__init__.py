@@ -4,6 +4,8 @@ from alpha_assets.dataset.axes import Axes, symbol_axis, training_axes
 from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.dataset.columns import Columns, learnable_columns
 from alpha_assets.dataset.folds import Fold
+from alpha_assets.dataset.inputs import GraphSpec, InputsSpec
+from alpha_assets.dataset.neighbours import Neighbours, graph_sessions
 from alpha_assets.dataset.split import Split, SplitSpec, split_month
 from alpha_assets.dataset.tensor import Dataset
 
@@ -13,9 +15,13 @@ __all__ = [
     "Columns",
     "Dataset",
     "Fold",
+    "GraphSpec",
+    "InputsSpec",
+    "Neighbours",
     "Sizes",
     "Split",
     "SplitSpec",
+    "graph_sessions",
     "learnable_columns",
     "split_month",
     "symbol_axis",

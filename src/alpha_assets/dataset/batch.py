@@ -100,11 +100,7 @@ class Batch:
         """
         edges, weights = self.edges_BNK, self.edge_weight_BNK
         if edges is not None and weights is not None:
-            new_N = torch.full((self.mask_BN.shape[1],), -1, device=edges.device)
-            new_N[place_N] = torch.arange(len(place_N), device=edges.device)
-            edges = new_N[edges.index_select(1, place_N)]
-            weights = torch.where(edges >= 0, weights.index_select(1, place_N), 0.0)
-            edges = edges.clamp(min=0)
+            edges, weights = select_edges(edges, weights, place_N)
         return replace(
             self,
             x_BNTF=_select_time_major(self.x_BNTF, place_N),
@@ -120,6 +116,18 @@ class Batch:
     def permuted(self, order_N: Tensor) -> "Batch":
         """Return the same batch with its symbols in another order; edges follow their symbols."""
         return self.select(order_N)
+
+
+def select_edges(edges_BNK: Tensor, weight_BNK: Tensor, place_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the edges and weights of the symbols at these places, in this order.
+
+    Edges to symbols that are not among them have weight 0, and point to the first one.
+    """
+    new_N = torch.full((edges_BNK.shape[1],), -1, device=edges_BNK.device)
+    new_N[place_N] = torch.arange(len(place_N), device=edges_BNK.device)
+    edges_BNK = new_N[edges_BNK.index_select(1, place_N)]
+    weight_BNK = torch.where(edges_BNK >= 0, weight_BNK.index_select(1, place_N), 0.0)
+    return edges_BNK.clamp(min=0), weight_BNK
 
 
 def _select_time_major(x_BNT: Tensor, place_N: Tensor) -> Tensor:

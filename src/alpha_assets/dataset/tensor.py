@@ -17,7 +17,8 @@ from torch import Tensor
 from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
-from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.dataset.batch import Batch, Sizes, select_edges
+from alpha_assets.dataset.neighbours import Neighbours
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
@@ -39,6 +40,7 @@ class Dataset:
         symbol_id_N: see `Batch`.
         sector_id_DN: see `Batch`.
         market_DM: market-wide series, 0 on sessions without rows.
+        graph: who is whose neighbour; None where the recipe asks for no graph.
     """
 
     axes: Axes
@@ -50,6 +52,7 @@ class Dataset:
     symbol_id_N: Tensor
     sector_id_DN: Tensor
     market_DM: Tensor
+    graph: Neighbours | None = None
 
     @classmethod
     def build(
@@ -130,6 +133,7 @@ class Dataset:
             n_symbols=len(self.axes.known_symbols),
             n_sectors=len(self.axes.known_sectors),
             families=self.axes.families,
+            n_neighbours=0 if self.graph is None else self.graph.edge_GNK.shape[-1],
         )
 
     def places(self, sessions: Dates, steps: int) -> Index:
@@ -157,6 +161,7 @@ class Dataset:
             steps: T.
         """
         window_BT = place_B[:, None] + torch.arange(1 - steps, 1, device=place_B.device)
+        edges_BNK, weight_BNK = self._edges(place_B)
         return Batch(
             x_BNTF=self.x_DNF[window_BT].transpose(1, 2),
             valid_BNT=self.valid_DN[window_BT].transpose(1, 2),
@@ -164,7 +169,15 @@ class Dataset:
             symbol_id_N=self.symbol_id_N,
             sector_id_BN=self.sector_id_DN[place_B],
             market_BTM=self.market_DM[window_BT],
+            edges_BNK=edges_BNK,
+            edge_weight_BNK=weight_BNK,
         )
+
+    def _edges(self, place_B: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Return edges_BNK and edge_weight_BNK at some sessions; nothing without a graph."""
+        if self.graph is None:
+            return None, None
+        return self.graph.at(place_B, self.valid_DN[place_B])
 
     def cross_section(self, session: np.datetime64, steps: int) -> tuple[Batch, tuple[str, ...]]:
         """Return the windows of exactly one session's universe rows, and their symbols, sorted.
@@ -175,6 +188,9 @@ class Dataset:
         place = int(self.places(np.array([session]), steps)[0])
         row_N = torch.nonzero(self.valid_DN[place])[:, 0]
         span = slice(place - steps + 1, place + 1)
+        edges_BNK, weight_BNK = self._edges(torch.tensor([place], device=self.device))
+        if edges_BNK is not None and weight_BNK is not None:
+            edges_BNK, weight_BNK = select_edges(edges_BNK, weight_BNK, row_N)
         batch = Batch(
             x_BNTF=self.x_DNF[span].index_select(1, row_N)[None].transpose(1, 2),
             valid_BNT=self.valid_DN[span].index_select(1, row_N)[None].transpose(1, 2),
@@ -182,6 +198,8 @@ class Dataset:
             symbol_id_N=self.symbol_id_N[row_N],
             sector_id_BN=self.sector_id_DN[place, row_N][None],
             market_BTM=self.market_DM[span].clone()[None],
+            edges_BNK=edges_BNK,
+            edge_weight_BNK=weight_BNK,
         )
         return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
 

@@ -13,6 +13,7 @@ from alpha_assets.calendar import Calendar, as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.partitions import A_DAY, MINUTE, lead, minutes_of
+from alpha_assets.pipeline.stages import stages_below
 
 # A tick is about the session that is decided so soon after it; where none is, the day has none.
 BELONGS = np.timedelta64(12, "h")
@@ -33,9 +34,7 @@ class Automation:
 def automation(recipe: Recipe, market: Market) -> Automation:
     """Return the jobs and the two schedules of a recipe on a market."""
     of_market = dg.AssetSelection.groups(f"{market.name}_raw") | dg.AssetSelection.assets(
-        [market.name, "panel"],
-        [market.name, "features"],
-        [market.name, "cross_section", recipe.spec.universe.name],
+        *[[market.name, *stage.key] for stage in stages_below(recipe)]
     )
     of_recipe = dg.AssetSelection.groups(f"{market.name}_{recipe.name}")
     decided = dg.AssetSelection.assets(

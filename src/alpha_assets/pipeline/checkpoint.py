@@ -15,9 +15,11 @@ from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
+    graph_stage,
     panel_stage,
     raw_rows,
 )
+from alpha_assets.pipeline.neighbours import WEEK, graph_months
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Stage
 from alpha_assets.pipeline.train import (
@@ -86,9 +88,16 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
             optional=True,
         )
 
+    universe, asks_graph = recipe.spec.universe.name, recipe.spec.inputs.graph is not None
+
+    def week_longer(of: Outputs[MarketContext]) -> Read[RecipeContext]:
+        back = far + WEEK
+        return Read(of, sessions_back=back, all_before=expanding, until=-1, span=_graph_window)
+
     reads = [
-        window(cross_section_stage(market, recipe.spec.universe.name)),
-        window(panel_stage(market)),
+        window(cross_section_stage(market, universe)),
+        (week_longer if asks_graph else window)(panel_stage(market)),
+        *([week_longer(graph_stage(market, universe))] if asks_graph else []),
         known(BARS),
     ]
     if LIVES in market.feeds:
@@ -155,6 +164,15 @@ def _window(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span |
     """Return the months of a model's window; None where an earlier model decides the month."""
     split, trained_in, _ = _plan(context, months[0], seen)
     return window_months(context, split) if trained_in == split.month else None
+
+
+def _graph_window(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:
+    """Return the months of a model's window and of the graphs that its sessions go by."""
+    split, trained_in, _ = _plan(context, months[0], seen)
+    if trained_in != split.month:
+        return None
+    first, last = window_months(context, split)
+    return min(first, graph_months(context, split.train)[0]) if split.is_ready else first, last
 
 
 def _earlier_model(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:

@@ -12,6 +12,7 @@ from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.frontier import frontier, thin_sessions
+from alpha_assets.pipeline.neighbours import edges_of_session, edges_start
 from alpha_assets.pipeline.predictions import month_model, scores
 from alpha_assets.pipeline.raw import lost_months
 from alpha_assets.pipeline.targets import earlier_in_period, targets_of
@@ -106,6 +107,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     start = min(
         panel_start(context.market, first),
         universe_start(context.market, rules, min([first, *map(as_date, earlier[:1])])),
+        edges_start(context, session),
     )
     instant = context.instant_of(session)
     known = {
@@ -117,7 +119,9 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     section = section_rows(
         context.market, rules, features, panel, first, session, series=series
     ).frame
-    found = scores(context, model.checkpoint, section, panel, calendar.between(session, session))
+    edges = edges_of_session(context, panel, session)
+    decided = calendar.between(session, session)
+    found = scores(context, model.checkpoint, section, panel, decided, edges)
     earlier = decidable_sessions(context.market, rules, panel, earlier)
     targets = targets_of(context, found, panel, earlier=earlier)
     return Decision(

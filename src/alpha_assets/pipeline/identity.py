@@ -165,6 +165,7 @@ def _learned(recipe: Recipe) -> tuple[object, ...]:
         spec.universe,
         market.universe(spec.universe.name),
         [feature.name for feature in recipe.features],
+        spec.inputs,
         spec.label,
         spec.split,
         *_without_threads(recipe.learner),

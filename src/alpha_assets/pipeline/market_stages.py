@@ -14,10 +14,9 @@ from alpha_assets.calendar import month_of
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION, WINDOW
-from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback, edge_rows
+from alpha_assets.features.edges import EDGE_KEYS, NEIGHBOURS, edge_lookback
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec
-from alpha_assets.panel.universe import universe as members_of
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext
@@ -27,6 +26,7 @@ from alpha_assets.pipeline.raw import raw_until
 from alpha_assets.pipeline.stage import MONTHS_AT_ONCE, RAW, Output, Outputs, Read, Stage
 from alpha_assets.pipeline.transforms import (
     feature_rows,
+    graph_rows,
     market_wide,
     panel_lookback,
     panel_rows,
@@ -126,7 +126,7 @@ def cross_section_stage(market: Market, universe: str) -> MarketStage:
 def graph_stage(market: Market, universe: str) -> MarketStage:
     """Return the stage of who moves with whom inside a universe, week by week.
 
-    No other stage reads it; the features of the graph are made from the panel.
+    Recipes with `[inputs.graph]` read it; the features of the graph are made from the panel.
     """
     rules = market.universe(universe)
 
@@ -185,10 +185,7 @@ def graph_made(
     market = context.market
     start = graph_start(market, rules, first)
     panel = panel_between(context, start, last).select(*PANEL_SCHEMA).collect()
-    sessions = market.calendar.between(start, last)
-    max_stale = market.spec.max_stale
-    members = members_of(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
-    return edge_rows(panel, sessions, first, last, members, max_stale)
+    return graph_rows(market, rules, panel, start, first, last)
 
 
 def graph_table(context: MarketContext, universe: str) -> MonthTable:

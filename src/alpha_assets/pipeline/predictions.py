@@ -1,7 +1,7 @@
 """The stage of scores: a month's sessions from the checkpoint that decides it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -9,13 +9,14 @@ import polars as pl
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Dataset
+from alpha_assets.dataset import Dataset, Neighbours, graph_sessions
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import POINTER, RecipeContext
-from alpha_assets.pipeline.market_stages import cross_section_stage, panel_stage
+from alpha_assets.pipeline.market_stages import cross_section_stage, graph_stage, panel_stage
+from alpha_assets.pipeline.neighbours import WEEK, graph_span, stored_edges
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import SKIPPED
@@ -28,7 +29,10 @@ from alpha_assets.training.predict import prediction_axes, predictions_schema
 def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's scores."""
     market, training = recipe.market, recipe.spec.training
-    back = recipe.spec.window.sessions_before
+    back, universe = recipe.spec.window.sessions_before, recipe.spec.universe.name
+    of_graph: list[Read[RecipeContext]] = []
+    if recipe.spec.inputs.graph is not None:
+        of_graph = [Read(graph_stage(market, universe), sessions_back=WEEK, span=graph_span)]
     return Stage(
         name="predictions",
         key=(recipe.folder, "predictions"),
@@ -42,8 +46,9 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 span=lambda context, months, seen: (months[0], months[0]),
                 fresh=True,
             ),
-            Read(cross_section_stage(market, recipe.spec.universe.name), sessions_back=back),
-            Read(panel_stage(market), sessions_back=back),
+            Read(cross_section_stage(market, universe), sessions_back=back),
+            Read(panel_stage(market), sessions_back=max(back, WEEK) if of_graph else back),
+            *of_graph,
         ),
         make=make_scores,
     )
@@ -92,9 +97,10 @@ def scores(
     section: pl.DataFrame,
     panel: pl.DataFrame,
     decided: Dates,
+    edges: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Return the scores of `decided` sessions; see `scoring_data`."""
-    data = scoring_data(context, checkpoint, section, panel, decided)
+    data = scoring_data(context, checkpoint, section, panel, decided, edges)
     frames = [score_session(checkpoint, data, session) for session in decided]
     return pl.concat(
         [pl.DataFrame(schema=predictions_schema(checkpoint.card.learner.model)), *frames]
@@ -107,6 +113,7 @@ def scoring_data(
     section: pl.DataFrame,
     panel: pl.DataFrame,
     decided: Dates,
+    edges: pl.DataFrame | None,
 ) -> Dataset:
     """Return what the checkpoint sees at `decided` sessions.
 
@@ -116,6 +123,7 @@ def scoring_data(
         section: cross-section rows of the sessions and the `sequence` - 1 before them.
         panel: `session`, `symbol`, `stale`, `life` of the same sessions.
         decided: sessions, sorted.
+        edges: of the graphs in force at them, by life; None where the recipe asks for no graph.
     """
     card = checkpoint.card
     window, calendar = card.learner.window, context.market.calendar
@@ -125,7 +133,12 @@ def scoring_data(
     section = rows_by_life(section.filter(within), panel)
     axes = prediction_axes(card, section, calendar.between(start, decided[-1]))
     tradable = tradable_rows(by_life(panel))
-    return Dataset.build(section, axes, tradable=tradable, device=context.device)
+    data = Dataset.build(section, axes, tradable=tradable, device=context.device)
+    if edges is None:
+        return data
+    made_D = graph_sessions(calendar, axes.sessions)
+    graph = Neighbours.of(edges, made_D, axes.symbols, card.n_neighbours, context.device)
+    return replace(data, graph=graph)
 
 
 def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) -> pl.DataFrame:
@@ -137,7 +150,8 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
     if not len(decided):
         return pl.DataFrame(schema=predictions_schema(context.recipe.spec.model))
     stale = panel.select("session", "symbol", "stale", "life").collect()
-    return scores(context, checkpoint, section, stale, decided)
+    edges = stored_edges(context, decided)
+    return scores(context, checkpoint, section, stale, decided, edges)
 
 
 def _first_read(context: RecipeContext, month: str) -> str:

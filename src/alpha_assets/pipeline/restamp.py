@@ -119,8 +119,9 @@ def restamp(context: RecipeContext, names: Sequence[str] = (), *, seed: int = 0)
 
 def _stages(context: RecipeContext) -> list[Stage[Any]]:
     """Return the stages of a recipe and of its market, in the order in which they are made."""
-    graph = graph_stage(context.market, ALL)
-    return [*stages_below(context.recipe), graph, *recipe_stages(context.recipe)]
+    below = [*stages_below(context.recipe), graph_stage(context.market, ALL)]
+    once = {stage.name: stage for stage in below}
+    return [*once.values(), *recipe_stages(context.recipe)]
 
 
 def _wanted(context: RecipeContext, known: Sequence[str], names: Sequence[str]) -> set[str]:

@@ -37,7 +37,12 @@ def stages_below(recipe: Recipe) -> list[Stage[MarketContext]]:
     """Return the stages of the market that a recipe is made from."""
     market = recipe.market
     universe = recipe.spec.universe.name
-    return [panel_stage(market), features_stage(market), cross_section_stage(market, universe)]
+    return [
+        panel_stage(market),
+        features_stage(market),
+        cross_section_stage(market, universe),
+        *([graph_stage(market, universe)] if recipe.spec.inputs.graph else []),
+    ]
 
 
 def month_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:

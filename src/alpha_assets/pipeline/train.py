@@ -12,12 +12,20 @@ from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.ranks import MIN_PAIRS
 from alpha_assets.arrays.types import Array, Index
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.dataset import Dataset, Split, learnable_columns, training_axes
+from alpha_assets.dataset import (
+    Dataset,
+    Neighbours,
+    Split,
+    graph_sessions,
+    learnable_columns,
+    training_axes,
+)
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.tensor import TargetTransform, on_axes
-from alpha_assets.errors import TooFewNames
+from alpha_assets.errors import BadInput, TooFewNames
 from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
+from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION
 from alpha_assets.labels import (
     VOLATILITY_SESSIONS,
     LabelSpec,
@@ -26,6 +34,7 @@ from alpha_assets.labels import (
 )
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline.context import RecipeContext, silent
+from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 
@@ -72,7 +81,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         as_date(split.last),
         known_by=as_date(split.first_session),
     )
-    return Dataset.build(
+    data = Dataset.build(
         section,
         axes,
         tradable=tradable_rows(by_life(panel)),
@@ -83,6 +92,33 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         device=context.device,
         dtype=recipe.spec.training.resident_dtype,
     )
+    return replace(data, graph=training_graph(context, split, axes))
+
+
+def training_graph(context: RecipeContext, split: Split, axes: Axes) -> Neighbours | None:
+    """Return the graphs in force at a month's training and validation sessions.
+
+    None where the recipe asks for no graph.
+
+    Raises:
+        BadInput: none of the training sessions has a graph with an edge.
+    """
+    spec, calendar = context.recipe.spec, context.market.calendar
+    edges = stored_edges(context, np.concatenate([split.train, split.valid]))
+    if spec.inputs.graph is None or edges is None:
+        return None
+    made_D = graph_sessions(calendar, axes.sessions)
+    n_neighbours, device = spec.inputs.graph.neighbours, context.device
+    graph = Neighbours.of(edges, made_D, axes.symbols, n_neighbours, device)
+    is_train_D = np.isin(axes.sessions, split.train)
+    if not (graph.graph_D.cpu().numpy()[is_train_D] >= 0).any():
+        raise BadInput(
+            f"[inputs.graph]: universe {spec.universe.name!r} has no edge at any of the training "
+            f"sessions {split.train[0]} to {split.train[-1]} of {split.month}: an edge wants a "
+            f"correlation of {LEAST_CORRELATION} or more over {LEAST_COMMON} sessions of both; "
+            "choose a universe of more names, decide later months, or take [inputs.graph] out"
+        )
+    return graph
 
 
 def labels_between(

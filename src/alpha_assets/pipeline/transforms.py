@@ -23,6 +23,7 @@ from alpha_assets.features import (
     max_lookback,
     pools,
 )
+from alpha_assets.features.edges import edge_rows
 from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec, universe
@@ -200,6 +201,24 @@ def section_rows(
         rules,
         series=series,
     )
+
+
+def graph_rows(
+    market: Market, rules: UniverseSpec, panel: pl.DataFrame, start: date, first: date, last: date
+) -> pl.DataFrame:
+    """Return the edges of the graphs made from `first` to `last` inside a universe.
+
+    Args:
+        market: of the panel.
+        rules: of the universe.
+        panel: rows of all symbols from `start` on.
+        start: as far as a graph of `first` looks back.
+        first: first session wanted.
+        last: last session wanted.
+    """
+    sessions, max_stale = market.calendar.between(start, last), market.spec.max_stale
+    members = universe(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
+    return edge_rows(panel, sessions, first, last, members, max_stale)
 
 
 def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from alpha_assets.training.degeneracy import GuardSpec
 from alpha_assets.training.estimator import Epoch, Trained
 from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.fit import fit
-from alpha_assets.training.learner import Learner, ModelSpec, check_learner
+from alpha_assets.training.learner import Learner, ModelSpec, check_inputs, check_learner
 from alpha_assets.training.month import (
     TrainedMonth,
     model_month,
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingSpec",
     "WindowSpec",
     "batch_output",
+    "check_inputs",
     "check_learner",
     "checkpoint_files",
     "checkpoint_of",

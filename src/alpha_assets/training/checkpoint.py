@@ -81,6 +81,7 @@ class Card(Spec):
     features: tuple[str, ...]
     market_features: tuple[str, ...]
     families: dict[str, tuple[int, ...]]  # places of the columns of `features`
+    n_neighbours: int  # of each symbol in the graph that the model reads; 0: it reads none
     left_out: tuple[str, ...]  # columns of the recipe that span too little of the training window
     horizons: tuple[int, ...]
     symbols: tuple[str, ...]
@@ -108,6 +109,7 @@ class Card(Spec):
             n_symbols=len(self.symbols),
             n_sectors=len(self.sectors),
             families=self.families,
+            n_neighbours=self.n_neighbours,
         )
 
 
@@ -163,6 +165,7 @@ def make_card(
         features=axes.features,
         market_features=axes.market_features,
         families=dict(axes.families),
+        n_neighbours=trained.sizes.n_neighbours,
         left_out=tuple(left_out),
         horizons=axes.horizons,
         symbols=axes.known_symbols,

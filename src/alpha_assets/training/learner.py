@@ -4,13 +4,21 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from alpha_assets.models import LinearSpec, LossSpec, RankerSpec, TransformerSpec
+from alpha_assets.dataset import InputsSpec
+from alpha_assets.models import (
+    LinearSpec,
+    LossSpec,
+    NeighbourMeanSpec,
+    RankerSpec,
+    TransformerSpec,
+)
 from alpha_assets.training.ridge import RidgeSpec
 from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
 from alpha_assets.training.trees import TreesSpec
 
 ModelSpec = Annotated[
-    TransformerSpec | LinearSpec | RidgeSpec | TreesSpec, Field(discriminator="kind")
+    TransformerSpec | LinearSpec | NeighbourMeanSpec | RidgeSpec | TreesSpec,
+    Field(discriminator="kind"),
 ]
 
 
@@ -62,6 +70,23 @@ def check_learner(
             f"model.quantiles = {list(model.quantiles)} are learned by no term of [[loss]]: add "
             'one of kind "pinball", or take them out'
         )
+
+
+def check_inputs(model: ModelSpec, inputs: InputsSpec) -> None:
+    """Refuse a model that lacks an input, and an input that the model does not read.
+
+    Raises:
+        ValueError: naming the two sections, and what would fit.
+    """
+    kind = f'model.kind = "{model.kind}"'
+    reads_graph = isinstance(model, RankerSpec) and model.reads_graph
+    if reads_graph and inputs.graph is None:
+        raise ValueError(
+            f"{kind} reads the neighbours of each symbol: add a section [inputs.graph] with, for "
+            "example, neighbours = 10"
+        )
+    if inputs.graph is not None and not reads_graph:
+        raise ValueError(f"{kind} reads no graph: take [inputs.graph] out")
 
 
 def _check_baseline(
