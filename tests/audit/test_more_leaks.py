@@ -116,7 +116,7 @@ def test_a_date_that_is_corrected_later(cut_at: Cut, monkeypatch: Patch) -> None
 
 
 def test_graph_edges_of_the_coming_week(cut_at: Cut, monkeypatch: Patch) -> None:
-    honest = market_stages.edge_rows
+    honest = transforms.edge_rows
 
     def ahead(panel: pl.DataFrame, *asked: Any) -> Any:
         moved = panel.sort("symbol", "session").with_columns(
@@ -124,7 +124,7 @@ def test_graph_edges_of_the_coming_week(cut_at: Cut, monkeypatch: Patch) -> None
         )
         return honest(moved.sort("session", "symbol"), *asked)
 
-    monkeypatch.setattr(market_stages, "edge_rows", ahead)
+    monkeypatch.setattr(transforms, "edge_rows", ahead)
     assert first_of(cut_at(MIDDLE)).startswith("graph")
 
 
