@@ -1,5 +1,6 @@
 """Each door's smallest recipe that needs it, through Dagster, `run`, `predict` and `why`."""
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,6 +66,11 @@ selection = "net_sharpe"
 max_epochs = 2
 """,
     },
+    "folds": {
+        MODEL: '[model]\nkind = "ridge"\n',
+        "sequence = 3": "sequence = 1",
+        "valid_sessions = 15": "valid_sessions = 15\nfolds = 5",
+    },
     "no_validation": {
         MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
         "valid_sessions = 15": "valid_sessions = 0",
@@ -124,6 +130,16 @@ def test_a_door_is_open_from_dagster_to_the_books(
 
     explained = aa.why(mine["symbol"][0], session.isoformat(), name, storage=storage)
     assert disagreements(explained) == []
+    if name == "folds":
+        card = json.loads(folder.contents()["card.json"])
+        files = [file for file in folder.contents() if file.endswith(".safetensors")]
+        assert files == [f"fold={k}/seed=0/model.safetensors" for k in range(1, 6)]
+        held_out = [day for fold in card["folds"] for day in fold["valid_sessions"]]
+        first, last = card["train_sessions"][0], card["valid_sessions"][-1]
+        between = market.calendar.between(first, last).astype(str).tolist()
+        assert held_out == between, "every session of the span is held out once"
+        for fold in card["folds"]:
+            assert not set(fold["train_sessions"]) & set(fold["valid_sessions"])
     if name == "quantiles":
         assert stored.columns[-3:] == ["q10", "q50", "q90"]
         assert stored.select((pl.col("q10") < pl.col("q50")) & (pl.col("q50") < pl.col("q90")))[

@@ -104,7 +104,7 @@ def test_weights_and_card_come_back(folder: Path, trained: TrainedMonth, card: C
 
     assert found.card == card
     for seed in trained.seeds:
-        kept = found.weights[seed.seed]
+        kept = found.weights[f"seed={seed.seed}"]
         assert kept.keys() == seed.weights.keys()
         assert all(torch.equal(kept[name], seed.weights[name]) for name in kept)
 
@@ -163,7 +163,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema_version": 9}, "schema_version = 9, want 4"),
+        ({"schema_version": 9}, "schema_version = 9, want 5"),
         ({"features": ["f0_cs_z"]}, "not the weights of the model"),
         ({"surprise": 1}, "not a card"),
         ({"threads": "one"}, "not a card"),

@@ -1,14 +1,15 @@
 """Sections of a recipe that do not fit each other are refused; what they ask for is done."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from tests.training.conftest import STEPS
+from tests.training.conftest import HORIZON, STEPS
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Dataset, Fold, Split
 from alpha_assets.errors import BadInput
 from alpha_assets.models import LinearSpec, TransformerSpec
 from alpha_assets.models.losses import ICSpec, MSESpec, PinballSpec, SharpeSpec, TurnoverSpec
@@ -18,6 +19,10 @@ from alpha_assets.training import (
     OptimiserSpec,
     TrainingSpec,
     WindowSpec,
+    batch_output,
+    checkpoint_files,
+    checkpoint_of,
+    make_card,
     train_month,
 )
 from alpha_assets.training.fit import learning_rate
@@ -207,3 +212,46 @@ def test_a_loss_of_two_terms_is_trained(data: Dataset, split: Split, learner: Le
     assert set(first.parts) == {"ic", "pin", "mse"}
     total = 0.7 * (first.parts["ic"] + 1e-3 * first.parts["pin"]) + 0.3 * first.parts["mse"]
     assert first.loss == pytest.approx(total, rel=1e-5)
+
+
+def test_each_fold_has_a_model_and_scores_are_their_mean(
+    data: Dataset, split: Split, learner: Learner
+) -> None:
+    sessions = np.concatenate([split.train, split.valid])
+    halves = np.array_split(sessions, 2)
+    blocks = tuple(
+        Fold(str(k), train=np.setdiff1d(sessions, near(sessions, half)), valid=half)
+        for k, half in enumerate(halves, start=1)
+    )
+    cut = replace(split, blocks=blocks)
+    asked = changed(learner, training=TrainingSpec(max_epochs=1, seeds=(0, 1)))
+
+    trained = train_month(data, cut, asked)
+
+    assert [(one.fold, one.seed) for one in trained.seeds] == [
+        ("1", 0), ("1", 1), ("2", 0), ("2", 1),
+    ]  # fmt: skip
+    for one in trained.seeds:  # what a fold alone would have given
+        only = blocks[int(one.fold) - 1]
+        alone = train_month(data, replace(split, train=only.train, valid=only.valid), asked)
+        weights = alone.seeds[one.seed].weights
+        assert all(torch.equal(weights[name], one.weights[name]) for name in weights)
+
+    card = make_card(
+        trained, data.axes, cut,
+        market="m", recipe="r", digest="d", data_hash="h", resolved_recipe={}, embargo_sessions=0,
+    )  # fmt: skip
+    stored = checkpoint_of(checkpoint_files(trained, card), "2020-04")
+    batch, _ = data.cross_section(split.valid[0], STEPS)
+    each = [model.infer(batch).score_BNH[0].double() for model in stored.models]
+    mean = torch.stack(each).mean(0).float()
+    assert np.array_equal(batch_output(stored, batch).score_NH, mean.detach().numpy())
+    assert [fold.key for fold in stored.card.folds] == ["1", "2"]
+    with pytest.raises(BadInput, match=r"a model for each of 2 folds; start from a recipe with"):
+        stored.by_seed()
+
+
+def near(sessions: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Return the sessions that a block purges: its own, and those within the horizon."""
+    gap = np.timedelta64(HORIZON, "D")
+    return sessions[(sessions >= block[0] - gap) & (sessions <= block[-1] + gap)]

@@ -79,7 +79,7 @@ def test_two_sessions_of_three_names_by_hand() -> None:
 
 
 def test_it_is_least_squares_on_augmented_rows(noisy: Dataset, split: Split) -> None:
-    found = fitted(learner_of(), noisy, split.fold)
+    found = fitted(learner_of(), noisy, split.folds[0])
 
     # Rows centred within the session and weighted by 1 / sqrt(n S), and below them sqrt(λ) I.
     x, y = [], []
@@ -102,7 +102,7 @@ def test_it_is_least_squares_on_augmented_rows(noisy: Dataset, split: Split) -> 
 
 
 def test_the_penalty_is_that_of_the_best_validation(noisy: Dataset, split: Split) -> None:
-    found = fitted(learner_of(), noisy, split.fold)
+    found = fitted(learner_of(), noisy, split.folds[0])
 
     place_D = torch.from_numpy(noisy.places(split.valid, 1))
     train_D = torch.from_numpy(noisy.places(split.train, 1))
@@ -141,7 +141,7 @@ def test_the_order_of_symbols_changes_no_score_beyond_rounding(
     learner, place_D = learner_of(), torch.from_numpy(noisy.places(split.valid, 1))
     scores = []
     for data in (noisy, moved):
-        found = fitted(learner, data, split.fold)
+        found = fitted(learner, data, split.folds[0])
         model = estimator_of(learner).load(found.weights, {}, data.sizes(1))
         scores.append(session_scores(model, data, place_D)[..., 0])
 
@@ -150,7 +150,7 @@ def test_the_order_of_symbols_changes_no_score_beyond_rounding(
 
 
 def test_coefficients_of_another_model_are_refused(noisy: Dataset, split: Split) -> None:
-    ridge, weights = estimator_of(learner_of()), fitted(learner_of(), noisy, split.fold).weights
+    ridge, weights = estimator_of(learner_of()), fitted(learner_of(), noisy, split.folds[0]).weights
     with pytest.raises(RuntimeError, match=r"want beta_HF of shape \(1, 6\), found"):
         ridge.load(weights, {}, replace(noisy.sizes(1), n_features=6))
     with pytest.raises(RuntimeError, match=r"found \{'gamma': "):
@@ -159,7 +159,7 @@ def test_coefficients_of_another_model_are_refused(noisy: Dataset, split: Split)
 
 def test_the_guard_judges_the_kept_coefficients(data: Dataset, split: Split) -> None:
     with pytest.raises(DegenerateModel, match=r"penalty .*, horizon 2: rank_ic = "):
-        fitted(learner_of(guard=GuardSpec(rank_ic_max=0.1)), data, split.fold)
+        fitted(learner_of(guard=GuardSpec(rank_ic_max=0.1)), data, split.folds[0])
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def with_series(data: Dataset, value_D: np.ndarray) -> Dataset:
 
 @pytest.mark.parametrize("objective", ["rank", "regression"])
 def test_a_planted_signal_is_learned(objective: str, data: Dataset, split: Split) -> None:
-    found = fitted(grown_by(objective=objective), data, split.fold)
+    found = fitted(grown_by(objective=objective), data, split.folds[0])
 
     assert found.valid_rank_ic is not None
     assert found.valid_rank_ic > 0.55  # the oracle's is about 0.7
@@ -63,7 +63,7 @@ def test_a_planted_signal_is_learned(objective: str, data: Dataset, split: Split
 def test_the_text_is_that_of_a_booster_trained_with_the_library(
     objective: str, data: Dataset, split: Split
 ) -> None:
-    found = fitted(grown_by(objective=objective), data, split.fold)
+    found = fitted(grown_by(objective=objective), data, split.folds[0])
 
     place_D = data.places(split.train, 1)
     x_CF = np.concatenate([data.x_DNF[place].numpy() for place in place_D])
@@ -142,7 +142,7 @@ def test_the_market_wide_series_are_read(data: Dataset, split: Split, build: obj
     learner = grown_by(feature_fraction=1.0, learning_rate=0.2)
 
     market = with_series(plain, sign_D)
-    found = fitted(learner, market, split.fold)
+    found = fitted(learner, market, split.folds[0])
 
     assert found.valid_rank_ic is not None
     assert found.valid_rank_ic > 0.9
@@ -159,7 +159,7 @@ def test_the_kept_trees_are_those_that_validation_selects(split: Split, build: o
     data = build(x_DNF, draw.standard_normal((68, 30)) * 0.02)  # type: ignore[operator]
     learner = grown_by(max_rounds=60, learning_rate=0.2)
 
-    found = fitted(learner, data, split.fold)
+    found = fitted(learner, data, split.folds[0])
 
     judged = [epoch.valid_rank_ic for epoch in found.epochs]
     assert found.best == int(np.argmax(judged)) + 1
@@ -178,7 +178,7 @@ def test_trees_that_validation_would_have_more_of_are_warned_of(
 ) -> None:
     stumps = grown_by(max_rounds=8, num_leaves=2, feature_fraction=1.0, learning_rate=0.2)
 
-    found = fitted(stumps, data, split.fold)
+    found = fitted(stumps, data, split.folds[0])
 
     assert [epoch.setting for epoch in found.epochs] == ["5 rounds", "8 rounds"]
     assert found.best == 2
@@ -197,20 +197,20 @@ def test_without_validation_all_rounds_are_kept(data: Dataset, split: Split) -> 
 
 def test_growth_ends_where_no_split_is_left(data: Dataset, split: Split) -> None:
     with pytest.raises(DegenerateModel, match=r"5 rounds, horizon 2: spread = 0.*min_data_in_leaf"):
-        fitted(grown_by(min_data_in_leaf=1000), data, split.fold)
+        fitted(grown_by(min_data_in_leaf=1000), data, split.folds[0])
 
 
 def test_twice_and_on_more_threads_are_the_same_bits(data: Dataset, split: Split) -> None:
     learner = grown_by()
     threads = learner.model_copy(update={"training": TrainingSpec(threads=3)})
-    one, again, three = (fitted(each, data, split.fold) for each in (learner, learner, threads))
+    one, again, three = (fitted(each, data, split.folds[0]) for each in (learner, learner, threads))
 
     for other in (again, three):
         assert other.texts == one.texts
         assert [(e.loss, e.rank_ic) for e in other.epochs] == [
             (e.loss, e.rank_ic) for e in one.epochs
         ]
-    assert fitted(learner, data, split.fold, seed=4).texts != one.texts
+    assert fitted(learner, data, split.folds[0], seed=4).texts != one.texts
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +292,7 @@ def test_texts_that_are_not_those_of_the_card_are_refused(
 def test_the_guard_judges_the_kept_trees(data: Dataset, split: Split) -> None:
     learner = grown_by().model_copy(update={"guard": GuardSpec(rank_ic_max=0.1, **OPEN)})
     with pytest.raises(DegenerateModel, match=r"rounds, horizon 2: rank_ic = "):
-        fitted(learner, data, split.fold)
+        fitted(learner, data, split.folds[0])
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

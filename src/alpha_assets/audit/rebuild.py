@@ -109,13 +109,13 @@ class Rebuilt:
         checkpoint = predictions.month_model(self.context, month).checkpoint
         assert checkpoint is not None, "a skipped month stops the rebuilding"
         arrays = {
-            f"seed={seed}/{name}": tensor.cpu().numpy()
-            for seed, tensors in checkpoint.weights.items()
+            f"{folder}/{name}": tensor.cpu().numpy()
+            for folder, tensors in checkpoint.weights.items()
             for name, tensor in tensors.items()
         }
         texts = {
-            f"seed={seed}/{name}": np.frombuffer(content, dtype=np.uint8)
-            for seed, files in checkpoint.texts.items()
+            f"{folder}/{name}": np.frombuffer(content, dtype=np.uint8)
+            for folder, files in checkpoint.texts.items()
             for name, content in files.items()
         }
         return {**arrays, **texts}

@@ -98,6 +98,12 @@ class RecipeSpec(Spec):
                     f"{len(term.horizon_weights)}, and label.horizons = {list(horizons)} are "
                     f"{len(horizons)}; want one for each"
                 )
+        if self.split.folds and (self.training.warm_start or self.training.parent):
+            raise ValueError(
+                f"split.folds = {self.split.folds}: a model that starts from another one "
+                "(training.warm_start or training.parent) may have learned what its fold holds "
+                "out; leave one of them out"
+            )
         if not self.split.valid_sessions and selection != "rank_ic":
             raise ValueError(
                 f'training.selection = "{selection}" selects on validation sessions, and '

@@ -6,7 +6,7 @@ from alpha_assets.dataset.columns import Columns, learnable_columns
 from alpha_assets.dataset.folds import Fold
 from alpha_assets.dataset.inputs import GraphSpec, InputsSpec
 from alpha_assets.dataset.neighbours import Neighbours, graph_sessions
-from alpha_assets.dataset.split import Split, SplitSpec, split_month
+from alpha_assets.dataset.split import Split, SplitSpec, split_month, walk_forward
 from alpha_assets.dataset.tensor import Dataset
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "split_month",
     "symbol_axis",
     "training_axes",
+    "walk_forward",
 ]

@@ -79,7 +79,7 @@ def training_axes(
         horizons: of the labels, sessions.
         families: by name of a column its family.
     """
-    decisions = np.concatenate([split.train, split.valid])
+    decisions = split.decisions
     symbols = symbol_axis(cross_section, decisions)
     first = calendar.before(split.train[0], steps - 1)
     sectors = _on(cross_section, decisions, "sector")

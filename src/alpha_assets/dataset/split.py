@@ -5,16 +5,17 @@ label that starts at D with horizon h is known at D + h, and both gaps ask for *
 before*, so that no label of one span is known on the first session of the next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.calendar import Calendar, month_of, next_month
-from alpha_assets.dataset.folds import Fold
+from alpha_assets.calendar import Calendar, month_of, month_range, next_month
+from alpha_assets.dataset.folds import Fold, PurgedKFoldSpec, purged_kfold
+from alpha_assets.errors import RangeError
 from alpha_assets.spec import Spec
 
 
@@ -33,6 +34,18 @@ class SplitSpec(Spec):
     """Training sessions that a month must have, else it is skipped; none: the full look-back."""
     expanding: bool = False
     """Whether training starts at the market's first usable session instead."""
+    folds: int = 0
+    """Purged folds that a month's training and validation sessions are cut into: each has a model,
+    trained on the others and selected on its own block, and their scores are averaged; 0: one
+    model, trained and selected as above.
+    """
+
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_is_none(cls, folds: int) -> int:
+        if folds < 0 or folds == 1:
+            raise ValueError(f"folds = {folds}; want 2 or more, or 0 for one model without folds")
+        return folds
 
     @property
     def needed_sessions(self) -> int:
@@ -53,6 +66,7 @@ class Split:
         status: whether there is enough to train on.
         first_month: the first month that will have enough; this one if it is ready, None if
             the calendar ends before.
+        blocks: folds that its sessions are cut into; empty: one model, of `train` and `valid`.
     """
 
     month: str
@@ -62,17 +76,31 @@ class Split:
     valid: Dates
     status: Literal["ready", "not_enough_history"]
     first_month: str | None
+    blocks: tuple[Fold, ...] = ()
 
     @property
-    def fold(self) -> Fold:
-        """The sessions of the month's one model."""
-        return Fold(self.month, self.train, self.valid)
+    def folds(self) -> tuple[Fold, ...]:
+        """The sessions of each of the month's models."""
+        return self.blocks or (Fold(self.month, self.train, self.valid),)
 
     @property
     def last(self) -> np.datetime64:
         """The last session that decides the weights; of a split that is ready."""
         last: np.datetime64 = (self.valid if len(self.valid) else self.train)[-1]
         return last
+
+    @property
+    def learned(self) -> Dates:
+        """The sessions that any of the month's models is trained on, sorted."""
+        if not self.blocks:
+            return self.train
+        return np.unique(np.concatenate([fold.train for fold in self.blocks]))
+
+    @property
+    def decisions(self) -> Dates:
+        """The sessions that any of the month's models is trained on or selected by, sorted."""
+        spans = [span for fold in self.folds for span in (fold.train, fold.valid)]
+        return np.unique(np.concatenate(spans))
 
     @property
     def is_ready(self) -> bool:
@@ -106,7 +134,8 @@ def split_month(
         left to train on.
 
     Raises:
-        RangeError: the month has no sessions on this calendar.
+        RangeError: the month has no sessions on this calendar, or the purge of its folds leaves
+            one of them nothing to train on.
     """
     first = int(calendar.index_of(calendar.month_sessions(month)[:1])[0])
     usable = int(np.searchsorted(calendar.sessions, np.asarray(first_usable, "datetime64[D]")))
@@ -122,7 +151,7 @@ def split_month(
     n_purges = 2 if spec.valid_sessions else 1
     gaps = n_purges * horizon + spec.embargo_sessions
     enough = usable + spec.needed_sessions + spec.valid_sessions + gaps
-    return Split(
+    split = Split(
         month=month,
         first_session=calendar.sessions[first],
         last_known=calendar.sessions[known] if known >= 0 else None,
@@ -132,6 +161,52 @@ def split_month(
         # M0 must lie behind the needed sessions, the validation and both purges.
         first_month=month if is_ready else _first_month_from(calendar, enough),
     )
+    if not is_ready or not spec.folds:
+        return split
+    cut = PurgedKFoldSpec(
+        kind="purged_kfold", folds=spec.folds, embargo_sessions=spec.embargo_sessions
+    )
+    try:
+        found = purged_kfold(calendar, horizon, cut, (train[0], split.last))
+    except RangeError as error:
+        raise RangeError(f"split.folds = {spec.folds} of month {month}: {error}") from None
+    blocks = tuple(Fold(fold.key, fold.train, fold.test) for fold in found)
+    return replace(split, blocks=blocks)
+
+
+def walk_forward(
+    calendar: Calendar, horizon: int, spec: SplitSpec, usable: tuple[object, object]
+) -> tuple[Fold, ...]:
+    """Return a fold for each month that has the history: it is judged on its own sessions.
+
+    Args:
+        calendar: of the market.
+        horizon: h, the longest label's sessions.
+        spec: lengths of the spans.
+        usable: first and last session that may be used.
+
+    Raises:
+        RangeError: no month has the history.
+    """
+    sessions = calendar.between(*usable)
+    months = month_range(month_of(sessions[0]), month_of(sessions[-1])) if len(sessions) else ()
+    splits = [split_month(calendar, month, horizon, spec, sessions[0]) for month in months]
+    folds = tuple(
+        Fold(
+            split.month,
+            split.train,
+            split.valid,
+            np.intersect1d(calendar.month_sessions(split.month), sessions),
+        )
+        for split in splits
+        if split.is_ready
+    )
+    if not folds:
+        raise RangeError(
+            f"no month of {len(sessions)} usable sessions has {spec.needed_sessions} to train on "
+            f"before it, {spec.valid_sessions} to validate on and {horizon} of purge after each"
+        )
+    return folds
 
 
 def _first_month_from(calendar: Calendar, number: int) -> str | None:

@@ -275,7 +275,7 @@ def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dic
                 f"{len(read)} (first difference: {', '.join(odd)}); give both recipes the same "
                 "[features] and [split], or set window.min_span = 0 in both"
             )
-    return dict(parent.weights)
+    return dict(parent.by_seed())
 
 
 def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
@@ -338,6 +338,7 @@ def _trained(
     context.progress(
         "checkpoint",
         f"{month}: {len(split.train)} + {len(split.valid)} sessions"
+        + (f" in {len(split.blocks)} folds" if split.blocks else "")
         + (f", without {len(left_out)} columns that span too little of them" if left_out else ""),
     )
     weights: Mapping[int, Weights] | None = None
@@ -350,7 +351,7 @@ def _trained(
                 "checkpoint", f"{month} starts cold: {parent} has no model ({skipped})"
             )
         else:
-            weights = stored_checkpoint(context.checkpoint(parent)).weights
+            weights = stored_checkpoint(context.checkpoint(parent)).by_seed()
     if recipe.parent is not None:
         weights = _weights_of_parent(context, data, month)
         parent = recipe.parent.folder
@@ -380,7 +381,8 @@ def _trained(
     )
     for seed in trained.seeds:
         if seed.unfinished:
-            context.progress("checkpoint", f"{month} seed {seed.seed}: {seed.unfinished}")
+            fold = f"fold {seed.fold} " if seed.fold else ""
+            context.progress("checkpoint", f"{month} {fold}seed {seed.seed}: {seed.unfinished}")
     rank_ics = [seed.valid_rank_ic for seed in trained.seeds if seed.valid_rank_ic is not None]
     facts = {
         "valid_rank_ic": float(np.mean(rank_ics)) if rank_ics else None,

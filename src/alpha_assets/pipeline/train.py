@@ -60,7 +60,7 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
     section = rows_by_life(section, panel)
     columns = learnable_columns(
         section,
-        split.train,
+        split.learned,
         section_columns(recipe.features),
         market_columns(recipe.features),
         recipe.spec.window.min_span,
@@ -104,13 +104,13 @@ def training_graph(context: RecipeContext, split: Split, axes: Axes) -> Neighbou
         BadInput: none of the training sessions has a graph with an edge.
     """
     spec, calendar = context.recipe.spec, context.market.calendar
-    edges = stored_edges(context, np.concatenate([split.train, split.valid]))
+    edges = stored_edges(context, split.decisions)
     if spec.inputs.graph is None or edges is None:
         return None
     made_D = graph_sessions(calendar, axes.sessions)
     n_neighbours, device = spec.inputs.graph.neighbours, context.device
     graph = Neighbours.of(edges, made_D, axes.symbols, n_neighbours, device)
-    is_train_D = np.isin(axes.sessions, split.train)
+    is_train_D = np.isin(axes.sessions, split.learned)
     if not (graph.graph_D.cpu().numpy()[is_train_D] >= 0).any():
         raise BadInput(
             f"[inputs.graph]: universe {spec.universe.name!r} has no edge at any of the training "

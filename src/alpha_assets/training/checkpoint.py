@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
-from alpha_assets.errors import MissingOutput, StaleOutput
+from alpha_assets.errors import BadInput, MissingOutput, StaleOutput
 from alpha_assets.models import Ranker, Sizes
 from alpha_assets.spec import Spec
 from alpha_assets.training.estimator import Scorer, Trained, Weights
@@ -27,7 +27,7 @@ from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.month import TrainedMonth
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 CARD = "card.json"
 WEIGHTS = "model.safetensors"
 # Of a card: by which settings beyond those that training reads, and on which machine.
@@ -48,6 +48,7 @@ class SeedCard(Spec):
 
     Attributes:
         seed: of everything random.
+        fold: its key, where the month has several; empty for the one.
         hashes: by file of its folder.
         best_epoch: the one that was kept, from 1.
         valid_rank_ic: of the one that was kept; None without validation sessions.
@@ -58,6 +59,7 @@ class SeedCard(Spec):
     """
 
     seed: int
+    fold: str = ""
     hashes: dict[str, str]
     best_epoch: int
     valid_rank_ic: float | None
@@ -65,6 +67,14 @@ class SeedCard(Spec):
     losses: tuple[float, ...]
     rank_ics: tuple[tuple[float, ...], ...]
     warnings: tuple[str, ...]
+
+
+class FoldCard(Spec):
+    """The sessions of one of a month's several models."""
+
+    key: str
+    train_sessions: tuple[str, ...]
+    valid_sessions: tuple[str, ...]
 
 
 class Card(Spec):
@@ -88,6 +98,7 @@ class Card(Spec):
     sectors: tuple[str, ...]
     train_sessions: tuple[str, ...]
     valid_sessions: tuple[str, ...]
+    folds: tuple[FoldCard, ...]  # into which these are cut; empty for one model
     purge_sessions: int
     embargo_sessions: int
     seeds: tuple[SeedCard, ...]
@@ -119,8 +130,21 @@ class Checkpoint:
 
     card: Card
     models: tuple[Scorer, ...]
-    weights: Mapping[int, Weights]  # by seed: what a warm start or a second stage begins with
-    texts: Mapping[int, Mapping[str, bytes]]  # by seed and file: of models that are no tensors
+    weights: Mapping[str, Weights]  # by folder
+    texts: Mapping[str, Mapping[str, bytes]]  # by folder and file: of models that are no tensors
+
+    def by_seed(self) -> dict[int, Weights]:
+        """Return the weights that a warm start or a second stage begins with.
+
+        Raises:
+            BadInput: the month has a model for each of several folds.
+        """
+        if self.card.folds:
+            raise BadInput(
+                f"the checkpoint of {self.card.month} has a model for each of "
+                f"{len(self.card.folds)} folds; start from a recipe with split.folds = 0"
+            )
+        return {seed.seed: self.weights[_folder(seed)] for seed in self.card.seeds}
 
 
 def make_card(
@@ -172,11 +196,20 @@ def make_card(
         sectors=axes.known_sectors,
         train_sessions=tuple(str(session) for session in split.train),
         valid_sessions=tuple(str(session) for session in split.valid),
+        folds=tuple(
+            FoldCard(
+                key=fold.key,
+                train_sessions=tuple(str(session) for session in fold.train),
+                valid_sessions=tuple(str(session) for session in fold.valid),
+            )
+            for fold in split.blocks
+        ),
         purge_sessions=max(axes.horizons),
         embargo_sessions=embargo_sessions,
         seeds=tuple(
             SeedCard(
                 seed=seed.seed,
+                fold=seed.fold,
                 hashes={name: _hash(content) for name, content in seed_files(seed).items()},
                 best_epoch=seed.best,
                 valid_rank_ic=seed.valid_rank_ic,
@@ -206,7 +239,7 @@ def make_card(
 def checkpoint_files(trained: TrainedMonth, card: Card) -> dict[str, bytes]:
     """Return the files of a checkpoint's folder by relative path."""
     files = {
-        f"{_folder(seed.seed)}/{name}": content
+        f"{_folder(seed)}/{name}": content
         for seed in trained.seeds
         for name, content in seed_files(seed).items()
     }
@@ -237,21 +270,22 @@ def checkpoint_of(
     card = _parsed_card(_file(files, CARD, name), f"{name}/{CARD}")
     estimator = estimator_of(card.learner)
     models: list[Scorer] = []
-    weights: dict[int, Weights] = {}
-    texts: dict[int, dict[str, bytes]] = {}
+    weights: dict[str, Weights] = {}
+    texts: dict[str, dict[str, bytes]] = {}
     for seed in card.seeds:
         contents = {
-            file: _checked(files, f"{_folder(seed.seed)}/{file}", name, hashed)
+            file: _checked(files, f"{_folder(seed)}/{file}", name, hashed)
             for file, hashed in seed.hashes.items()
         }
-        path = f"{name}/{_folder(seed.seed)}"
+        folder = _folder(seed)
         try:
-            weights[seed.seed] = load(contents.pop(WEIGHTS)) if WEIGHTS in contents else {}
-            texts[seed.seed] = contents
-            model = estimator.load(weights[seed.seed], contents, card.sizes)
+            weights[folder] = load(contents.pop(WEIGHTS)) if WEIGHTS in contents else {}
+            texts[folder] = contents
+            model = estimator.load(weights[folder], contents, card.sizes)
         except (safetensors.SafetensorError, RuntimeError) as error:
             raise StaleOutput(
-                f"{path}: not the weights of the model on the card ({error}); train the month again"
+                f"{name}/{folder}: not the weights of the model on the card ({error}); "
+                "train the month again"
             ) from error
         models.append(model.to(device) if isinstance(model, Ranker) else model)
     return Checkpoint(card, tuple(models), weights, texts)
@@ -288,8 +322,9 @@ def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
     return files[file]
 
 
-def _folder(seed: int) -> str:
-    return f"seed={seed}"
+def _folder(of: SeedCard | Trained) -> str:
+    """Return the folder of one model's files, below that of the checkpoint."""
+    return f"fold={of.fold}/seed={of.seed}" if of.fold else f"seed={of.seed}"
 
 
 def _hash(content: bytes) -> str:

@@ -64,6 +64,7 @@ class Trained:
         texts: of models that are no tensors, by file name.
         may_be_unfinished: whether a best epoch that is the last one asks for more epochs.
         way_on: the settings that would then give more.
+        fold: its key, where a month has several; empty for the one.
     """
 
     seed: int
@@ -73,6 +74,7 @@ class Trained:
     texts: Mapping[str, bytes] = field(default_factory=dict)
     may_be_unfinished: bool = True
     way_on: str = "training.max_epochs or optimiser.learning_rate"
+    fold: str = ""
 
     @property
     def valid_rank_ic(self) -> float | None:

@@ -1,7 +1,7 @@
-"""One month's models: every seed trained on the month's fold, its best model kept."""
+"""One month's models: every seed trained on each of the month's folds, its best model kept."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -13,7 +13,7 @@ from alpha_assets.errors import BadInput, DegenerateModel, RangeError
 from alpha_assets.models import Sizes
 from alpha_assets.spec import digest
 from alpha_assets.store.scratch import Scratch
-from alpha_assets.training.estimator import Aids, OnEpoch, Trained
+from alpha_assets.training.estimator import Aids, Epoch, OnEpoch, Trained
 from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.preflight import check_labels
@@ -22,7 +22,7 @@ from alpha_assets.training.settings import TrainingSpec
 
 @dataclass(frozen=True, eq=False)
 class TrainedMonth:
-    """All seeds of one month; their scores are averaged at prediction."""
+    """All models of one month, fold by fold; their scores are averaged at prediction."""
 
     month: str
     learner: Learner
@@ -65,21 +65,36 @@ def train_month(
             f"the first month with enough is {split.first_month}"
         )
     sequence = learner.window.sequence
-    train_D = torch.from_numpy(data.places(split.train, sequence)).to(data.device)
+    train_D = torch.from_numpy(data.places(split.learned, sequence)).to(data.device)
     identity = digest(identity, learner, split.month, _axes(data, split), str(data.device.type))
     check_labels(data, train_D, learner.guard)
     estimator = estimator_of(learner)
-    seeds = []
-    for seed in learner.training.seeds:
-        aids = Aids(
-            state=state.document(f"seed={seed}.safetensors") if state else None,
-            identity=digest(identity, seed),
-            start=_start(parent, seed),
-            on_epoch=on_epoch,
-        )
-        seeds.append(estimator.fit(data, split.fold, seed, aids))
-    _refuse_twins(seeds)
-    return TrainedMonth(split.month, learner, data.sizes(sequence), data.device, tuple(seeds))
+    trained: list[Trained] = []
+    for fold in split.folds:
+        name = fold.key if split.blocks else ""
+        file = f"fold={name}_seed=" if name else "seed="
+        seeds = []
+        for seed in learner.training.seeds:
+            aids = Aids(
+                state=state.document(f"{file}{seed}.safetensors") if state else None,
+                identity=digest(identity, seed, name) if name else digest(identity, seed),
+                start=_start(parent, seed),
+                on_epoch=_naming(name, on_epoch) if name and on_epoch else on_epoch,
+            )
+            seeds.append(replace(estimator.fit(data, fold, seed, aids), fold=name))
+        _refuse_twins(seeds)
+        trained += seeds
+    return TrainedMonth(split.month, learner, data.sizes(sequence), data.device, tuple(trained))
+
+
+def _naming(fold: str, on_epoch: OnEpoch) -> OnEpoch:
+    """Return what calls `on_epoch` with the fold in the words of each epoch."""
+
+    def named(seed: int, epoch: Epoch) -> None:
+        what = epoch.setting or f"epoch {epoch.number}"
+        on_epoch(seed, replace(epoch, setting=f"fold {fold} {what}"))
+
+    return named
 
 
 def _start(
