@@ -12,7 +12,9 @@ import torch
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.pipeline import runner
+from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.stages import make
 
 torch.set_num_threads(1)
 
@@ -69,12 +71,17 @@ def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
 
 @pytest.fixture(scope="session")
 def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the raw rows and every stage of the market `tiny`; read it, or copy it."""
+    """A storage with the raw rows and every stage of the market `tiny`; read it, or copy it.
+
+    With all families of features, those that recipes do not read too.
+    """
 
     def build(folder: Path) -> None:
         context = project.open_context("tiny", storage=str(folder))
         context = runner.ingest_all(context)
-        runner.make_market_stages(context, months_of_data(context))
+        market = MarketContext(context.market, context.store)
+        for name in ("panel", "features", f"cross_section/{context.recipe.spec.universe.name}"):
+            make(market, name, months_of_data(context))
 
     return built_once(tmp_path_factory, "tiny_market", build)
 

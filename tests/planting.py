@@ -1,11 +1,17 @@
-"""Faults planted around a stage."""
+"""Faults planted around a stage, and in stored features."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import polars as pl
 import pytest
 
+from alpha_assets.arrays.keys import KEYS
+from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.freshness import manifest_of
+from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stage import Stage
+from alpha_assets.store.manifest import ManifestInput
 
 Make = Callable[[Any, Sequence[str]], Any]
 
@@ -25,3 +31,21 @@ def around(
         return wrapped(make, context, months)
 
     patch.setattr(Stage, "ensure", ensure)
+
+
+def rewrite_features(
+    context: MarketContext,
+    month: str,
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+    manifests: Callable[[str], ManifestInput] = lambda _: manifest_of(Identity("planted"), {}),
+) -> None:
+    """Pass a stored month of features, all of its families, through `change`."""
+    table = context.features.only(())
+    families = table.held([month])
+    rows = change(table.scan([month]).collect())
+    names = {f: table.of(f).scan([month]).collect_schema().names() for f in families}
+    frames = {
+        family: rows.select(*KEYS, *[n for n in names[family] if n in rows and n not in KEYS])
+        for family in families
+    }
+    table.write(month, frames, {family: manifests(family) for family in families})

@@ -205,7 +205,9 @@ def test_scaled_returns_are_what_a_recipe_of_that_kind_is_trained_on(storage: st
     assert n_compared > 100
     inputs = context.checkpoint("2021-07").manifest()
     assert inputs is not None
-    assert "features" in inputs.inputs
+    assert [name for name in inputs.inputs if name.startswith("features")] == [
+        "features/volatility"
+    ]
 
 
 def test_a_best_epoch_that_is_the_last_is_in_card_manifest_and_page(storage: str) -> None:
@@ -318,7 +320,9 @@ def test_status_shows_models_and_those_whose_inputs_changed(storage: str, tmp_pa
 
     (of_models,) = [r for r in aa.status("tiny", storage=copy) if r["stage"] == "tiny/checkpoint"]
     assert of_models["to do"] == of_models["made"]
-    assert of_models["why"] == ("2021-07: its input cross_section/traded is to be made again")
+    assert of_models["why"] == (
+        "2021-07: its input cross_section/traded/liquidity is to be made again"
+    )
 
 
 def test_months_are_read_before_any_row_is(storage: str) -> None:

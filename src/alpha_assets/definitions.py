@@ -6,7 +6,7 @@ as the description, and stands in the location's metadata and in the log.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -14,7 +14,7 @@ from dagster_shared.check import CheckError
 
 from alpha_assets.config.folders import names
 from alpha_assets.config.market import ALL, Market, load_market
-from alpha_assets.config.recipe import load_recipe, markets_of
+from alpha_assets.config.recipe import Recipe, load_recipe, markets_of
 from alpha_assets.defs.automation import Automation, automation, run_failed
 from alpha_assets.defs.checks import market_checks, recipe_checks
 from alpha_assets.defs.market import graph_asset, market_assets
@@ -61,8 +61,9 @@ class Location:
         self.taken.update(dict.fromkeys(taken, owner))
 
     def add_market(self, market: Market) -> None:
-        """Define what a market has without a recipe."""
-        assets, checks = market_assets(market), market_checks(market)
+        """Define what a market has for all of its recipes."""
+        recipes = recipes_on(market)
+        assets, checks = market_assets(market, recipes), market_checks(market, recipes)
         self.take(
             f"market {market.name}",
             *(f"{market.name}_{group}" for group in ("raw", "off", "market", "coverage")),
@@ -87,6 +88,18 @@ class Location:
         self.automated.append(automated)
         if recipe.spec.inputs.graph is not None:
             self.graphs.add((market.name, universe))
+
+
+def recipes_on(market: Market) -> list[Recipe]:
+    """Return the recipes of a market; those that cannot be used are left out: see `broken`."""
+    found = []
+    for name in names("recipes"):
+        with suppress(AlphaAssetsError):
+            if market.name in markets_of(name):
+                recipe = load_recipe(name, market)
+                recipe.check_features()
+                found.append(recipe)
+    return found
 
 
 @dg.definitions

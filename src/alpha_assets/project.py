@@ -45,7 +45,7 @@ from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
 from alpha_assets.store.store import Store
-from alpha_assets.store.table import MonthTable
+from alpha_assets.store.table import FamilyTable, MonthTable
 from alpha_assets.training.device import device_named
 
 AUDIT_SESSIONS = LIGHT_CUTS
@@ -231,7 +231,7 @@ class Project:
     def features(
         self, first_month: str | None = None, last_month: str | None = None
     ) -> pl.LazyFrame:
-        """Return the stored features on the panel; refused where they are stale."""
+        """Return the features that the recipe needs, as stored; refused where they are stale."""
         return self._rows("features", first_month, last_month)
 
     def predictions(
@@ -252,7 +252,7 @@ class Project:
         context, seen = self._anew(), Seen()
         made = stage_of(context, stage)
         table = made.place(context)
-        assert isinstance(table, MonthTable), "stages with frames of their own are tables"
+        assert isinstance(table, MonthTable | FamilyTable), "what has rows of months is a table"
         for month in table.months(first, last):
             made.require(context, [month], seen=seen)
         return table.read(first, last)

@@ -48,8 +48,8 @@ def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> No
     """Pass every made feature table through `leak(features, panel)`."""
     honest = market_stages.feature_rows
 
-    def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
-        return leak(honest(market, panel, first, last), panel)
+    def leaky(market: Any, panel: pl.DataFrame, *asked: Any) -> pl.DataFrame:
+        return leak(honest(market, panel, *asked), panel)
 
     patch.setattr(market_stages, "feature_rows", leaky)
 
@@ -64,8 +64,8 @@ def plant_tomorrow(patch: Patch, context: RecipeContext, only: pl.Expr) -> None:
         known = bars.unique(["event_date", "symbol"], keep="first", maintain_order=True)
         close = known.rename({"event_date": "session", "close": "own_close"})
 
-        def leaky(market: Any, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
-            features = honest(market, panel, first, last)
+        def leaky(market: Any, panel: pl.DataFrame, *asked: Any) -> pl.DataFrame:
+            features = honest(market, panel, *asked)
             joined = features.join(
                 close, on=["session", "symbol"], how="left", maintain_order="left"
             )

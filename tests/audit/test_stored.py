@@ -13,7 +13,6 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import COUNTS, RESTAMPED
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import make, stage_of
-from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import ManifestInput
 
 MONTH = "2021-07"
@@ -74,7 +73,8 @@ def test_a_model_that_was_taken_over_is_the_one_that_was_trained(
 def test_counts_that_are_not_those_of_the_rows_are_named(stored: Path, tiny_run: Path) -> None:
     context = opened(stored)
     assert changed(context, opened(tiny_run))[f"counts {MONTH}"] is None
-    held = context.features.folder(MONTH).manifest()
+    table = context.features.of("price")
+    held = table.folder(MONTH).manifest()
     assert held is not None
     counts = {**held.extra[COUNTS]}
     assert '"ret_1 22":[759,732,' in counts["cells"]
@@ -85,10 +85,11 @@ def test_counts_that_are_not_those_of_the_rows_are_named(stored: Path, tiny_run:
         inputs=held.inputs,
         extra={**held.extra, COUNTS: counts},
     )
-    context.features.write(MONTH, context.features.folder(MONTH).read(ROWS), manifest)
+    rows = table.folder(MONTH).read()
+    context.features.write(MONTH, {"price": rows}, {"price": manifest})
     assert stage_of(context, "features").stale(context, [MONTH], Seen()) == {}
 
     found = changed(context, opened(tiny_run))
 
     assert found[f"features {MONTH}"] is None
-    assert found[f"counts {MONTH}"] == f"counts {MONTH} cells.ret_1 22[1]: 732 became 731"
+    assert found[f"counts {MONTH}"] == f"counts {MONTH} price.cells.ret_1 22[1]: 732 became 731"

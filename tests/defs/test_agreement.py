@@ -16,7 +16,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from tests.planting import around
+from tests.planting import around, rewrite_features
 
 from alpha_assets.calendar import as_date
 from alpha_assets.config.folders import names
@@ -203,10 +203,15 @@ def whole(context: RecipeContext) -> None:
 
 def emptied(context: RecipeContext, month: str) -> None:
     """Take the values of a family that every shipped recipe reads out of a month."""
-    rows = context.features.folder(month).read()
-    names = [f.name for f in CATALOG if f.family == FAMILY and f.name in rows.columns]
-    gone = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
-    context.features.write(month, gone, rekept(context, month))
+    names = [f.name for f in CATALOG if f.family == FAMILY]
+    rewrite_features(
+        context,
+        month,
+        lambda rows: rows.with_columns(
+            pl.lit(None, pl.Float32).alias(name) for name in names if name in rows
+        ),
+        lambda family: rekept(context, month, family),
+    )
 
 
 def an_old_month(context: RecipeContext) -> None:
@@ -219,9 +224,9 @@ def this_month(context: RecipeContext) -> None:
     emptied(context, MONTH)
 
 
-def rekept(context: RecipeContext, month: str) -> Any:
-    """The manifest of a month, so that it counts as fresh and is not mended."""
-    manifest = context.features.folder(month).manifest()
+def rekept(context: RecipeContext, month: str, family: str) -> Any:
+    """The manifest of a family of a month, so that it counts as fresh and is not mended."""
+    manifest = context.features.of(family).folder(month).manifest()
     assert manifest is not None
     return manifest_of(Identity(manifest.digest, manifest.code), manifest.inputs)
 

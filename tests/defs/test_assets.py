@@ -151,13 +151,22 @@ def test_the_columns_shown_are_those_that_are_stored(graph: AssetGraph, tiny_run
     for key in (
         "raw/daily_bars",
         "panel",
-        "features",
-        "cross_section/traded",
         "tiny/predictions",
         "tiny/targets",
     ):
         file = max((tiny_run / "tiny" / key).rglob("*.parquet"))
         assert stored(file) == shown(node(graph, f"tiny/{key}").metadata[SCHEMA]), key
+    for key in ("features", "cross_section/traded"):  # a file a family, each with the keys
+        month = max((tiny_run / "tiny" / key).iterdir())
+        named = shown(node(graph, f"tiny/{key}").metadata[SCHEMA])
+        of_family = {file.stem: stored(file) for file in month.glob("*.parquet")}
+        assert all(names[:2] == ["session", "symbol"] for names in of_family.values())
+        made = [names[2:] for names in of_family.values() if set(names[2:]) & set(named)]
+        assert sorted([*named[:2], *(name for names in made for name in names)]) == sorted(named), (
+            key
+        )
+        left_out = {f: names[2] for f, names in of_family.items() if names[2:] not in made}
+        assert set(left_out) <= {"iv", "short_interest", "short_volume"}  # their feeds are off
     books = node(graph, "tiny/tiny/backtest").metadata
     for name in ("positions", "trades", "marks", "ic"):
         file = tiny_run / "tiny" / "tiny" / "backtest" / f"{name}.parquet"

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from tests.conftest import linked
+from tests.planting import rewrite_features
 
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
@@ -17,8 +18,6 @@ from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.freshness import manifest_of
-from alpha_assets.pipeline.identity import Identity
 from alpha_assets.store.store import Store
 
 TINY = Path(__file__).parents[1] / "pipelines"
@@ -59,7 +58,7 @@ def asked(context: MarketContext) -> Answers:
 
     definitions = dg.Definitions(
         assets=[features],
-        asset_checks=[coverage_checks(context.market)],
+        asset_checks=[coverage_checks(context.market, [])],
         resources={"storage": Storage(url=context.store.url)},
         jobs=[dg.define_asset_job("all", selection=dg.AssetSelection.all())],
     )
@@ -75,8 +74,7 @@ def asked(context: MarketContext) -> Answers:
 
 def rewrite(context: MarketContext, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     for month in context.features.months()[-3:]:
-        rows = context.features.folder(month).read()
-        context.features.write(month, change(rows), manifest_of(Identity("planted"), {}))
+        rewrite_features(context, month, change)
 
 
 def without_a_column(context: MarketContext) -> None:
@@ -130,7 +128,9 @@ def test_a_whole_market_passes_and_goes_on(context: MarketContext, whole: Answer
     ss = [feature for feature in CATALOG if feature.family == "ss"]
     assert whole["ss"].description == f"{len(ss)} of {len(ss)} columns, 100.0% filled"
     # No answer is given for what the market cannot have: Dagster shows the check as skipped.
-    checks = {spec.name: spec.description for spec in coverage_checks(context.market).check_specs}
+    checks = {
+        spec.name: spec.description for spec in coverage_checks(context.market, []).check_specs
+    }
     assert checks["coverage_iv"].startswith(
         "Not applicable on market tiny, and skipped: iv is off, needs the feed 'option_summary'"
     )

@@ -259,8 +259,9 @@ def test_the_whole_road_materialises_and_its_checks_pass(
     assert history.success
     page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
     assert "<h2>Coverage</h2>" in page
-    n = sum(feature.family == "sector_short" for feature in CATALOG)
-    assert f'<td class="words">sector_short</td><td>{n} of {n}</td>' in page
+    n = sum(feature.family == "volatility" for feature in CATALOG)
+    assert f'<td class="words">volatility</td><td>{n} of {n}</td>' in page
+    assert '<td class="words">sector_short</td>' not in page  # the recipe reads none of it
     checks = {
         event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data.passed
         for event in history.all_events

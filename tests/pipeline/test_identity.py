@@ -14,8 +14,10 @@ from alpha_assets.code import Code, installed
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
 from alpha_assets.errors import StaleOutput
+from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.code import compute_digest, feature_digests
 from alpha_assets.pipeline import checkpoint, identity
+from alpha_assets.pipeline.families import families_of
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.store.folder import Folder
@@ -26,6 +28,7 @@ MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
 STAGES = {
     "panel": identity.PANEL,
     "features": identity.FEATURES,
+    "members": identity.MEMBERS,
     "cross_section": identity.CROSS_SECTION,
     "graph": identity.GRAPH,
     "checkpoint": identity.CHECKPOINT,
@@ -113,11 +116,11 @@ EDITS = {
         "pipeline/market_stages.py",
         "min(last, frontier(context))",
         "last",
-        {"panel", "features", "cross_section", "graph"},
+        {"panel", "features", "members", "cross_section", "graph"},
     ),
     "look-back of the z-score": (
         "pipeline/market_stages.py",
-        "begin = series_start(market, first)",
+        "begin = series_start(market, first, made_from)",
         "begin = first",
         {"cross_section"},
     ),
@@ -149,8 +152,8 @@ EDITS = {
     ),
     "months that are counted": (
         "pipeline/report.py",
-        "coverage(context, last=months[-1])",
-        "coverage(context, last=months[0])",
+        "coverage(context, families, last=months[-1], every_feed=True)",
+        "coverage(context, families, last=months[0], every_feed=True)",
         {"coverage"},
     ),
     "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),
@@ -194,6 +197,31 @@ def test_no_edit_misses_a_stage_and_each_makes_stale_what_the_table_names(tmp_pa
             assert changed == wanted, edit
 
 
+# Of those edits: the families of features that become stale.
+FAMILIES = {
+    "kernel": {"volatility"},
+    "feature": {"price", "sec", "x"},  # a feature of sectors is made of it, and a product
+    "comment": set(),
+    "source": set(),
+}
+
+
+def test_an_edited_feature_makes_stale_its_family_and_what_is_made_of_it(tmp_path: Path) -> None:
+    place = tmp_path / "alpha_assets"
+    shutil.copytree(SOURCE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    family_of = {item.name: item.family for item in (*CATALOG, *INTERACTIONS)}
+    before, shared = feature_digests(Code(place)), compute_digest(Code(place))
+    for edit, wanted in FAMILIES.items():
+        name, old, new, _ = EDITS[edit]
+        path = place / name
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        after, shared_after = feature_digests(Code(place)), compute_digest(Code(place))
+        path.write_text(text, encoding="utf-8")
+        assert shared_after == shared, edit
+        assert {family_of[name] for name in before if before[name] != after[name]} == wanted, edit
+
+
 @pytest.fixture(scope="module", autouse=True)
 def pipelines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -234,9 +262,13 @@ def test_one_more_feature_leaves_the_panel_fresh() -> None:
     market = load_market("tiny")
     fewer = load_market("tiny", overrides=["max_stale=19"])
     assert identity.panel(market).digest != identity.panel(fewer).digest
+    last = market.catalog[-1]
     market.__dict__["catalog"] = market.catalog[:-1]
     assert identity.panel(market) == identity.panel(load_market("tiny"))
-    assert identity.features(market).digest != identity.features(load_market("tiny")).digest
+    whole, family = load_market("tiny"), last.family
+    for name in families_of(whole.catalog):
+        was, now = identity.features(whole, name), identity.features(market, name)
+        assert (was.digest != now.digest) == (name == family), name
 
 
 @pytest.fixture
@@ -307,4 +339,4 @@ def test_targets_of_the_first_month_with_a_model_read_no_month_before(
         monkeypatch.setattr(Folder, "manifest", lambda _, model=model: model)
         read[is_first] = {*targets_stage(context.recipe).inputs(context, ["2021-07"], Seen())}
     assert read[True] == {"panel", "predictions"}
-    assert read[False] == {*read[True], "panel/before", "cross_section/before"}
+    assert read[False] == {*read[True], "panel/before", "members/before"}

@@ -168,6 +168,6 @@ def test_a_month_is_not_decided_without_the_rows_that_its_first_week_began_with(
 ) -> None:
     stage = targets_stage(decided.recipe)
     assert set(stage.inputs(decided, ["2019-02"], Seen())) == {
-        *("predictions", "panel", "cross_section/before", "panel/before")
+        *("predictions", "panel", "members/before", "panel/before")
     }
     assert set(stage.inputs(decided, ["2018-12"], Seen())) == {"predictions", "panel"}

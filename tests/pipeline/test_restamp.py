@@ -52,6 +52,9 @@ def to_do(storage: Path) -> dict[str, str]:
     return {r["stage"]: r["why"] for r in aa.status("tiny", storage=str(storage)) if r["to do"]}
 
 
+FAMILIES = ("price", "trend", "volatility", "risk", "liquidity", "trading")  # of the recipe
+
+
 def restamp(storage: Path, *stages: str, **how: Any) -> dict[str, dict[str, Any]]:
     found = aa.restamp("tiny", stages=stages, storage=str(storage), device="cpu", **how)
     return {row["stage"]: row for row in found["rows"]}
@@ -68,8 +71,8 @@ def test_a_stage_is_taken_over_after_a_sample_of_it_was_made_again(
 ) -> None:
     honest, made, words = market_stages.feature_rows, set[str](), list[str]()
 
-    def rows(market: Any, panel: pl.DataFrame, first: Any, last: Any) -> pl.DataFrame:
-        frame = honest(market, panel, first, last)
+    def rows(market: Any, panel: pl.DataFrame, *asked: Any) -> pl.DataFrame:
+        frame = honest(market, panel, *asked)
         made.update(frame["session"].dt.strftime("%Y-%m"))
         return frame
 
@@ -80,24 +83,30 @@ def test_a_stage_is_taken_over_after_a_sample_of_it_was_made_again(
 
     shown = restamp(storage, progress=lambda stage, what: words.append(f"{stage}: {what}"))
 
-    row = shown["features"]
-    assert (row["of other code"], row["taken over"], row["left"], row["why"]) == (8, 8, 0, "")
-    sample = row["sample"].split(", ")
-    assert len(sample) == 5
-    assert {MONTHS[0], MONTHS[-1]} <= set(sample) < set(MONTHS)
-    assert made == set(sample)
-    assert any(line.startswith("restamp: features 2021-01") for line in words)
+    families = [name for name in shown if name.startswith("features/")]
+    assert families == [f"features/{family}" for family in FAMILIES]
+    samples = {}
+    for name in families:
+        row = shown[name]
+        assert (row["of other code"], row["taken over"], row["left"], row["why"]) == (8, 8, 0, "")
+        sample = samples[name.removeprefix("features/")] = row["sample"].split(", ")
+        assert len(sample) == 5
+        assert {MONTHS[0], MONTHS[-1]} <= set(sample) < set(MONTHS)
+    assert made == {month for sample in samples.values() for month in sample}
+    assert any(line.startswith("restamp: features/price 2021-01") for line in words)
     assert to_do(storage) == {}  # with all that follows
-    assert shown["cross_section/traded"]["of other code"] == 0
+    assert shown["cross_section/traded/price"]["of other code"] == 0
     for path, text in manifests(storage, "features").items():
         was, now = json.loads(before[path]), json.loads(text)
-        assert now["extra"].pop("restamped") == {"from": was["code"], "sample": sample}
-        assert now.pop("code") != was.pop("code")
         assert now.pop("seal") != was.pop("seal")
+        for family, sample in samples.items():  # families that the recipe does not read stay
+            old, new = was["families"][family], now["families"][family]
+            assert new["extra"].pop("restamped") == {"from": old["code"], "sample": sample}
+            assert new.pop("code") != old.pop("code")
         assert now == was
-    assert restamp(storage)["features"]["of other code"] == 0
+    assert restamp(storage, "features")["features/price"]["of other code"] == 0
     why = {row["stage"]: row["why"] for row in aa.status("tiny", storage=str(storage))}
-    assert why["features"] == "restamped: 8 of 8, on a sample of 5"
+    assert why["features"] == "restamped: 48 of 48, on a sample of 30"
     assert why["panel"] == ""
 
 
@@ -106,7 +115,7 @@ def test_counts_that_other_code_counted_are_not_compared(
 ) -> None:
     edit(identity.FEATURES, identity.COUNTING)
 
-    row = restamp(storage, "features")["features"]
+    row = restamp(storage, "features")["features/price"]
 
     assert (row["taken over"], row["why"]) == (8, "")
 
@@ -115,7 +124,7 @@ def test_counts_that_other_code_counted_are_not_compared(
 def other_bits(monkeypatch: pytest.MonkeyPatch, storage: Path) -> str:
     """Let one cell of the features of the last month come out otherwise; return its words."""
     honest = market_stages.feature_rows
-    rows = pl.read_parquet(storage / "tiny/features/month=2021-08/rows.parquet")
+    rows = pl.read_parquet(storage / "tiny/features/month=2021-08/price.parquet")
     session, symbol, value = rows.drop_nulls("ret_5").select("session", "symbol", "ret_5").row(7)
     cell = (pl.col("session") == session) & (pl.col("symbol") == symbol)
 
@@ -124,7 +133,7 @@ def other_bits(monkeypatch: pytest.MonkeyPatch, storage: Path) -> str:
         return honest(*given).with_columns(turned.alias("ret_5"))
 
     monkeypatch.setattr(market_stages, "feature_rows", edited)
-    return f"refused: features {session} {symbol} ret_5: {value!r} became {-value!r}"
+    return f"refused: features/price {session} {symbol} ret_5: {value!r} became {-value!r}"
 
 
 def test_other_bits_are_refused_with_the_first_cell_and_nothing_is_written(
@@ -138,8 +147,8 @@ def test_other_bits_are_refused_with_the_first_cell_and_nothing_is_written(
     )
 
     assert called.exit_code == 1, called.output
-    assert f"features: {other_bits}; alpha-assets run --recipe tiny" in called.output
-    assert "\ntargets: left, because features was refused" in called.output
+    assert f"features/price: {other_bits}; alpha-assets run --recipe tiny" in called.output
+    assert "\ntargets: left, because features/price was refused" in called.output
     assert manifests(storage, "") == before
 
 
@@ -151,8 +160,8 @@ def test_a_stage_before_the_refused_one_is_taken_over(
     shown = restamp(storage)
 
     assert shown["panel"]["taken over"] == 8
-    assert (shown["features"]["taken over"], shown["targets"]["taken over"]) == (0, 0)
-    assert shown["features"]["why"].startswith(other_bits)
+    assert (shown["features/price"]["taken over"], shown["targets"]["taken over"]) == (0, 0)
+    assert shown["features/price"]["why"].startswith(other_bits)
     assert "panel" not in to_do(storage)
     assert "features" in to_do(storage)
 
@@ -181,9 +190,10 @@ def test_what_is_made_from_a_stage_that_is_not_named_waits_for_it(
 
     shown = restamp(storage, "cross_section/traded")
 
-    assert list(shown) == ["cross_section/traded"]
-    assert shown["cross_section/traded"]["left"] == 8
-    assert "its input features is to be made again" in shown["cross_section/traded"]["why"]
+    assert list(shown) == [f"cross_section/traded/{f}" for f in ("members", *FAMILIES)]
+    row = shown["cross_section/traded/price"]
+    assert row["left"] == 8
+    assert "its input features/price is to be made again" in row["why"]
 
 
 def test_a_model_is_trained_wholly_and_compared_weight_by_weight(
@@ -260,7 +270,9 @@ def test_killed_on_the_way_each_month_is_as_before_or_taken_over(
     changed = sorted(path for path in after if after[path] != before[path])
     assert changed == [f"{name}/{MANIFEST}" for name in sorted(done)]
     assert aa.status("tiny", storage=str(storage))
-    assert restamp(storage, "cross_section/traded")["cross_section/traded"]["taken over"] == 5
+    left = restamp(storage, "cross_section/traded")
+    assert left["cross_section/traded/price"]["taken over"] == 5
+    assert left["cross_section/traded/trend"]["taken over"] == 8
     assert to_do(storage) == {}
 
 

@@ -55,8 +55,9 @@ def to_do(storage: Path, **how: Any) -> dict[str, str]:
     ("damage", "name", "follow"),
     [
         (Path.unlink, f"panel/{LAST}/rows.parquet", (*MARKET, *COVERED[1:])),
-        (truncated, f"features/{LAST}/rows.parquet", (*MARKET[1:], *COVERED[1:])),
-        (other, f"cross_section/traded/{LAST}/rows.parquet", (MARKET[2], *RECIPE[1:])),
+        (truncated, f"features/{LAST}/price.parquet", (*MARKET[1:], *COVERED[1:])),
+        (other, f"cross_section/traded/{LAST}/volatility.parquet", (MARKET[2], *RECIPE[1:])),
+        (Path.unlink, f"cross_section/traded/{LAST}/members.parquet", (MARKET[2], *RECIPE[1:])),
         (flipped, "cross_section/traded/month=2021-03/manifest.json", (MARKET[2], *RECIPE)),
         (shutil.rmtree, "tiny/checkpoint/2021-08", RECIPE),
         (swap_names, "tiny/checkpoint/2021-07/card.json", RECIPE),
@@ -81,7 +82,7 @@ def test_status_lists_what_is_damaged_with_all_that_follows(
 def test_a_run_makes_it_again_with_the_same_content(storage: Path, built: Path) -> None:
     tiny = storage / "tiny"
     shutil.rmtree(tiny / "panel" / LAST)
-    flipped(tiny / "features" / LAST / "rows.parquet")
+    flipped(tiny / "features" / LAST / "price.parquet")
     flipped(tiny / "cross_section" / "traded" / "month=2021-03" / MANIFEST)
     swap_names(tiny / "tiny" / "checkpoint" / "2021-08" / "card.json")
     other(tiny / "tiny" / "predictions" / LAST / "rows.parquet")
@@ -98,8 +99,14 @@ def test_a_run_makes_it_again_with_the_same_content(storage: Path, built: Path) 
     assert to_do(storage) == {}
     # The page names the storage that it was made in.
     for path in sorted(set(built.rglob(MANIFEST)) - set(built.rglob(f"report/{MANIFEST}"))):
-        again = json.loads((storage / path.relative_to(built)).read_text())
-        assert again["content_hash"] == json.loads(path.read_text())["content_hash"], path
+        was, again = (json.loads(p.read_text()) for p in (path, storage / path.relative_to(built)))
+        if was["families"]:  # with a lost manifest, those that the recipe does not read are lost
+            assert again["families"], path
+            assert {f: held["content_hash"] for f, held in again["families"].items()} == {
+                f: was["families"][f]["content_hash"] for f in again["families"]
+            }, path
+            continue
+        assert again["content_hash"] == was["content_hash"], path
     # What comes out the same leaves what follows fresh.
     months = {(stage, what[:7]) for stage, what in made if stage in ("predictions", "checkpoint")}
     assert months == {("checkpoint", "2021-08"), ("predictions", "2021-08")}

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -77,6 +77,7 @@ class MemoryBackend:
         name: str,
         files: Mapping[str, bytes],
         manifest: Callable[[Mapping[str, FileStat]], bytes],
+        keep: Collection[str] = (),
     ) -> bytes:
         inner = [key for key in self._below(name) if key.endswith(f"/{MANIFEST}")]
         if inner:
@@ -84,7 +85,9 @@ class MemoryBackend:
                 f"{self.address(name)} holds other finished outputs, first "
                 f"{self.address(name)}/{inner[0].removesuffix(f'/{MANIFEST}')}; move it away"
             )
-        stored = {inside: MemoryFile(content) for inside, content in files.items()}
+        before = self._below(name)
+        stored = {inside: before[inside] for inside in keep if inside in before}
+        stored |= {inside: MemoryFile(content) for inside, content in files.items()}
         text = manifest({inside: file.stat for inside, file in stored.items()})
         stored[MANIFEST] = MemoryFile(text)
         kept = {k: f for k, f in self.files.items() if not k.startswith(f"{name}/")}

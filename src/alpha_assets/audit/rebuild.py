@@ -34,7 +34,7 @@ from alpha_assets.store.compare import (
     compare_weights,
 )
 from alpha_assets.store.store import Store
-from alpha_assets.store.table import MonthTable
+from alpha_assets.store.table import FamilyTable, MonthFolders, MonthTable
 from alpha_assets.training.checkpoint import RECORDS
 
 MARKET_STAGES = ("panel", "features", "cross_section")
@@ -69,7 +69,7 @@ class Rebuilt:
             month: the last one.
             alone: without the months before, of every stage.
         """
-        tables: dict[str, MonthTable] = {
+        tables: dict[str, MonthTable | FamilyTable] = {
             "panel": self.context.panel,
             "features": self.context.features,
             "cross_section": self.context.section,
@@ -97,10 +97,15 @@ class Rebuilt:
         return {"card": kept, "facts": facts}
 
     def counts(self, month: str) -> dict[str, Any]:
-        """Return the counts that the manifest of a month's features keeps, and what counted."""
-        manifest = self.context.features.folder(month).manifest()
-        kept = manifest.extra.get(COUNTS) if manifest is not None else None
-        return {**kept, "cells": json.loads(kept["cells"])} if kept else {}
+        """Return, by family, the counts that a month of features keeps, and what counted."""
+        table = self.context.features
+        found = {}
+        for family in table.families:
+            manifest = table.of(family).folder(month).manifest()
+            kept = manifest.extra.get(COUNTS) if manifest is not None else None
+            if kept:
+                found[family] = {**kept, "cells": json.loads(kept["cells"])}
+        return found
 
     def weights(self, month: str) -> dict[str, Any] | None:
         """Return a month's model by seed: arrays by tensor, texts by file as bytes."""
@@ -165,7 +170,7 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     not copied, and never written again in place.
     """
     there, month = in_store(elsewhere(here.context), place), month_of(cut)
-    tables = [table.table for table in here.context.raw.values()]
+    tables: list[MonthFolders] = [table.table for table in here.context.raw.values()]
     tables += [here.context.panel, here.context.features, here.context.section]
     if here.context.recipe.spec.inputs.graph is not None:
         tables.append(graph_of(here.context))

@@ -92,8 +92,14 @@ def _compared(stored: Rebuilt, here: Rebuilt, stage: str, month: str) -> list[Co
     found = [_named(name, compare_tables(stage, tables[0], tables[1], key, needed=False))]
     if stage == "features":
         counts = [side.counts(month) for side in (here, stored)]
-        if counts[0].get("code") == counts[1].get("code"):  # counts of other code are not read
-            found.append(_named(f"counts {month}", compare_facts("counts", month, *counts)))
+        # Counts of other code are not read.
+        other = {
+            family
+            for family in {*counts[0]} & {*counts[1]}
+            if counts[0][family]["code"] != counts[1][family]["code"]
+        }
+        alike = [{f: kept for f, kept in side.items() if f not in other} for side in counts]
+        found.append(_named(f"counts {month}", compare_facts("counts", month, *alike)))
     return found
 
 

@@ -36,11 +36,12 @@ from alpha_assets.panel.lives import MARK
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.families import MEMBERS, feature_families, sections_made
 from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.predictions import MonthModel, month_model, scoring_data
 from alpha_assets.pipeline.stages import stages_below
 from alpha_assets.pipeline.targets import targets_stage
-from alpha_assets.pipeline.transforms import series_of, series_start, sessions_back
+from alpha_assets.pipeline.transforms import market_wide, series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
 
 SECTION_COLUMNS = ("sector", "market_segment")
@@ -247,7 +248,8 @@ def _features(
     month = month_of(day)
     recipe, market = context.recipe, context.market
     values = context.features.read(month, month).filter(pl.col("session") == day).collect()
-    section = context.section.read(month, month).filter(pl.col("session") == day).collect()
+    tables = context.section.only((MEMBERS, *sections_made(context.recipe)))
+    section = tables.read(month, month).filter(pl.col("session") == day).collect()
     keys = section.select(KEYS)
     values_N = keys.join(values, on=KEYS, how="left", maintain_order="left")
     place = int(np.flatnonzero((section["symbol"] == symbol).to_numpy())[0])
@@ -312,10 +314,12 @@ def _standardised(x_N: Any, rules: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _series(context: RecipeContext, day: date) -> pl.DataFrame:
     """Return the market-wide features of the sessions that a z-score in time looks at."""
-    begin = series_start(context.market, day)
-    features = context.features.read(month_of(begin), month_of(day))
+    families = feature_families(context.recipe)
+    begin = series_start(context.market, day, families)
+    wide = [item.name for item in market_wide(context.market, families)]
+    features = context.features.read(month_of(begin), month_of(day), ["session", *wide])
     series = features.filter(pl.col("session").is_between(begin, day)).collect()
-    return series_of(context.market, series, begin, day)
+    return series_of(context.market, series, begin, day, families)
 
 
 def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 The questions stand in `pipeline.checks`: what stops here stops `run` as well, in the same months.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import dagster as dg
@@ -16,14 +16,15 @@ from alpha_assets.defs.resources import Storage, in_one_line
 from alpha_assets.pipeline import checks
 from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.families import families_covered
 from alpha_assets.quality.coverage import FamilyCoverage
 from alpha_assets.store.store import Store
 
 C = TypeVar("C", bound=MarketContext)
 
 
-def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
-    """Return the checks of a market's raw bars, calendar and features."""
+def market_checks(market: Market, recipes: Sequence[Recipe] = ()) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of a market's raw bars, calendar and features; see `market_assets`."""
     bars = dg.AssetKey([market.name, "raw", "daily_bars"])
     return [
         market_check(
@@ -56,7 +57,7 @@ def market_checks(market: Market) -> list[dg.AssetChecksDefinition]:
             "Each feature of bars is known for most rows with its history; a warning where not.",
             blocking=False,
         ),
-        coverage_checks(market),
+        coverage_checks(market, recipes),
     ]
 
 
@@ -120,14 +121,14 @@ def check(
     return asked
 
 
-def coverage_checks(market: Market) -> dg.AssetChecksDefinition:
-    """Return a check per family of features: is it whole, and are its feeds alive?
+def coverage_checks(market: Market, recipes: Sequence[Recipe]) -> dg.AssetChecksDefinition:
+    """Return a check per family of features that is made: is it whole, are its feeds alive?
 
     None of them stops a run: whether a family is needed depends on the recipe, and the recipe's own
     assets ask (`pipeline.checks.require_families`), as `run` does.
     """
     key = dg.AssetKey([market.name, "features"])
-    families = dict.fromkeys(feature.family for feature in market.choice)
+    families = families_covered(market, recipes)
     specs = [
         dg.AssetCheckSpec(
             coverage_check(name),

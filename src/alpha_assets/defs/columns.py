@@ -4,7 +4,7 @@ Dagster reads both from the definition: `dagster/column_schema` and `dagster/col
 a column is made from many, all of them are named; where only the feed is known, all its values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from alpha_assets.features.inputs import INPUTS
 from alpha_assets.feeds import Feed
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
+from alpha_assets.pipeline.families import within
 from alpha_assets.pipeline.transforms import offered_choice, offered_features
 from alpha_assets.training.predict import predictions_schema, quantile_columns
 
@@ -232,16 +233,19 @@ def _of_join(market: Market, join: Join) -> dict[str, list[dg.TableColumnDep]]:
     return {**found, f"{join.name}_age": _from(market, raw, ["available_at"])}
 
 
-def columns_of_features(market: Market) -> Columns:
-    """Return the columns of the catalogue; those that the market cannot have are empty."""
-    off = market.missing_features
+def columns_of_features(market: Market, families: Collection[str] | None = None) -> Columns:
+    """Return the columns of families of the catalogue; what the market cannot have is empty."""
+    off, catalog = market.missing_features, within(market.catalog, families)
     return Columns.of(
-        {"session": "Date", "symbol": "String", **dict.fromkeys(_names(market.catalog), "Float32")},
+        {"session": "Date", "symbol": "String", **dict.fromkeys(_names(catalog), "Float32")},
         {
             f.name: _meaning(f) + (f"; empty: {off[f.name]}" if f.name in off else "")
-            for f in market.catalog
+            for f in catalog
         },
-        {f.name: _from(market, "panel", panel_columns(f.inputs)) for f in offered_features(market)},
+        {
+            f.name: _from(market, "panel", panel_columns(f.inputs))
+            for f in within(offered_features(market), families)
+        },
     )
 
 
@@ -265,9 +269,9 @@ def panel_columns(inputs: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def columns_of_section(market: Market) -> Columns:
+def columns_of_section(market: Market, families: Collection[str] | None = None) -> Columns:
     """Return the columns of a cross-section: z-scores, and by family how much was missing."""
-    offered = offered_choice(market)
+    offered = within(offered_choice(market), families)
     types: dict[str, object] = {"session": "Date", "symbol": "String"}
     meanings: dict[str, str] = {}
     origins: dict[str, list[dg.TableColumnDep]] = {}

@@ -16,7 +16,10 @@ ALL_HISTORY = 12 * 100  # months; more than any market has
 
 
 def dependencies(stage: Stage[Any], market: Market) -> list[dg.AssetDep]:
-    """Return the dependencies of a stage's asset: what it reads, as far back as it reads it."""
+    """Return the dependencies of a stage's asset: what it reads, as far back as it reads it.
+
+    Families of one table read each other within their asset.
+    """
     reads: dict[dg.AssetKey, list[Read[Any]]] = {}
     for read in stage.reads:
         of = read.of or stage

@@ -1,7 +1,7 @@
 """The assets of one market: raw feeds, panel, features, and a cross-section per universe."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,6 +9,7 @@ import dagster as dg
 from alpha_assets.calendar import month_range
 from alpha_assets.config.folders import PACKAGE
 from alpha_assets.config.market import ALL, Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.attributes import DAILY, attributes, references, versioned
 from alpha_assets.defs.columns import (
     Columns,
@@ -26,6 +27,7 @@ from alpha_assets.feeds import Feed
 from alpha_assets.feeds.describe import publication_words
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.families import families_read, sections_read
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
@@ -40,14 +42,25 @@ FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 Months = Iterator[dg.MaterializeResult[None]]
 
 
-def market_assets(market: Market) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return every asset of a market that no recipe is needed for."""
+def market_assets(
+    market: Market, recipes: Sequence[Recipe] = ()
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Return every asset of a market that no recipe is needed for.
+
+    Args:
+        market: whose assets they are.
+        recipes: on the market; the families of features are made that any of them reads, of a
+            market without recipes all.
+    """
     return [
         *[raw_asset(market, feed) for feed in market.feeds],
         *[feed_off(market, feed) for feed in market.feeds_off],
         panel_asset(market),
-        features_asset(market),
-        *[cross_section_asset(market, name) for name in market.spec.universes],
+        features_asset(market, families_read(market, recipes)),
+        *[
+            cross_section_asset(market, name, sections_read(market, name, recipes))
+            for name in market.spec.universes
+        ],
         graph_asset(market, ALL),
     ]
 
@@ -170,28 +183,36 @@ def panel_asset(market: Market) -> dg.AssetsDefinition:
     )
 
 
-def features_asset(market: Market) -> dg.AssetsDefinition:
-    """Return the asset of the catalogue on the panel."""
+def features_asset(market: Market, families: Sequence[str]) -> dg.AssetsDefinition:
+    """Return the asset of families of the catalogue on the panel."""
     return stage_asset(
-        features_stage(market),
+        features_stage(market, families),
         market,
-        columns_of_features(market),
+        columns_of_features(market, families),
         *identity.FEATURES,
         "features:CATALOG",
         kinds={"numpy", "parquet"},
-        description="Every catalogued feature, raw values, one row per (session, symbol).",
+        description=(
+            "Catalogued features, raw values, one row per (session, symbol): a file for each "
+            f"family that a recipe reads.\n\nFamilies: {', '.join(families)}."
+        ),
     )
 
 
-def cross_section_asset(market: Market, universe: str) -> dg.AssetsDefinition:
-    """Return the asset of z-scored features inside one universe."""
+def cross_section_asset(
+    market: Market, universe: str, families: Sequence[str]
+) -> dg.AssetsDefinition:
+    """Return the asset of families of z-scored features inside one universe."""
     return stage_asset(
-        cross_section_stage(market, universe),
+        cross_section_stage(market, universe, families),
         market,
-        columns_of_section(market),
+        columns_of_section(market, families),
         *identity.CROSS_SECTION,
         kinds={"numpy", "parquet"},
-        description="Winsorised z-scores of every feature, session by session, inside a universe.",
+        description=(
+            "Winsorised z-scores of features, session by session, inside a universe: a file for "
+            f"each family that a recipe reads.\n\nFamilies: {', '.join(families)}."
+        ),
     )
 
 

@@ -14,7 +14,16 @@ from alpha_assets.feeds.base import Column, DataType, Feed, Publication, Scope, 
 from alpha_assets.spec import Spec
 
 # Folders of a market, and what the panel calls its own columns.
-RESERVED_FEEDS = ("raw", "panel", "features", "cross_section", "graph", "listing", "label")
+RESERVED_FEEDS = (
+    "raw",
+    "panel",
+    "features",
+    "cross_section",
+    "graph",
+    "members",
+    "listing",
+    "label",
+)
 RESERVED_COLUMNS = (
     "date",
     "event_date",

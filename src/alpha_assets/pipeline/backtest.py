@@ -15,6 +15,7 @@ from alpha_assets.evaluation import evaluate, metrics_json
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.families import RETURNS, tables_of
 from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
@@ -47,7 +48,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(targets_stage(recipe), fresh=True),
             Read(predictions_stage(recipe)),
             Read(panel_stage(market), months_back=1),
-            Read(features_stage(market)),
+            Read(features_stage(market, tables_of(market, [RETURNS]))),
             *[
                 Read(raw_rows(feed), all_before=True, until=None, optional=True)
                 for feed in backtest_feeds(market)

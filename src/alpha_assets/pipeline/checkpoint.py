@@ -12,6 +12,7 @@ from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
+from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
@@ -68,6 +69,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """
     market, training = recipe.market, recipe.spec.training
     far, expanding = training_sessions(recipe), recipe.spec.split.expanding
+    universe = recipe.spec.universe.name
 
     def window(of: Outputs[MarketContext]) -> Read[RecipeContext]:
         return Read(of, sessions_back=far, all_before=expanding, until=-1, span=_window)
@@ -95,7 +97,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         return Read(of, sessions_back=back, all_before=expanding, until=-1, span=_graph_window)
 
     reads = [
-        window(cross_section_stage(market, universe)),
+        window(cross_section_stage(market, universe, section_families(recipe))),
         (week_longer if asks_graph else window)(panel_stage(market)),
         *([week_longer(graph_stage(market, universe))] if asks_graph else []),
         known(BARS),
@@ -103,7 +105,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     if LIVES in market.feeds:
         reads.append(known(LIVES))
     if recipe.spec.label.kind == "vol_scaled":
-        reads.append(window(features_stage(market)))
+        reads.append(window(features_stage(market, tables_of(market, [VOLATILITY]))))
     if training.warm_start or training.retrain_every > 1:
         reads.append(
             Read(

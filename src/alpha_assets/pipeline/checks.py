@@ -10,11 +10,19 @@ from typing import TypeVar
 
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.errors import MissingOutput
 from alpha_assets.features import Feature
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.families import (
+    behind,
+    families_of,
+    section_families,
+    tables_of,
+    within,
+)
 from alpha_assets.pipeline.freshness import COUNTS
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.transforms import offered_features
@@ -47,8 +55,7 @@ def require_families(context: RecipeContext, months: Months) -> None:
     Raises:
         CheckFailed: in these months a column of such a family is missing, or all are empty.
     """
-    families = dict.fromkeys(feature.family for feature in context.recipe.features)
-    found = coverage(context, tuple(families), months)
+    found = coverage(context, section_families(context.recipe), months)
     checks.require_families(found.families, partial(context.progress, "coverage"))
 
 
@@ -68,11 +75,14 @@ def calendar_agrees(context: MarketContext, months: Months = None) -> Answer:
 
 
 def features_are_filled(context: MarketContext, months: Months = None) -> Answer:
-    """Ask whether each feature of bars is known for most rows with its history; odd, not wrong."""
+    """Ask whether each feature of bars is known for most rows with its history; odd, not wrong.
+
+    Families that are not stored are not asked about: no recipe reads them.
+    """
     made = [month for month in context.features.months() if months is None or month in months]
     return checks.features_are_filled(
         context.market,
-        offered_features(context.market),
+        within(offered_features(context.market), context.features.held(made)),
         made,
         partial(month_cells, context),
         context.panel,
@@ -91,6 +101,7 @@ def coverage(
     judged: Collection[str] | None = None,
     *,
     last: str | None = None,
+    every_feed: bool = False,
 ) -> Coverage:
     """Return what is stored of a market's features and of the feeds behind them.
 
@@ -99,12 +110,16 @@ def coverage(
         families: those wanted, with the feeds behind them; default: all, and every feed.
         judged: months in which something missing is a finding; default: all that are stored.
         last: the last month of features that counts; default: the last stored one.
+        every_feed: of all feeds, also where `families` are given.
 
     Raises:
         MissingOutput: no bars or no features are stored.
     """
     market, edge = context.market, frontier(context)
-    months = context.features.months(last=last)
+    table = context.features
+    if families is not None:
+        table = table.only(tables_of(market, behind(within(market.choice, families))))
+    months = table.months(last=last)
     if not months:
         raise MissingOutput(
             f"market {market.name!r} has no features in this storage; {run_again(context)}"
@@ -117,21 +132,34 @@ def coverage(
         edge,
         families=families,
         judged=judged,
+        every_feed=every_feed,
     )
 
 
 def month_cells(context: MarketContext, month: str, wanted: Sequence[Feature]) -> pl.DataFrame:
     """Return how many cells of a stored month are filled, a row per feature.
 
-    They stand in the manifest of a month that today's code counted; else its rows are read.
+    They stand in the manifest of a month that today's code counted, family by family; of others,
+    and of products of two families, the rows are read.
     """
     manifest = context.features.folder(month).manifest()
-    kept = manifest.extra.get(COUNTS, {}) if manifest is not None else {}
-    found = cells.kept_cells(kept, month, wanted, identity.counting())
-    if found is not None:
-        return found
-    features, panel = context.features.scan([month]), context.panel.scan([month])
-    return cells.count_cells(month, features, panel, wanted)
+    held = manifest.families if manifest is not None else {}
+    found: dict[str, pl.DataFrame] = {}
+    for family in families_of(wanted):
+        if family in held:
+            ours = within(wanted, [family])
+            kept = held[family].extra.get(COUNTS, {})
+            counted = cells.kept_cells(kept, month, ours, identity.counting())
+            if counted is not None:
+                found[family] = counted
+    rest = [feature for feature in wanted if feature.family not in found]
+    if rest:
+        families = [f for f in tables_of(context.market, behind(rest)) if f in held]
+        panel = context.panel.scan([month])
+        rows = context.features.only(families).scan([month]) if families else panel.select(*KEYS)
+        found[""] = cells.count_cells(month, rows, panel, rest)
+    order = pl.DataFrame({"feature": [feature.name for feature in wanted]})
+    return order.join(pl.concat(found.values()), on="feature", how="left").select(*cells.CELLS)
 
 
 def declared_tables(context: MarketContext) -> dict[str, RawTable]:

@@ -11,13 +11,14 @@ import numpy as np
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
+from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
 from alpha_assets.progress import Progress
 from alpha_assets.spec import PickledByFields
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import Manifest
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
-from alpha_assets.store.table import MonthFolders, MonthTable
+from alpha_assets.store.table import FamilyMonths, FamilyTable, MonthFolders, MonthTable
 
 POINTER = "pointer"  # status of a month that an earlier month's model decides
 
@@ -83,13 +84,13 @@ class MarketContext(PickledByFields):
         return MonthTable(self.store, (self.market.name, "panel"), KEYS)
 
     @cached_property
-    def features(self) -> MonthTable:
-        """The catalogue on the panel."""
-        return MonthTable(self.store, (self.market.name, "features"), KEYS)
+    def features(self) -> FamilyTable:
+        """The catalogue on the panel, family by family."""
+        return FamilyTable(self.store, (self.market.name, "features"), KEYS)
 
-    def cross_section(self, universe: str) -> MonthTable:
-        """Return the z-scored features inside a universe."""
-        return MonthTable(self.store, (self.market.name, "cross_section", universe), KEYS)
+    def cross_section(self, universe: str) -> FamilyTable:
+        """Return the members of a universe and their z-scored features, family by family."""
+        return FamilyTable(self.store, (self.market.name, "cross_section", universe), KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +109,21 @@ class RecipeContext(MarketContext):
         return replace(self, recipe=self.recipe.parent)
 
     @cached_property
-    def section(self) -> MonthTable:
-        """The cross-section that the recipe reads."""
-        return self.cross_section(self.recipe.spec.universe.name)
+    def features(self) -> FamilyTable:
+        """The families of features that the recipe needs."""
+        table = FamilyTable(self.store, (self.market.name, "features"), KEYS)
+        return table.only(feature_families(self.recipe))
+
+    @cached_property
+    def section(self) -> FamilyTable:
+        """The members of the recipe's universe, and the families that its model reads."""
+        table = self.cross_section(self.recipe.spec.universe.name)
+        return table.only((MEMBERS, *section_families(self.recipe)))
+
+    @cached_property
+    def members(self) -> FamilyMonths:
+        """Who is in the recipe's universe."""
+        return self.section.of(MEMBERS)
 
     @cached_property
     def predictions(self) -> MonthTable:

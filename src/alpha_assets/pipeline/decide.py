@@ -11,6 +11,7 @@ from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.families import feature_families, section_families
 from alpha_assets.pipeline.frontier import frontier, thin_sessions
 from alpha_assets.pipeline.neighbours import edges_of_session, edges_start
 from alpha_assets.pipeline.predictions import month_model, scores
@@ -19,6 +20,7 @@ from alpha_assets.pipeline.targets import earlier_in_period, targets_of
 from alpha_assets.pipeline.transforms import (
     decidable_sessions,
     feature_rows,
+    member_rows,
     panel_rows,
     panel_start,
     section_rows,
@@ -104,8 +106,9 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     first = sessions_back(calendar, session, context.recipe.spec.window.sessions_before)
     rules = context.market.universe(context.recipe.spec.universe.name)
     earlier = earlier_in_period(context, session, model.manifest)
+    families = feature_families(context.recipe)
     start = min(
-        panel_start(context.market, first),
+        panel_start(context.market, first, families),
         universe_start(context.market, rules, min([first, *map(as_date, earlier[:1])])),
         edges_start(context, session),
     )
@@ -114,10 +117,15 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         name: table.read(until=instant) for name, table in context.raw.items() if table.months()
     }
     panel = panel_rows(context.market, known, start, session)
-    features = feature_rows(context.market, panel, first, session)
-    series = series_rows(context.market, known, series_start(context.market, first), session)
+    features = feature_rows(context.market, panel, first, session, families)
+    since = series_start(context.market, first, families)
     section = section_rows(
-        context.market, rules, features, panel, first, session, series=series
+        context.market,
+        rules,
+        features,
+        member_rows(context.market, rules, panel, first, session),
+        series=series_rows(context.market, known, since, session, families),
+        families=section_families(context.recipe),
     ).frame
     edges = edges_of_session(context, panel, session)
     decided = calendar.between(session, session)

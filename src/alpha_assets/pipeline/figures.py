@@ -24,6 +24,7 @@ from alpha_assets.evaluation import (
 )
 from alpha_assets.labels import forward_returns
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.families import RETURNS
 from alpha_assets.pipeline.frontier import thin_months
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
@@ -152,9 +153,9 @@ def sectors_are_static(context: RecipeContext) -> bool:
 def regimes(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame | None:
     """Return each session's volatility regime, from the equal-weighted market's daily returns."""
     returns = (
-        context.features.read(months[0], months[-1], columns=["session", "symbol", "ret_1"])
+        context.features.read(months[0], months[-1], columns=["session", "symbol", RETURNS])
         .group_by("session")
-        .agg(pl.col("ret_1").cast(pl.Float64).mean().alias("market_return"))
+        .agg(pl.col(RETURNS).cast(pl.Float64).mean().alias("market_return"))
         .drop_nulls()
         .collect()
     )

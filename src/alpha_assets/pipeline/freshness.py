@@ -16,7 +16,7 @@ from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.seen import MISSING
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import COMPLETE, Manifest, ManifestInput
-from alpha_assets.store.table import AGAIN, DAMAGED
+from alpha_assets.store.table import AGAIN, DAMAGED, OF_ONE_FILE
 
 # Of a manifest's extra: what is no fact to be shown.
 CODE_PARTS = "code"  # digests of code by name
@@ -31,12 +31,11 @@ def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> s
     The one rule of every stage: its files are what its manifest names, and the digest of its
     settings, its code and the hashes of its inputs are today's.
     """
-    damage = folder.damage()
+    manifest, damage = folder.look()
     if damage is not None:
         return f"{DAMAGED}: {damage}"
-    manifest = folder.manifest()
     if manifest is None:
-        return MISSING
+        return _why_missing(folder) or MISSING
     reason = _made_by_another(manifest, made_by)
     if reason is not None:
         return reason
@@ -92,11 +91,19 @@ def require(folder: Folder, made_by: Identity, way_out: str) -> Manifest:
     """
     manifest = folder.manifest()
     if manifest is None:
+        why = _why_missing(folder)
+        if why:
+            raise StaleOutput(f"{folder.address} is stale: {why}; {way_out}")
         raise MissingOutput(f"{folder.address} has not been made; {way_out}")
     reason = _made_by_another(manifest, made_by)
     if reason is not None:
         raise StaleOutput(f"{folder.address} was {reason}; {way_out}")
     return manifest
+
+
+def _why_missing(folder: Folder) -> str | None:
+    """Return why a family is not there although its month was made; None where it was not."""
+    return f"its month {OF_ONE_FILE}" if folder.family and folder.is_of_one_file() else None
 
 
 def _made_by_another(manifest: Manifest, made_by: Identity) -> str | None:

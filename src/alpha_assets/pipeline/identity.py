@@ -5,7 +5,7 @@ others, so that another portfolio rule makes no model stale; its `code` covers t
 the stage reaches, in normalised syntax, so that an edited kernel makes stale what it computes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -52,6 +52,7 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
         "store.store:Store",
         "store.folder:Folder",
         "store.table:MonthTable",
+        "store.table:FamilyTable",
         "store.raw:RawTable",
     )
 }
@@ -67,6 +68,7 @@ THREADS = "threads"  # of training: any number gives the same bits
 BY_MONTH = "pipeline.market_stages:by_month"
 PANEL = ("pipeline.market_stages:panel_made", BY_MONTH, "panel.joins:joins_of")
 FEATURES = ("pipeline.market_stages:features_made", BY_MONTH)
+MEMBERS = ("pipeline.market_stages:members_made", BY_MONTH)
 CROSS_SECTION = ("pipeline.market_stages:section_made", BY_MONTH)
 GRAPH = ("pipeline.market_stages:graph_made", BY_MONTH)
 CHECKPOINT = ("pipeline.checkpoint:make_model",)
@@ -104,9 +106,17 @@ def panel(market: Market) -> Identity:
     return Identity(market.data_digest, _code(PANEL))
 
 
-def features(market: Market) -> Identity:
-    """Return the identity of the catalogue on the panel, its code feature by feature."""
-    names = [feature.name for feature in market.catalog]
+def together(identities: Mapping[str, Identity]) -> Identity:
+    """Return the identity of families that are looked at as one output."""
+    return Identity(
+        digest({name: one.digest for name, one in identities.items()}),
+        digest({name: one.code for name, one in identities.items()}),
+    )
+
+
+def features(market: Market, family: str) -> Identity:
+    """Return the identity of a family of the catalogue, its code feature by feature."""
+    names = [feature.name for feature in market.catalog if feature.family == family]
     known = _feature_codes()
     codes = {name: known[name] for name in names if name in known}
     offered = sorted(set(names) - set(market.missing_features))
@@ -132,9 +142,14 @@ def _compute_code() -> str:
     return compute_digest()
 
 
-def cross_section(market: Market, universe: str) -> Identity:
-    """Return the identity of z-scored features inside a universe."""
-    names = [feature.name for feature in market.choice]
+def members(market: Market, universe: str) -> Identity:
+    """Return the identity of who is in a universe."""
+    return Identity(digest(market.data_digest, universe, market.universe(universe)), _code(MEMBERS))
+
+
+def cross_section(market: Market, universe: str, family: str) -> Identity:
+    """Return the identity of a family of z-scored features inside a universe."""
+    names = [feature.name for feature in market.choice if feature.family == family]
     offered = sorted(set(names) - set(market.missing_features))
     return Identity(
         digest(market.data_digest, universe, market.universe(universe), names, offered),
@@ -211,10 +226,11 @@ def backtest(recipe: Recipe) -> Identity:
     return Identity(recipe.digest, _code(BACKTEST))
 
 
-def coverage(market: Market) -> Identity:
-    """Return the identity of what is there of a market's features and feeds."""
-    names = [feature.name for feature in market.choice]
-    off = (dict(market.missing_features), dict(market.feeds_off))
+def coverage(market: Market, families: Collection[str]) -> Identity:
+    """Return the identity of what is there of some families of features, and of all feeds."""
+    names = [feature.name for feature in market.choice if feature.family in families]
+    missing = {name: why for name, why in market.missing_features.items() if name in names}
+    off = (missing, dict(market.feeds_off))
     return Identity(
         digest(market.data_digest, names, *off, dict(market.spec.coverage)), _code(COVERAGE)
     )

@@ -6,10 +6,10 @@ with others, gives the same bits.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from typing import Any
 
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.calendar import month_of
 from alpha_assets.config.market import Market
 from alpha_assets.errors import MissingOutput
@@ -20,15 +20,25 @@ from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext
+from alpha_assets.pipeline.families import (
+    MEMBERS,
+    behind,
+    families_of,
+    section_columns,
+    tables_of,
+    within,
+)
 from alpha_assets.pipeline.freshness import COUNTS
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.raw import raw_until
-from alpha_assets.pipeline.stage import MONTHS_AT_ONCE, RAW, Output, Outputs, Read, Stage
+from alpha_assets.pipeline.stage import MONTHS_AT_ONCE, RAW, Inputs, Output, Outputs, Read, Stage
 from alpha_assets.pipeline.transforms import (
+    feature_lookback,
     feature_rows,
     graph_rows,
     market_wide,
-    panel_lookback,
+    member_rows,
+    offered_choice,
     panel_rows,
     panel_start,
     section_rows,
@@ -47,7 +57,7 @@ from alpha_assets.store.table import MonthTable
 MarketStage = Stage[MarketContext]
 MarketRead = Read[MarketContext]
 Rows = Callable[[MarketContext, date, date], pl.DataFrame]
-More = Callable[[MarketContext, str, pl.DataFrame], dict[str, Any]]  # for a month's manifest
+Make = Callable[[MarketContext, Sequence[str], Inputs], Iterator[Output]]
 
 GRAPH_RULES = {
     "window": WINDOW,
@@ -74,53 +84,191 @@ def panel_stage(market: Market) -> MarketStage:
         reads=tuple(
             MarketRead(raw_rows(feed), all_before=True, optional=True) for feed in market.feeds
         ),
-        make=lambda context, months, inputs: by_month(context, months, panel_made),
+        make=_make_rows(panel_made),
         at_once=MONTHS_AT_ONCE,
         check=_check_panel,
     )
 
 
-def features_stage(market: Market) -> MarketStage:
-    """Return the stage of the catalogue on the panel."""
+def features_stage(market: Market, families: Sequence[str] | None = None) -> MarketStage:
+    """Return the stage of the catalogue on the panel.
 
-    def counts(context: MarketContext, month: str, made: pl.DataFrame) -> dict[str, Any]:
-        panel = context.panel.scan([month])
-        counted = count_cells(month, made.lazy(), panel, market.choice)
-        return {COUNTS: keep_cells(counted, market.choice, identity.counting())}
+    Args:
+        market: whose catalogue it is.
+        families: that are made; default: all.
+    """
+    wanted = families_of(within(market.catalog, families))
+    return _features(market, [_family_of_features(market, family) for family in wanted])
 
+
+def _features(market: Market, families: Sequence[MarketStage]) -> MarketStage:
+    """Return the stage of families of features that are made together."""
+    names = [one.family for one in families]
     return Stage(
         name="features",
         key=("features",),
-        place=lambda context: context.features,
-        made_by=lambda: identity.features(market),
-        reads=(MarketRead(panel_stage(market), sessions_back=panel_lookback(market)),),
-        make=lambda context, months, inputs: by_month(context, months, features_made, counts),
+        place=lambda context: context.features.only(names),
+        made_by=lambda: identity.together({one.family: one.identity for one in families}),
+        reads=(MarketRead(panel_stage(market), sessions_back=feature_lookback(market, names)),),
+        make=lambda context, months, inputs: _make_features(context, months, names),
+        at_once=MONTHS_AT_ONCE,
+        check=_check_reach("features"),
+        families=tuple(families),
+        only=lambda some: _features(market, some),
+    )
+
+
+def _family_of_features(market: Market, family: str) -> MarketStage:
+    """Return the stage of one family of features."""
+    back = feature_lookback(market, [family])
+    return Stage(
+        name=f"features/{family}",
+        key=("features",),
+        family=family,
+        place=lambda context: context.features.of(family),
+        made_by=lambda: identity.features(market, family),
+        reads=(MarketRead(panel_stage(market), sessions_back=back),),
+        make=lambda context, months, inputs: _make_features(context, months, [family]),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
     )
 
 
-def cross_section_stage(market: Market, universe: str) -> MarketStage:
-    """Return the stage of z-scored features inside a universe."""
+def _make_features(
+    context: MarketContext, months: Sequence[str], families: Sequence[str]
+) -> Iterator[Output]:
+    """Make families of features together: what they share is computed once."""
+    market = context.market
+    ours = {family: within(market.catalog, [family]) for family in families}
+
+    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+        return features_made(context, families, first, last)
+
+    for month, made in by_month(context, months, rows):
+        wanted = [feature for features in ours.values() for feature in features]
+        counted = count_cells(month, made.lazy(), context.panel.scan([month]), wanted)
+        cells = {key[0]: found for key, found in counted.group_by("feature")}
+        yield Output(
+            month,
+            {f: made.select(*KEYS, *[item.name for item in ours[f]]) for f in families},
+            more={
+                family: {
+                    COUNTS: keep_cells(
+                        pl.concat([cells[item.name] for item in features]),
+                        features,
+                        identity.counting(),
+                    )
+                }
+                for family, features in ours.items()
+            },
+        )
+
+
+def cross_section_stage(
+    market: Market, universe: str, families: Sequence[str] | None = None
+) -> MarketStage:
+    """Return the stage of z-scored features inside a universe, and of who is in it.
+
+    Args:
+        market: whose features they are.
+        universe: by name.
+        families: that are made; default: all that the market can have.
+    """
+    wanted = families_of(within(offered_choice(market), families))
+    each = [_family_of_section(market, universe, family) for family in wanted]
+    return _section(market, universe, [members_stage(market, universe), *each])
+
+
+def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> MarketStage:
+    """Return the stage of families of a cross-section that are made together.
+
+    The members, which the others read, are made before them.
+    """
+    names = [one.family for one in each if one.family != MEMBERS]
+    if not names:
+        return each[0]
+    made_from = made_of(market, names)
+    back = universe_lookback(market, market.universe(universe))
+    return Stage(
+        name=f"cross_section/{universe}",
+        key=("cross_section", universe),
+        place=lambda context: context.cross_section(universe).only([one.family for one in each]),
+        made_by=lambda: identity.together({one.family: one.identity for one in each}),
+        reads=(
+            MarketRead(
+                features_stage(market, made_from), sessions_back=series_lookback(market, made_from)
+            ),
+            MarketRead(panel_stage(market), sessions_back=back),
+        ),
+        make=lambda context, months, inputs: _make_section(context, universe, months, names),
+        at_once=MONTHS_AT_ONCE,
+        check=_check_reach(f"cross_section/{universe}"),
+        families=tuple(each),
+        only=lambda some: _section(market, universe, some),
+    )
+
+
+def members_stage(market: Market, universe: str) -> MarketStage:
+    """Return the stage of who is in a universe: a family of its cross-section."""
     rules = market.universe(universe)
 
     def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        return section_made(context, rules, first, last)
+        return members_made(context, rules, first, last)
 
-    name = f"cross_section/{universe}"
+    back = universe_lookback(market, rules)
     return Stage(
-        name=name,
+        name=f"cross_section/{universe}/{MEMBERS}",
         key=("cross_section", universe),
-        place=lambda context: context.cross_section(universe),
-        made_by=lambda: identity.cross_section(market, universe),
-        reads=(
-            MarketRead(features_stage(market), sessions_back=series_lookback(market)),
-            MarketRead(panel_stage(market), sessions_back=universe_lookback(market, rules)),
-        ),
-        make=lambda context, months, inputs: by_month(context, months, rows),
+        family=MEMBERS,
+        place=lambda context: context.cross_section(universe).of(MEMBERS),
+        made_by=lambda: identity.members(market, universe),
+        reads=(MarketRead(panel_stage(market), sessions_back=back),),
+        make=_make_rows(rows, MEMBERS),
         at_once=MONTHS_AT_ONCE,
-        check=_check_reach(name),
+        check=_check_reach(f"cross_section/{universe}"),
     )
+
+
+def _family_of_section(market: Market, universe: str, family: str) -> MarketStage:
+    """Return the stage of one family of z-scored features inside a universe."""
+    made_from = made_of(market, [family])
+    return Stage(
+        name=f"cross_section/{universe}/{family}",
+        key=("cross_section", universe),
+        family=family,
+        place=lambda context: context.cross_section(universe).of(family),
+        made_by=lambda: identity.cross_section(market, universe, family),
+        reads=(
+            MarketRead(members_stage(market, universe)),
+            MarketRead(
+                features_stage(market, made_from), sessions_back=series_lookback(market, made_from)
+            ),
+        ),
+        make=lambda context, months, inputs: _make_section(context, universe, months, [family]),
+        at_once=MONTHS_AT_ONCE,
+        check=_check_reach(f"cross_section/{universe}"),
+    )
+
+
+def made_of(market: Market, families: Sequence[str]) -> tuple[str, ...]:
+    """Return the families of features that families of a cross-section are made from."""
+    return tables_of(market, behind(within(offered_choice(market), families)))
+
+
+def _make_section(
+    context: MarketContext, universe: str, months: Sequence[str], families: Sequence[str]
+) -> Iterator[Output]:
+    """Make families of a cross-section together, from its members and the features."""
+    choice = offered_choice(context.market)
+
+    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+        return section_made(context, universe, families, first, last)
+
+    for month, made in by_month(context, months, rows):
+        yield Output(
+            month,
+            {f: made.select(*KEYS, *section_columns(within(choice, [f]))) for f in families},
+        )
 
 
 def graph_stage(market: Market, universe: str) -> MarketStage:
@@ -140,7 +288,7 @@ def graph_stage(market: Market, universe: str) -> MarketStage:
         place=lambda context: graph_table(context, universe),
         made_by=lambda: identity.graph(market, universe, GRAPH_RULES),
         reads=(MarketRead(panel_stage(market), sessions_back=graph_lookback(market, rules)),),
-        make=lambda context, months, inputs: by_month(context, months, rows),
+        make=_make_rows(rows),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(name),
     )
@@ -151,30 +299,39 @@ def panel_made(context: MarketContext, first: date, last: date) -> pl.DataFrame:
     return panel_rows(context.market, raw_until(context, month_of(last)), first, last)
 
 
-def features_made(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-    """Return the features of some sessions, from the stored panel."""
-    panel = panel_between(context, panel_start(context.market, first), last)
-    return feature_rows(context.market, panel.collect(), first, last)
+def features_made(
+    context: MarketContext, families: Sequence[str], first: date, last: date
+) -> pl.DataFrame:
+    """Return families of features of some sessions, from the stored panel."""
+    panel = panel_between(context, panel_start(context.market, first, families), last)
+    return feature_rows(context.market, panel.collect(), first, last, families)
+
+
+def members_made(
+    context: MarketContext, rules: UniverseSpec, first: date, last: date
+) -> pl.DataFrame:
+    """Return who is in a universe at some sessions, from the stored panel."""
+    panel = panel_between(context, universe_start(context.market, rules, first), last)
+    return member_rows(context.market, rules, panel.select(*PANEL_SCHEMA).collect(), first, last)
 
 
 def section_made(
-    context: MarketContext, rules: UniverseSpec, first: date, last: date
+    context: MarketContext, universe: str, families: Sequence[str], first: date, last: date
 ) -> pl.DataFrame:
-    """Return the cross-section of some sessions, from the stored panel and features."""
+    """Return families of a cross-section of some sessions, from stored members and features."""
     market = context.market
-    panel = panel_between(context, universe_start(market, rules, first), last)
-    features = context.features.read(month_of(first), month_of(last))
-    begin = series_start(market, first)
-    names = [feature.name for feature in market_wide(market)]
-    wide = context.features.read(month_of(begin), month_of(last)).select("session", *names)
+    made_from, span = made_of(market, families), (month_of(first), month_of(last))
+    features = context.features.only(made_from)
+    begin = series_start(market, first, made_from)
+    wide = [feature.name for feature in market_wide(market, made_from)]
+    series = features.read(month_of(begin), span[1], ["session", *wide]).collect()
     return section_rows(
         market,
-        rules,
-        features.collect(),
-        panel.select(*PANEL_SCHEMA).collect(),
-        first,
-        last,
-        series=series_of(market, wide.collect(), begin, last),
+        market.universe(universe),
+        features.read(*span).collect(),
+        context.cross_section(universe).of(MEMBERS).read(*span).collect(),
+        series=series_of(market, series, begin, last, made_from),
+        families=families,
     ).frame
 
 
@@ -209,19 +366,26 @@ def panel_between(context: MarketContext, first: date, last: date) -> pl.LazyFra
     return rows.filter(pl.col("session").is_between(first, last))
 
 
+def _make_rows(rows: Rows, table: str = ROWS) -> Make:
+    """Return what makes months of a table from its rows over a span of sessions."""
+
+    def make(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+        for month, made in by_month(context, months, rows):
+            yield Output(month, {table: made})
+
+    return make
+
+
 def by_month(
-    context: MarketContext, months: Sequence[str], rows: Rows, more: More | None = None
-) -> Iterator[Output]:
+    context: MarketContext, months: Sequence[str], rows: Rows
+) -> Iterator[tuple[str, pl.DataFrame]]:
     """Make the rows of neighbouring months in one go, up to the frontier; give each month its."""
     sessions = context.market.calendar.month_sessions
     first, _ = span_of(sessions(months[0]))
     _, last = span_of(sessions(months[-1]))
     frame = rows(context, first, min(last, frontier(context)))
     for month in months:
-        within = pl.col("session").is_between(*span_of(sessions(month)))
-        made = frame.filter(within)
-        kept = more(context, month, made) if more is not None else {}
-        yield Output(month, {ROWS: made}, more=kept)
+        yield month, frame.filter(pl.col("session").is_between(*span_of(sessions(month))))
 
 
 def _check_panel(context: MarketContext, first: str, last: str) -> None:

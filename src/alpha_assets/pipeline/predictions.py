@@ -15,6 +15,7 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import POINTER, RecipeContext
+from alpha_assets.pipeline.families import section_families
 from alpha_assets.pipeline.market_stages import cross_section_stage, graph_stage, panel_stage
 from alpha_assets.pipeline.neighbours import WEEK, graph_span, stored_edges
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
@@ -46,7 +47,10 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 span=lambda context, months, seen: (months[0], months[0]),
                 fresh=True,
             ),
-            Read(cross_section_stage(market, universe), sessions_back=back),
+            Read(
+                cross_section_stage(market, universe, section_families(recipe)),
+                sessions_back=back,
+            ),
             Read(panel_stage(market), sessions_back=max(back, WEEK) if of_graph else back),
             *of_graph,
         ),

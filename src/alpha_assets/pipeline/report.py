@@ -14,6 +14,7 @@ from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.families import covered_families, section_families
 from alpha_assets.pipeline.market_stages import features_stage, raw_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
@@ -24,20 +25,20 @@ COVERAGE = "coverage.json"
 
 
 def coverage_stage(recipe: Recipe) -> Stage[RecipeContext]:
-    """Return the stage of what is stored of feeds, and of features up to the last judged month.
+    """Return the stage of what is stored of feeds, and of the recipe's families of features.
 
-    Features of later months do not count: they may never be asked for.
+    Features after the last judged month do not count: they may never be asked for.
     """
-    market = recipe.market
+    market, families = recipe.market, section_families(recipe)
 
     return Stage(
         name="coverage",
         key=(recipe.folder, "coverage"),
         place=lambda context: context.coverage,
-        made_by=lambda: identity.coverage(recipe.market),
+        made_by=lambda: identity.coverage(recipe.market, families),
         reads=(
             Read(backtest_stage(recipe), name="months", hashed=_judged),
-            Read(features_stage(market), all_before=True),
+            Read(features_stage(market, covered_families(recipe)), all_before=True),
             *[
                 Read(raw_rows(feed), all_before=True, until=None, optional=True)
                 for feed in market.feeds
@@ -74,7 +75,8 @@ def make_coverage(
     context: RecipeContext, months: Sequence[str], inputs: Inputs
 ) -> Iterator[Output]:
     """Count what there is of features and feeds."""
-    found = coverage(context, last=months[-1]).as_json()
+    families = section_families(context.recipe)
+    found = coverage(context, families, last=months[-1], every_feed=True).as_json()
     yield Output(files={COVERAGE: json.dumps(found, indent=1).encode()})
 
 

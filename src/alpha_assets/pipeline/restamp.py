@@ -98,7 +98,7 @@ def restamp(context: RecipeContext, names: Sequence[str] = (), *, seed: int = 0)
         StorageError: what a sample is made from is damaged.
     """
     stages = _stages(context)
-    wanted = _wanted(context, [stage.name for stage in stages], names)
+    wanted = _wanted(context, stages, names)
     seen, found, refused = Seen(), list[Restamped](), ""
     for stage in stages:
         if refused and stage.name in wanted:
@@ -118,23 +118,37 @@ def restamp(context: RecipeContext, names: Sequence[str] = (), *, seed: int = 0)
 
 
 def _stages(context: RecipeContext) -> list[Stage[Any]]:
-    """Return the stages of a recipe and of its market, in the order in which they are made."""
+    """Return the stages of a recipe and of its market, in the order in which they are made.
+
+    Of a table in families, each family.
+    """
     below = [*stages_below(context.recipe), graph_stage(context.market, ALL)]
     once = {stage.name: stage for stage in below}
-    return [*once.values(), *recipe_stages(context.recipe)]
+    stages: list[Stage[Any]] = [*once.values(), *recipe_stages(context.recipe)]
+    return [one for stage in stages for one in stage.each]
 
 
-def _wanted(context: RecipeContext, known: Sequence[str], names: Sequence[str]) -> set[str]:
-    """Return the stages that are asked for, also as `status` names them: `<recipe>/<stage>`."""
-    asked = [name.removeprefix(f"{context.recipe.folder}/") for name in names]
-    for name, given in zip(asked, names, strict=True):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+def _wanted(context: RecipeContext, stages: Sequence[Stage[Any]], names: Sequence[str]) -> set[str]:
+    """Return the stages that are asked for, also as `status` names them: `<recipe>/<stage>`.
+
+    The name of a table in families is that of all of them.
+    """
+    known = {stage.name: [stage.name] for stage in stages}
+    tables: dict[str, list[str]] = {}
+    for stage in stages:
+        table = stage.name.removesuffix(f"/{stage.family}")
+        tables.setdefault(table, []).append(stage.name)
+    found: set[str] = set()
+    for given in names:
+        name = given.removeprefix(f"{context.recipe.folder}/")
+        if name not in {**tables, **known}:
+            near = difflib.get_close_matches(name, tables, n=1, cutoff=0.0)
             raise BadInput(
                 f"there is no stage {given!r}; did you mean {near[0]}? Want some of "
-                f"{', '.join(known)}"
+                f"{', '.join(tables)}"
             )
-    return set(asked or known)
+        found.update(tables.get(name) or known[name])
+    return found or set(known)
 
 
 def _stored(context: RecipeContext, stage: Stage[Any]) -> Sequence[str]:
@@ -312,7 +326,7 @@ def _difference(
             found = _file_difference(f"{name}/{file}", made.month, was, content, stage.records)
             if found:
                 return found
-    return _fact_difference(name, made, stored)
+    return _fact_difference(name, made, stage.family, stored)
 
 
 def _table_difference(
@@ -364,9 +378,9 @@ def _file_difference(
     return f"{name} {month} line {alike + 1}: {was!r} became {now!r}"
 
 
-def _fact_difference(name: str, made: Output, stored: Manifest) -> str | None:
+def _fact_difference(name: str, made: Output, family: str, stored: Manifest) -> str | None:
     """Return the first fact of a manifest that differs: readers show them."""
-    facts = ManifestInput(digest="", extra={**made.facts, **made.more})
+    facts = ManifestInput(digest="", extra=made.kept(family))
     now = json.loads(facts.model_dump_json())["extra"]
     was = json.loads(stored.model_dump_json())["extra"]
     for added in (freshness.CODE_PARTS, freshness.RESTAMPED):

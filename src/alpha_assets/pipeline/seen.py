@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from alpha_assets.errors import StorageError
 from alpha_assets.store.folder import Folder
-from alpha_assets.store.table import AGAIN, DAMAGED, KnownHashes, MonthFolders
+from alpha_assets.store.table import AGAIN, DAMAGED, FamilyMonths, KnownHashes, MonthFolders
 
 MISSING = "missing"  # in the place of the content hash of an output that was never made
 Place = MonthFolders | Folder  # where a stage's outputs lie
@@ -31,6 +31,9 @@ class Seen:
 
     def hashes(self, place: MonthFolders) -> KnownHashes:
         """Return the content hashes of an output's months, less what is to be made again."""
+        if place.name not in self._hashes and isinstance(place, FamilyMonths):
+            of_table = place.table.hashes_by_family()
+            self._hashes |= {place.table.of(name).name: found for name, found in of_table.items()}
         if place.name not in self._hashes:
             self._hashes[place.name] = place.hashes()
         planned = frozenset(self._planned.get(place.name, ()))

@@ -5,7 +5,9 @@ and which feeds are read at all are derived here from one declaration per stage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import polars as pl
@@ -20,9 +22,11 @@ from alpha_assets.pipeline.seen import Place, Seen
 from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.pipeline.variants import record
 from alpha_assets.progress import Pace
+from alpha_assets.spec import digest
 from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.manifest import COMPLETE, SHARED, Manifest
-from alpha_assets.store.table import MonthFolders, MonthTable
+from alpha_assets.store.table import FamilyMonths, FamilyTable, MonthFolders, MonthTable
 
 C = TypeVar("C", bound=MarketContext)
 Inputs = Mapping[str, Mapping[str, str]]  # month, or "" of a stage without months -> input -> hash
@@ -78,6 +82,11 @@ class Outputs(Generic[C]):
     place: Callable[[C], Place]
     monthly: bool = True
 
+    @property
+    def each(self) -> "tuple[Outputs[C], ...]":
+        """What of it is fresh or stale by itself: the whole, or its families."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class Output:
@@ -85,11 +94,11 @@ class Output:
 
     Attributes:
         month: whose; empty of a stage without months.
-        frames: tables by name; of a month's table, `ROWS`.
+        frames: tables by name; of a month's table, `ROWS`; of one in families, each by its name.
         files: other files by name.
         status: `complete`, or why there is nothing.
         facts: what is worth looking at, as plain values.
-        more: what the manifest keeps beside the facts.
+        more: what the manifest keeps beside the facts; of a table in families, of each by its name.
     """
 
     month: str = ""
@@ -98,6 +107,10 @@ class Output:
     status: str = COMPLETE
     facts: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+
+    def kept(self, family: str = "") -> dict[str, Any]:
+        """Return what the manifest keeps of it, or of one family of it, as its `extra`."""
+        return dict(self.more.get(family, {})) if family else {**self.facts, **self.more}
 
 
 @dataclass(frozen=True)
@@ -155,7 +168,7 @@ class Read(Generic[C]):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Outputs[C]):
-    """A stage of a market or of a recipe.
+    """A stage of a market or of a recipe, or a family of one.
 
     Attributes:
         made_by: what decides an output beside its inputs.
@@ -165,6 +178,10 @@ class Stage(Outputs[C]):
         check: refuses, before anything is made, months that cannot be.
         records: keys of its JSON files that record by which settings, version or machine it was
             made, beyond what its digest covers.
+        family: that it makes, of a table in families.
+        families: of a table in families: a stage for each, in an order in which one may read those
+            before it.  Each is fresh or stale by itself; those that are stale are made together.
+        only: returns the stage of some of its families.
     """
 
     made_by: Callable[[], Identity]
@@ -173,6 +190,14 @@ class Stage(Outputs[C]):
     at_once: int = 1
     check: Callable[[C, str, str], None] | None = None
     records: tuple[str, ...] = ()
+    family: str = ""
+    families: "tuple[Stage[C], ...]" = ()
+    only: "Callable[[Sequence[Stage[C]]], Stage[C]] | None" = None
+
+    @property
+    def each(self) -> "tuple[Stage[C], ...]":
+        """What of it is fresh or stale by itself: the whole, or its families."""
+        return self.families or (self,)
 
     @property
     def feeds(self) -> tuple[str, ...]:
@@ -208,26 +233,40 @@ class Stage(Outputs[C]):
             if span is None:
                 continue
             of = read.of or self
-            place = of.place(read.context_of(context))
-            name = (read.name or of.name).format(last=span[1])
-            if read.optional and isinstance(place, MonthFolders) and seen.hashes(place).is_empty:
-                continue
-            if read.hashed is not None:
-                found[name] = read.hashed(context, months, seen)
-            elif isinstance(place, Folder):
-                found[name] = seen.hash_of(place)
-            else:
-                found[name] = seen.hashes(place).combined(*span)
+            for one in of.each:
+                place = one.place(read.context_of(context))
+                name = (read.name or of.name).format(last=span[1])
+                name += one.name.removeprefix(of.name)  # of a family: what follows the table's name
+                stored = isinstance(place, Folder) or not seen.hashes(place).is_empty
+                if read.optional and not stored:
+                    continue
+                if read.hashed is not None:
+                    found[name] = read.hashed(context, months, seen)
+                elif isinstance(place, Folder):
+                    found[name] = seen.hash_of(place)
+                else:
+                    found[name] = seen.hashes(place).combined(*span)
         return found
 
     def staleness(self, context: C, months: Sequence[str], seen: Seen) -> str | None:
         """Return why the output of `months` is not fresh; None if it is."""
         (month, unit), *_ = self.units(months)
+        if self.families:
+            return _in_words(
+                {one.name: one.staleness(context, unit, seen) for one in self.families}
+            )
         inputs = self.inputs(context, unit, seen)
         return freshness.staleness(self.folder(context, month), self.identity, inputs)
 
     def stale(self, context: C, months: Sequence[str], seen: Seen) -> dict[str, str]:
         """Return the outputs that would be made again, and why; they are planned in `seen`."""
+        if self.families:
+            of_each = {one.name: one.stale(context, months, seen) for one in self.families}
+            lacking = {month for found in of_each.values() for month in found}
+            return {
+                month: _in_words({name: why.get(month) for name, why in of_each.items()}) or ""
+                for month in sorted(lacking)
+            }
         found = {}
         for month, unit in self.units(months):
             try:
@@ -259,7 +298,8 @@ class Stage(Outputs[C]):
         wanted = sorted(months)
         turns = [wanted] if self.at_once > 1 or not self.monthly else [[m] for m in wanted]
         for turn in turns:
-            self._make_stale(context, turn, again=again)
+            for families in self._in_order():
+                self._make_stale(context, turn, families, again=again)
         return [self.made(context, month) for month, _ in self.units(months)]
 
     def made(self, context: C, month: str = "") -> Made:
@@ -272,7 +312,16 @@ class Stage(Outputs[C]):
         manifest = folder.manifest()
         if manifest is None:
             raise MissingOutput(f"{folder.address} has not been made; {run_again(context)}")
-        return Made.of(self.name, month or None, folder, manifest)
+        whole = Made.of(self.name, month or None, folder, manifest)
+        if not self.families:
+            return whole
+        of_each = {one.family: one.made(context, month) for one in self.families}
+        return replace(
+            whole,
+            content_hash=combined_hash({name: one.content_hash for name, one in of_each.items()}),
+            digest=digest({name: one.digest for name, one in of_each.items()}),
+            facts={"families": ", ".join(of_each)},
+        )
 
     def require(
         self,
@@ -301,6 +350,15 @@ class Stage(Outputs[C]):
             StorageError: it is damaged.
         """
         (month, unit), *_ = self.units(months)
+        if self.families:
+            seen = seen or Seen()
+            found = [
+                one.require(
+                    context, unit, fresh=fresh, seen=seen, way_out=way_out, what_for=what_for
+                )
+                for one in self.families
+            ]
+            return found[0]
         way_out = (way_out or self.way_out(context, month)) + what_for
         folder = self.folder(context, month)
         if not fresh:
@@ -336,32 +394,66 @@ class Stage(Outputs[C]):
         span = ("--first-month", month, "--last-month", last or month)
         return f"{command(context, 'run', *span)} makes it"
 
-    def _make_stale(self, context: C, months: Sequence[str], *, again: bool) -> None:
-        """Make those outputs of `months` that are not fresh, neighbours in one go."""
+    def _in_order(self) -> "list[list[Stage[C]]]":
+        """Return what is made together, after that which it reads: families may read others."""
+        turns: list[list[Stage[C]]] = [[]]
+        for one in self.each:
+            below = {read.of.name for read in one.reads if read.of is not None}
+            if any(earlier.name in below for earlier in turns[-1]):
+                turns.append([])
+            turns[-1].append(one)
+        return turns
+
+    def _make_stale(
+        self, context: C, months: Sequence[str], each: "Sequence[Stage[C]]", *, again: bool
+    ) -> None:
+        """Make those outputs of `months` that are not fresh, neighbours in one go.
+
+        Args:
+            context: of the market or recipe.
+            months: whose.
+            each: the stage itself, or those of its families that are looked at.
+            again: make them in any case.
+        """
         seen = Seen()
         units = dict(self.units(months))
-        inputs = {month: self.inputs(context, unit, seen) for month, unit in units.items()}
-        stale = [
-            month
-            for month, made_from in inputs.items()
-            if again or freshness.staleness(self.folder(context, month), self.identity, made_from)
-        ]
+        inputs = {
+            one.name: {month: one.inputs(context, unit, seen) for month, unit in units.items()}
+            for one in each
+        }
+        stale: dict[str, list[Stage[C]]] = {}
+        for month in units:
+            found = [
+                one
+                for one in each
+                if again
+                or freshness.staleness(
+                    one.folder(context, month), one.identity, inputs[one.name][month]
+                )
+            ]
+            if found:
+                stale[month] = found
         pace, done = Pace(context.progress, self.name), 0
-        for run in neighbours(stale, self.at_once) if self.monthly else [stale] * bool(stale):
+        for run in _alike(stale, self.at_once) if self.monthly else [list(stale)] * bool(stale):
             pace("months", done, len(stale))
             covered = run if self.monthly else months
             context.progress(
                 self.name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
             )
-            self._require_inputs(context, covered, seen)
+            made_of = stale[run[0]]
+            for one in made_of:
+                one._require_inputs(context, covered, seen)
             variant = self._variant_of(context)
             if variant is not None:
                 record(variant)
-                if not again and all(self.share(variant, m, inputs[m]) for m in run):
+                if not again and all(self.share(variant, m, inputs[self.name][m]) for m in run):
                     done += len(run)
                     continue
-            for output in self.make(context, covered, inputs):
-                self._write(context, output, inputs[output.month])
+            stage = self.only(made_of) if self.only is not None and self.families else self
+            for output in stage.make(context, covered, inputs[made_of[0].name]):
+                stage._write(
+                    context, output, {name: found[output.month] for name, found in inputs.items()}
+                )
             done += len(run)
 
     def _variant_of(self, context: C) -> RecipeContext | None:
@@ -409,27 +501,74 @@ class Stage(Outputs[C]):
             of = read.of or self
             if span is None or not isinstance(of, Stage):
                 continue  # raw rows cannot always be made again: they are compared with nothing
-            there = read.context_of(context)
-            place, what_for = of.place(there), read.what_for.format(month=months[0])
-            if isinstance(place, Folder):
-                of.require(there, months, fresh=read.fresh, seen=seen, what_for=what_for)
-                continue
+            there, what_for = read.context_of(context), read.what_for.format(month=months[0])
             first, last = span[0] or "", span[1] or "9999-12"
-            own = (month for month in months if first <= month <= last)
+            own = [month for month in months if first <= month <= last]
             ends = (last,) if read.of is None else ()
-            for month in sorted({*seen.hashes(place).within(first, last), *own, *ends}):
-                of.require(there, [month], fresh=read.fresh, seen=seen, what_for=what_for)
+            for one in of.each:
+                place = one.place(there)
+                if isinstance(place, Folder):
+                    one.require(there, months, fresh=read.fresh, seen=seen, what_for=what_for)
+                    continue
+                for month in sorted({*seen.hashes(place).within(first, last), *own, *ends}):
+                    # Families share what they read: one look is enough for all of them.
+                    seen.once(
+                        f"{place.name} {month} required, {'fresh' if read.fresh else 'made'}",
+                        partial(
+                            one.require,
+                            there,
+                            [month],
+                            fresh=read.fresh,
+                            seen=seen,
+                            what_for=what_for,
+                        ),
+                    )
 
-    def _write(self, context: C, output: Output, inputs: Mapping[str, str]) -> None:
-        manifest = freshness.manifest_of(
-            self.identity, inputs, status=output.status, facts={**output.facts, **output.more}
-        )
+    def _write(self, context: C, output: Output, inputs: Mapping[str, Mapping[str, str]]) -> None:
+        """Write an output; `inputs` are those of the stage or of each of its families, by name."""
         place = self.place(context)
+        if isinstance(place, FamilyTable | FamilyMonths):
+            table = FamilyTable(place.store, place.parts, place.key)
+            table.write(
+                output.month,
+                output.frames,
+                {
+                    one.family: freshness.manifest_of(
+                        one.identity, inputs[one.name], facts=output.kept(one.family)
+                    )
+                    for one in self.each
+                },
+            )
+            return
+        manifest = freshness.manifest_of(
+            self.identity,
+            inputs[self.name],
+            status=output.status,
+            facts=output.kept(),
+        )
         if isinstance(place, MonthTable):
             place.write(output.month, output.frames[ROWS], manifest)
         else:
             folder = self.folder(context, output.month)
             folder.write(output.frames, manifest, files=output.files)
+
+
+def _in_words(of_each: Mapping[str, str | None]) -> str | None:
+    """Return why the families of a table are not fresh, the first of them by name."""
+    stale = {name: why for name, why in of_each.items() if why}
+    if not stale:
+        return None
+    name, why = next(iter(stale.items()))
+    return f"{len(stale)} of {len(of_each)} families, first {name.rpartition('/')[2]}: {why}"
+
+
+def _alike(stale: "Mapping[str, Sequence[Stage[C]]]", at_once: int) -> list[list[str]]:
+    """Return the stale months in runs of consecutive ones of which the same is stale."""
+    return [
+        list(run)
+        for near in neighbours(list(stale), at_once)
+        for _, run in groupby(near, key=lambda month: [one.name for one in stale[month]])
+    ]
 
 
 def neighbours(months: Sequence[str], at_once: int = MONTHS_AT_ONCE) -> list[list[str]]:

@@ -8,6 +8,7 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.pipeline.backtest import backtest_stage
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.families import feature_families, sections_made
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
@@ -19,12 +20,9 @@ from alpha_assets.pipeline.report import coverage_stage, report_stage
 from alpha_assets.pipeline.stage import Made, Stage
 from alpha_assets.pipeline.targets import targets_stage
 
-OF_MARKET = {"panel": panel_stage, "features": features_stage}
-OF_UNIVERSE = {"cross_section": cross_section_stage, "graph": graph_stage}
-
 
 def market_stages(market: Market) -> list[Stage[MarketContext]]:
-    """Return the stages of a market that no recipe is needed for."""
+    """Return the stages of a market that no recipe is needed for, with all families."""
     return [
         panel_stage(market),
         features_stage(market),
@@ -39,8 +37,8 @@ def stages_below(recipe: Recipe) -> list[Stage[MarketContext]]:
     universe = recipe.spec.universe.name
     return [
         panel_stage(market),
-        features_stage(market),
-        cross_section_stage(market, universe),
+        features_stage(market, feature_families(recipe)),
+        cross_section_stage(market, universe, sections_made(recipe)),
         *([graph_stage(market, universe)] if recipe.spec.inputs.graph else []),
     ]
 
@@ -63,16 +61,24 @@ def recipe_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
 def stage_of(context: MarketContext, name: str) -> Stage[Any]:
     """Return a stage by its name, such as `panel`, `cross_section/all` or `checkpoint`.
 
-    No other stage is looked at: a universe that is refused stops its own alone.
+    No other stage is looked at: a universe that is refused stops its own alone.  Of families, the
+    stage has those that the recipe needs; without a recipe, all.
 
     Raises:
         KeyError: no such stage.
     """
     kind, _, universe = name.partition("/")
-    if kind in OF_MARKET:
-        return OF_MARKET[kind](context.market)
-    if kind in OF_UNIVERSE:
-        return OF_UNIVERSE[kind](context.market, universe)
+    recipe = context.recipe if isinstance(context, RecipeContext) else None
+    match kind:
+        case "panel":
+            return panel_stage(context.market)
+        case "graph":
+            return graph_stage(context.market, universe)
+        case "features":
+            return features_stage(context.market, feature_families(recipe) if recipe else None)
+        case "cross_section":
+            families = sections_made(recipe) if recipe else None
+            return cross_section_stage(context.market, universe, families)
     if not isinstance(context, RecipeContext):
         raise KeyError(name)
     return {stage.name: stage for stage in recipe_stages(context.recipe)}[name]

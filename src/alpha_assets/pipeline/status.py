@@ -126,12 +126,14 @@ def _stage_row(
 
 def _taken_over(context: RecipeContext, stage: Stage[Any], months: Sequence[str]) -> str:
     """Return how many outputs today's code did not make but was shown to make, on a sample."""
-    manifests = [stage.folder(context, month).manifest() for month in months]
-    found = [held.extra[RESTAMPED] for held in manifests if held and RESTAMPED in held.extra]
+    held = [
+        (one.name, one.folder(context, month).manifest()) for one in stage.each for month in months
+    ]
+    found = [(n, made.extra[RESTAMPED]) for n, made in held if made and RESTAMPED in made.extra]
     if not found:
         return ""
-    sample = len({month for restamped in found for month in restamped["sample"]})
-    return f"restamped: {len(found)} of {len(months)}, on a sample of {sample}"
+    sample = len({(name, month) for name, restamped in found for month in restamped["sample"]})
+    return f"restamped: {len(found)} of {len(held)}, on a sample of {sample}"
 
 
 def _span_row(

@@ -22,7 +22,7 @@ from alpha_assets.pipeline.checkpoint import IS_FIRST
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.frontier import frontier
-from alpha_assets.pipeline.market_stages import cross_section_stage, panel_stage
+from alpha_assets.pipeline.market_stages import members_stage, panel_stage
 from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
@@ -39,10 +39,7 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
     its first period: could they be decided?
     """
     market = recipe.market
-    panel, section = (
-        panel_stage(market),
-        cross_section_stage(market, recipe.spec.universe.name),
-    )
+    panel, members = panel_stage(market), members_stage(market, recipe.spec.universe.name)
     return Stage(
         name="targets",
         key=(recipe.folder, "targets"),
@@ -52,8 +49,8 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(predictions_stage(recipe), fresh=True),
             Read(panel),
             Read(
-                section,
-                name="cross_section/before",
+                members,
+                name="members/before",
                 months_back=1,
                 until=-1,
                 span=_months_before_in_period,
@@ -154,7 +151,7 @@ def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
     if not len(earlier):
         return earlier, earlier
     first, last = month_of(earlier[0]), month_of(earlier[-1])
-    for table in (context.section, context.panel):
+    for table in (context.members, context.panel):
         if last not in table.months():
             raise MissingOutput(
                 f"{table.name} of {last} has not been made, and whether {month} begins with a "
@@ -162,7 +159,7 @@ def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
                 f"{run_again(context)}"
             )
     within = pl.col("session").is_in(earlier.tolist())
-    members = context.section.read(first, last).select("session", "symbol").filter(within).collect()
+    members = context.members.read(first, last).select("session", "symbol").filter(within).collect()
     panel = context.panel.read(first, last).select("session", "symbol", "stale").filter(within)
     return earlier, decided_among(earlier, members, panel.collect())
 

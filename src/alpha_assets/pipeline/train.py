@@ -170,10 +170,10 @@ def has_model(context: RecipeContext, split: Split) -> bool:
         if not has_model(there, split_of(there, split.month, first_usable(there))):
             return False
     first, last = window_months(context, split)
-    stored = context.section.months(first, last)
+    stored = context.members.months(first, last)
     within = pl.col("session").is_between(as_date(split.train[0]), as_date(split.last))
     columns = ["session", "symbol"]
-    section = context.section.scan(stored, columns).filter(within).collect()
+    section = context.members.scan(stored, columns).filter(within).collect()
     panel = context.panel.scan(context.panel.months(first, last), [*columns, "stale", "life"])
     tradable = tradable_rows(panel.filter(within).collect())
     try:

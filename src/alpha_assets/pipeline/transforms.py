@@ -4,12 +4,13 @@ Each takes the rows of the stage below over the span that its look-back needs, a
 rows of the sessions asked for.  Where the span starts changes no bit of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.config.market import Market
@@ -27,6 +28,9 @@ from alpha_assets.features.edges import edge_rows
 from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec, universe
+from alpha_assets.pipeline.families import behind, within
+
+Families = Collection[str] | None  # None: all
 
 
 def offered_features(market: Market) -> tuple[Feature, ...]:
@@ -41,9 +45,10 @@ def offered_choice(market: Market) -> tuple[Feature, ...]:
     return tuple(feature for feature in market.choice if feature.name not in missing)
 
 
-def market_wide(market: Market) -> tuple[Feature, ...]:
-    """Return the offered features that are equal for all symbols."""
-    return tuple(feature for feature in offered_features(market) if feature.scope == "market")
+def market_wide(market: Market, families: Families = None) -> tuple[Feature, ...]:
+    """Return the offered features, of some families, that are equal for all symbols."""
+    offered = within(offered_features(market), families)
+    return tuple(feature for feature in offered if feature.scope == "market")
 
 
 def sessions_back(calendar: Calendar, session: object, n: int) -> date:
@@ -61,47 +66,54 @@ def panel_rows(
     )
 
 
-def panel_lookback(market: Market) -> int:
-    """Return the panel sessions before a session that its features look back to."""
-    return max_lookback(offered_features(market)) - 1
+def feature_lookback(market: Market, families: Families = None) -> int:
+    """Return the panel sessions before the first one that features of some families read."""
+    return max_lookback(within(offered_features(market), families)) - 1
 
 
-def panel_start(market: Market, first: object) -> date:
+def panel_start(market: Market, first: object, families: Families = None) -> date:
     """Return the first panel session that features of `first` look back to."""
-    return sessions_back(market.calendar, first, panel_lookback(market))
+    return sessions_back(market.calendar, first, feature_lookback(market, families))
 
 
-def feature_rows(market: Market, panel: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
-    """Return every catalogued feature on the panel rows of `first` to `last`.
+def feature_rows(
+    market: Market,
+    panel: pl.DataFrame,
+    first: date,
+    last: date,
+    families: Families = None,
+) -> pl.DataFrame:
+    """Return the catalogued features of some families on the panel rows of `first` to `last`.
 
     A feature that the market cannot have is a column of nulls: it stays in sight.
     """
-    offered = offered_features(market)
-    start = panel_start(market, first)
+    offered = within(offered_features(market), families)
+    start = panel_start(market, first, families)
     sessions: Dates = market.calendar.between(start, last)
     rows = compute_features(panel, offered, first, last, sessions=sessions, own=market.own_joins)
+    names = [feature.name for feature in within(market.catalog, families)]
     known = {feature.name for feature in offered}
-    lacking = [
-        pl.lit(None, dtype=pl.Float32).alias(feature.name)
-        for feature in market.catalog
-        if feature.name not in known
-    ]
-    return rows.with_columns(lacking).select(
-        "session", "symbol", *[feature.name for feature in market.catalog]
-    )
+    lacking = [pl.lit(None, dtype=pl.Float32).alias(name) for name in names if name not in known]
+    return rows.with_columns(lacking).select("session", "symbol", *names)
 
 
-def series_lookback(market: Market) -> int:
-    """Return the sessions before a session that its z-scores in time look back to."""
-    return TRAILING - 1 if market_wide(market) else 0
+def series_lookback(market: Market, families: Families = None) -> int:
+    """Return the sessions before a session that z-scores in time of some families look back to."""
+    return TRAILING - 1 if market_wide(market, families) else 0
 
 
-def series_start(market: Market, first: object) -> date:
+def series_start(market: Market, first: object, families: Families = None) -> date:
     """Return the first session that z-scores in time of `first` look back to."""
-    return sessions_back(market.calendar, first, series_lookback(market))
+    return sessions_back(market.calendar, first, series_lookback(market, families))
 
 
-def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+def series_of(
+    market: Market,
+    features: pl.DataFrame,
+    first: date,
+    last: date,
+    families: Families = None,
+) -> pl.DataFrame:
     """Return the market-wide features of stored rows, one row a session.
 
     Args:
@@ -109,23 +121,28 @@ def series_of(market: Market, features: pl.DataFrame, first: date, last: date) -
         features: rows from `series_start` on.
         first: first session of the series.
         last: its last session.
+        families: whose features; default: of all.
     """
     sessions = pl.DataFrame({"session": market.calendar.between(first, last)})
-    names = [feature.name for feature in market_wide(market)]
+    names = [feature.name for feature in market_wide(market, families)]
     series = features.select("session", *names).unique("session", keep="first", maintain_order=True)
     return sessions.join(series, on="session", how="left", maintain_order="left")
 
 
 def series_rows(
-    market: Market, raw: Mapping[str, pl.LazyFrame], first: date, last: date
+    market: Market,
+    raw: Mapping[str, pl.LazyFrame],
+    first: date,
+    last: date,
+    families: Families = None,
 ) -> pl.DataFrame:
     """Return the market-wide features of `first` to `last` from raw rows alone.
 
     What is published of the market needs no panel of all symbols: one row a session, from the first
     that has bars on.  What pools symbols is made of a panel of bars alone.
     """
-    wide = [feature for feature in market_wide(market) if not pools(feature)]
-    pooled = [feature for feature in market_wide(market) if pools(feature)]
+    wide = [feature for feature in market_wide(market, families) if not pools(feature)]
+    pooled = [feature for feature in market_wide(market, families) if pools(feature)]
     begin = raw["daily_bars"].select(pl.col("available_at").min()).collect().item()
     begun = market.calendar.sessions[
         market.calendar.effective(np.datetime64(begin.replace(tzinfo=None), "us"))
@@ -141,7 +158,7 @@ def series_rows(
     made = spanned.join(made, on="session", how="left", maintain_order="left")
     of_bars = pooled_rows(market, raw, pooled, first, last)
     made = made.join(of_bars, on="session", how="left", maintain_order="left")
-    return made.select("session", *[feature.name for feature in market_wide(market)])
+    return made.select("session", *[feature.name for feature in market_wide(market, families)])
 
 
 def pooled_rows(
@@ -170,34 +187,56 @@ def universe_start(market: Market, rules: UniverseSpec, first: object) -> date:
     return sessions_back(market.calendar, first, universe_lookback(market, rules))
 
 
+def member_rows(
+    market: Market, rules: UniverseSpec, panel: pl.DataFrame, first: date, last: date
+) -> pl.DataFrame:
+    """Return who is in a universe from `first` to `last`: `session`, `symbol` and `sector`.
+
+    Args:
+        market: of the panel.
+        rules: of the universe.
+        panel: with the look-back of the universe.
+        first: first session wanted.
+        last: last session wanted.
+    """
+    members = universe(panel, rules, first, last, max_stale=market.spec.max_stale)
+    sectors = panel.select(*KEYS, "sector")
+    return (
+        members.select(KEYS)
+        .sort(KEYS)
+        .join(sectors, on=list(KEYS), how="left", maintain_order="left")
+    )
+
+
 def section_rows(
     market: Market,
     rules: UniverseSpec,
     features: pl.DataFrame,
-    panel: pl.DataFrame,
-    first: date,
-    last: date,
+    members: pl.DataFrame,
     *,
     series: pl.DataFrame,
+    families: Families = None,
 ) -> CrossSection:
-    """Return the z-scored features of the universe's rows from `first` to `last`.
+    """Return the z-scored features of the rows of a universe.
 
     Args:
         market: whose features they are.
         rules: of the universe.
         features: of the sessions, at least.
-        panel: with the look-back of the universe.
-        first: first session wanted.
-        last: last session wanted.
+        members: of the universe; see `member_rows`.
         series: the market-wide features from `series_start` on, one row a session.
+        families: that are wanted; default: all.  What products of another family multiply comes
+            with them.
     """
-    members = universe(panel, rules, first, last, max_stale=market.spec.max_stale)
-    within = pl.col("session").is_between(first, last)
+    choice = offered_choice(market)
+    wanted = within(choice, families)
+    parts = set(behind(wanted))
+    here = pl.col("session").is_in(members["session"].unique().implode())
     return cross_section(
-        features.filter(within),
+        features.filter(here),
         members,
-        panel.filter(within),
-        offered_choice(market),
+        members,
+        tuple(item for item in choice if item in wanted or item.name in parts),
         rules,
         series=series,
     )

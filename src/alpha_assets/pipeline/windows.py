@@ -30,15 +30,16 @@ def first_usable(context: RecipeContext) -> date:
         MissingOutput: no month of the cross-section has been made, or leading ones lack and the
             window or the chain of models starts at the market's first usable session.
     """
-    months = context.section.months()
+    members = context.members
+    months = members.months()
     found: date | None = None
     for month in months:
-        rows = context.section.read(month, month).select(pl.col("session").min()).collect()
+        rows = members.read(month, month).select(pl.col("session").min()).collect()
         if rows.item() is not None:
             found = as_date(rows.item())
             break
     if found is None:
-        raise MissingOutput(f"{context.section.name} has no rows; {run_again(context)}")
+        raise MissingOutput(f"{members.name} has no rows; {run_again(context)}")
     sessions, start = context.market.calendar.month_sessions, first_month_of_data(context)
     if start >= months[0] or found > as_date(sessions(months[0])[0]):
         return found
@@ -51,7 +52,7 @@ def first_usable(context: RecipeContext) -> date:
         if rests:
             lacking = month_range(start, months[0])[:-1]
             raise MissingOutput(
-                f"{context.section.name} lacks {len(lacking)} leading months, {lacking[0]} to "
+                f"{members.name} lacks {len(lacking)} leading months, {lacking[0]} to "
                 f"{lacking[-1]}, for which bars are stored; {why} starts at the market's first "
                 f"usable session; {run_again(context)}"
             )

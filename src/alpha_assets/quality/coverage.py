@@ -211,6 +211,7 @@ def coverage(
     *,
     families: Collection[str] | None = None,
     judged: Collection[str] | None = None,
+    every_feed: bool = False,
 ) -> Coverage:
     """Return what is stored of a market's features and of the feeds behind them.
 
@@ -222,6 +223,7 @@ def coverage(
         frontier: the last session that can be decided.
         families: those wanted, with the feeds behind them; default: all, and every feed.
         judged: months in which something missing is a finding; default: all of `months`.
+        every_feed: of all feeds, also where `families` are given.
     """
     wanted = [f for f in market.choice if families is None or f.family in families]
     cells = pl.concat([cells_of(month, wanted) for month in months])
@@ -229,7 +231,7 @@ def coverage(
     feeds = {
         name: feed_coverage(market, raw[name], frontier)
         for name in market.declared
-        if families is None or name in behind
+        if families is None or every_feed or name in behind
     }
     of_family: dict[str, list[Feature]] = {}
     for feature in wanted:

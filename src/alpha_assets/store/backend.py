@@ -9,7 +9,7 @@ A backend moves bytes.  What they mean (manifests, hashes, tables, damage) is th
 stands above it and is the same for every backend.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,7 @@ class Backend(Protocol):
         name: str,
         files: Mapping[str, bytes],
         manifest: Callable[[Mapping[str, FileStat]], bytes],
+        keep: Collection[str] = (),
     ) -> bytes:
         """Put a whole output in the place of the one before, in one step; return its manifest.
 
@@ -113,6 +114,8 @@ class Backend(Protocol):
             name: of the output.
             files: contents by name inside the output.
             manifest: makes the manifest's text from the stat of each file, once they are stored.
+            keep: files of the version before that stay as they are; one that is gone stays gone,
+                and has no stat.
 
         Raises:
             LockHeld: another process took the lock over; nothing was replaced.

@@ -13,18 +13,28 @@ import polars as pl
 
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
 from alpha_assets.store.backend import Backend, DamagedFile, FileStat, NotFinished
-from alpha_assets.store.hashing import bytes_hash, combined_hash, content_hash, in_key_order
+from alpha_assets.store.hashing import (
+    bytes_hash,
+    column_digest,
+    combined_hash,
+    content_hash,
+    in_key_order,
+)
 from alpha_assets.store.location import check_parts
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
     SHARED,
+    Family,
     Manifest,
     ManifestInput,
     StoredFile,
+    file_of,
+    of_family,
     parse_manifest,
     sealed_text,
+    with_family,
 )
 from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.snapshot import Snapshot, checked_columns, read_snapshot
@@ -44,11 +54,14 @@ class Folder:
         backend: where it lies.
         parts: its name below the root.
         verify: `damage` hashes every file, also where its stat is unchanged.
+        family: of a table in one file a family: the one that is looked at, as if the folder held
+            nothing else.
     """
 
     backend: Backend
     parts: tuple[str, ...]
     verify: bool = False
+    family: str = ""
 
     def __post_init__(self) -> None:
         """Refuse names that lead out of the root."""
@@ -57,7 +70,8 @@ class Folder:
     @property
     def address(self) -> str:
         """How messages and metadata name where it lies: a path or a URL."""
-        return self.backend.address(self.name)
+        place = self.backend.address(self.name)
+        return f"{place}/{file_of(self.family)}" if self.family else place
 
     @property
     def name(self) -> str:
@@ -83,13 +97,13 @@ class Folder:
         return self.backend.is_finished(self.name)
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest; None where the folder was never finished.
+        """Return the manifest; None where the folder, or its family, was never finished.
 
         Raises:
             StorageError: a manifest that cannot be read.
         """
         try:
-            return self._read(lambda snapshot: snapshot.manifest)
+            return self._read(lambda snapshot: self._seen(snapshot.manifest))
         except MissingOutput:
             return None
 
@@ -100,16 +114,39 @@ class Folder:
         differ.  Where only the stat differs (the storage was copied) the manifest takes the new
         one, so that the next comparison is cheap again; on a read-only storage it stays as it is.
         """
+        return self.look()[1]
+
+    def look(self) -> tuple[Manifest | None, str | None]:
+        """Return the manifest, and the first damage to the stored files; see `damage`."""
         try:
-            moved = self._read(lambda snapshot: snapshot.moved(verify=self.verify))
+            manifest, moved = self._read(lambda s: (self._seen(s.manifest), self._moved(s)))
         except MissingOutput:
-            return None
+            return None, None
         except StorageError as error:
-            return str(error)
+            return None, str(error)
         if moved:
             with suppress(StorageError):
                 self.holder()._restat()
-        return None
+        return manifest, None
+
+    def is_of_one_file(self) -> bool:
+        """Whether it is finished and holds no families: another version wrote it so."""
+        try:
+            return self._read(lambda snapshot: not snapshot.manifest.families)
+        except MissingOutput:
+            return False
+
+    def of(self, family: str) -> "Folder":
+        """Return the folder as if it held one family and nothing else."""
+        return replace(self, family=family)
+
+    def _seen(self, manifest: Manifest) -> Manifest | None:
+        return of_family(manifest, self.family) if self.family else manifest
+
+    def _moved(self, snapshot: Snapshot) -> dict[str, FileStat]:
+        """Return which files of the family that is looked at were copied; refuse damaged ones."""
+        seen = self._seen(snapshot.manifest)
+        return snapshot.moved(seen.files if seen else (), verify=self.verify)
 
     def holder(self) -> "Folder":
         """Return the folder that holds the files: this one, or that which it refers to."""
@@ -130,8 +167,8 @@ class Folder:
             return None
         return own if own.shares else None
 
-    def read(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return a table of the folder, in key order.
+    def read(self, name: str = "", columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return a table of the folder, by default its only one, in key order.
 
         Raises:
             MissingOutput: the folder or the table was never made.
@@ -142,7 +179,7 @@ class Folder:
             wanted = self._columns(manifest, name, columns)
             return pl.read_parquet(file, columns=wanted, hive_partitioning=False).select(wanted)
 
-    def scan(self, name: str = ROWS, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scan(self, name: str = "", columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return a lazy frame over a table of the folder, as it is stored now.
 
         The file stays open, so that a later replacement does not change what is read.
@@ -156,14 +193,23 @@ class Folder:
             wanted = self._columns(manifest, name, columns)
             return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(wanted)
 
-    def opened(self, name: str = ROWS) -> tuple[Manifest, IO[bytes]]:
+    def opened(self, name: str = "") -> tuple[Manifest, IO[bytes]]:
         """Return the manifest and the open Parquet file of a table, both of one version.
 
         Raises:
             MissingOutput: the folder or the table was never made.
             StorageError: truncated, corrupt, or not to be read.
         """
-        return self._read(lambda snapshot: (snapshot.manifest, snapshot.open(f"{name}.parquet")))
+        file = self.file(name)
+
+        def found(snapshot: Snapshot) -> tuple[Manifest, IO[bytes]]:
+            return self._seen(snapshot.manifest) or snapshot.manifest, snapshot.open(file)
+
+        return self._read(found)
+
+    def file(self, name: str = "") -> str:
+        """Return the name of the file of a table; default: the family's, else of the only one."""
+        return file_of(name or self.family or ROWS)
 
     def contents(self, *names: str) -> dict[str, bytes]:
         """Return files of the folder, all of one version; default: all but tables.
@@ -192,7 +238,7 @@ class Folder:
     def _restat(self) -> None:
         """Write the present stat of the files, once they are verified, into the manifest."""
         with self.lock(wait_seconds=0.0):
-            manifest, moved = self._read(lambda found: (found.manifest, found.moved()))
+            manifest, moved = self._read(lambda found: (found.manifest, self._moved(found)))
             text = sealed_text(_with_stats(manifest, moved))
             self.backend.replace_manifest(self.name, text)
 
@@ -217,6 +263,10 @@ class Folder:
                 return False
             assert not now.shares, "a reference is made anew"
             changed = now.model_copy(update={"code": code, "extra": dict(extra)})
+            if self.family:
+                whole = replace(self, family="").manifest()
+                assert whole is not None, "its family was just read"
+                changed = with_family(whole, self.family, changed)
             self.backend.replace_manifest(self.name, sealed_text(changed))
         return True
 
@@ -257,7 +307,7 @@ class Folder:
         contents: dict[str, bytes] = {}
         stored: dict[str, StoredFile] = {}
         for name, frame in frames.items():
-            file = f"{name}.parquet"
+            file = file_of(name)
             key = manifest.keys.get(name, ())
             ordered = in_key_order(frame, key, f"{self.name}/{name}") if key else frame
             contents[file] = parquet(ordered)
@@ -275,6 +325,84 @@ class Folder:
         with self.lock(wait_seconds):
             text = self.backend.replace(self.name, contents, sealed)
         return parse_manifest(text, self.address)
+
+    def write_families(
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        manifests: Mapping[str, ManifestInput],
+        key: Sequence[str],
+        *,
+        wait_seconds: float = DEFAULT_WAIT_SECONDS,
+    ) -> Manifest:
+        """Replace some families of a table in one step; the others stay, bit for bit.
+
+        Args:
+            frames: the columns of each family, with the keys; each becomes `<family>.parquet`.
+            manifests: what each was made from.
+            key: columns that identify a row, which every family has.
+            wait_seconds: how long to wait for another writer of this folder.
+
+        Returns:
+            The manifest as written.
+
+        Raises:
+            BadInput: two rows of a family share a key.
+            LockHeld: another living process writes this folder.
+            StorageError: the disk refused; what was there before is untouched.
+        """
+        contents: dict[str, bytes] = {}
+        stored: dict[str, StoredFile] = {}
+        families: dict[str, Family] = {}
+        keys, digests = pl.DataFrame(), dict[str, str]()  # families share them, as a rule
+        for name, frame in frames.items():
+            ordered = in_key_order(frame, key, f"{self.name}/{name}")
+            file, given = file_of(name), manifests[name]
+            if not keys.equals(ordered.select(key)):
+                keys = ordered.select(key)
+                digests = {column: column_digest(keys[column]) for column in key}
+            contents[file] = parquet(ordered)
+            stored[file] = _stored(contents[file], ordered, digests)
+            families[name] = Family(
+                content_hash=stored[file].content_hash,
+                key_hash=content_hash(keys, digests=digests),
+                rows=ordered.height,
+                inputs=given.inputs,
+                digest=given.digest,
+                code=given.code,
+                code_version=given.code_version,
+                created_at=datetime.now(UTC),
+                extra=given.extra,
+            )
+
+        with self.lock(wait_seconds):
+            before = self._before()
+            kept = {n: held for n, held in before.families.items() if n not in frames}
+
+            def sealed(stats: Mapping[str, FileStat]) -> bytes:
+                there = {name for name in kept if file_of(name) in stats}
+                files = {file_of(name): before.files[file_of(name)] for name in there} | stored
+                held = {name: kept[name] for name in there} | families
+                whole = self._manifest(ManifestInput(digest="", code_version=""), files)
+                whole = whole.model_copy(
+                    update={
+                        "families": dict(sorted(held.items())),
+                        "rows": max(family.rows for family in held.values()),
+                    }
+                )
+                # What is kept was not looked at: its stat stays the one that was verified.
+                return sealed_text(_with_stats(whole, {file: stats[file] for file in contents}))
+
+            files = [file_of(name) for name in kept]
+            text = self.backend.replace(self.name, contents, sealed, files)
+        return parse_manifest(text, self.address)
+
+    def _before(self) -> Manifest:
+        """Return the manifest of the version in place; an empty one where there is none to keep."""
+        try:
+            found = replace(self, family="").manifest()
+        except StorageError:  # its families cannot be known: they are made again
+            found = None
+        return found or self._manifest(ManifestInput(digest=""), {})
 
     def share(
         self,
@@ -339,7 +467,7 @@ class Folder:
         hashes = {
             name: file.content_hash for name, file in stored.items() if name not in given.unhashed
         }
-        single = len(hashes) == 1 and next(iter(hashes)) == f"{ROWS}.parquet"
+        single = len(hashes) == 1 and next(iter(hashes)) == file_of(ROWS)
         return Manifest(
             schema_version=SCHEMA_VERSION,
             table=given.table or self.table,
@@ -357,8 +485,8 @@ class Folder:
         )
 
     def _columns(self, manifest: Manifest, name: str, wanted: Sequence[str] | None) -> list[str]:
-        known = list(manifest.files[f"{name}.parquet"].columns or ())
-        return checked_columns(known, wanted, f"{self.name}/{name}")
+        known = list(manifest.files[self.file(name)].columns or ())
+        return checked_columns(known, wanted, f"{self.name}/{name or self.family or ROWS}")
 
     def _read(self, use: Callable[[Snapshot], T]) -> T:
         """Return what `use` reads, of a reference from the folder that it refers to."""
@@ -371,7 +499,7 @@ class Folder:
         def followed(snapshot: Snapshot) -> T:
             return use(replace(snapshot, manifest=self._followed(manifest, snapshot.manifest)))
 
-        origin = Folder(self.backend, tuple(manifest.shares.split("/")), self.verify)
+        origin = Folder(self.backend, tuple(manifest.shares.split("/")), self.verify, self.family)
         try:
             return origin._in_place(followed, self._way_out)
         except MissingOutput:
@@ -427,12 +555,14 @@ def parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _stored(content: bytes, frame: pl.DataFrame | None) -> StoredFile:
+def _stored(
+    content: bytes, frame: pl.DataFrame | None, digests: Mapping[str, str] | None = None
+) -> StoredFile:
     whole = bytes_hash(content)
     return StoredFile(
         size=len(content),
         bytes_hash=whole,
-        content_hash=whole if frame is None else content_hash(frame),
+        content_hash=whole if frame is None else content_hash(frame, digests=digests),
         rows=None if frame is None else frame.height,
         columns=None if frame is None else {n: str(t) for n, t in frame.schema.items()},
     )

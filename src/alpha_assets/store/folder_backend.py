@@ -11,7 +11,7 @@ import resource
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +45,7 @@ from alpha_assets.store.os_errors import disk_errors
 
 T = TypeVar("T")
 
+_NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _TRIES = 1000  # each is lost only to a writer that replaced the folder meanwhile
 _MOVES_AWAITED = 1000  # a move takes microseconds
@@ -114,6 +115,7 @@ class FolderBackend:
         name: str,
         files: Mapping[str, bytes],
         manifest: Callable[[Mapping[str, FileStat]], bytes],
+        keep: Collection[str] = (),
     ) -> bytes:
         """Build the folder in `_tmp/` and rename it into place; see `Backend.replace`."""
         path = self._at(name)
@@ -122,7 +124,8 @@ class FolderBackend:
             _check_replaceable(path)
             entry = stage(self.root, name)
             try:
-                text = _fill(entry, files, manifest)
+                kept = _kept(path, entry, keep)
+                text = _fill(entry, files, kept, manifest)
                 check_held(self._locks, name)
                 publish(entry, path)
             finally:
@@ -255,14 +258,33 @@ def _check_replaceable(path: Path) -> None:
         )
 
 
+def _kept(path: Path, entry: Entry, keep: Collection[str]) -> dict[str, FileStat]:
+    """Take files of the version in place over into the entry, by hard links where they can be."""
+    stats = {}
+    for name in keep:
+        place = entry.new / name
+        try:
+            os.link(path / name, place, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            stats[name] = _write_file(place, (path / name).read_bytes())
+            continue
+        stats[name] = _file_stat(place.stat())
+    return stats
+
+
 def _fill(
     entry: Entry,
     files: Mapping[str, bytes],
+    kept: Mapping[str, FileStat],
     manifest: Callable[[Mapping[str, FileStat]], bytes],
 ) -> bytes:
     """Write everything into the entry, the manifest last, and sync it; return the manifest."""
     folders = {entry.new}
-    stats = {}
+    stats = dict(kept)
     for name, content in files.items():
         path = entry.new / name
         path.parent.mkdir(parents=True, exist_ok=True)

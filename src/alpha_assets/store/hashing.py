@@ -26,7 +26,10 @@ FORMAT = "alpha-assets content hash 1"
 
 
 def content_hash(
-    frame: pl.DataFrame, key: Sequence[str] = (), columns: Sequence[str] | None = None
+    frame: pl.DataFrame,
+    key: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> str:
     """Return 32 hexadecimal digits that name the content of a table.
 
@@ -35,6 +38,7 @@ def content_hash(
         key: columns that identify a row; rows are hashed in their order.  Without a key the
             order of the rows is part of the content.
         columns: the schema's columns in order; default: all, in the frame's order.
+        digests: `column_digest` of columns that many tables share, where it is known.
 
     Raises:
         BadInput: two rows share a key, a key is null, or a column's type has no hash.
@@ -46,10 +50,16 @@ def content_hash(
         if name in UNHASHED:
             continue
         series = ordered.get_column(name)
-        column = hashlib.sha256()
-        _feed(column, series.rechunk())
-        whole.update(f"{name}\0{_type_name(series.dtype)}\0{column.hexdigest()}\n".encode())
+        column = (digests or {}).get(name) or column_digest(series)
+        whole.update(f"{name}\0{_type_name(series.dtype)}\0{column}\n".encode())
     return whole.hexdigest()[:HASH_LENGTH]
+
+
+def column_digest(series: pl.Series) -> str:
+    """Return what names the values of a column, in their order."""
+    column = hashlib.sha256()
+    _feed(column, series.rechunk())
+    return column.hexdigest()
 
 
 def bytes_hash(content: bytes) -> str:

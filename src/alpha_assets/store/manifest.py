@@ -1,6 +1,7 @@
 """The manifest of an output: its content, its inputs, and the code that wrote it."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -53,6 +54,26 @@ class StoredFile(BaseModel):
     columns: dict[str, str] | None = None  # of a table: name -> type, in order
 
 
+class Family(BaseModel):
+    """What a folder's manifest keeps of one family: columns in a file of their own, with the keys.
+
+    Each family of a folder has its own digest, code and inputs, so that one can be made again
+    while the others stay as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    content_hash: str
+    key_hash: str  # of the keys alone, in order: families of equal key hashes stand row by row
+    rows: int
+    inputs: dict[str, str]
+    digest: str
+    code: str
+    code_version: str
+    created_at: datetime
+    extra: dict[str, Any]
+
+
 class Manifest(BaseModel):
     """`manifest.json`: it appears together with the files that it describes, or not at all."""
 
@@ -71,8 +92,33 @@ class Manifest(BaseModel):
     status: str
     extra: dict[str, Any]
     files: dict[str, StoredFile]
+    families: dict[str, Family] = Field(default_factory=dict)  # of a table in one file a family
     shares: str = ""  # name of the folder that holds the files, where this one refers to it
     seal: str = ""  # hash of this file's own text with an empty seal
+
+
+def file_of(table: str) -> str:
+    """Return the name of the file that holds a table, or a family of one."""
+    return f"{table}.parquet"
+
+
+def of_family(manifest: Manifest, family: str) -> Manifest | None:
+    """Return the manifest as if the folder held this family alone; None where it has none."""
+    held = manifest.families.get(family)
+    if held is None:
+        return None
+    file = file_of(family)
+    return manifest.model_copy(
+        update={**dict(held), "files": {file: manifest.files[file]}, "families": {family: held}}
+    )
+
+
+def with_family(manifest: Manifest, family: str, changed: Manifest) -> Manifest:
+    """Return a folder's manifest with what `changed`, the one of a family alone, records of it."""
+    held = manifest.families[family].model_copy(
+        update={name: getattr(changed, name) for name in ("code", "extra")}
+    )
+    return manifest.model_copy(update={"families": {**manifest.families, family: held}})
 
 
 def sealed_text(manifest: Manifest) -> bytes:
@@ -82,6 +128,7 @@ def sealed_text(manifest: Manifest) -> bytes:
     return head + _seal(head, tail) + tail
 
 
+@lru_cache(maxsize=512)
 def parse_manifest(content: bytes, folder: str) -> Manifest:
     """Return the manifest that a text is.
 

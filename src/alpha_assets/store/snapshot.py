@@ -6,7 +6,7 @@ anything reads meaning into them.
 
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, TypeVar
 
@@ -54,17 +54,19 @@ class Snapshot:
         """
         return self._opened(name, anew=False)
 
-    def moved(self, *, verify: bool = False) -> dict[str, FileStat]:
+    def moved(self, names: Iterable[str], *, verify: bool = False) -> dict[str, FileStat]:
         """Return the intact files whose stat differs from the manifest: a storage that was copied.
 
         Args:
+            names: of the files that are looked at.
             verify: hash every file; default: only those whose size, time or inode differ.
 
         Raises:
             StorageError: a file is gone, truncated or changed.
         """
         found = {}
-        for name, stored in self.manifest.files.items():
+        for name in names:
+            stored = self.manifest.files[name]
             now = self.version.stat(name)
             differs = (now.mtime_ns, now.inode) != (stored.mtime_ns, stored.inode)
             if verify or differs or now.size != stored.size:

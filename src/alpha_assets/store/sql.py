@@ -19,9 +19,10 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.store.backend import Listing
-from alpha_assets.store.folder import MONTH, ROWS, Folder
+from alpha_assets.store.folder import MONTH, Folder
 from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.store import Store
 
@@ -46,7 +47,8 @@ class Tables:
     """The tables that a query may name.
 
     Attributes:
-        files: table -> folders and the name of the table in each.
+        files: table -> folders and the name of the table in each; of a table in families, those of
+            its months.
         damaged: errors of folders whose tables cannot be listed.
     """
 
@@ -65,7 +67,7 @@ def tables(store: Store, market: str) -> Tables:
     for parts in _folders(store, market):
         folder = store.folder(market, *parts)
         if parts[-1].startswith(MONTH):
-            found.files.setdefault("_".join(parts[:-1]), []).append((folder, ROWS))
+            found.files.setdefault("_".join(parts[:-1]), []).append((folder, ""))
             continue
         try:
             manifest = folder.manifest()
@@ -98,14 +100,12 @@ def ask(store: Store, market: str, query: str) -> list[dict[str, Any]]:
         asked = _asked_for(connection, query, known)
         files = {name: _whole_files(known.files[name], Path(spill)) for name in asked}
         connection.execute(f"set temp_directory = {_text(spill)}")
-        paths = [path for of_table in files.values() for path in of_table]
+        paths = [path for groups in files.values() for g in groups for path in g.paths]
         connection.execute(f"set allowed_paths = {_list(paths)}")
-        for name, of_table in files.items():
+        for name, groups in files.items():
             quoted = name.replace('"', '""')
-            connection.execute(
-                f'create view "{quoted}" as select * from read_parquet({_list(of_table)}, '
-                "hive_partitioning = false, union_by_name = true)"
-            )
+            rows = " union all by name ".join(f"({group.query})" for group in groups)
+            connection.execute(f'create view "{quoted}" as {rows}')
         for setting, value in _SETTINGS.items():
             connection.execute(f"set {setting} = {value}")
         try:
@@ -204,27 +204,70 @@ def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:
             left += reversed(list(node.values()) if isinstance(node, dict) else node)
 
 
-def _whole_files(of_table: Sequence[tuple[Folder, str]], spill: Path) -> list[str]:
-    """Return paths of the Parquet files of a table, after verifying the bytes of each.
+@dataclass
+class _Group:
+    """Months of a table that hold the same families; of any other table, all its files.
+
+    Attributes:
+        aligned: whether the families of each month have the same rows in the same order.
+        files: of each family, a file a month.
+    """
+
+    aligned: bool
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for of_family in self.files.values() for path in of_family]
+
+    @property
+    def query(self) -> str:
+        """A SELECT of its rows: families side by side, row by row or, where rows differ, by key."""
+        first, *others = [
+            f"read_parquet({_list(of_family)}, hive_partitioning = false, union_by_name = true)"
+            for of_family in self.files.values()
+        ]
+        keys = ", ".join(KEYS)
+        if self.aligned:
+            beside = [f"positional join (select * exclude ({keys}) from {one})" for one in others]
+        else:
+            beside = [f"full join {o} f{n} using ({keys})" for n, o in enumerate(others, 1)]
+        return " ".join([f"select * from {first}", *beside])
+
+
+def _whole_files(of_table: Sequence[tuple[Folder, str]], spill: Path) -> list[_Group]:
+    """Return the Parquet files of a table, after verifying the bytes of each.
 
     A backend without paths has its files copied into `spill`.
     """
-    paths = []
+    groups: dict[tuple[bool, tuple[str, ...]], _Group] = {}
     for folder, table in of_table:
-        _, file = folder.opened(table)
-        with file:
-            path = folder.backend.path(f"{folder.holder().name}/{table}.parquet")
-            if path is None:
-                path = spill / f"{len(list(spill.iterdir()))}.parquet"
-                path.write_bytes(file.read())
-        paths.append(str(path))
-    return paths
+        manifest = folder.manifest()
+        families = tuple(manifest.families) if manifest is not None else ()
+        of_keys = {held.key_hash for held in manifest.families.values()} if manifest else set()
+        aligned = len(of_keys) <= 1
+        group = groups.setdefault((aligned, families), _Group(aligned))
+        for name in families or (table,):
+            group.files.setdefault(name, []).append(_whole_file(folder, name, spill))
+    return list(groups.values())
+
+
+def _whole_file(folder: Folder, table: str, spill: Path) -> str:
+    """Return the path of a Parquet file whose bytes were verified."""
+    _, file = folder.opened(table)
+    with file:
+        path = folder.backend.path(f"{folder.holder().name}/{folder.file(table)}")
+        if path is None:
+            path = spill / f"{len(list(spill.iterdir()))}.parquet"
+            path.write_bytes(file.read())
+    return str(path)
 
 
 def _folders(store: Store, market: str, *below: str) -> Iterator[tuple[str, ...]]:
     """Yield the finished folders of a market, and months of rows without a manifest, by parts."""
     listed = store.backend.list("/".join((market, *below)))
-    rows = f"{ROWS}.parquet" in listed.files and below[-1:] and below[-1].startswith(MONTH)
+    is_month = bool(below) and below[-1].startswith(MONTH)
+    rows = is_month and any(name.endswith(".parquet") for name in listed.files)
     if below and (MANIFEST in listed.files or rows):
         yield below
     for name in sorted(listed.folders):
