@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from tests.backtest.market import FREE, bar, books, hold, of, raw
 
-from alpha_assets.backtest import CostsSpec
-from alpha_assets.backtest.costs import borrow_cost, commission, impact_cost, spread_cost
+from alpha_assets.backtest import CostsSpec, check_costs
+from alpha_assets.backtest.costs import (
+    PRESETS,
+    borrow_cost,
+    commission,
+    impact_cost,
+    spread_cost,
+)
+from alpha_assets.errors import SpecError
+from alpha_assets.spec import parse_spec
 
 SPEC = CostsSpec(
     commission_bps=2.0,
@@ -95,3 +103,52 @@ def test_estimated_spreads_are_wider_where_ranges_are() -> None:
 
     # A range that is the same every day is all spread: high over low is 1.02 / 0.98.
     assert found == approx([1e-4, 0.02], rel=0.02)
+
+
+def test_a_preset_names_costs_and_keys_beside_it_override_them() -> None:
+    found = parse_spec({"preset": "research_liquid", "commission_bps": 2.0}, CostsSpec, "costs")
+
+    assert (found.commission_bps, found.half_spread_bps) == (2.0, 5.0)
+    assert (found.impact_coefficient, found.borrow_fee_bps_annual) == (0.0, 300.0)
+
+
+def test_ten_basis_points_a_round_trip_are_five_each_way() -> None:
+    spec = parse_spec({"preset": "research_10bps"}, CostsSpec, "costs")
+    round_trip_2 = np.array([10_000.0, -10_000.0])
+    bill_2 = commission(round_trip_2, spec) + spread_cost(round_trip_2, np.full(2, NAN), spec)
+
+    assert bill_2.sum() == approx(10.0)
+    assert impact_cost(round_trip_2, np.full(2, NAN), np.full(2, NAN), spec).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_a_preset_resolves_to_is_itself_a_declaration(name: str) -> None:
+    spec = parse_spec({"preset": name}, CostsSpec, "costs")
+
+    assert parse_spec(spec.model_dump(mode="json"), CostsSpec, "costs") == spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"preset": "reserch_10bps"}, "did you mean 'research_10bps'"),
+        ({"preset": 7}, "there is no preset 7 of costs: research_10bps, research_liquid"),
+        ({"commission_bps": -1.0}, "commission_bps = -1.0: Input should be greater than or equal"),
+        ({"half_spread_bps": -1.0}, "half_spread_bps = -1.0"),
+        ({"impact_coefficient": -0.1}, "impact_coefficient = -0.1"),
+        ({"borrow_fee_bps_annual": -5.0}, "borrow_fee_bps_annual = -5.0"),
+        ({"tick": 0.0}, "tick = 0.0: Input should be greater than 0"),
+    ],
+)
+def test_costs_that_cannot_be_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse_spec(settings, CostsSpec, "costs")
+
+    assert words in str(refused.value)
+
+
+def test_ticks_need_prices_as_traded() -> None:
+    spec = CostsSpec(tick=0.5)
+    check_costs(spec, "raw")
+    with pytest.raises(SpecError, match=r"costs\.tick = 0\.5 needs prices as traded"):
+        check_costs(spec, "split_adjusted")

@@ -100,5 +100,7 @@ def test_the_random_markets_do_what_they_are_for() -> None:
     assert noted == {
         "purchases or new shorts were held back in part or whole",
         "short sales were not filled",
+        "short positions, counted once a rebalance, were above the shares that lenders quoted "
+        "(borrow.available_shares)",
         "orders were filled",
     }

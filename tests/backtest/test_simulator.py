@@ -6,6 +6,7 @@ Session 0 is Monday 2023-06-05; sessions 0 to 4 are a week, session 5 is the nex
 import math
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -28,6 +29,7 @@ from tests.backtest.market import (
 )
 
 from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.backtest.costs import to_tick
 from alpha_assets.errors import BadInput, CheckFailed
 
 LOCKED_UP = {"upper_limit": True}
@@ -555,6 +557,18 @@ def test_a_cap_on_participation_lets_nothing_through_where_volume_is_not_known()
     assert kept.trades.is_empty()
 
 
+def test_a_name_without_any_volume_is_not_capped_and_a_note_counts_it() -> None:
+    spec = PLAIN.model_copy(update={"max_participation": 0.1})
+    bars = [bar("A", n, 100.0, volume=None) for n in range(3)]
+    kept = books(hold((1, {"A": 1.0})), raw(daily_bars=bars), 2, spec)
+
+    assert kept.trades["shares"].to_list() == [10.0]
+    assert (
+        "1 orders were filled on 1 sessions without portfolio.max_participation, because no volume "
+        "of the name is known."
+    ) in kept.notes
+
+
 def test_lots_round_orders_towards_zero_and_leave_nothing_behind() -> None:
     spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10})
     market = raw(
@@ -810,11 +824,93 @@ def test_nothing_is_sold_short_that_no_lender_has() -> None:
         (day(4), approx(3.0)),
     ]
     assert kept.notes == (
-        "1 short sales were not filled on 1 sessions, because lenders had no share "
-        "(borrow.available_shares = 0).",
+        "2 short positions, counted once a rebalance, were above the shares that lenders quoted "
+        "(borrow.available_shares) on 2 sessions: they were kept, and not added to.",
+        "1 short sales were not filled on 1 sessions, or only in part, because lenders had too few "
+        "shares (borrow.available_shares).",
     )
     flip = books(hold((2, {"A": 0.2}), (4, {"A": -0.2})), market, 4)
     assert flip.trades["shares"].to_list() == [2.0, -2.0]  # sold, and not sold short
+
+
+def test_a_short_is_no_larger_than_what_lenders_have() -> None:
+    # Of 6 shares ordered 4 can be borrowed; from session 3 on 5 can, and one is sold of the rest.
+    lent = [fee("A", 0, 0.0, 4.0), fee("A", 2, 0.0, 5.0)]
+    market = raw(daily_bars=path("A", [100.0] * 5), borrow=lent)
+    kept = books(hold((1, {"A": -0.6})), market, 4)
+
+    assert kept.trades.select("session", "shares").rows() == [(day(1), -4.0), (day(3), -1.0)]
+    assert kept.trades["reason"].to_list() == ["rebalance", "carried"]
+
+
+def test_a_sale_of_what_is_long_takes_no_loan() -> None:
+    # 2 long, 5 short wanted, 3 can be borrowed: 5 are sold.
+    market = raw(daily_bars=path("A", [100.0] * 5), borrow=[fee("A", 2, 0.0, 3.0)])
+    kept = books(hold((1, {"A": 0.2}), (3, {"A": -0.5})), market, 3)
+
+    assert kept.trades["shares"].to_list() == [2.0, -5.0]
+
+
+def test_lots_round_what_is_borrowed_and_not_what_is_held() -> None:
+    # 37 can be borrowed: three lots of ten.
+    spec = PLAIN.model_copy(update={"capital": 10_000.0, "lot": 10})
+    market = raw(daily_bars=path("A", [100.0] * 3), borrow=[fee("A", 0, 0.0, 37.0)])
+
+    assert books(hold((1, {"A": -0.9})), market, 2, spec).trades["shares"].to_list() == [-30.0]
+
+
+@pytest.mark.parametrize(("n_split", "sold"), [(0, -2.0), (1, -4.0), (2, -4.0), (3, -2.0)])
+def test_what_lenders_have_is_restated_for_splits_since_the_quote(
+    n_split: int, sold: float
+) -> None:
+    # The quote is of the evening of session 0, the order of session 2: a split in two on session
+    # 1 or 2 makes 4 shares of the 2 that can be borrowed, one before the quote does not.
+    bars = [
+        bar("A", n, 100.0 if n < n_split else 50.0, adjustment_factor=0.5 if n == n_split else 1.0)
+        for n in range(4)
+    ]
+    market = raw(daily_bars=bars, borrow=[fee("A", 0, 0.0, 2.0)])
+    kept = books(hold((2, {"A": -1.0})), market, 2)
+
+    assert kept.trades["shares"].to_list() == approx([sold])
+
+
+def test_what_lenders_have_is_worth_the_same_on_total_return_prices() -> None:
+    # The factor takes a dividend of half the price out: 100, then 50 that is worth 100 chained.
+    bars = [bar("A", 0, 100.0), bar("A", 1, 50.0, adjustment_factor=0.5), bar("A", 2, 50.0)]
+    market = raw(daily_bars=bars, borrow=[fee("A", 1, 0.0, 3.0)])
+    kept = books(hold((2, {"A": -0.5})), market, 2, basis="total_return")
+
+    assert kept.trades["notional"].to_list() == approx([-150.0])
+
+
+@pytest.mark.parametrize(
+    ("weight", "price"), [(0.5, 100.5), (-0.5, 100.0)], ids=["up for purchases", "down for sales"]
+)
+def test_fills_are_rounded_to_ticks_against_the_order(weight: float, price: float) -> None:
+    costs = FREE.model_copy(update={"tick": 0.5})
+    market = raw(daily_bars=path("A", [100.0, 100.2]))
+    kept = books(hold((1, {"A": weight})), market, 1, costs=costs)
+
+    assert kept.trades["price"].to_list() == [price]
+    assert of(kept.daily, 1)["equity"] == approx(1_000 - 5 * abs(price - 100.2))
+
+
+def test_a_price_on_a_tick_stays_and_none_is_below_one_tick() -> None:
+    prices = np.array([100.3, 0.1 + 0.2, 0.004, np.nan])
+    costs = FREE.model_copy(update={"tick": 0.1})
+
+    bought = to_tick(prices, np.ones(4), costs)
+    assert bought.tolist()[:3] == approx([100.3, 0.3, 0.1])
+    assert to_tick(prices, -np.ones(4), costs).tolist()[:3] == approx([100.3, 0.3, 0.1])
+    assert np.isnan(bought[3])
+
+
+def test_ticks_on_total_return_prices_are_refused() -> None:
+    costs = FREE.model_copy(update={"tick": 0.5})
+    market, targets = raw(daily_bars=path("A", [1.0] * 3)), hold((1, {"A": 1.0}))
+    with pytest.raises(BadInput, match=r"costs\.tick = 0\.5 is a step of prices as traded"):
+        books(targets, market, 2, PLAIN, costs, "total_return")
 
 
 def test_what_lenders_have_counts_from_the_session_that_knows_it() -> None:

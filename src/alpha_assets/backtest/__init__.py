@@ -2,7 +2,7 @@
 
 from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.corporate_actions import paid_rates
-from alpha_assets.backtest.costs import CostsSpec
+from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
     TARGETS,
@@ -23,6 +23,7 @@ __all__ = [
     "Marks",
     "PortfolioSpec",
     "backtest",
+    "check_costs",
     "check_portfolio",
     "displaced",
     "marks_of",

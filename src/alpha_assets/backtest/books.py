@@ -21,8 +21,16 @@ HELD_BACK = (
     "that were to pay for them could not be filled"
 )
 NOT_BORROWED = (
-    "{n} short sales were not filled on {days} sessions, because lenders had no share "
-    "(borrow.available_shares = 0)"
+    "{n} short sales were not filled on {days} sessions, or only in part, because lenders had too "
+    "few shares (borrow.available_shares)"
+)
+ABOVE_LOANS = (
+    "{n} short positions, counted once a rebalance, were above the shares that lenders quoted "
+    "(borrow.available_shares) on {days} sessions: they were kept, and not added to"
+)
+NO_LIMIT = (
+    "{n} orders were filled on {days} sessions without portfolio.max_participation, because no "
+    "volume of the name is known"
 )
 NO_VOLUME = "{n} orders were filled on {days} sessions with bars whose volume is not known"
 

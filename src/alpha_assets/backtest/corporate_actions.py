@@ -14,7 +14,7 @@ import polars as pl
 from alpha_assets.arrays.asof import latest_rows
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.rates import rate_in_force
-from alpha_assets.arrays.types import Array, Dates, Index, Mask
+from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput
 from alpha_assets.feeds.base import Feed
@@ -141,11 +141,15 @@ class Loans:
 
     Attributes:
         fee_bps_annual: [D, N] basis points a year; NaN where none is quoted.
-        is_available: [D, N] whether shares can be borrowed: false where a lender quotes none.
+        available: [D, N] shares that can be short in all, as the vendor counts them on the date
+            of the quote; NaN where none is quoted.
+        quoted: [D, N] number on the calendar's axis of the last session up to the date of the
+            quote; any number where there is none.
     """
 
     fee_bps_annual: Array
-    is_available: Mask
+    available: Array
+    quoted: Index
 
 
 def loans(
@@ -156,7 +160,8 @@ def loans(
     A quote holds until the next one, at most as long as the feed's staleness limit.
     """
     shape = (len(sessions), len(symbols))
-    unknown = Loans(np.broadcast_to(np.nan, shape), np.broadcast_to(True, shape))
+    nothing_DN = np.broadcast_to(np.nan, shape)
+    unknown = Loans(nothing_DN, nothing_DN, np.broadcast_to(np.int64(0), shape))
     if rows is None or not rows.height:
         return unknown
     first = int(calendar.index_of(sessions[0]))
@@ -175,11 +180,15 @@ def loans(
     age_DN = np.arange(span.start, span.stop)[:, None] - past.effective_R[row_DN]
     is_known_DN = (row_DN >= 0) & (age_DN <= (BORROW.max_stale or 0))
     fee_R = past.frame["fee_bps_annual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    is_available_DN = unknown.is_available
-    if "available_shares" in past.frame.columns:
-        none_R = (past.frame["available_shares"] <= 0).fill_null(False).to_numpy()
-        is_available_DN = ~(is_known_DN & none_R[row_DN])
-    return Loans(np.where(is_known_DN, fee_R[row_DN], np.nan), is_available_DN)
+    fee_DN = np.where(is_known_DN, fee_R[row_DN], np.nan)
+    shares = past.frame.get_column("available_shares", default=None)
+    if shares is None or not shares.count():
+        return Loans(fee_DN, unknown.available, unknown.quoted)
+    available_R = shares.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    days_R = past.frame["event_date"].to_numpy()
+    quoted_R = np.searchsorted(calendar.sessions, days_R, side="right") - 1
+    available_DN = np.where(is_known_DN, available_R[row_DN], np.nan)
+    return Loans(fee_DN, available_DN, quoted_R[row_DN])
 
 
 def cash_rates(rows: pl.DataFrame | None, sessions: Dates, calendar: Calendar) -> Array:

@@ -50,7 +50,8 @@ class Marks:
         half_spread: [D, N] a fraction of the price, as known at D; NaN where only the cost's
             own holds.
         fee_bps_annual: [D, N] quoted borrow fee as known at D; NaN without one.
-        can_borrow: [D, N] false where lenders have no share, as known at D.
+        lendable: [D, N] shares that can be short in all, as lenders quoted by D, counted after
+            D's split; NaN without a quote.
         dividend: [D, N] money per share, after D's split, to holders of D-1's close.
         exits: who leaves, as listings say or because bars have stopped, by the place of the
             session.
@@ -74,12 +75,17 @@ class Marks:
     changes: Trailing
     half_spread: Array
     fee_bps_annual: Array
-    can_borrow: Mask
+    lendable: Array
     dividend: Array
     exits: Mapping[int, Exits]
     cash_rate_annual: Array
     has_rates: bool
     nights: Index
+
+    @cached_property
+    def has_lendable(self) -> bool:
+        """Whether lenders quote a number of shares for any name at all."""
+        return not bool(np.isnan(self.lendable).all())
 
     @cached_property
     def cash_rate_paid(self) -> Array:
@@ -148,7 +154,7 @@ def marks_of(
         changes=Trailing.of(changes_DN, books.start, prices.later_changes(changes_DN)),
         half_spread=prices.half_spread()[books] if spread == "corwin_schultz" else unknown_DN,
         fee_bps_annual=lent.fee_bps_annual,
-        can_borrow=lent.is_available,
+        lendable=prices.as_of_session(lent.available, lent.quoted),
         dividend=dividends(paid, symbols, sessions, calendar),
         exits=either(
             exits(raw.get("listings"), symbols, sessions, calendar),

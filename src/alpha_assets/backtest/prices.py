@@ -174,6 +174,31 @@ class Prices:
             known_DN[:, late] = np.where(row_DK >= 0, close_V[row_DK], np.nan)
         return known_DN
 
+    def as_of_session(self, shares_DN: Array, counted_DN: Index) -> Array:
+        """Return numbers of shares, counted on earlier sessions, as the last sessions count them.
+
+        A split since restates them; shares of total-return prices are worth the same money.
+
+        Args:
+            shares_DN: of the last D sessions; NaN where there is no number.
+            counted_DN: number on the calendar's axis of the session of which the count is.
+        """
+        if np.isnan(shares_DN).all():
+            return shares_DN
+        first = self.shape[0] - len(shares_DN)
+        own_D = np.arange(first, self.shape[0])
+        row_DN = np.minimum(counted_DN - self.start, own_D[:, None])
+        n_N = np.arange(self.shape[1])
+        if self.basis == "price":
+            level_DN = np.multiply.accumulate(self.share_ratio, axis=0)
+            then_DN = np.where(row_DN >= 0, level_DN[row_DN, n_N], 1.0)
+            ratio_DN = level_DN[first:] / then_DN
+        else:
+            raw_DN = carried(self._grid("close"), np.ones(self.shape))
+            ratio_DN = (raw_DN / self.mark)[row_DN, n_N]
+            ratio_DN[(row_DN < 0) | np.isnan(ratio_DN)] = 1.0  # the chain begins at raw prices
+        return np.asarray(shares_DN * ratio_DN)
+
     def _closes_over_time(self) -> tuple[Index, Index, Array]:
         """Return the cell, the first row that knows it, and the raw value of each close there was.
 
@@ -365,6 +390,10 @@ class Trailing:
         off_WK = x_WK - mean_K
         off_WK[np.isnan(off_WK)] = 0.0
         return np.asarray(np.sqrt((off_WK * off_WK).sum(axis=0) / (count_K - 1)))
+
+    def latest(self, d: int, symbol_K: Index) -> Array:
+        """Return the values of the session before; NaN where unknown."""
+        return np.asarray(self.x_DN[d + WINDOW - 1, symbol_K])
 
     def _moments(self, d: int, symbol_K: Index) -> tuple[Array, Array, Array]:
         """Return the windows, their means, and how many of their values are known."""

@@ -175,13 +175,18 @@ def reference_backtest(
             if _is_locked(bar, orders[name], portfolio.fill):
                 continue
             size = orders[name]
-            if portfolio.max_participation is not None:
+            if costs.tick is not None:
+                price = _at_tick(price, size, costs.tick)
+            if portfolio.max_participation is not None and _has_volume(history[name], number):
                 most = portfolio.max_participation * (_adv(history[name], number) or 0.0) / price
                 if portfolio.lot is not None:
                     most = _whole(most, portfolio.lot)
                 size = max(-most, min(most, size))
-            if size < 0 and _none_to_borrow(raw, name, number, calendar):
-                size = max(size, -max(shares[name], 0.0))
+            lendable = _lendable(raw, history[name], name, number, calendar, basis)
+            if size < 0 and lendable is not None:
+                room = max(lendable - max(-shares[name], 0.0), 0.0)
+                room = room if portfolio.lot is None else _whole(room, portfolio.lot)
+                size = max(size, -(max(shares[name], 0.0) + room))
             prices[name], sizes[name] = price, size
         sizes = _paid_for(orders, sizes, shares, sized_at, start_equity, portfolio.lot)
         for name, price in prices.items():
@@ -528,12 +533,43 @@ def _quote(
     return None if found is None or number - found[0] > (BORROW.max_stale or 0) else found[1]
 
 
-def _none_to_borrow(
-    raw: Mapping[str, pl.DataFrame], name: str, number: int, calendar: Calendar
-) -> bool:
+def _lendable(
+    raw: Mapping[str, pl.DataFrame],
+    bars: dict[int, Bar],
+    name: str,
+    number: int,
+    calendar: Calendar,
+    basis: Basis,
+) -> float | None:
+    """Return how many shares of now lenders quote; None without a number."""
     quote = _quote(raw, name, number, calendar)
-    shares = None if quote is None else quote.get("available_shares")
-    return shares is not None and shares <= 0
+    if quote is None or quote.get("available_shares") is None:
+        return None
+    shares = float(quote["available_shares"])
+    quoted = int(calendar.index_of(calendar.after(quote["event_date"]))) - 1
+    if basis == "price":
+        since = [bars[k].ratio for k in bars if quoted < k <= number]
+        return shares * math.prod(since)
+    last = max((k for k, bar in bars.items() if k <= quoted and bar.close), default=None)
+    if last is None:
+        return shares
+    close, raw_close = bars[last].close, bars[last].raw_close
+    assert close is not None
+    assert raw_close is not None
+    return shares * raw_close / close
+
+
+def _has_volume(bars: dict[int, Bar], number: int) -> bool:
+    return any(k < number and _on_time(bars, k) and bars[k].traded is not None for k in bars)
+
+
+def _at_tick(price: float, order: float, tick: float) -> float:
+    """Return the next price on the grid: above for a purchase, below for a sale."""
+    steps = price / tick
+    near = round(steps)
+    if abs(steps - near) > 1e-6:
+        near = math.ceil(steps) if order > 0 else math.floor(steps)
+    return max(near, 1) * tick
 
 
 def _cash_rate(raw: Mapping[str, pl.DataFrame], number: int, calendar: Calendar) -> float:

@@ -22,7 +22,9 @@ import polars as pl
 
 from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.backtest.books import (
+    ABOVE_LOANS,
     HELD_BACK,
+    NO_LIMIT,
     NO_VOLUME,
     NOT_BORROWED,
     Books,
@@ -37,6 +39,7 @@ from alpha_assets.backtest.costs import (
     commission,
     impact_cost,
     spread_cost,
+    to_tick,
 )
 from alpha_assets.backtest.lives import lives_of, raw_by_life, shown
 from alpha_assets.backtest.market_data import Marks, marks_of
@@ -81,7 +84,7 @@ def backtest(
         max_stale: of the market; see `marks_of`.
 
     Raises:
-        BadInput: lots on prices that were never traded, or targets that cannot be right.
+        BadInput: lots or ticks on prices that were never traded, or targets that cannot be right.
         CheckFailed: the equity is used up.
     """
     wanted, marks, has_lives = _held_on_marks(
@@ -182,6 +185,11 @@ def _held_on_marks(
         raise BadInput(
             f"portfolio.lot = {portfolio.lot} counts shares at prices as traded, which "
             "total-return prices are not; leave lot out"
+        )
+    if costs.tick is not None and basis == "total_return":
+        raise BadInput(
+            f"costs.tick = {costs.tick:g} is a step of prices as traded, which total-return "
+            "prices are not; leave tick out"
         )
     lives = lives_of(raw, calendar)
     if lives:
@@ -391,15 +399,19 @@ class _Account:
         if not may_K.any():
             return []
         price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, order_K]
+        price_K = to_tick(price_K, self.missing_K, self.costs)
         adv_K = marks.traded.mean(d, order_K)
         shares_K = np.where(may_K, self.missing_K, 0.0)
         if self.portfolio.max_participation is not None:
             most_K = self.portfolio.max_participation * adv_K / price_K
-            most_K[np.isnan(most_K)] = 0.0
+            most_K[np.isnan(most_K)] = 0.0  # too few sessions for an ADV
+            has_no_volume_K = np.isnan(marks.traded.latest(d, order_K))
+            most_K[has_no_volume_K] = np.inf
+            self.pages.count(d, NO_LIMIT, order_K[has_no_volume_K & may_K])
             if self.portfolio.lot is not None:
                 most_K = _towards_zero(most_K, self.portfolio.lot)
             shares_K = np.clip(shares_K, -most_K, most_K)
-        shares_K = self.paid_for(d, self.without_loans(d, shares_K))
+        shares_K = self.paid_for(d, self.within_loans(d, shares_K))
         symbol_K = order_K[may_K]
         shares_K, price_K, adv_K = shares_K[may_K], price_K[may_K], adv_K[may_K]
         is_open_K = ~may_K
@@ -426,15 +438,19 @@ class _Account:
             cost_3K = cost_3K[:, is_trade_K]
         return [Trades(symbol_K, shares_K, price_K, cost_3K, [reason] * len(symbol_K))]
 
-    def without_loans(self, d: int, shares_K: Array) -> Array:
-        """Return fills without new shorts of names of which no share can be borrowed."""
-        none_K = ~self.marks.can_borrow[d, self.order_K] & (shares_K < 0)
-        if not none_K.any():
+    def within_loans(self, d: int, shares_K: Array) -> Array:
+        """Return fills that leave no name shorter than the shares that lenders quote.
+
+        What is short already stays: a loan that is out is not called back.
+        """
+        if not self.marks.has_lendable:
             return shares_K
-        held_K = np.maximum(self.shares_N[self.order_K], 0.0)
-        lent_K = np.where(none_K, np.maximum(shares_K, -held_K), shares_K)
-        self.pages.count(d, NOT_BORROWED, self.order_K[lent_K != shares_K])
-        return lent_K
+        most_K = most_sold(
+            self.shares_N[self.order_K], self.marks.lendable[d, self.order_K], self.portfolio.lot
+        )
+        is_above_K = shares_K < -most_K
+        self.pages.count(d, NOT_BORROWED, self.order_K[is_above_K])
+        return np.where(is_above_K, -most_K, shares_K)
 
     def paid_for(self, d: int, shares_K: Array) -> Array:
         """Return fills in which no purchase is paid for by a sale that did not happen.
@@ -495,6 +511,9 @@ class _Account:
             interest = float(self.cash * marks.cash_return[d - 1])
         held_K = self.held_K
         shares_K = self.shares_N[held_K]
+        if marks.has_lendable:
+            is_above_K = -shares_K > marks.lendable[d, held_K] + WHOLE
+            self.pages.count(d, ABOVE_LOANS, held_K[is_above_K])
         value_K = shares_K * mark_N[held_K]
         fee_K = marks.fee_bps_annual[d, held_K]
         borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
@@ -558,6 +577,20 @@ class _Account:
         """Return the marks of the session before, per share after this session's split."""
         ratio_K = self.marks.share_ratio[d, symbol_K]
         return np.asarray(self.marks.mark[d - 1, symbol_K] / ratio_K)
+
+
+def most_sold(held_K: Array, lendable_K: Array, lot: int | None) -> Array:
+    """Return how many shares of each name can be sold: what is long, and what can be borrowed.
+
+    Args:
+        held_K: signed shares.
+        lendable_K: shares that can be short in all; NaN, and so is the result, without a quote.
+        lot: that what is borrowed is rounded to, downwards.
+    """
+    room_K = np.maximum(lendable_K - np.maximum(-held_K, 0.0), 0.0)
+    if lot is not None:
+        room_K = _towards_zero(room_K, lot)
+    return np.asarray(np.maximum(held_K, 0.0) + room_K)
 
 
 def _towards_zero(x_K: Array, unit: float) -> Array:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_portfolio
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs, check_portfolio
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place
@@ -281,6 +281,7 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
         )
     market.universe(spec.universe.name)
     check_portfolio(spec.portfolio, market.price_level)
+    check_costs(recipe.costs, market.price_level)
     named = spec.training.parent
     if not named:
         return recipe
