@@ -17,15 +17,17 @@ from tests.backtest.market import (
 )
 
 from alpha_assets.arrays.keys import MAX_STALE
-from alpha_assets.backtest import CostsSpec
-from alpha_assets.backtest.reference import reference_backtest
+from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, attribution
+from alpha_assets.backtest.reference import ReferenceBooks, reference_backtest
 
 SEEDS = (6, 7, 8)  # between them every reason for a trade and every note comes up
 
 
 def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float) -> None:
     found = ours.to_dicts()
-    theirs = sorted(theirs, key=lambda row: (row["session"], str(row.get("symbol"))))
+    theirs = sorted(
+        theirs, key=lambda row: (row["session"], str(row.get("symbol", row.get("leg"))))
+    )
     assert len(found) == len(theirs)
     for mine, other in zip(found, theirs, strict=True):
         assert set(mine) == set(other)
@@ -37,6 +39,14 @@ def rows_agree(ours: pl.DataFrame, theirs: list[dict[str, object]], scale: float
                 assert close, (name, mine, other)
             else:
                 assert value == expected, (name, mine, other)
+
+
+def books_agree(ours: Books, theirs: ReferenceBooks, spec: PortfolioSpec) -> None:
+    rows_agree(ours.daily, theirs.daily, spec.capital)
+    rows_agree(ours.trades, theirs.trades, spec.capital)
+    rows_agree(ours.positions, theirs.positions, spec.capital)
+    legs = attribution(ours.pages).legs
+    rows_agree(legs.select(*theirs.legs[0]), theirs.legs, spec.capital)
 
 
 @pytest.mark.parametrize("max_stale", [MAX_STALE, 3])
@@ -57,9 +67,7 @@ def test_both_simulators_keep_the_same_books(word: str, seed: int, max_stale: in
         max_stale=max_stale,
     )
 
-    rows_agree(ours.daily, theirs.daily, spec.capital)
-    rows_agree(ours.trades, theirs.trades, spec.capital)
-    rows_agree(ours.positions, theirs.positions, spec.capital)
+    books_agree(ours, theirs, spec)
 
 
 @pytest.mark.parametrize("costs", [FRICTIONS, FREE])
@@ -80,9 +88,7 @@ def test_they_agree_on_total_return_prices_too(costs: CostsSpec, seed: int) -> N
         max_stale=MAX_STALE,
     )
 
-    rows_agree(ours.daily, theirs.daily, spec.capital)
-    rows_agree(ours.trades, theirs.trades, spec.capital)
-    rows_agree(ours.positions, theirs.positions, spec.capital)
+    books_agree(ours, theirs, spec)
 
 
 def test_the_random_markets_do_what_they_are_for() -> None:

@@ -1,6 +1,7 @@
 """From targets to books: portfolio rules, costs, and a simulator whose accounts balance."""
 
-from alpha_assets.backtest.books import Books
+from alpha_assets.backtest.attribution import Attribution, attribution
+from alpha_assets.backtest.books import Books, OrderCounts
 from alpha_assets.backtest.corporate_actions import paid_rates
 from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
@@ -16,12 +17,15 @@ from alpha_assets.backtest.simulator import backtest, simulate
 
 __all__ = [
     "TARGETS",
+    "Attribution",
     "Basis",
     "Books",
     "CostsSpec",
     "Displaced",
     "Marks",
+    "OrderCounts",
     "PortfolioSpec",
+    "attribution",
     "backtest",
     "check_costs",
     "check_portfolio",

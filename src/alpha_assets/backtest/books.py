@@ -3,6 +3,7 @@
 Shape letters: D sessions, N symbols, K trades or positions of one session.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE
 from alpha_assets.arrays.types import Array, Index
+from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.feeds.market import RATES
 
@@ -33,6 +35,9 @@ NO_LIMIT = (
     "volume of the name is known"
 )
 NO_VOLUME = "{n} orders were filled on {days} sessions with bars whose volume is not known"
+
+LEGS = ("long", "short")
+SHARES_OF_ADV = (0.01, 0.05, 0.1)  # that orders are counted above
 
 DAILY = (
     "gross_return",
@@ -67,6 +72,8 @@ class Books:
         cash_rates: `session`, `cash_rate_annual`: what was paid, 0 where the rate is not known;
             None without a feed of rates.
         notes: sentences that a reader of the figures must know.
+        order_counts: how many orders there were, and what became of them.
+        pages: all of this as it was written down, session by session.
     """
 
     positions: pl.DataFrame
@@ -76,6 +83,30 @@ class Books:
     orders: pl.DataFrame
     cash_rates: pl.DataFrame | None
     notes: tuple[str, ...]
+    order_counts: "OrderCounts"
+    pages: "Pages"
+
+
+@dataclass(frozen=True)
+class OrderCounts:
+    """How many orders there were, how large they were, and what became of them.
+
+    Attributes:
+        n: orders of all rebalances.
+        n_partial: filled in part at some session: the rest was still open after it.
+        n_carried: still open, in part or whole, after the session that ordered them.
+        n_unfinished: never filled whole: the next rebalance, an exit or the end of the books
+            cancelled the rest.
+        n_unknown_adv: without a known ADV; they count in none of the shares.
+        above: share of ADV -> how many of the others were larger.
+    """
+
+    n: int
+    n_partial: int
+    n_carried: int
+    n_unfinished: int
+    n_unknown_adv: int
+    above: Mapping[float, int]
 
 
 class Trades(NamedTuple):
@@ -114,14 +145,28 @@ class Holdings(NamedTuple):
 
 @dataclass
 class Pages:
-    """Everything that was written down so far."""
+    """Everything that was written down so far.
+
+    Attributes:
+        marks: the market.
+        costs: what trading and being short costs.
+        capital: equity before the first session.
+        participation: of each rebalance's orders the share of ADV; NaN where ADV is not known.
+        n_partial, n_carried, n_unfinished: as in `OrderCounts`.
+    """
 
     marks: Marks
+    costs: CostsSpec
+    capital: float
     days: list[tuple[float, ...]] = field(default_factory=list)
     traded: list[tuple[int, Trades]] = field(default_factory=list)
     held: list[tuple[int, Holdings]] = field(default_factory=list)
     ordered: list[tuple[int, Orders]] = field(default_factory=list)
     counted: dict[str, set[tuple[int, int, int]]] = field(default_factory=dict)
+    participation: list[Array] = field(default_factory=list)
+    n_partial: int = 0
+    n_carried: int = 0
+    n_unfinished: int = 0
 
     def count(self, d: int, what: str, symbol_K: Index) -> None:
         """Count that something happened on a session to the open orders of some symbols."""
@@ -140,6 +185,21 @@ class Pages:
             orders=self.orders(),
             cash_rates=self._cash_rates(),
             notes=self._notes(),
+            order_counts=self.order_counts(),
+            pages=self,
+        )
+
+    def order_counts(self) -> OrderCounts:
+        """Return how many orders there were so far, and what became of them."""
+        share_R = np.concatenate([np.empty(0), *self.participation])
+        known_R = share_R[~np.isnan(share_R)]
+        return OrderCounts(
+            n=len(share_R),
+            n_partial=self.n_partial,
+            n_carried=self.n_carried,
+            n_unfinished=self.n_unfinished,
+            n_unknown_adv=len(share_R) - len(known_R),
+            above={limit: int(np.count_nonzero(known_R > limit)) for limit in SHARES_OF_ADV},
         )
 
     def _notes(self) -> tuple[str, ...]:

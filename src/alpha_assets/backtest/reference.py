@@ -76,6 +76,7 @@ class ReferenceBooks:
     positions: list[Row] = field(default_factory=list)
     trades: list[Row] = field(default_factory=list)
     daily: list[Row] = field(default_factory=list)
+    legs: list[Row] = field(default_factory=list)
 
 
 def reference_backtest(
@@ -145,6 +146,8 @@ def reference_backtest(
             number_of * paid.get((number, name), 0.0) for name, number_of in shares.items()
         )
 
+        start = {name: held for name, held in shares.items() if held != 0}
+        bills: list[float] = []
         fills: list[tuple[str, float, float, str, bool]] = []
         for name in names:
             last_mark = _mark(history[name], number - 1)
@@ -214,6 +217,7 @@ def reference_backtest(
                     "spread_cost": money * costs.half_spread_bps / 1e4,
                     "impact_cost": costs.impact_coefficient * volatility * share**0.5 * money,
                 }
+            bills.append(sum(bill.values()))
             notional += size * price
             traded += money
             spent = {part: spent[part] + bill[part] for part in spent}
@@ -262,6 +266,33 @@ def reference_backtest(
                 "equity": equity,
             }
         )
+        earned = {"long": 0.0, "short": 0.0}
+        paid_by = {"long": 0.0, "short": borrowed}
+        for name, held in start.items():
+            mark, last_mark = _mark(history[name], number), _mark(history[name], number - 1)
+            assert mark is not None
+            assert last_mark is not None
+            gain = mark - last_mark / _ratio(history[name], number)
+            earned[_leg(held)] += held * (gain + paid.get((number, name), 0.0))
+        for (name, size, price, _, _), total in zip(fills, bills, strict=True):
+            held, mark = start.get(name, 0.0), _mark(history[name], number)
+            assert mark is not None
+            shut = math.copysign(min(abs(size), abs(held)), size) if size * held < 0 else 0.0
+            for part, leg in ((shut, _leg(held)), (size - shut, _leg(size))):
+                earned[leg] += part * (mark - price)
+                paid_by[leg] += total * part / size
+            start[name] = held + size
+        books.legs += [
+            {
+                "session": day,
+                "leg": leg,
+                "pnl_gross": earned[leg],
+                "pnl_net": earned[leg] - paid_by[leg],
+                "gross_return": earned[leg] / start_equity,
+                "net_return": (earned[leg] - paid_by[leg]) / start_equity,
+            }
+            for leg in ("long", "short")
+        ]
         for name in names:
             weight = (weights or {}).get(name, 0.0)
             if shares[name] != 0 or weight != 0:
@@ -279,6 +310,10 @@ def reference_backtest(
                 )
         before = number
     return books
+
+
+def _leg(shares: float) -> str:
+    return "short" if shares < 0 else "long"
 
 
 def _bars(

@@ -248,6 +248,7 @@ def walk(
     account = _Account.opened(marks, portfolio, costs)
     for d in range(len(marks.sessions)):
         account.live(d, wanted.get(d))
+    account.settle_orders()
     return account.pages
 
 
@@ -264,6 +265,8 @@ class _Account:
         order_K: places of open orders.
         missing_K: signed shares still to be traded.
         sized_at_K: the known close at which each order was sized, per share of now.
+        is_partial_N: the order of the last rebalance was filled in part at some session.
+        is_carried_N: it was still open after its first session.
     """
 
     marks: Marks
@@ -278,6 +281,8 @@ class _Account:
     order_K: Index
     missing_K: Array
     sized_at_K: Array
+    is_partial_N: Mask
+    is_carried_N: Mask
     has_split_D: Mask
     has_dividend_D: Mask
 
@@ -288,7 +293,7 @@ class _Account:
             marks=marks,
             portfolio=portfolio,
             costs=costs,
-            pages=Pages(marks),
+            pages=Pages(marks, costs, portfolio.capital),
             cash=portfolio.capital,
             equity=portfolio.capital,
             value=0.0,
@@ -297,6 +302,8 @@ class _Account:
             order_K=no_K,
             missing_K=np.empty(0),
             sized_at_K=np.empty(0),
+            is_partial_N=np.zeros(len(marks.symbols), dtype=bool),
+            is_carried_N=np.zeros(len(marks.symbols), dtype=bool),
             has_split_D=(marks.share_ratio != 1.0).any(axis=1),
             has_dividend_D=(marks.dividend != 0.0).any(axis=1),
         )
@@ -321,6 +328,7 @@ class _Account:
             trades += self.leave(d)
         if len(self.order_K):
             trades += self.fill(d, CARRIED if target_N is None else REBALANCE)
+        self.is_carried_N[self.order_K] = True
         if trades:
             self.held_K = np.flatnonzero(self.shares_N)
         self.close(d, before_K, before_shares_K, trades, target_N)
@@ -340,6 +348,7 @@ class _Account:
         A name without a known close is not ordered.  Lots round an order towards zero, but a
         position that is to be left is left whole.
         """
+        self.settle_orders()
         equity = self.known_equity(d)
         some_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
         close_K = self.marks.known_close[d, some_K]
@@ -354,6 +363,11 @@ class _Account:
         is_order_K = np.abs(missing_K) * close_K > DUST * equity
         self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
         self.sized_at_K = close_K[is_order_K]
+        money_of_K = np.abs(self.missing_K) * self.sized_at_K
+        adv_K = self.marks.traded.mean(d, self.order_K)
+        share_K = np.where(adv_K == 0, np.inf, np.nan)
+        np.divide(money_of_K, adv_K, out=share_K, where=adv_K > 0)
+        self.pages.participation.append(share_K)
         sized = Orders(self.order_K, self.missing_K, self.sized_at_K)
         if self.marks.known_raw_close is not self.marks.known_close:
             # Shares as a broker counts them: total-return ones depend on all factors there are.
@@ -361,6 +375,14 @@ class _Account:
             counted_K = money_K / raw_K - self.shares_N[some_K] * (close_K / raw_K)
             sized = Orders(self.order_K, counted_K[is_order_K], raw_K[is_order_K])
         self.pages.ordered.append((d, sized))
+
+    def settle_orders(self) -> None:
+        """Count what became of the last rebalance's orders; what is open of them is cancelled."""
+        self.pages.n_partial += int(np.count_nonzero(self.is_partial_N))
+        self.pages.n_carried += int(np.count_nonzero(self.is_carried_N))
+        self.pages.n_unfinished += len(self.order_K)
+        self.is_partial_N[:] = self.is_carried_N[:] = False
+        self.keep_open(np.zeros(len(self.order_K), dtype=bool))
 
     def pay_fractions(self, d: int) -> list[Trades]:
         """Turn what a split left of a share into cash, at the restated last close."""
@@ -377,7 +399,9 @@ class _Account:
     def leave(self, d: int) -> list[Trades]:
         """Turn names that have left the market into cash, and cancel their orders."""
         gone = self.marks.exits[d]
-        self.keep_open(~np.isin(self.order_K, gone.symbol_K))
+        is_gone_K = np.isin(self.order_K, gone.symbol_K)
+        self.pages.n_unfinished += int(np.count_nonzero(is_gone_K))
+        self.keep_open(~is_gone_K)
         shares_K = self.shares_N[gone.symbol_K]
         has_K = np.flatnonzero(shares_K)
         if not len(has_K):
@@ -419,6 +443,7 @@ class _Account:
         self.missing_K[may_K] -= shares_K
         is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
         self.keep_open(is_open_K)
+        self.is_partial_N[symbol_K[is_open_K[may_K] & (shares_K != 0)]] = True
         notional_K = shares_K * price_K
         cost_3K = np.array(
             [
