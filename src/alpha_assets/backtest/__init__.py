@@ -2,6 +2,7 @@
 
 from alpha_assets.backtest.attribution import Attribution, attribution
 from alpha_assets.backtest.books import Books, OrderCounts
+from alpha_assets.backtest.capacity import Capacity, capacity, capitals_around
 from alpha_assets.backtest.corporate_actions import paid_rates
 from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
@@ -20,6 +21,7 @@ __all__ = [
     "Attribution",
     "Basis",
     "Books",
+    "Capacity",
     "CostsSpec",
     "Displaced",
     "Marks",
@@ -27,6 +29,8 @@ __all__ = [
     "PortfolioSpec",
     "attribution",
     "backtest",
+    "capacity",
+    "capitals_around",
     "check_costs",
     "check_portfolio",
     "displaced",

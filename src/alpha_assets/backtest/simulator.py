@@ -246,6 +246,7 @@ def walk(
         CheckFailed: the equity is used up.
     """
     account = _Account.opened(marks, portfolio, costs)
+    account.pages.wanted = wanted
     for d in range(len(marks.sessions)):
         account.live(d, wanted.get(d))
     account.settle_orders()
@@ -318,7 +319,7 @@ class _Account:
             self.missing_K = self.missing_K * ratio_N[self.order_K]
             self.sized_at_K = self.sized_at_K / ratio_N[self.order_K]
             if self.portfolio.lot is not None:  # half a share cannot be ordered
-                self.missing_K = _towards_zero(self.missing_K, 1.0)
+                self.missing_K = towards_zero(self.missing_K, 1.0)
         # What the close of the session before has become: it earns the session's dividends.
         before_K, before_shares_K = self.held_K, self.shares_N[self.held_K]
         trades = []
@@ -358,7 +359,7 @@ class _Account:
         missing_K = full_K - self.shares_N[some_K]
         if self.portfolio.lot is not None:
             missing_K = np.where(
-                full_K == 0, missing_K, _towards_zero(missing_K, self.portfolio.lot)
+                full_K == 0, missing_K, towards_zero(missing_K, self.portfolio.lot)
             )
         is_order_K = np.abs(missing_K) * close_K > DUST * equity
         self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
@@ -387,7 +388,7 @@ class _Account:
     def pay_fractions(self, d: int) -> list[Trades]:
         """Turn what a split left of a share into cash, at the restated last close."""
         shares_K = self.shares_N[self.held_K]
-        rest_K = shares_K - _towards_zero(shares_K, 1.0)
+        rest_K = shares_K - towards_zero(shares_K, 1.0)
         has_rest_K = np.abs(rest_K) > WHOLE
         if not has_rest_K.any():
             return []
@@ -427,13 +428,8 @@ class _Account:
         adv_K = marks.traded.mean(d, order_K)
         shares_K = np.where(may_K, self.missing_K, 0.0)
         if self.portfolio.max_participation is not None:
-            most_K = self.portfolio.max_participation * adv_K / price_K
-            most_K[np.isnan(most_K)] = 0.0  # too few sessions for an ADV
-            has_no_volume_K = np.isnan(marks.traded.latest(d, order_K))
-            most_K[has_no_volume_K] = np.inf
-            self.pages.count(d, NO_LIMIT, order_K[has_no_volume_K & may_K])
-            if self.portfolio.lot is not None:
-                most_K = _towards_zero(most_K, self.portfolio.lot)
+            most_K = most_filled(marks, d, order_K, price_K, adv_K, self.portfolio)
+            self.pages.count(d, NO_LIMIT, order_K[np.isinf(most_K) & may_K])
             shares_K = np.clip(shares_K, -most_K, most_K)
         shares_K = self.paid_for(d, self.within_loans(d, shares_K))
         symbol_K = order_K[may_K]
@@ -485,8 +481,8 @@ class _Account:
         positions been filled; money at the closes at which the orders were sized.
         """
         held_K = self.shares_N[self.order_K]
-        shuts_K = _closing(self.missing_K, held_K)
-        shut_K = _closing(shares_K, held_K)
+        shuts_K = closing(self.missing_K, held_K)
+        shut_K = closing(shares_K, held_K)
         stuck_K = np.abs(shuts_K - shut_K) * self.sized_at_K
         if not stuck_K.any():
             return shares_K
@@ -505,7 +501,7 @@ class _Account:
             is_held_back_K |= side_K & (open_K != 0)
         if self.portfolio.lot is not None:
             scaled_K = np.where(
-                scaled_K == open_K, open_K, _towards_zero(scaled_K, self.portfolio.lot)
+                scaled_K == open_K, open_K, towards_zero(scaled_K, self.portfolio.lot)
             )
         self.pages.count(d, HELD_BACK, self.order_K[is_held_back_K])
         return shut_K + scaled_K
@@ -604,6 +600,29 @@ class _Account:
         return np.asarray(self.marks.mark[d - 1, symbol_K] / ratio_K)
 
 
+def most_filled(
+    marks: Marks, d: int, symbol_K: Index, price_K: Array, adv_K: Array, portfolio: PortfolioSpec
+) -> Array:
+    """Return how many shares of each name `max_participation` lets through in a session.
+
+    None where too few sessions are known for an ADV; any number where no volume of the name is
+    known at all.
+
+    Args:
+        marks: the market.
+        d: place of the session.
+        symbol_K: places of the names.
+        price_K: of the fills; [C, K] for several accounts, and so is the result.
+        adv_K: money; NaN where it is not known.
+        portfolio: participation and lots.
+    """
+    assert portfolio.max_participation is not None
+    most_K = portfolio.max_participation * adv_K / price_K
+    most_K[np.isnan(most_K)] = 0.0
+    most_K[..., np.isnan(marks.traded.latest(d, symbol_K))] = np.inf
+    return most_K if portfolio.lot is None else towards_zero(most_K, portfolio.lot)
+
+
 def most_sold(held_K: Array, lendable_K: Array, lot: int | None) -> Array:
     """Return how many shares of each name can be sold: what is long, and what can be borrowed.
 
@@ -614,16 +633,16 @@ def most_sold(held_K: Array, lendable_K: Array, lot: int | None) -> Array:
     """
     room_K = np.maximum(lendable_K - np.maximum(-held_K, 0.0), 0.0)
     if lot is not None:
-        room_K = _towards_zero(room_K, lot)
+        room_K = towards_zero(room_K, lot)
     return np.asarray(np.maximum(held_K, 0.0) + room_K)
 
 
-def _towards_zero(x_K: Array, unit: float) -> Array:
+def towards_zero(x_K: Array, unit: float) -> Array:
     """Return whole units, towards zero; what is nearly whole counts as whole."""
     return np.trunc(x_K / unit + np.sign(x_K) * WHOLE) * unit
 
 
-def _closing(order_K: Array, held_K: Array) -> Array:
+def closing(order_K: Array, held_K: Array) -> Array:
     """Return the part of each order that makes a held position smaller."""
     size_K = np.minimum(np.abs(order_K), np.abs(held_K))
     return np.where(order_K * held_K < 0, np.sign(order_K) * size_K, 0.0)
