@@ -207,6 +207,15 @@ def spoilt_score(told: Explanation) -> None:
     told["scores"][0]["score"] += 1e-6
 
 
+def spoilt_contribution(told: Explanation) -> None:
+    entry = told["attribution"]["horizons"][0]["contributions"][0]
+    entry["contribution"] = -entry["contribution"]
+
+
+def spoilt_base(told: Explanation) -> None:
+    told["attribution"]["horizons"][1]["base"] = 0.0
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -218,6 +227,8 @@ def spoilt_score(told: Explanation) -> None:
         (spoilt_window, "ret_1_cs_z: the window is not what the model sees"),
         (spoilt_section, "score of horizon 2: "),
         (spoilt_score, "score of horizon 2: "),
+        (spoilt_contribution, "attribution at horizon 2: contributions is "),
+        (spoilt_base, "attribution at horizon 5: base is "),
     ],
 )
 def test_each_link_of_the_chain_is_computed_and_not_copied(
@@ -226,6 +237,31 @@ def test_each_link_of_the_chain_is_computed_and_not_copied(
     told = copy.deepcopy(one)
     spoil(told)
     assert any(line.startswith(words) for line in disagreements(told)), disagreements(told)
+
+
+def test_a_score_is_the_sum_of_what_is_attributed_to_its_inputs(one: Explanation) -> None:
+    assert one["attribution"]["method"].startswith("integrated gradients, ")
+    families = {item["column"]: item["family"] for item in one["features"]}
+    columns = {*one["section"]["columns"], *one["section"]["market_columns"]}
+    for item, score in zip(one["attribution"]["horizons"], one["scores"], strict=True):
+        entries = item["contributions"]
+        assert (item["horizon"], item["score"]) == (score["horizon"], score["score"])
+        assert {entry["column"] for entry in entries} == columns
+        sizes = [abs(entry["contribution"]) for entry in entries]
+        assert sizes == sorted(sizes, reverse=True)
+        for entry in entries:
+            assert entry["z"] == one["window"][entry["column"]][-1]
+            of_share = entry["column"].removesuffix("_missing")  # of a family's known values
+            assert entry["family"] == families.get(entry["column"], of_share)
+
+        total = item["base"] + sum(entry["contribution"] for entry in entries)
+        assert item["score"] - total == pytest.approx(item["gap"], abs=1e-12)
+        assert item["adds_up"]
+        assert abs(item["gap"]) <= item["allowed_gap"] < 2e-3 * sum(sizes) + 1e-5
+        of_families = sum(family["contribution"] for family in item["families"])
+        assert of_families == pytest.approx(sum(entry["contribution"] for entry in entries))
+        assert sum(family["n_columns"] for family in item["families"]) == len(columns)
+        assert item["other_names"] == 0.0, "this model scores each name from its own rows"
 
 
 def test_a_score_that_another_model_made_is_told_from_the_named_one(
@@ -339,6 +375,10 @@ def test_the_command_line_shows_it_to_a_person(storage: str, context: RecipeCont
         "2021-07-28 03:00",  # the options of the night before
         "z in time over 252 sessions",
         "horizon   5: ",
+        "attribution of the scores by integrated gradients, ",
+        "the other 11 columns",
+        "0: none of them enters the score",
+        "    by family: ",
         "target since 2021-07-26: ",
     ):
         assert words in shown.output, words

@@ -77,6 +77,13 @@ max_epochs = 2
     },
 }
 
+# By name of the recipe: how its scores are attributed, and to how many models.
+ATTRIBUTED: Mapping[str, tuple[str, int]] = {
+    "folds": ("exact: coefficient times value", 5),
+    "tiny_ridge": ("exact: coefficient times value", 1),
+    "tiny_trees": ("exact: SHAP values of trees (LightGBM, pred_contrib)", 1),
+}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -130,6 +137,11 @@ def test_a_door_is_open_from_dagster_to_the_books(
 
     explained = aa.why(mine["symbol"][0], session.isoformat(), name, storage=storage)
     assert disagreements(explained) == []
+    attribution = explained["attribution"]
+    method, n_models = ATTRIBUTED.get(name, ("integrated gradients, ", 1))
+    assert attribution["method"].startswith(method)
+    assert attribution["n_models"] == n_models
+    assert all(item["adds_up"] for item in attribution["horizons"])
     if name == "folds":
         card = json.loads(folder.contents()["card.json"])
         files = [file for file in folder.contents() if file.endswith(".safetensors")]

@@ -1,7 +1,8 @@
 """An explanation computed again from its own contents and the named checkpoint.
 
 The panel comes from the printed raw rows by the book, the features from the printed panel rows,
-z-scores from the printed bounds and moments, the score from the printed windows.
+z-scores from the printed bounds and moments, the score and its attribution from the printed
+windows.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from alpha_assets.audit.attribution import attributed
 from alpha_assets.audit.provenance import whose
 from alpha_assets.audit.reference_panel import CORE_FEEDS, Book, key_of
 from alpha_assets.audit.serialize import frame_of, plain, unpacked_array, unpacked_table
@@ -41,12 +43,14 @@ class Recomputed:
         features: value by name, None where unknown; products have none.
         z: what enters the model at the session, by column.
         scores: by horizon, with the quantiles of a model that has them.
+        attribution: of the scores, in the form of the explanation.
     """
 
     panel: dict[str, Any]
     features: dict[str, float | None]
     z: dict[str, float]
     scores: dict[int, dict[str, float]]
+    attribution: dict[str, Any]
 
 
 def recomputed(explanation: Mapping[str, Any]) -> Recomputed:
@@ -65,11 +69,13 @@ def recomputed(explanation: Mapping[str, Any]) -> Recomputed:
         )
     market = _market(explanation)
     features = _features(explanation, market)
+    scores, attribution = _scored(explanation)
     return Recomputed(
         panel=_panel(explanation, market),
         features=features,
         z=_z(explanation, features),
-        scores=_scores(explanation),
+        scores=scores,
+        attribution=attribution,
     )
 
 
@@ -99,7 +105,7 @@ def disagreements(explanation: Mapping[str, Any]) -> list[str]:
                     f"{name} of horizon {item['horizon']}: {item[name]!r} is stored, the model "
                     f"says {value!r}"
                 )
-    return odd
+    return odd + _attribution_disagrees(explanation, found.attribution)
 
 
 def _market(explanation: Mapping[str, Any]) -> Market:
@@ -231,8 +237,26 @@ def _named_checkpoint(explanation: Mapping[str, Any]) -> Folder:
     return folder
 
 
-def _scores(explanation: Mapping[str, Any]) -> dict[int, dict[str, float]]:
-    """Return the scores of the named checkpoint for the printed windows."""
+def _attribution_disagrees(explanation: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """Return which parts of the scores are not those that come out again."""
+    stored = explanation["attribution"]
+    odd = [
+        f"attribution: {name} is {stored[name]!r}, {made[name]!r} comes out"
+        for name in ("method", "n_models")
+        if stored[name] != made[name]
+    ]
+    for printed, again in zip(stored["horizons"], made["horizons"], strict=True):
+        odd += [
+            f"attribution at horizon {again['horizon']}: {name} is {printed[name]!r}, "
+            f"{value!r} comes out"
+            for name, value in again.items()
+            if printed[name] != value
+        ]
+    return odd
+
+
+def _scored(explanation: Mapping[str, Any]) -> tuple[dict[int, dict[str, float]], dict[str, Any]]:
+    """Return scores and attribution of the named checkpoint for the printed windows."""
     section = explanation["section"]
     device = torch.device(section["device"])
     arrays = {
@@ -240,7 +264,8 @@ def _scores(explanation: Mapping[str, Any]) -> dict[int, dict[str, float]]:
         for name, packed in section["arrays"].items()
     }
     checkpoint = stored_checkpoint(_named_checkpoint(explanation), str(device))
-    made = batch_output(checkpoint, Batch.of(arrays))
+    batch = Batch.of(arrays)
+    made = batch_output(checkpoint, batch)
     place = section["symbols"].index(explanation["symbol"])
     names = quantile_columns(checkpoint.card.learner.model)
     found = {}
@@ -249,4 +274,4 @@ def _scores(explanation: Mapping[str, Any]) -> dict[int, dict[str, float]]:
         if made.quantile_NHQ is not None:
             values = (float(value) for value in made.quantile_NHQ[place, h])
             found[horizon] |= dict(zip(names, values, strict=True))
-    return found
+    return found, attributed(checkpoint, batch, place, explanation["features"])

@@ -6,6 +6,7 @@ from typing import Any
 from alpha_assets.features import TRAILING
 
 FEW = 6  # rows of a feed that are shown whole; of more, the first and the last ones
+LARGEST = 10  # contributions that are shown by themselves
 WIDE = 9  # columns of a raw row that are shown
 SHORT = 22  # characters of a cell
 
@@ -26,7 +27,8 @@ def as_text(explanation: Mapping[str, Any]) -> str:
         lines += _feed(feed, rows, explanation["look_back"])
     lines += ["", "panel row", *_panel(explanation["panel"])]
     lines += ["", "features", *_features(explanation["features"])]
-    lines += ["", "scores", *_scores(explanation), *_target(explanation["target"])]
+    lines += ["", "scores", *_scores(explanation)]
+    lines += ["", *_attribution(explanation["attribution"]), *_target(explanation["target"])]
     return "\n".join(lines)
 
 
@@ -137,6 +139,54 @@ def _scores(explanation: Mapping[str, Any]) -> list[str]:
         f"  model of {checkpoint['model_month']}, trained on {first} to {last}, saw {n} symbols "
         f"over {len(window)} sessions from {window[0]}: {checkpoint['path']}",
     ]
+
+
+def _attribution(attribution: Mapping[str, Any]) -> list[str]:
+    """Return what each score is made of: the largest contributions, and the sum of the rest."""
+    n_models = attribution["n_models"]
+    mean = "" if n_models == 1 else f", mean over {n_models} models"
+    lines = [f"attribution of the scores by {attribution['method']}{mean}"]
+    for item in attribution["horizons"]:
+        entries = item["contributions"]
+        rest = entries[LARGEST:]
+        cells = [["feature", "z", "contribution"]]
+        cells += [
+            [
+                entry["feature"],
+                "-" if entry["z"] is None else f"{entry['z']:+.4f}",
+                f"{entry['contribution']:+.6f}",
+            ]
+            for entry in entries[:LARGEST]
+        ]
+        if rest:
+            total = sum(entry["contribution"] for entry in rest)
+            cells.append([f"the other {_count(len(rest), 'column')}", "", f"{total:+.6f}"])
+        cells.append(["other names", "", _of_others(item["other_names"])])
+        cells.append(["gap", "", _gap(item)])
+        families = ", ".join(
+            f"{one['family']} {one['contribution']:+.6f} ({_count(one['n_columns'], 'column')})"
+            for one in item["families"]
+        )
+        lines += [
+            f"  horizon {item['horizon']:>3}: {item['score']:+.6f}, of which base "
+            f"{item['base']:+.6f}",
+            *_aligned(cells, "    "),
+            f"    by family: {families}",
+        ]
+    return lines
+
+
+def _of_others(contribution: float) -> str:
+    return f"{contribution:+.6f}" if contribution else "0: none of them enters the score"
+
+
+def _gap(item: Mapping[str, Any]) -> str:
+    if item["adds_up"]:
+        return f"{item['gap']:+.1e} (up to {item['allowed_gap']:.1e} is allowed)"
+    return (
+        f"{item['gap']:+.6f}: more than {item['allowed_gap']:.1e}, so that this part of the score "
+        "belongs to no single input"
+    )
 
 
 def _target(target: Mapping[str, Any] | None) -> list[str]:

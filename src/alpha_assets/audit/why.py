@@ -13,11 +13,13 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
+from alpha_assets.audit.attribution import attributed
 from alpha_assets.audit.not_found import check_asked, why_not
 from alpha_assets.audit.provenance import Used, rows_behind
 from alpha_assets.audit.serialize import packed_array, packed_table, plain, table_of
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.market import Market
+from alpha_assets.dataset import Batch
 from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
@@ -43,6 +45,7 @@ from alpha_assets.pipeline.stages import stages_below
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import market_wide, series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
+from alpha_assets.training import Card
 
 SECTION_COLUMNS = ("sector", "market_segment")
 
@@ -78,6 +81,10 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     read = _columns_read(context.market, panel_row, feeds)
     context.progress("why", "features, window and cross-section")
     start = _reach(context, used, day)
+    features = _features(context, model, symbol, day)
+    batch, symbols = _seen(context, model, day)
+    context.progress("why", "attribution of the score")
+    attribution = attributed(model.checkpoint, batch, symbols.index(symbol), features)
     return {
         "market": {
             "name": context.market.name,
@@ -95,11 +102,12 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
         "panel": {name: plain(panel_row[name], zone) for name in read},
         "look_back": {"first": start.isoformat(), "sessions": max_lookback(used)},
         **_panel_rows(context, used, symbol, day, panel_row),
-        "features": _features(context, model, symbol, day),
+        "features": features,
         "window": _window(context, model, symbol, day),
-        "section": _section(context, model, day),
+        "section": _section(context, model.checkpoint.card, batch, symbols),
         "checkpoint": _named(context, model, month),
         "scores": scores.drop("session", "symbol", "model_month").to_dicts(),
+        "attribution": attribution,
         "target": _target(context, symbol, day),
     }
 
@@ -333,11 +341,10 @@ def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -
     return table_of(rows.filter(is_it).collect().drop("symbol"), context.market.calendar.zone)
 
 
-def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, Any]:
-    """Return what the model sees of all symbols: the arrays of its one forward pass."""
+def _seen(context: RecipeContext, model: MonthModel, day: date) -> tuple[Batch, list[str]]:
+    """Return the batch of the model's one forward pass, and its symbols."""
     assert model.checkpoint is not None
-    card = model.checkpoint.card
-    window = card.learner.window
+    window = model.checkpoint.card.learner.window
     decided = context.market.calendar.between(day, day)
     first = sessions_back(context.market.calendar, day, window.sessions_before)
     section = context.section.read(month_of(first), month_of(day)).collect()
@@ -346,9 +353,16 @@ def _section(context: RecipeContext, model: MonthModel, day: date) -> dict[str, 
     edges = stored_edges(context, decided)
     data = scoring_data(context, model.checkpoint, section, panel, decided, edges)
     batch, symbols = data.cross_section(decided[0], window.sequence)
+    return batch, [symbol.partition(MARK)[0] for symbol in symbols]
+
+
+def _section(
+    context: RecipeContext, card: Card, batch: Batch, symbols: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the model sees of all symbols: the arrays of its one forward pass."""
     arrays = {name: packed_array(tensor.numpy()) for name, tensor in batch.arrays().items()}
     return {
-        "symbols": [symbol.partition(MARK)[0] for symbol in symbols],
+        "symbols": list(symbols),
         "columns": list(card.features),
         "market_columns": list(card.market_features),
         "device": str(context.device),
