@@ -12,6 +12,8 @@ from tests.conftest import PIPELINES, linked
 
 import alpha_assets as aa
 from alpha_assets import project
+from alpha_assets.audit.recompute import disagreements
+from alpha_assets.audit.why import explain
 from alpha_assets.calendar import as_date
 from alpha_assets.definitions import defs
 from alpha_assets.defs.partitions import RANGE_END, RANGE_START
@@ -85,6 +87,19 @@ def test_dagster_makes_what_run_makes(
     for place in ("checkpoints", "predictions"):
         hashes = [getattr(context, place).hashes(MONTH, MONTH) for context in (mine, theirs)]
         assert hashes[0] == hashes[1] != {}, place
+
+
+def test_why_gives_to_other_names_what_the_neighbours_add(stored: str) -> None:
+    context = opened("tiny_graph", stored)
+    day = decided_days(context)[-1]
+    scores = context.predictions.read(MONTH, MONTH).collect()
+    symbols = scores.filter(pl.col("session") == day)["symbol"].unique().sort()
+    explained = [explain(context, symbols[place], day.isoformat()) for place in (0, -1)]
+
+    assert disagreements(explained[0]) == []
+    horizons = [item for one in explained for item in one["attribution"]["horizons"]]
+    assert all(item["adds_up"] for item in horizons)
+    assert any(item["other_names"] for item in horizons)
 
 
 def test_a_model_and_its_scores_are_made_from_the_stored_graph(stored: str) -> None:

@@ -93,7 +93,7 @@ def test_a_line_s_integrated_gradients_are_weight_times_value() -> None:
     weight_HF = model.state_dict()["head.weight_HE"].double().numpy()
     by_hand_HF = weight_HF * batch.x_BNTF[0, ME, -1].double().numpy()
     np.testing.assert_allclose(parts.own_HF, by_hand_HF, rtol=1e-6)
-    assert found.method == ("integrated gradients, 16 steps (Gauss-Legendre) from all inputs at 0")
+    assert found.method == ("integrated gradients, 8 steps (Gauss-Legendre) from all inputs at 0")
     assert not parts.market_HM.any()
     assert not parts.others_H.any()
 

@@ -31,7 +31,7 @@ from alpha_assets.training.predict import batch_output
 from alpha_assets.training.ridge import RidgeModel
 from alpha_assets.training.trees import TreesModel, inputs
 
-STEPS = (16, 32, 64, 128, 256)  # of the integral; more where fewer do not add up
+STEPS = (8, 16, 32, 64, 128, 256)  # of the integral; more where fewer do not add up
 QUADRATURE = 1e-3  # gap of an integral, as a share of the sum of absolute contributions
 # Error of a score, as a share of |base| + |score|, by the precision that it is computed in.
 ROUNDING: Mapping[str, float] = {"float32": 1e-6, "bf16": 2e-2}
