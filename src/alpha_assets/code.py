@@ -59,6 +59,7 @@ _PARTS = (ast.Attribute, ast.Subscript, ast.Starred)
 _WRITES = (ast.Store, ast.Del)
 _Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 _BUILTINS = frozenset(dir(builtins))
+DISCRIMINATORS = ("kind", "rule")  # fields that say which class of a union a declaration is
 # Methods that change no object, called on a package's constant while a module is imported.
 _PURE_METHODS = _words(
     """
@@ -1505,12 +1506,12 @@ def _entries(node: ast.stmt | None, registry: str) -> Iterator[tuple[ast.expr | 
 
 
 def _kinds_in(node: ast.ClassDef) -> Iterator[str]:
-    """Return the values of a class's field `kind: Literal[...]`."""
+    """Return the values of a class's field `kind: Literal[...]`, or `rule`."""
     for item in node.body:
         if (
             isinstance(item, ast.AnnAssign)
             and isinstance(item.target, ast.Name)
-            and item.target.id == "kind"
+            and item.target.id in DISCRIMINATORS
         ):
             for part in ast.walk(item.annotation):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.keys import MAX_STALE
-from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, backtest
+from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, QuantileSpec, backtest
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 TOKYO = Calendar.load(
@@ -22,18 +22,18 @@ INSTANT = pl.Datetime("us", "UTC")
 FREE = CostsSpec(
     commission_bps=0.0, half_spread_bps=0.0, impact_coefficient=0.0, borrow_fee_bps_annual=0.0
 )
-PLAIN = PortfolioSpec(horizon=1, capital=1_000.0)
+PLAIN = QuantileSpec(horizon=1, capital=1_000.0)
 
 # For random markets.
 FRICTIONS = CostsSpec(
     commission_bps=2.0, half_spread_bps=7.0, impact_coefficient=0.7, borrow_fee_bps_annual=300.0
 )
 SPECS = {
-    "fractions at the open": PortfolioSpec(horizon=1, capital=10_000.0),
-    "at the close": PortfolioSpec(horizon=1, capital=10_000.0, fill="close"),
-    "capped": PortfolioSpec(horizon=1, capital=500_000.0, max_participation=0.1),
-    "in lots": PortfolioSpec(horizon=1, capital=300_000.0, lot=10),
-    "in capped lots": PortfolioSpec(
+    "fractions at the open": QuantileSpec(horizon=1, capital=10_000.0),
+    "at the close": QuantileSpec(horizon=1, capital=10_000.0, fill="close"),
+    "capped": QuantileSpec(horizon=1, capital=500_000.0, max_participation=0.1),
+    "in lots": QuantileSpec(horizon=1, capital=300_000.0, lot=10),
+    "in capped lots": QuantileSpec(
         horizon=1, capital=900_000.0, lot=10, max_participation=0.2, fill="close"
     ),
 }

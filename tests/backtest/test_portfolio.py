@@ -8,12 +8,18 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.backtest.market import FREE, PLAIN, TOKYO, books, day, path, raw
 
-from alpha_assets.backtest import TARGETS, PortfolioSpec, check_portfolio, target_weights
+from alpha_assets.backtest import (
+    TARGETS,
+    PortfolioSpec,
+    QuantileSpec,
+    check_portfolio,
+    target_weights,
+)
 from alpha_assets.calendar import RebalanceRule
 from alpha_assets.errors import BadInput, SpecError
 
 SESSION = date(2023, 6, 5)
-FIFTH = PortfolioSpec(horizon=5, quantile=0.2)
+FIFTH = QuantileSpec(horizon=5, quantile=0.2)
 approx = pytest.approx
 
 
@@ -201,11 +207,11 @@ def test_scores_that_cannot_be_right_are_refused(frame: pl.DataFrame, words: str
 
 def test_a_side_that_could_never_be_full_is_refused() -> None:
     with pytest.raises(ValueError, match="count = 1 is below min_side = 2"):
-        PortfolioSpec(horizon=5, count=1)
+        QuantileSpec(horizon=5, count=1)
 
 
 def test_lots_are_refused_where_prices_are_not_as_traded() -> None:
-    spec = PortfolioSpec(horizon=5, lot=100)
+    spec = QuantileSpec(horizon=5, lot=100)
 
     check_portfolio(spec, "raw")
     with pytest.raises(SpecError, match=r"portfolio.lot = 100 needs prices as traded"):
@@ -228,4 +234,4 @@ def test_lots_are_refused_where_prices_are_not_as_traded() -> None:
 )
 def test_values_that_cannot_be_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
-        PortfolioSpec(**{"horizon": 5, **change})  # type: ignore[arg-type]
+        QuantileSpec(**{"horizon": 5, **change})  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.backtest import CostsSpec, QuantileSpec
 from alpha_assets.backtest.costs import to_tick
 from alpha_assets.errors import BadInput, CheckFailed
 
@@ -1021,7 +1021,7 @@ def test_targets_that_cannot_be_right_are_refused(targets: pl.DataFrame, words: 
 
 
 def test_lots_are_refused_on_prices_that_were_never_traded() -> None:
-    spec = PortfolioSpec(horizon=1, lot=100)
+    spec = QuantileSpec(horizon=1, lot=100)
     with pytest.raises(BadInput, match=r"portfolio.lot = 100 counts shares"):
         books(hold((1, {"A": 0.5})), raw(daily_bars=[]), 2, spec, basis="total_return")
 

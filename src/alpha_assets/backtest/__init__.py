@@ -8,12 +8,13 @@ from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
     TARGETS,
-    PortfolioSpec,
+    Known,
     check_portfolio,
     target_weights,
 )
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.rebalances import Displaced, displaced, rebalance_sessions
+from alpha_assets.backtest.rules import PortfolioSpec, QuantileSpec, RuleSpec, smoothed
 from alpha_assets.backtest.simulator import backtest, simulate
 
 __all__ = [
@@ -24,9 +25,12 @@ __all__ = [
     "Capacity",
     "CostsSpec",
     "Displaced",
+    "Known",
     "Marks",
     "OrderCounts",
     "PortfolioSpec",
+    "QuantileSpec",
+    "RuleSpec",
     "attribution",
     "backtest",
     "capacity",
@@ -38,5 +42,6 @@ __all__ = [
     "paid_rates",
     "rebalance_sessions",
     "simulate",
+    "smoothed",
     "target_weights",
 ]

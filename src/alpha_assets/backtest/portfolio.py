@@ -1,19 +1,19 @@
 """What to hold, from one session's scores and what was known when it was decided.
 
 No price of the session, or of a later one, is an argument of anything here.
+Shape letters: N scored names, M names that are scored or held, T sessions.
 """
 
-from collections.abc import Collection
-from typing import Literal, Self
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from pydantic import Field, model_validator
 
-from alpha_assets.arrays.types import Array
-from alpha_assets.calendar import RebalanceRule
+from alpha_assets.arrays.types import Array, Index
+from alpha_assets.backtest.rules import PortfolioSpec, Seen, aim_of, moved
+from alpha_assets.backtest.rules.base import BETA, RETURN, VOLATILITY
 from alpha_assets.errors import BadInput, SpecError
-from alpha_assets.spec import Spec
 
 TARGETS = {
     "session": pl.Date,
@@ -22,142 +22,165 @@ TARGETS = {
     "target_weight": pl.Float64,
     "reason": pl.String,
 }
+NO_SCORE = "no longer scored"  # of a name that is held and on its way out
 
 
-class PortfolioSpec(Spec):
-    """Declared under `[portfolio]` in a recipe."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of names at a session, beside their scores.
 
-    rule: Literal["long_short_quantile", "long_only_quantile"] = "long_short_quantile"
-    """Long the top quantile and short the bottom one, or long the top one alone."""
-    horizon: int = Field(gt=0)
-    """Whose scores are traded, sessions; one of `label.horizons`."""
-    quantile: float = Field(default=0.1, gt=0, le=0.5)
-    """Share of the scored names that a side holds."""
-    count: int | None = Field(default=None, gt=0)
-    """Names that a side holds, whatever their share; none: `quantile` decides."""
-    min_side: int = Field(default=2, gt=0)
-    """Names that a side must have, else nothing is held."""
-    weighting: Literal["equal", "score"] = "equal"
-    """Within a side: the same weight for all, or in proportion to the distance of the score
-    from the session's median.
+    Attributes:
+        not_shortable: symbols known not to be shortable: no short position is entered in them.
+        held: weights that the targets so far hold, of names that are still in the market.
+        sector: by symbol; a name without one counts as of a sector of its own.
+        features: `symbol` and the features that the rule reads, as of the session.
+        returns: `session`, `symbol`, `ret_1` up to the session; of rules with a covariance.
     """
-    max_weight: float | None = Field(default=None, gt=0, le=10)
-    """Largest absolute weight of a name; what is cut off goes to the others of its side, and
-    stays in cash where all of them are at the limit.
-    """
-    gross_exposure: float = Field(default=1.0, gt=0, le=10)
-    """Sum of absolute weights, a fraction of equity."""
-    rebalance: RebalanceRule = "weekly"
-    """Every session, or on the first session of each ISO week or month that can be decided."""
-    fill: Literal["open", "close"] = "open"
-    """The auction of the decision session at which orders fill."""
-    capital: float = Field(default=100e6, gt=0)
-    """Equity before the first session, in the market's currency."""
-    lot: int | None = Field(default=None, gt=0)
-    """Shares that orders are rounded to, towards zero; none: fractions."""
-    max_participation: float | None = Field(default=None, gt=0, le=1)
-    """Largest fill of a session, a share of ADV; none: no limit."""
 
-    @model_validator(mode="after")
-    def _a_side_can_be_full(self) -> Self:
-        if self.count is not None and self.count < self.min_side:
-            raise ValueError(
-                f"count = {self.count} is below min_side = {self.min_side}: nothing would ever "
-                "be held"
-            )
-        return self
+    not_shortable: Collection[str] = ()
+    held: Mapping[str, float] = field(default_factory=dict)
+    sector: Mapping[str, str | None] = field(default_factory=dict)
+    features: pl.DataFrame | None = None
+    returns: pl.DataFrame | None = None
 
 
-def check_portfolio(spec: PortfolioSpec, price_level: str) -> None:
-    """Refuse rules that need prices as they were traded where the market has none.
+NOTHING_KNOWN = Known()
+
+
+def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = None) -> None:
+    """Refuse rules that a market or its universe can never follow.
+
+    Args:
+        spec: the rule.
+        price_level: of the market.
+        named: names of the universe, where they are listed; else None.
 
     Raises:
-        SpecError: lots on split-adjusted prices.
+        SpecError: lots on split-adjusted prices, or sides that the universe can never fill.
     """
     if spec.lot is not None and price_level != "raw":
         raise SpecError(
             f"portfolio.lot = {spec.lot} needs prices as traded, and this market's price level "
             f"is {price_level!r}; leave lot out"
         )
+    if named is not None and spec.most_names(named) < spec.min_side:
+        raise SpecError(
+            f"portfolio: of the {named} names of the universe a side holds "
+            f"{spec.most_names(named)}, and min_side = {spec.min_side}: nothing would ever be "
+            "held; set quantile or count so that a side has enough names, choose rank_weighted, "
+            "or lower min_side"
+        )
 
 
 def target_weights(
-    scores: pl.DataFrame, not_shortable: Collection[str], spec: PortfolioSpec
+    scores: pl.DataFrame, known: Known | Collection[str], spec: PortfolioSpec
 ) -> pl.DataFrame:
     """Return what to hold from one session on.
 
-    Each side holds `count`, or round(quantile · n), of the n scored names: the best ones, and
-    the worst ones that can be borrowed.  Names of equal score stand in the order of symbols.
-    The two sides share the gross exposure equally; one side alone has all of it.  Every scored
-    name has a row: a weight of 0 is one that is not to be held.
+    Names of equal score stand in the order of symbols.  Two sides share the gross exposure
+    equally; one side alone has all of it.  Every scored name has a row, and every name that the
+    targets so far hold: a weight of 0 is one that is not to be held.
 
     Args:
         scores: `session`, `symbol`, `horizon`, `score` of one session.
-        not_shortable: symbols known not to be shortable at its decision: the short side
-            passes over them.
+        known: of its names; a collection: symbols that cannot be shorted, and nothing else.
         spec: the rule.
 
     Raises:
         BadInput: several sessions, a symbol twice, or a score that is not a finite number.
     """
+    if not isinstance(known, Known):
+        known = Known(not_shortable=known)
     scored = (
         scores.filter(pl.col("horizon") == spec.horizon)
         .select("session", "symbol", "score")
         .sort("symbol")
     )
     _check_scores(scored)
+    if not scored.height:
+        return scored.with_columns(target_weight=pl.lit(0.0), reason=pl.lit("")).cast(TARGETS)  # type: ignore[arg-type]
     symbols = scored["symbol"].to_list()
-    score_N = scored["score"].to_numpy().astype(np.float64)
+    seen = _seen(scored, symbols, known, spec)
+    aim = aim_of(seen, spec)
+    gone = sorted(set(known.held) - set(symbols)) if spec.remembers else []
+    held_M = np.concatenate([seen.held_N, [known.held[name] for name in gone]])
+    aim_M = np.concatenate([aim.weight_N, np.zeros(len(gone))])
+    sector_M = _sectors([*symbols, *gone], known)
+    weight_M = moved(held_M, aim_M, sector_M, spec).weight_M
     n = len(symbols)
-    size = spec.count if spec.count is not None else round(spec.quantile * n)
-    # A stable sort: names of equal score stay in the order of symbols.
-    best_first = np.argsort(-score_N, kind="stable")
-    barred_N = np.array([symbol in not_shortable for symbol in symbols], dtype=bool)
-    sides = [("top quantile", 1.0, best_first[:size])]
-    reason_N = np.full(n, "not in a quantile", dtype=object)
-    if spec.rule == "long_short_quantile":
-        worst_first = best_first[size:][::-1]
-        sides.append(("bottom quantile", -1.0, worst_first[~barred_N[worst_first]][:size]))
-        reason_N[barred_N] = "not shortable"
-    if any(len(side) < spec.min_side for _, _, side in sides):
-        reason_N[:] = f"a side has fewer than {spec.min_side} names"
-        sides = []
-    weight_N = np.zeros(n)
-    for name, sign, side in sides:
-        pull_K = _pull(score_N[side], score_N, spec)
-        weight_N[side] = sign * _shared(pull_K, spec.gross_exposure / len(sides), spec.max_weight)
-        reason_N[side] = name
-    return scored.with_columns(
-        pl.Series("target_weight", weight_N), pl.Series("reason", reason_N.tolist(), pl.String)
+    rows = scored.with_columns(
+        pl.Series("target_weight", weight_M[:n]),
+        pl.Series("reason", aim.reason_N.tolist(), pl.String),
     ).cast(TARGETS)  # type: ignore[arg-type]
+    if not gone:
+        return rows
+    leaving = pl.DataFrame(
+        {
+            "session": [scored["session"][0]] * len(gone),
+            "symbol": gone,
+            "score": [None] * len(gone),
+            "target_weight": weight_M[n:],
+            "reason": [NO_SCORE] * len(gone),
+        },
+        schema=TARGETS,
+    )
+    return pl.concat([rows, leaving]).sort("symbol")
 
 
-def _pull(side_K: Array, score_N: Array, spec: PortfolioSpec) -> Array:
-    """Return in what proportion the names of a side are held; equally where all are the same."""
-    if spec.weighting == "equal":
-        return np.ones(len(side_K))
-    distance_K = np.abs(side_K - np.median(score_N))
-    return distance_K if distance_K.sum() > 0 else np.ones(len(side_K))
+def _seen(scored: pl.DataFrame, symbols: list[str], known: Known, spec: PortfolioSpec) -> Seen:
+    """Return what the rule sees of the scored names."""
+    features = known.features
+    if features is None:
+        features = pl.DataFrame({"symbol": symbols})
+    of_names = scored.select("symbol").join(
+        features, on="symbol", how="left", maintain_order="left"
+    )
+
+    def column(name: str) -> Array:
+        if name not in of_names.columns:
+            return np.full(len(symbols), np.nan)
+        return of_names[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    return Seen(
+        session=str(scored["session"][0]),
+        score_N=scored["score"].to_numpy().astype(np.float64),
+        held_N=np.array([known.held.get(name, 0.0) for name in symbols]),
+        is_barred_N=np.array([name in known.not_shortable for name in symbols], dtype=bool),
+        sector_N=_sectors(symbols, known),
+        volatility_N=column(VOLATILITY),
+        beta_N=column(BETA),
+        regime={name: _flag(features, name) for name in spec.regimes.used},
+        return_TN=_returns(symbols, known),
+    )
 
 
-def _shared(pull_K: Array, total: float, limit: float | None) -> Array:
-    """Return `total` shared out in proportion to `pull_K`, none above `limit`.
+def _sectors(symbols: list[str], known: Known) -> Index:
+    """Return the place of each name's sector; an unknown one is a sector of its own."""
+    words = [known.sector.get(name) for name in symbols]
+    places = {word: k for k, word in enumerate(sorted({word for word in words if word}))}
+    return np.array([places[word] if word else -1 for word in words], dtype=np.int64)
 
-    What the limit cuts off goes to the others in their proportion, until none is above it.
-    """
-    if limit is None:
-        return np.asarray(pull_K * (total / pull_K.sum()))
-    weight_K = np.zeros(len(pull_K))
-    is_free_K = np.ones(len(pull_K), dtype=bool)
-    while True:
-        left = total - limit * np.count_nonzero(~is_free_K)
-        pulled = pull_K[is_free_K].sum()
-        weight_K[is_free_K] = pull_K[is_free_K] * (left / pulled) if pulled > 0 else 0.0
-        above_K = is_free_K & (weight_K > limit)
-        if not above_K.any():
-            return weight_K
-        weight_K[above_K] = limit
-        is_free_K &= ~above_K
+
+def _flag(features: pl.DataFrame, name: str) -> float | None:
+    """Return a flag of the market, which is the same in every row; None where it is unknown."""
+    if name not in features.columns:
+        return None
+    values = features[name].drop_nulls().drop_nans()
+    return float(values[0]) if len(values) else None
+
+
+def _returns(symbols: list[str], known: Known) -> Array:
+    """Return daily returns on the axes (sessions, symbols), NaN where unknown."""
+    if known.returns is None:
+        return np.full((0, len(symbols)), np.nan)
+    sessions = known.returns["session"].unique().sort()
+    place = {name: k for k, name in enumerate(symbols)}
+    rows = known.returns.filter(pl.col("symbol").is_in(symbols))
+    return_TN = np.full((len(sessions), len(symbols)), np.nan)
+    row_R = sessions.search_sorted(rows["session"]).to_numpy()
+    column_R = rows["symbol"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
+    return_TN[row_R, column_R] = rows[RETURN].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return return_TN
 
 
 def _check_scores(scored: pl.DataFrame) -> None:

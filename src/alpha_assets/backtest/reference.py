@@ -14,8 +14,8 @@ from typing import Any
 import polars as pl
 
 from alpha_assets.backtest.costs import CostsSpec
-from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
+from alpha_assets.backtest.rules import PortfolioSpec
 from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds.market import BORROW, RATES
 

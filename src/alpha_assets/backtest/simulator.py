@@ -43,9 +43,9 @@ from alpha_assets.backtest.costs import (
 )
 from alpha_assets.backtest.lives import lives_of, raw_by_life, shown
 from alpha_assets.backtest.market_data import Marks, marks_of
-from alpha_assets.backtest.portfolio import PortfolioSpec
 from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.rebalances import targets_by_session
+from alpha_assets.backtest.rules import PortfolioSpec
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput, CheckFailed
 from alpha_assets.panel.lives import by_date

@@ -11,6 +11,7 @@ from typing import Any
 from alpha_assets.errors import SpecError
 from alpha_assets.training import GuardSpec
 
+DEFAULT_RULE = "long_short_quantile"  # of a portfolio that names none
 LOG = logging.getLogger(__name__)
 
 # From section and key to the section that holds the key by now.
@@ -50,6 +51,9 @@ def in_place(tables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         found[section] = {name: value for name, value in old.items() if name != key}
         found[place] = {**new, key: old[key]}
         moved.append(f"[{section}] {key} is [{place}] {key}")
+    portfolio = found.get("portfolio")
+    if isinstance(portfolio, dict) and "rule" not in portfolio:
+        found["portfolio"] = {"rule": DEFAULT_RULE, **portfolio}
     if found.get("gates") == {}:
         del found["gates"]
     if isinstance(found.get("loss"), dict):

@@ -279,8 +279,8 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
             f"{market.name!r}; add it to the list if the recipe may run there, or choose --market "
             "from it"
         )
-    market.universe(spec.universe.name)
-    check_portfolio(spec.portfolio, market.price_level)
+    symbols = market.universe(spec.universe.name).symbols
+    check_portfolio(spec.portfolio, market.price_level, None if symbols is None else len(symbols))
     check_costs(recipe.costs, market.price_level)
     named = spec.training.parent
     if not named:

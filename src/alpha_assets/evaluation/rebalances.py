@@ -10,7 +10,7 @@ def rebalances(targets: pl.DataFrame, daily: pl.DataFrame) -> Record:
     """Return counts of rebalances and of sessions at which the book was empty.
 
     Args:
-        targets: `session symbol target_weight reason` of the judged span; a session with rows
+        targets: `session symbol score target_weight reason` of the judged span; a session with rows
             is a rebalance.
         daily: the judged sessions of the daily table.
 
@@ -20,7 +20,7 @@ def rebalances(targets: pl.DataFrame, daily: pl.DataFrame) -> Record:
         `n_sessions`, `n_sessions_empty` (nothing held at the close).
     """
     each = targets.group_by("session").agg(
-        n_names=pl.len(),
+        n_names=pl.col("score").is_not_null().sum(),
         is_empty=(pl.col("target_weight") == 0).all(),
         # Of an empty one the commonest reason; of two equally common ones the first by name.
         reason=pl.col("reason").sort().mode().sort().first(),

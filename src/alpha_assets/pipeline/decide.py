@@ -13,6 +13,7 @@ from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import feature_families, section_families
 from alpha_assets.pipeline.frontier import frontier, thin_sessions
+from alpha_assets.pipeline.held import remembered_at
 from alpha_assets.pipeline.neighbours import edges_of_session, edges_start
 from alpha_assets.pipeline.predictions import month_model, scores
 from alpha_assets.pipeline.raw import lost_months
@@ -103,13 +104,20 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     checkpoint_stage(context.recipe).require(context, [month])
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {why_skipped(model.manifest)}")
-    first = sessions_back(calendar, session, context.recipe.spec.window.sessions_before)
+    window, rule = context.recipe.spec.window, context.recipe.spec.portfolio
+    back = max(window.sessions_before, rule.sessions_back if rule.features else 0)
+    first = sessions_back(calendar, session, back)
     rules = context.market.universe(context.recipe.spec.universe.name)
     earlier = earlier_in_period(context, session, model.manifest)
     families = feature_families(context.recipe)
+    of_month = calendar.between(calendar.month_sessions(month)[0], session)[:-1]
+    if not (rule.remembers or rule.scores_back):
+        of_month = of_month[:0]
     start = min(
         panel_start(context.market, first, families),
-        universe_start(context.market, rules, min([first, *map(as_date, earlier[:1])])),
+        universe_start(
+            context.market, rules, min([first, *map(as_date, [*earlier[:1], *of_month[:1]])])
+        ),
         edges_start(context, session),
     )
     instant = context.instant_of(session)
@@ -131,7 +139,13 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     decided = calendar.between(session, session)
     found = scores(context, model.checkpoint, section, panel, decided, edges)
     earlier = decidable_sessions(context.market, rules, panel, earlier)
-    targets = targets_of(context, found, panel, earlier=earlier)
+    memory = remembered_at(
+        context,
+        session,
+        decidable_sessions(context.market, rules, panel, of_month),
+        features,
+    )
+    targets = targets_of(context, found, panel, earlier=earlier, memory=memory)
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,

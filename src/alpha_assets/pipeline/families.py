@@ -69,8 +69,11 @@ def covered_families(recipe: Recipe) -> tuple[str, ...]:
 
 
 def feature_families(recipe: Recipe) -> tuple[str, ...]:
-    """Return the families of the table `features` that a recipe needs: model, label, backtest."""
-    wanted = [*behind(recipe.features), RETURNS]
+    """Return the families of the table `features` that a recipe needs.
+
+    Its model, its label, its portfolio rule and its backtest read them.
+    """
+    wanted = [*behind(recipe.features), RETURNS, *recipe.spec.portfolio.features]
     if recipe.spec.label.kind == "vol_scaled":
         wanted.append(VOLATILITY)
     return tables_of(recipe.market, wanted)

@@ -60,6 +60,7 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
 MODELS = "alpha_assets.training.learner:ModelSpec"
 ESTIMATORS = "alpha_assets.training.estimators:ESTIMATORS"
 LOSSES = "alpha_assets.models.losses:LossSpec"
+RULES = "alpha_assets.backtest.rules:PortfolioSpec"
 Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys that count
 
 THREADS = "threads"  # of training: any number gives the same bits
@@ -217,7 +218,7 @@ def targets(recipe: Recipe) -> Identity:
     """Return the identity of what to hold."""
     return Identity(
         digest(recipe.market.data_digest, recipe.spec.portfolio, recipe.spec.universe),
-        _code(TARGETS),
+        _code(TARGETS, ((RULES, (recipe.spec.portfolio.rule,)),)),
     )
 
 

@@ -10,10 +10,13 @@ from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import (
     TARGETS,
     Displaced,
+    Known,
     displaced,
     rebalance_sessions,
+    smoothed,
     target_weights,
 )
+from alpha_assets.backtest.rules.base import RETURN
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, StorageError
@@ -22,14 +25,23 @@ from alpha_assets.pipeline.checkpoint import IS_FIRST
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.frontier import frontier
+from alpha_assets.pipeline.held import (
+    NOTHING,
+    Remembered,
+    last_held,
+    reads_of_rule,
+    remembered,
+)
 from alpha_assets.pipeline.market_stages import members_stage, panel_stage
 from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
-from alpha_assets.pipeline.transforms import decided_among
+from alpha_assets.pipeline.transforms import decided_among, sessions_back
 from alpha_assets.pipeline.windows import SKIPPED
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import Manifest
+
+PANEL_COLUMNS = ["session", "symbol", "shortable", "sector"]  # that targets are decided by
 
 
 def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
@@ -62,6 +74,7 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 until=-1,
                 span=_months_before_in_period,
             ),
+            *reads_of_rule(recipe),
         ),
         make=make_targets,
     )
@@ -87,9 +100,11 @@ def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) 
     source = context.predictions.folder(month).manifest()
     assert source is not None, "it was required"
     predictions = context.predictions.read(month, month).collect()
-    panel = context.panel.read(month, month, columns=["session", "symbol", "shortable"]).collect()
+    panel = context.panel.read(month, month, columns=PANEL_COLUMNS).collect()
     possible, earlier = before_in_period(context, month)
-    frame = targets_of(context, predictions, panel, earlier=earlier)
+    frame = targets_of(
+        context, predictions, panel, earlier=earlier, memory=remembered(context, month)
+    )
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
     if source.status not in SKIPPED:
@@ -179,21 +194,75 @@ def targets_of(
     panel: pl.DataFrame,
     *,
     earlier: Dates | None = None,
+    memory: Remembered = NOTHING,
 ) -> pl.DataFrame:
     """Return what to hold from each rebalance session among the predicted ones.
 
     Args:
         context: whose recipe has the rule, and whose calendar says what a period is.
         predictions: of any sessions.
-        panel: `session`, `symbol`, `shortable` of the same sessions.
+        panel: `PANEL_COLUMNS` of the same sessions.
         earlier: decided sessions before them in the period of the first one.
+        memory: what the rule remembers of the sessions before.
     """
     spec, calendar = context.recipe.spec.portfolio, context.market.calendar
     sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
     before = sessions[:0] if earlier is None else earlier
-    frames = [pl.DataFrame(schema=TARGETS)]
+    frames, held = [pl.DataFrame(schema=TARGETS)], dict(memory.held)
     for session in rebalance_sessions(sessions, before, calendar, spec.rebalance):
         today = pl.col("session") == as_date(session)
-        barred = panel.filter(today & ~pl.col("shortable").fill_null(True))["symbol"]
-        frames.append(target_weights(predictions.filter(today), frozenset(barred.to_list()), spec))
+        there = panel.filter(today)
+        names = set(there["symbol"].to_list())
+        known = Known(
+            not_shortable=frozenset(
+                there.filter(~pl.col("shortable").fill_null(True))["symbol"].to_list()
+            ),
+            held={name: weight for name, weight in held.items() if name in names},
+            sector=dict(there.select("symbol", "sector").iter_rows()),
+            **_of_features(context, memory.features, session),
+        )
+        scores = _scores_at(context, predictions, memory.scores, session)
+        frames.append(target_weights(scores, known, spec))
+        if frames[-1].height:
+            held = last_held(frames[-1])
     return pl.concat(frames)
+
+
+def _of_features(
+    context: RecipeContext, features: pl.DataFrame | None, session: np.datetime64
+) -> dict[str, pl.DataFrame]:
+    """Return what the rule reads of features at a session, and returns up to it."""
+    spec, calendar = context.recipe.spec.portfolio, context.market.calendar
+    if features is None:
+        return {}
+    found = {"features": features.filter(pl.col("session") == as_date(session))}
+    if spec.needs_returns:
+        start = sessions_back(calendar, session, spec.sessions_back)
+        found["returns"] = features.filter(
+            pl.col("session").is_between(start, as_date(session))
+        ).select("session", "symbol", RETURN)
+    return found
+
+
+def _scores_at(
+    context: RecipeContext,
+    predictions: pl.DataFrame,
+    before: pl.DataFrame | None,
+    session: np.datetime64,
+) -> pl.DataFrame:
+    """Return the scores that are traded at a session: its own, or their mean over sessions."""
+    spec, calendar = context.recipe.spec.portfolio, context.market.calendar
+    own = predictions.filter(pl.col("session") == as_date(session))
+    if spec.smoothing is None:
+        return own
+    start = sessions_back(calendar, session, spec.scores_back)
+    days = [as_date(day) for day in calendar.between(start, session)]
+    traded = pl.col("horizon") == spec.horizon
+    columns = ["session", "symbol", "score"]
+    parts = [
+        part.filter(traded & pl.col("session").is_in(days)).select(columns)
+        for part in (before, predictions)
+        if part is not None
+    ]
+    found = smoothed(pl.concat(parts), days, spec.smoothing)
+    return found.with_columns(horizon=pl.lit(spec.horizon, dtype=own.schema["horizon"]))

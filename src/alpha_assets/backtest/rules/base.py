@@ -1,0 +1,216 @@
+"""What every portfolio rule declares, what it sees of a session, and what it wants to hold.
+
+Shape letters: N names of a session, T sessions up to the one before it, S sectors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from alpha_assets.arrays.types import Array, Index, Mask
+from alpha_assets.calendar import RebalanceRule
+from alpha_assets.spec import Spec
+
+Regime = Literal["low_vol", "high_vol", "momentum", "reversal", "crash"]
+Side = tuple[str, float, Index]  # reason, sign, places of its names
+
+VOLATILITY = (
+    "vol_c2c_20"  # the feature by which weights and exposure go: a year's standard deviation
+)
+BETA = "beta_shrunk"
+RETURN = "ret_1"
+COVARIANCE_SESSIONS = 252
+
+
+class RegimeExposure(Spec):
+    """Declared under `[portfolio.regimes]`: the share of the exposure that is held in a regime.
+
+    A regime is a flag of the market as of the session (`regime_<name>`). Where several are on, the
+    smallest share counts; a flag that is unknown counts as off.
+    """
+
+    low_vol: float = Field(default=1.0, ge=0, le=1)
+    """Among the lowest fifth of a year's volatilities."""
+    high_vol: float = Field(default=1.0, ge=0, le=1)
+    """Among the highest fifth."""
+    momentum: float = Field(default=1.0, ge=0, le=1)
+    """Up over a year and over a month."""
+    reversal: float = Field(default=1.0, ge=0, le=1)
+    """A year and a month that differ in sign."""
+    crash: float = Field(default=1.0, ge=0, le=1)
+    """A rebound from a bear market that is volatile."""
+
+    @property
+    def used(self) -> dict[str, float]:
+        """The shares that differ from 1, by the feature that says whether they count."""
+        return {f"regime_{name}": share for name, share in self if share != 1.0}
+
+
+class RuleSpec(Spec):
+    """What all rules of `[portfolio]` have in common."""
+
+    horizon: int = Field(gt=0)
+    """Whose scores are traded, sessions; one of `label.horizons`."""
+    min_side: int = Field(default=2, gt=0)
+    """Names that a side must have, else nothing is held."""
+    max_weight: float | None = Field(default=None, gt=0, le=10)
+    """Largest absolute weight of a name; what is cut off goes to the others of its side, and
+    stays in cash where all of them are at the limit.
+    """
+    gross_exposure: float = Field(default=1.0, gt=0, le=10)
+    """Sum of absolute weights, a fraction of equity."""
+    max_net: float | None = Field(default=None, ge=0, le=10)
+    """Largest absolute sum of weights: the larger side is held smaller; none: no limit."""
+    max_sector: float | None = Field(default=None, gt=0, le=10)
+    """Largest sum of absolute weights of a sector; what is cut off stays in cash."""
+    inverse_volatility: bool = False
+    """Divide each name's share of its side by its volatility of 20 sessions."""
+    neutral: tuple[Literal["sector", "beta"], ...] = ()
+    """Weights sum to 0 in each sector; or times beta over all names. Of long/short rules."""
+    volatility_target: float | None = Field(default=None, gt=0, le=2)
+    """Yearly standard deviation that the weights are scaled down to, by the Ledoit-Wolf covariance
+    of 252 sessions; the exposure never exceeds `gross_exposure`.
+    """
+    regimes: RegimeExposure = RegimeExposure()
+    """Shares of the exposure by regime of the market."""
+    smoothing: float | None = Field(default=None, gt=0, le=250)
+    """Half-life, in sessions, of the mean of standardised scores that is traded; none: the scores
+    of the session alone.
+    """
+    smoothing_sessions: int = Field(default=20, gt=1, le=250)
+    """Sessions whose scores that mean reaches back over; of `smoothing`."""
+    step: float = Field(default=1.0, gt=0, le=1)
+    """Share of the way from what is held to the aim that each rebalance goes."""
+    max_turnover: float | None = Field(default=None, gt=0, le=20)
+    """Largest sum of absolute changes of weights at a rebalance; none: no limit."""
+    close_below: float = Field(default=1e-4, ge=0, lt=1)
+    """Weight below which a position on its way out is closed."""
+    rebalance: RebalanceRule = "weekly"
+    """Every session, or on the first session of each ISO week or month that can be decided."""
+    fill: Literal["open", "close"] = "open"
+    """The auction of the decision session at which orders fill."""
+    capital: float = Field(default=100e6, gt=0)
+    """Equity before the first session, in the market's currency."""
+    lot: int | None = Field(default=None, gt=0)
+    """Shares that orders are rounded to, towards zero; none: fractions."""
+    max_participation: float | None = Field(default=None, gt=0, le=1)
+    """Largest fill of a session, a share of ADV; none: no limit."""
+
+    @model_validator(mode="after")
+    def _modifiers_fit(self) -> Self:
+        if self.neutral and self.is_long_only:
+            raise ValueError(
+                f"neutral = {list(self.neutral)} needs a short side, and rule holds none; leave "
+                "neutral out or choose a long/short rule"
+            )
+        if self.is_long_only and self.max_net is not None and self.max_net < self.gross_exposure:
+            raise ValueError(
+                f"max_net = {self.max_net} is below gross_exposure = {self.gross_exposure}, and a "
+                "long-only rule has a net exposure of its gross one; lower gross_exposure"
+            )
+        return self
+
+    @property
+    def is_long_only(self) -> bool:
+        """Whether there is no short side."""
+        return False
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what is decided depends on what the targets so far hold."""
+        return self.step < 1 or self.max_turnover is not None or self.has_band
+
+    @property
+    def has_band(self) -> bool:
+        """Whether a name enters at one rank and leaves at a wider one."""
+        return False
+
+    @property
+    def sessions_back(self) -> int:
+        """Sessions before the one decided whose features are read: returns for a covariance."""
+        return COVARIANCE_SESSIONS - 1 if self.needs_returns else 0
+
+    @property
+    def scores_back(self) -> int:
+        """Sessions before the one decided whose scores are read."""
+        return self.smoothing_sessions - 1 if self.smoothing is not None else 0
+
+    @property
+    def needs_returns(self) -> bool:
+        """Whether it reads a covariance."""
+        return self.volatility_target is not None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features as of the session that it reads beside scores."""
+        return (
+            *([VOLATILITY] if self.inverse_volatility else []),
+            *([BETA] if "beta" in self.neutral else []),
+            *([RETURN] if self.needs_returns else []),
+            *self.regimes.used,
+        )
+
+    def most_names(self, n: int) -> int:
+        """Return the most names that a side can have of n scored ones."""
+        return n // 2
+
+    def sides(self, seen: "Seen") -> list[Side]:
+        """Return which names each side holds, before it is known whether there are enough."""
+        raise NotImplementedError
+
+    def pull(self, seen: "Seen", side_K: Index) -> Array:
+        """Return in what proportion the names of a side are held, at least 0."""
+        raise NotImplementedError
+
+    @property
+    def unheld(self) -> str:
+        """Why a scored name is on no side."""
+        return "not held by the rule"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule sees of the scored names of one session, sorted by symbol.
+
+    Attributes:
+        session: in words, for refusals.
+        score_N: finite.
+        held_N: weights that the targets so far hold.
+        is_barred_N: known not to be shortable: no short position is entered.
+        sector_N: place of the sector; -1 unknown, a sector of its own.
+        volatility_N: a year's standard deviation, NaN unknown.
+        beta_N: NaN unknown.
+        regime: flags of the market by feature; None unknown.
+        return_TN: daily returns up to the session before, NaN unknown; of rules with a covariance.
+    """
+
+    session: str
+    score_N: Array
+    held_N: Array
+    is_barred_N: Mask
+    sector_N: Index
+    volatility_N: Array
+    beta_N: Array
+    regime: Mapping[str, float | None]
+    return_TN: Array
+
+    def only(self, some: Index) -> "Seen":
+        """Return what is seen of some names, by their places."""
+        return replace(
+            self,
+            score_N=self.score_N[some],
+            held_N=self.held_N[some],
+            is_barred_N=self.is_barred_N[some],
+            sector_N=self.sector_N[some],
+            volatility_N=self.volatility_N[some],
+            beta_N=self.beta_N[some],
+            return_TN=self.return_TN[:, some],
+        )
+
+    @property
+    def best_first(self) -> Index:
+        """Places from the best score on; names of equal score stay in the order of symbols."""
+        return np.argsort(-self.score_N, kind="stable")

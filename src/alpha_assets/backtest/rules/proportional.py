@@ -1,0 +1,87 @@
+"""All names in proportion to their rank or their score."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from alpha_assets.arrays.types import Array, Index
+from alpha_assets.backtest.rules.base import RuleSpec, Seen, Side
+
+ABOVE, BELOW = "above the middle", "below the middle"
+
+
+class RankWeightedSpec(RuleSpec):
+    """All names, in proportion to the distance of their rank from the middle rank."""
+
+    rule: Literal["rank_weighted"]
+    """By rank: how far apart scores are plays no part."""
+
+    def centred(self, seen: Seen) -> Array:
+        """Return average ranks less the middle rank; equal scores have equal ones."""
+        return average_rank(seen.score_N) - (len(seen.score_N) + 1) / 2
+
+    def sides(self, seen: Seen) -> list[Side]:
+        """Return the names above the middle, and those below it that can be borrowed."""
+        return two_sides(self.centred(seen), seen)
+
+    def pull(self, seen: Seen, side_K: Index) -> Array:
+        """Return the distances from the middle rank."""
+        return np.abs(self.centred(seen)[side_K])
+
+    @property
+    def unheld(self) -> str:
+        """Why a scored name is on no side."""
+        return "in the middle"
+
+
+class ScoreWeightedSpec(RuleSpec):
+    """All names, in proportion to their standardised score."""
+
+    rule: Literal["score_weighted"]
+    """By score: (score - mean) / standard deviation of the session."""
+    clip: float = Field(default=3.0, gt=0)
+    """Largest absolute standardised score that counts; what is beyond counts as this."""
+
+    def centred(self, seen: Seen) -> Array:
+        """Return standardised scores, clipped."""
+        return np.clip(standardised(seen.score_N), -self.clip, self.clip)
+
+    def sides(self, seen: Seen) -> list[Side]:
+        """Return the names above the mean, and those below it that can be borrowed."""
+        return two_sides(self.centred(seen), seen)
+
+    def pull(self, seen: Seen, side_K: Index) -> Array:
+        """Return the absolute standardised scores."""
+        return np.abs(self.centred(seen)[side_K])
+
+    @property
+    def unheld(self) -> str:
+        """Why a scored name is on no side."""
+        return "at the mean"
+
+
+def two_sides(value_N: Array, seen: Seen) -> list[Side]:
+    """Return the names above 0, and those below that can be borrowed or are short already."""
+    can_N = ~seen.is_barred_N | (seen.held_N < 0)
+    return [
+        (ABOVE, 1.0, np.flatnonzero(value_N > 0)),
+        (BELOW, -1.0, np.flatnonzero((value_N < 0) & can_N)),
+    ]
+
+
+def average_rank(score_N: Array) -> Array:
+    """Return ranks from 1, equal scores with the mean of their ranks."""
+    _, place_N, count_U = np.unique(score_N, return_inverse=True, return_counts=True)
+    last_U = np.cumsum(count_U)
+    rank_N: Array = (last_U - (count_U - 1) / 2)[place_N]
+    return rank_N
+
+
+def standardised(score_N: Array) -> Array:
+    """Return (score - mean) / standard deviation, ddof 0; 0 where all are equal."""
+    if not len(score_N):
+        return score_N
+    apart_N: Array = score_N - score_N.mean()
+    spread = float(apart_N.std())
+    return apart_N / spread if spread > 0 else np.zeros(len(score_N))
