@@ -7,7 +7,7 @@ Adding a recipe needs no Python.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,7 @@ from alpha_assets.training import (
     estimator_of,
 )
 
+RULE = "portfolio.rule="  # how an override of it begins
 VARIANT = "@"  # between the name of a recipe and the digest of a variant's settings
 
 
@@ -240,12 +241,30 @@ def load_recipe(
         raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
     path = named_file("recipes", name)
     tables = read_toml(path)
-    settings = in_place(override(tables, overrides), path.name)
+    settings = in_place(override(_of_rule(tables, overrides), overrides), path.name)
     spec = parse_spec(settings, RecipeSpec, origin=path.name)
     variant = settings_digest(spec)
     if not overrides or variant == _digest_of_file(tables, path.name):
         variant = ""
     return checked(Recipe(name, spec, market, tuple(overrides), variant), children)
+
+
+def _of_rule(tables: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
+    """Return a file's tables without what an override of the portfolio's rule makes meaningless.
+
+    Keys that the file's rule has and the other one has not, such as its quantile.
+    """
+    chosen = [
+        words.partition("=")[2].strip("\"' ") for words in overrides if words.startswith(RULE)
+    ]
+    portfolio = tables.get("portfolio")
+    kinds = {name: kind for kind in get_args(get_args(PortfolioSpec)[0]) for name in kind.names()}
+    if not chosen or not isinstance(portfolio, dict) or chosen[-1] not in kinds:
+        return tables
+    fields = kinds[chosen[-1]].model_fields
+    known = {field for kind in kinds.values() for field in kind.model_fields}
+    kept = {key: value for key, value in portfolio.items() if key in fields or key not in known}
+    return {**tables, "portfolio": kept}
 
 
 def settings_digest(spec: RecipeSpec) -> str:

@@ -53,11 +53,16 @@ class Decision:
 
     @property
     def rows(self) -> pl.DataFrame:
-        """Scores with the weight to hold beside them, best first."""
+        """Scores with the weight to hold beside them, best first; then names on their way out.
+
+        Those are held by the targets so far, and no longer scored: they have no horizon.
+        """
         weights = self.targets.select("symbol", "target_weight", "reason")
-        return self.scores.join(weights, on="symbol", how="left").sort(
+        found = self.scores.join(weights, on="symbol", how="left").sort(
             ["horizon", "score", "symbol"], descending=[False, True, False]
         )
+        leaving = self.targets.filter(pl.col("score").is_null()).drop("score")
+        return pl.concat([found, leaving], how="diagonal") if leaving.height else found
 
 
 def session_to_decide(context: RecipeContext, asof: str | None = None) -> date:

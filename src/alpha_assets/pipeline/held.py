@@ -15,7 +15,8 @@ from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
+from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import tables_of
 from alpha_assets.pipeline.market_stages import features_stage
@@ -169,6 +170,8 @@ def remembered_at(
     )
     first = remembered(context, month) if rule.remembers or rule.scores_back else NOTHING
     held, scores = first.held, first.scores
+    if rule.remembers:
+        _check_chain(context, month)
     way_out = "the targets of a session go on from those before it; alpha-assets run makes them"
     if rule.remembers:
         due = rebalance_sessions(
@@ -196,6 +199,33 @@ def remembered_at(
         parts = [part for part in (scores, own) if part is not None]
         scores = pl.concat(parts) if parts else None
     return Remembered(held, scores, features if rule.features else None)
+
+
+def _check_chain(context: RecipeContext, month: str) -> None:
+    """Refuse a month whose chain of targets is broken, or not the one it was decided with.
+
+    Raises:
+        MissingOutput: targets of earlier months are stored, and not those of the month before.
+        StaleOutput: the month's targets went on from others than those that are stored now.
+    """
+    table, seen = context.targets, Seen()
+    manifest = table.folder(month).manifest() if month in table.months() else None
+    before = next_month(month, -1)
+    if manifest is None:
+        stored = [one for one in table.months() if one < month]
+        if stored and before not in stored:
+            raise MissingOutput(
+                f"{table.name} ends with {stored[-1]}, and what is held in {month} goes on from "
+                f"{before}; {run_again(context, next_month(stored[-1]))}"
+            )
+        return
+    span = _months_held(context, [month], seen)
+    now = None if span is None else seen.hashes(table).combined(*span)
+    if manifest.inputs.get(HELD) != now:
+        raise StaleOutput(
+            f"{table.name} of {month} went on from targets of {before} that have changed or are "
+            f"gone; {run_again(context, before)}"
+        )
 
 
 def _of_month(table: MonthTable, month: str, before: date) -> pl.DataFrame | None:

@@ -5,7 +5,7 @@ Shape letters: N names of a session, T sessions up to the one before it, S secto
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -112,6 +112,11 @@ class RuleSpec(Spec):
                 "long-only rule has a net exposure of its gross one; lower gross_exposure"
             )
         return self
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return what `rule` may be in a declaration of this kind."""
+        return get_args(cls.model_fields["rule"].annotation)
 
     @property
     def is_long_only(self) -> bool:
