@@ -13,7 +13,7 @@ def targets(*rows: tuple[int, str, float, str]) -> pl.DataFrame:
     columns = ["session", "symbol", "target_weight", "reason"]
     made = [(date(2021, 1, day), *rest) for day, *rest in rows]
     schema = dict(zip(columns, (pl.Date, pl.String, pl.Float64, pl.String), strict=True))
-    return pl.DataFrame(made, schema=schema, orient="row")
+    return pl.DataFrame(made, schema=schema, orient="row").with_columns(score=pl.lit(1.0))
 
 
 def test_empty_rebalances_are_counted_with_their_commonest_reason() -> None:

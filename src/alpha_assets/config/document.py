@@ -46,6 +46,7 @@ default filled in. `--set section.key=value` overrides a key: the outputs of suc
 value is refused by name.
 """,
 }
+DISCRIMINATORS = ("kind", "rule")  # keys that say which kind of a section it is
 PAGES: Mapping[str, type[Spec]] = {"MARKETS.md": MarketSpec, "RECIPES.md": RecipeSpec}
 WORDS: Mapping[object, str] = {
     int: "whole number",
@@ -89,18 +90,25 @@ def sections(spec: type[Spec]) -> list[Section]:
         is_list = any(arm is tuple for arm in _origins(field.annotation))
         for kind in kinds:
             title = f"[{name}.<name>]" if is_table else f"[[{name}]]" if is_list else f"[{name}]"
-            chosen = kind.model_fields.get("kind")
+            place = title.removesuffix("]")
+            chosen = next((key for key in DISCRIMINATORS if key in kind.model_fields), None)
             if chosen is not None and len(kinds) > 1:
-                title += f" kind = {_value(chosen.default)}"
+                title += f" {chosen} = {_value(_tag(kind.model_fields[chosen]))}"
             elif len(kinds) > 1:
                 title += f", {_words(kind.__name__.removesuffix('Spec'))}"
             found.append(Section(f"`{title}`", kind))
             found += [
-                Section(f"`{title.removesuffix(']')}.{inner}]`", nested)
+                Section(f"`{place}.{inner}]`", nested)
                 for inner, part in kind.model_fields.items()
                 for nested in _specs_in(part.annotation)
+                if Section(f"`{place}.{inner}]`", nested) not in found  # of several kinds
             ]
     return found
+
+
+def _tag(field: FieldInfo) -> object:
+    """Return what a file writes to choose a kind: the default, or the first of the values."""
+    return typing.get_args(field.annotation)[0] if field.is_required() else field.default
 
 
 def described(spec: type[Spec]) -> Iterator[tuple[str, str, str | None]]:
