@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import CostsSpec, Marks, PortfolioSpec, backtest, marks_of, simulate
+from alpha_assets.backtest import CostsSpec, Marks, QuantileSpec, backtest, marks_of, simulate
 from alpha_assets.backtest.books import DAILY
 from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.backtest.simulator import walk
@@ -49,8 +49,8 @@ ONE_FEE = CostsSpec(
     borrow_fee_bps_annual=0.0,
 )
 ALL_COSTS = CostsSpec()
-PORTFOLIO = PortfolioSpec(horizon=5, quantile=0.1, rebalance="weekly")
-CAPPED = PortfolioSpec(horizon=5, quantile=0.1, rebalance="weekly", max_participation=0.1)
+PORTFOLIO = QuantileSpec(horizon=5, quantile=0.1, rebalance="weekly")
+CAPPED = QuantileSpec(horizon=5, quantile=0.1, rebalance="weekly", max_participation=0.1)
 MAX_KERNEL, MAX_WHOLE = 0.12, 2.0  # seconds
 MIN_AGAINST_VECTORBT, MIN_WITH_FRICTIONS = 60.0, 10.0
 SAME = 1e-9  # of equity

@@ -16,7 +16,7 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import PortfolioSpec, capacity, capitals_around
+from alpha_assets.backtest import QuantileSpec, capacity, capitals_around
 from alpha_assets.errors import BadInput
 
 approx = pytest.approx
@@ -74,4 +74,4 @@ def test_capitals_are_five_a_decade_around_the_recipes() -> None:
 def test_a_capital_that_is_no_money_is_refused(capital: float) -> None:
     pages = books(hold((1, {"A": 1.0})), raw(daily_bars=path("A", [1.0] * 3)), 2).pages
     with pytest.raises(BadInput, match="capitals of a capacity curve are money above 0"):
-        capacity(pages.wanted, pages.marks, PortfolioSpec(horizon=1), FREE, [1.0, capital])
+        capacity(pages.wanted, pages.marks, QuantileSpec(horizon=1), FREE, [1.0, capital])

@@ -22,7 +22,7 @@ from alpha_assets.backtest.costs import (
     to_tick,
 )
 from alpha_assets.backtest.market_data import Marks
-from alpha_assets.backtest.portfolio import PortfolioSpec
+from alpha_assets.backtest.rules import PortfolioSpec
 from alpha_assets.backtest.simulator import (
     DUST,
     WHOLE,
