@@ -33,6 +33,7 @@ VERBS = (
     "run",
     "sql",
     "status",
+    "study",
     "why",
 )
 

@@ -17,6 +17,7 @@ from alpha_assets.project import (
     run,
     sql,
     status,
+    study,
     why,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "run",
     "sql",
     "status",
+    "study",
     "why",
 ]
 

@@ -240,6 +240,13 @@ def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     show(opened(recipe, **where).report(), as_json, render=results)
 
 
+@main.command()
+@options("recipe", "market", "data", "storage", "set", "device", "json")
+def study(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
+    """Train and judge the folds of the recipe's [study], for evaluation alone."""
+    show(opened(recipe, **where).study(), as_json, render=studied)
+
+
 @main.command("results")
 @options("recipe", "market", "data", "storage", "set", "json")
 def stored_results(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
@@ -530,7 +537,30 @@ def restamped(shown: Mapping[str, Any]) -> str:
 def results(shown: Mapping[str, Any]) -> str:
     """Return the short table of a run."""
     figures = "\n".join(f"{name:<34}{value:>22}" for name, value in shown["figures"].items())
-    return f"{shown['title']}\n\n{figures}\n\ntear sheet: {shown['report']}"
+    text = f"{shown['title']}\n\n{figures}\n\ntear sheet: {shown['report']}"
+    return f"{text}\n\n{studied(shown['study'])}" if "study" in shown else text
+
+
+def studied(shown: Mapping[str, Any]) -> str:
+    """Return the folds of a study: rank IC with its interval, and the sessions of each span."""
+    rows = []
+    for row in shown["rows"]:
+        low, high = (_figure(row[f"rank_ic_{end}"], 4) for end in ("low", "high"))
+        shares = ("judged", "train", "valid", "test", "purged")
+        rows.append(
+            {
+                "fold": row["fold"],
+                "horizon": row["horizon"],
+                "rank IC": _figure(row["rank_ic"], 4),
+                "95 % interval": "–" if row["rank_ic_low"] is None else f"[{low}, {high}]",
+                **{name: row[f"{name}_sessions"] for name in shares},
+            }
+        )
+    return f"{shown['title']}\n\n{table(rows)}"
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def compared(shown: Mapping[str, Any]) -> str:

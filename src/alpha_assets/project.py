@@ -40,6 +40,7 @@ from alpha_assets.pipeline.results import compared_figures, headline_figures, ti
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import recipe_stages, stage_of
 from alpha_assets.pipeline.status import status as status_rows
+from alpha_assets.pipeline.study import stored_study
 from alpha_assets.pipeline.variants import recipe_named
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
@@ -93,9 +94,24 @@ class Project:
         runner.run(context, first_month, last_month)
         return figures(context)
 
+    def study(self) -> dict[str, Any]:
+        """Train and judge the folds of the recipe's `[study]`, for evaluation alone.
+
+        Returns:
+            `title`, `rows` (one per fold and horizon, and of all folds together), `kind`,
+            `address`.
+        """
+        context = self._anew()
+        runner.study(context)
+        return stored_study(context)
+
     def results(self) -> dict[str, Any]:
-        """Return the figures of the stored backtest."""
-        return figures(self._anew())
+        """Return the figures of the stored backtest, and of the study where one is stored."""
+        context = self._anew()
+        found = figures(context)
+        if context.recipe.spec.study is None or context.study.manifest() is None:
+            return found
+        return {**found, "study": stored_study(context)}
 
     def compare(self, *others: str) -> dict[str, Any]:
         """Return figures on the sessions that are judged of all, and differences from this recipe.
@@ -444,6 +460,11 @@ def run(
 ) -> dict[str, Any]:
     """Run every stage that is missing or stale; see `Project.run`."""
     return open(recipe, **where).run(first_month, last_month)
+
+
+def study(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:
+    """Train and judge the folds of the recipe's `[study]`; see `Project.study`."""
+    return open(recipe, **where).study()
 
 
 def results(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

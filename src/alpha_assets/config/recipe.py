@@ -15,7 +15,7 @@ from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs, check_p
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place
-from alpha_assets.dataset import InputsSpec, SplitSpec
+from alpha_assets.dataset import FixedSpec, FoldsSpec, InputsSpec, SplitSpec
 from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
@@ -61,6 +61,8 @@ class RecipeSpec(Spec):
     """What is predicted."""
     split: SplitSpec = SplitSpec()
     """Which sessions a month is trained and validated on."""
+    study: FoldsSpec | None = None
+    """Folds other than months, for evaluation alone; none: no study."""
     model: ModelSpec
     """The ranker."""
     loss: tuple[LossSpec, ...] = ()
@@ -84,6 +86,33 @@ class RecipeSpec(Spec):
             raise ValueError(
                 f"portfolio.horizon = {self.portfolio.horizon} is not predicted; "
                 f"want one of label.horizons = {list(self.label.horizons)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _study_can_be_judged(self) -> Self:
+        study, longest = self.study, max(self.label.horizons)
+        if study is None:
+            return self
+        if study.embargo_sessions < longest:
+            raise ValueError(
+                f"study.embargo_sessions = {study.embargo_sessions} under a label of {longest} "
+                f"sessions; want {longest} or more: what trains after a test session looks back "
+                "on the days of its label"
+            )
+        if self.training.warm_start or self.training.parent:
+            raise ValueError(
+                f'study.kind = "{study.kind}": a model that starts from another one '
+                "(training.warm_start or training.parent) may have learned what a fold is judged "
+                "on; leave one of them out"
+            )
+        selects = study.valid_share > 0 if isinstance(study, FixedSpec) else study.valid_sessions
+        if isinstance(study, FixedSpec) and study.valid_from is not None:
+            selects = study.valid_from != study.test_from
+        if not selects and self.training.selection != "rank_ic":
+            raise ValueError(
+                f'training.selection = "{self.training.selection}" selects on validation '
+                "sessions, and the study has none: give it some, or take selection out"
             )
         return self
 
@@ -205,16 +234,17 @@ class Recipe(PickledByFields):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The recipe with every default filled in, as plain values."""
-        return {**self.spec.model_dump(mode="json"), "costs": self.costs.model_dump(mode="json")}
+        """The recipe with every default filled in, as plain values; without its study."""
+        costs = self.costs.model_dump(mode="json")
+        return {**traded_settings(self.spec), "about": self.spec.about, "costs": costs}
 
     @cached_property
     def digest(self) -> str:
-        """Name of all that can change a number of this recipe on this market; not `about`."""
+        """Name of all that can change a number of a backtest; not `about`, and no study."""
         return digest(
             self.market.data_digest,
             self.name,
-            self.spec.model_copy(update={"about": ""}),
+            traded_settings(self.spec),
             self.market.universe(self.spec.universe.name),
             [feature.name for feature in self.features],
             self.costs,
@@ -269,7 +299,14 @@ def _of_rule(tables: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str
 
 def settings_digest(spec: RecipeSpec) -> str:
     """Return the name of a recipe's settings, whatever the market; not of `about`."""
-    return digest(spec.model_copy(update={"about": ""}))
+    return digest(
+        {**traded_settings(spec), **({} if spec.study is None else {"study": spec.study})}
+    )
+
+
+def traded_settings(spec: RecipeSpec) -> dict[str, Any]:
+    """Return the settings that can change what is traded, as plain values: without the study."""
+    return {**spec.model_dump(mode="json", exclude={"study"}), "about": ""}
 
 
 def _digest_of_file(tables: Mapping[str, Any], origin: str) -> str:

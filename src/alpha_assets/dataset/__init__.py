@@ -3,7 +3,7 @@
 from alpha_assets.dataset.axes import Axes, symbol_axis, training_axes
 from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.dataset.columns import Columns, learnable_columns
-from alpha_assets.dataset.folds import Fold
+from alpha_assets.dataset.folds import FixedSpec, Fold, FoldsSpec, folds_of
 from alpha_assets.dataset.inputs import GraphSpec, InputsSpec
 from alpha_assets.dataset.neighbours import Neighbours, graph_sessions
 from alpha_assets.dataset.split import Split, SplitSpec, split_month, walk_forward
@@ -14,13 +14,16 @@ __all__ = [
     "Batch",
     "Columns",
     "Dataset",
+    "FixedSpec",
     "Fold",
+    "FoldsSpec",
     "GraphSpec",
     "InputsSpec",
     "Neighbours",
     "Sizes",
     "Split",
     "SplitSpec",
+    "folds_of",
     "graph_sessions",
     "learnable_columns",
     "split_month",

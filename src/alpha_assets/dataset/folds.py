@@ -50,7 +50,7 @@ class Fold:
 class FixedSpec(Spec):
     """One fold: training, then validation, then test sessions."""
 
-    kind: Literal["fixed"]
+    kind: Literal["fixed"] = "fixed"
     """Name of the kind."""
     valid_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the usable sessions to select by; 0: none, and a fixed number of epochs."""
@@ -82,7 +82,7 @@ class FixedSpec(Spec):
 class PurgedKFoldSpec(Spec):
     """As many folds as blocks: each block of consecutive sessions is judged once."""
 
-    kind: Literal["purged_kfold"]
+    kind: Literal["purged_kfold"] = "purged_kfold"
     """Name of the kind."""
     folds: int = Field(default=5, ge=2)
     """k: blocks that the usable sessions are cut into."""
@@ -95,7 +95,7 @@ class PurgedKFoldSpec(Spec):
 class CombinatorialSpec(Spec):
     """A fold for every choice of blocks that are judged together."""
 
-    kind: Literal["combinatorial"]
+    kind: Literal["combinatorial"] = "combinatorial"
     """Name of the kind."""
     groups: int = Field(default=6, ge=2)
     """N: blocks that the usable sessions are cut into."""

@@ -13,7 +13,7 @@ from alpha_assets.calendar import Calendar, as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.defs.partitions import A_DAY, MINUTE, lead, minutes_of
-from alpha_assets.pipeline.stages import stages_below
+from alpha_assets.pipeline.stages import stages_below, study_stages
 
 # A tick is about the session that is decided so soon after it; where none is, the day has none.
 BELONGS = np.timedelta64(12, "h")
@@ -36,7 +36,9 @@ def automation(recipe: Recipe, market: Market) -> Automation:
     of_market = dg.AssetSelection.groups(f"{market.name}_raw") | dg.AssetSelection.assets(
         *[[market.name, *stage.key] for stage in stages_below(recipe)]
     )
-    of_recipe = dg.AssetSelection.groups(f"{market.name}_{recipe.name}")
+    of_recipe: dg.AssetSelection = dg.AssetSelection.groups(f"{market.name}_{recipe.name}")
+    for stage in study_stages(recipe):  # made where it is asked for: it costs a training a fold
+        of_recipe -= dg.AssetSelection.assets([market.name, *stage.key])
     decided = dg.AssetSelection.assets(
         [market.name, recipe.name, "predictions"], [market.name, recipe.name, "targets"]
     )

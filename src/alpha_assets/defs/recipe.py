@@ -30,7 +30,9 @@ from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.report import PAGE, read_metrics, report_pictures
 from alpha_assets.pipeline.stage import Made, Stage
-from alpha_assets.pipeline.stages import month_stages, span_stages
+from alpha_assets.pipeline.stages import month_stages, span_stages, study_stages
+from alpha_assets.pipeline.study import months_to_study
+from alpha_assets.quality.coverage import LATEST
 
 GPU_POOL = "gpu"  # dagster.yaml limits it to one run; others wait in the queue
 
@@ -55,7 +57,7 @@ class Look:
         kinds: shown beside its name.
         roots: where its code is, as `room.module:name`.
         columns: metadata about its columns.
-        cadence: how often it is made where the schedules are on.
+        cadence: how often it is made where the schedules are on; None: by no schedule.
         pool: whose limit its runs count against.
         asks_families: nothing is learned or decided from families of features that are empty.
     """
@@ -64,7 +66,7 @@ class Look:
     kinds: set[str]
     roots: tuple[str, ...]
     columns: Callable[[Recipe, Market], dict[str, Any]] = _no_columns
-    cadence: str = DAILY
+    cadence: str | None = DAILY
     pool: str | None = None
     asks_families: bool = False
 
@@ -90,6 +92,14 @@ LOOKS = {
         {"parquet"},
         identity.TARGETS,
         columns=lambda recipe, market: columns_of_targets(recipe, market).metadata,
+    ),
+    "study": Look(
+        "Models of folds that are no months, judged on sessions held out; for evaluation alone.",
+        {"torch", "parquet"},
+        identity.STUDY,
+        cadence=None,
+        pool=GPU_POOL,
+        asks_families=True,
     ),
     "backtest": Look(
         "Daily books, positions, trades and metrics of every decided month, after costs.\n\n"
@@ -119,6 +129,7 @@ def recipe_assets(recipe: Recipe, market: Market) -> list[dg.AssetsDefinition]:
     return [
         *[month_asset(stage, recipe, market) for stage in month_stages(recipe)],
         *[span_asset(stage, recipe, market) for stage in span_stages(recipe)],
+        *[study_asset(stage, recipe, market) for stage in study_stages(recipe)],
     ]
 
 
@@ -176,6 +187,20 @@ def span_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> d
             covered = decided_months(opened) if decides else judged_months(opened)
             (made,) = stage.ensure(opened, covered)
             return whole_made(made, shown(opened, made))
+
+    return asset
+
+
+def study_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> dg.AssetsDefinition:
+    """Return the asset of a recipe's study: of all months that are stored."""
+
+    @dg.asset(**_shared(stage, recipe, market))
+    def asset(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult[None]:
+        with storage.of_recipe(recipe, context) as opened:
+            covered = months_to_study(opened)
+            require_families(opened, covered[-LATEST:])
+            (made,) = stage.ensure(opened, covered)
+            return whole_made(made, {})
 
     return asset
 

@@ -151,6 +151,11 @@ class RecipeContext(MarketContext):
         return self.store.folder(self.market.name, self.recipe.folder, "backtest")
 
     @cached_property
+    def study(self) -> Folder:
+        """The folder of the models, scores and figures of folds that are no months."""
+        return self.store.folder(self.market.name, self.recipe.folder, "study")
+
+    @cached_property
     def coverage(self) -> Folder:
         """The folder of what is there of features and feeds."""
         return self.store.folder(self.market.name, self.recipe.folder, "coverage")

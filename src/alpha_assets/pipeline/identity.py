@@ -26,11 +26,12 @@ DECLARATIONS = (
     "checkpoint:checkpoint_stage",
     "predictions:predictions_stage",
     "targets:targets_stage",
+    "study:study_stage",
     "backtest:backtest_stage",
     "report:coverage_stage",
     "report:report_stage",
 )
-IDENTITIES = ("checkpoint", "counting")  # functions of this module that makers call
+IDENTITIES = ("checkpoint", "counting", "study")  # functions of this module that makers call
 
 # What holds settings and files rather than arithmetic: the settings are in the digests, the
 # content of files in the inputs.  Following these types would reach all of the package.
@@ -74,6 +75,7 @@ CROSS_SECTION = ("pipeline.market_stages:section_made", BY_MONTH)
 GRAPH = ("pipeline.market_stages:graph_made", BY_MONTH)
 CHECKPOINT = ("pipeline.checkpoint:make_model",)
 PREDICTIONS = ("pipeline.predictions:make_scores",)
+STUDY = ("pipeline.study:make_study",)
 TARGETS = ("pipeline.targets:make_targets",)
 BACKTEST = ("pipeline.backtest:make_backtest",)
 COUNTING = ("quality.cells:count_cells",)
@@ -169,12 +171,21 @@ def checkpoint(recipe: Recipe) -> Identity:
     """Return the identity of a month's model: what is trained on, and how; not what is held."""
     spec = recipe.spec
     return Identity(
-        digest(*_learned(recipe)),
+        digest(*_learned(recipe, spec.split)),
         _code(CHECKPOINT, (*_of_model(recipe), (LOSSES, tuple(term.kind for term in spec.loss)))),
     )
 
 
-def _learned(recipe: Recipe) -> tuple[object, ...]:
+def study(recipe: Recipe) -> Identity:
+    """Return the identity of a study: what each fold is trained on and how, and the folds."""
+    spec = recipe.spec
+    return Identity(
+        digest(*_learned(recipe, spec.study)),
+        _code(STUDY, (*_of_model(recipe), (LOSSES, tuple(term.kind for term in spec.loss)))),
+    )
+
+
+def _learned(recipe: Recipe, folds: object) -> tuple[object, ...]:
     spec, market = recipe.spec, recipe.market
     return (
         market.data_digest,
@@ -183,7 +194,7 @@ def _learned(recipe: Recipe) -> tuple[object, ...]:
         [feature.name for feature in recipe.features],
         spec.inputs,
         spec.label,
-        spec.split,
+        folds,
         *_without_threads(recipe.learner),
     )
 
@@ -210,7 +221,8 @@ def _without_threads(learner: Learner) -> tuple[object, ...]:
 def predictions(recipe: Recipe) -> Identity:
     """Return the identity of scores; the model itself is an input."""
     return Identity(
-        digest(*_learned(recipe)), _code(PREDICTIONS, (*_of_model(recipe), (LOSSES, ())))
+        digest(*_learned(recipe, recipe.spec.split)),
+        _code(PREDICTIONS, (*_of_model(recipe), (LOSSES, ()))),
     )
 
 

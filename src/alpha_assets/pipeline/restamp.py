@@ -26,6 +26,7 @@ from alpha_assets.pipeline.market_stages import graph_stage
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Output, Stage, neighbours
 from alpha_assets.pipeline.stages import recipe_stages, stages_below
+from alpha_assets.pipeline.study import STUDY, studied_months
 from alpha_assets.progress import Pace
 from alpha_assets.store.compare import compare_facts, compare_tables, compare_weights
 from alpha_assets.store.folder import Folder
@@ -155,6 +156,8 @@ def _stored(context: RecipeContext, stage: Stage[Any]) -> Sequence[str]:
     """Return the months of a stage that are stored; of one without months, those it covers."""
     if stage.monthly:
         return stage.months(context)
+    if stage.name == STUDY:
+        return studied_months(context)
     return judged_months(context) if stage.folder(context).is_finished() else ()
 
 

@@ -12,6 +12,7 @@ from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
+from alpha_assets.pipeline.study import months_to_study, study_stage
 from alpha_assets.pipeline.windows import first_trained_month, first_usable
 from alpha_assets.progress import Pace
 from alpha_assets.quality.coverage import LATEST
@@ -66,6 +67,23 @@ def run(
                 require(CHECKED[stage.name], context, [month])
     for stage in span_stages(context.recipe):
         (made,) = stage.ensure(context, decided)
+    return made
+
+
+def study(context: RecipeContext) -> Made:
+    """Make the recipe's study of all stored months, and the market's stages that it reads.
+
+    Raises:
+        BadInput: the recipe asks for none, or the model's library is not installed.
+        RangeError: the purge leaves nothing of a fold.
+    """
+    study_stage(context.recipe)
+    context.recipe.check_installed()
+    context = ingest_all(context)
+    stored = months_of_data(context)
+    make_market_stages(context, stored)
+    require_families(context, stored[-LATEST:])
+    (made,) = study_stage(context.recipe).ensure(context, months_to_study(context))
     return made
 
 

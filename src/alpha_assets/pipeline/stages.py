@@ -18,6 +18,7 @@ from alpha_assets.pipeline.market_stages import (
 from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.report import coverage_stage, report_stage
 from alpha_assets.pipeline.stage import Made, Stage
+from alpha_assets.pipeline.study import study_stage
 from alpha_assets.pipeline.targets import targets_stage
 
 
@@ -53,9 +54,14 @@ def span_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
     return [backtest_stage(recipe), coverage_stage(recipe), report_stage(recipe)]
 
 
+def study_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
+    """Return the stage of a recipe's study, which `run` does not make; none without one."""
+    return [] if recipe.spec.study is None else [study_stage(recipe)]
+
+
 def recipe_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
     """Return the stages of a recipe."""
-    return [*month_stages(recipe), *span_stages(recipe)]
+    return [*month_stages(recipe), *span_stages(recipe), *study_stages(recipe)]
 
 
 def stage_of(context: MarketContext, name: str) -> Stage[Any]:

@@ -6,14 +6,15 @@ from typing import Any
 from alpha_assets.calendar import month_range
 from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.backtest import judged_months
-from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import RESTAMPED
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.raw import delivery_findings, lost_months
 from alpha_assets.pipeline.seen import MISSING, Seen
 from alpha_assets.pipeline.stage import RAW, Stage
-from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
+from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below, study_stages
+from alpha_assets.pipeline.study import studied_months
 from alpha_assets.pipeline.windows import why_skipped
 
 
@@ -112,7 +113,8 @@ def _recipe_rows(context: RecipeContext, seen: Seen) -> list[dict[str, Any]]:
     elif not rows[0]["why"]:
         rows[0]["why"] = _skipped(context, trained)
     months = judged or decided
-    return rows + [_span_row(context, stage, months, seen) for stage in span_stages(recipe)]
+    rows += [_span_row(context, stage, months, seen) for stage in span_stages(recipe)]
+    return rows + [_study_row(context, stage, seen) for stage in study_stages(recipe)]
 
 
 def _stage_row(
@@ -151,6 +153,17 @@ def _span_row(
         "why": "" if reason == MISSING else why,
         **_ends(judged_months(context)),
     }
+
+
+def _study_row(context: RecipeContext, stage: Stage[RecipeContext], seen: Seen) -> dict[str, Any]:
+    """Return the row of a study: of the months that it was made of; `run` makes none."""
+    months = studied_months(context)
+    if not months:
+        name, damage = f"{context.recipe.folder}/{stage.name}", context.study.damage()
+        why = damage or f"never asked for: {command(context, stage.name)} makes it"
+        return {**_row(name, (), {}), "to do": 1 if damage else None, "why": why}
+    row = _span_row(context, stage, months, seen)
+    return {**row, **_ends(months)}
 
 
 def _skipped(context: RecipeContext, months: Sequence[str]) -> str:

@@ -1,0 +1,278 @@
+"""Studies: folds that are no months, judged on sessions held out; what is traded never changes."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from tests.conftest import PIPELINES, linked
+
+import alpha_assets as aa
+from alpha_assets.calendar import Calendar
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.dataset import folds
+from alpha_assets.defs.automation import automation
+from alpha_assets.defs.recipe import recipe_assets
+from alpha_assets.defs.resources import Storage
+from alpha_assets.errors import BadInput, RangeError, SpecError
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.study import session_rows
+from alpha_assets.project import open_context
+from alpha_assets.store.store import Store
+
+LONGEST = 5  # of `tiny_ridge`: its labels are of 2 and 5 sessions
+STUDIES: Mapping[str, str] = {
+    "study_kfold": 'kind = "purged_kfold"\nfolds = 3\nvalid_sessions = 10\nembargo_sessions = 5',
+    "study_pairs": 'kind = "combinatorial"\ngroups = 4\ntested = 2\nembargo_sessions = 5',
+    "study_fixed": 'kind = "fixed"\nvalid_share = 0.2\ntest_share = 0.3\nembargo_sessions = 6',
+    "study_network": 'kind = "purged_kfold"\nfolds = 2\nembargo_sessions = 5',
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of markets and recipes with a recipe for each kind of study."""
+    folder = tmp_path_factory.mktemp("studies") / "pipelines"
+    shutil.copytree(PIPELINES, folder)
+    for name, section in STUDIES.items():
+        base = "tiny" if name == "study_network" else "tiny_ridge"
+        text = (folder / "recipes" / f"{base}.toml").read_text()
+        (folder / "recipes" / f"{name}.toml").write_text(f"{text}\n[study]\n{section}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(folder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def studied(tiny_market: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
+    """A storage with the study of three purged folds, and what the verb returned."""
+    storage = str(linked(tiny_market, tmp_path_factory.mktemp("studied") / "storage"))
+    return storage, aa.study("study_kfold", storage=storage)
+
+
+def overlaps(rows: pl.DataFrame, calendar: Calendar, gap: int) -> list[tuple[str, str, str]]:
+    """Return, per fold, the pairs of sessions of different spans that lie within `gap`.
+
+    Counted on the stored lists, pair by pair: an interval [D, D + gap] is laid out session by
+    session, and no session may be covered from two spans.
+    """
+    found = []
+    for fold in rows["fold"].unique().sort():
+        covered: dict[str, set[int]] = {}
+        for span in ("train", "valid", "test"):
+            days = rows.filter(pl.col("fold") == fold, pl.col("span") == span)["session"]
+            places = [int(np.flatnonzero(calendar.sessions == np.datetime64(d))[0]) for d in days]
+            covered[span] = {at + lag for at in places for lag in range(gap + 1)}
+        for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+            if covered[one] & covered[other]:
+                found.append((fold, one, other))
+    return found
+
+
+def stored_sessions(storage: str, recipe: str) -> pl.DataFrame:
+    return Store(storage).folder("tiny", recipe, "study").read("study_sessions")
+
+
+def check_lists(rows: pl.DataFrame, embargo: int, times: int) -> None:
+    """Every label ends before the other spans begin; each session is tested so often."""
+    calendar = load_market("tiny").calendar
+    assert overlaps(rows, calendar, LONGEST + embargo) == []
+    assert not rows.select("fold", "session").is_duplicated().any()
+    tested = rows.filter(pl.col("span") == "test")["session"].value_counts()
+    assert (tested["count"] == times).all()
+    first, last = rows["session"].min(), rows["session"].max()
+    assert rows["session"].unique().len() == len(calendar.between(first, last))
+    # The last bar is of 31 August 2021: the label of five sessions that ends there is of the 24th.
+    assert str(last) == "2021-08-24"
+
+
+def test_a_study_of_purged_folds_end_to_end(studied: tuple[str, Any]) -> None:
+    storage, shown = studied
+    rows = stored_sessions(storage, "study_kfold")
+    check_lists(rows, embargo=5, times=1)
+
+    folder = Store(storage).folder("tiny", "study_kfold", "study")
+    for fold in ("1", "2", "3"):
+        of_fold = rows.filter(pl.col("fold") == fold)
+        card = json.loads(folder.contents()[f"{fold}/card.json"])
+        for span in ("train", "valid"):
+            listed = of_fold.filter(pl.col("span") == span)["session"]
+            assert card[f"{span}_sessions"] == listed.cast(pl.String).to_list()
+        assert f"{fold}/seed=0/model.safetensors" in folder.contents()
+        (line,) = [r for r in shown["rows"] if (r["fold"], r["horizon"]) == (fold, 5)]
+        counts = dict(of_fold["span"].value_counts().iter_rows())
+        assert {span: line[f"{span}_sessions"] for span in counts} == counts
+        # 10 + 5 sessions are left empty on each side that has a neighbour.
+        assert line["purged_sessions"] >= 10
+        assert line["rank_ic_low"] < line["rank_ic"] < line["rank_ic_high"]
+    together = [row for row in shown["rows"] if row["fold"] == "all"]
+    assert [row["horizon"] for row in together] == [2, 5]
+    assert together[1]["judged_sessions"] <= rows.filter(pl.col("span") == "test").height
+    assert all(row["rank_ic"] > 0 for row in together), "a strong signal is planted"
+
+    scores = folder.read("study_scores")
+    tested = rows.filter(pl.col("span") == "test")
+    assert scores.join(tested, on=["fold", "session"], how="anti").is_empty()
+
+
+def test_each_kind_of_study_keeps_its_distance(tiny_market: Path, tmp_path: Path) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    shown = aa.study("study_pairs", storage=storage)
+    assert len({row["fold"] for row in shown["rows"]}) == 6 + 1, "C(4, 2) folds, and all"
+    check_lists(stored_sessions(storage, "study_pairs"), embargo=5, times=3)  # C(3, 1)
+    shown = aa.study("study_fixed", storage=storage)
+    assert [row["fold"] for row in shown["rows"]] == ["1", "1", "all", "all"]
+    check_lists(stored_sessions(storage, "study_fixed"), embargo=6, times=1)
+    assert aa.study("study_network", storage=storage)["rows"]
+
+
+def test_a_purge_that_is_short_by_one_session_is_seen(
+    studied: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = folds._clear
+    monkeypatch.setattr(folds, "_clear", lambda left, a, b, gap: right(left, a, b, gap - 1))
+    calendar, spec = load_market("tiny").calendar, load_recipe("study_kfold", load_market("tiny"))
+    rows = stored_sessions(studied[0], "study_kfold")
+    ends = (rows["session"].min(), rows["session"].max())
+    assert spec.spec.study is not None
+    wrong = folds.folds_of(calendar, LONGEST, spec.spec.study, ends)
+    found = overlaps(session_rows(wrong, calendar.between(*ends)), calendar, LONGEST + 5)
+    assert ("2", "train", "test") in found
+
+
+def test_what_is_traded_knows_of_no_study(tiny_market: Path, tmp_path: Path) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    month = {"first_month": "2021-07", "last_month": "2021-07"}
+    # One recipe, one name: first without the section, then with it.
+    recipes = Path(os.environ["ALPHA_PIPELINES"]) / "recipes"
+    file = recipes / "study_traded.toml"
+    plain = (recipes / "tiny_ridge.toml").read_text()
+    file.write_text(plain)
+    aa.run("study_traded", storage=storage, **month)
+
+    def manifests() -> list[tuple[str, str, str]]:
+        found = []
+        context = open_context("study_traded", storage=storage)
+        monthly = (context.checkpoints, context.predictions, context.targets)
+        for folder in (*[one.folder("2021-07") for one in monthly], context.backtest):
+            manifest = folder.manifest()
+            assert manifest is not None
+            found.append((manifest.content_hash, manifest.digest, str(manifest.created_at)))
+        return found
+
+    before, without = manifests(), load_recipe("study_traded", load_market("tiny"))
+    for section in (STUDIES["study_kfold"], STUDIES["study_fixed"]):
+        file.write_text(f"{plain}\n[study]\n{section}\n")
+        recipe = load_recipe("study_traded", load_market("tiny"))
+        for made_by in (identity.checkpoint, identity.predictions, identity.targets):
+            assert made_by(recipe) == made_by(without)
+        assert identity.backtest(recipe) == identity.backtest(without)
+        assert recipe.resolved == without.resolved
+    aa.study("study_traded", storage=storage)
+    rows = aa.status("study_traded", storage=storage)
+    assert not any(row["to do"] for row in rows), rows
+    assert rows[-1]["stage"] == "study_traded/study"
+    aa.run("study_traded", storage=storage, **month)
+    assert manifests() == before, "nothing was made again"
+
+    # The whole of it made anew beside a study has the same content, too.
+    for stage in ("checkpoint", "predictions", "targets"):
+        shutil.rmtree(Path(storage) / "tiny" / "study_traded" / stage)
+    aa.run("study_traded", storage=storage, **month)
+    assert [one[:2] for one in manifests()] == [one[:2] for one in before]
+
+    shown = aa.results("study_traded", storage=storage)["study"]
+    assert shown["kind"] == "fixed"
+    asked = "select fold, rank_ic from study_traded_study_folds where horizon = 5"
+    assert aa.sql(asked, market="tiny", storage=storage)[0]["fold"] == "1"
+    file.write_text(f"{plain}\n[study]\n{STUDIES['study_kfold']}\n")
+    (row,) = [
+        row
+        for row in aa.status("study_traded", storage=storage)
+        if row["stage"] == "study_traded/study"
+    ]
+    assert row["to do"] == 1
+    assert row["why"].startswith("made by digest")
+    file.unlink()
+
+
+def test_dagster_makes_the_study_that_the_verb_makes(
+    studied: tuple[str, Any], tiny_market: Path, tmp_path: Path
+) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    market = load_market("tiny")
+    recipe = load_recipe("study_kfold", market)
+    assets = {asset.key.path[-1]: asset for asset in recipe_assets(recipe, market)}
+    plain = load_recipe("tiny_ridge", market)
+    assert "study" not in {one.key.path[-1] for one in recipe_assets(plain, market)}
+    month_job, *_ = automation(recipe, market).jobs
+    scheduled = {key.path[-1] for key in month_job.selection.resolve([*assets.values()])}
+    assert {*assets} - scheduled == {"study"}, "no schedule trains a study"
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = dg.materialize(
+            [assets["study"]], instance=instance, resources={"storage": Storage(url=storage)}
+        )
+    assert made.success
+    mine, other = (
+        Store(where).folder("tiny", "study_kfold", "study").manifest()
+        for where in (storage, studied[0])
+    )
+    assert mine is not None
+    assert other is not None
+    assert (mine.content_hash, mine.digest) == (other.content_hash, other.digest)
+
+
+def test_a_study_is_never_asked_for_until_it_is(tiny_market: Path, tmp_path: Path) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    row = aa.status("study_kfold", storage=storage)[-1]
+    assert (row["stage"], row["to do"]) == ("study_kfold/study", None)
+    assert row["why"].startswith("never asked for: alpha-assets study --recipe study_kfold")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["study.kind=purged_kfold", "study.embargo_sessions=4"],
+            "study.embargo_sessions = 4 under a label of 5 sessions; want 5 or more",
+        ),
+        (["study.kind=purged_kfolds"], "did you mean 'purged_kfold'?"),
+        (
+            ["study.kind=fixed", "study.embargo_sessions=5", "study.folds=3"],
+            "unknown key 'study.fixed.folds'",
+        ),
+        (
+            ["study.kind=purged_kfold", "study.embargo_sessions=5", "training.warm_start=true"],
+            "may have learned what a fold is judged on",
+        ),
+        (
+            ["study.kind=purged_kfold", "study.embargo_sessions=5", "training.selection=icir"],
+            "selects on validation sessions, and the study has none",
+        ),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_by_name(overrides: list[str], words: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        load_recipe("tiny_ridge", load_market("tiny"), overrides=overrides)
+    assert words in str(refused.value)
+
+
+def test_folds_without_sessions_and_recipes_without_a_study_are_refused(
+    studied: tuple[str, Any],
+) -> None:
+    storage, _ = studied
+    with pytest.raises(RangeError, match="fold 1 of 2 blocks has nothing to train on"):
+        aa.study("study_kfold", storage=storage, overrides=["study.folds=2", *LONG])
+    with pytest.raises(BadInput, match=r"has no \[study\]; give it one, or --set study.kind"):
+        aa.study("tiny_ridge", storage=storage)
+    assert open_context("study_kfold", storage=storage).study.manifest() is not None
+
+
+LONG = ["study.valid_sessions=0", "study.embargo_sessions=90"]
