@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.dataset import learnable_columns
+from alpha_assets.arrays.types import Dates
+from alpha_assets.dataset import Columns, informative, learnable_columns
 from alpha_assets.models import LinearSpec
 from alpha_assets.models.losses import ICSpec
 from alpha_assets.training import Learner, TrainingSpec, WindowSpec
@@ -30,23 +31,34 @@ def section(**told_on: list[int]) -> pl.DataFrame:
     )
 
 
+def learnable(
+    rows: pl.DataFrame,
+    train: Dates,
+    features: tuple[str, ...],
+    wide: tuple[str, ...],
+    min_span: float,
+) -> Columns:
+    """The columns that rows leave to learn from."""
+    return learnable_columns(informative(rows, features, wide), train, features, wide, min_span)
+
+
 def test_a_column_is_left_out_until_it_spans_half_of_the_window() -> None:
     rows = section(always_cs_z=[*range(12)], half_cs_z=[*range(5, 12)], late_cs_z=[*range(6, 12)])
-    found = learnable_columns(rows, TRAIN, ("always_cs_z", "late_cs_z", "half_cs_z"), (), 0.5)
+    found = learnable(rows, TRAIN, ("always_cs_z", "late_cs_z", "half_cs_z"), (), 0.5)
 
     assert found.features == ("always_cs_z", "half_cs_z")
     assert found.left_out == ("late_cs_z",)
 
 
 def test_a_rare_event_spans_all_that_came_after_the_first_one() -> None:
-    found = learnable_columns(section(flag_cs_z=[2]), TRAIN, ("flag_cs_z",), (), 0.5)
+    found = learnable(section(flag_cs_z=[2]), TRAIN, ("flag_cs_z",), (), 0.5)
 
     assert found.left_out == ()
 
 
 def test_what_never_told_anything_in_training_is_left_out_whatever_came_later() -> None:
     rows = section(new_cs_z=[10, 11], new_ts_z=[10, 11], old_ts_z=[0, 11])
-    found = learnable_columns(rows, TRAIN, ("new_cs_z",), ("new_ts_z", "old_ts_z"), 0.1)
+    found = learnable(rows, TRAIN, ("new_cs_z",), ("new_ts_z", "old_ts_z"), 0.1)
 
     assert (found.features, found.market_features) == ((), ("old_ts_z",))
     assert found.left_out == ("new_cs_z", "new_ts_z")
@@ -54,8 +66,8 @@ def test_what_never_told_anything_in_training_is_left_out_whatever_came_later() 
 
 def test_shares_that_are_missing_stay_and_nothing_is_left_out_unasked() -> None:
     rows = section(new_cs_z=[11], ss_missing=[])
-    assert learnable_columns(rows, TRAIN, ("ss_missing",), (), 0.9).left_out == ()
-    assert learnable_columns(rows, TRAIN, ("new_cs_z",), (), 0.0).left_out == ()
+    assert learnable(rows, TRAIN, ("ss_missing",), (), 0.9).left_out == ()
+    assert learnable(rows, TRAIN, ("new_cs_z",), (), 0.0).left_out == ()
 
 
 def test_a_warm_start_keeps_its_columns() -> None:

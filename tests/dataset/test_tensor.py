@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.dataset import Axes, Dataset, Split, symbol_axis, training_axes
+from alpha_assets.dataset import (
+    Axes,
+    Dataset,
+    Split,
+    sector_list,
+    symbol_axis,
+    training_axes,
+)
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 SESSIONS = np.arange("2020-01-06", "2020-01-12", dtype="datetime64[D]")
@@ -191,7 +198,15 @@ def test_the_axes_of_training_are_decided_by_training_and_validation_alone() -> 
         first_month="2020-02",
     )
 
-    axes = training_axes(rows, calendar, split, steps=2, features=["f_cs_z"], horizons=[1])
+    axes = training_axes(
+        symbol_axis(rows, split.decisions),
+        sector_list(rows, split.decisions),
+        calendar,
+        split,
+        steps=2,
+        features=["f_cs_z"],
+        horizons=[1],
+    )
 
     assert axes.sessions.tolist() == SESSIONS[1:5].tolist()
     assert axes.symbols == axes.known_symbols == ("B", "C")

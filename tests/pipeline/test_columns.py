@@ -2,7 +2,7 @@
 
 from alpha_assets.dataset.axes import family_places
 from alpha_assets.features import CATALOG, INTERACTIONS
-from alpha_assets.pipeline.train import column_families, market_columns, section_columns
+from alpha_assets.pipeline.columns import column_families, market_columns, section_columns
 
 BY_NAME = {item.name: item for item in (*CATALOG, *INTERACTIONS)}
 

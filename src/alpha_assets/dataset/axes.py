@@ -54,7 +54,8 @@ def family_places(
 
 
 def training_axes(
-    cross_section: pl.DataFrame,
+    symbols: Sequence[str],
+    sectors: Sequence[str],
     calendar: Calendar,
     split: Split,
     *,
@@ -66,11 +67,13 @@ def training_axes(
 ) -> Axes:
     """Return the axes of a month's training.
 
-    The symbols are those with at least one universe row in the training and validation
-    sessions, sorted; nothing later decides their number, and static ids index them.
+    Nothing later than the training and validation sessions decides the number of symbols, and
+    static ids index them.
 
     Args:
-        cross_section: at least the sessions of the split and `steps` - 1 before.
+        symbols: those with at least one universe row on the training and validation sessions,
+            sorted; see `symbol_axis`.
+        sectors: those known of such rows, sorted; see `sector_list`.
         calendar: of the market.
         split: of the month.
         steps: sessions of a window.
@@ -79,18 +82,15 @@ def training_axes(
         horizons: of the labels, sessions.
         families: by name of a column its family.
     """
-    decisions = split.decisions
-    symbols = symbol_axis(cross_section, decisions)
     first = calendar.before(split.train[0], steps - 1)
-    sectors = _on(cross_section, decisions, "sector")
     return Axes(
         sessions=calendar.between(first, split.last),
-        symbols=symbols,
+        symbols=tuple(symbols),
         features=tuple(features),
         market_features=tuple(market_features),
         horizons=tuple(horizons),
-        known_symbols=symbols,
-        known_sectors=sectors,
+        known_symbols=tuple(symbols),
+        known_sectors=tuple(sectors),
         families=family_places(features, families or {}),
     )
 
@@ -98,6 +98,11 @@ def training_axes(
 def symbol_axis(cross_section: pl.DataFrame, sessions: Dates) -> tuple[str, ...]:
     """Return the symbols with at least one universe row on the given sessions, sorted."""
     return _on(cross_section, sessions, "symbol")
+
+
+def sector_list(cross_section: pl.DataFrame, sessions: Dates) -> tuple[str, ...]:
+    """Return the sectors of the universe rows on the given sessions, sorted."""
+    return _on(cross_section, sessions, "sector")
 
 
 def _on(cross_section: pl.DataFrame, sessions: Dates, column: str) -> tuple[str, ...]:

@@ -27,8 +27,32 @@ class Columns(NamedTuple):
     left_out: tuple[str, ...]
 
 
+def informative(
+    cross_section: pl.DataFrame, features: Sequence[str], market_features: Sequence[str]
+) -> pl.DataFrame:
+    """Return `session` and, by column, whether it holds information on each session with rows.
+
+    A column does where it differs between symbols; a market-wide one where it is not 0.
+
+    Args:
+        cross_section: rows.
+        features: columns that differ between symbols.
+        market_features: columns that are equal on all rows of a session.
+    """
+    return (
+        cross_section.lazy()
+        .group_by("session")
+        .agg(
+            *[(pl.col(name).min() != pl.col(name).max()).fill_null(False) for name in features],
+            *[(pl.col(name) != 0).any() for name in market_features],
+        )
+        .sort("session")
+        .collect()
+    )
+
+
 def learnable_columns(
-    cross_section: pl.DataFrame,
+    informs: pl.DataFrame,
     train: Dates,
     features: Sequence[str],
     market_features: Sequence[str],
@@ -41,7 +65,7 @@ def learnable_columns(
     rare events spans all that came after the first one.
 
     Args:
-        cross_section: at least the rows of the training sessions.
+        informs: what `informative` returns of at least the training sessions.
         train: training decision sessions, sorted.
         features: columns to choose from; shares that are missing (`<family>_missing`) always stay.
         market_features: likewise, those that are equal on all rows of a session.
@@ -49,22 +73,12 @@ def learnable_columns(
     """
     if not min_span:
         return Columns(tuple(features), tuple(market_features), ())
-    within = pl.col("session").is_between(train[0].item(), train[-1].item())
+    within = informs.filter(pl.col("session").is_between(train[0].item(), train[-1].item()))
+    session = within["session"].to_numpy()
     chosen = [name for name in features if not name.endswith("_missing")]
-    varies = (
-        cross_section.lazy()
-        .filter(within)
-        .group_by("session")
-        .agg(
-            *[(pl.col(name).min() != pl.col(name).max()) for name in chosen],
-            *[(pl.col(name) != 0).any() for name in market_features],
-        )
-        .collect()
-    )
-    session = varies["session"].to_numpy()
     short = set()
     for name in (*chosen, *market_features):
-        begun = session[varies[name].to_numpy()]
+        begun = session[within[name].to_numpy()]
         n_spanned = int((train >= begun.min()).sum()) if len(begun) else 0
         if n_spanned < min_span * len(train):
             short.add(name)

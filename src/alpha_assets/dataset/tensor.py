@@ -6,8 +6,9 @@ Shape letters: D sessions, N symbols, T steps, F features, H horizons, M market-
 B sessions of a batch.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,42 @@ from alpha_assets.errors import BadInput, MissingOutput, RangeError
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
 # what the loss should fit out, NaN where it should fit nothing.
 TargetTransform = Callable[[Array, Index], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What cross-sections hold on some axes, before it becomes tensors.
+
+    Attributes:
+        x_DNF: features; 0 where there is no universe row.
+        valid_DN: there is a universe row.
+        tradable_DN: there is a bar at D-1; anything where there is no universe row.
+        sector_DN: place in the month's list of sectors, from 1; 0 = unknown.
+        market_DM: market-wide series, 0 on sessions without rows.
+    """
+
+    x_DNF: Array32
+    valid_DN: Mask
+    tradable_DN: Mask
+    sector_DN: Index
+    market_DM: Array32
+
+    @classmethod
+    def of(cls, cross_section: pl.DataFrame, axes: Axes, tradable: pl.DataFrame) -> "Cells":
+        """Return the cells of rows; see `Dataset.build`."""
+        d, n, rows = _places(cross_section, axes, "cross_section")
+        refuse_duplicates(d * len(axes.symbols) + n, rows, "cross_section")
+        shape_DN = (len(axes.sessions), len(axes.symbols))
+        valid_DN = np.zeros(shape_DN, dtype=bool)
+        valid_DN[d, n] = True
+        tradable_DN = np.zeros(shape_DN, dtype=bool)
+        tradable_DN[_places(tradable, axes, "tradable")[:2]] = True
+        sector_DN = np.zeros(shape_DN, dtype=np.int64)
+        sector_DN[d, n] = codes(rows["sector"], axes.known_sectors) + 1
+        market_DM = np.zeros((shape_DN[0], len(axes.market_features)), dtype=np.float32)
+        for m, name in enumerate(axes.market_features):
+            market_DM[d, m] = _finite(rows, name)
+        return cls(_features(rows, axes, d, n), valid_DN, tradable_DN, sector_DN, market_DM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,39 +121,63 @@ class Dataset:
             BadInput: duplicate rows, or a feature that is null or not finite: missing must
                 have become 0 in the cross-section.
         """
+        cells = Cells.of(cross_section, axes, tradable)
+        return cls.of_cells(
+            cells, axes, labels=labels, transform=transform, device=device, dtype=dtype
+        )
+
+    @classmethod
+    def of_cells(
+        cls,
+        cells: Cells,
+        axes: Axes,
+        *,
+        labels: pl.DataFrame | None = None,
+        transform: TargetTransform | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Dataset":
+        """Return the resident tensors of cells and labels; see `build`."""
         if dtype == torch.float16 and torch.device(device).type != "cuda":
             raise BadInput(
                 f"a resident copy of {dtype} on {device}: half precision is for CUDA only; "
                 'set training.resident = "float32"'
             )
-        d, n, rows = _places(cross_section, axes, "cross_section")
-        _refuse_duplicates(d * len(axes.symbols) + n, rows, "cross_section")
-        shape_DN = (len(axes.sessions), len(axes.symbols))
-        valid_DN = np.zeros(shape_DN, dtype=bool)
-        valid_DN[d, n] = True
-        tradable_DN = np.zeros(shape_DN, dtype=bool)
-        tradable_DN[_places(tradable, axes, "tradable")[:2]] = True
-        sector_DN = np.zeros(shape_DN, dtype=np.int64)
-        sector_DN[d, n] = codes(rows["sector"], axes.known_sectors) + 1
-        market_DM = np.zeros((shape_DN[0], len(axes.market_features)), dtype=np.float32)
-        for m, name in enumerate(axes.market_features):
-            market_DM[d, m] = _finite(rows, name)
         return_DNH = _returns(labels, axes)
+        mask_DN = cells.valid_DN & cells.tradable_DN
         return cls(
             axes=axes,
-            x_DNF=_features(rows, axes, d, n).to(device=device, dtype=dtype),
-            valid_DN=torch.from_numpy(valid_DN).to(device),
-            mask_DN=torch.from_numpy(valid_DN & tradable_DN).to(device),
+            x_DNF=torch.from_numpy(cells.x_DNF).to(device=device, dtype=dtype),
+            valid_DN=torch.from_numpy(cells.valid_DN).to(device),
+            mask_DN=torch.from_numpy(mask_DN).to(device),
             target_DNH=torch.from_numpy(
-                _targets(return_DNH, valid_DN & tradable_DN, sector_DN, transform)
+                _targets(return_DNH, mask_DN, cells.sector_DN, transform)
             ).to(device),
             return_DNH=return_DNH,
             symbol_id_N=torch.from_numpy(
                 codes(pl.Series(axes.symbols, dtype=pl.String), axes.known_symbols) + 1
             ).to(device),
-            sector_id_DN=torch.from_numpy(sector_DN).to(device),
-            market_DM=torch.from_numpy(market_DM).to(device),
+            sector_id_DN=torch.from_numpy(cells.sector_DN).to(device),
+            market_DM=torch.from_numpy(cells.market_DM).to(device),
         )
+
+    def with_columns(self, names: Sequence[str], value_DNV: Tensor, family: str) -> "Dataset":
+        """Return the dataset with columns behind its own: what was fitted on one fold.
+
+        Args:
+            names: of the columns.
+            value_DNV: on the dataset's axes and device; set to 0 where there is no universe row.
+            family: that they are of.
+        """
+        n_own = len(self.axes.features)
+        families = dict(self.axes.families) | {family: tuple(range(n_own, n_own + len(names)))}
+        axes = replace(
+            self.axes,
+            features=(*self.axes.features, *names),
+            families={name: families[name] for name in sorted(families)},
+        )
+        value_DNV = torch.where(self.valid_DN[..., None], value_DNV.to(self.x_DNF.dtype), 0.0)
+        return replace(self, axes=axes, x_DNF=torch.cat([self.x_DNF, value_DNV], dim=-1))
 
     @property
     def device(self) -> torch.device:
@@ -211,7 +272,7 @@ def on_axes(frame: pl.DataFrame, column: str, axes: Axes) -> Array:
         BadInput: duplicate rows.
     """
     d, n, rows = _places(frame, axes, column)
-    _refuse_duplicates(d * len(axes.symbols) + n, rows, column)
+    refuse_duplicates(d * len(axes.symbols) + n, rows, column)
     value_DN = np.full((len(axes.sessions), len(axes.symbols)), np.nan)
     value_DN[d, n] = rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
     return value_DN
@@ -231,7 +292,8 @@ def _places(frame: pl.DataFrame, axes: Axes, table: str) -> tuple[Index, Index, 
     return d[on_axes], n[on_axes], frame.filter(pl.Series(on_axes))
 
 
-def _refuse_duplicates(cell: Index, rows: pl.DataFrame, table: str) -> None:
+def refuse_duplicates(cell: Index, rows: pl.DataFrame, table: str) -> None:
+    """Refuse two rows in one cell of the axes."""
     order = np.sort(cell, kind="stable")
     twice = order[1:][order[1:] == order[:-1]]
     if len(twice):
@@ -242,25 +304,35 @@ def _refuse_duplicates(cell: Index, rows: pl.DataFrame, table: str) -> None:
         )
 
 
-def _finite(rows: pl.DataFrame, name: str) -> Array32:
-    """Return a column as Float32, refusing what is not a finite number."""
+def column32(rows: pl.DataFrame, name: str) -> Array32:
+    """Return a column as Float32, NaN where it is null."""
     if name not in rows.columns:
         raise MissingOutput(f"cross_section has no column {name!r}; rebuild it with that feature")
-    column = rows[name].cast(pl.Float32)
-    bad = column.is_null() | ~column.is_finite()
+    return np.asarray(rows[name].cast(pl.Float32).fill_null(float("nan")).to_numpy())
+
+
+def not_finite(name: str, n_bad: int, first: tuple[date, str]) -> BadInput:
+    """Return the refusal of a column with values that are no finite numbers."""
+    return BadInput(
+        f"cross_section.{name} is null or not finite in {n_bad} rows, first {first}; "
+        "the cross-section stage writes 0 where a value is missing"
+    )
+
+
+def _finite(rows: pl.DataFrame, name: str) -> Array32:
+    """Return a column as Float32, refusing what is not a finite number."""
+    value_R = column32(rows, name)
+    bad = ~np.isfinite(value_R)
     if bad.any():
-        key = rows.filter(bad).select("session", "symbol").row(0)
-        raise BadInput(
-            f"cross_section.{name} is null or not finite in {bad.sum()} rows, first {key}; "
-            "the cross-section stage writes 0 where a value is missing"
-        )
-    return column.to_numpy()
+        raise not_finite(name, int(bad.sum()), rows.filter(bad).select("session", "symbol").row(0))
+    return value_R
 
 
-def _features(rows: pl.DataFrame, axes: Axes, d: Index, n: Index) -> Tensor:
+def _features(rows: pl.DataFrame, axes: Axes, d: Index, n: Index) -> Array32:
     """Return [D, N, F], 0 where there is no row; written once, one column at a time."""
-    x_DNF = torch.zeros(len(axes.sessions), len(axes.symbols), len(axes.features))
-    flat = x_DNF.view(-1, len(axes.features)).numpy()
+    shape = (len(axes.sessions), len(axes.symbols), len(axes.features))
+    x_DNF = np.zeros(shape, dtype=np.float32)
+    flat = x_DNF.reshape(-1, len(axes.features))
     block = np.empty((rows.height, len(axes.features)), dtype=np.float32)
     for f, name in enumerate(axes.features):
         block[:, f] = _finite(rows, name)
@@ -279,7 +351,7 @@ def _returns(labels: pl.DataFrame | None, axes: Axes) -> Array:
         if not of_horizon.height:
             raise MissingOutput(f"labels have no rows of horizon {horizon}; build them")
         d, n, rows = _places(of_horizon, axes, "labels")
-        _refuse_duplicates(d * shape[1] + n, rows, f"labels of horizon {horizon}")
+        refuse_duplicates(d * shape[1] + n, rows, f"labels of horizon {horizon}")
         label = rows["label"].cast(pl.Float64)
         if label.is_infinite().any():
             key = rows.filter(label.is_infinite()).select("session", "symbol").row(0)

@@ -11,6 +11,7 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
 from alpha_assets.pipeline.market_stages import (
@@ -26,8 +27,6 @@ from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Sta
 from alpha_assets.pipeline.train import (
     LIVES,
     has_model,
-    market_columns,
-    section_columns,
     training_data,
 )
 from alpha_assets.pipeline.windows import (

@@ -1,7 +1,7 @@
 """One market, one store, perhaps one recipe: what every stage needs to know."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Self
@@ -11,7 +11,10 @@ import numpy as np
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
+from alpha_assets.dataset import Resident
+from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
+from alpha_assets.pipeline.memory import memory_named
 from alpha_assets.progress import Progress
 from alpha_assets.spec import PickledByFields
 from alpha_assets.store.folder import Folder
@@ -51,6 +54,7 @@ class MarketContext(PickledByFields):
         store: where outputs lie.
         device: `cpu`, `cuda` or another by name.
         progress: called with a stage and a line.
+        memory: bytes that the cross-sections that a process trains on may take.
         clock: the present instant, UTC.
     """
 
@@ -58,6 +62,7 @@ class MarketContext(PickledByFields):
     store: Store
     device: str = "cpu"
     progress: Progress = silent
+    memory: int = field(default_factory=memory_named)
     clock: Callable[[], datetime] = now
 
     def without_refused(self) -> Self:
@@ -124,6 +129,17 @@ class RecipeContext(MarketContext):
     def members(self) -> FamilyMonths:
         """Who is in the recipe's universe."""
         return self.section.of(MEMBERS)
+
+    @cached_property
+    def resident(self) -> Resident:
+        """The cross-sections that this process trains on, month after month."""
+        features = self.recipe.features
+        return Resident(
+            section_columns(features),
+            market_columns(features),
+            self.store.unnamed_file,
+            self.memory,
+        )
 
     @cached_property
     def predictions(self) -> MonthTable:

@@ -1,7 +1,6 @@
 """What a month's model is trained on: windows of the cross-section, labels, and enough names."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -10,11 +9,13 @@ import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.ranks import MIN_PAIRS
-from alpha_assets.arrays.types import Array, Index
-from alpha_assets.calendar import as_date, month_of
+from alpha_assets.arrays.types import Array, Dates, Index
+from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.dataset import (
     Dataset,
     Neighbours,
+    Part,
+    Resident,
     Split,
     graph_sessions,
     learnable_columns,
@@ -23,7 +24,6 @@ from alpha_assets.dataset import (
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.tensor import TargetTransform, on_axes
 from alpha_assets.errors import BadInput, TooFewNames
-from alpha_assets.features import Feature
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION
 from alpha_assets.labels import (
@@ -33,6 +33,7 @@ from alpha_assets.labels import (
     transform,
 )
 from alpha_assets.panel.lives import by_life, rows_by_life
+from alpha_assets.pipeline.columns import column_families
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
@@ -42,31 +43,23 @@ LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels
 
 
 def training_data(context: RecipeContext, split: Split) -> Dataset:
-    """Return the resident tensors that a month's model is trained on."""
+    """Return the tensors that a month's model is trained on: a view on the resident market.
+
+    The same bits as if the month's window were the only one that was ever read.
+    """
     recipe, calendar = context.recipe, context.market.calendar
-    first_month, last_month = window_months(context, split)
-    start = sessions_back(calendar, split.train[0], recipe.spec.window.sessions_before)
-    within = pl.col("session").is_between(start, as_date(split.last))
-    section = context.section.read(first_month, last_month).filter(within).collect()
-    panel = (
-        context.panel.read(first_month, last_month)
-        .filter(within)
-        .select("session", "symbol", "stale", "life")
-        .collect()
-    )
-    check_names(
-        context, section.join(tradable_rows(panel), on=["session", "symbol"], how="semi"), split
-    )
-    section = rows_by_life(section, panel)
+    resident = resident_window(context, split)
+    refuse_few_names(context, resident.names_on(window_sessions(context, split)), split)
     columns = learnable_columns(
-        section,
+        resident.informs(),
         split.learned,
-        section_columns(recipe.features),
-        market_columns(recipe.features),
+        resident.features,
+        resident.market_features,
         recipe.spec.window.min_span,
     )
     axes = training_axes(
-        section,
+        resident.symbols_on(split.decisions),
+        resident.sectors_on(split.decisions),
         calendar,
         split,
         steps=recipe.spec.window.sequence,
@@ -81,18 +74,75 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         as_date(split.last),
         known_by=as_date(split.first_session),
     )
-    data = Dataset.build(
-        section,
+    data = Dataset.of_cells(
+        resident.view(axes),
         axes,
-        tradable=tradable_rows(by_life(panel)),
-        labels=rows_by_life(labels, panel),
+        labels=rows_by_life(labels, resident.later_lives),
         transform=target_transform(
-            recipe.spec.label, label_volatility(context, split, axes, panel)
+            recipe.spec.label, label_volatility(context, split, axes, resident.later_lives)
         ),
         device=context.device,
         dtype=recipe.spec.training.resident_dtype,
     )
     return replace(data, graph=training_graph(context, split, axes))
+
+
+def window_sessions(context: RecipeContext, split: Split) -> Dates:
+    """Return the sessions whose rows a month's model reads."""
+    calendar, window = context.market.calendar, context.recipe.spec.window
+    start = sessions_back(calendar, split.train[0], window.sessions_before)
+    return calendar.between(start, split.last)
+
+
+def resident_window(context: RecipeContext, split: Split) -> Resident:
+    """Return the resident market with the rows of a month's window: months that lack are read.
+
+    Raises:
+        MissingOutput: a month of the window was never made.
+        BadInput: the window takes more memory than `context.memory`.
+    """
+    resident, (first, last) = context.resident, window_months(context, split)
+    section, panel = context.section, context.panel
+    section.read(first, last)  # refuses gaps, and months that differ in their columns
+    of_section, of_panel = section.hashes(first, last), panel.hashes(first, last)
+    # A window may begin before anything is stored: such months have no rows.
+    contents = {
+        month: f"{of_section.get(month)} {of_panel.get(month)}"
+        for month in month_range(first, last)
+    }
+    lacking = resident.lacking(contents)
+    if not lacking:
+        return resident
+    columns = [*KEYS, "sector", *resident.features, *resident.market_features]
+    rows = section.read(lacking[0], lacking[-1], columns).collect()
+    seen = panel.read(lacking[0], lacking[-1], [*KEYS, "stale", "life"]).collect()
+    parts = [_part(context, month, contents[month], rows, seen) for month in lacking]
+    dropped = resident.add(parts, keep_from=first)
+    if dropped is not None:
+        context.progress(
+            "checkpoint",
+            f"{split.month}: cross-sections up to {dropped} are held no more: with them "
+            f"the array would take more than memory = {resident.memory:,} bytes; it takes "
+            f"{resident.n_bytes:,}",
+        )
+    return resident
+
+
+def _part(
+    context: RecipeContext, month: str, content: str, rows: pl.DataFrame, panel: pl.DataFrame
+) -> Part:
+    """Return the rows of one month of a cross-section and of the panel, by life."""
+    sessions = context.market.calendar.month_sessions(month)
+    within = pl.col("session").is_between(as_date(sessions[0]), as_date(sessions[-1]))
+    rows, panel = rows.filter(within), panel.filter(within)
+    return Part(
+        month=month,
+        content=content,
+        sessions=sessions,
+        section=rows_by_life(rows, panel),
+        tradable=tradable_rows(by_life(panel)),
+        later_lives=panel.filter(pl.col("life") > 0).select(*KEYS, "life"),
+    )
 
 
 def training_graph(context: RecipeContext, split: Split, axes: Axes) -> Neighbours | None:
@@ -198,9 +248,19 @@ def check_names(context: RecipeContext, section: pl.DataFrame, split: Split) -> 
         TooFewNames: no training session has `min_names` names, so that every feature is 0, or no
             validation session has the names of a rank IC.
     """
+    refuse_few_names(context, section.group_by("session").agg(names=pl.len()), split)
+
+
+def refuse_few_names(context: RecipeContext, counts: pl.DataFrame, split: Split) -> None:
+    """Refuse to train on too few names; see `check_names`.
+
+    Args:
+        context: with a recipe.
+        counts: `session` and `names`, a row for each session with a name.
+        split: the month's.
+    """
     universe = context.recipe.spec.universe.name
     least = context.market.spec.universes[universe].min_names
-    counts = section.group_by("session").agg(names=pl.len())
     for words, sessions, needed, why in (
         ("training", split.train, least, f"min_names = {least} leave every feature at 0"),
         ("validation", split.valid, MIN_PAIRS, f"{MIN_PAIRS} have no rank IC to select epochs by"),
@@ -238,7 +298,7 @@ def check_names(context: RecipeContext, section: pl.DataFrame, split: Split) -> 
 
 
 def label_volatility(
-    context: RecipeContext, split: Split, axes: Axes, panel: pl.DataFrame
+    context: RecipeContext, split: Split, axes: Axes, lives: pl.DataFrame
 ) -> Array | None:
     """Return the volatility that `vol_scaled` divides by, [D, N] on the axes; else None.
 
@@ -250,7 +310,7 @@ def label_volatility(
     a_year = f"vol_c2c_{VOLATILITY_SESSIONS}"
     first, last = window_months(context, split)
     rows = context.features.read(first, last, columns=[*KEYS, a_year]).collect()
-    of_axes = on_axes(rows_by_life(rows, panel), a_year, axes)
+    of_axes = on_axes(rows_by_life(rows, lives), a_year, axes)
     return np.asarray(of_axes / math.sqrt(SESSIONS_PER_YEAR))
 
 
@@ -266,23 +326,3 @@ def target_transform(spec: LabelSpec, volatility_DN: Array | None = None) -> Tar
         return transform(return_DN, spec.kind, sector_DN=sector_DN, volatility_DN=volatility_DN)
 
     return fitted
-
-
-def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
-    """Return the columns of a cross-section that a model reads: z-scores and missing shares."""
-    families = dict.fromkeys(item.family for item in features)
-    return (
-        *[f"{feature.name}_cs_z" for feature in features if feature.scope != "market"],
-        *[f"{family}_missing" for family in families],
-    )
-
-
-def column_families(features: Sequence[Feature]) -> dict[str, str]:
-    """Return the family of each column of a cross-section that differs between symbols."""
-    scored = {f"{one.name}_cs_z": one.family for one in features if one.scope != "market"}
-    return {**scored, **{f"{one.family}_missing": one.family for one in features}}
-
-
-def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
-    """Return the columns of the market-wide series that a model reads."""
-    return tuple(f"{feature.name}_ts_z" for feature in features if feature.scope == "market")

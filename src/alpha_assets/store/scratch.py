@@ -1,9 +1,15 @@
 """Single files of unfinished work: resume states.  They are no outputs and have no manifest."""
 
-from dataclasses import dataclass
+import mmap
+import os
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.location import TMP, check_parts
+from alpha_assets.store.os_errors import disk_errors
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,42 @@ class Document:
         self.backend.put(self.name, content)
 
 
+@dataclass(eq=False)
+class UnnamedFile:
+    """Memory of a process that lies in a file without a name, in `_tmp/`.
+
+    No other process sees the file, and it is gone with the process, whatever ends it: there is
+    nothing to clean up after a kill.
+
+    Attributes:
+        folder: on whose disk it lies.
+    """
+
+    folder: Path
+    _descriptor: int | None = field(default=None, init=False, repr=False)
+    _n_bytes: int = field(default=0, init=False, repr=False)
+
+    def mapped(self, n_bytes: int) -> mmap.mmap:
+        """Return the first so many bytes, 0 where nothing was written; the file grows to them.
+
+        What was mapped before stays valid, and shows the same bytes.  The disk is reserved here, so
+        that no later write can find it full.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written.
+        """
+        with disk_errors(self.folder, "write"):
+            if self._descriptor is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with TemporaryFile(dir=self.folder) as file:
+                    self._descriptor = os.dup(file.fileno())
+                weakref.finalize(self, os.close, self._descriptor)
+            if n_bytes > self._n_bytes:
+                os.posix_fallocate(self._descriptor, self._n_bytes, n_bytes - self._n_bytes)
+                self._n_bytes = n_bytes
+            return mmap.mmap(self._descriptor, n_bytes)
+
+
 @dataclass(frozen=True)
 class Scratch:
     """Documents below one name of `_tmp/`.
@@ -64,3 +106,12 @@ class Scratch:
     def remove(self) -> None:
         """Remove all documents; where there are none this does nothing."""
         self.backend.delete("/".join((TMP, *self.parts)))
+
+
+def folder_of_unnamed(backend: Backend) -> Path:
+    """Return the folder of files without a name: `_tmp/`, or, elsewhere than on disk, the system's.
+
+    Args:
+        backend: of the storage.
+    """
+    return backend.path(TMP) or Path(gettempdir())

@@ -11,7 +11,7 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.location import DEFAULT_STORAGE, check_parts, scheme_of, storage_root
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
-from alpha_assets.store.scratch import Scratch
+from alpha_assets.store.scratch import Scratch, UnnamedFile, folder_of_unnamed
 
 
 def _folder_backend(url: str) -> Backend:
@@ -76,6 +76,10 @@ class Store(PickledByFields):
     def scratch(self, *parts: str) -> Scratch:
         """Return a place for unfinished work that its owner removes: `_tmp/<part>/<part>/…`."""
         return Scratch(self.backend, parts)
+
+    def unnamed_file(self) -> UnnamedFile:
+        """Return memory that lies on the storage's disk and is gone with the process."""
+        return UnnamedFile(folder_of_unnamed(self.backend))
 
     def lock(
         self, name: str, wait_seconds: float = DEFAULT_WAIT_SECONDS
