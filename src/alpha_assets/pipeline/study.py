@@ -19,6 +19,7 @@ from alpha_assets.dataset import Fold, Split, folds_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError, TooFewNames
 from alpha_assets.evaluation import metrics_json, overlapping_mean, plain, signal
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
@@ -37,8 +38,6 @@ from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.train import (
     LIVES,
     labels_between,
-    market_columns,
-    section_columns,
     training_data,
 )
 from alpha_assets.pipeline.transforms import sessions_back
