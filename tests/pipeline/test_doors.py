@@ -71,6 +71,13 @@ max_epochs = 2
         "sequence = 3": "sequence = 1",
         "valid_sessions = 15": "valid_sessions = 15\nfolds = 5",
     },
+    "news_pca": {
+        "[label]": '[inputs.news]\nkind = "pca"\nfeed = "news"\ncomponents = 3\n\n[label]',
+    },
+    "news_branch": {
+        MODEL: '[model]\nkind = "branches"\nwidth = 4\n\n[[loss]]\nkind = "ic"\n',
+        "[label]": '[inputs.news]\nkind = "vectors"\nfeed = "news"\nmax_age = 40\n\n[label]',
+    },
     "no_validation": {
         MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
         "valid_sessions = 15": "valid_sessions = 0",

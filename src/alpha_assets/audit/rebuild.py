@@ -123,7 +123,12 @@ class Rebuilt:
             for folder, files in checkpoint.texts.items()
             for name, content in files.items()
         }
-        return {**arrays, **texts}
+        fitted = {
+            f"inputs/{name}/{part}": tensor.numpy()
+            for name, one in checkpoint.fitted.items()
+            for part, tensor in one.tensors.items()
+        }
+        return {**arrays, **texts, **fitted}
 
 
 def in_store(context: RecipeContext, place: Path) -> Rebuilt:

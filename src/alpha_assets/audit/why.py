@@ -34,11 +34,12 @@ from alpha_assets.features.inputs import (
     pools_symbols,
 )
 from alpha_assets.feeds.flows import SPLICED
-from alpha_assets.panel.lives import MARK
+from alpha_assets.panel.lives import MARK, plain_symbol
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import MEMBERS, feature_families, sections_made
+from alpha_assets.pipeline.inputs import component_tables, universe_rows
 from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.predictions import MonthModel, month_model, scoring_data
 from alpha_assets.pipeline.stages import stages_below
@@ -77,6 +78,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
     decided = context.market.calendar.decisions[number].item()
     context.progress("why", "raw rows behind the panel row")
     feeds = {feed for feature in used for feed in feature.feeds}
+    feeds |= {one.feed for one in context.recipe.spec.inputs.named.values()}
     raw = rows_behind(context, symbol, number, panel_row, feeds)
     read = _columns_read(context.market, panel_row, feeds)
     context.progress("why", "features, window and cross-section")
@@ -104,6 +106,7 @@ def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]
         **_panel_rows(context, used, symbol, day, panel_row),
         "features": features,
         "window": _window(context, model, symbol, day),
+        "inputs": _inputs(context, model),
         "section": _section(context, model.checkpoint.card, batch, symbols),
         "checkpoint": _named(context, model, month),
         "scores": scores.drop("session", "symbol", "model_month").to_dicts(),
@@ -335,10 +338,20 @@ def _window(context: RecipeContext, model: MonthModel, symbol: str, day: date) -
     assert model.checkpoint is not None
     card = model.checkpoint.card
     first = sessions_back(context.market.calendar, day, card.learner.window.sessions_before)
-    columns = ["session", "symbol", *card.features, *card.market_features]
+    columns = ["session", "symbol", *card.section_columns, *card.market_features]
     rows = context.section.read(month_of(first), month_of(day), columns=columns)
     is_it = pl.col("session").is_between(first, day) & (pl.col("symbol") == symbol)
-    return table_of(rows.filter(is_it).collect().drop("symbol"), context.market.calendar.zone)
+    own = rows.filter(is_it).collect()
+    for made in component_tables(context, model.checkpoint, universe_rows(context, first, day)):
+        mine = made.with_columns(plain_symbol(pl.col("symbol"))).filter(is_it)
+        own = own.join(mine, on=KEYS, how="left", maintain_order="left")
+    return table_of(own.drop("symbol"), context.market.calendar.zone)
+
+
+def _inputs(context: RecipeContext, model: MonthModel) -> dict[str, Any]:
+    """Return what the model's inputs beside its features were made of, by name."""
+    assert model.checkpoint is not None
+    return {name: one.model_dump(mode="json") for name, one in model.checkpoint.card.inputs.items()}
 
 
 def _seen(context: RecipeContext, model: MonthModel, day: date) -> tuple[Batch, list[str]]:

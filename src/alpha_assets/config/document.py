@@ -103,12 +103,24 @@ def sections(spec: type[Spec]) -> list[Section]:
                 for nested in _specs_in(part.annotation)
                 if Section(f"`{place}.{inner}]`", nested) not in found  # of several kinds
             ]
+            found += [
+                Section(f"`{title.removesuffix(']')}.<name>]` kind = {_value(chosen)}", one)
+                for one in _specs_in(_by_name(kind))
+                for chosen in [one.model_fields["kind"].default]
+            ]
     return found
 
 
 def _tag(field: FieldInfo) -> object:
     """Return what a file writes to choose a kind: the default, or the first of the values."""
     return typing.get_args(field.annotation)[0] if field.is_required() else field.default
+
+
+def _by_name(spec: type[BaseModel]) -> Any:  # noqa: ANN401 -- any type
+    """Return the type of what a section holds by names that its file chooses; else None."""
+    if spec.model_config.get("extra") != "allow":
+        return None
+    return typing.get_type_hints(spec, include_extras=True)["__pydantic_extra__"]
 
 
 def described(spec: type[Spec]) -> Iterator[tuple[str, str, str | None]]:
@@ -224,7 +236,8 @@ def as_toml(spec: BaseModel) -> str:
 
 def _plain(value: object) -> Any:  # noqa: ANN401 -- values of any declaration
     if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+        names = [*type(value).model_fields, *(value.model_extra or {})]
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, tuple) and any(isinstance(inner, BaseModel) for inner in value):

@@ -6,6 +6,7 @@ Adding a recipe needs no Python.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Self, get_args
 
@@ -15,11 +16,19 @@ from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs, check_p
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place
-from alpha_assets.dataset import FixedSpec, FoldsSpec, InputsSpec, SplitSpec
+from alpha_assets.dataset import (
+    FixedSpec,
+    FoldsSpec,
+    InputsSpec,
+    PcaSpec,
+    SplitSpec,
+    VectorsSpec,
+)
 from alpha_assets.errors import SpecError
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec
+from alpha_assets.panel.vectors import vector_columns
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
 from alpha_assets.training import (
     GuardSpec,
@@ -120,6 +129,7 @@ class RecipeSpec(Spec):
     def _sections_of_training_fit(self) -> Self:
         check_learner(self.model, self.loss, self.window, self.training)
         check_inputs(self.model, self.inputs)
+        self._fitted_inputs_fit()
         horizons, selection = self.label.horizons, self.training.selection
         for term in self.loss:
             if term.horizon_weights and len(term.horizon_weights) != len(horizons):
@@ -146,6 +156,33 @@ class RecipeSpec(Spec):
                 f"than {max(horizons) + 1}"
             )
         return self
+
+    def _fitted_inputs_fit(self) -> None:
+        """Refuse fitted inputs that the other sections make impossible."""
+        split, training = self.split, self.training
+        if self.study is not None and self.inputs.named:
+            raise ValueError(
+                f"[inputs.{next(iter(self.inputs.named))}] is made for the checkpoint of a month, "
+                "and the folds of [study] have none: leave one of them out"
+            )
+        for name, one in self.inputs.fitted.items():
+            if one.components > split.needed_sessions:
+                raise ValueError(
+                    f"[inputs.{name}] components = {one.components}: more than the "
+                    f"{split.needed_sessions} training sessions of [split]; want fewer components"
+                )
+            if split.folds:
+                raise ValueError(
+                    f"[inputs.{name}] is fitted once for a month, and split.folds = "
+                    f"{split.folds} holds out sessions that it is fitted on: leave one of them out"
+                )
+            for key, value in (("warm_start", training.warm_start), ("parent", training.parent)):
+                if value:
+                    raise ValueError(
+                        f"[inputs.{name}] is fitted anew for each checkpoint, so that its columns "
+                        f"mean something else than those that training.{key} learned; leave one "
+                        "of them out"
+                    )
 
 
 @dataclass(frozen=True)
@@ -335,6 +372,7 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
             f"{market.name!r}; add it to the list if the recipe may run there, or choose --market "
             "from it"
         )
+    _check_vectors(recipe)
     symbols = market.universe(spec.universe.name).symbols
     check_portfolio(spec.portfolio, market.price_level, None if symbols is None else len(symbols))
     check_costs(recipe.costs, market.price_level)
@@ -350,6 +388,55 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
     parent = load_recipe(named, market, children=line)
     _check_parent(recipe, parent)
     return replace(recipe, parent=parent)
+
+
+def vector_column(market: Market, spec: PcaSpec | VectorsSpec) -> str:
+    """Return the column of a feed's vectors that an input is made of."""
+    return spec.column or next(iter(vector_columns(market.declared[spec.feed])))
+
+
+def _check_vectors(recipe: Recipe) -> None:
+    """Refuse inputs made from vectors that the market does not have.
+
+    Raises:
+        SpecError: naming the input, the feed, and what there is.
+    """
+    market = recipe.market
+    offered = {
+        name: vector_columns(feed)
+        for name, feed in market.feeds.items()
+        if feed.scope == "symbol" and vector_columns(feed)
+    }
+    have = f"feeds with vectors by symbol here: {', '.join(offered) or 'none'}"
+    for name, one in recipe.spec.inputs.named.items():
+        of_input = f"{recipe.folder}: [inputs.{name}] feed = {one.feed!r}"
+        if one.feed not in market.declared:
+            near = get_close_matches(one.feed, market.declared, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise SpecError(f"{of_input} is no feed of market {market.name!r}{guess}; {have}")
+        if one.feed not in market.feeds:
+            raise SpecError(
+                f"{of_input} is off on market {market.name!r}: {market.feeds_off[one.feed]}; {have}"
+            )
+        if one.feed not in offered:
+            raise SpecError(f"{of_input} has no vectors by symbol; {have}")
+        columns = offered[one.feed]
+        if one.column and one.column not in columns:
+            raise SpecError(
+                f"{recipe.folder}: [inputs.{name}] column = {one.column!r} is no column of "
+                f"vectors of {one.feed}; want one of {', '.join(columns)}"
+            )
+        if not one.column and len(columns) > 1:
+            raise SpecError(
+                f"{of_input} has several columns of vectors; name one of "
+                f"{', '.join(columns)} by column"
+            )
+        width = columns[vector_column(market, one)]
+        if isinstance(one, PcaSpec) and one.components > width:
+            raise SpecError(
+                f"{recipe.folder}: [inputs.{name}] components = {one.components}: a vector of "
+                f"{one.feed} has {width} numbers; want {width} components at most"
+            )
 
 
 def _check_parent(recipe: Recipe, parent: Recipe) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 TIME_MAJOR = ("x_BNTF", "valid_BNT")
-VECTORS = "vectors_BNV"
+VECTORS = ("vectors_BNV", "has_vector_BN")  # of a batch, by name of the input
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Batch:
         edges_BNK: places of the K neighbours on the symbol axis as of D; None without a graph.
         edge_weight_BNK: weight of each neighbour, 0 where there is none; None without a graph.
         vectors_BNV: raw vectors of feeds as of D by name of the input, 0 where there is none.
+        has_vector_BN: where there is one, by name of the input.
     """
 
     x_BNTF: Tensor
@@ -66,17 +67,18 @@ class Batch:
     edges_BNK: Tensor | None = None
     edge_weight_BNK: Tensor | None = None
     vectors_BNV: Mapping[str, Tensor] = field(default_factory=dict)
+    has_vector_BN: Mapping[str, Tensor] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors by field, those of vectors by `vectors_BNV.<name>`, on the host.
+        """Return the tensors by field, those of inputs by `vectors_BNV.<name>`, on the host.
 
         Windows are returned as they lie in memory, time-major: the same layout gives the same bits.
         """
         found: dict[str, Tensor] = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == VECTORS:
-                found |= {f"{VECTORS}.{name}": vector for name, vector in value.items()}
+            if item.name in VECTORS:
+                found |= {f"{item.name}.{name}": tensor for name, tensor in value.items()}
             elif value is not None:
                 found[item.name] = value.transpose(1, 2) if item.name in TIME_MAJOR else value
         return {name: value.cpu() for name, value in found.items()}
@@ -84,11 +86,14 @@ class Batch:
     @classmethod
     def of(cls, arrays: Mapping[str, Tensor]) -> "Batch":
         """Return the batch that `arrays` was taken from."""
-        plain = {name: value for name, value in arrays.items() if VECTORS not in name}
+        plain = {name: value for name, value in arrays.items() if "." not in name}
         windows = {name: plain.pop(name).transpose(1, 2) for name in TIME_MAJOR}
-        prefix = f"{VECTORS}."
-        vectors = {n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)}
-        return cls(**windows, **plain, vectors_BNV=vectors)
+        by_name: dict[str, dict[str, Tensor]] = {item: {} for item in VECTORS}
+        for name, value in arrays.items():
+            item, dot, of_input = name.partition(".")
+            if dot:
+                by_name[item][of_input] = value
+        return cls(**windows, **plain, **by_name)  # type: ignore[arg-type]
 
     def select(self, place_N: Tensor) -> "Batch":
         """Return the batch of the symbols at these places, in this order.
@@ -111,6 +116,9 @@ class Batch:
             edges_BNK=edges,
             edge_weight_BNK=weights,
             vectors_BNV={name: v.index_select(1, place_N) for name, v in self.vectors_BNV.items()},
+            has_vector_BN={
+                name: has.index_select(1, place_N) for name, has in self.has_vector_BN.items()
+            },
         )
 
     def permuted(self, order_N: Tensor) -> "Batch":

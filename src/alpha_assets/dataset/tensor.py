@@ -6,8 +6,8 @@ Shape letters: D sessions, N symbols, T steps, F features, H horizons, M market-
 B sessions of a batch.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -20,6 +20,7 @@ from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.batch import Batch, Sizes, select_edges
 from alpha_assets.dataset.neighbours import Neighbours
+from alpha_assets.dataset.vectors import Vectors
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 # Returns of the tradable names of each session (NaN elsewhere) and their sector codes in;
@@ -78,6 +79,7 @@ class Dataset:
         sector_id_DN: see `Batch`.
         market_DM: market-wide series, 0 on sessions without rows.
         graph: who is whose neighbour; None where the recipe asks for no graph.
+        vectors: raw vectors by name of the input, beside the resident tensors.
     """
 
     axes: Axes
@@ -90,6 +92,7 @@ class Dataset:
     sector_id_DN: Tensor
     market_DM: Tensor
     graph: Neighbours | None = None
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -195,6 +198,35 @@ class Dataset:
             n_sectors=len(self.axes.known_sectors),
             families=self.axes.families,
             n_neighbours=0 if self.graph is None else self.graph.edge_GNK.shape[-1],
+            vectors={name: one.table_RV.shape[1] for name, one in self.vectors.items()},
+        )
+
+    def appended(self, rows: pl.DataFrame, columns: Sequence[str], family: str) -> "Dataset":
+        """Return a view with further columns behind the others; 0 where there is no row.
+
+        Args:
+            rows: `session`, `symbol` and the columns; rows outside the axes are left out.
+            columns: in which order.
+            family: the name of their family.
+
+        Raises:
+            BadInput: duplicate rows, or a value that is null or not finite.
+        """
+        axes, n_before = self.axes, len(self.axes.features)
+        d, n, rows = _places(rows, axes, family)
+        refuse_duplicates(d * len(axes.symbols) + n, rows, family)
+        added = replace(axes, features=tuple(columns), families={})
+        more_DNF = torch.from_numpy(_features(rows, added, d, n)).to(self.x_DNF)
+        more_DNF *= self.valid_DN[..., None]
+        places = tuple(range(n_before, n_before + len(columns)))
+        return replace(
+            self,
+            x_DNF=torch.cat([self.x_DNF, more_DNF], dim=-1),
+            axes=replace(
+                axes,
+                features=(*axes.features, *columns),
+                families=dict(sorted({**axes.families, family: places}.items())),
+            ),
         )
 
     def places(self, sessions: Dates, steps: int) -> Index:
@@ -223,6 +255,7 @@ class Dataset:
         """
         window_BT = place_B[:, None] + torch.arange(1 - steps, 1, device=place_B.device)
         edges_BNK, weight_BNK = self._edges(place_B)
+        vectors_BNV, has_vector_BN = self._vectors(place_B)
         return Batch(
             x_BNTF=self.x_DNF[window_BT].transpose(1, 2),
             valid_BNT=self.valid_DN[window_BT].transpose(1, 2),
@@ -232,7 +265,20 @@ class Dataset:
             market_BTM=self.market_DM[window_BT],
             edges_BNK=edges_BNK,
             edge_weight_BNK=weight_BNK,
+            vectors_BNV=vectors_BNV,
+            has_vector_BN=has_vector_BN,
         )
+
+    def _vectors(self, place_B: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return vectors_BNV and has_vector_BN by name, 0 where there is no universe row."""
+        valid_BN = self.valid_DN[place_B]
+        vectors: dict[str, Tensor] = {}
+        has: dict[str, Tensor] = {}
+        for name, one in self.vectors.items():
+            vector_BNV, has_BN = one.at(place_B, self.device)
+            has[name] = has_BN & valid_BN
+            vectors[name] = vector_BNV.masked_fill(~has[name][..., None], 0.0)
+        return vectors, has
 
     def _edges(self, place_B: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
         """Return edges_BNK and edge_weight_BNK at some sessions; nothing without a graph."""
@@ -252,6 +298,7 @@ class Dataset:
         edges_BNK, weight_BNK = self._edges(torch.tensor([place], device=self.device))
         if edges_BNK is not None and weight_BNK is not None:
             edges_BNK, weight_BNK = select_edges(edges_BNK, weight_BNK, row_N)
+        vectors_BNV, has_vector_BN = self._vectors(torch.tensor([place], device=self.device))
         batch = Batch(
             x_BNTF=self.x_DNF[span].index_select(1, row_N)[None].transpose(1, 2),
             valid_BNT=self.valid_DN[span].index_select(1, row_N)[None].transpose(1, 2),
@@ -261,6 +308,8 @@ class Dataset:
             market_BTM=self.market_DM[span].clone()[None],
             edges_BNK=edges_BNK,
             edge_weight_BNK=weight_BNK,
+            vectors_BNV={name: v.index_select(1, row_N) for name, v in vectors_BNV.items()},
+            has_vector_BN={name: h.index_select(1, row_N) for name, h in has_vector_BN.items()},
         )
         return batch, tuple(self.axes.symbols[i] for i in row_N.tolist())
 

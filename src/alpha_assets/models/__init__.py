@@ -2,12 +2,15 @@
 
 from alpha_assets.dataset.batch import Sizes
 from alpha_assets.models.base import Output, Ranker, RankerSpec
+from alpha_assets.models.branches import BranchesRanker, BranchesSpec
 from alpha_assets.models.linear import LinearRanker, LinearSpec
 from alpha_assets.models.losses import Extras, Loss, LossSpec, LossValue, build_loss
 from alpha_assets.models.neighbour_mean import NeighbourMeanRanker, NeighbourMeanSpec
 from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
 
 __all__ = [
+    "BranchesRanker",
+    "BranchesSpec",
     "Extras",
     "LinearRanker",
     "LinearSpec",

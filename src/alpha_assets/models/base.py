@@ -74,11 +74,13 @@ class RankerSpec(Spec):
         estimator: what trains them, in `training.estimators`.
         libraries: beside those that every model needs, by the names of their packages.
         reads_graph: whether they see the neighbours of each symbol.
+        reads_vectors: whether they see raw vectors of feeds.
     """
 
     estimator: ClassVar[str] = "network"
     libraries: ClassVar[tuple[str, ...]] = ()
     reads_graph: ClassVar[bool] = False
+    reads_vectors: ClassVar[bool] = False
 
     quantiles: tuple[float, ...] = ()
     """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""

@@ -14,6 +14,7 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
+from alpha_assets.pipeline.inputs import feeds_of_inputs, input_cards, training_view
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
@@ -70,19 +71,22 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     far, expanding = training_sessions(recipe), recipe.spec.split.expanding
     universe = recipe.spec.universe.name
 
+    of_inputs = feeds_of_inputs(recipe)
+    whole = (LIVES, *of_inputs)  # feeds of which an old row may hide a late one, or be in force
+
     def window(of: Outputs[MarketContext]) -> Read[RecipeContext]:
         return Read(of, sessions_back=far, all_before=expanding, until=-1, span=_window)
 
     def known(feed: str) -> Read[RecipeContext]:
         def hashed(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
             split = split_of(context, months[0], usable_from(context, seen))
-            first = None if feed == LIVES else window_months(context, split)[0]
+            first = None if feed in whole else window_months(context, split)[0]
             return raw_known(context, feed, first, split, seen)
 
         return Read(
             raw_rows(feed),
             sessions_back=far,
-            all_before=expanding or feed == LIVES,
+            all_before=expanding or feed in whole,
             until=-1,
             span=_window,
             hashed=hashed,
@@ -103,6 +107,7 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     ]
     if LIVES in market.feeds:
         reads.append(known(LIVES))
+    reads += [known(feed) for feed in of_inputs if feed != LIVES]
     if recipe.spec.label.kind == "vol_scaled":
         reads.append(window(features_stage(market, tables_of(market, [VOLATILITY]))))
     if training.warm_start or training.retrain_every > 1:
@@ -330,7 +335,7 @@ def _trained(
     """Train the model of a month; once it is stored, remove what a killed run would resume from."""
     recipe, month = context.recipe, split.month
     made_by = identity.checkpoint(recipe)
-    data = training_data(context, split)
+    data, fitted = training_view(context, split, training_data(context, split))
     learner = recipe.learner
     state = context.store.scratch("resume", context.market.name, recipe.folder, month)
     read = {*data.axes.features, *data.axes.market_features}
@@ -379,6 +384,7 @@ def _trained(
         embargo_sessions=recipe.spec.split.embargo_sessions,
         left_out=left_out,
         parent=parent if weights else None,
+        inputs=input_cards(context.market, recipe, data, fitted),
     )
     for seed in trained.seeds:
         if seed.unfinished:
@@ -398,7 +404,8 @@ def _trained(
             context, split_of(context, next_month(month, -1), first_usable(context))
         ),
     }
-    yield Output(month, files=checkpoint_files(trained, card), facts=facts)
+    files = checkpoint_files(trained, card, {name: one.pca for name, one in fitted.items()})
+    yield Output(month, files=files, facts=facts)
     with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
         state.remove()
 

@@ -16,7 +16,13 @@ from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import POINTER, RecipeContext
 from alpha_assets.pipeline.families import section_families
-from alpha_assets.pipeline.market_stages import cross_section_stage, graph_stage, panel_stage
+from alpha_assets.pipeline.inputs import feeds_of_inputs, scoring_view
+from alpha_assets.pipeline.market_stages import (
+    cross_section_stage,
+    graph_stage,
+    panel_stage,
+    raw_rows,
+)
 from alpha_assets.pipeline.neighbours import WEEK, graph_span, stored_edges
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
@@ -53,6 +59,7 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
             ),
             Read(panel_stage(market), sessions_back=max(back, WEEK) if of_graph else back),
             *of_graph,
+            *(Read(raw_rows(f), all_before=True, optional=True) for f in feeds_of_inputs(recipe)),
         ),
         make=make_scores,
     )
@@ -138,6 +145,7 @@ def scoring_data(
     axes = prediction_axes(card, section, calendar.between(start, decided[-1]))
     tradable = tradable_rows(by_life(panel))
     data = Dataset.build(section, axes, tradable=tradable, device=context.device)
+    data = scoring_view(context, checkpoint, data, section)
     if edges is None:
         return data
     made_D = graph_sessions(calendar, axes.sessions)

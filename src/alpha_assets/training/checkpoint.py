@@ -6,7 +6,7 @@ Nothing here is pickled.  The card is the same text for the same weights: it hol
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from platform import python_version
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import safetensors
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
@@ -26,6 +26,7 @@ from alpha_assets.training.estimator import Scorer, Trained, Weights
 from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.month import TrainedMonth
+from alpha_assets.training.pca import Pca
 
 SCHEMA_VERSION = 5
 CARD = "card.json"
@@ -77,6 +78,36 @@ class FoldCard(Spec):
     valid_sessions: tuple[str, ...]
 
 
+class InputCard(Spec):
+    """What was made of the vectors of a feed.
+
+    Attributes:
+        kind: of the input.
+        feed: whose vectors.
+        column: of the feed.
+        width: numbers of a vector.
+        max_age: sessions after which one counts as missing.
+        columns: of the model's features that are made of it; none of raw vectors.
+        explained: of each component the share of the total variance.
+        sessions: training sessions with a vector.
+        states: sessions and symbols that it was fitted on.
+        distinct: vectors among them.
+        hash: of the file of what was fitted.
+    """
+
+    kind: str
+    feed: str
+    column: str
+    width: int
+    max_age: int
+    columns: tuple[str, ...] = ()
+    explained: tuple[float, ...] = ()
+    sessions: int = 0
+    states: int = 0
+    distinct: int = 0
+    hash: str = ""
+
+
 class Card(Spec):
     """Everything that the weights of a month depend on, and what they can be fed with."""
 
@@ -108,6 +139,13 @@ class Card(Spec):
     instruction_set: str
     libraries: dict[str, str]
     parent: str | None  # whose weights training began with: an earlier month, or a recipe
+    inputs: dict[str, InputCard] = Field(default_factory=dict)  # made of vectors of feeds, by name
+
+    @property
+    def section_columns(self) -> tuple[str, ...]:
+        """Those of `features` that stand in the cross-section: without those of fitted inputs."""
+        fitted = {column for one in self.inputs.values() for column in one.columns}
+        return tuple(column for column in self.features if column not in fitted)
 
     @property
     def sizes(self) -> Sizes:
@@ -121,6 +159,7 @@ class Card(Spec):
             n_sectors=len(self.sectors),
             families=self.families,
             n_neighbours=self.n_neighbours,
+            vectors={n: one.width for n, one in self.inputs.items() if not one.columns},
         )
 
 
@@ -132,6 +171,7 @@ class Checkpoint:
     models: tuple[Scorer, ...]
     weights: Mapping[str, Weights]  # by folder
     texts: Mapping[str, Mapping[str, bytes]]  # by folder and file: of models that are no tensors
+    fitted: Mapping[str, Pca] = field(default_factory=dict)  # inputs by name
 
     def by_seed(self) -> dict[int, Weights]:
         """Return the weights that a warm start or a second stage begins with.
@@ -160,6 +200,7 @@ def make_card(
     embargo_sessions: int,
     left_out: Sequence[str] = (),
     parent: str | None = None,
+    inputs: Mapping[str, InputCard] | None = None,
 ) -> Card:
     """Return the card of a trained month.
 
@@ -175,6 +216,7 @@ def make_card(
         embargo_sessions: on top of the purge.
         left_out: columns of the recipe that the month's models do not read.
         parent: the month that a warm start began with.
+        inputs: what was made of vectors of feeds, by name.
     """
     spec, device = trained.learner.training, trained.device
     return Card(
@@ -233,18 +275,42 @@ def make_card(
             **{name: version(name) for name in trained.learner.model.libraries},
         },
         parent=parent,
+        inputs=dict(inputs or {}),
     )
 
 
-def checkpoint_files(trained: TrainedMonth, card: Card) -> dict[str, bytes]:
-    """Return the files of a checkpoint's folder by relative path."""
+def checkpoint_files(
+    trained: TrainedMonth, card: Card, fitted: Mapping[str, Pca] | None = None
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint's folder by relative path.
+
+    Args:
+        trained: its models.
+        card: of the month; the hashes of fitted inputs are added to it.
+        fitted: inputs by name.
+    """
+    of_inputs = {input_file(name): pca.stored() for name, pca in (fitted or {}).items()}
+    hashed = {
+        name: one.model_copy(update={"hash": _hash(of_inputs[input_file(name)])})
+        if input_file(name) in of_inputs
+        else one
+        for name, one in card.inputs.items()
+    }
     files = {
         f"{_folder(seed)}/{name}": content
         for seed in trained.seeds
         for name, content in seed_files(seed).items()
     }
-    text = json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True)
-    return {**files, CARD: text.encode()}
+    plain = card.model_copy(update={"inputs": hashed}).model_dump(mode="json")
+    if not hashed:
+        del plain["inputs"]  # the card of a model without them is as it was
+    text = json.dumps(plain, indent=1, sort_keys=True)
+    return {**files, **of_inputs, CARD: text.encode()}
+
+
+def input_file(name: str) -> str:
+    """Return the file of a fitted input."""
+    return f"{name}.safetensors"
 
 
 def seed_files(seed: Trained) -> dict[str, bytes]:
@@ -288,7 +354,24 @@ def checkpoint_of(
                 "train the month again"
             ) from error
         models.append(model.to(device) if isinstance(model, Ranker) else model)
-    return Checkpoint(card, tuple(models), weights, texts)
+    return Checkpoint(card, tuple(models), weights, texts, _fitted(files, card, name))
+
+
+def _fitted(files: Mapping[str, bytes], card: Card, name: str) -> dict[str, Pca]:
+    """Return the fitted inputs of a checkpoint by name."""
+    found = {}
+    for of_input, one in card.inputs.items():
+        if not one.columns:
+            continue  # raw vectors
+        content = _checked(files, input_file(of_input), name, one.hash)
+        try:
+            found[of_input] = Pca.of(content, one.explained)
+        except (safetensors.SafetensorError, KeyError) as error:
+            raise StaleOutput(
+                f"{name}/{input_file(of_input)}: not the input on the card ({error}); train the "
+                "month again"
+            ) from error
+    return found
 
 
 def _checked(files: Mapping[str, bytes], file: str, name: str, hashed: str) -> bytes:

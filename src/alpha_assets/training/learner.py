@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from alpha_assets.dataset import InputsSpec
 from alpha_assets.models import (
+    BranchesSpec,
     LinearSpec,
     LossSpec,
     NeighbourMeanSpec,
@@ -17,7 +18,7 @@ from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
 from alpha_assets.training.trees import TreesSpec
 
 ModelSpec = Annotated[
-    TransformerSpec | LinearSpec | NeighbourMeanSpec | RidgeSpec | TreesSpec,
+    TransformerSpec | LinearSpec | NeighbourMeanSpec | BranchesSpec | RidgeSpec | TreesSpec,
     Field(discriminator="kind"),
 ]
 
@@ -87,6 +88,18 @@ def check_inputs(model: ModelSpec, inputs: InputsSpec) -> None:
         )
     if inputs.graph is not None and not reads_graph:
         raise ValueError(f"{kind} reads no graph: take [inputs.graph] out")
+    reads_vectors = isinstance(model, RankerSpec) and model.reads_vectors
+    if reads_vectors and not inputs.vectors:
+        raise ValueError(
+            f"{kind} has a branch for raw vectors: add a section [inputs.<name>] with "
+            'kind = "vectors" and the feed that has them'
+        )
+    for name in inputs.vectors:
+        if not reads_vectors:
+            raise ValueError(
+                f"{kind} reads no raw vectors: take [inputs.{name}] out, or give it "
+                'kind = "pca" and components, whose columns every model reads'
+            )
 
 
 def _check_baseline(

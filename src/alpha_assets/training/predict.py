@@ -52,12 +52,16 @@ def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) ->
     return Axes(
         sessions=np.asarray(sessions, dtype="datetime64[D]"),
         symbols=symbol_axis(cross_section, sessions),
-        features=card.features,
+        features=card.section_columns,
         market_features=card.market_features,
         horizons=card.horizons,
         known_symbols=card.symbols,
         known_sectors=card.sectors,
-        families=card.families,
+        families={
+            name: places
+            for name, places in card.families.items()
+            if places[0] < len(card.section_columns)  # fitted inputs are appended
+        },
     )
 
 
