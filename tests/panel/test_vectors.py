@@ -126,8 +126,9 @@ def test_it_agrees_with_a_plain_loop_whatever_came_later() -> None:
     assert None in expected
 
     at_12 = keys((12, "A"), (12, "B"), (12, "C"))
-    until = SESSIONS[12]
-    earlier = [row for row in made if row[4].date() < until]
+    until = TOKYO.decisions[int(TOKYO.index_of(SESSIONS[12]))].astype("datetime64[us]").item()
+    earlier = [row for row in made if row[4].astimezone(UTC) <= until.replace(tzinfo=UTC)]
+    assert len(earlier) < len(made)
     assert seen(states(at_12, notes(*earlier), 4)) == seen(states(at_12, notes(*made), 4))
 
 
