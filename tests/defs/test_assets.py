@@ -168,7 +168,7 @@ def test_the_columns_shown_are_those_that_are_stored(graph: AssetGraph, tiny_run
         left_out = {f: names[2] for f, names in of_family.items() if names[2:] not in made}
         assert set(left_out) <= {"iv", "short_interest", "short_volume"}  # their feeds are off
     books = node(graph, "tiny/tiny/backtest").metadata
-    for name in ("positions", "trades", "marks", "ic"):
+    for name in ("positions", "trades", "marks", "ic", "legs", "names"):
         file = tiny_run / "tiny" / "tiny" / "backtest" / f"{name}.parquet"
         assert stored(file) == shown(books[f"columns/{name}"]), name
     assert stored(file.with_name("daily.parquet")) == shown(books[SCHEMA])

@@ -17,6 +17,7 @@ import polars as pl
 from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.backtest.books import DAILY, LEGS, Pages, Trades
 from alpha_assets.backtest.costs import borrow_cost
+from alpha_assets.backtest.lives import shown
 
 TOLERANCE = 1e-9  # of equity: what the legs may miss of the book's profit
 PARTS = (
@@ -153,7 +154,7 @@ def _legs(pages: Pages, money_D2P: Array) -> pl.DataFrame:
     equity_D = np.array([day[DAILY.index("equity")] for day in pages.days])
     net_D2 = money_D2P[:, :, GROSS] - money_D2P[:, :, COMMISSION : BORROW + 1].sum(axis=2)
     money = {name: money_D2P[:, :, k].ravel() for k, name in enumerate(PARTS)}
-    exposure_D2 = money_D2P[:, :, EXPOSURE] / equity_D[:, None]
+    money["exposure"] = (money_D2P[:, :, EXPOSURE] / equity_D[:, None]).ravel()
     return pl.DataFrame(
         {
             "session": np.repeat(pages.marks.sessions[:n_sessions], len(LEGS)),
@@ -163,7 +164,6 @@ def _legs(pages: Pages, money_D2P: Array) -> pl.DataFrame:
             "gross_return": (money_D2P[:, :, GROSS] / before_D2).ravel(),
             "net_return": (net_D2 / before_D2).ravel(),
             "turnover": (0.5 * money_D2P[:, :, TRADED] / before_D2).ravel(),
-            "exposure": exposure_D2.ravel(),
         }
     )
 
@@ -180,4 +180,6 @@ def _names(pages: Pages, months_G: Array, names_G2NP: Array) -> pl.DataFrame:
             "pnl_net": gross_R - cost_R,
         }
     )
+    if pages.has_lives:  # lives of one symbol are one name
+        frame = shown(frame).group_by("month", "symbol", "leg").agg(pl.all().sum())
     return frame.sort("month", "symbol", "leg")

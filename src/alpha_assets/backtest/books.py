@@ -152,6 +152,7 @@ class Pages:
         costs: what trading and being short costs.
         capital: equity before the first session.
         wanted: weights on the symbol axis by the place of their session: the rebalances.
+        has_lives: whether symbols are those of lives.
         participation: of each rebalance's orders the share of ADV; NaN where ADV is not known.
         n_partial, n_carried, n_unfinished: as in `OrderCounts`.
     """
@@ -165,6 +166,7 @@ class Pages:
     ordered: list[tuple[int, Orders]] = field(default_factory=list)
     counted: dict[str, set[tuple[int, int, int]]] = field(default_factory=dict)
     wanted: Mapping[int, Array] = field(default_factory=dict)
+    has_lives: bool = False
     participation: list[Array] = field(default_factory=list)
     n_partial: int = 0
     n_carried: int = 0

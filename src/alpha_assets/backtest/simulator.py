@@ -101,6 +101,7 @@ def backtest(
     books = simulate(wanted, marks, portfolio, costs)
     if not has_lives:
         return books
+    books.pages.has_lives = True
     return replace(
         books,
         positions=shown(books.positions),

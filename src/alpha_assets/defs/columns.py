@@ -120,6 +120,22 @@ OF_IC = {
     "ic": "Pearson correlation of the two (−1 to 1)",
     "n_pairs": "symbols with both (count)",
 }
+OF_LEGS = {
+    "pnl_gross": "before costs, dividends included (money)",
+    "dividends": "received less paid on shorts (money)",
+    **COSTS,
+    "borrow_cost": "fees of the shorts, ≥ 0 (money)",
+    "traded": "Σ|notional| (money)",
+    "exposure": "Σw at the close (fraction of equity)",
+    "pnl_net": "after costs (money)",
+    "gross_return": "before costs (fraction of the book's equity)",
+    "net_return": "after costs (fraction of the book's equity)",
+    "turnover": "one way (fraction of the book's equity)",
+}
+OF_NAMES = {
+    "pnl_gross": "before costs, of the sessions that count (money)",
+    "pnl_net": "after costs (money)",
+}
 OF_BOOKS = "session whose bar fills the orders"
 BOOK_FEEDS = {  # columns of raw rows that money is counted from
     "daily_bars": ("open", "close", "adjustment_factor"),
@@ -343,11 +359,12 @@ def columns_of_books(recipe: Recipe, market: Market, feeds: Sequence[str]) -> di
     of_feed = {"borrow_cost": "borrow", "dividends": "dividends", "cash_interest": "rates"}
 
     def table(keys: Sequence[str], meanings: Mapping[str, str], behind: Sequence[Any]) -> Columns:
-        types: dict[str, object] = {"session": "Date", "symbol": "String"}
-        types = {name: types[name] for name in keys}
+        types: dict[str, object] = dict.fromkeys(keys, "String")
+        types |= {"session": "Date"} if "session" in keys else {}
         words = dict.fromkeys(("reason",), "String") | {"horizon": "Int16", "n_pairs": "Int64"}
         types |= {name: words.get(name, "Float64") for name in meanings}
-        described = {"session": OF_BOOKS, **meanings}
+        of_keys = {"session": OF_BOOKS, "month": "`YYYY-MM`", "leg": "long or short"}
+        described = {**{name: of_keys[name] for name in keys if name in of_keys}, **meanings}
         return Columns.of(types, described, {name: list(behind) for name in meanings})
 
     daily = table(["session"], OF_DAILY, [*targets, *raw])
@@ -365,6 +382,8 @@ def columns_of_books(recipe: Recipe, market: Market, feeds: Sequence[str]) -> di
         "trades": table(both, OF_TRADES, [*targets, *prices]),
         "marks": table(both, OF_MARKS, prices),
         "ic": table(["session"], OF_IC, [*scores, *prices]),
+        "legs": table(["session", "leg"], OF_LEGS, [*targets, *raw]),
+        "names": table(["month", "symbol", "leg"], OF_NAMES, [*targets, *raw]),
     }
 
 

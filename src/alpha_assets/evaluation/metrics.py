@@ -14,7 +14,11 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.evaluation.portfolio import costs, portfolio, source_end_exits
+from alpha_assets.backtest import Attribution, Capacity, OrderCounts
+from alpha_assets.evaluation.capacity import capacity_curve, orders
+from alpha_assets.evaluation.exposures import exposures
+from alpha_assets.evaluation.legs import concentration, legs
+from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio, source_end_exits
 from alpha_assets.evaluation.rebalances import rebalances
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
 from alpha_assets.evaluation.spans import Undecided, judged, undecided_records
@@ -91,6 +95,10 @@ class EvaluationInputs:
         asked: the first and last month that were asked for, `YYYY-MM`; None: not known.
         undecided: stretches of those months that nothing decided: they count in no figure.
         targets: `session symbol target_weight reason` of the rebalances, or None.
+        attribution: what legs and names earned, names of the sessions that count; or None.
+        capacity: the same targets with other capitals; or None.
+        order_counts: what became of orders; or None.
+        factors: `session symbol sector` and a column a factor, as known at the session; or None.
     """
 
     predictions: pl.DataFrame
@@ -106,6 +114,10 @@ class EvaluationInputs:
     asked: tuple[str, str] | None = None
     undecided: tuple[Undecided, ...] = ()
     targets: pl.DataFrame | None = None
+    attribution: Attribution | None = None
+    capacity: Capacity | None = None
+    order_counts: OrderCounts | None = None
+    factors: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +150,33 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     )
     if inputs.targets is not None:
         decided = inputs.targets.filter(_not_in(inputs.undecided))
-        books = {**books, "rebalances": {**rebalances(decided, daily), **inputs.facts.sides}}
+        books = {
+            **books,
+            "rebalances": {**rebalances(decided, daily, inputs.positions), **inputs.facts.sides},
+        }
+    if inputs.attribution is not None:
+        of_legs = legs(
+            inputs.attribution.legs,
+            sessions_per_year=inputs.sessions_per_year,
+            hac_lag=max(horizons, default=0),
+            counts_D=counts_D,
+        )
+        shared = concentration(inputs.attribution, counts_D)
+        books = {**books, "legs": of_legs, "concentration": shared}
+    if inputs.factors is not None and inputs.facts.traded_horizon is not None:
+        books = {**books, "exposures": _exposures(inputs, inputs.facts.traded_horizon)}
     bill = costs(inputs.daily, inputs.trades, inputs.sessions_per_year, counts_D=counts_D)
+    if inputs.order_counts is not None:
+        bill = {**bill, "orders": orders(inputs.order_counts)}
+    if inputs.capacity is not None:
+        curve = capacity_curve(
+            inputs.capacity,
+            sessions_per_year=inputs.sessions_per_year,
+            cash_D=cash_return(inputs.daily, inputs.rates),
+            hac_lag=max(horizons, default=0),
+            counts_D=counts_D,
+        )
+        bill = {**bill, "capacity": curve}
     document = {
         "schema_version": SCHEMA_VERSION,
         "signal": found.statistics,
@@ -149,6 +186,20 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         "data": _data(inputs, bill),
     }
     return Evaluation(plain(document), found.ic)
+
+
+def _exposures(inputs: EvaluationInputs, horizon: int) -> dict[str, object]:
+    """Return what the scores that are traded, and the book, lean on."""
+    assert inputs.factors is not None
+    of_horizon = pl.col("horizon") == horizon
+    return exposures(
+        inputs.predictions.filter(of_horizon),
+        inputs.labels.filter(of_horizon),
+        inputs.positions,
+        inputs.factors,
+        horizon=horizon,
+        seed=inputs.facts.seed,
+    )
 
 
 def metrics(inputs: EvaluationInputs) -> dict[str, object]:

@@ -23,7 +23,13 @@ from alpha_assets.evaluation.sharpe import (
 Record = dict[str, object]
 
 Z_95 = 1.959963984540054
+MIN_SESSIONS = 20  # fewer are too short for ratios and for figures of a year
 MIN_TAIL = {"95": 20, "99": 100}  # sessions; with fewer the tail holds less than one of them
+OF_A_YEAR = (
+    *("annual_return", "sharpe", "sharpe_se", "sharpe_low", "sharpe_high"),
+    *("sharpe_se_mertens", "sharpe_se_lo", "sharpe_se_hac"),
+    *("psr", "min_track_record_years", "sortino", "calmar"),
+)
 FIGURES = (
     *("total_return", "annual_return", "volatility"),
     *("sharpe", "sharpe_se", "sharpe_low", "sharpe_high"),
@@ -99,6 +105,35 @@ def performance(
     }
     values["reasons"] = _performance_reasons(values, n, per_session, below, depth)
     return values
+
+
+def judged_performance(
+    return_D: Array,
+    sessions: Dates,
+    *,
+    sessions_per_year: float,
+    cash_D: Array | None = None,
+    hac_lag: int = 0,
+) -> Record:
+    """Return `performance`, of a span that is long enough to be judged.
+
+    Fewer than `MIN_SESSIONS` are too short for ratios, their errors and the annual return: NaN,
+    and the reason says so.
+    """
+    values = performance(
+        return_D, sessions, sessions_per_year=sessions_per_year, cash_D=cash_D, hac_lag=hac_lag
+    )
+    n, reasons = len(return_D), values["reasons"]
+    assert isinstance(reasons, dict)
+    if not 0 < n < MIN_SESSIONS:
+        return values
+    nothing: Record = dict.fromkeys(OF_A_YEAR, math.nan)
+    return values | nothing | {"reasons": reasons | dict.fromkeys(OF_A_YEAR, too_short(n))}
+
+
+def too_short(n_sessions: int) -> str:
+    """Return why a span of so few sessions has no ratios and no figures of a year."""
+    return f"too short: {n_sessions} sessions are fewer than {MIN_SESSIONS}"
 
 
 def drawdown(return_D: Array, sessions: Dates) -> Record:

@@ -13,7 +13,7 @@ import polars as pl
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE, interest
 from alpha_assets.arrays.types import Array, Mask
-from alpha_assets.evaluation.performance import performance
+from alpha_assets.evaluation.performance import judged_performance
 
 Record = dict[str, object]
 
@@ -212,7 +212,7 @@ def portfolio(
         positions = positions.join(daily.select("session"), on="session", how="semi")
     sessions = daily["session"].to_numpy()
     sides = {
-        side: performance(
+        side: judged_performance(
             daily[f"{side}_return"].to_numpy(),
             sessions,
             sessions_per_year=sessions_per_year,

@@ -6,18 +6,22 @@ import polars as pl
 Record = dict[str, object]
 
 
-def rebalances(targets: pl.DataFrame, daily: pl.DataFrame) -> Record:
+def rebalances(
+    targets: pl.DataFrame, daily: pl.DataFrame, positions: pl.DataFrame | None = None
+) -> Record:
     """Return counts of rebalances and of sessions at which the book was empty.
 
     Args:
         targets: `session symbol score target_weight reason` of the judged span; a session with rows
             is a rebalance.
         daily: the judged sessions of the daily table.
+        positions: of the backtest; None: sides without a position are not counted.
 
     Returns:
         `n`, `n_empty` (every weight 0), `reasons` of the empty ones (records of `reason` and
         `n_rebalances`, most frequent first), `names_scored` (median of all rebalances),
-        `n_sessions`, `n_sessions_empty` (nothing held at the close).
+        `n_sessions`, `n_sessions_empty` (nothing held at the close), `n_longs_unfilled` and
+        `n_shorts_unfilled` (rebalances that wanted the side and held no name of it at the close).
     """
     each = targets.group_by("session").agg(
         n_names=pl.col("score").is_not_null().sum(),
@@ -35,4 +39,19 @@ def rebalances(targets: pl.DataFrame, daily: pl.DataFrame) -> Record:
         "names_scored": float(np.median(names)) if len(names) else None,
         "n_sessions": len(daily),
         "n_sessions_empty": int((daily["gross_exposure"] == 0).sum()),
+        **_unfilled(targets, positions),
     }
+
+
+def _unfilled(targets: pl.DataFrame, positions: pl.DataFrame | None) -> Record:
+    if positions is None:
+        return {}
+    held = targets.select("session", "symbol", "target_weight").join(
+        positions.select("session", "symbol", "shares"), on=["session", "symbol"], how="left"
+    )
+    counts: Record = {}
+    for side, sign in (("longs", 1), ("shorts", -1)):
+        wants = held.filter(pl.col("target_weight") * sign > 0)
+        by_session = wants.group_by("session").agg(has=(pl.col("shares") * sign > 0).any())
+        counts[f"n_{side}_unfilled"] = int((~by_session["has"].fill_null(False)).sum())
+    return counts

@@ -23,11 +23,12 @@ from alpha_assets.evaluation.inference import (
     overlapping_mean,
     variance_inflation,
 )
+from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
 
 Record = dict[str, object]
 
 KEY = ("session", "symbol", "horizon")
-MIN_SESSIONS_OF_SHARE = 20
+UNCERTAIN = ("icir", "t", "t_iid", "t_nw", "t_vif", "t_nonoverlap", "low", "high")
 SIZES = ("small", "middle", "large")
 
 
@@ -54,11 +55,17 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Dense axes of one horizon's predictions."""
 
     sessions: Dates
     symbols: pl.Enum
+
+    @classmethod
+    def of(cls, scores: pl.DataFrame) -> "Grid":
+        """Return the sessions and symbols of rows, in order."""
+        sessions = np.unique(scores["session"].to_numpy())
+        return cls(sessions, pl.Enum(scores["symbol"].unique().sort()))
 
     def spread(self, frame: pl.DataFrame, column: str) -> Array:
         """Return `column` as [D, N], NaN where there is no row; other sessions are left out."""
@@ -103,10 +110,7 @@ def signal(
     coefficients: list[pl.DataFrame] = []
     for horizon in sorted(predictions["horizon"].unique().to_list()):
         scores = predictions.filter(pl.col("horizon") == horizon)
-        grid = _Grid(
-            np.unique(scores["session"].to_numpy()),
-            pl.Enum(scores["symbol"].unique().sort()),
-        )
+        grid = Grid.of(scores)
         score_DN = grid.spread(scores, "score")
         labels_by_horizon = {
             h: grid.spread(labels.filter(pl.col("horizon") == h), "label")
@@ -153,7 +157,7 @@ def score_persistence(score_DN: Array) -> float:
     return float(np.nanmean(phi_D)) if np.isfinite(phi_D).any() else math.nan
 
 
-def _coefficients(grid: _Grid, horizon: int, score_DN: Array, label_DN: Array) -> pl.DataFrame:
+def _coefficients(grid: Grid, horizon: int, score_DN: Array, label_DN: Array) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "session": grid.sessions,
@@ -186,8 +190,8 @@ def _figures(
     n_names = float(np.median(n_pairs_D[counted_D])) if counted_D.any() else math.nan
     with_values = rank_ic_D[~np.isnan(rank_ic_D)]
     return {
-        "rank_ic": overlapping_mean(rank_ic_D, horizon, phi, seed),
-        "ic": overlapping_mean(ic["ic"].to_numpy(), horizon, phi, seed),
+        "rank_ic": enough(overlapping_mean(rank_ic_D, horizon, phi, seed)),
+        "ic": enough(overlapping_mean(ic["ic"].to_numpy(), horizon, phi, seed)),
         "share_positive": float(np.mean(with_values > 0)) if len(with_values) else math.nan,
         "score_persistence": phi,
         "variance_inflation": variance_inflation(phi, horizon),
@@ -197,6 +201,17 @@ def _figures(
         "n_pairs_median": n_names,
         "buckets": buckets(score_DN, label_DN, n_names, horizon, phi, seed),
     }
+
+
+def enough(figures: Mapping[str, object]) -> Record:
+    """Return the figures of a mean without its t-statistics and interval, if it is too short."""
+    n, reasons = figures["n_sessions"], figures["reasons"]
+    assert isinstance(n, int)
+    assert isinstance(reasons, dict)
+    if not 0 < n < MIN_SESSIONS:
+        return dict(figures)
+    nothing = dict.fromkeys(UNCERTAIN, math.nan)
+    return {**figures, **nothing, "reasons": reasons | dict.fromkeys(UNCERTAIN, too_short(n))}
 
 
 def _n_constant(score_DN: Array) -> int:
@@ -216,7 +231,7 @@ def _short(ic_D: Array, horizon: int, phi: float) -> Record:
 
 
 def _broken_down(
-    grid: _Grid,
+    grid: Grid,
     score_DN: Array,
     label_DN: Array,
     ic: pl.DataFrame,
@@ -282,8 +297,8 @@ def _planted(rank_ic_figures: object, planted: float | str) -> Record:
     why = planted if isinstance(planted, str) else None
     if why is None and not float(planted) > 0:
         why = "nothing was planted: the oracle's rank IC is not above 0"
-    if why is None and n < MIN_SESSIONS_OF_SHARE:
-        why = f"{n} sessions are fewer than {MIN_SESSIONS_OF_SHARE}"
+    if why is None and n < MIN_SESSIONS:
+        why = f"{n} sessions are fewer than {MIN_SESSIONS}"
     if why is not None:
         nothing = dict.fromkeys(("share", "share_low", "share_high"), math.nan)
         oracle = math.nan if isinstance(planted, str) else planted

@@ -15,7 +15,7 @@ from alpha_assets.evaluation import evaluate, metrics_json
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.families import RETURNS, tables_of
+from alpha_assets.pipeline.families import RETURNS, factors_read, tables_of
 from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
@@ -48,7 +48,9 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(targets_stage(recipe), fresh=True),
             Read(predictions_stage(recipe)),
             Read(panel_stage(market), months_back=1),
-            Read(features_stage(market, tables_of(market, [RETURNS]))),
+            Read(
+                features_stage(market, tables_of(market, [RETURNS, *factors_read(recipe).values()]))
+            ),
             *[
                 Read(raw_rows(feed), all_before=True, until=None, optional=True)
                 for feed in backtest_feeds(market)
@@ -119,7 +121,10 @@ def make_backtest(
     predictions = scores_of(context, months)
     books = simulated(context, months, first=as_date(predictions["session"].min()))
     data_hash = digest(dict(inputs[""]))
-    evaluation = evaluate(evaluation_inputs(context, months, predictions, books, data_hash))
+    inputs_of = evaluation_inputs(context, months, predictions, books, data_hash)
+    evaluation = evaluate(inputs_of)
+    found = inputs_of.attribution
+    assert found is not None
     for words in warnings(evaluation.metrics):
         context.progress("backtest", words)
     frames = {
@@ -128,6 +133,8 @@ def make_backtest(
         "daily": books.daily,
         "marks": books.marks,
         "ic": evaluation.ic,
+        "legs": found.legs,
+        "names": found.names,
     }
     yield Output(
         frames=frames,

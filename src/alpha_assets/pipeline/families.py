@@ -14,6 +14,13 @@ from alpha_assets.labels import VOLATILITY_SESSIONS
 
 MEMBERS = "members"  # of a cross-section: who is in the universe, and their sector
 RETURNS = "ret_1"  # by which a backtest names the regime of a session
+# What exposures are measured to: a name for people, and the feature that orders symbols.
+FACTORS = {
+    "market": "beta_252",
+    "momentum": "mom_12_1",
+    "reversal": "rev_5",
+    "volatility": "vol_c2c_60",
+}
 VOLATILITY = f"vol_c2c_{VOLATILITY_SESSIONS}"  # by which the label `vol_scaled` divides
 
 F = TypeVar("F", bound=Feature)
@@ -77,6 +84,17 @@ def feature_families(recipe: Recipe) -> tuple[str, ...]:
     if recipe.spec.label.kind == "vol_scaled":
         wanted.append(VOLATILITY)
     return tables_of(recipe.market, wanted)
+
+
+def factors_read(recipe: Recipe) -> dict[str, str]:
+    """Return those of `FACTORS` that lie in families which the recipe needs anyway."""
+    made, market = feature_families(recipe), recipe.market
+    offered = {
+        item.name
+        for item in within(market.catalog, made)
+        if item.name not in market.missing_features
+    }
+    return {name: column for name, column in FACTORS.items() if column in offered}
 
 
 def families_read(market: Market, recipes: Sequence[Recipe]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from alpha_assets import __version__
 from alpha_assets.arrays.types import Dates
-from alpha_assets.backtest import Books
+from alpha_assets.backtest import Books, attribution, capacity, capitals_around
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.evaluation import (
@@ -19,12 +19,13 @@ from alpha_assets.evaluation import (
     EvaluationInputs,
     Undecided,
     is_undecided,
+    judged,
     stretches,
     volatility_regimes,
 )
 from alpha_assets.labels import forward_returns
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.families import RETURNS
+from alpha_assets.pipeline.families import RETURNS, factors_read
 from alpha_assets.pipeline.frontier import thin_months
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
@@ -67,6 +68,10 @@ def evaluation_inputs(
         .select("session", "symbol", "sector", (pl.col("close") * pl.col("volume")).alias("size"))
         .collect()
     )
+    gaps = undecided(context, months, scored, as_date(books.daily["session"].max()))
+    counts_D = judged(books.daily, gaps)
+    pages = books.pages
+    sizes = capitals_around(spec.portfolio.capital)
     return EvaluationInputs(
         predictions=predictions,
         labels=labels,
@@ -79,9 +84,28 @@ def evaluation_inputs(
         breakdowns=Breakdowns(names=panel, regimes=regimes(context, months)),
         oracle=oracle_ic(context),
         asked=(months[0], months[-1]),
-        undecided=undecided(context, months, scored, as_date(books.daily["session"].max())),
+        undecided=gaps,
         targets=context.targets.read(months[0], months[-1]).collect(),
+        attribution=attribution(pages, counts_D),
+        capacity=capacity(pages.wanted, pages.marks, spec.portfolio, context.recipe.costs, sizes),
+        order_counts=books.order_counts,
+        factors=factors(context, months, panel),
     )
+
+
+def factors(context: RecipeContext, months: Sequence[str], panel: pl.DataFrame) -> pl.DataFrame:
+    """Return what exposures are measured to, of what the recipe reads, as known at each session.
+
+    Args:
+        context: with a recipe.
+        months: decided ones.
+        panel: `session symbol sector size` of them.
+    """
+    wanted = factors_read(context.recipe)
+    columns = ["session", "symbol", *wanted.values()]
+    values = context.features.read(months[0], months[-1], columns=columns).collect()
+    named = values.rename({column: name for name, column in wanted.items()})
+    return panel.join(named, on=["session", "symbol"], how="left")
 
 
 def undecided(

@@ -44,7 +44,19 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         )
     rule = metrics["portfolio"].get("rebalances") or {}
     if rule.get("n_empty"):
-        shown["rebalances that held nothing"] = f"{rule['n_empty']} of {rule['n']}"
+        why = "; ".join(str(row["reason"]) for row in rule.get("reasons") or ())
+        shown["rebalances that held nothing"] = (
+            f"{rule['n_empty']} of {rule['n']}{f': {why}' if why else ''}"
+        )
+    for side in ("longs", "shorts"):
+        if rule.get(f"n_{side}_unfilled"):
+            shown[f"rebalances whose {side} were not filled"] = (
+                f"{rule[f'n_{side}_unfilled']} of {rule['n']}"
+            )
+    for leg in ("long", "short"):
+        of_leg = (metrics["portfolio"].get("legs") or {}).get(leg)
+        if of_leg:
+            shown[f"  {leg} leg, net"] = _number(of_leg["net"]["sharpe"], 2)
     return shown
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alpha_assets.report.inputs import at, number, records, words
-from alpha_assets.report.tables import Cell, Table
+from alpha_assets.report.table import Cell, Table
 from alpha_assets.report.words import MISSING, percent, whole
 
 Row = Mapping[str, object]

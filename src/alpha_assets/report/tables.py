@@ -1,31 +1,21 @@
 """The tables of the page: every figure that the charts draw, and those that they do not."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from alpha_assets.report.inputs import ReportInputs, at, horizons, main_horizon, number, records
+from alpha_assets.report.leg_tables import (
+    capacity_table,
+    concentration_table,
+    exposure_table,
+    leg_table,
+    order_table,
+    worst_month_table,
+)
+from alpha_assets.report.table import Cell, Table, cell_of
 from alpha_assets.report.words import MISSING, money, percent, plain, whole
 
 Metrics = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell; `hint` says why it is empty, or what it means."""
-
-    text: str
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with words in the first column and numbers in the others."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    text_columns: tuple[int, ...] = (0,)
 
 
 def tables(inputs: ReportInputs) -> dict[str, Table]:
@@ -39,15 +29,15 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
         "years": year_table(metrics),
         "holdings": holding_table(metrics),
         "reasons": trade_table(metrics),
+        "legs": leg_table(metrics),
+        "concentration": concentration_table(metrics),
+        "worst_months": worst_month_table(metrics),
+        "exposures": exposure_table(metrics),
+        "orders": order_table(metrics),
+        "capacity": capacity_table(metrics),
         "training": training_table(inputs),
     }
     return {name: table for name, table in made.items() if table.rows}
-
-
-def _cell(text: str, group: object = None, figure: str = "") -> Cell:
-    """Return a cell that says why it is empty, where the figures say so."""
-    reason = at(group, "reasons", figure)
-    return Cell(text, str(reason) if isinstance(reason, str) else "")
 
 
 def signal_table(metrics: Metrics) -> Table:
@@ -74,7 +64,7 @@ def signal_table(metrics: Metrics) -> Table:
     rows = tuple(
         (
             Cell(words),
-            *(_cell(plain(number(group, name), digits), group, name) for _, group in groups),
+            *(cell_of(plain(number(group, name), digits), group, name) for _, group in groups),
         )
         for words, name, digits in figures
     )
@@ -127,7 +117,7 @@ def _two_sides(
         return Table(title, ("", "net", "gross"), ())
 
     def cell(side: object, name: str, show: Callable[[Any], str]) -> Cell:
-        return _cell(show(at(side, name)), side, name)
+        return cell_of(show(at(side, name)), side, name)
 
     body = tuple(
         (Cell(words), *(cell(side, name, show) for side in sides)) for words, name, show in rows
@@ -167,7 +157,7 @@ def cost_table(metrics: Metrics) -> Table:
     )
     if rows:
         costs = at(metrics, "costs")
-        spare = _cell(plain(number(costs, "break_even_bps"), 2), costs, "break_even_bps")
+        spare = cell_of(plain(number(costs, "break_even_bps"), 2), costs, "break_even_bps")
         rows += ((Cell("breaks even at"), Cell(""), spare, Cell("")),)
     return Table("Costs", ("", "money", "bps of traded", "of equity a year"), rows)
 
@@ -199,7 +189,7 @@ def holding_table(metrics: Metrics) -> Table:
     held, traded = at(metrics, "portfolio", "exposure"), at(metrics, "portfolio", "turnover")
     if number(held, "gross_mean") is None:
         return Table("Holdings", ("", "figure"), ())
-    time = _cell(plain(number(traded, "holding_sessions"), 1), traded, "holding_sessions")
+    time = cell_of(plain(number(traded, "holding_sessions"), 1), traded, "holding_sessions")
     pairs = (
         ("turnover a year, one way", Cell(percent(number(traded, "annual"), 0))),
         ("sessions held, on average", time),

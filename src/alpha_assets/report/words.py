@@ -209,6 +209,14 @@ def _empty_book(metrics: Mapping[str, object]) -> list[str]:
         sentences.append(
             f"{whole(n_empty)} of {whole(n)} rebalances held nothing: {why}. {_way_out(rule)}"
         )
+    for side in ("longs", "shorts"):
+        n_unfilled = number(rule, f"n_{side}_unfilled")
+        if n_unfilled:
+            sentences.append(
+                f"{whole(n_unfilled)} of {whole(n)} rebalances wanted {side} and held none at the "
+                f"close: no order of that side was filled. Look at halts, limits, volumes"
+                f"{' and what can be borrowed' if side == 'shorts' else ''}."
+            )
     if days and days_empty == days and n > n_empty:
         sentences.append(
             f"The book was empty at every close although {whole(n - n_empty)} of {whole(n)} "

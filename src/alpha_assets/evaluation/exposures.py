@@ -1,0 +1,144 @@
+"""What scores and book lean on beside the signal, and what the scores know without it.
+
+Market, size, momentum, reversal, volatility, sectors: any columns that order symbols.
+Letters: D sessions, N symbols, F factors, S sectors.
+"""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from alpha_assets.arrays.ranks import average_rank, rank_ic
+from alpha_assets.arrays.types import Array
+from alpha_assets.evaluation.inference import overlapping_mean
+from alpha_assets.evaluation.signal import Grid, enough, score_persistence
+
+Record = dict[str, object]
+
+MARKET = "market"  # the factor whose values are betas
+
+
+def exposures(
+    scores: pl.DataFrame,
+    labels: pl.DataFrame,
+    positions: pl.DataFrame,
+    factors: pl.DataFrame,
+    *,
+    horizon: int,
+    seed: int = 0,
+) -> Record:
+    """Return how scores and book stand to each factor and sector, and the neutral rank IC.
+
+    Args:
+        scores: `session symbol score` of one horizon.
+        labels: `session symbol label` of the same.
+        positions: of the backtest; weights at the close.
+        factors: `session symbol`, `sector` if there are any, and a column a factor, as known at
+            the session.
+        horizon: sessions that a label spans.
+        seed: of the bootstrap.
+
+    Returns:
+        `factors`: records of `factor`, `scores` (mean rank correlation of scores and factor in a
+        session), `book` (mean of the sum of weight times the factor's z-score among scored names;
+        of `market`: times beta, so that it is the book's beta), `book_low`, `book_high`, the
+        least and the greatest.
+        `sectors`: records of `sector`, `scores` (mean of the names' ranks, between -0.5 and 0.5),
+        `book` (mean net weight).
+        `neutral_rank_ic`: of what least squares leaves of a session's score ranks once the ranks
+        of all factors and the sectors are taken out, as `signal.rank_ic` is.
+    """
+    names = [name for name in factors.columns if name not in ("session", "symbol", "sector")]
+    grid = Grid.of(scores)
+    if not len(grid.sessions):
+        return {"factors": [], "sectors": [], "neutral_rank_ic": None}
+    score_DN = grid.spread(scores, "score")
+    is_scored_DN = ~np.isnan(score_DN)
+    weight_DN = np.nan_to_num(grid.spread(positions, "weight"))
+    rank_DN = _centred_ranks(score_DN)
+    records: list[Record] = []
+    ranks_FDN = np.zeros((len(names), *score_DN.shape))
+    for place, name in enumerate(names):
+        value_DN = np.where(is_scored_DN, grid.spread(factors, name), np.nan)
+        value_DN[~np.isfinite(value_DN)] = np.nan
+        ranks_FDN[place] = np.nan_to_num(_centred_ranks(value_DN))
+        load_DN = value_DN if name == MARKET else _z(value_DN)
+        book_D = (weight_DN * np.nan_to_num(load_DN)).sum(axis=1)
+        records.append(
+            {
+                "factor": name,
+                "scores": _mean(rank_ic(score_DN, value_DN)),
+                "book": float(book_D.mean()),
+                "book_low": float(book_D.min()),
+                "book_high": float(book_D.max()),
+            }
+        )
+    sectors, member_SDN = _members(grid, factors, is_scored_DN)
+    by_sector: list[Record] = [
+        {
+            "sector": sector,
+            "scores": _mean(_row_means(np.where(member_DN, rank_DN, np.nan))),
+            "book": float((weight_DN * member_DN).sum(axis=1).mean()),
+        }
+        for sector, member_DN in zip(sectors, member_SDN, strict=True)
+    ]
+    left_DN = neutral(rank_DN, np.concatenate([ranks_FDN, member_SDN]))
+    ic_D = rank_ic(left_DN, grid.spread(labels, "label"))
+    neutral_ic = enough(overlapping_mean(ic_D, horizon, score_persistence(left_DN), seed))
+    return {"factors": records, "sectors": by_sector, "neutral_rank_ic": neutral_ic}
+
+
+def neutral(rank_DN: Array, inputs_XDN: Array) -> Array:
+    """Return what least squares on the inputs and a constant leaves of each session's ranks.
+
+    NaN where there is no rank, and throughout a session that the inputs explain to rounding.
+    """
+    left_DN = np.full(rank_DN.shape, np.nan)
+    for d, rank_N in enumerate(rank_DN):
+        known = np.flatnonzero(~np.isnan(rank_N))
+        if not len(known):
+            continue
+        x_NX = np.vstack([np.ones(len(known)), inputs_XDN[:, d, known]]).T
+        weights_X = np.linalg.pinv(x_NX.T @ x_NX, hermitian=True) @ (x_NX.T @ rank_N[known])
+        left_N = rank_N[known] - x_NX @ weights_X
+        if np.ptp(left_N) > 1e-9:
+            left_DN[d, known] = left_N
+    return left_DN
+
+
+def _members(grid: Grid, factors: pl.DataFrame, is_scored_DN: Array) -> tuple[list[str], Array]:
+    """Return the sectors, and which scored names belong to each, as 0 and 1."""
+    if "sector" not in factors.columns:
+        return [], np.zeros((0, *is_scored_DN.shape))
+    sectors = factors["sector"].drop_nulls().unique().sort()
+    coded = factors.with_columns(pl.col("sector").cast(pl.Enum(sectors)).to_physical())
+    code_DN = grid.spread(coded, "sector")
+    member_SDN = [
+        ((code_DN == code) & is_scored_DN).astype(np.float64) for code in range(len(sectors))
+    ]
+    return sectors.to_list(), np.array(member_SDN).reshape(-1, *is_scored_DN.shape)
+
+
+def _centred_ranks(x_DN: Array) -> Array:
+    """Return ranks between -0.5 and 0.5; NaN where there is no value."""
+    n_D1 = (~np.isnan(x_DN)).sum(axis=1, keepdims=True)
+    return np.asarray((average_rank(x_DN) - 0.5) / np.maximum(n_D1, 1) - 0.5)
+
+
+def _z(x_DN: Array) -> Array:
+    """Return each session's values less their mean, over their spread; NaN without spread."""
+    n_D1 = np.maximum((~np.isnan(x_DN)).sum(axis=1, keepdims=True), 1)
+    off_DN = x_DN - np.nansum(x_DN, axis=1, keepdims=True) / n_D1
+    spread_D1 = np.sqrt(np.nansum(off_DN**2, axis=1, keepdims=True) / n_D1)
+    return np.asarray(off_DN / np.where(spread_D1 > 0, spread_D1, np.nan))
+
+
+def _row_means(x_DN: Array) -> Array:
+    n_D = (~np.isnan(x_DN)).sum(axis=1)
+    return np.asarray(np.nansum(x_DN, axis=1) / np.where(n_D > 0, n_D, np.nan))
+
+
+def _mean(x_D: Array) -> float:
+    known_D = x_D[~np.isnan(x_D)]
+    return float(known_D.mean()) if len(known_D) else math.nan
