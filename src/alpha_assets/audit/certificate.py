@@ -274,12 +274,12 @@ def audit(
         pace("rebuilds", 0, n_rebuilds)
         context.progress("audit", "this world")
         here = vendor = in_store(context, place / "here")
-        rebuild(here, raw, decided)
+        rebuild(here, raw, decided, given=context)
         pace("rebuilds", 1, n_rebuilds)
         if restated is not context:
             context.progress("audit", "this world, on a vendor's price level")
             vendor = in_store(restated, place / "vendor")
-            rebuild(vendor, raw, decided)
+            rebuild(vendor, raw, decided, given=context)
             pace("rebuilds", 2, n_rebuilds)
         stored = compare_stored(context, here, decided)
         trials = []
@@ -393,7 +393,7 @@ def _tried(
         if seed:
             remake(there, other, cut)
         else:
-            rebuild(there, other, [month_of(cut)])
+            rebuild(there, other, [month_of(cut)], given=here.context)
         if world.name != RESTATED:
             forward = predicted(here, there, cut)
             forward += orders_compared(here, raw, other, cut)

@@ -18,7 +18,7 @@ from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import RangeError
 from alpha_assets.features.edges import EDGE_KEYS
-from alpha_assets.pipeline import decide, predictions, runner, targets
+from alpha_assets.pipeline import decide, held, predictions, runner, targets
 from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.freshness import COUNTS, NOT_FACTS, manifest_of
@@ -187,6 +187,7 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
         models = replace(here.context, recipe=recipe).checkpoint(month)
         there.context.store.copy_from(here.context.store, *models.parts[:-1])
         recipe = recipe.parent
+    give_memory(here.context, there, month)
     return there
 
 
@@ -206,11 +207,15 @@ def remake(world: Rebuilt, raw: Mapping[str, pl.DataFrame], cut: date) -> None:
     runner.make_market_stages(context, [month])
     make_edges(world, month)
     if context.checkpoint(month).exists():
-        for stage in ("predictions", "targets"):
-            make(context, stage, [month])
+        make_decisions(context, month)
 
 
-def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[str]) -> None:
+def rebuild(
+    world: Rebuilt,
+    raw: Mapping[str, pl.DataFrame],
+    months: Sequence[str],
+    given: RecipeContext | None = None,
+) -> None:
     """Make everything that the decisions of `months` are made from, and the decisions.
 
     Panel, features and cross-section are made a month further than decided, as far as there
@@ -220,6 +225,8 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
         world: with an empty store.
         raw: stored rows of every feed.
         months: to decide, sorted.
+        given: where the months before have been decided: what a rule remembers of them is taken
+            from there.
 
     Raises:
         RangeError: a month has too little history for a model.
@@ -231,6 +238,8 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
     known = month_of(frontier(context))
     last = max(months[-1], min(next_month(months[-1]), known))
     runner.make_market_stages(context, month_range(months_of_data(context)[0], last))
+    if given is not None:
+        give_memory(given, world, months[0])
     for month in months:
         make_edges(world, month)
         ensure_models(context, month)
@@ -240,8 +249,19 @@ def rebuild(world: Rebuilt, raw: Mapping[str, pl.DataFrame], months: Sequence[st
                 f"month {month} has too little history for a model; the first with enough is "
                 f"{model.manifest.extra.get('first_month')}: audit that one or a later one"
             )
-        for stage in ("predictions", "targets"):
-            make(context, stage, [month])
+        make_decisions(context, month)
+
+
+def make_decisions(context: RecipeContext, month: str) -> None:
+    """Make scores and targets of a month; what is remembered of months before is taken as given."""
+    make(context, "predictions", [month])
+    targets.targets_stage(context.recipe).ensure(context, [month], given=True)
+
+
+def give_memory(given: RecipeContext, world: Rebuilt, month: str) -> None:
+    """Copy what a rule remembers of the months before `month`: what is held, and scores."""
+    for folder in held.months_remembered(given, month):
+        world.context.store.copy_from(given.store, *folder.parts)
 
 
 def compared(

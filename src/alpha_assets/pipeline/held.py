@@ -24,6 +24,7 @@ from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Read, Span
 from alpha_assets.pipeline.transforms import sessions_back
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.table import MonthTable
 
 HELD, SCORES_BEFORE = "targets/before", "predictions/before"
@@ -118,6 +119,19 @@ def _months_scored(context: RecipeContext, months: Sequence[str], seen: Seen) ->
     start = sessions_back(calendar, calendar.month_sessions(months[0])[0], back)
     found = _stored(context.predictions, seen, month_of(start), next_month(months[0], -1))
     return (found[0], found[-1]) if found else None
+
+
+def months_remembered(context: RecipeContext, month: str) -> list[Folder]:
+    """Return the stored months of targets and scores that a month's rule remembers."""
+    rule, seen = context.recipe.spec.portfolio, Seen()
+    found: list[Folder] = []
+    for table, span in (
+        (context.targets, _months_held(context, [month], seen) if rule.remembers else None),
+        (context.predictions, _months_scored(context, [month], seen) if rule.scores_back else None),
+    ):
+        if span is not None:
+            found += [table.folder(one) for one in table.months(*span)]
+    return found
 
 
 def remembered(context: RecipeContext, month: str) -> Remembered:

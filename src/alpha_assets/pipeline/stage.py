@@ -278,13 +278,16 @@ class Stage(Outputs[C]):
                 seen.plan(self.place(context), [month])
         return found
 
-    def ensure(self, context: C, months: Sequence[str], *, again: bool = False) -> list[Made]:
+    def ensure(
+        self, context: C, months: Sequence[str], *, again: bool = False, given: bool = False
+    ) -> list[Made]:
         """Make the outputs of `months` that are not fresh; return all of them.
 
         Args:
             context: of the market or recipe.
             months: whose outputs; of a stage without months, those that it covers.
             again: make them in any case.
+            given: take what is read as it is; of a world whose earlier months were copied.
 
         Raises:
             MissingOutput: what they are made from has not been made.
@@ -299,7 +302,7 @@ class Stage(Outputs[C]):
         turns = [wanted] if self.at_once > 1 or not self.monthly else [[m] for m in wanted]
         for turn in turns:
             for families in self._in_order():
-                self._make_stale(context, turn, families, again=again)
+                self._make_stale(context, turn, families, again=again, given=given)
         return [self.made(context, month) for month, _ in self.units(months)]
 
     def made(self, context: C, month: str = "") -> Made:
@@ -405,7 +408,13 @@ class Stage(Outputs[C]):
         return turns
 
     def _make_stale(
-        self, context: C, months: Sequence[str], each: "Sequence[Stage[C]]", *, again: bool
+        self,
+        context: C,
+        months: Sequence[str],
+        each: "Sequence[Stage[C]]",
+        *,
+        again: bool,
+        given: bool,
     ) -> None:
         """Make those outputs of `months` that are not fresh, neighbours in one go.
 
@@ -414,6 +423,7 @@ class Stage(Outputs[C]):
             months: whose.
             each: the stage itself, or those of its families that are looked at.
             again: make them in any case.
+            given: take what is read as it is.
         """
         seen = Seen()
         units = dict(self.units(months))
@@ -441,7 +451,7 @@ class Stage(Outputs[C]):
                 self.name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
             )
             made_of = stale[run[0]]
-            for one in made_of:
+            for one in () if given else made_of:
                 one._require_inputs(context, covered, seen)
             variant = self._variant_of(context)
             if variant is not None:
