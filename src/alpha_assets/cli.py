@@ -266,6 +266,23 @@ def compare(recipe: str, others: tuple[str, ...], as_json: bool, **where: Unpack
 
 
 @main.command()
+@options("recipe", "market", "storage", "set", "device", "json")
+@click.option(
+    "--off",
+    multiple=True,
+    metavar="COMPONENT",
+    help="Run the recipe again on the rig without this component; may be repeated.",
+)
+def components(recipe: str, off: tuple[str, ...], as_json: bool, **where: Unpack[Where]) -> None:
+    """Correlate stored scores with each planted component of a rig, also with it switched off."""
+    show(
+        opened(recipe, **where).components(*off),
+        as_json,
+        render=lambda shown: f"{shown['title']}\n\n{table(shown['rows'])}",
+    )
+
+
+@main.command()
 @options("recipe", "market", "data", "storage", "months", "set", "device", "json")
 @click.option(
     "--cuts",

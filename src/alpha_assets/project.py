@@ -30,13 +30,19 @@ from alpha_assets.features.formulas import formula_of
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.compare import compare as compare_stored
+from alpha_assets.pipeline.components import components as planted_components
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.decide import decide, session_to_decide
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
 from alpha_assets.pipeline.restamp import restamp as take_over
-from alpha_assets.pipeline.results import compared_figures, headline_figures, title
+from alpha_assets.pipeline.results import (
+    compared_figures,
+    component_rows,
+    headline_figures,
+    title,
+)
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import recipe_stages, stage_of
 from alpha_assets.pipeline.status import status as status_rows
@@ -133,6 +139,25 @@ class Project:
         contexts = [context, *[self._beside(context, name) for name in others]]
         found = compare_stored(contexts)
         return {**compared_figures(found), "comparison": found}
+
+    def components(self, *off: str) -> dict[str, Any]:
+        """Return the correlation of the stored scores with each component of a rig.
+
+        Args:
+            off: components without which the recipe is run again, over the same months, below
+                `<storage>/_off/`.
+
+        Returns:
+            `title`, `rows`, formatted, and in `components` the same as numbers; see
+            `pipeline/components.py`.
+        """
+        context = self._anew()
+        found = planted_components(context, off)
+        return {
+            "title": title(context, stored_metrics(context)),
+            "rows": component_rows(found),
+            "components": found,
+        }
 
     def report(self) -> dict[str, Any]:
         """Make the tear sheet again from the stored backtest; return its figures."""
@@ -481,6 +506,13 @@ def compare(recipe: str, *others: str, **where: Unpack[Where]) -> dict[str, Any]
             f"prints its name, <recipe>{VARIANT}<digest>; only overrides of the market are of all"
         )
     return open(recipe, **where).compare(*others)
+
+
+def components(
+    recipe: str = RECIPE, *, off: Sequence[str] = (), **where: Unpack[Where]
+) -> dict[str, Any]:
+    """Return what the stored scores hold of a rig's components; see `Project.components`."""
+    return open(recipe, **where).components(*off)
 
 
 def report(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from alpha_assets.evaluation.metrics import (
     plain,
 )
 from alpha_assets.evaluation.performance import performance
+from alpha_assets.evaluation.planted import Learning
 from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio
 from alpha_assets.evaluation.regimes import volatility_regimes
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
@@ -22,6 +23,7 @@ __all__ = [
     "DataFacts",
     "Evaluation",
     "EvaluationInputs",
+    "Learning",
     "Signal",
     "TrackRecord",
     "Undecided",

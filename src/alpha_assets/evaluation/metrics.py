@@ -18,6 +18,7 @@ from alpha_assets.backtest import Attribution, Capacity, OrderCounts
 from alpha_assets.evaluation.capacity import capacity_curve, orders
 from alpha_assets.evaluation.exposures import exposures
 from alpha_assets.evaluation.legs import concentration, legs
+from alpha_assets.evaluation.planted import Learning
 from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio, source_end_exits
 from alpha_assets.evaluation.rebalances import rebalances
 from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
@@ -92,6 +93,8 @@ class EvaluationInputs:
         breakdowns: sectors, sizes and regimes.
         oracle: by horizon, for simulated data: the estimated rank IC of what was planted, or
             why it is not known.
+        learning: for simulated data: what the recipe's models are estimated from.
+        components: of a rig: `session`, `symbol` and a column for each planted component.
         asked: the first and last month that were asked for, `YYYY-MM`; None: not known.
         undecided: stretches of those months that nothing decided: they count in no figure.
         targets: `session symbol target_weight reason` of the rebalances, or None.
@@ -111,6 +114,8 @@ class EvaluationInputs:
     rates: pl.DataFrame | None = None
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
     oracle: Mapping[int, float | str] | None = None
+    learning: Learning | None = None
+    components: pl.DataFrame | None = None
     asked: tuple[str, str] | None = None
     undecided: tuple[Undecided, ...] = ()
     targets: pl.DataFrame | None = None
@@ -135,6 +140,8 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         inputs.labels,
         breakdowns=inputs.breakdowns,
         oracle=inputs.oracle,
+        learning=inputs.learning,
+        components=inputs.components,
         seed=inputs.facts.seed,
     )
     horizons = inputs.predictions["horizon"].unique().to_list()

@@ -24,6 +24,7 @@ from alpha_assets.evaluation.inference import (
     variance_inflation,
 )
 from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
+from alpha_assets.evaluation.planted import Learning, ceiling_record, component_records
 
 Record = dict[str, object]
 
@@ -87,6 +88,8 @@ def signal(
     *,
     breakdowns: Breakdowns | None = None,
     oracle: Mapping[int, float | str] | None = None,
+    learning: Learning | None = None,
+    components: pl.DataFrame | None = None,
     seed: int = 0,
 ) -> Signal:
     """Return what the scores of every horizon were worth.
@@ -98,6 +101,8 @@ def signal(
         breakdowns: what to sort sessions and symbols by.
         oracle: by horizon, on simulated data: the estimated rank IC of what was planted, or why
             it is not known.
+        learning: what the scores' models are estimated from, for the ceiling of least squares.
+        components: `session symbol` and a column for each planted component.
         seed: of the bootstraps.
 
     Raises:
@@ -126,7 +131,25 @@ def signal(
         ]
         figures |= _broken_down(grid, score_DN, label_DN, ic, horizon, phi, breakdowns)
         planted = (oracle or {}).get(horizon)
-        figures["planted"] = None if planted is None else _planted(figures["rank_ic"], planted)
+        n_names = figures["n_pairs_median"]
+        assert isinstance(n_names, float), "a median"
+        figures["planted"] = (
+            None
+            if planted is None
+            else {
+                **_planted(figures["rank_ic"], planted),
+                **ceiling_record(planted, n_names, horizon, learning),
+            }
+        )
+        if components is not None:
+            figures["components"] = component_records(
+                {
+                    name: pearson_ic(score_DN, grid.spread(components, name))
+                    for name in components.columns
+                    if name not in KEY
+                },
+                phi,
+            )
         statistics[f"h{horizon}"] = figures
         coefficients.append(ic)
     return Signal(statistics, pl.concat(coefficients) if coefficients else _no_coefficients())

@@ -17,6 +17,7 @@ from alpha_assets.evaluation import (
     Breakdowns,
     DataFacts,
     EvaluationInputs,
+    Learning,
     Undecided,
     is_undecided,
     judged,
@@ -33,12 +34,12 @@ from alpha_assets.pipeline.train import stored_listings
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import why_skipped
 from alpha_assets.quality.coverage import reasons_off
-from alpha_assets.sources.sim import oracle
+from alpha_assets.sources.sim import component_names, oracle
 from alpha_assets.spec import digest
 
 ORACLE = "_oracle"
 OF_MARKET = "market."  # in front of an override of the market
-ORACLE_FORM = 2  # of its summary: an earlier one is measured again
+ORACLE_FORM = 3  # of its summary: an earlier one is measured again
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
 
@@ -83,6 +84,8 @@ def evaluation_inputs(
         rates=books.cash_rates,
         breakdowns=Breakdowns(names=panel, regimes=regimes(context, months)),
         oracle=oracle_ic(context),
+        learning=learning(context),
+        components=planted_components(context, first, last),
         asked=(months[0], months[-1]),
         undecided=gaps,
         targets=context.targets.read(months[0], months[-1]).collect(),
@@ -194,8 +197,7 @@ def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
     """
     if not context.market.is_simulated:
         return None
-    reads_feeds = any(feature.feeds for feature in context.recipe.features)
-    expected = stored_oracle(context)["expected"]["f" if reads_feeds else "f_price"]
+    expected = _expected(context)
     found: dict[int, float | str] = {}
     for h in context.recipe.spec.label.horizons:
         figures = expected.get(f"h{h}")
@@ -204,6 +206,40 @@ def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
             found[h] = f"it is estimated for horizons of {known} sessions only"
         else:
             found[h] = figures["unknown"] or figures["mean"]
+    return found
+
+
+def learning(context: RecipeContext) -> Learning | None:
+    """Return what the recipe's models are estimated from; None on real data."""
+    if not context.market.is_simulated:
+        return None
+    return Learning(
+        n_sessions=context.recipe.spec.split.lookback_sessions,
+        n_inputs=len(context.recipe.features),
+        persistence={
+            int(name.removeprefix("h")): figures["persistence"]
+            for name, figures in _expected(context).items()
+        },
+    )
+
+
+def planted_components(context: RecipeContext, first: date, last: date) -> pl.DataFrame | None:
+    """Return a rig's components as of the sessions of a span; None on every other market."""
+    if not context.market.is_simulated or context.market.sim.rig is None:
+        return None
+    stage = oracle_stage(context.market)
+    stage.ensure(context, [""])
+    truth = stage.folder(context).read("truth")
+    names = component_names(context.market.sim)
+    return truth.filter(pl.col("session").is_between(first, last)).select(
+        "session", "symbol", *names
+    )
+
+
+def _expected(context: RecipeContext) -> dict[str, Any]:
+    """Return the figures of the planted drift by horizon, of what the recipe can read of it."""
+    reads_feeds = any(feature.feeds for feature in context.recipe.features)
+    found: dict[str, Any] = stored_oracle(context)["expected"]["f" if reads_feeds else "f_price"]
     return found
 
 

@@ -37,6 +37,12 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
             shown[f"  share of planted IC {name}"] = f"{100 * planted['share']:.0f} % (estimate)"
         elif planted:
             shown[f"  share of planted IC {name}"] = "not known"
+        if planted and planted.get("ceiling") is not None:
+            shown[f"  least squares expects {name}"] = f"{100 * planted['ceiling']:.0f} %"
+        for row in horizon.get("components", ()):
+            shown[f"  with {row['component']} {name}"] = _with_error(
+                row["correlation"], row["error"], 2
+            )
     for side in ("net", "gross"):
         figures = metrics["portfolio"][side]
         shown[f"Sharpe, {side}"] = (
@@ -95,6 +101,21 @@ def compared_figures(found: Mapping[str, Any]) -> dict[str, Any]:
         "differences": [_difference_row(row) for row in found["differences"]],
         "notes": [*lost, *found["notes"]],
     }
+
+
+def component_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the rows of `components`, formatted."""
+    return [
+        {
+            "component": row["component"],
+            "horizon": row["horizon"],
+            "correlation": _with_error(row["correlation"], row["error"], 3),
+            "switched off": _with_error(row["correlation_off"], row["error_off"], 3)
+            if row["planted"]
+            else "it is off",
+        }
+        for row in found
+    ]
 
 
 def _ends(months: Sequence[str]) -> Sequence[str]:

@@ -23,6 +23,7 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
     metrics = inputs.metrics
     made = {
         "signal": signal_table(metrics),
+        "components": component_table(metrics),
         "returns": return_table(metrics),
         "risks": risk_table(metrics),
         "costs": cost_table(metrics),
@@ -69,6 +70,25 @@ def signal_table(metrics: Metrics) -> Table:
         for words, name, digits in figures
     )
     return Table("Signal", ("", *(words for words, _ in groups)), rows if groups else ())
+
+
+def component_table(metrics: Metrics) -> Table:
+    """Return what the scores hold of each planted component, a horizon a pair of columns."""
+    shown = [h for h in horizons(metrics) if records(metrics, "signal", f"h{h}", "components")]
+    by_horizon = [records(metrics, "signal", f"h{h}", "components") for h in shown]
+    rows = tuple(
+        (
+            Cell(str(of_name[0]["component"])),
+            *(
+                Cell(plain(number(row, figure), 3))
+                for row in of_name
+                for figure in ("correlation", "error")
+            ),
+        )
+        for of_name in zip(*by_horizon, strict=True)
+    )
+    heads = [words for h in shown for words in (f"correlation, {h}", "± standard error")]
+    return Table("Scores and planted components", ("", *heads), rows)
 
 
 def return_table(metrics: Metrics) -> Table:

@@ -99,8 +99,16 @@ def _planted_verdict(metrics: Mapping[str, object]) -> list[str]:
     between = "" if low is None or high is None else f" ({percent(low, 0)} to {percent(high, 0)})"
     return [
         f"That is {percent(share, 0)}{between} of the {plain(oracle, 3)} that the planted drift is "
-        "estimated to reach."
+        "estimated to reach." + _ceiling_words(planted)
     ]
+
+
+def _ceiling_words(planted: object) -> str:
+    """Return what least squares could reach of what was planted; empty where it is not known."""
+    ceiling, n_inputs = number(planted, "ceiling"), number(planted, "n_inputs")
+    if ceiling is None or n_inputs is None:
+        return ""
+    return f" Least squares on {whole(n_inputs)} inputs expects {percent(ceiling, 0)}."
 
 
 def _suspicion(metrics: Mapping[str, object]) -> list[str]:

@@ -3,19 +3,21 @@
 `signal.py` declares what is planted; `oracle` measures how much of it can be had.
 """
 
-from alpha_assets.sources.sim.market import SimMarket, generate
+from alpha_assets.sources.sim.market import SimMarket, component_names, generate
 from alpha_assets.sources.sim.oracle import Oracle, oracle
 from alpha_assets.sources.sim.source import SimSource, SimSourceSpec
-from alpha_assets.sources.sim.spec import SimSpec
+from alpha_assets.sources.sim.spec import RigSpec, SimSpec
 from alpha_assets.sources.sim.tokyo import SEMICONDUCTORS, semis
 
 __all__ = [
     "SEMICONDUCTORS",
     "Oracle",
+    "RigSpec",
     "SimMarket",
     "SimSource",
     "SimSourceSpec",
     "SimSpec",
+    "component_names",
     "generate",
     "oracle",
     "semis",

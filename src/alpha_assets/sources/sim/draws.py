@@ -35,6 +35,7 @@ class Purpose(enum.IntEnum):
     STATEMENTS = 17
     NEWS = 18
     SIDE_CORRECTIONS = 19
+    RIG = 20
 
 
 def stream(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -17,6 +17,8 @@ from alpha_assets.sources.sim import draws, signal, tokyo
 from alpha_assets.sources.sim.bars import bars
 from alpha_assets.sources.sim.events import EventBook, Events
 from alpha_assets.sources.sim.latents import Latents
+from alpha_assets.sources.sim.rig import COMPONENTS as RIG_COMPONENTS
+from alpha_assets.sources.sim.rig import SERIES, Rig
 from alpha_assets.sources.sim.roster import Roster, roster
 from alpha_assets.sources.sim.shocks import Shocks
 from alpha_assets.sources.sim.spec import SimSpec
@@ -38,6 +40,14 @@ class Corrections:
 
 
 @dataclass(frozen=True, eq=False)
+class RigSeries:
+    """The raw series of a rig, as published after the close."""
+
+    series: Array  # [X, D, N] in the order of rig.SERIES
+    regime: Array  # [D], 1 or −1
+
+
+@dataclass(frozen=True, eq=False)
 class SimMarket:
     """Everything that happened, and what could have been known about it.
 
@@ -56,8 +66,14 @@ class SimMarket:
     corrections: Corrections
     f: Array32  # the forecast after the close; NaN where not listed
     f_price: Array32  # the part of it that prices reveal
-    components: Array32  # [C, D, N] in the order of signal.COMPONENTS
+    components: Array32  # [C, D, N] in the order of `component_names`
     strength: Array  # [D], drift of the next session per unit of f and of volatility
+    rig: RigSeries | None = None  # of a market with the section [sim.rig]
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """The components that are planted, or could be."""
+        return component_names(self.spec)
 
     def listed(self) -> Mask:
         """Return which symbols are listed, by session."""
@@ -85,6 +101,11 @@ class SimMarket:
             level_D[number] = level
             last_N = np.where(np.isnan(close_N), last_N, close_N)
         return level_D
+
+
+def component_names(spec: SimSpec) -> tuple[str, ...]:
+    """Return the components that a market plants, or could plant."""
+    return tuple(c.name for c in signal.COMPONENTS) if spec.rig is None else RIG_COMPONENTS
 
 
 @lru_cache(maxsize=2)
@@ -127,7 +148,10 @@ class _Walk:
         self.past = signal.Past(*(np.zeros((signal.LONG + d, n)) for _ in signal.Past._fields))
         self.f = np.full((d, n), np.nan, dtype=np.float32)
         self.f_price = np.full((d, n), np.nan, dtype=np.float32)
-        self.components = np.zeros((len(signal.COMPONENTS), d, n), dtype=np.float32)
+        self.components = np.zeros((len(component_names(spec)), d, n), dtype=np.float32)
+        self.rig = None if spec.rig is None else Rig(spec.seed, spec.rig, symbols)
+        n_series = 0 if spec.rig is None else len(SERIES)
+        self.series = RigSeries(np.zeros((n_series, d, n)), np.zeros(d))
         self.strength = np.zeros(d)
         self.wrong: list[tuple[Index, Index, Index, Array, Array, Array]] = []
 
@@ -152,6 +176,7 @@ class _Walk:
             f_price=self.f_price,
             components=self.components,
             strength=self.strength,
+            rig=None if self.rig is None else self.series,
         )
 
     def _trade(self, number: int, day: int) -> None:
@@ -201,15 +226,21 @@ class _Walk:
         age_N = number - symbols.start
         listed_N = (age_N >= 0) & (number <= symbols.end)
         latent_CN = self.latents.step(number, day, listed_N)
-        rows = slice(number + 1, number + 1 + signal.LONG)
-        past = signal.Past(*(series[rows] for series in self.past))
-        price_CN = signal.price_components(past, age_N, listed_N)
-        f_N, price_part_N = signal.forecast(price_CN, latent_CN, listed_N, spec.price_share)
+        if self.rig is not None:
+            x_XN, regime, g_CN = self.rig.step(day)
+            self.series.series[:, number], self.series.regime[number] = x_XN, regime
+            f_N, price_part_N = self.rig.forecast(g_CN), np.zeros(len(symbols))
+        else:
+            rows = slice(number + 1, number + 1 + signal.LONG)
+            past = signal.Past(*(series[rows] for series in self.past))
+            price_CN = signal.price_components(past, age_N, listed_N)
+            f_N, price_part_N = signal.forecast(price_CN, latent_CN, listed_N, spec.price_share)
+            g_CN = np.concatenate([price_CN, latent_CN])
         strength = signal.RHO * spec.signal * (1 + spec.signal_variation * self.latents.strength)
         self.drift_N = strength * symbols.idio_vol * f_N
         self.f[number] = np.where(listed_N, f_N, np.nan)
         self.f_price[number] = np.where(listed_N, price_part_N, np.nan)
-        self.components[:, number] = np.concatenate([price_CN, latent_CN])
+        self.components[:, number] = g_CN
         self.strength[number] = strength
 
     def _note_wrong(self, number: int, events: Events, has_bar_N: Mask) -> None:

@@ -34,7 +34,8 @@ class Oracle:
         summary: plain values for JSON: `rank_ic.<score>.h<h>.{mean,sd,se,n_sessions}` with
             the scores `f`, `f_price` (the part that prices reveal) and each component,
             `expected.<score>.h<h>`, the same of the drift expected over h sessions, with
-            `one_session` (the mean of the one-session drift against returns over h) and
+            `one_session` (the mean of the one-session drift against returns over h),
+            `persistence` (the drift's rank correlation with that of the session before) and
             `unknown` (why the mean is no estimate of what can be had, or null),
             `planted_share.<component>`, `sessions_apart`, `name_sessions`.
         truth: `session` (the decision session that the values are known at), `symbol`, `f`,
@@ -50,6 +51,8 @@ class Oracle:
 def oracle(spec: SimSpec, calendar: Calendar) -> Oracle:
     """Return the measured oracle of a market and the truth behind it."""
     market = generate(spec, calendar)
+    if spec.rig is not None:
+        return Oracle(summary=measured_rig(market), truth=truth(market, calendar))
     fitted = coefficients(spec, calendar) if spec.signal > 0 else None
     return Oracle(summary=measured(market, fitted), truth=truth(market, calendar))
 
@@ -69,7 +72,7 @@ def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     open_DN = market.adjusted("open")
     stride = -(-has_bar_DN.size // MAX_PAIRS)
     scores = {"f": market.f, "f_price": market.f_price}
-    parts = {c.name: market.components[k] for k, c in enumerate(signal.COMPONENTS)}
+    parts = dict(zip(market.component_names, market.components, strict=True))
     result: dict[str, Any] = {}
     for name, score_DN in {**scores, **parts}.items():
         result[name] = {
@@ -89,6 +92,49 @@ def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     }
 
 
+def measured_rig(market: SimMarket) -> dict[str, Any]:
+    """Return the same of a rig: what is known is the drift of one session, and all of it.
+
+    `expected` has a horizon of one session alone, and nothing that prices reveal.
+    """
+    assert market.spec.rig is not None, "the market has the section [sim.rig]"
+    listed_DN, open_DN = market.listed() & ~np.isnan(market.bar["close"]), market.adjusted("open")
+    stride = -(-listed_DN.size // MAX_PAIRS)
+    scores_DN = {"f": market.f, **dict(zip(market.component_names, market.components, strict=True))}
+    rank_ics = {
+        name: {"h1": _rank_ic(score_DN, listed_DN, open_DN, 1, stride)}
+        for name, score_DN in scores_DN.items()
+    }
+    known = rank_ics["f"]["h1"]
+    drift_DN = np.where(listed_DN, market.f, np.nan)
+    expected = {
+        **known,
+        "one_session": known["mean"],
+        "persistence": _persistence(drift_DN),
+        "unknown": _unknown(known, known["mean"]),
+    }
+    on = [name for name in market.component_names if getattr(market.spec.rig, name)]
+    nothing = dict.fromkeys(("mean", "sd", "se", "one_session", "persistence"))
+    in_prices = {**nothing, "n_sessions": 0, "unknown": "a rig plants nothing in prices"}
+    return {
+        "rank_ic": rank_ics,
+        "expected": {"f": {"h1": expected}, "f_price": {"h1": in_prices}},
+        "planted_share": {
+            name: 1 / len(on) if name in on else 0.0 for name in market.component_names
+        },
+        "signal": market.spec.signal,
+        "sessions_apart": stride,
+        "name_sessions": int(listed_DN[::stride].sum()),
+    }
+
+
+def _persistence(score_DN: Array32 | Array) -> float | None:
+    """Return the mean rank correlation of a session's values with the session's before."""
+    score_DN = score_DN.astype(np.float64)
+    phi_D = rank_ic(score_DN[1:], score_DN[:-1])
+    return float(np.nanmean(phi_D)) if np.isfinite(phi_D).any() else None
+
+
 def _expected(
     market: SimMarket,
     fitted: Coefficients | None,
@@ -99,8 +145,9 @@ def _expected(
 ) -> dict[str, dict[str, Any]]:
     """Return the rank IC of the expected drift by horizon, and why it may be no estimate."""
     if fitted is None:
-        nothing = {"mean": None, "sd": None, "se": None, "n_sessions": 0, "one_session": None}
-        return {f"h{h}": {**nothing, "unknown": "nothing was planted"} for h in HORIZONS}
+        nothing = dict.fromkeys(("mean", "sd", "se", "one_session", "persistence"))
+        no_figures = {**nothing, "n_sessions": 0, "unknown": "nothing was planted"}
+        return {f"h{h}": no_figures for h in HORIZONS}
     rows = np.arange(0, len(open_DN), stride)
     found: dict[str, dict[str, Any]] = {}
     first_DN = np.full(open_DN.shape, np.nan)
@@ -113,7 +160,13 @@ def _expected(
         if h in HORIZONS:
             figures = _rank_ic(drift_DN, listed_DN, open_DN, h, stride)
             one = _rank_ic(first_DN, listed_DN, open_DN, h, stride)["mean"]
-            found[f"h{h}"] = {**figures, "one_session": one, "unknown": _unknown(figures, one)}
+            phi = _persistence(np.where(listed_DN, drift_DN, np.nan)) if stride == 1 else None
+            found[f"h{h}"] = {
+                **figures,
+                "one_session": one,
+                "persistence": phi,
+                "unknown": _unknown(figures, one),
+            }
     return found
 
 
@@ -148,8 +201,8 @@ def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
             "f_price": market.f_price[session_K, symbol_K],
             "strength": market.strength[session_K],
             **{
-                c.name: market.components[k][session_K, symbol_K]
-                for k, c in enumerate(signal.COMPONENTS)
+                name: market.components[k][session_K, symbol_K]
+                for k, name in enumerate(market.component_names)
             },
         }
     )

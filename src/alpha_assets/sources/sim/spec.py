@@ -8,7 +8,32 @@ from pydantic import Field, model_validator
 from alpha_assets.spec import Spec
 
 MIN_SYMBOLS = 20
+# What a rig sets to 0, so that every symbol has a bar and a value on every session.
+DENSE = ("late_share", "delistings_annual", "halts_annual", "missing_share", "corrected_share")
 MAX_SYMBOLS = 4_300  # what the code numbers 1301, 1303, ... hold
+
+
+class RigSpec(Spec):
+    """Declared under `[sim.rig]`: which of nine components are planted; see `sim/rig.py`."""
+
+    linear: bool = True
+    """A series as it is."""
+    interaction: bool = True
+    """The product of two series."""
+    absolute: bool = True
+    """The size of a series, without its sign."""
+    lag_7: bool = True
+    """A series of seven sessions before."""
+    sum_10: bool = True
+    """The sum of a series over ten sessions."""
+    sector_rel: bool = True
+    """A series less its sector's mean."""
+    sector_mean: bool = True
+    """The mean of that series over the sector."""
+    graph: bool = True
+    """The mean of a series over five neighbours, one session before."""
+    regime: bool = True
+    """A series times the state of the market, 1 or −1."""
 
 
 class SimSpec(Spec):
@@ -64,8 +89,23 @@ class SimSpec(Spec):
     jumps_annual: float = Field(default=0.25, ge=0, le=20)
     """Overnight jumps a year, per symbol."""
 
+    # Absent where there is none, so that digests of other markets are what they were.
+    rig: RigSpec | None = Field(default=None, exclude_if=lambda rig: rig is None)
+    """Plants nine known components of raw series instead of the signal; needs a dense market."""
+
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
         if self.last < self.first:
             raise ValueError(f"last = {self.last} is before first = {self.first}; swap them")
+        return self
+
+    @model_validator(mode="after")
+    def _rig_is_dense(self) -> Self:
+        if self.rig is not None:
+            for key in DENSE:
+                if getattr(self, key):
+                    raise ValueError(
+                        f"[sim.rig] needs every symbol on every session: {key} = "
+                        f"{getattr(self, key)}; want 0"
+                    )
         return self
