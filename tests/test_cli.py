@@ -36,6 +36,7 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "report",
         "results",
         "compare",
+        "components",
         "restamp",
         "status",
         "why",

@@ -19,6 +19,7 @@ VERBS = (
     "audit",
     "catalog",
     "compare",
+    "components",
     "import_check",
     "init",
     "market_toml",

@@ -606,6 +606,11 @@ def sim_jquants_server(
     if not loaded.is_simulated:
         raise BadInput(f"market {market!r} is not simulated; only simulated rows are served")
     calendar, spec = loaded.calendar, loaded.spec.sim
+    if spec.rig is not None:
+        raise BadInput(
+            f"market {market!r} has the section [sim.rig]: the API has no feed of its series; "
+            "choose one without"
+        )
     try:
         return make_server(
             spec,

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.evaluation.inference import overlapping_error, variance_inflation
+from alpha_assets.evaluation.inference import newey_west_variance, variance_inflation
 
 Record = dict[str, object]
 
-# Sessions over which a score's chance correlations with a component go together: both change
-# slowly, so errors are those of values that overlap so long.
-MEMORY = 10
+LAG = 20  # sessions over which chance correlations of slow scores with slow components last
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,13 @@ def ceiling_record(
     }
 
 
-def component_records(ic_by_component: Mapping[str, Array], persistence: float) -> list[Record]:
-    """Return the mean correlation of scores with each component, and its error.
+def component_records(ic_by_component: Mapping[str, Array]) -> list[Record]:
+    """Return the mean correlation of scores with each component, and its Newey-West error.
+
+    The error is of these sessions, with the models as they are; not of another training.
 
     Args:
         ic_by_component: correlation of every session, [D] each; NaN where there is none.
-        persistence: rank correlation of the scores with those of the session before.
     """
     records: list[Record] = []
     for name, ic_D in ic_by_component.items():
@@ -95,7 +94,7 @@ def component_records(ic_by_component: Mapping[str, Array], persistence: float) 
             {
                 "component": name,
                 "correlation": float(known_D.mean()) if len(known_D) else math.nan,
-                "error": overlapping_error(known_D, MEMORY, persistence),
+                "error": math.sqrt(newey_west_variance(known_D, LAG)),
                 "n_sessions": len(known_D),
             }
         )

@@ -147,8 +147,7 @@ def signal(
                     name: pearson_ic(score_DN, grid.spread(components, name))
                     for name in components.columns
                     if name not in KEY
-                },
-                phi,
+                }
             )
         statistics[f"h{horizon}"] = figures
         coefficients.append(ic)

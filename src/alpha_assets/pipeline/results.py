@@ -40,9 +40,8 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         if planted and planted.get("ceiling") is not None:
             shown[f"  least squares expects {name}"] = f"{100 * planted['ceiling']:.0f} %"
         for row in horizon.get("components", ()):
-            shown[f"  with {row['component']} {name}"] = _with_error(
-                row["correlation"], row["error"], 2
-            )
+            words = f"  correlation with {row['component']} {name}"
+            shown[words] = _with_error(row["correlation"], row["error"], 2)
     for side in ("net", "gross"):
         figures = metrics["portfolio"][side]
         shown[f"Sharpe, {side}"] = (

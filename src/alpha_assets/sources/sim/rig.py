@@ -21,8 +21,8 @@ series; it only does not count in f.
     graph        mean of x7 over five neighbours, one session before        .3
     regime       m · x8; m = ±1 is the market's and turns with chance .05   .9
 
-x9 (.9) is noise.  Series are Gaussian with variance 1; the sector's mean is a fifth of the
-variance of x6, whatever the size of the sector.  Neighbours are the nearest of points drawn
+x9 (.9) is noise.  Series are Gaussian with variance 1 across symbols; a fifth of that of x6 is
+between sectors, whatever their sizes.  Neighbours are the nearest of points drawn
 in the unit square.  z is that of `signal.py`.
 Shape letters: N symbols, X series, C components, S sectors.
 """
@@ -41,7 +41,7 @@ from alpha_assets.sources.sim.tokyo import SECTORS
 COMPONENTS = tuple(RigSpec.model_fields)
 PERSISTENCE = np.array([0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.5, 0.3, 0.9, 0.9])  # of x0 … x9
 SERIES = tuple(f"x{place}" for place in range(len(PERSISTENCE)))
-SECTOR_SHARE = 0.2  # of the variance of x6
+SECTOR_SHARE = 0.2  # of the variance of x6 across symbols
 LAG, SUM = 7, 10  # sessions
 NEIGHBOURS = 5
 TURN = 0.05  # chance that the market's state changes its sign
@@ -59,6 +59,9 @@ class Rig:
         names = [sector.name for sector in SECTORS]
         self.sector_N = np.array([names.index(names[s]) for s in roster.sector.tolist()])
         self.size_S = np.bincount(self.sector_N, minlength=len(SECTORS))
+        # Sectors vary less across symbols than over time, for the mean of all is among them.
+        between = 1 - float(((self.size_S / n) ** 2).sum())
+        self.sector_scale = np.sqrt(SECTOR_SHARE / between)
         draws = stream(seed, Purpose.RIG, _STATE)
         self.own_XN = draws.standard_normal((len(SERIES), n))
         self.sector_S = draws.standard_normal(len(SECTORS))
@@ -82,7 +85,7 @@ class Rig:
         self.regime *= -1.0 if draws.random() < TURN else 1.0
 
         x_XN = self.own_XN.copy()
-        mean_N = np.sqrt(SECTOR_SHARE) * self.sector_S[self.sector_N]
+        mean_N = self.sector_scale * self.sector_S[self.sector_N]
         rest_N = np.sqrt(1 - SECTOR_SHARE) * self._within_sector(x_XN[6])
         x_XN[6] = mean_N + rest_N
         self.past.append(x_XN)
