@@ -156,7 +156,7 @@ def side_feeds(
             wall_time(23, 0),
             exit=["delisted"] * n_gone,
             exit_return=np.full(n_gone, -0.3),
-        ),
+        ).with_columns(end=pl.col("event_date")),
         "rates": rates.with_columns(cash_rate_annual=pl.lit(0.01)),
     }
 
