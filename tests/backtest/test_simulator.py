@@ -30,6 +30,7 @@ from tests.backtest.market import (
 
 from alpha_assets.backtest import CostsSpec, QuantileSpec
 from alpha_assets.backtest.costs import to_tick
+from alpha_assets.backtest.simulator import most_sold
 from alpha_assets.errors import BadInput, CheckFailed
 
 LOCKED_UP = {"upper_limit": True}
@@ -841,6 +842,13 @@ def test_a_short_is_no_larger_than_what_lenders_have() -> None:
 
     assert kept.trades.select("session", "shares").rows() == [(day(1), -4.0), (day(3), -1.0)]
     assert kept.trades["reason"].to_list() == ["rebalance", "carried"]
+
+
+def test_what_rounding_leaves_of_a_loan_is_not_sold() -> None:
+    # The one share that can be borrowed is short but for the last bit.
+    found = most_sold(np.array([-1.0 + 2.0**-52, 1.0]), np.array([1.0, 1.0]), None)
+
+    assert found.tolist() == [0.0, 2.0]
 
 
 def test_a_sale_of_what_is_long_takes_no_loan() -> None:

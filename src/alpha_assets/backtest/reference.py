@@ -188,6 +188,7 @@ def reference_backtest(
             lendable = _lendable(raw, history[name], name, number, calendar, basis)
             if size < 0 and lendable is not None:
                 room = max(lendable - max(-shares[name], 0.0), 0.0)
+                room = 0.0 if room <= 1e-12 * lendable else room
                 room = room if portfolio.lot is None else _whole(room, portfolio.lot)
                 size = max(size, -(max(shares[name], 0.0) + room))
             prices[name], sizes[name] = price, size

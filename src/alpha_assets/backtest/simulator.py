@@ -52,6 +52,7 @@ from alpha_assets.panel.lives import by_date
 
 TOLERANCE = 1e-9  # of equity: what the books may be out by
 DUST = 1e-13  # of equity: an order or a rest that is worth less is rounding
+ROUNDING = 1e-12  # of lendable shares: room for less is none
 WHOLE = 1e-6  # shares: nearer than this to a whole number is a whole number
 
 REBALANCE, CARRIED, FRACTION = "rebalance", "carried", "fraction"
@@ -633,6 +634,7 @@ def most_sold(held_K: Array, lendable_K: Array, lot: int | None) -> Array:
         lot: that what is borrowed is rounded to, downwards.
     """
     room_K = np.maximum(lendable_K - np.maximum(-held_K, 0.0), 0.0)
+    room_K[room_K <= ROUNDING * lendable_K] = 0.0
     if lot is not None:
         room_K = towards_zero(room_K, lot)
     return np.asarray(np.maximum(held_K, 0.0) + room_K)
