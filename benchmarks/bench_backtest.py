@@ -148,7 +148,7 @@ def side_feeds(
     months = np.arange(0, len(days), 20)
     rates = rows(months, np.zeros_like(months), wall_time(18, 0)).drop("symbol")
     return {
-        "dividends": rows(*paid, wall_time(0, 0), amount=np.full(len(paid[0]), 10.0)),
+        "dividends": rows(*paid, wall_time(0, 0), amount=np.full(len(paid[0]), 1.0)),
         "borrow": rows(*quoted, wall_time(18, 0), fee_bps_annual=900 * rng.random(len(quoted[0]))),
         "listings": rows(
             gone,
