@@ -1040,3 +1040,9 @@ def test_no_targets_leave_all_in_cash() -> None:
     assert kept.daily["equity"].to_list() == [1_000.0] * 3
     assert kept.trades.is_empty()
     assert kept.positions.is_empty()
+
+
+def test_targets_that_sum_to_more_than_any_exposure_are_refused() -> None:
+    market = raw(daily_bars=[*path("A", [100.0] * 3), *path("B", [100.0] * 3)])
+    with pytest.raises(BadInput, match=r"of 2023-06-06 sum to 100 of equity.*in percent"):
+        books(hold((1, {"A": 60.0, "B": -40.0})), market, 2)

@@ -17,6 +17,9 @@ from alpha_assets.backtest.market_data import Marks
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 
+MAX_GROSS = 10.0  # of equity: the limit of `portfolio.gross_exposure`
+ROUNDING = 1e-9  # of equity
+
 
 def rebalance_sessions(
     decided: Dates, earlier: Dates, calendar: Calendar, rule: RebalanceRule
@@ -102,7 +105,8 @@ def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
 
     Raises:
         BadInput: a date that is no session of the marks, a name without marks, a weight that
-            is not a finite number, or two rows of one session and symbol.
+            is not a finite number, two rows of one session and symbol, or weights of a session
+            that sum to more than any gross exposure allows.
     """
     named = targets.filter(pl.col("session") <= marks.sessions[-1])
     day_R = named["session"].to_numpy().astype("datetime64[D]")
@@ -137,4 +141,12 @@ def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
         )
     weight_DN = np.zeros(n_rows_DN.shape)
     weight_DN[place_R, symbol_R] = named["target_weight"].to_numpy()
+    gross_D = np.abs(weight_DN).sum(axis=1)
+    if (gross_D > MAX_GROSS + ROUNDING).any():
+        d = int(np.argmax(gross_D > MAX_GROSS + ROUNDING))
+        raise BadInput(
+            f"the absolute targets of {marks.sessions[days[d]]} sum to {gross_D[d]:g} of equity, "
+            f"and {MAX_GROSS:g} is the most that portfolio.gross_exposure allows; a target is a "
+            "share of equity: are they in percent, or in money?"
+        )
     return dict(zip(days.tolist(), weight_DN, strict=True))
