@@ -26,7 +26,6 @@ from alpha_assets.store.raw import RawTable
 from alpha_assets.store.table import MonthTable
 
 MIN_COVERAGE = 0.5  # of the rows with enough history, per feature and month
-MIN_DISTINCT = 0.5  # of the scores of a session
 OPTIONAL_BARS = ("upper_limit", "lower_limit")  # columns that not every market's bars have
 N_NAMED = 10  # days that an answer lists
 
@@ -246,7 +245,9 @@ def _reads(feature: Feature, columns: Sequence[str]) -> bool:
     return any(name in columns for name in feature.inputs)
 
 
-def scores_spread(predictions: MonthTable, min_names: int, months: Months = None) -> Answer:
+def scores_spread(
+    predictions: MonthTable, min_names: int, min_distinct: float, months: Months = None
+) -> Answer:
     """Ask whether every session's scores tell its symbols apart.
 
     Sessions of fewer names than a cross-section takes are scored alike by rule, and only counted.
@@ -254,6 +255,7 @@ def scores_spread(predictions: MonthTable, min_names: int, months: Months = None
     Args:
         predictions: a recipe's scores.
         min_names: that a cross-section takes.
+        min_distinct: least share of distinct scores in a session, as training was guarded by.
         months: whose sessions are asked about.
     """
     of_session = (
@@ -269,12 +271,12 @@ def scores_spread(predictions: MonthTable, min_names: int, months: Months = None
         .collect()
     )
     wide = of_session.filter(pl.col("names") >= max(min_names, 2))
-    flat = wide.filter((pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < MIN_DISTINCT))
+    flat = wide.filter((pl.col("spread").fill_null(0.0) <= 0) | (pl.col("distinct") < min_distinct))
     facts = {
         "sessions": of_session.height,
         "sessions_of_few_names": of_session.height - wide.height,
         "flat_sessions": flat.height,
         "first_flat": [str(day) for day in flat["session"].head(5)],
-        "limit_distinct": MIN_DISTINCT,
+        "limit_distinct": min_distinct,
     }
     return Answer(not flat.height, facts)
