@@ -135,3 +135,19 @@ def test_another_rule_drops_what_only_the_files_rule_has() -> None:
         load_recipe("tiny", market, overrides=["portfolio.rule=softmax", "portfolio.quantile=0.2"])
     with pytest.raises(SpecError, match="rank_weighted"):
         load_recipe("tiny", market, overrides=["portfolio.rule=rank_weigted"])
+
+
+@pytest.mark.slow
+def test_the_certificate_covers_a_rule_that_remembers(slow: Path) -> None:
+    found = aa.audit(
+        "tiny",
+        storage=str(slow),
+        overrides=SLOW,
+        first_month="2021-08",
+        last_month="2021-08",
+        cuts=1,
+        sessions=3,
+        clock=0,
+    )
+    assert found["passed"], found["text"]
+    assert "targets 2021-08" in found["text"]

@@ -368,15 +368,24 @@ class Stage(Outputs[C]):
             return freshness.require(folder, self.identity, way_out)
         seen = seen or Seen()
         for earlier in self.leans_on(context, month, seen):
-            inputs = self.inputs(context, [earlier], seen)
-            freshness.require_fresh(
-                self.folder(context, earlier),
-                self.identity,
-                inputs,
-                self.way_out(context, earlier, month) + what_for,
+            # A chain of months is looked at once, not once for each month that leans on it.
+            seen.once(
+                f"{self.folder(context, earlier).name} leaned on",
+                partial(self._require_earlier, context, earlier, month, seen, what_for),
             )
         inputs = self.inputs(context, unit, seen) if unit else {}
         return freshness.require_fresh(folder, self.identity, inputs, way_out)
+
+    def _require_earlier(
+        self, context: C, earlier: str, month: str, seen: Seen, what_for: str
+    ) -> Manifest:
+        """Refuse an output of an earlier month that `month` leans on and that is not fresh."""
+        return freshness.require_fresh(
+            self.folder(context, earlier),
+            self.identity,
+            self.inputs(context, [earlier], seen),
+            self.way_out(context, earlier, month) + what_for,
+        )
 
     def leans_on(self, context: C, month: str, seen: Seen) -> list[str]:
         """Return the earlier months of its own that a month is made from, in order."""
