@@ -3,6 +3,7 @@
 Shape letters: N names of a session, T sessions up to the one before it, S sectors.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
@@ -162,13 +163,13 @@ class RuleSpec(Spec):
         """Return the most names that a side can have of n scored ones."""
         return n // 2
 
+    @abstractmethod
     def sides(self, seen: "Seen") -> list[Side]:
         """Return which names each side holds, before it is known whether there are enough."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pull(self, seen: "Seen", side_K: Index) -> Array:
         """Return in what proportion the names of a side are held, at least 0."""
-        raise NotImplementedError
 
     @property
     def unheld(self) -> str:
