@@ -28,6 +28,7 @@ from alpha_assets.config.folders import (
     shipped_folder,
 )
 from alpha_assets.config.market import load_market
+from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.printable import printable
 from alpha_assets.progress import Pace, Progress
@@ -120,6 +121,9 @@ SHARED: Mapping[str, Option] = {
         metavar="SECTION.KEY=VALUE",
         help="Override a value of the recipe: a variant of it; or with market.… of the market.",
     ),
+    "size": click.option(
+        "--size", help="One of the recipe's [sizes], such as small: a variant of it."
+    ),
     "device": click.option(
         "--device",
         default="auto",
@@ -167,14 +171,15 @@ def markets(name: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@options("json")
+@options("json", "size")
 @click.option("--market", help="On which the recipe is printed; default: its home.")
-def recipes(name: str | None, market: str | None, as_json: bool) -> None:
+def recipes(name: str | None, market: str | None, size: str | None, as_json: bool) -> None:
     """List the recipes, or print one with every default filled in."""
     if name is None:
         show(project.recipes(), as_json, render=table)
     else:
-        show_toml(project.recipe_toml(name, market=market), as_json)
+        overrides = [] if size is None else [f"{SIZE}={size}"]
+        show_toml(project.recipe_toml(name, market=market, overrides=overrides), as_json)
 
 
 @main.command()
@@ -188,7 +193,7 @@ def features(market: str, as_json: bool) -> None:
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "months", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "months", "set", "size", "device", "json")
 def run(
     recipe: str,
     first_month: str | None,
@@ -201,7 +206,7 @@ def run(
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "device", "json")
 @click.option("--asof", metavar="YYYY-MM-DD", help="Session to decide; default: the next one.")
 @click.option("--train", is_flag=True, help="Make the month's checkpoint if it is missing.")
 def predict(
@@ -212,7 +217,7 @@ def predict(
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "set", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "json")
 @click.option("--verify", is_flag=True, help="Hash every stored byte; takes a while.")
 def status(recipe: str, verify: bool, as_json: bool, **where: Unpack[Where]) -> None:
     """List what is there, what is missing, and what is stale and why."""
@@ -221,7 +226,7 @@ def status(recipe: str, verify: bool, as_json: bool, **where: Unpack[Where]) -> 
 
 @main.command()
 @click.argument("stages", nargs=-1, metavar="[STAGE]...")
-@options("recipe", "market", "data", "storage", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "device", "json")
 @click.option("--seed", default=0, show_default=True, help="Of the random months of a sample.")
 def restamp(
     recipe: str, stages: tuple[str, ...], seed: int, as_json: bool, **where: Unpack[Where]
@@ -234,21 +239,21 @@ def restamp(
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "set", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "json")
 def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     """Make the tear sheet again from the stored backtest."""
     show(opened(recipe, **where).report(), as_json, render=results)
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "device", "json")
 def study(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     """Train and judge the folds of the recipe's [study], for evaluation alone."""
     show(opened(recipe, **where).study(), as_json, render=studied)
 
 
 @main.command("results")
-@options("recipe", "market", "data", "storage", "set", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "json")
 def stored_results(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
     """Print the figures of the stored backtest, refused where it is stale."""
     show(opened(recipe, **where).results(), as_json, render=results)
@@ -266,7 +271,7 @@ def compare(recipe: str, others: tuple[str, ...], as_json: bool, **where: Unpack
 
 
 @main.command()
-@options("recipe", "market", "storage", "set", "device", "json")
+@options("recipe", "market", "storage", "set", "size", "device", "json")
 @click.option(
     "--off",
     multiple=True,
@@ -283,7 +288,7 @@ def components(recipe: str, off: tuple[str, ...], as_json: bool, **where: Unpack
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "months", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "months", "set", "size", "device", "json")
 @click.option(
     "--cuts",
     default=2,
@@ -338,7 +343,7 @@ def audit(
 @main.command()
 @click.argument("symbol")
 @click.argument("session", metavar="YYYY-MM-DD")
-@options("recipe", "market", "data", "storage", "set", "device", "json")
+@options("recipe", "market", "data", "storage", "set", "size", "device", "json")
 @click.option("--brief", is_flag=True, help="Leave the tables of other symbols out of the JSON.")
 def why(
     symbol: str, session: str, recipe: str, brief: bool, as_json: bool, **where: Unpack[Where]

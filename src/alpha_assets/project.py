@@ -24,7 +24,8 @@ from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config.document import as_toml
 from alpha_assets.config.folders import names, write_project
 from alpha_assets.config.market import load_market
-from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of
+from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of, recipe_sizes
+from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import AlphaAssetsError, BadInput, SpecError
 from alpha_assets.features.formulas import formula_of
 from alpha_assets.pipeline import runner
@@ -67,6 +68,7 @@ class Where(TypedDict, total=False):
     data: Path | str | None
     storage: str | None
     overrides: Sequence[str]
+    size: str | None
     device: str
     progress: Progress
 
@@ -361,6 +363,7 @@ def _recipe_row(name: str) -> dict[str, Any]:
         "recipe": name,
         "model": recipe.spec.model.kind,
         "loss": " + ".join(term.kind for term in recipe.spec.loss),
+        "sizes": ", ".join(recipe_sizes(name)),
         "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
         "markets": ", ".join(recipe.spec.markets),
         "digest": recipe.digest,
@@ -440,6 +443,9 @@ def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
     overrides, data = where.get("overrides", ()), where.get("data")
     of_market = [o.removeprefix(OF_MARKET) for o in overrides if o.startswith(OF_MARKET)]
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
+    size = where.get("size")
+    if size is not None:
+        of_recipe = [f"{SIZE}={size}", *of_recipe]
     home = markets_of(recipe.partition(VARIANT)[0])[0]
     storage = where.get("storage")
     loaded = load_market(
@@ -470,6 +476,7 @@ def open(recipe: str = RECIPE, **where: Unpack[Where]) -> Project:
             `storage`, where outputs lie; default: `ALPHA_STORAGE`, else `storage`.
             `overrides`, each `section.key=value` of the recipe; with `market.` in front, of the
             market.
+            `size`, one of the recipe's `[sizes]`.
             `device`, `cpu`, `cuda`, or `auto`, the default.
             `progress`, called with a stage and what it is doing.
     """

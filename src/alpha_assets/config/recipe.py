@@ -16,6 +16,7 @@ from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs, check_p
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place
+from alpha_assets.config.sizes import SIZE, at_size, size_of, sizes_in
 from alpha_assets.dataset import (
     FixedSpec,
     FoldsSpec,
@@ -297,7 +298,7 @@ def load_recipe(
     Args:
         name: of a file.
         market: on which.
-        overrides: `section.key=value`.
+        overrides: `section.key=value`, or `size=<name>` of one of the file's `[sizes]`.
         children: recipes whose models start from its models, the first one first.
 
     Raises:
@@ -308,10 +309,11 @@ def load_recipe(
         raise SpecError(f"a recipe cannot be called {name!r}: that folder has another meaning")
     path = named_file("recipes", name)
     tables = read_toml(path)
-    settings = in_place(override(_of_rule(tables, overrides), overrides), path.name)
+    sized, others = at_size(tables, overrides, path.name)
+    settings = in_place(override(_of_rule(sized, others), others), path.name)
     spec = parse_spec(settings, RecipeSpec, origin=path.name)
     variant = settings_digest(spec)
-    if not overrides or variant == _digest_of_file(tables, path.name):
+    if not overrides or variant == _digest_of_file(at_size(tables, (), path.name)[0], path.name):
         variant = ""
     return checked(Recipe(name, spec, market, tuple(overrides), variant), children)
 
@@ -385,9 +387,17 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
             f"{recipe.folder}: training.parent = {named!r} starts from itself "
             f"({' from '.join((*line, named))}); one of them must start without a parent"
         )
-    parent = load_recipe(named, market, children=line)
+    parent = load_recipe(
+        named, market, overrides=_size_of_parent(named, recipe.overrides), children=line
+    )
     _check_parent(recipe, parent)
     return replace(recipe, parent=parent)
+
+
+def _size_of_parent(name: str, overrides: Sequence[str]) -> list[str]:
+    """Return the size at which a parent is taken: the recipe's own, where its file has that."""
+    size = size_of(overrides)
+    return [f"{SIZE}={size}"] if size in recipe_sizes(name) else []
 
 
 def vector_column(market: Market, spec: PcaSpec | VectorsSpec) -> str:
@@ -464,6 +474,11 @@ def _check_parent(recipe: Recipe, parent: Recipe) -> None:
             f"{parent.name!r} trains {list(other.training.seeds)}: seed {lacking[0]} has nothing "
             "to start from; each seed starts from the same seed of the parent"
         )
+
+
+def recipe_sizes(name: str) -> tuple[str, ...]:
+    """Return the names of the sizes that a recipe's file has beside its own."""
+    return sizes_in(read_toml(named_file("recipes", name)))
 
 
 def markets_of(name: str) -> tuple[str, ...]:
