@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import sqrt
+from typing import Literal
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.models import (
+    ALSTMSpec,
     LinearSpec,
+    LSTMSpec,
     NeighbourMeanSpec,
     Ranker,
     RankerSpec,
@@ -20,16 +23,24 @@ from alpha_assets.models import (
 from alpha_assets.models.losses import ICSpec
 
 SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7, n_neighbours=3)
-SPECS = [
+
+
+def name(spec: RankerSpec) -> str:
+    return f"{spec.kind}{getattr(spec, 'layers', '')}"
+
+
+SPECS: list[RankerSpec] = [
     LinearSpec(),
     TransformerSpec(d_model=8, layers=1, heads=2, dropout=0.0),
     TransformerSpec(d_model=8, layers=3, heads=2, dropout=0.0),
     NeighbourMeanSpec(),
+    LSTMSpec(hidden=12, bottleneck=8),
+    ALSTMSpec(hidden=8),
 ]
+IN_TIME = [spec for spec in SPECS if hasattr(spec.build(SIZES), "encode")]
 
-every_model = pytest.mark.parametrize(
-    "spec", SPECS, ids=lambda s: f"{s.kind}{getattr(s, 'layers', '')}"
-)
+in_time = pytest.mark.parametrize("spec", IN_TIME, ids=name)
+every_model = pytest.mark.parametrize("spec", SPECS, ids=name)
 
 
 def made(spec: RankerSpec) -> Ranker:
@@ -65,7 +76,7 @@ def filled(batch: Batch, value: float) -> Batch:
 
 
 @every_model
-def test_scores_have_the_promised_shape_and_type(spec: TransformerSpec) -> None:
+def test_scores_have_the_promised_shape_and_type(spec: RankerSpec) -> None:
     score_BNH = made(spec)(noise())
 
     assert score_BNH.shape == (3, 7, 2)
@@ -73,7 +84,7 @@ def test_scores_have_the_promised_shape_and_type(spec: TransformerSpec) -> None:
 
 
 @every_model
-def test_scores_and_gradients_ignore_values_that_are_not_known(spec: TransformerSpec) -> None:
+def test_scores_and_gradients_ignore_values_that_are_not_known(spec: RankerSpec) -> None:
     def gradients(batch: Batch) -> tuple[Tensor, list[Tensor]]:
         model = made(spec)
         score_BNH = model(batch)
@@ -88,7 +99,7 @@ def test_scores_and_gradients_ignore_values_that_are_not_known(spec: Transformer
 
 
 @every_model
-def test_a_symbol_without_any_known_step_does_not_poison_the_rest(spec: TransformerSpec) -> None:
+def test_a_symbol_without_any_known_step_does_not_poison_the_rest(spec: RankerSpec) -> None:
     batch = noise()
     valid_BNT = batch.valid_BNT.clone()
     valid_BNT[:, 2] = False
@@ -103,7 +114,7 @@ def test_a_symbol_without_any_known_step_does_not_poison_the_rest(spec: Transfor
 
 
 @every_model
-def test_masked_symbols_score_zero_and_touch_no_other(spec: TransformerSpec) -> None:
+def test_masked_symbols_score_zero_and_touch_no_other(spec: RankerSpec) -> None:
     batch = noise()
     x_BNTF = batch.x_BNTF.clone()
     x_BNTF[~batch.mask_BN] = 1e6
@@ -117,7 +128,7 @@ def test_masked_symbols_score_zero_and_touch_no_other(spec: TransformerSpec) -> 
 
 
 @every_model
-def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
+def test_symbols_may_be_permuted(spec: RankerSpec) -> None:
     batch, model = noise(), made(spec)
     order_N = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     new_N = torch.tensor([1, 3, 5, 0, 6, 4, 2])  # where the symbol of each place went
@@ -139,7 +150,7 @@ def test_symbols_may_be_permuted(spec: TransformerSpec) -> None:
 
 
 @every_model
-def test_the_last_step_is_seen(spec: TransformerSpec) -> None:
+def test_the_last_step_is_seen(spec: RankerSpec) -> None:
     batch = replace(noise(), valid_BNT=torch.ones(3, 7, 4, dtype=torch.bool))
     batch = replace(batch, mask_BN=torch.ones(3, 7, dtype=torch.bool))
     assert batch.edge_weight_BNK is not None  # without edges no symbol sees another's step
@@ -154,28 +165,94 @@ def test_the_last_step_is_seen(spec: TransformerSpec) -> None:
     assert apart[:, [0, 1, 2, 3, 5, 6]].max() < 1e-5
 
 
+@in_time
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_later_step_changes_nothing_earlier(step: int) -> None:
-    model = made(SPECS[2])
+def test_a_later_step_changes_nothing_earlier(spec: RankerSpec, step: int) -> None:
+    model = made(spec)
     assert hasattr(model, "encode")
     batch = noise()
-    x_BNTF = batch.x_BNTF.clone()
+    x_BNTF, valid_BNT = batch.x_BNTF.clone(), batch.valid_BNT.clone()
+    market_BTM = batch.market_BTM.clone()
     x_BNTF[:, :, step:] = 99.0
+    valid_BNT[:, 1, step:] ^= True
+    market_BTM[:, step:] = -7.0
+    later = replace(batch, x_BNTF=x_BNTF, valid_BNT=valid_BNT, market_BTM=market_BTM)
 
-    plain = model.encode(batch)[:, :step]
-    moved = model.encode(replace(batch, x_BNTF=x_BNTF))[:, :step]
+    plain, moved = model.encode(batch), model.encode(later)
 
-    assert torch.equal(plain, moved)
-    assert not torch.equal(model.encode(batch), model.encode(replace(batch, x_BNTF=x_BNTF)))
+    assert torch.equal(plain[:, :step], moved[:, :step])
+    assert not torch.equal(plain[:, step:], moved[:, step:])
 
 
-def test_an_earlier_step_is_seen_by_the_transformer() -> None:
+@in_time
+def test_an_earlier_step_is_seen(spec: RankerSpec) -> None:
     batch = noise()
     x_BNTF = batch.x_BNTF.clone()
     x_BNTF[:, :, 0] += 1.0
-    model = made(SPECS[1])
+    model = made(spec)
 
     assert not torch.equal(model(batch), model(replace(batch, x_BNTF=x_BNTF)))
+
+
+@in_time
+def test_a_step_without_a_row_is_not_a_row_of_zeros(spec: RankerSpec) -> None:
+    batch, model = noise(), made(spec)
+    valid_BNT = batch.valid_BNT.clone()
+    valid_BNT[..., :-1] = False
+    shown = replace(batch, x_BNTF=batch.x_BNTF.masked_fill(~valid_BNT[..., None], 0.0))
+
+    absent = model(replace(shown, valid_BNT=valid_BNT))
+    zeros = model(replace(shown, valid_BNT=torch.ones_like(valid_BNT)))
+
+    assert not torch.equal(absent[batch.mask_BN], zeros[batch.mask_BN])
+
+
+@every_model
+@pytest.mark.parametrize("quantiles", [(0.5,), (0.1, 0.5, 0.9)])
+def test_quantiles_rise_and_the_median_is_the_score(
+    spec: RankerSpec, quantiles: tuple[float, ...]
+) -> None:
+    batch = noise()
+    model = made(spec.model_copy(update={"quantiles": quantiles}))
+
+    output = model.infer(batch)
+
+    assert output.quantile_BNHQ is not None
+    assert output.quantile_BNHQ.shape == (3, 7, 2, len(quantiles))
+    assert (output.quantile_BNHQ.diff(dim=-1)[batch.mask_BN] > 0).all()
+    middle = quantiles.index(0.5)
+    assert torch.equal(output.score_BNH, output.quantile_BNHQ[..., middle])
+
+
+@every_model
+def test_the_same_batch_has_the_same_scores_and_gradients(spec: RankerSpec) -> None:
+    def trained() -> list[Tensor]:
+        model = made(spec).train()
+        torch.manual_seed(5)
+        score_BNH = model(noise())
+        score_BNH.square().sum().backward()
+        return [score_BNH, *(p.grad for p in model.parameters() if p.grad is not None)]
+
+    assert all(torch.equal(a, b) for a, b in zip(trained(), trained(), strict=True))
+
+
+@every_model
+def test_a_batch_without_a_known_value_is_finite(spec: RankerSpec) -> None:
+    batch, model = noise(), made(spec)
+    nothing = replace(
+        batch,
+        x_BNTF=torch.full_like(batch.x_BNTF, torch.nan),
+        valid_BNT=torch.zeros_like(batch.valid_BNT),
+        mask_BN=torch.zeros_like(batch.mask_BN),
+    )
+
+    score_BNH = model(nothing)
+    stages = model.stages(nothing)
+    score_BNH.sum().backward()
+
+    assert (score_BNH == 0).all()
+    assert all(torch.isfinite(stage).all() for stage in stages.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_the_last_block_computes_what_all_queries_would_have() -> None:
@@ -189,7 +266,7 @@ def test_the_last_block_computes_what_all_queries_would_have() -> None:
 
 
 @every_model
-def test_the_first_stage_is_the_input_and_the_last_the_head(spec: TransformerSpec) -> None:
+def test_the_first_stage_is_the_input_and_the_last_the_head(spec: RankerSpec) -> None:
     batch, model = noise(), made(spec)
 
     stages = model.stages(batch)
@@ -210,9 +287,38 @@ def test_the_parameter_count_is_that_of_the_formula() -> None:
     assert count == 101_697 + 64 + 2 * 64 - 1
 
 
+def test_the_lstm_of_the_research_has_468_609_parameters() -> None:
+    # LSTM(14 -> 192, 2 layers), 4g (i + g + 2) each, then 192 -> 64 -> 1; ours adds the missing
+    # vector, and has no head bias.
+    sizes = Sizes(n_features=14, n_market=0, steps=5, n_horizons=1, n_symbols=0)
+
+    count = sum(p.numel() for p in LSTMSpec().build(sizes).parameters())
+
+    lstm = 4 * 192 * (14 + 192 + 2) + 4 * 192 * (192 + 192 + 2)
+    research = lstm + (192 * 64 + 64) + (64 + 1)
+    assert research == 468_609
+    assert count == research + 14 - 1
+
+
+@pytest.mark.parametrize(("cell", "gates", "research"), [("lstm", 4, 70_145), ("gru", 3, 53_505)])
+def test_the_attention_lstm_has_the_parameters_of_the_formula(
+    cell: Literal["lstm", "gru"], gates: int, research: int
+) -> None:
+    # Fg + g + L G g (2g + 2) + g g/2 + g/2 + g/2 + 2g + 1; ours adds the missing vector, and has
+    # no head bias: F 20, g 64, L 2.
+    sizes = Sizes(n_features=20, n_market=0, steps=5, n_horizons=1, n_symbols=0)
+
+    count = sum(p.numel() for p in ALSTMSpec(cell=cell).build(sizes).parameters())
+
+    recurrent = 2 * gates * 64 * (2 * 64 + 2)
+    assert 20 * 64 + 64 + recurrent + 64 * 32 + 32 + 32 + 2 * 64 + 1 == research
+    assert count == research + 64 - 1
+
+
 @every_model
-def test_fresh_scores_have_a_spread_near_one(spec: TransformerSpec) -> None:
-    spec_wide = spec.model_copy(update={"d_model": 32}) if spec.kind == "transformer" else spec
+def test_fresh_scores_have_a_spread_near_one(spec: RankerSpec) -> None:
+    wide = {name: 32 for name in ("d_model", "hidden", "bottleneck") if hasattr(spec, name)}
+    spec_wide = spec.model_copy(update=wide)
     torch.manual_seed(0)
     model = spec_wide.build(SIZES).eval()
     batch = noise(n_sessions=4, n_symbols=200)
@@ -223,7 +329,7 @@ def test_fresh_scores_have_a_spread_near_one(spec: TransformerSpec) -> None:
 
 
 @every_model
-def test_one_session_can_be_learned_by_heart(spec: TransformerSpec) -> None:
+def test_one_session_can_be_learned_by_heart(spec: RankerSpec) -> None:
     batch = noise(n_sessions=1, n_symbols=24)
     batch = replace(batch, mask_BN=batch.valid_BNT[..., -1])
     target_BNH = torch.randn(1, 24, 2, generator=torch.Generator().manual_seed(5))

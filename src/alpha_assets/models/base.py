@@ -119,6 +119,7 @@ class Head(nn.Module):
         super().__init__()
         self.weight_HE = nn.Parameter(torch.randn(n_horizons, width) * width**-0.5)
         self.n_below = quantiles.index(MEDIAN) if quantiles else 0
+        self.has_quantiles = bool(quantiles)
         self.n_gaps = max(0, len(quantiles) - 1)
         if self.n_gaps:
             self.gap = nn.Linear(width, n_horizons * self.n_gaps)
@@ -130,7 +131,7 @@ class Head(nn.Module):
         with torch.autocast(x_BNE.device.type, enabled=False):
             median_BNH = nn.functional.linear(x_BNE.float(), self.weight_HE)
             if not self.n_gaps:
-                return median_BNH
+                return median_BNH[..., None] if self.has_quantiles else median_BNH
             gap_BNG = nn.functional.softplus(self.gap(x_BNE.float()))
             gap_BNHG = gap_BNG.unflatten(-1, (median_BNH.shape[-1], self.n_gaps))
             below = gap_BNHG[..., : self.n_below].cumsum(-1).flip(-1)

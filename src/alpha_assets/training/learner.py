@@ -6,9 +6,11 @@ from pydantic import Field, model_validator
 
 from alpha_assets.dataset import InputsSpec
 from alpha_assets.models import (
+    ALSTMSpec,
     BranchesSpec,
     LinearSpec,
     LossSpec,
+    LSTMSpec,
     NeighbourMeanSpec,
     RankerSpec,
     TransformerSpec,
@@ -18,7 +20,14 @@ from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
 from alpha_assets.training.trees import TreesSpec
 
 ModelSpec = Annotated[
-    TransformerSpec | LinearSpec | NeighbourMeanSpec | BranchesSpec | RidgeSpec | TreesSpec,
+    TransformerSpec
+    | LSTMSpec
+    | ALSTMSpec
+    | LinearSpec
+    | NeighbourMeanSpec
+    | BranchesSpec
+    | RidgeSpec
+    | TreesSpec,
     Field(discriminator="kind"),
 ]
 
