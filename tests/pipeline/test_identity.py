@@ -42,6 +42,7 @@ KINDS = {
     **identity.SETTINGS_AND_FILES,
     identity.MODELS: ("linear",),
     identity.ESTIMATORS: ("network",),
+    identity.LOADERS: ("network",),
     identity.LOSSES: ("mse",),
 }
 # A card names the loss that its model was trained with, and what scores does not read it.
@@ -87,6 +88,19 @@ EDITS = {
         "training/fit.py",
         "set_to_none=True",
         "set_to_none=False",
+        {"checkpoint"},  # scores hang by what it fitted
+    ),
+    "early stopping": ("training/network.py", ">= patience):", "> patience):", {"checkpoint"}),
+    "resumed fit": (
+        "training/resume.py",
+        "def host_copy(",
+        "def host_copy(*, z=0, ",
+        {"checkpoint"},
+    ),
+    "read weights": (  # a warm start reads them, too
+        "training/network.py",
+        "return model.eval()",
+        "return model.train()",
         {"checkpoint", "predictions"},
     ),
     "rule": ("backtest/portfolio.py", "import polars as pl", "import math as pl", None),

@@ -12,6 +12,7 @@ from alpha_assets.errors import DegenerateModel, TooFewNames
 from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec, estimator_of
 from alpha_assets.training.estimator import Aids, Trained
 from alpha_assets.training.judge import session_scores
+from alpha_assets.training.loaders import load_model
 from alpha_assets.training.ridge import BETA, RidgeSpec, normal_equations, solve
 
 PENALTIES = (1e-3, 0.1, 10.0)
@@ -142,7 +143,7 @@ def test_the_order_of_symbols_changes_no_score_beyond_rounding(
     scores = []
     for data in (noisy, moved):
         found = fitted(learner, data, split.folds[0])
-        model = estimator_of(learner).load(found.weights, {}, data.sizes(1))
+        model = load_model(learner, found.weights, {}, data.sizes(1))
         scores.append(session_scores(model, data, place_D)[..., 0])
 
     assert np.allclose(scores[1], scores[0][:, order_N], rtol=0, atol=1e-9, equal_nan=True)
@@ -150,11 +151,12 @@ def test_the_order_of_symbols_changes_no_score_beyond_rounding(
 
 
 def test_coefficients_of_another_model_are_refused(noisy: Dataset, split: Split) -> None:
-    ridge, weights = estimator_of(learner_of()), fitted(learner_of(), noisy, split.folds[0]).weights
+    learner = learner_of()
+    weights = fitted(learner, noisy, split.folds[0]).weights
     with pytest.raises(RuntimeError, match=r"want beta_HF of shape \(1, 6\), found"):
-        ridge.load(weights, {}, replace(noisy.sizes(1), n_features=6))
+        load_model(learner, weights, {}, replace(noisy.sizes(1), n_features=6))
     with pytest.raises(RuntimeError, match=r"found \{'gamma': "):
-        ridge.load({"gamma": weights[BETA]}, {}, noisy.sizes(1))
+        load_model(learner, {"gamma": weights[BETA]}, {}, noisy.sizes(1))
 
 
 def test_the_guard_judges_the_kept_coefficients(data: Dataset, split: Split) -> None:

@@ -25,6 +25,7 @@ from alpha_assets.training import (
 )
 from alpha_assets.training.estimator import Aids, Trained
 from alpha_assets.training.judge import session_scores
+from alpha_assets.training.loaders import load_model
 from alpha_assets.training.trees import Rows, TreesSpec, rows_of, text_of
 
 SMALL = TreesSpec(num_leaves=5, min_data_in_leaf=10, max_rounds=30, judge_every=5)
@@ -146,7 +147,7 @@ def test_the_market_wide_series_are_read(data: Dataset, split: Split, build: obj
 
     assert found.valid_rank_ic is not None
     assert found.valid_rank_ic > 0.9
-    model = estimator_of(learner).load({}, found.texts, market.sizes(1))
+    model = load_model(learner, {}, found.texts, market.sizes(1))
     place_D = torch.from_numpy(market.places(split.valid, 1))
     score_DN = session_scores(model, market, place_D)[..., 0]
     again = float(rank_ic(score_DN, market.return_DNH[place_D.numpy(), :, 0]).mean())
@@ -164,7 +165,7 @@ def test_the_kept_trees_are_those_that_validation_selects(split: Split, build: o
     judged = [epoch.valid_rank_ic for epoch in found.epochs]
     assert found.best == int(np.argmax(judged)) + 1
     assert len(found.epochs) == found.best + 2 < 12  # patience: 10 rounds, judged every 5
-    model = estimator_of(learner).load({}, found.texts, data.sizes(1))
+    model = load_model(learner, {}, found.texts, data.sizes(1))
     assert [b.num_trees() for b in model.boosters] == [5 * found.best]  # type: ignore[attr-defined]
     place_D = torch.from_numpy(data.places(split.valid, 1))
     score_DN = session_scores(model, data, place_D)[..., 0]
@@ -258,7 +259,7 @@ def test_what_is_masked_scores_zero(month: TrainedMonth, data: Dataset, split: S
     mask_BN[0, 4] = False
     x_BNTF = batch.x_BNTF.clone()
     x_BNTF[0, 4] = torch.nan
-    model = estimator_of(month.learner).load({}, month.seeds[0].texts, month.sizes)
+    model = load_model(month.learner, {}, month.seeds[0].texts, month.sizes)
 
     whole, part = (
         model.infer(each).score_BNH[0, :, 0]
@@ -277,7 +278,6 @@ def test_texts_that_are_not_those_of_the_card_are_refused(
     with pytest.raises(StaleOutput, match=r"seed=0/h=2.txt: its hash is"):
         checkpoint_of(files, "2020-04")
 
-    trees = estimator_of(month.learner)
     text = month.seeds[0].texts["h=2.txt"]
     for texts, sizes, words in (
         ({}, month.sizes, "want 1 texts"),
@@ -286,7 +286,7 @@ def test_texts_that_are_not_those_of_the_card_are_refused(
         ({"h=2.txt": text}, replace(month.sizes, n_market=1), "1 market-wide series, found 5 col"),
     ):
         with pytest.raises(RuntimeError, match=words):
-            trees.load({}, texts, sizes)
+            load_model(month.learner, {}, texts, sizes)
 
 
 def test_the_guard_judges_the_kept_trees(data: Dataset, split: Split) -> None:

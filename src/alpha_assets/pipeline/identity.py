@@ -60,6 +60,7 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
 # Where a kind selects what is reached: an edit of one model leaves others fresh.
 MODELS = "alpha_assets.training.learner:ModelSpec"
 ESTIMATORS = "alpha_assets.training.estimators:ESTIMATORS"
+LOADERS = "alpha_assets.training.loaders:LOADERS"
 LOSSES = "alpha_assets.models.losses:LossSpec"
 RULES = "alpha_assets.backtest.rules:PortfolioSpec"
 Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys that count
@@ -172,7 +173,7 @@ def checkpoint(recipe: Recipe) -> Identity:
     spec = recipe.spec
     return Identity(
         digest(*_learned(recipe, spec.split)),
-        _code(CHECKPOINT, (*_of_model(recipe), (LOSSES, tuple(term.kind for term in spec.loss)))),
+        _code(CHECKPOINT, _fitted_by(recipe)),
     )
 
 
@@ -181,7 +182,7 @@ def study(recipe: Recipe) -> Identity:
     spec = recipe.spec
     return Identity(
         digest(*_learned(recipe, spec.study)),
-        _code(STUDY, (*_of_model(recipe), (LOSSES, tuple(term.kind for term in spec.loss)))),
+        _code(STUDY, _fitted_by(recipe)),
     )
 
 
@@ -199,9 +200,17 @@ def _learned(recipe: Recipe, folds: object) -> tuple[object, ...]:
     )
 
 
+def _fitted_by(recipe: Recipe) -> Chosen:
+    """Return what of the tables counts where a model is fitted."""
+    estimator = recipe.spec.model.estimator
+    losses = tuple(term.kind for term in recipe.spec.loss)
+    return (*_of_model(recipe), (ESTIMATORS, (estimator,)), (LOSSES, losses))
+
+
 def _of_model(recipe: Recipe) -> Chosen:
+    """Return what of the tables counts where a model is read."""
     model = recipe.spec.model
-    return ((MODELS, (model.kind,)), (ESTIMATORS, (model.estimator,)))
+    return ((MODELS, (model.kind,)), (LOADERS, (model.estimator,)))
 
 
 def _without_threads(learner: Learner) -> tuple[object, ...]:

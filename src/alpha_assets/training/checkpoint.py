@@ -23,8 +23,8 @@ from alpha_assets.errors import BadInput, MissingOutput, StaleOutput
 from alpha_assets.models import Ranker, Sizes
 from alpha_assets.spec import Spec
 from alpha_assets.training.estimator import Scorer, Trained, Weights
-from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
+from alpha_assets.training.loaders import load_model
 from alpha_assets.training.month import TrainedMonth
 from alpha_assets.training.pca import Pca
 
@@ -184,7 +184,7 @@ class Checkpoint:
                 f"the checkpoint of {self.card.month} has a model for each of "
                 f"{len(self.card.folds)} folds; start from a recipe with split.folds = 0"
             )
-        return {seed.seed: self.weights[_folder(seed)] for seed in self.card.seeds}
+        return {seed.seed: self.weights[_folder(seed.seed, seed.fold)] for seed in self.card.seeds}
 
 
 def make_card(
@@ -297,7 +297,7 @@ def checkpoint_files(
         for name, one in card.inputs.items()
     }
     files = {
-        f"{_folder(seed)}/{name}": content
+        f"{_folder(seed.seed, seed.fold)}/{name}": content
         for seed in trained.seeds
         for name, content in seed_files(seed).items()
     }
@@ -334,20 +334,19 @@ def checkpoint_of(
         StaleOutput: a card of another form, or weights that are not those the card names.
     """
     card = _parsed_card(_file(files, CARD, name), f"{name}/{CARD}")
-    estimator = estimator_of(card.learner)
     models: list[Scorer] = []
     weights: dict[str, Weights] = {}
     texts: dict[str, dict[str, bytes]] = {}
     for seed in card.seeds:
         contents = {
-            file: _checked(files, f"{_folder(seed)}/{file}", name, hashed)
+            file: _checked(files, f"{_folder(seed.seed, seed.fold)}/{file}", name, hashed)
             for file, hashed in seed.hashes.items()
         }
-        folder = _folder(seed)
+        folder = _folder(seed.seed, seed.fold)
         try:
             weights[folder] = load(contents.pop(WEIGHTS)) if WEIGHTS in contents else {}
             texts[folder] = contents
-            model = estimator.load(weights[folder], contents, card.sizes)
+            model = load_model(card.learner, weights[folder], contents, card.sizes)
         except (safetensors.SafetensorError, RuntimeError) as error:
             raise StaleOutput(
                 f"{name}/{folder}: not the weights of the model on the card ({error}); "
@@ -405,9 +404,9 @@ def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
     return files[file]
 
 
-def _folder(of: SeedCard | Trained) -> str:
+def _folder(seed: int, fold: str) -> str:
     """Return the folder of one model's files, below that of the checkpoint."""
-    return f"fold={of.fold}/seed={of.seed}" if of.fold else f"seed={of.seed}"
+    return f"fold={fold}/seed={seed}" if fold else f"seed={seed}"
 
 
 def _hash(content: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor
 
 from alpha_assets.dataset import Batch, Dataset, Fold
-from alpha_assets.models import Output, Sizes
+from alpha_assets.models import Output
 from alpha_assets.store.scratch import Document
 
 Weights = dict[str, Tensor]
@@ -124,7 +124,7 @@ class Scorer(Protocol):
 
 
 class Estimator(Protocol):
-    """A kind of model: how it is fitted on a fold, and read from what is stored of it."""
+    """How a kind of model is fitted on a fold; what is stored of it is read by `loaders`."""
 
     def fit(self, view: Dataset, fold: Fold, seed: int, aids: Aids) -> Trained:
         """Return a seed's best model.
@@ -137,13 +137,6 @@ class Estimator(Protocol):
 
         Raises:
             DegenerateModel: the guard stopped it; the message names layer, statistic, limit.
-        """
-
-    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> Scorer:
-        """Return the model that stored weights or texts are of.
-
-        Raises:
-            RuntimeError: they are not those of such a model.
         """
 
 

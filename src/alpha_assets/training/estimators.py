@@ -1,4 +1,4 @@
-"""Which estimator fits and reads a kind of model."""
+"""Which estimator fits a kind of model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ ESTIMATORS: dict[str, Callable[[Any, Plan], Estimator]] = {
 
 
 def estimator_of(learner: Learner) -> Estimator:
-    """Return what fits and reads the models of a learner.
+    """Return what fits the models of a learner.
 
     Raises:
         BadInput: a library that it needs is not installed; the message names the extra.

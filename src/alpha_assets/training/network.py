@@ -51,12 +51,6 @@ class Network:
             seed, best, tuple(epochs), best_of(epochs), may_be_unfinished=bool(len(fold.valid))
         )
 
-    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> Ranker:
-        """Return the ranker that stored weights are of."""
-        model = self._spec.build(sizes)
-        model.load_state_dict(weights)
-        return model.eval()
-
     def _fresh(
         self, sizes: Sizes, seed: int, device: torch.device, start: Mapping[str, Tensor] | None
     ) -> Ranker:
@@ -79,6 +73,15 @@ class Network:
                 {name: kept * start[name] + (1 - kept) * fresh[name] for name in fresh}
             )
         return model.to(device)
+
+
+def load_network(
+    spec: RankerSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+) -> Ranker:
+    """Return the ranker that stored weights are of; see `loaders.load_model`."""
+    model = spec.build(sizes)
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def _refuse_others(start: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> None:

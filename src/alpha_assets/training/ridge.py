@@ -104,14 +104,6 @@ class Ridge:
         weights = {BETA: beta_HF}
         return Trained(seed, weights, tuple(epochs), best, may_be_unfinished=False)
 
-    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> "RidgeModel":
-        """Return the model that stored coefficients are of."""
-        shape = (sizes.n_horizons, sizes.n_features)
-        if set(weights) != {BETA} or tuple(weights[BETA].shape) != shape:
-            found = {name: tuple(value.shape) for name, value in weights.items()}
-            raise RuntimeError(f"want {BETA} of shape {shape}, found {found}")
-        return RidgeModel(weights[BETA])
-
 
 class RidgeModel:
     """A ready model: coefficients of the decision session's features."""
@@ -125,6 +117,17 @@ class RidgeModel:
         x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1]).double()
         score_BNH = (x_BNF @ self.beta_HF.to(x_BNF.device).T).float()
         return Output(torch.where(batch.mask_BN[..., None], score_BNH, 0.0))
+
+
+def load_ridge(
+    spec: RidgeSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+) -> RidgeModel:
+    """Return the model that stored coefficients are of; see `loaders.load_model`."""
+    shape = (sizes.n_horizons, sizes.n_features)
+    if set(weights) != {BETA} or tuple(weights[BETA].shape) != shape:
+        found = {name: tuple(value.shape) for name, value in weights.items()}
+        raise RuntimeError(f"want {BETA} of shape {shape}, found {found}")
+    return RidgeModel(weights[BETA])
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,7 +157,7 @@ class Trees:
         }
         kept = epochs[best - 1]
         with reproducible(threads, torch.device("cpu")):
-            score_DNH = session_scores(self._model(texts), view, looked_at_D)
+            score_DNH = session_scores(model_of(texts, threads), view, looked_at_D)
         warnings = guard_best(score_DNH, view, valid_D, looked_at_D, self._plan, kept.setting)
         epochs[best - 1] = replace(kept, warnings=warnings)
         return Trained(
@@ -198,24 +198,6 @@ class Trees:
         seconds = (epoch.seconds[0], perf_counter() - begun)
         return replace(judged.added_to(epoch), seconds=seconds)
 
-    def load(self, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes) -> "TreesModel":
-        """Return the model that stored texts are of."""
-        if weights or len(texts) != sizes.n_horizons:
-            raise RuntimeError(
-                f"want {sizes.n_horizons} texts h=<horizon>.txt, found {sorted((*weights, *texts))}"
-            )
-        try:
-            model = self._model(texts)
-        except (self._library.basic.LightGBMError, UnicodeDecodeError) as error:
-            raise RuntimeError(str(error)) from error
-        for booster in model.boosters:
-            if booster.num_feature() != sizes.n_features + sizes.n_market:
-                raise RuntimeError(
-                    f"want trees on {sizes.n_features} features and {sizes.n_market} market-wide "
-                    f"series, found {booster.num_feature()} columns"
-                )
-        return model
-
     def _started(
         self, view: Dataset, train_D: Tensor, valid_D: Tensor, seed: int
     ) -> list["Growing"]:
@@ -243,16 +225,6 @@ class Trees:
             growing.append(Growing(booster, spec, rows, valid_CF))
         return growing
 
-    def _model(self, texts: Mapping[str, bytes]) -> "TreesModel":
-        by_horizon = {}
-        for name, content in texts.items():
-            found = _FILE.fullmatch(name)
-            if found is None:
-                raise RuntimeError(f"want texts h=<horizon>.txt, found {name!r}")
-            by_horizon[int(found[1])] = content.decode()
-        boosters = [self._library.Booster(model_str=by_horizon[h]) for h in sorted(by_horizon)]
-        return TreesModel(boosters, self._plan.training.threads)
-
 
 class TreesModel:
     """A ready model: one booster per horizon."""
@@ -272,6 +244,39 @@ class TreesModel:
             for h, booster in enumerate(self.boosters):
                 score_BNH[mask_BN, h] = booster.predict(x_CF, num_threads=self._threads)
         return Output(torch.from_numpy(score_BNH).to(device))
+
+
+def load_trees(
+    spec: TreesSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+) -> TreesModel:
+    """Return the model that stored texts are of; see `loaders.load_model`."""
+    if weights or len(texts) != sizes.n_horizons:
+        raise RuntimeError(
+            f"want {sizes.n_horizons} texts h=<horizon>.txt, found {sorted((*weights, *texts))}"
+        )
+    try:
+        model = model_of(texts, threads)
+    except (library().basic.LightGBMError, UnicodeDecodeError) as error:
+        raise RuntimeError(str(error)) from error
+    for booster in model.boosters:
+        if booster.num_feature() != sizes.n_features + sizes.n_market:
+            raise RuntimeError(
+                f"want trees on {sizes.n_features} features and {sizes.n_market} market-wide "
+                f"series, found {booster.num_feature()} columns"
+            )
+    return model
+
+
+def model_of(texts: Mapping[str, bytes], threads: int) -> TreesModel:
+    """Return the model of texts by file name."""
+    by_horizon = {}
+    for name, content in texts.items():
+        found = _FILE.fullmatch(name)
+        if found is None:
+            raise RuntimeError(f"want texts h=<horizon>.txt, found {name!r}")
+        by_horizon[int(found[1])] = content.decode()
+    made_by = library().Booster
+    return TreesModel([made_by(model_str=by_horizon[h]) for h in sorted(by_horizon)], threads)
 
 
 def library() -> ModuleType:
