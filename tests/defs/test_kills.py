@@ -241,6 +241,24 @@ def test_after_a_kill_of_the_whole_tree_in_training_the_queued_run_trains(
     is_readable(storage)
 
 
+def test_after_a_kill_of_a_worker_before_its_first_step_the_queued_run_trains(
+    storage: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "dev.log"
+    launch_job(log)
+    launch_job(log)
+    assert statuses() == [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.QUEUED]
+    with dev(log) as running:
+        until(lambda: bool(workers(running)), log, pause=0.002)
+        kill(workers(running))  # as it starts Python, long before its first step
+        begun = time.time()
+        assert processes() == []
+        until(lambda: statuses() == [SUCCESS, FAILURE], log)
+    measured("worker before the first step", begun)
+    is_free()
+    is_readable(storage)
+
+
 def test_after_a_kill_of_a_launch_before_its_first_step_the_queued_run_trains(
     storage: Path, tmp_path: Path
 ) -> None:
@@ -300,6 +318,11 @@ def words_of(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     return ""
+
+
+def workers(tree: subprocess.Popen[bytes]) -> list[int]:
+    """Return the processes in which the code server of a tree runs what is queued."""
+    return [pid for pid in group(tree) if "spawn_main" in words_of(pid)]
 
 
 def trains(storage: Path) -> bool:
