@@ -49,7 +49,7 @@ ONE_FEE = CostsSpec(
     borrow_fee_bps_annual=0.0,
 )
 ALL_COSTS = CostsSpec()
-PORTFOLIO = QuantileSpec(horizon=5, quantile=0.1, rebalance="weekly")
+PORTFOLIO = QuantileSpec(horizon=5, quantile=0.1, rebalance="weekly", max_participation=None)
 CAPPED = QuantileSpec(horizon=5, quantile=0.1, rebalance="weekly", max_participation=0.1)
 MAX_KERNEL, MAX_WHOLE = 0.12, 2.0  # seconds
 MIN_AGAINST_VECTORBT, MIN_WITH_FRICTIONS = 60.0, 10.0

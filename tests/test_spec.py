@@ -2,12 +2,13 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from pydantic import Field
 
 from alpha_assets.errors import SpecError
-from alpha_assets.spec import Spec, digest, override, parse_spec, read_spec
+from alpha_assets.spec import OFF, Spec, digest, override, parse_spec, read_spec
 
 
 class Inner(Spec):
@@ -62,6 +63,20 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
         read_spec(write(tmp_path, text), Outer)
     assert "rate" in str(caught.value)
     assert "inner.size" in str(caught.value)
+
+
+class Limited(Spec):
+    limit: Annotated[float | None, OFF] = Field(default=0.1, gt=0)
+    name: str | None = None
+
+
+def test_none_in_words_switches_off_what_has_another_default(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, 'limit = "none"\nname = "none"\n'), Limited)
+
+    assert (Limited().limit, spec.limit) == (0.1, None)
+    assert spec.name == "none"
+    with pytest.raises(SpecError, match=r"limit = 'off': .*valid number"):
+        read_spec(write(tmp_path, 'limit = "off"\n'), Limited)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

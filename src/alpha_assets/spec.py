@@ -14,22 +14,36 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from alpha_assets.errors import SpecError
 
 DIGEST_LENGTH = 12  # hexadecimal digits
+NONE = "none"
 
 
 class Spec(BaseModel):
     """Base of all declarations: frozen, strict about types, and without unknown keys.
 
-    The text under a field is its description in docs/MARKETS.md or docs/RECIPES.md.
+    The text under a field is its description in docs/MARKETS.md or docs/RECIPES.md.  TOML has no
+    null: the word `"none"` stands for it where a key is annotated with `OFF`.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def switched_off(cls) -> frozenset[str]:
+        """Return the keys that `"none"` switches off."""
+        return frozenset(name for name, field in cls.model_fields.items() if OFF in field.metadata)
+
+
+def _none_in_words(value: object) -> object:
+    return None if value == NONE else value
+
+
+OFF = BeforeValidator(_none_in_words)  # of a key that may be None and has another default
 
 
 class PickledByFields:

@@ -22,17 +22,17 @@ INSTANT = pl.Datetime("us", "UTC")
 FREE = CostsSpec(
     commission_bps=0.0, half_spread_bps=0.0, impact_coefficient=0.0, borrow_fee_bps_annual=0.0
 )
-PLAIN = QuantileSpec(horizon=1, capital=1_000.0)
+PLAIN = QuantileSpec(horizon=1, capital=1_000.0, max_participation=None)
 
 # For random markets.
 FRICTIONS = CostsSpec(
     commission_bps=2.0, half_spread_bps=7.0, impact_coefficient=0.7, borrow_fee_bps_annual=300.0
 )
 SPECS = {
-    "fractions at the open": QuantileSpec(horizon=1, capital=10_000.0),
-    "at the close": QuantileSpec(horizon=1, capital=10_000.0, fill="close"),
+    "fractions at the open": QuantileSpec(horizon=1, capital=10_000.0, max_participation=None),
+    "at the close": QuantileSpec(horizon=1, capital=10_000.0, fill="close", max_participation=None),
     "capped": QuantileSpec(horizon=1, capital=500_000.0, max_participation=0.1),
-    "in lots": QuantileSpec(horizon=1, capital=300_000.0, lot=10),
+    "in lots": QuantileSpec(horizon=1, capital=300_000.0, lot=10, max_participation=None),
     "in capped lots": QuantileSpec(
         horizon=1, capital=900_000.0, lot=10, max_participation=0.2, fill="close"
     ),

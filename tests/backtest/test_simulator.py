@@ -543,7 +543,8 @@ def test_impact_grows_with_the_root_of_the_share_of_the_volume() -> None:
 
 def test_a_cap_on_participation_spreads_an_order_over_sessions() -> None:
     # 1,000 shares a session at 100, ten per cent of it: 100 shares a session.
-    spec = PLAIN.model_copy(update={"capital": 25_000.0, "max_participation": 0.1})
+    limit = QuantileSpec(horizon=1).max_participation  # on by default
+    spec = PLAIN.model_copy(update={"capital": 25_000.0, "max_participation": limit})
     market = raw(daily_bars=path("A", [100.0] * 25))
     kept = books(hold((20, {"A": 1.0})), market, 24, spec)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alpha_assets.backtest.rules import RankWeightedSpec
 from alpha_assets.config.document import PAGES, as_toml, described, page, sections
 from alpha_assets.config.folders import names
 from alpha_assets.config.market import MarketSpec, load_market
@@ -54,6 +55,14 @@ def test_a_recipe_printed_is_the_recipe() -> None:
         again = parse_spec(tomllib.loads(as_toml(spec)), RecipeSpec, origin=name)
         assert again == spec
         assert "# costs is not set" in as_toml(spec)
+
+
+def test_what_is_switched_off_is_printed_so_that_it_stays_off() -> None:
+    spec = RankWeightedSpec(rule="rank_weighted", horizon=5, max_participation=None)
+    text = as_toml(spec)
+
+    assert 'max_participation = "none"' in text
+    assert parse_spec(tomllib.loads(text), RankWeightedSpec, origin="here") == spec
 
 
 def test_text_that_toml_would_misread_is_escaped() -> None:

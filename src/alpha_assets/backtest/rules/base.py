@@ -6,14 +6,14 @@ Shape letters: N names of a session, T sessions up to the one before it, S secto
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from alpha_assets.arrays.types import Array, Index, Mask
 from alpha_assets.calendar import RebalanceRule
-from alpha_assets.spec import Spec
+from alpha_assets.spec import OFF, Spec
 
 Regime = Literal["low_vol", "high_vol", "momentum", "reversal", "crash"]
 Side = tuple[str, float, Index]  # reason, sign, places of its names
@@ -97,8 +97,8 @@ class RuleSpec(Spec):
     """Equity before the first session, in the market's currency."""
     lot: int | None = Field(default=None, gt=0)
     """Shares that orders are rounded to, towards zero; none: fractions."""
-    max_participation: float | None = Field(default=None, gt=0, le=1)
-    """Largest fill of a session, a share of ADV; none: no limit."""
+    max_participation: Annotated[float | None, OFF] = Field(default=0.1, gt=0, le=1)
+    """Largest fill of a session, a share of ADV; "none": no limit."""
 
     @model_validator(mode="after")
     def _modifiers_fit(self) -> Self:
