@@ -2,7 +2,7 @@
 
 python -m benchmarks [NAME ...]
 
-Names: asof, backtest, capacity, features, feeds, ingest, rank_ic, road, training.
+Names: asof, backtest, capacity, features, feeds, ingest, losses, rank_ic, road, training.
 """
 
 import subprocess

@@ -31,6 +31,19 @@ def test_the_universe_of_all_goes_by_bars_where_there_is_no_membership(market: M
     load_recipe("rolling_transformer", market).check_features()
 
 
+def test_a_loss_on_a_column_that_the_recipe_does_not_read_is_refused(market: Market) -> None:
+    def loss(column: str) -> str:
+        return f'loss=[{{kind="ic"}}, {{kind="decorrelation", column="{column}"}}]'
+
+    load_recipe("rolling_transformer", market, overrides=[loss("mom_12_1_cs_z")]).check_features()
+    odd = load_recipe("rolling_transformer", market, overrides=[loss("mom_12_1")])
+    words = (
+        r'"decorrelation" reads column .mom_12_1., which is none of .* did you mean mom_12_1_cs_z'
+    )
+    with pytest.raises(SpecError, match=words):
+        odd.check_features()
+
+
 def test_another_universe_that_wants_members_is_refused(market: Market) -> None:
     with pytest.raises(SpecError, match="needs the feed 'membership'"):
         market.universe("liquid")

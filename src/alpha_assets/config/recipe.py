@@ -215,10 +215,11 @@ class Recipe(PickledByFields):
         """Refuse features that the market cannot have before anything runs.
 
         Raises:
-            SpecError: naming them, why, and how to have them.
+            SpecError: naming them, why, and how to have them; or a column that a term of the loss
+                reads and the recipe does not.
         """
         if self.parent is None:
-            _ = self.features
+            self._check_columns()
             return
         self.parent.check_features()
         read, learned = (
@@ -231,6 +232,21 @@ class Recipe(PickledByFields):
                 f"{self.parent.name!r} {len(learned)} (first difference: {', '.join(odd)}); a "
                 "second stage reads what its parent was trained on: give both the same [features]"
             )
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Refuse terms of the loss that read a column which the recipe does not."""
+        scored = [f"{one.name}_cs_z" for one in self.features if one.scope != "market"]
+        for term in self.spec.loss:
+            for name in term.columns:
+                if name not in scored:
+                    near = get_close_matches(name, scored, n=3)
+                    guess = f"did you mean {', '.join(near)}? " if near else ""
+                    raise SpecError(
+                        f'{self.folder}: loss "{term.kind}" reads column {name!r}, which is none '
+                        f"of the {len(scored)} of [features]; {guess}Want the name of a feature "
+                        'that the recipe reads, followed by "_cs_z"'
+                    )
 
     def on(self, market: Market) -> "Recipe":
         """Return the recipe, and those that it starts from, on the same market as it is now."""

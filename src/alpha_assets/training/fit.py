@@ -37,7 +37,7 @@ class Fitting:
         model: on its device.
         optimizer: of the model.
         watch: of its gradients.
-        shuffle: draws the order of sessions, on the host.
+        shuffle: draws the order of sessions and what terms of the loss draw, on the host.
         randomness: torch's generators as the last epoch left them, host first, then CUDA.
         epochs: done so far.
         steps: done so far; the learning rate is a function of it.
@@ -138,7 +138,7 @@ def _train_epoch(
     model.train()
     for places in batches(train_D, spec, fitting.shuffle):
         batch = data.windows(places.place_B, plan.window.sequence)
-        value = loss(*_judged_by(model, data, batch, places, plan))
+        value = loss(*_judged_by(model, data, batch, places, plan, fitting.shuffle))
         optimizer.zero_grad(set_to_none=True)
         value.total.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), plan.optimiser.clip)
@@ -154,16 +154,57 @@ def _train_epoch(
 
 
 def _judged_by(
-    model: Ranker, data: Dataset, batch: Batch, places: Places, plan: Plan
+    model: Ranker, data: Dataset, batch: Batch, places: Places, plan: Plan, shuffle: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Extras]:
     """Return scores, targets, mask and extras of a batch: what the loss compares."""
     made = _output(model, batch, plan)
-    returns_BNH = None
-    if any(term.needs_returns for term in plan.loss):
-        at_B = places.place_B.cpu().numpy()
-        returns_BNH = torch.from_numpy(data.return_DNH[at_B]).float().to(data.device)
-    extras = Extras(model.quantiles, made.quantile_BNHQ, returns_BNH, places.follows_B)
+    extras = _extras(model, data, made.quantile_BNHQ, places, plan, shuffle)
     return made.score_BNH, data.target_DNH[places.place_B], batch.mask_BN, extras
+
+
+def _extras(
+    model: Ranker,
+    data: Dataset,
+    quantile_BNHQ: Tensor | None,
+    places: Places,
+    plan: Plan,
+    draws: torch.Generator,
+) -> Extras:
+    """Return what the terms of a plan read beside scores and targets.
+
+    Args:
+        model: with its quantiles.
+        data: with returns and columns.
+        quantile_BNHQ: of the sessions.
+        places: of the sessions.
+        plan: with the terms.
+        draws: on the host; random numbers are taken from it only where a term reads them.
+    """
+    place_B, axes = places.place_B, data.axes
+    return_BNH = draw_BN = None
+    if any(term.needs_returns for term in plan.loss):
+        return_DNH = data.return_DNH[place_B.cpu().numpy()]
+        return_BNH = torch.from_numpy(return_DNH).float().to(data.device)
+    if any(term.needs_draws for term in plan.loss):
+        shape = (len(place_B), len(axes.symbols))
+        # Float64, so that no two names draw the same.
+        draw_BN = torch.rand(shape, generator=draws, dtype=torch.float64).to(data.device)
+    columns = {name for term in plan.loss for name in term.columns}
+    unknown_BN = ~data.valid_DN[place_B]
+    return Extras(
+        levels=model.quantiles,
+        quantile_BNHQ=quantile_BNHQ,
+        return_BNH=return_BNH,
+        follows_B=places.follows_B,
+        horizons=axes.horizons,
+        draw_BN=draw_BN,
+        column_BN={
+            name: data.x_DNF[place_B, :, axes.features.index(name)]
+            .float()
+            .masked_fill(unknown_BN, torch.nan)
+            for name in sorted(columns)
+        },
+    )
 
 
 def _output(model: Ranker, batch: Batch, plan: Plan) -> Output:
@@ -184,12 +225,9 @@ def _valid_loss(model: Ranker, data: Dataset, valid_D: Tensor, loss: Loss, plan:
     follows_B[1:] = valid_D.diff() == 1
     follows_B[0] = False
     quantiles = [made.quantile_BNHQ for made in whole if made.quantile_BNHQ is not None]
-    extras = Extras(
-        model.quantiles,
-        torch.cat(quantiles) if quantiles else None,
-        torch.from_numpy(data.return_DNH[valid_D.cpu().numpy()]).float().to(data.device),
-        follows_B,
-    )
+    same = torch.Generator().manual_seed(0)  # draws of every epoch, so that losses compare
+    quantile_BNHQ = torch.cat(quantiles) if quantiles else None
+    extras = _extras(model, data, quantile_BNHQ, Places(valid_D, follows_B), plan, same)
     score_BNH = torch.cat([made.score_BNH for made in whole])
     return float(loss(score_BNH, data.target_DNH[valid_D], data.mask_DN[valid_D], extras).total)
 

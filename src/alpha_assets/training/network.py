@@ -10,7 +10,7 @@ from alpha_assets.errors import BadInput
 from alpha_assets.models import Ranker, RankerSpec, Sizes
 from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
 from alpha_assets.training.fit import Fitting, fit, reproducible
-from alpha_assets.training.preflight import check_model
+from alpha_assets.training.preflight import check_columns, check_model
 from alpha_assets.training.resume import host_copy, load_state, save_state
 from alpha_assets.training.settings import Plan
 
@@ -25,6 +25,7 @@ class Network:
 
     def fit(self, view: Dataset, fold: Fold, seed: int, aids: Aids) -> Trained:
         """Ask for epochs until validation has not improved for `patience` of them."""
+        check_columns(self._plan.loss, view.axes.features)
         sequence, patience = self._plan.window.sequence, self._plan.training.patience
         train_D, valid_D = (
             torch.from_numpy(view.places(sessions, sequence)).to(view.device)

@@ -3,7 +3,9 @@
 Shape letters: D sessions, N symbols, F features, H horizons, B sessions of a batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -11,12 +13,30 @@ from torch import Tensor
 
 from alpha_assets.dataset import Dataset
 from alpha_assets.dataset.batch import Batch
-from alpha_assets.errors import DegenerateModel, TooFewNames
-from alpha_assets.models import Ranker
+from alpha_assets.errors import BadInput, DegenerateModel, TooFewNames
+from alpha_assets.models import LossSpec, Ranker
 from alpha_assets.training.degeneracy import GuardSpec, verdict
 
 TIED_SHARE_MAX = 0.5  # of labels equal to the most frequent one: a constant, or a flag
 MEMBERS = 3  # symbols that the zero-tail test moves, one at a time
+
+
+def check_columns(loss: Sequence[LossSpec], features: Sequence[str]) -> None:
+    """Refuse terms of a loss that read a column which the model's inputs lack.
+
+    Raises:
+        BadInput: naming the term, the column and the nearest ones.
+    """
+    for term in loss:
+        for name in term.columns:
+            if name not in features:
+                near = get_close_matches(name, features, n=3)
+                guess = f"did you mean {', '.join(near)}? " if near else ""
+                raise BadInput(
+                    f'loss "{term.kind}": column = {name!r} is none of the {len(features)} columns '
+                    f"that the model reads; {guess}choose one of [features], and window.min_span "
+                    "so that no month goes without it"
+                )
 
 
 def check_labels(data: Dataset, place_D: Tensor, guard: GuardSpec) -> None:

@@ -40,12 +40,19 @@ class Extras:
         quantile_BNHQ: of a model that has them.
         return_BNH: forward returns, NaN where unknown; of terms with `needs_returns`.
         follows_B: whether a session is the one after the batch's session before it.
+        horizons: H, in sessions; of terms that charge costs.
+        draw_BN: uniform random numbers, other ones in every epoch; of terms with `needs_draws`.
+        column_BN: columns of the cross-section as of D by name, NaN where unknown; those that
+            terms name.
     """
 
     levels: tuple[float, ...] = ()
     quantile_BNHQ: Tensor | None = None
     return_BNH: Tensor | None = None
     follows_B: Tensor | None = None
+    horizons: tuple[int, ...] = ()
+    draw_BN: Tensor | None = None
+    column_BN: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 NO_EXTRAS = Extras()
@@ -120,6 +127,16 @@ class TermSpec(Spec):
                 f"horizon_weights = {list(weights)}: want numbers of at least 0, one of them above"
             )
         return self
+
+    @property
+    def needs_draws(self) -> bool:
+        """Whether the term reads random numbers, other ones in every epoch."""
+        return False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the cross-section that the term reads, as of D."""
+        return ()
 
     def build(self) -> Term:
         """Return the function from sections to the parts of the term."""
@@ -207,6 +224,11 @@ def spread(x_SN: Tensor, sections: Sections, floor: float = SPREAD_FLOOR) -> Ten
     """Return √(variance + floor²) of each section, over the names that are in; shape [S, 1]."""
     variance_S1 = centred(x_SN, sections).square().sum(-1, keepdim=True) / sections.n_S1
     return (variance_S1 + floor**2).sqrt()
+
+
+def standardised(sections: Sections) -> Tensor:
+    """Return scores less their section's mean, in units of their floored spread."""
+    return centred(sections.score_SN, sections) / spread(sections.score_SN, sections)
 
 
 def pin(sections: Sections, weight: float) -> dict[str, Part]:

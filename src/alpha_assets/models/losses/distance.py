@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alpha_assets.models.losses.base import Part, Sections, Term, Terms, TermSpec, per_section
+from alpha_assets.models.losses.ramp import ramp_rank
 
 
 class MSESpec(TermSpec):
@@ -24,6 +25,33 @@ class MSESpec(TermSpec):
             return {"mse": Part(1.0, squared_error(sections))}
 
         return mse
+
+
+class WeightedMSESpec(TermSpec):
+    """Squared distance of score and target, weighted by where the target stands; the best most.
+
+    With x the average rank of a target over the names of its section, in (0, 1], and σ the
+    logistic function, a name weighs
+
+        exponential: e^target    top: 0.1 + 0.9 σ(40 (x - 0.8))    upper: 0.5 + 0.5 σ(15 (x - 0.5))
+
+    over the sum of all weights of the section.
+    """
+
+    kind: Literal["weighted_mse"] = "weighted_mse"
+    """Name of the kind."""
+    weighting: Literal["exponential", "top", "upper"] = "top"
+    """`exponential` in the target's own units, `top`: the best fifth, `upper`: the better half."""
+
+    def build(self) -> Term:
+        """Return the term."""
+
+        def weighted_mse(sections: Sections) -> Terms:
+            share_SN = target_weights(sections, self.weighting)
+            error_SN = sections.score_SN - sections.target_SN
+            return {"weighted_mse": Part(1.0, (share_SN * error_SN.square()).sum(-1))}
+
+        return weighted_mse
 
 
 class HuberSpec(TermSpec):
@@ -65,6 +93,23 @@ def squared_error(sections: Sections) -> Tensor:
     """Return the mean squared distance of score and target per section."""
     error_SN = sections.score_SN - sections.target_SN  # 0 - 0 where masked
     return error_SN.square().sum(-1) / sections.n_S1[:, 0]
+
+
+def target_weights(sections: Sections, weighting: Literal["exponential", "top", "upper"]) -> Tensor:
+    """Return the weight of each name in its section, of sum 1; see `WeightedMSESpec`."""
+    in_SN = sections.mask_SN > 0
+    if weighting == "exponential":
+        # Less the highest target: the sum is divided by, and no power overflows.
+        highest_S1 = torch.where(in_SN, sections.target_SN, -torch.inf).amax(-1, keepdim=True)
+        weight_SN = torch.exp(sections.target_SN - highest_S1.clamp(min=-1e30))
+    else:
+        x_SN = (ramp_rank(sections.target_SN, in_SN, 0.0) + 0.5) / sections.n_S1
+        if weighting == "top":
+            weight_SN = 0.1 + 0.9 * torch.sigmoid(40 * (x_SN - 0.8))
+        else:
+            weight_SN = 0.5 + 0.5 * torch.sigmoid(15 * (x_SN - 0.5))
+    weight_SN = torch.where(in_SN, weight_SN, 0.0)
+    return weight_SN / weight_SN.sum(-1, keepdim=True).clamp(min=torch.finfo(weight_SN.dtype).tiny)
 
 
 def huber(sections: Sections) -> Tensor:

@@ -5,7 +5,6 @@ Shape letters: N symbols, S sections.
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -19,8 +18,10 @@ from alpha_assets.models.losses.base import (
     centred,
     pin,
     spread,
+    standardised,
 )
 from alpha_assets.models.losses.distance import huber
+from alpha_assets.models.losses.ramp import ramp_rank
 
 
 class ICSpec(TermSpec):
@@ -87,13 +88,12 @@ def correlation(sections: Sections) -> Tensor:
     """
     target_SN = centred(sections.target_SN, sections)
     target_SN = target_SN / spread(target_SN, sections, floor=LEAST_VARIANCE**0.5)
-    score_SN = centred(sections.score_SN, sections) / spread(sections.score_SN, sections)
-    return (score_SN * target_SN).sum(-1) / sections.n_S1[:, 0]
+    return (standardised(sections) * target_SN).sum(-1) / sections.n_S1[:, 0]
 
 
 def soft_spearman(sections: Sections, ramp: float) -> Tensor:
     """Return the correlation of soft score ranks and average target ranks per section."""
-    z_SN = centred(sections.score_SN, sections) / spread(sections.score_SN, sections)
+    z_SN = standardised(sections)
     in_SN = sections.mask_SN > 0
     soft_SN = ramp_rank(z_SN, in_SN, ramp)
     hard_SN = ramp_rank(sections.target_SN, in_SN, 0.0)
@@ -103,32 +103,3 @@ def soft_spearman(sections: Sections, ramp: float) -> Tensor:
     hard_SN = hard_SN / spread(hard_SN, sections)
     product_SN = centred(soft_SN, sections) / spread_S1 * hard_SN
     return product_SN.sum(-1) / sections.n_S1[:, 0]
-
-
-def ramp_rank(z_SN: Tensor, in_SN: Tensor, ramp: float) -> Tensor:
-    """Return soft ranks: how many names lie below, those within the ramp by their share.
-
-        r_i = Σ_j clip((z_i - z_j) / 2τ + ½, 0, 1)
-
-    in O(N log N): with s = sorted z, those wholly below are counted and those within the ramp
-    enter through prefix sums.  With τ = 0 these are average ranks, less ½.
-
-    Args:
-        z_SN: values, centred so that Float32 prefix sums stay small.
-        in_SN: names that count; the others have no meaning in the result.
-        ramp: τ, in units of z.
-
-    The kernel is the uniform density's distribution function.
-    """
-    beyond_S1 = z_SN.detach().abs().amax(-1, keepdim=True) * 2 + 10 * ramp + 1
-    sorted_SN = torch.where(in_SN, z_SN, beyond_S1).sort(dim=-1).values
-    z_SN = z_SN.contiguous()
-    with torch.no_grad():
-        low_SN = torch.searchsorted(sorted_SN, z_SN - ramp, right=False)
-        high_SN = torch.searchsorted(sorted_SN, z_SN + ramp, right=True)
-    if ramp == 0:
-        return (low_SN + high_SN).to(z_SN.dtype) / 2
-    prefix_SN = torch.nn.functional.pad(sorted_SN.cumsum(-1), (1, 0))
-    within_SN = prefix_SN.gather(-1, high_SN) - prefix_SN.gather(-1, low_SN)
-    share_SN = 0.5 + z_SN / (2 * ramp)
-    return low_SN + (high_SN - low_SN) * share_SN - within_SN / (2 * ramp)

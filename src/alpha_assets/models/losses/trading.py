@@ -19,8 +19,11 @@ from alpha_assets.models.losses.base import (
     TermSpec,
     centred,
     per_section,
-    spread,
+    pin,
+    standardised,
 )
+
+BPS = 1e-4
 
 
 class TurnoverSpec(TermSpec):
@@ -45,30 +48,58 @@ class TurnoverSpec(TermSpec):
         return term
 
 
-class SharpeSpec(TermSpec):
+class _EarningsSpec(TermSpec):
+    """What terms on the earnings of score-proportional weights have in common."""
+
+    needs_order: ClassVar[bool] = True
+    needs_returns: ClassVar[bool] = True
+
+    cost_bps: float = Field(default=0.0, ge=0)
+    """Of traded notional, of what changes from each session to the next; 0: earnings are gross.
+    Sessions of which the one before is not in the block are left out where costs are charged.
+    """
+    pin: float = Field(default=1e-3, ge=0)
+    """Weight of the term that holds the spread of the scores near 1."""
+
+
+class SharpeSpec(_EarningsSpec):
     """Minus mean over standard deviation of what score-proportional weights earn in a batch.
 
     Weights are the centred scores over the sum of their absolute values; returns are those of
     the label's horizon, whatever its kind.
     """
 
-    needs_order: ClassVar[bool] = True
-    needs_returns: ClassVar[bool] = True
-
     kind: Literal["sharpe"] = "sharpe"
     """Name of the kind."""
-    pin: float = Field(default=1e-3, ge=0)
-    """Weight of the term that holds the spread of the scores near 1."""
 
     def build(self) -> Term:
         """Return the term."""
 
         def term(sections: Sections) -> Terms:
-            width_S = spread(sections.score_SN, sections).log().square()[:, 0]
-            return {
-                "sharpe": Part(1.0, -batch_sharpe(sections)),
-                **({"pin": Part(self.pin, width_S)} if self.pin else {}),
-            }
+            value_S = -over_deviation(*earnings(sections, self.cost_bps), sections)
+            return {"sharpe": Part(1.0, value_S), **pin(sections, self.pin)}
+
+        return term
+
+
+class SortinoSpec(_EarningsSpec):
+    """Minus mean over downside deviation of what score-proportional weights earn in a batch.
+
+    As `sharpe`, but what is earned above 0 is no risk: √ mean(min(earned, 0)²).
+
+    Source: Sortino & van der Meer (1991), Journal of Portfolio Management 17(4).
+    """
+
+    kind: Literal["sortino"] = "sortino"
+    """Name of the kind."""
+
+    def build(self) -> Term:
+        """Return the term."""
+
+        def term(sections: Sections) -> Terms:
+            earned_BH, kept_BH = earnings(sections, self.cost_bps)
+            value_S = -over_deviation(earned_BH, kept_BH, sections, downside=True)
+            return {"sortino": Part(1.0, value_S), **pin(sections, self.pin)}
 
         return term
 
@@ -78,38 +109,85 @@ def score_change(sections: Sections) -> tuple[Tensor, Tensor]:
 
     A section counts if its session follows the one before it in the batch, and both count.
     """
-    follows_B = sections.extras.follows_B
-    assert follows_B is not None, "the learner compared the term with its sampler"
     n_horizons = sections.n_horizons
-    z_SN = centred(sections.score_SN, sections) / spread(sections.score_SN, sections)
-    z_BHN = z_SN.unflatten(0, (-1, n_horizons))
+    z_BHN = standardised(sections).unflatten(0, (-1, n_horizons))
     mask_BHN = sections.mask_SN.unflatten(0, (-1, n_horizons))
-    kept_BH = sections.kept_S.unflatten(0, (-1, n_horizons))
     both_BHN = mask_BHN[1:] * mask_BHN[:-1]
     change_BH = ((z_BHN[1:] - z_BHN[:-1]).square() * both_BHN).sum(-1)
     change_BH = change_BH / both_BHN.sum(-1).clamp(min=1)
+    pairs_BH = follows(sections)
+    first_BH = torch.zeros_like(pairs_BH[:1])
+    return torch.cat([first_BH, change_BH]).flatten(), pairs_BH.flatten()
+
+
+def follows(sections: Sections) -> Tensor:
+    """Return 1 where a section's session follows the one before it and both count; [B, H]."""
+    follows_B = sections.extras.follows_B
+    assert follows_B is not None, "the learner compared the term with its sampler"
+    kept_BH = sections.kept_S.unflatten(0, (-1, sections.n_horizons))
     pairs_BH = kept_BH[1:] * kept_BH[:-1] * follows_B[1:, None].to(kept_BH.dtype)
-    first_BH = torch.zeros_like(kept_BH[:1])
-    return torch.cat([first_BH, change_BH]).flatten(), torch.cat([first_BH, pairs_BH]).flatten()
+    return torch.cat([torch.zeros_like(kept_BH[:1]), pairs_BH])
 
 
-def batch_sharpe(sections: Sections) -> Tensor:
-    """Return mean / √(variance + floor²) of a horizon's returns in the batch, on all its sections.
+def earnings(sections: Sections, cost_bps: float) -> tuple[Tensor, Tensor]:
+    """Return what score-proportional weights earn by session and horizon, and which count.
 
-    The floor is `SPREAD_FLOOR` of the mean absolute return, so that it has no unit.
+        w = c(p) / Σ |c(p)|;  gross = Σ w r;  net = Σ w r / h - cost · Σ |w - w₋₁|
+
+    with w₋₁ of the session before.  Net of costs a horizon's return is spread evenly over its h
+    sessions, each of which trades to its own weights; gross, the horizon's return is earned.
+
+    Args:
+        sections: of consecutive sessions.
+        cost_bps: of traded notional; 0: gross.
     """
+    shape = (-1, sections.n_horizons)
+    held_SN = centred(sections.score_SN, sections)
+    floor_S1 = SPREAD_FLOOR * sections.n_S1
+    held_SN = held_SN / held_SN.abs().sum(-1, keepdim=True).clamp(min=floor_S1)
+    earned_BH = (held_SN * known_returns(sections)).sum(-1).unflatten(0, shape)
+    if not cost_bps:
+        return earned_BH, sections.kept_S.unflatten(0, shape)
+    horizons = sections.extras.horizons
+    assert len(horizons) == sections.n_horizons, "the loop gives them"
+    horizon_H = earned_BH.new_tensor(horizons)
+    held_BHN = held_SN.unflatten(0, shape)
+    traded_BH = (held_BHN[1:] - held_BHN[:-1]).abs().sum(-1)
+    traded_BH = torch.cat([torch.zeros_like(earned_BH[:1]), traded_BH])
+    return earned_BH / horizon_H - cost_bps * BPS * traded_BH, follows(sections)
+
+
+def known_returns(sections: Sections) -> Tensor:
+    """Return forward returns [S, N], 0 where masked or unknown."""
     return_BNH = sections.extras.return_BNH
     assert return_BNH is not None, "the loop gives returns to terms that need them"
     return_SN = per_section(return_BNH).to(sections.score_SN.dtype)
-    return_SN = torch.where(sections.mask_SN > 0, return_SN, 0.0).nan_to_num(0.0)
-    held_SN = centred(sections.score_SN, sections)
-    held_SN = held_SN / held_SN.abs().sum(-1, keepdim=True).clamp(min=SPREAD_FLOOR)
-    earned_BH = (held_SN * return_SN).sum(-1).unflatten(0, (-1, sections.n_horizons))
-    kept_BH = sections.kept_S.unflatten(0, (-1, sections.n_horizons))
+    return torch.where(sections.mask_SN > 0, return_SN, 0.0).nan_to_num(0.0)
+
+
+def over_deviation(
+    earned_BH: Tensor, kept_BH: Tensor, sections: Sections, *, downside: bool = False
+) -> Tensor:
+    """Return mean / √(variance + floor²) of a horizon's earnings, on all its sections.
+
+    The floor is `SPREAD_FLOOR` of the names' mean absolute return, so that it has no unit, and
+    stays where nothing is earned.
+
+    Args:
+        earned_BH: by session and horizon.
+        kept_BH: 1 for those that count.
+        sections: with the returns.
+        downside: divide by √(mean(min(earned, 0)²) + floor²).
+    """
     n_H = kept_BH.sum(0).clamp(min=1)
     mean_H = (earned_BH * kept_BH).sum(0) / n_H
-    variance_H = ((earned_BH - mean_H).square() * kept_BH).sum(0) / n_H
-    floor_H = SPREAD_FLOOR * (earned_BH.detach().abs() * kept_BH).sum(0) / n_H
+    apart_BH = earned_BH.clamp(max=0) if downside else earned_BH - mean_H
+    variance_H = (apart_BH.square() * kept_BH).sum(0) / n_H
+    size_SN = known_returns(sections).abs() * sections.kept_S[:, None]
+    size_H = size_SN.sum(-1).unflatten(0, earned_BH.shape).sum(0)
+    names_S = (sections.mask_SN * sections.kept_S[:, None]).sum(-1)
+    names_H = names_S.unflatten(0, earned_BH.shape).sum(0).clamp(min=1)
+    floor_H = SPREAD_FLOOR * size_H / names_H
     ratio_H = mean_H / (variance_H + floor_H.square()).clamp(min=1e-24).sqrt()
     ratio_S: Tensor = ratio_H.repeat(len(earned_BH))
     return ratio_S
