@@ -5,6 +5,7 @@ Shape letters: B sessions of a batch, N symbols, H horizons.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Protocol
 
 from torch import Tensor
@@ -140,8 +141,18 @@ class Estimator(Protocol):
         """
 
 
-def best_of(epochs: Sequence[Epoch]) -> int:
-    """Return the number of the first epoch with the highest selection; the last without one."""
-    if epochs[-1].selected == NO_VALIDATION:
+def best_of(epochs: Sequence[Epoch], smoothing: int = 1) -> int:
+    """Return the number of the first epoch with the highest selection; the last without one.
+
+    Args:
+        epochs: all so far.
+        smoothing: epochs, each with those right before it, over which selection is averaged; the
+            last epoch while there are fewer.
+    """
+    if epochs[-1].selected == NO_VALIDATION or len(epochs) < smoothing:
         return epochs[-1].number
-    return max(epochs, key=lambda epoch: (epoch.selected, -epoch.number)).number
+    values = {
+        epochs[k - 1].number: fmean(one.selected for one in epochs[k - smoothing : k])
+        for k in range(smoothing, len(epochs) + 1)
+    }
+    return max(values, key=lambda number: (values[number], -number))

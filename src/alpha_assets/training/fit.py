@@ -14,6 +14,7 @@ from time import perf_counter
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.dataset import Batch, Dataset
@@ -23,7 +24,7 @@ from alpha_assets.training.estimator import Epoch
 from alpha_assets.training.gradient_monitor import GradientWatch
 from alpha_assets.training.judge import guard_rank_ic, guard_scores, judge
 from alpha_assets.training.samplers import Places, batches, n_batches
-from alpha_assets.training.settings import OptimiserSpec, Plan
+from alpha_assets.training.settings import OptimiserSpec, Plan, TrainingSpec
 
 VALID_BATCH = 8  # sessions scored at a time
 GUARDED = 42  # training sessions that the guard looks at where there is no validation
@@ -39,6 +40,7 @@ class Fitting:
         watch: of its gradients.
         shuffle: draws the order of sessions and what terms of the loss draw, on the host.
         randomness: torch's generators as the last epoch left them, host first, then CUDA.
+        average: of weights, with its model; None where they are not averaged.
         epochs: done so far.
         steps: done so far; the learning rate is a function of it.
     """
@@ -48,6 +50,7 @@ class Fitting:
     watch: GradientWatch
     shuffle: torch.Generator
     randomness: list[Tensor]
+    average: AveragedModel | None = None
     epochs: int = 0
     steps: int = 0
 
@@ -63,7 +66,17 @@ class Fitting:
             watch=GradientWatch(model, plan.guard, data.axes.sessions),
             shuffle=torch.Generator().manual_seed(seed),
             randomness=randomness,
+            average=_average(model, plan.training),
         )
+
+    @property
+    def judged(self) -> Ranker:
+        """The model that validation judges: the averaged one, once there is an average."""
+        if self.average is None or not int(self.average.n_averaged):
+            return self.model
+        averaged = self.average.module
+        assert isinstance(averaged, Ranker)
+        return averaged
 
     @contextmanager
     def own_randomness(self, device: torch.device) -> Iterator[None]:
@@ -101,9 +114,9 @@ def fit(
             trained = perf_counter()
             fitting.epochs += 1
             where = f"epoch {fitting.epochs}"
-            spreads = _spreads(fitting.model, data, looked_at_D, plan)
+            spreads = _spreads(fitting.judged, data, looked_at_D, plan)
             check_stages(spreads, plan.guard, where)
-            score_DNH = score_places(fitting.model, data, looked_at_D, plan)
+            score_DNH = score_places(fitting.judged, data, looked_at_D, plan)
             warnings = guard_scores(score_DNH, data, looked_at_D, plan.guard, where)
             epoch = Epoch(
                 number=fitting.epochs,
@@ -119,7 +132,7 @@ def fit(
             if len(valid_D):
                 valid_loss = None
                 if spec.selection == "loss":
-                    valid_loss = _valid_loss(fitting.model, data, valid_D, loss, plan)
+                    valid_loss = _valid_loss(fitting.judged, data, valid_D, loss, plan)
                 judged = judge(score_DNH, data, valid_D, plan, where, valid_loss)
                 high = guard_rank_ic(judged, data.axes.horizons, plan.guard, where)
                 epoch = replace(judged.added_to(epoch), warnings=(*warnings, *high))
@@ -147,10 +160,30 @@ def _train_epoch(
             group["lr"] = learning_rate(fitting.steps, n_steps, plan.optimiser)
         optimizer.step()
         fitting.steps += 1
+        if spec.average == "ema":
+            _add_to_average(fitting, spec)
         names = ("total", *value.parts)
         seen.append(torch.stack([value.total.detach(), *value.parts.values()]))
+    if spec.average == "swa":
+        _add_to_average(fitting, spec)
     fitting.watch.look()
     return dict(zip(names, torch.stack(seen).mean(0).tolist(), strict=True))
+
+
+def _average(model: Ranker, spec: TrainingSpec) -> AveragedModel | None:
+    """Return an average of a model's weights that nothing has entered yet."""
+    if spec.average == "none":
+        return None
+    if spec.average == "ema":
+        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(spec.average_decay))
+    return AveragedModel(model, multi_avg_fn=get_swa_multi_avg_fn())
+
+
+def _add_to_average(fitting: Fitting, spec: TrainingSpec) -> None:
+    """Let the weights enter the average, from `average_from` on; the first are the average."""
+    assert fitting.average is not None
+    if fitting.epochs + 1 >= spec.average_from:  # of the epoch that is being trained
+        fitting.average.update_parameters(fitting.model)
 
 
 def _judged_by(

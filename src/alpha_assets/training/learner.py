@@ -128,6 +128,10 @@ def _check_baseline(
     for name, value in (("warm_start", training.warm_start), ("parent", training.parent)):
         if value:
             raise ValueError(f"{kind} starts from no other model: take training.{name} out")
+    if training.average != "none" or training.selection_smoothing != 1:
+        raise ValueError(
+            f"{kind} has no epochs: take training.average and training.selection_smoothing out"
+        )
     if training.selection == "loss":
         raise ValueError(f'{kind} has no loss to select by: set training.selection = "rank_ic"')
     if model.is_exact and len(training.seeds) > 1:

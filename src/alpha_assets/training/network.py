@@ -1,6 +1,7 @@
 """The estimator of networks: the loop of `fit`, stopped early, its best weights kept."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class Network:
     def fit(self, view: Dataset, fold: Fold, seed: int, aids: Aids) -> Trained:
         """Ask for epochs until validation has not improved for `patience` of them."""
         check_columns(self._plan.loss, view.axes.features)
-        sequence, patience = self._plan.window.sequence, self._plan.training.patience
+        sequence, training = self._plan.window.sequence, self._plan.training
         train_D, valid_D = (
             torch.from_numpy(view.places(sessions, sequence)).to(view.device)
             for sessions in (fold.train, fold.valid)
@@ -37,19 +38,20 @@ class Network:
         resumed = load_state(aids.state, aids.identity, fitting) if aids.state else None
         best, epochs = resumed or ({}, [])
         coming = fit(fitting, view, train_D, valid_D, self._plan)
-        while not (epochs and epochs[-1].number - best_of(epochs) >= patience):
+        best_so_far = partial(best_of, smoothing=training.selection_smoothing)
+        while not (epochs and epochs[-1].number - best_so_far(epochs) >= training.patience):
             epoch = next(coming, None)
             if epoch is None:
                 break
             epochs.append(epoch)
-            if best_of(epochs) == epoch.number:
-                best = host_copy(fitting.model)
+            if best_so_far(epochs) == epoch.number:
+                best = host_copy(fitting.judged)
             if aids.state:
                 save_state(aids.state, aids.identity, fitting, best, epochs)
             if aids.on_epoch:
                 aids.on_epoch(seed, epoch)
         return Trained(
-            seed, best, tuple(epochs), best_of(epochs), may_be_unfinished=bool(len(fold.valid))
+            seed, best, tuple(epochs), best_so_far(epochs), may_be_unfinished=bool(len(fold.valid))
         )
 
     def _fresh(

@@ -43,6 +43,9 @@ def save_state(
         StorageError: the disk refused.
     """
     tensors = {f"model.{name}": value for name, value in fitting.model.state_dict().items()}
+    if fitting.average is not None:
+        averaged = fitting.average.state_dict()
+        tensors |= {f"average.{name}": value for name, value in averaged.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for number, slots in fitting.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
@@ -99,6 +102,8 @@ def load_state(
             f"{metadata.get('seal')!r}): it is corrupt or was changed by hand; {way_out}"
         )
     fitting.model.load_state_dict(_part(tensors, "model."))
+    if fitting.average is not None:
+        fitting.average.load_state_dict(_part(tensors, "average."))
     fitting.optimizer.load_state_dict(_optimizer_state(fitting, _part(tensors, "optimizer.")))
     fitting.randomness = list(_part(tensors, "randomness.").values())
     fitting.shuffle.set_state(tensors["shuffle"])

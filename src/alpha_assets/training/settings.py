@@ -58,6 +58,18 @@ class TrainingSpec(Spec):
     """What validation selects by: mean rank IC, its ratio to its standard deviation, minus the
     loss, or the Sharpe ratio of rank-proportional weights after commission and half-spread.
     """
+    selection_smoothing: int = Field(default=1, gt=0)
+    """Epochs, each with those right before it, over which what selects is averaged; none before so
+    many have run is kept while others are left.
+    """
+    average: Literal["none", "ema", "swa"] = "none"
+    """Of weights, which validation judges and which is kept: none, an exponential moving average
+    over steps, or the mean of the weights at the end of each epoch.
+    """
+    average_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Share of the average that a step leaves; of `ema`."""
+    average_from: int = Field(default=1, gt=0)
+    """First epoch whose weights are averaged; those before are judged by their own."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     """Seeds of the models whose scores are averaged."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -76,12 +88,21 @@ class TrainingSpec(Spec):
     """Recipe whose model of the same month training starts from, as a second stage; or none."""
 
     @model_validator(mode="after")
-    def _blocks_fill_a_batch(self) -> Self:
+    def _settings_fit(self) -> Self:
         if self.sampler == "blocks" and self.batch_sessions % self.block_sessions:
             raise ValueError(
                 f"batch_sessions = {self.batch_sessions} is not a multiple of block_sessions = "
                 f"{self.block_sessions}"
             )
+        for name, epochs in (
+            ("selection_smoothing", self.selection_smoothing),
+            ("average_from", self.average_from if self.average != "none" else 1),
+        ):
+            if epochs > self.max_epochs:
+                raise ValueError(
+                    f"{name} = {epochs} is more than max_epochs = {self.max_epochs}, so that no "
+                    "epoch comes to it; want fewer, or more epochs"
+                )
         if self.parent and self.warm_start:
             raise ValueError(
                 f"a month starts from the model of {self.parent!r} (parent) or from that of the "
