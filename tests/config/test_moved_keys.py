@@ -113,3 +113,10 @@ def test_a_term_of_the_loss_is_set_by_its_place(
     found = read(plain, tmp_path, monkeypatch, "loss.0.kind=mse")
     assert [term.kind for term in found.spec.loss] == ["mse"]
     assert found.variant
+
+
+def test_a_kind_of_model_with_another_name_is_refused_with_it(
+    plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match=r'model.kind = "branches" is "multi_branch" by now'):
+        read(plain, tmp_path, monkeypatch, "model.kind=branches")

@@ -11,8 +11,12 @@ from torch import Tensor
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.models import (
     ALSTMSpec,
+    AtftGatFanSpec,
+    BranchSpec,
+    DeepMomentumSpec,
     LinearSpec,
     LSTMSpec,
+    MultiBranchSpec,
     NeighbourMeanSpec,
     Ranker,
     RankerSpec,
@@ -22,7 +26,22 @@ from alpha_assets.models import (
 )
 from alpha_assets.models.losses import ICSpec
 
-SIZES = Sizes(n_features=6, n_market=2, steps=4, n_horizons=2, n_symbols=7, n_neighbours=3)
+SIZES = Sizes(
+    n_features=6,
+    n_market=2,
+    steps=4,
+    n_horizons=2,
+    n_symbols=7,
+    families={"price": (0, 1, 2), "fund": (3, 4, 5)},
+    n_neighbours=3,
+    vectors={"news": 5},
+    columns=("a", "b", "c", "d", "e", "f"),
+)
+BRANCHES = {
+    "price": BranchSpec(families=("price",), columns=("d",), hidden=12, latent=8),
+    "statement": BranchSpec(families=("fund",), hidden=12, latent=8),
+    "news": BranchSpec(vectors="news", hidden=12, latent=8, scale=0.8),
+}
 
 
 def name(spec: RankerSpec) -> str:
@@ -36,16 +55,35 @@ SPECS: list[RankerSpec] = [
     NeighbourMeanSpec(),
     LSTMSpec(hidden=12, bottleneck=8),
     ALSTMSpec(hidden=8),
+    MultiBranchSpec(branches=BRANCHES),
+    MultiBranchSpec(branches=BRANCHES, norm=True, activation="gelu", missing="zeros"),
+    DeepMomentumSpec(hidden=12),
+    AtftGatFanSpec(d_model=8, windows=(2, 3)),
+    AtftGatFanSpec(d_model=8, norm="none", graph_layers=2, selection="per_feature"),
+    AtftGatFanSpec(d_model=8, norm="fan", graph=False),
+    LinearSpec(linear_path=True),
+    TransformerSpec(d_model=8, layers=1, heads=2, dropout=0.0, linear_path=True),
 ]
-IN_TIME = [spec for spec in SPECS if hasattr(spec.build(SIZES), "encode")]
+# The rest of a series without its strongest frequencies depends on the whole window.
+IN_TIME = [
+    spec
+    for spec in SPECS
+    if hasattr(spec.build(SIZES), "encode")
+    and not spec.linear_path
+    and getattr(spec, "norm", "") != "fan"
+]
 
 in_time = pytest.mark.parametrize("spec", IN_TIME, ids=name)
+# Positions have no quantiles.
+with_quantiles = pytest.mark.parametrize(
+    "spec", [spec for spec in SPECS if not isinstance(spec, DeepMomentumSpec)], ids=name
+)
 every_model = pytest.mark.parametrize("spec", SPECS, ids=name)
 
 
 def made(spec: RankerSpec) -> Ranker:
     torch.manual_seed(3)
-    return spec.build(SIZES).eval()
+    return spec.ranker(SIZES).eval()
 
 
 def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
@@ -66,6 +104,8 @@ def noise(n_sessions: int = 3, n_symbols: int = 7, seed: int = 0) -> Batch:
         market_BTM=torch.randn(n_sessions, SIZES.steps, SIZES.n_market, generator=draw),
         edges_BNK=edges_BNM[..., : SIZES.n_neighbours],
         edge_weight_BNK=torch.where(weight_BNK > 0.3, weight_BNK, 0.0),
+        vectors_BNV={"news": torch.randn(n_sessions, n_symbols, 5, generator=draw)},
+        has_vector_BN={"news": torch.rand(n_sessions, n_symbols, generator=draw) > 0.4},
     )
 
 
@@ -143,6 +183,8 @@ def test_symbols_may_be_permuted(spec: RankerSpec) -> None:
         market_BTM=batch.market_BTM,
         edges_BNK=new_N[batch.edges_BNK[:, order_N]],
         edge_weight_BNK=batch.edge_weight_BNK[:, order_N],
+        vectors_BNV={"news": batch.vectors_BNV["news"][:, order_N]},
+        has_vector_BN={"news": batch.has_vector_BN["news"][:, order_N]},
     )
 
     assert torch.equal(batch.permuted(order_N).edges_BNK, permuted.edges_BNK)
@@ -207,7 +249,7 @@ def test_a_step_without_a_row_is_not_a_row_of_zeros(spec: RankerSpec) -> None:
     assert not torch.equal(absent[batch.mask_BN], zeros[batch.mask_BN])
 
 
-@every_model
+@with_quantiles
 @pytest.mark.parametrize("quantiles", [(0.5,), (0.1, 0.5, 0.9)])
 def test_quantiles_rise_and_the_median_is_the_score(
     spec: RankerSpec, quantiles: tuple[float, ...]
@@ -320,7 +362,7 @@ def test_fresh_scores_have_a_spread_near_one(spec: RankerSpec) -> None:
     wide = {name: 32 for name in ("d_model", "hidden", "bottleneck") if hasattr(spec, name)}
     spec_wide = spec.model_copy(update=wide)
     torch.manual_seed(0)
-    model = spec_wide.build(SIZES).eval()
+    model = spec_wide.ranker(SIZES).eval()
     batch = noise(n_sessions=4, n_symbols=200)
 
     spread = model(batch).detach()[batch.mask_BN].std(0).mean()

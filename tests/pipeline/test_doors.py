@@ -75,7 +75,18 @@ max_epochs = 2
         "[label]": '[inputs.news]\nkind = "pca"\nfeed = "news"\ncomponents = 3\n\n[label]',
     },
     "news_branch": {
-        MODEL: '[model]\nkind = "branches"\nwidth = 4\n\n[[loss]]\nkind = "ic"\n',
+        MODEL: """
+[model]
+kind = "multi_branch"
+activation = "gelu"
+linear_path = true
+branches.price = { families = ["price", "volatility"], hidden = 4, latent = 4 }
+branches.news = { vectors = "news", hidden = 4, latent = 4, scale = 0.8 }
+branches.statement = { families = ["fund"], absent = true }
+
+[[loss]]
+kind = "ic"
+""",
         "[label]": '[inputs.news]\nkind = "vectors"\nfeed = "news"\nmax_age = 40\n\n[label]',
     },
     "no_validation": {

@@ -101,10 +101,10 @@ def sections(spec: type[Spec]) -> list[Section]:
                 title += f", {_words(kind.__name__.removesuffix('Spec'))}"
             found.append(Section(f"`{title}`", kind))
             found += [
-                Section(f"`{place}.{inner}]`", nested)
+                nested
                 for inner, part in kind.model_fields.items()
-                for nested in _specs_in(part.annotation)
-                if Section(f"`{place}.{inner}]`", nested) not in found  # of several kinds
+                for nested in _nested(f"{place}.{inner}", part.annotation)
+                if nested not in found  # of several kinds
             ]
             found += [
                 Section(f"`{title.removesuffix(']')}.<name>]` kind = {_value(chosen)}", one)
@@ -112,6 +112,12 @@ def sections(spec: type[Spec]) -> list[Section]:
                 for chosen in [one.model_fields["kind"].default]
             ]
     return found
+
+
+def _nested(place: str, annotation: Any) -> list[Section]:  # noqa: ANN401 -- any type
+    """Return the tables of a key of a section, one of each name where it is a table of them."""
+    name = ".<name>" if any(arm is dict for arm in _origins(annotation)) else ""
+    return [Section(f"`{place}{name}]`", spec) for spec in _specs_in(annotation)]
 
 
 def _tag(field: FieldInfo) -> object:

@@ -34,7 +34,8 @@ def in_place(tables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         origin: the file, for the message.
 
     Raises:
-        SpecError: a key stands in its old place and in its new one.
+        SpecError: a key stands in its old place and in its new one, or the kind of model has
+            another name by now and other keys.
     """
     found = dict(tables)
     moved = []
@@ -56,6 +57,14 @@ def in_place(tables: Mapping[str, Any], origin: str) -> dict[str, Any]:
         found["portfolio"] = {"rule": DEFAULT_RULE, **portfolio}
     if found.get("gates") == {}:
         del found["gates"]
+    model = found.get("model")
+    if isinstance(model, dict) and model.get("kind") == "branches":
+        raise SpecError(
+            f'{origin}: model.kind = "branches" is "multi_branch" by now, and names what each '
+            "branch reads: add a section [model.branches.<name>] with families for the columns, "
+            "and one with vectors for each input of raw vectors; hidden and latent take the place "
+            "of width"
+        )
     if isinstance(found.get("loss"), dict):
         found["loss"] = [found["loss"]]
         moved.append("[loss] is a list of terms, [[loss]]")

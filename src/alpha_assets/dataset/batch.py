@@ -28,6 +28,7 @@ class Sizes:
         families: by name of each column family the places of its columns in F.
         n_neighbours: K, of a graph; 0 without one.
         vectors: by name of each raw vector its width.
+        columns: names along F; empty where they are not known.
     """
 
     n_features: int
@@ -39,6 +40,7 @@ class Sizes:
     families: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     n_neighbours: int = 0
     vectors: Mapping[str, int] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,6 +199,7 @@ class Dataset:
             families=self.axes.families,
             n_neighbours=0 if self.graph is None else self.graph.edge_GNK.shape[-1],
             vectors={name: one.table_RV.shape[1] for name, one in self.vectors.items()},
+            columns=self.axes.features,
         )
 
     def appended(self, rows: pl.DataFrame, columns: Sequence[str], family: str) -> "Dataset":

@@ -2,19 +2,24 @@
 
 from alpha_assets.dataset.batch import Sizes
 from alpha_assets.models.alstm import ALSTMRanker, ALSTMSpec
+from alpha_assets.models.atft_gat_fan import AtftGatFanRanker, AtftGatFanSpec
 from alpha_assets.models.base import Output, Ranker, RankerSpec
-from alpha_assets.models.branches import BranchesRanker, BranchesSpec
+from alpha_assets.models.deep_momentum import DeepMomentumRanker, DeepMomentumSpec
 from alpha_assets.models.linear import LinearRanker, LinearSpec
 from alpha_assets.models.losses import Extras, Loss, LossSpec, LossValue, build_loss
 from alpha_assets.models.lstm import LSTMRanker, LSTMSpec
+from alpha_assets.models.multi_branch import BranchSpec, MultiBranchRanker, MultiBranchSpec
 from alpha_assets.models.neighbour_mean import NeighbourMeanRanker, NeighbourMeanSpec
 from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
 
 __all__ = [
     "ALSTMRanker",
     "ALSTMSpec",
-    "BranchesRanker",
-    "BranchesSpec",
+    "AtftGatFanRanker",
+    "AtftGatFanSpec",
+    "BranchSpec",
+    "DeepMomentumRanker",
+    "DeepMomentumSpec",
     "Extras",
     "LSTMRanker",
     "LSTMSpec",
@@ -23,6 +28,8 @@ __all__ = [
     "Loss",
     "LossSpec",
     "LossValue",
+    "MultiBranchRanker",
+    "MultiBranchSpec",
     "NeighbourMeanRanker",
     "NeighbourMeanSpec",
     "Output",

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
@@ -54,9 +54,13 @@ class Ranker(nn.Module):
         """
         raise NotImplementedError
 
+    def activation(self, head: Tensor) -> Tensor:
+        """Return the scores that the last stage stands for: the stage itself, or a bounded form."""
+        return head
+
     def infer(self, batch: Batch) -> Output:
         """Return scores, and quantiles where the ranker has them, in Float32."""
-        head = self.stages(batch)["head"]
+        head = self.activation(self.stages(batch)["head"])
         if not self.quantiles:
             return Output(torch.where(batch.mask_BN[..., None], head, 0.0))
         quantile_BNHQ = torch.where(batch.mask_BN[..., None, None], head, 0.0)
@@ -73,17 +77,16 @@ class RankerSpec(Spec):
     Attributes:
         estimator: what trains them, in `training.estimators`.
         libraries: beside those that every model needs, by the names of their packages.
-        reads_graph: whether they see the neighbours of each symbol.
-        reads_vectors: whether they see raw vectors of feeds.
     """
 
     estimator: ClassVar[str] = "network"
     libraries: ClassVar[tuple[str, ...]] = ()
-    reads_graph: ClassVar[bool] = False
-    reads_vectors: ClassVar[bool] = False
 
     quantiles: tuple[float, ...] = ()
     """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""
+    # Absent where it is off, so that recipes without it keep their digests.
+    linear_path: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Whether a linear function of the decision session's features is added to the scores."""
 
     @model_validator(mode="after")
     def _median_is_among_quantiles(self) -> Self:
@@ -101,9 +104,51 @@ class RankerSpec(Spec):
             )
         return self
 
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the ranker sees the neighbours of each symbol."""
+        return False
+
+    @property
+    def vectors_read(self) -> tuple[str, ...]:
+        """Names of the inputs of raw vectors that the ranker sees."""
+        return ()
+
     def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights, drawn from torch's generator."""
+        """Return the ranker with fresh weights, drawn from torch's generator, without a path."""
         raise NotImplementedError
+
+    def ranker(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights, and with its linear path if it has one."""
+        trunk = self.build(sizes)
+        return WithLinearPath(trunk, sizes) if self.linear_path else trunk
+
+
+class WithLinearPath(Ranker):
+    """A ranker plus a linear function of the decision session's features, trained together.
+
+    The linear weights start at 0, so that a fresh ranker scores as its trunk does; quantiles of a
+    horizon all move by the same amount, and so cannot cross.
+    """
+
+    def __init__(self, trunk: Ranker, sizes: Sizes) -> None:
+        super().__init__()
+        self.quantiles = trunk.quantiles
+        self.trunk = trunk
+        self.weight_HF = nn.Parameter(torch.zeros(sizes.n_horizons, sizes.n_features))
+
+    def activation(self, head: Tensor) -> Tensor:
+        """Return the scores of the sum, as the trunk makes them of its own last stage."""
+        return self.trunk.activation(head)
+
+    def stages(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the trunk's stages, its last one as `trunk`, and the sum as `head`."""
+        found = dict(self.trunk.stages(batch))
+        trunk = found.pop("head")
+        with torch.autocast(trunk.device.type, enabled=False):
+            linear_BNH = nn.functional.linear(found["input"].float(), self.weight_HF)
+        linear = linear_BNH[..., None] if self.quantiles else linear_BNH
+        return {**found, "trunk": trunk, "head": trunk + linear}
 
 
 class Head(nn.Module):

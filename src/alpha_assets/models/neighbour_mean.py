@@ -4,7 +4,7 @@ Shape letters: B decision sessions, N symbols, T steps, F features, K neighbours
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +16,13 @@ from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 class NeighbourMeanSpec(RankerSpec):
     """Declared under `[model]` in a recipe that has `[inputs.graph]`."""
 
-    reads_graph: ClassVar[bool] = True
-
     kind: Literal["neighbour_mean"] = "neighbour_mean"
     """Name of the kind."""
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the ranker sees the neighbours of each symbol."""
+        return True
 
     def build(self, sizes: Sizes) -> Ranker:
         """Return the ranker with fresh weights."""

@@ -160,6 +160,7 @@ class Card(Spec):
             families=self.families,
             n_neighbours=self.n_neighbours,
             vectors={n: one.width for n, one in self.inputs.items() if not one.columns},
+            columns=self.features,
         )
 
 

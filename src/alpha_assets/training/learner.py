@@ -7,10 +7,12 @@ from pydantic import Field, model_validator
 from alpha_assets.dataset import InputsSpec
 from alpha_assets.models import (
     ALSTMSpec,
-    BranchesSpec,
+    AtftGatFanSpec,
+    DeepMomentumSpec,
     LinearSpec,
     LossSpec,
     LSTMSpec,
+    MultiBranchSpec,
     NeighbourMeanSpec,
     RankerSpec,
     TransformerSpec,
@@ -25,7 +27,9 @@ ModelSpec = Annotated[
     | ALSTMSpec
     | LinearSpec
     | NeighbourMeanSpec
-    | BranchesSpec
+    | MultiBranchSpec
+    | DeepMomentumSpec
+    | AtftGatFanSpec
     | RidgeSpec
     | TreesSpec,
     Field(discriminator="kind"),
@@ -97,16 +101,18 @@ def check_inputs(model: ModelSpec, inputs: InputsSpec) -> None:
         )
     if inputs.graph is not None and not reads_graph:
         raise ValueError(f"{kind} reads no graph: take [inputs.graph] out")
-    reads_vectors = isinstance(model, RankerSpec) and model.reads_vectors
-    if reads_vectors and not inputs.vectors:
-        raise ValueError(
-            f"{kind} has a branch for raw vectors: add a section [inputs.<name>] with "
-            'kind = "vectors" and the feed that has them'
-        )
-    for name in inputs.vectors:
-        if not reads_vectors:
+    read = model.vectors_read if isinstance(model, RankerSpec) else ()
+    for name in read:
+        if name not in inputs.vectors:
             raise ValueError(
-                f"{kind} reads no raw vectors: take [inputs.{name}] out, or give it "
+                f"{kind} has a branch for the raw vectors {name!r}: add a section "
+                f'[inputs.{name}] with kind = "vectors" and the feed that has them, or set '
+                "absent = true for the branch"
+            )
+    for name in inputs.vectors:
+        if name not in read:
+            raise ValueError(
+                f"{kind} reads no raw vectors {name!r}: take [inputs.{name}] out, or give it "
                 'kind = "pca" and components, whose columns every model reads'
             )
 

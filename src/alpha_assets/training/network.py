@@ -67,7 +67,7 @@ class Network:
         threads = self._plan.training.threads
         with torch.random.fork_rng(devices=[]), reproducible(threads, device):
             torch.default_generator.manual_seed(seed)
-            model = self._spec.build(sizes)
+            model = self._spec.ranker(sizes)
         if start is not None:
             training, fresh = self._plan.training, model.state_dict()
             _refuse_others(start, fresh)
@@ -82,7 +82,7 @@ def load_network(
     spec: RankerSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
 ) -> Ranker:
     """Return the ranker that stored weights are of; see `loaders.load_model`."""
-    model = spec.build(sizes)
+    model = spec.ranker(sizes)
     model.load_state_dict(weights)
     return model.eval()
 

@@ -1,0 +1,174 @@
+"""Variable selection, a normalised series, a recurrent encoder with attention, and a graph.
+
+Each step of a symbol is a weighted choice among its features.  The series of steps is normalised
+(or not), runs through an LSTM, and the decision session attends to all steps.  Then symbols attend
+to their neighbours in the graph (or not).  A step without a universe row is one learned vector.
+Shape letters: B decision sessions, N symbols, T steps, F features, M market-wide series,
+E width, H horizons.
+
+Sources: variable selection and gates, `gating`; `normalisation`; `graph_attention`.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.errors import BadInput
+from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.models.gating import GateAddNorm, VariableSelection
+from alpha_assets.models.graph_attention import GraphAttention, GraphFusion, edges_of
+from alpha_assets.models.normalisation import FrequencyNorm, MultiScaleNorm
+from alpha_assets.models.transformer import Block, TransformerSpec
+
+MISSING_SD = 0.02  # spread at the start of what stands for a step that is missing
+
+
+class AtftGatFanSpec(RankerSpec):
+    """Declared under `[model]` in a recipe; with `graph = true` it has `[inputs.graph]`."""
+
+    kind: Literal["atft_gat_fan"] = "atft_gat_fan"
+    """Name of the kind."""
+    d_model: int = Field(default=32, gt=0)
+    """Width of the model; a multiple of `heads` and of `graph_heads`."""
+    heads: int = Field(default=4, gt=0)
+    """Heads of the attention over steps."""
+    feed_forward: int = Field(default=2, gt=0)
+    """Hidden units behind it, as a multiple of `d_model`."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of activations dropped in training."""
+    selection: Literal["shared", "per_feature"] = "shared"
+    """Networks of the variable selection: one for all features, or one for each."""
+    norm: Literal["none", "causal", "fan"] = "causal"
+    """Of the series before the encoder: none, z-scores over trailing windows beside the series
+    itself, or without its strongest frequencies, which are given back behind the encoder."""
+    windows: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
+    """Steps of the trailing windows of `causal`."""
+    frequencies: int = Field(default=1, gt=0)
+    """Frequencies that `fan` removes of each series."""
+    graph: bool = True
+    """Whether symbols attend to their neighbours."""
+    graph_heads: int = Field(default=4, gt=0)
+    """Heads of that attention."""
+    graph_layers: int = Field(default=1, gt=0)
+    """Layers of it: how far along the graph a symbol sees."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        for name in ("heads", "graph_heads"):
+            if self.d_model % getattr(self, name):
+                raise ValueError(
+                    f"d_model = {self.d_model} is not a multiple of {name} = {getattr(self, name)}"
+                )
+        if min(self.windows) < 2:
+            raise ValueError(f"windows = {list(self.windows)}: want at least 2 steps in each")
+        return self
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the ranker sees the neighbours of each symbol."""
+        return self.graph
+
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights.
+
+        Raises:
+            BadInput: `fan` would remove every frequency of a window.
+        """
+        n_frequencies = sizes.steps // 2 + 1
+        if self.norm == "fan" and self.frequencies >= n_frequencies:
+            raise BadInput(
+                f"model.frequencies = {self.frequencies}: a window of {sizes.steps} steps has "
+                f"{n_frequencies}, and nothing would be left; want fewer, or a longer "
+                "window.sequence"
+            )
+        return AtftGatFanRanker(self, sizes)
+
+
+class AtftGatFanRanker(Ranker):
+    """Scores each symbol from its own recent features and the states of its neighbours."""
+
+    def __init__(self, spec: AtftGatFanSpec, sizes: Sizes) -> None:
+        super().__init__()
+        width, steps, dropout = spec.d_model, sizes.steps, spec.dropout
+        self.quantiles = spec.quantiles
+        self.select = VariableSelection(sizes.n_features, width, spec.selection, dropout=dropout)
+        self.market = nn.Linear(sizes.n_market, width, bias=False) if sizes.n_market else None
+        self.missing_E = nn.Parameter(torch.randn(width) * MISSING_SD)
+        is_causal, is_fan = spec.norm == "causal", spec.norm == "fan"
+        self.scales = MultiScaleNorm(steps, width, spec.windows) if is_causal else None
+        self.fan = FrequencyNorm(steps, width, spec.frequencies) if is_fan else None
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.after_lstm = GateAddNorm(width, dropout)
+        self.attention = Block(
+            TransformerSpec(
+                d_model=width, heads=spec.heads, feed_forward=spec.feed_forward, dropout=dropout
+            )
+        )
+        n_layers = spec.graph_layers if spec.graph else 0
+        self.graph = nn.ModuleList(
+            GraphAttention(width, spec.graph_heads, dropout) for _ in range(n_layers)
+        )
+        self.fusion = nn.ModuleList(GraphFusion(width) for _ in range(n_layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = Head(width, sizes.n_horizons, spec.quantiles)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the token of every step, h_BTNE, before it is normalised."""
+        valid_BTN = batch.valid_BNT.transpose(1, 2)
+        chosen_BTNE, _ = self.select(known(batch.x_BNTF.transpose(1, 2), valid_BTN))
+        missing_E = self.missing_E.to(chosen_BTNE.dtype)
+        h_BTNE: Tensor = torch.where(valid_BTN[..., None], chosen_BTNE, missing_E)
+        if self.market is not None:
+            h_BTNE = h_BTNE + self.market(batch.market_BTM)[:, :, None]
+        return h_BTNE
+
+    def normalised(self, h_BTNE: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the encoder sees, h_BTNE, and what is given back behind it, or nothing."""
+        if self.scales is not None:
+            scaled_BTNE: Tensor = self.scales(h_BTNE)
+            return scaled_BTNE, None
+        if self.fan is not None:
+            rest_BTNE, back_BNE = self.fan(h_BTNE)
+            return rest_BTNE, back_BNE
+        return h_BTNE, None
+
+    def recur(self, h_BTNE: Tensor) -> Tensor:
+        """Return the gated state of the LSTM after every step, h_BTNE; causal in T."""
+        n_sessions, n_steps, n_symbols, width = h_BTNE.shape
+        state_RTE, _ = self.lstm(h_BTNE.transpose(1, 2).reshape(-1, n_steps, width))
+        state_BTNE = state_RTE.view(n_sessions, n_symbols, n_steps, width).transpose(1, 2)
+        gated_BTNE: Tensor = self.after_lstm(state_BTNE, h_BTNE)
+        return gated_BTNE
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Return the state of the LSTM after every step, h_BTNE; causal in T but under `fan`."""
+        return self.recur(self.normalised(self.embed(batch))[0])
+
+    def stages(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return `input` and what each layer makes of it, the `head` last.
+
+        `encoded` is what the encoder sees of the decision session, behind the normalisation.
+        """
+        x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1])
+        h_BTNE = self.embed(batch)
+        found = {"input": x_BNF, "selection": h_BTNE[:, -1]}
+        h_BTNE, back_BNE = self.normalised(h_BTNE)
+        found["encoded"] = h_BTNE[:, -1]
+        h_BTNE = self.recur(h_BTNE)
+        found["lstm"] = h_BTNE[:, -1]
+        h_BNE = self.attention(h_BTNE, last_only=True)[:, -1]
+        if back_BNE is not None:
+            h_BNE = h_BNE + back_BNE
+        found["attention"] = h_BNE
+        if len(self.graph):
+            edges = edges_of(batch)
+            for number, layer in enumerate(self.graph):
+                h_BNE = self.fusion[number](h_BNE, layer(h_BNE, edges))
+                found[f"graph{number + 1}"] = h_BNE
+        found["norm"] = self.norm(h_BNE)
+        found["head"] = self.head(found["norm"])
+        return found

@@ -1,0 +1,192 @@
+"""One small network for each group of inputs, read out together.
+
+A branch reads some columns of the decision session, or the newest raw vector of each symbol; it
+is Linear - activation - dropout - Linear - activation, and its output times `scale` stands beside
+those of the others before Linear - activation - dropout - Linear.
+Shape letters: B decision sessions, N symbols, T steps, F features, C inputs of a branch, E width,
+H horizons.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.errors import BadInput
+from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.spec import Spec
+
+
+class BranchSpec(Spec):
+    """Declared under `[model.branches.<name>]`: what one branch reads, and its sizes."""
+
+    families: tuple[str, ...] = ()
+    """Families whose columns it reads: of features, or inputs with columns."""
+    columns: tuple[str, ...] = ()
+    """Further columns that it reads, by name, such as `rev_5_cs_z`."""
+    vectors: str = ""
+    """The input of kind `vectors` that it reads, instead of columns."""
+    absent: bool = False
+    """Whether the branch is left out, for its feed is not there."""
+    hidden: int = Field(default=32, gt=0)
+    """Hidden units."""
+    latent: int = Field(default=16, gt=0)
+    """Width of what comes out."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of hidden activations dropped in training."""
+    scale: float = Field(default=1.0, gt=0)
+    """By which what comes out is multiplied."""
+
+    @model_validator(mode="after")
+    def _reads_one_thing(self) -> Self:
+        if bool(self.vectors) == bool(self.families or self.columns):
+            raise ValueError(
+                f"families = {list(self.families)}, columns = {list(self.columns)}, vectors = "
+                f"{self.vectors!r}: want columns (by families or columns) or vectors, one of them"
+            )
+        return self
+
+
+class MultiBranchSpec(RankerSpec):
+    """Declared under `[model]` in a recipe, with a section `[model.branches.<name>]` a branch."""
+
+    kind: Literal["multi_branch"] = "multi_branch"
+    """Name of the kind."""
+    branches: dict[str, BranchSpec] = Field(min_length=1)
+    """By name; their order means nothing."""
+    hidden: int = Field(default=32, gt=0)
+    """Hidden units behind the branches."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of those dropped in training."""
+    norm: bool = False
+    """Whether each hidden layer is normalised before its activation (LayerNorm)."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Of every layer."""
+    missing: Literal["learned", "zeros"] = "learned"
+    """What stands for a symbol without a vector: a learned output of the branch, or zeros in
+    its input."""
+
+    @model_validator(mode="after")
+    def _some_branch_is_there(self) -> Self:
+        if not self.present:
+            raise ValueError(
+                f"branches = {sorted(self.branches)} are all absent; want one that is there"
+            )
+        return self
+
+    @property
+    def present(self) -> Mapping[str, BranchSpec]:
+        """The branches that are not absent, in order of name."""
+        return {name: one for name, one in sorted(self.branches.items()) if not one.absent}
+
+    @property
+    def vectors_read(self) -> tuple[str, ...]:
+        """Names of the inputs of raw vectors that the ranker sees."""
+        return tuple(sorted({one.vectors for one in self.present.values() if one.vectors}))
+
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights.
+
+        Raises:
+            BadInput: a branch reads a family, a column or a vector that is not there.
+        """
+        return MultiBranchRanker(self, sizes)
+
+
+class MultiBranchRanker(Ranker):
+    """Reads the columns of the last step, and the newest vectors, each in its branch."""
+
+    def __init__(self, spec: MultiBranchSpec, sizes: Sizes) -> None:
+        super().__init__()
+        self.quantiles = spec.quantiles
+        self.names = tuple(spec.present)
+        self.branches = nn.ModuleList(
+            Branch(name, one, spec, sizes) for name, one in spec.present.items()
+        )
+        width = sum(one.latent for one in spec.present.values())
+        self.hidden = nn.Sequential(*_layer(width, spec.hidden, spec), nn.Dropout(spec.dropout))
+        self.head = Head(spec.hidden, sizes.n_horizons, spec.quantiles)
+
+    def stages(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return `input`, a stage for each branch, `hidden` and `head`."""
+        x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1])
+        branches = {
+            f"branch {name}": branch(x_BNF, batch)
+            for name, branch in zip(self.names, self.branches, strict=True)
+        }
+        hidden_BNE = self.hidden(torch.cat(list(branches.values()), dim=-1))
+        return {"input": x_BNF, **branches, "hidden": hidden_BNE, "head": self.head(hidden_BNE)}
+
+
+class Branch(nn.Module):
+    """The network of one branch."""
+
+    def __init__(self, name: str, one: BranchSpec, spec: MultiBranchSpec, sizes: Sizes) -> None:
+        super().__init__()
+        self.scale = one.scale
+        self.vectors = one.vectors
+        if one.vectors and one.vectors not in sizes.vectors:
+            raise _not_there(name, "vectors", one.vectors, tuple(sizes.vectors))
+        place_C = () if one.vectors else _places(name, one, sizes)
+        self.register_buffer("place_C", torch.tensor(place_C, dtype=torch.long), persistent=False)
+        n_inputs = sizes.vectors[one.vectors] if one.vectors else len(place_C)
+        self.layers = nn.Sequential(
+            *_layer(n_inputs, one.hidden, spec),
+            nn.Dropout(one.dropout),
+            *_layer(one.hidden, one.latent, spec),
+        )
+        is_learned = bool(one.vectors) and spec.missing == "learned"
+        self.missing_E = nn.Parameter(torch.zeros(one.latent)) if is_learned else None
+
+    def forward(self, x_BNF: Tensor, batch: Batch) -> Tensor:
+        """Return what the branch makes of its inputs, [B, N, E].
+
+        Args:
+            x_BNF: columns of the decision session, 0 where not known.
+            batch: whose vectors are read.
+        """
+        if not self.vectors:
+            assert isinstance(self.place_C, Tensor)
+            of_columns_BNE: Tensor = self.scale * self.layers(x_BNF[..., self.place_C])
+            return of_columns_BNE
+        has_BN1 = (batch.has_vector_BN[self.vectors] & batch.mask_BN)[..., None]
+        vector_BNC = batch.vectors_BNV[self.vectors].masked_fill(~has_BN1, 0.0)
+        latent_BNE: Tensor = self.layers(vector_BNC)
+        if self.missing_E is not None:
+            latent_BNE = torch.where(has_BN1, latent_BNE, self.missing_E.to(latent_BNE.dtype))
+        return self.scale * latent_BNE
+
+
+def _layer(n_in: int, n_out: int, spec: MultiBranchSpec) -> list[nn.Module]:
+    """Return a linear layer and what follows it; fresh ones keep the spread of what comes in."""
+    linear = nn.Linear(n_in, n_out)
+    nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+    nn.init.zeros_(linear.bias)
+    norm = [nn.LayerNorm(n_out)] if spec.norm else []
+    return [linear, *norm, nn.ReLU() if spec.activation == "relu" else nn.GELU()]
+
+
+def _places(name: str, one: BranchSpec, sizes: Sizes) -> tuple[int, ...]:
+    """Return the places in F of the columns that a branch reads, rising, each once."""
+    places: set[int] = set()
+    for family in one.families:
+        if family not in sizes.families:
+            raise _not_there(name, "families", family, tuple(sizes.families))
+        places.update(sizes.families[family])
+    for column in one.columns:
+        if column not in sizes.columns:
+            raise _not_there(name, "columns", column, sizes.columns)
+        places.add(sizes.columns.index(column))
+    return tuple(sorted(places))
+
+
+def _not_there(name: str, key: str, value: str, offered: tuple[str, ...]) -> BadInput:
+    """Return the error of a branch whose input is not there."""
+    near = ", ".join(offered[:20]) + (" ..." if len(offered) > 20 else "")
+    return BadInput(
+        f"[model.branches.{name}] {key}: {value!r} is not among the recipe's inputs "
+        f"({near or 'none'}); name one of them, or leave the branch out by absent = true"
+    )

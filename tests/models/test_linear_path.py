@@ -1,0 +1,57 @@
+"""A linear function of the decision session's features beside any model."""
+
+import pytest
+import torch
+from tests.models.test_contract import SIZES, made, noise
+
+from alpha_assets.models import LinearSpec, TransformerSpec
+from alpha_assets.spec import digest
+
+PLAIN = TransformerSpec(d_model=8, layers=1, heads=2)
+
+
+def test_a_fresh_path_adds_nothing_and_then_what_its_weights_say() -> None:
+    spec = PLAIN.model_copy(update={"linear_path": True})
+    model, batch = made(spec), noise()
+    assert torch.equal(model(batch), made(PLAIN)(batch))
+
+    with torch.no_grad():
+        model.weight_HF[1, 2] = 3.0  # type: ignore[index]
+    more_BN = 3.0 * batch.x_BNTF[:, :, -1, 2].masked_fill(~batch.mask_BN, 0.0)
+
+    added_BNH = model(batch) - made(PLAIN)(batch)
+    torch.testing.assert_close(added_BNH[..., 1], more_BN, atol=1e-6, rtol=1e-5)
+    assert (added_BNH[..., 0] == 0).all()
+
+
+def test_all_quantiles_of_a_symbol_move_alike() -> None:
+    levels = (0.1, 0.5, 0.9)
+    model = made(LinearSpec(quantiles=levels, linear_path=True))
+    batch = noise()
+    before = model.infer(batch).quantile_BNHQ
+    with torch.no_grad():
+        model.weight_HF.fill_(1.0)  # type: ignore[operator]
+    after = model.infer(batch).quantile_BNHQ
+
+    assert before is not None
+    assert after is not None
+    moved_BNHQ = after - before
+    torch.testing.assert_close(moved_BNHQ[..., 0], moved_BNHQ[..., 2])
+    assert moved_BNHQ.abs().max() > 0.1
+
+
+def test_it_costs_a_weight_per_feature_and_horizon() -> None:
+    def count(spec: TransformerSpec) -> int:
+        return sum(p.numel() for p in spec.ranker(SIZES).parameters())
+
+    path = PLAIN.model_copy(update={"linear_path": True})
+    assert count(path) - count(PLAIN) == 6 * 2
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_a_recipe_without_it_keeps_its_digest(on: bool) -> None:
+    plain = PLAIN.model_dump(mode="json")
+    spec = PLAIN.model_copy(update={"linear_path": on})
+
+    assert "linear_path" not in plain
+    assert (digest(spec) == digest(plain)) is not on
