@@ -11,6 +11,7 @@ from alpha_assets.feeds.listings import ACTIVE
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.decide import parsed_date
+from alpha_assets.pipeline.families import MEMBERS
 from alpha_assets.pipeline.predictions import MonthModel, predictions_stage
 from alpha_assets.pipeline.windows import why_skipped
 
@@ -95,10 +96,12 @@ def _reason(context: RecipeContext, symbol: str, day: date) -> str:
     row = context.panel.read(month, month).filter(here).collect()
     if not row.height:
         return _no_panel_row(context, symbol, day)
-    in_section = context.section.read(month, month).filter(here).collect().height
     bars, stale = row["n_bars"][0], row["stale"][0]
-    if not in_section:
-        name = context.recipe.spec.universe.name
+    universes = dict.fromkeys((context.recipe.spec.universe.name, context.recipe.held_universe))
+    for name in universes:
+        table = context.cross_section(name).of(MEMBERS)
+        if table.read(month, month).filter(here).collect().height:
+            continue
         rules = context.market.universe(name).model_dump(exclude_defaults=True)
         asked = ", ".join(f"{rule} = {value}" for rule, value in rules.items()) or "no rules"
         return f"it is not in the universe {name!r} ({asked}); it had {bars} bars then"

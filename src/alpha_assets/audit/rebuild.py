@@ -21,6 +21,7 @@ from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import decide, held, predictions, runner, targets
 from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.context import RecipeContext, silent
+from alpha_assets.pipeline.families import MEMBERS
 from alpha_assets.pipeline.freshness import COUNTS, NOT_FACTS, manifest_of
 from alpha_assets.pipeline.frontier import frontier, months_of_data
 from alpha_assets.pipeline.identity import Identity
@@ -177,6 +178,9 @@ def seeded(here: Rebuilt, place: Path, cut: date) -> Rebuilt:
     there, month = in_store(elsewhere(here.context), place), month_of(cut)
     tables: list[MonthFolders] = [table.table for table in here.context.raw.values()]
     tables += [here.context.panel, here.context.features, here.context.section]
+    if here.context.recipe.spec.universe.held:
+        other = here.context.recipe.held_universe
+        tables.append(here.context.cross_section(other).only([MEMBERS]))
     if here.context.recipe.spec.inputs.graph is not None:
         tables.append(graph_of(here.context))
     for table in tables:
@@ -348,11 +352,11 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
     name had a bar on the session before.
     """
     calendar, month = here.context.market.calendar, month_of(cut)
-    section, panel = (here.table(name, month, alone=True) for name in ("cross_section", "panel"))
-    assert section is not None, "scores are made from it"
+    panel = here.table("panel", month, alone=True)
     assert panel is not None, "scores are made from it"
+    members = here.context.candidates(month, month).collect()
     sessions = calendar.between(calendar.month_sessions(month)[0], cut)
-    return decided_among(sessions, section, panel)
+    return decided_among(sessions, members, panel)
 
 
 def _rebalances_by(here: Rebuilt, cut: date) -> Dates:

@@ -26,6 +26,7 @@ from alpha_assets.dataset import (
     VectorsSpec,
 )
 from alpha_assets.errors import SpecError
+from alpha_assets.evaluation import GatesSpec
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec
@@ -51,7 +52,9 @@ class UniverseChoice(Spec):
     """Declared under `[universe]` in a recipe: the name of one of the market's universes."""
 
     name: str = "all"
-    """Of one of the market's universes."""
+    """Of one of the market's universes: whom the model is trained on."""
+    held: str = ""
+    """Of one of the market's universes: who of them is scored, held and judged; none: all."""
 
 
 class RecipeSpec(Spec):
@@ -62,7 +65,7 @@ class RecipeSpec(Spec):
     markets: tuple[str, ...] = Field(min_length=1)
     """Where the recipe may run; the first is its home."""
     universe: UniverseChoice = UniverseChoice()
-    """Whom it is trained on and holds."""
+    """Whom it is trained on, and whom it holds."""
     features: FeaturesSpec = FeaturesSpec()
     """What it reads; without the section, everything the market can have."""
     inputs: InputsSpec = InputsSpec()
@@ -89,6 +92,8 @@ class RecipeSpec(Spec):
     """Of trading; none: the market's."""
     guard: GuardSpec = GuardSpec()
     """When a month's training is stopped."""
+    gates: GatesSpec | None = None
+    """What the figures must reach; none: nothing is asked of them."""
 
     @model_validator(mode="after")
     def _portfolio_trades_a_predicted_horizon(self) -> Self:
@@ -267,6 +272,11 @@ class Recipe(PickledByFields):
         return self.spec.costs or self.market.spec.costs
 
     @property
+    def held_universe(self) -> str:
+        """The universe, by name, that those who are scored and held are in beside their own."""
+        return self.spec.universe.held or self.spec.universe.name
+
+    @property
     def learner(self) -> Learner:
         """The sections that training reads; costs only where selection goes by them."""
         spec, costs = self.spec, self.costs
@@ -300,6 +310,7 @@ class Recipe(PickledByFields):
             self.name,
             traded_settings(self.spec),
             self.market.universe(self.spec.universe.name),
+            *([self.market.universe(self.spec.universe.held)] if self.spec.universe.held else []),
             [feature.name for feature in self.features],
             self.costs,
             *([] if self.parent is None else [self.parent.digest]),
@@ -391,21 +402,22 @@ def checked(recipe: Recipe, children: Sequence[str] = ()) -> Recipe:
             "from it"
         )
     _check_vectors(recipe)
-    symbols = market.universe(spec.universe.name).symbols
-    check_portfolio(spec.portfolio, market.price_level, None if symbols is None else len(symbols))
+    named = [market.universe(name).symbols for name in {spec.universe.name, recipe.held_universe}]
+    listed = [set(symbols) for symbols in named if symbols is not None]
+    n_names = len(set.intersection(*listed)) if listed else None
+    check_portfolio(spec.portfolio, market.price_level, n_names)
     check_costs(recipe.costs, market.price_level)
-    named = spec.training.parent
-    if not named:
+    parent_name = spec.training.parent
+    if not parent_name:
         return recipe
     line = (*children, recipe.folder)
-    if named in line:
+    if parent_name in line:
         raise SpecError(
-            f"{recipe.folder}: training.parent = {named!r} starts from itself "
-            f"({' from '.join((*line, named))}); one of them must start without a parent"
+            f"{recipe.folder}: training.parent = {parent_name!r} starts from itself "
+            f"({' from '.join((*line, parent_name))}); one of them must start without a parent"
         )
-    parent = load_recipe(
-        named, market, overrides=_size_of_parent(named, recipe.overrides), children=line
-    )
+    size = _size_of_parent(parent_name, recipe.overrides)
+    parent = load_recipe(parent_name, market, overrides=size, children=line)
     _check_parent(recipe, parent)
     return replace(recipe, parent=parent)
 

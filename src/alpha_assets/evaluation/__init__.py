@@ -1,6 +1,7 @@
 """What a run was worth: signal and portfolio statistics, each with its error bar."""
 
 from alpha_assets.evaluation.compare import TrackRecord, common_sessions, comparison
+from alpha_assets.evaluation.gates import GatesSpec
 from alpha_assets.evaluation.inference import overlapping_mean
 from alpha_assets.evaluation.metrics import (
     DataFacts,
@@ -23,6 +24,7 @@ __all__ = [
     "DataFacts",
     "Evaluation",
     "EvaluationInputs",
+    "GatesSpec",
     "Learning",
     "Signal",
     "TrackRecord",

@@ -17,11 +17,12 @@ import polars as pl
 from alpha_assets.backtest import Attribution, Capacity, OrderCounts
 from alpha_assets.evaluation.capacity import capacity_curve, orders
 from alpha_assets.evaluation.exposures import exposures
+from alpha_assets.evaluation.gates import GatesSpec, gates, less_parent
 from alpha_assets.evaluation.legs import concentration, legs
 from alpha_assets.evaluation.planted import Learning
 from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio, source_end_exits
 from alpha_assets.evaluation.rebalances import rebalances
-from alpha_assets.evaluation.signal import Breakdowns, Signal, signal
+from alpha_assets.evaluation.signal import Breakdowns, Record, Signal, signal
 from alpha_assets.evaluation.spans import Undecided, judged, undecided_records
 
 SCHEMA_VERSION = 1
@@ -102,6 +103,8 @@ class EvaluationInputs:
         capacity: the same targets with other capitals; or None.
         order_counts: what became of orders; or None.
         factors: `session symbol sector` and a column a factor, as known at the session; or None.
+        gates: what the recipe must reach, or None.
+        of_parent: scores of the recipe that training starts from, or why there are none.
     """
 
     predictions: pl.DataFrame
@@ -123,6 +126,8 @@ class EvaluationInputs:
     capacity: Capacity | None = None
     order_counts: OrderCounts | None = None
     factors: pl.DataFrame | None = None
+    gates: GatesSpec | None = None
+    of_parent: pl.DataFrame | str = "the recipe has no training.parent"
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,28 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         "span": _span(inputs, daily, found),
         "data": _data(inputs, bill),
     }
+    if inputs.gates is not None:
+        document["gates"] = _gates(inputs, inputs.gates, found, books)
     return Evaluation(plain(document), found.ic)
+
+
+def _gates(
+    inputs: EvaluationInputs, spec: GatesSpec, found: Signal, book: Mapping[str, object]
+) -> list[Record]:
+    """Return what the gates of the traded horizon found."""
+    traded = inputs.facts.traded_horizon
+    parent: Record | str
+    if isinstance(inputs.of_parent, str):
+        parent = inputs.of_parent
+    else:
+        of_horizon = pl.col("horizon") == traded
+        parent = less_parent(
+            inputs.predictions.filter(of_horizon),
+            inputs.of_parent.filter(of_horizon),
+            inputs.labels.filter(of_horizon),
+            inputs.facts.seed,
+        )
+    return gates(spec, found.statistics.get(f"h{traded}", {}), book, against_parent=parent)
 
 
 def _exposures(inputs: EvaluationInputs, horizon: int) -> dict[str, object]:

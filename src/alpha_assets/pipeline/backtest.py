@@ -20,7 +20,8 @@ from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
 from alpha_assets.pipeline.predictions import predictions_stage
-from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import NO_HISTORY
@@ -47,6 +48,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
         reads=(
             Read(targets_stage(recipe), fresh=True),
             Read(predictions_stage(recipe)),
+            *_scores_of_parent(recipe),
             Read(panel_stage(market), months_back=1),
             Read(
                 features_stage(market, tables_of(market, [RETURNS, *factors_read(recipe).values()]))
@@ -60,6 +62,26 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
         monthly=False,
         records=("data.code_version",),
     )
+
+
+def _scores_of_parent(recipe: Recipe) -> tuple[Read[RecipeContext], ...]:
+    """Return that the parent's scores are read, where a gate compares with them."""
+    if recipe.parent is None or recipe.spec.gates is None or not recipe.spec.gates.not_below_parent:
+        return ()
+    return (
+        Read(
+            predictions_stage(recipe.parent),
+            name=f"{recipe.parent.folder}/predictions",
+            span=_span_of_parent,
+            where=RecipeContext.of_parent,
+        ),
+    )
+
+
+def _span_of_parent(context: RecipeContext, months: Sequence[str], seen: Seen) -> Span | None:
+    """Return the months of the parent's scores that are compared; None where one lacks."""
+    stored = set(context.of_parent().predictions.months())
+    return (months[0], months[-1]) if stored.issuperset(months) else None
 
 
 def backtest_feeds(market: Market) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
@@ -129,6 +130,25 @@ class RecipeContext(MarketContext):
     def members(self) -> FamilyMonths:
         """Who is in the recipe's universe."""
         return self.section.of(MEMBERS)
+
+    def candidates(self, first: str, last: str) -> pl.LazyFrame:
+        """Return `session`, `symbol` of those who are scored and may be held, of some months.
+
+        Args:
+            first: month.
+            last: month.
+        """
+        keys = list(KEYS)
+        found = self.members.read(first, last).select(keys)
+        if not self.recipe.spec.universe.held:
+            return found
+        held = self.held_members.read(first, last).select(keys)
+        return found.join(held, on=keys, how="semi")
+
+    @cached_property
+    def held_members(self) -> FamilyMonths:
+        """Who is in the universe of those who may be held."""
+        return self.cross_section(self.recipe.held_universe).of(MEMBERS)
 
     @cached_property
     def resident(self) -> Resident:

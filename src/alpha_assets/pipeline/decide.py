@@ -112,42 +112,47 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     window, rule = context.recipe.spec.window, context.recipe.spec.portfolio
     back = max(window.sessions_before, rule.sessions_back if rule.features else 0)
     first = sessions_back(calendar, session, back)
-    rules = context.market.universe(context.recipe.spec.universe.name)
+    market, choice = context.market, context.recipe.spec.universe
+    rules = market.universe(choice.name)
+    held_rules = market.universe(choice.held) if choice.held else None
+    each = [rules] if held_rules is None else [rules, held_rules]
     earlier = earlier_in_period(context, session, model.manifest)
     families = feature_families(context.recipe)
     of_month = calendar.between(calendar.month_sessions(month)[0], session)[:-1]
     if not (rule.remembers or rule.scores_back):
         of_month = of_month[:0]
+    oldest = min([first, *map(as_date, [*earlier[:1], *of_month[:1]])])
     start = min(
-        panel_start(context.market, first, families),
-        universe_start(
-            context.market, rules, min([first, *map(as_date, [*earlier[:1], *of_month[:1]])])
-        ),
+        panel_start(market, first, families),
+        *(universe_start(market, one, oldest) for one in each),
         edges_start(context, session),
     )
     instant = context.instant_of(session)
     known = {
         name: table.read(until=instant) for name, table in context.raw.items() if table.months()
     }
-    panel = panel_rows(context.market, known, start, session)
-    features = feature_rows(context.market, panel, first, session, families)
-    since = series_start(context.market, first, families)
+    panel = panel_rows(market, known, start, session)
+    features = feature_rows(market, panel, first, session, families)
+    since = series_start(market, first, families)
     section = section_rows(
-        context.market,
+        market,
         rules,
         features,
-        member_rows(context.market, rules, panel, first, session),
-        series=series_rows(context.market, known, since, session, families),
+        member_rows(market, rules, panel, first, session),
+        series=series_rows(market, known, since, session, families),
         families=section_families(context.recipe),
     ).frame
     edges = edges_of_session(context, panel, session)
     decided = calendar.between(session, session)
-    found = scores(context, model.checkpoint, section, panel, decided, edges)
-    earlier = decidable_sessions(context.market, rules, panel, earlier)
+    held = None
+    if held_rules is not None:
+        held = member_rows(market, held_rules, panel, session, session)
+    found = scores(context, model.checkpoint, section, panel, decided, edges, held)
+    earlier = decidable_sessions(market, each, panel, earlier)
     memory = remembered_at(
         context,
         session,
-        decidable_sessions(context.market, rules, panel, of_month),
+        decidable_sessions(market, each, panel, of_month),
         features,
     )
     targets = targets_of(context, found, panel, earlier=earlier, memory=memory)
@@ -183,14 +188,16 @@ def why_nothing(
     """
     calendar, spec = context.market.calendar, context.recipe.spec
     rule, name = spec.portfolio.rebalance, spec.universe.name
+    held = spec.universe.held
     if not found.height:
         members = section.filter(pl.col("session") == session).height
         if not members:
             return (f"no score: universe {name!r} has no name at {session}",)
         before = calendar.before(session)
         return (
-            f"no score: none of the {members} names of universe {name!r} had a bar on {before}, "
-            f"the session before {session}",
+            f"no score: none of the {members} names of universe {name!r} "
+            + (f"is in universe {held!r} and " if held else "")
+            + f"had a bar on {before}, the session before {session}",
         )
     if not targets.height and not len(earlier):
         return (f"no targets: the rule of {session}, a rebalance session ({rule}), gave no rows",)

@@ -93,7 +93,24 @@ def evaluation_inputs(
         capacity=capacity(pages.wanted, pages.marks, spec.portfolio, context.recipe.costs, sizes),
         order_counts=books.order_counts,
         factors=factors(context, months, panel),
+        gates=spec.gates,
+        of_parent=scores_of_parent(context, months),
     )
+
+
+def scores_of_parent(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame | str:
+    """Return the scores of the recipe that training starts from, or why there are none."""
+    recipe = context.recipe
+    if recipe.spec.gates is None or not recipe.spec.gates.not_below_parent:
+        return "no gate asks for the parent's scores"
+    if recipe.parent is None:
+        return "the recipe has no training.parent"
+    table = context.of_parent().predictions
+    lacking = sorted(set(months) - set(table.months()))
+    if lacking:
+        return f"{recipe.parent.folder} has no stored scores of {lacking[0]}: run it as well"
+    found: pl.DataFrame = table.read(months[0], months[-1]).collect()
+    return found
 
 
 def factors(context: RecipeContext, months: Sequence[str], panel: pl.DataFrame) -> pl.DataFrame:

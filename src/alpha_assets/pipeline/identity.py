@@ -190,7 +190,7 @@ def _learned(recipe: Recipe, folds: object) -> tuple[object, ...]:
     spec, market = recipe.spec, recipe.market
     return (
         market.data_digest,
-        spec.universe,
+        {"name": spec.universe.name},
         market.universe(spec.universe.name),
         [feature.name for feature in recipe.features],
         spec.inputs,
@@ -205,6 +205,12 @@ def _fitted_by(recipe: Recipe) -> Chosen:
     estimator = recipe.spec.model.estimator
     losses = tuple(term.kind for term in recipe.spec.loss)
     return (*_of_model(recipe), (ESTIMATORS, (estimator,)), (LOSSES, losses))
+
+
+def _held(recipe: Recipe) -> tuple[object, ...]:
+    """Return whom a recipe scores, where that is not everyone whom it is trained on."""
+    held = recipe.spec.universe.held
+    return (held, recipe.market.universe(held)) if held else ()
 
 
 def _of_model(recipe: Recipe) -> Chosen:
@@ -230,7 +236,7 @@ def _without_threads(learner: Learner) -> tuple[object, ...]:
 def predictions(recipe: Recipe) -> Identity:
     """Return the identity of scores; the model itself is an input."""
     return Identity(
-        digest(*_learned(recipe, recipe.spec.split)),
+        digest(*_learned(recipe, recipe.spec.split), *_held(recipe)),
         _code(PREDICTIONS, (*_of_model(recipe), (LOSSES, ()))),
     )
 
@@ -238,7 +244,12 @@ def predictions(recipe: Recipe) -> Identity:
 def targets(recipe: Recipe) -> Identity:
     """Return the identity of what to hold."""
     return Identity(
-        digest(recipe.market.data_digest, recipe.spec.portfolio, recipe.spec.universe),
+        digest(
+            recipe.market.data_digest,
+            recipe.spec.portfolio,
+            {"name": recipe.spec.universe.name},
+            *_held(recipe),
+        ),
         _code(TARGETS, ((RULES, (recipe.spec.portfolio.rule,)),)),
     )
 

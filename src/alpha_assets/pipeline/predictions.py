@@ -20,6 +20,7 @@ from alpha_assets.pipeline.inputs import feeds_of_inputs, scoring_view
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     graph_stage,
+    members_stage,
     panel_stage,
     raw_rows,
 )
@@ -37,6 +38,7 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's scores."""
     market, training = recipe.market, recipe.spec.training
     back, universe = recipe.spec.window.sessions_before, recipe.spec.universe.name
+    universe_held = recipe.held_universe
     of_graph: list[Read[RecipeContext]] = []
     if recipe.spec.inputs.graph is not None:
         of_graph = [Read(graph_stage(market, universe), sessions_back=WEEK, span=graph_span)]
@@ -57,6 +59,7 @@ def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
                 cross_section_stage(market, universe, section_families(recipe)),
                 sessions_back=back,
             ),
+            *([Read(members_stage(market, universe_held))] if recipe.spec.universe.held else []),
             Read(panel_stage(market), sessions_back=max(back, WEEK) if of_graph else back),
             *of_graph,
             *(Read(raw_rows(f), all_before=True, optional=True) for f in feeds_of_inputs(recipe)),
@@ -109,13 +112,29 @@ def scores(
     panel: pl.DataFrame,
     decided: Dates,
     edges: pl.DataFrame | None,
+    held: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Return the scores of `decided` sessions; see `scoring_data`."""
+    """Return the scores of `decided` sessions; see `scoring_data`.
+
+    Args:
+        context: as there, and so are checkpoint, section, panel, decided and edges.
+        checkpoint: of the month.
+        section: of those whom the model sees.
+        panel: of the same sessions.
+        decided: sessions, sorted.
+        edges: of the graphs, or None.
+        held: `session`, `symbol` of who may be held; None: everyone in the section.  The others
+            are part of what the model sees, and have no score.
+    """
     data = scoring_data(context, checkpoint, section, panel, decided, edges)
     frames = [score_session(checkpoint, data, session) for session in decided]
-    return pl.concat(
+    found = pl.concat(
         [pl.DataFrame(schema=predictions_schema(checkpoint.card.learner.model)), *frames]
     )
+    if held is None:
+        return found
+    keys = ["session", "symbol"]
+    return found.join(held.select(keys), on=keys, how="semi", maintain_order="left")
 
 
 def scoring_data(
@@ -162,8 +181,16 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
     if not len(decided):
         return pl.DataFrame(schema=predictions_schema(context.recipe.spec.model))
     stale = panel.select("session", "symbol", "stale", "life").collect()
-    edges = stored_edges(context, decided)
-    return scores(context, checkpoint, section, stale, decided, edges)
+    edges, held = stored_edges(context, decided), stored_held(context, month, month)
+    return scores(context, checkpoint, section, stale, decided, edges, held)
+
+
+def stored_held(context: RecipeContext, first: str, last: str) -> pl.DataFrame | None:
+    """Return who may be held in some months; None: everyone in the recipe's universe."""
+    if not context.recipe.spec.universe.held:
+        return None
+    found: pl.DataFrame = context.candidates(first, last).collect()
+    return found
 
 
 def _first_read(context: RecipeContext, month: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alpha_assets.evaluation.gates import NOT_JUDGED
 from alpha_assets.pipeline.context import RecipeContext
 
 # Decimals and names of the figures of a comparison.
@@ -62,7 +63,17 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         of_leg = (metrics["portfolio"].get("legs") or {}).get(leg)
         if of_leg:
             shown[f"  {leg} leg, net"] = _number(of_leg["net"]["sharpe"], 2)
+    for gate in metrics.get("gates") or ():
+        shown[f"gate {gate['gate']}"] = gate_in_words(gate)
     return shown
+
+
+def gate_in_words(gate: Mapping[str, Any]) -> str:
+    """Return what a gate found and asked: `passed: 0.051 > 0.045`."""
+    if gate["verdict"] == NOT_JUDGED:
+        return f"{NOT_JUDGED}: {gate['reason']}"
+    sign = ">" if gate["gate"] != "not_below_parent" else "≥"
+    return f"{gate['verdict']}: {_number(gate['found'], 4)}, asked {sign} {gate['wanted']:g}"
 
 
 def _interval(figures: Mapping[str, Any], digits: int = 4) -> str:

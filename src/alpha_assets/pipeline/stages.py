@@ -13,6 +13,7 @@ from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
     graph_stage,
+    members_stage,
     panel_stage,
 )
 from alpha_assets.pipeline.predictions import predictions_stage
@@ -40,6 +41,7 @@ def stages_below(recipe: Recipe) -> list[Stage[MarketContext]]:
         panel_stage(market),
         features_stage(market, feature_families(recipe)),
         cross_section_stage(market, universe, sections_made(recipe)),
+        *([members_stage(market, recipe.held_universe)] if recipe.spec.universe.held else []),
         *([graph_stage(market, universe)] if recipe.spec.inputs.graph else []),
     ]
 

@@ -28,11 +28,12 @@ from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
     graph_stage,
+    members_stage,
     panel_stage,
     raw_rows,
 )
 from alpha_assets.pipeline.neighbours import WEEK, stored_edges
-from alpha_assets.pipeline.predictions import scores
+from alpha_assets.pipeline.predictions import scores, stored_held
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.train import (
@@ -76,6 +77,7 @@ def study_stage(recipe: Recipe) -> Stage[RecipeContext]:
         )
     reads: list[Read[RecipeContext]] = [
         Read(cross_section_stage(market, universe, section_families(recipe))),
+        *([Read(members_stage(market, recipe.held_universe))] if recipe.spec.universe.held else []),
         Read(panel_stage(market)),
     ]
     if recipe.spec.inputs.graph is not None:
@@ -267,7 +269,8 @@ def _scores_of_fold(context: RecipeContext, checkpoint: Checkpoint, fold: Fold) 
         columns = ["session", "symbol", "stale", "life"]
         panel = context.panel.read(first, str(month)).select(columns).collect()
         edges = stored_edges(context, decided)
-        frames.append(scores(context, checkpoint, section, panel, decided, edges))
+        held = stored_held(context, str(month), str(month))
+        frames.append(scores(context, checkpoint, section, panel, decided, edges, held))
     columns = ["session", "symbol", "horizon", "score"]
     columns += quantile_columns(context.recipe.spec.model)
     found = pl.concat(frames).select(pl.lit(fold.key).alias("fold"), *columns)
@@ -325,7 +328,7 @@ def judged(
                 raise TooFewNames(
                     f"fold {fold.key} of the study has no score of its {len(fold.test)} test "
                     f"sessions, {fold.test[0]} to {fold.test[-1]}: no name of universe "
-                    f"{context.recipe.spec.universe.name} has a bar on the session before"
+                    f"{context.recipe.held_universe} has a bar on the session before"
                 )
             phis.append(figures["score_persistence"])
             rows.append(_row(fold.key, h, figures["rank_ic"], counts))

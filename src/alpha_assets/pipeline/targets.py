@@ -23,7 +23,7 @@ from alpha_assets.errors import MissingOutput, StorageError
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import IS_FIRST
 from alpha_assets.pipeline.command import run_again
-from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.held import (
     NOTHING,
@@ -52,6 +52,9 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """
     market = recipe.market
     panel, members = panel_stage(market), members_stage(market, recipe.spec.universe.name)
+    before: dict[str, Stage[MarketContext]] = {"members/before": members, "panel/before": panel}
+    if recipe.spec.universe.held:
+        before["held/before"] = members_stage(market, recipe.held_universe)
     return Stage(
         name="targets",
         key=(recipe.folder, "targets"),
@@ -60,19 +63,15 @@ def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
         reads=(
             Read(predictions_stage(recipe), fresh=True),
             Read(panel),
-            Read(
-                members,
-                name="members/before",
-                months_back=1,
-                until=-1,
-                span=_months_before_in_period,
-            ),
-            Read(
-                panel,
-                name="panel/before",
-                months_back=1,
-                until=-1,
-                span=_months_before_in_period,
+            *(
+                Read(
+                    table,
+                    name=name,
+                    months_back=1,
+                    until=-1,
+                    span=_months_before_in_period,
+                )
+                for name, table in before.items()
             ),
             *reads_of_rule(recipe),
         ),
@@ -166,7 +165,7 @@ def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
     if not len(earlier):
         return earlier, earlier
     first, last = month_of(earlier[0]), month_of(earlier[-1])
-    for table in (context.members, context.panel):
+    for table in (context.members, context.held_members, context.panel):
         if last not in table.months():
             raise MissingOutput(
                 f"{table.name} of {last} has not been made, and whether {month} begins with a "
@@ -174,7 +173,7 @@ def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
                 f"{run_again(context)}"
             )
     within = pl.col("session").is_in(earlier.tolist())
-    members = context.members.read(first, last).select("session", "symbol").filter(within).collect()
+    members = context.candidates(first, last).filter(within).collect()
     panel = context.panel.read(first, last).select("session", "symbol", "stale").filter(within)
     return earlier, decided_among(earlier, members, panel.collect())
 

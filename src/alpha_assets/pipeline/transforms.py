@@ -266,19 +266,22 @@ def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:
 
 
 def decidable_sessions(
-    market: Market, rules: UniverseSpec, panel: pl.DataFrame, sessions: Dates
+    market: Market, each: Sequence[UniverseSpec], panel: pl.DataFrame, sessions: Dates
 ) -> Dates:
-    """Return those of `sessions` at which a name of the universe had a bar on the one before.
+    """Return those of `sessions` at which a name of all universes had a bar on the one before.
 
     Args:
         market: of the panel.
-        rules: of the universe.
-        panel: with the look-back of the universe.
+        each: the rules of one or more universes.
+        panel: with the look-back of the universes.
         sessions: consecutive, sorted.
     """
     if not len(sessions):
         return sessions
-    members = universe(panel, rules, *span_of(sessions), max_stale=market.spec.max_stale)
+    span, max_stale = span_of(sessions), market.spec.max_stale
+    members, *others = [universe(panel, rules, *span, max_stale=max_stale) for rules in each]
+    for other in others:
+        members = members.join(other, on=list(KEYS), how="semi")
     return decided_among(sessions, members, panel)
 
 

@@ -49,6 +49,20 @@ def leg_table(metrics: Metrics) -> Table:
     return Table(title, ("", *columns), tuple(rows))
 
 
+def gate_table(metrics: Metrics) -> Table:
+    """Return what the recipe's gates asked, what was found, and the verdict."""
+    rows = [
+        (
+            Cell(str(gate["gate"])),
+            Cell(plain(number(gate, "wanted"), 4)),
+            Cell(plain(number(gate, "found"), 4), str(gate.get("reason") or "")),
+            Cell(str(gate["verdict"]), str(gate.get("reason") or "")),
+        )
+        for gate in records(metrics, "gates")
+    ]
+    return Table("Gates", ("", "asked, above", "reached", "verdict"), tuple(rows), (0, 3))
+
+
 def concentration_table(metrics: Metrics) -> Table:
     """Return the names and sessions that earned most, with their shares of the profit."""
     found = at(metrics, "portfolio", "concentration")

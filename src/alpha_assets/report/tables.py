@@ -8,6 +8,7 @@ from alpha_assets.report.leg_tables import (
     capacity_table,
     concentration_table,
     exposure_table,
+    gate_table,
     leg_table,
     order_table,
     worst_month_table,
@@ -24,6 +25,7 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
     made = {
         "signal": signal_table(metrics),
         "components": component_table(metrics),
+        "gates": gate_table(metrics),
         "returns": return_table(metrics),
         "risks": risk_table(metrics),
         "costs": cost_table(metrics),

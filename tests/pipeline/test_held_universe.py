@@ -1,0 +1,94 @@
+"""A model trained on one universe that scores and holds a smaller one."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.conftest import linked
+
+import alpha_assets as aa
+from alpha_assets import project
+from alpha_assets.config.market import load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.errors import MissingOutput, SpecError
+from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.checkpoint import checkpoint_stage
+from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.predictions import predictions_stage
+
+pytestmark = pytest.mark.usefixtures("pipelines")
+MONTHS = {"first_month": "2021-07", "last_month": "2021-07"}
+HELD = ["market.universes.dear.min_price=1000", "universe.held=dear"]
+KEYS = ["session", "symbol"]
+
+
+@pytest.fixture(scope="module")
+def priced(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage in which those with a price of 1,000 were held, of those who trade."""
+    folder = linked(tiny_run, tmp_path_factory.mktemp("priced"))
+    aa.run("tiny", storage=str(folder), overrides=HELD, **MONTHS)
+    return folder
+
+
+def context_in(storage: Path, *overrides: str) -> RecipeContext:
+    return project.open_context("tiny", storage=str(storage), overrides=list(overrides))
+
+
+def test_scores_are_those_of_the_same_model_for_those_who_may_be_held(priced: Path) -> None:
+    alone, wide = context_in(priced, *HELD), context_in(priced)
+    assert checkpoint_stage(alone.recipe).identity == checkpoint_stage(wide.recipe).identity
+    assert predictions_stage(alone.recipe).identity != predictions_stage(wide.recipe).identity
+    held, all_of_them = (c.predictions.read("2021-07", "2021-07").collect() for c in (alone, wide))
+    members = alone.cross_section("dear").read("2021-07", "2021-07").select(KEYS).collect()
+    assert 0 < held.height < all_of_them.height
+    assert held.equals(all_of_them.join(members, on=KEYS, how="semi", maintain_order="left"))
+
+
+def test_the_book_holds_no_one_else(priced: Path) -> None:
+    context = context_in(priced, *HELD)
+    targets = context.targets.read("2021-07", "2021-07").collect()
+    members = context.candidates("2021-07", "2021-07").collect()
+    assert targets.height
+    assert targets.join(members, on=KEYS, how="anti").height == 0
+
+
+def test_predict_decides_what_is_stored(priced: Path) -> None:
+    context = context_in(priced, *HELD)
+    stored = context.targets.read("2021-07", "2021-07").collect()
+    day = stored["session"].max()
+    decided = aa.predict("tiny", asof=str(day), storage=str(priced), overrides=HELD)
+    rows = pl.DataFrame(decided["rows"], infer_schema_length=None).filter(pl.col("horizon") == 5)
+    want = stored.filter(pl.col("session") == day).sort("symbol")
+    got = rows.sort("symbol")
+    assert got["symbol"].to_list() == want["symbol"].to_list()
+    assert got["target_weight"].to_list() == want["target_weight"].to_list()
+
+
+def test_why_names_the_universe_that_a_symbol_is_not_in(priced: Path) -> None:
+    context, wide = context_in(priced, *HELD), context_in(priced)
+    members = context.candidates("2021-07", "2021-07").collect()
+    scored = wide.predictions.read("2021-07", "2021-07").collect()
+    session, symbol = scored.select(KEYS).join(members, on=KEYS, how="anti").row(0)
+    with pytest.raises(MissingOutput, match=r"not in the universe 'dear'.*min_price = 1000"):
+        aa.why(symbol, str(session), "tiny", storage=str(priced), overrides=HELD)
+
+
+def test_targets_depend_on_who_may_be_held() -> None:
+    market = load_market("tiny")
+    narrow = load_recipe("tiny", market, overrides=["universe.held=priced"])
+    wide = load_recipe("tiny", market)
+    assert identity.targets(narrow) != identity.targets(wide)
+    assert narrow.held_universe == "priced"
+    assert wide.held_universe == "traded"
+
+
+def test_an_unknown_universe_is_refused() -> None:
+    with pytest.raises(SpecError, match="no universe 'prized'; want one of all, traded, priced"):
+        load_recipe("tiny", load_market("tiny"), overrides=["universe.held=prized"])
+
+
+@pytest.mark.slow
+def test_the_certificate_covers_who_may_be_held(priced: Path, tmp_path: Path) -> None:
+    folder = linked(priced, tmp_path / "storage")
+    found = aa.audit("tiny", storage=str(folder), overrides=HELD, **MONTHS)
+    assert found["passed"]
