@@ -189,7 +189,7 @@ def _type(annotation: Any, limits: Sequence[object] = ()) -> str:  # noqa: ANN40
         return f"{words}, or none" if len(some) < len(parts) else words
     if origin is tuple:
         return f"list of {_type(parts[0])}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return f"table of {_type(parts[1])}"
     raise AssertionError(f"no words for the type {annotation!r}")
 

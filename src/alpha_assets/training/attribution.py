@@ -205,6 +205,7 @@ METHODS: Mapping[str, Callable[[Any, Batch, int], Found]] = {
     "network": of_networks,
     "ridge": of_ridge,
     "trees": of_trees,
+    "weighted_sum": of_ridge,
 }
 
 

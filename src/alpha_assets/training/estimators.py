@@ -9,12 +9,14 @@ from alpha_assets.training.network import Network
 from alpha_assets.training.ridge import Ridge
 from alpha_assets.training.settings import Plan
 from alpha_assets.training.trees import Trees
+from alpha_assets.training.weighted_sum import WeightedSum
 
 # By the `estimator` of a model's declaration.
 ESTIMATORS: dict[str, Callable[[Any, Plan], Estimator]] = {
     "network": Network,
     "ridge": Ridge,
     "trees": Trees,
+    "weighted_sum": WeightedSum,
 }
 
 

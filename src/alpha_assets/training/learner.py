@@ -20,6 +20,7 @@ from alpha_assets.models import (
 from alpha_assets.training.ridge import RidgeSpec
 from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
 from alpha_assets.training.trees import TreesSpec
+from alpha_assets.training.weighted_sum import WeightedSumSpec
 
 ModelSpec = Annotated[
     TransformerSpec
@@ -31,7 +32,8 @@ ModelSpec = Annotated[
     | DeepMomentumSpec
     | AtftGatFanSpec
     | RidgeSpec
-    | TreesSpec,
+    | TreesSpec
+    | WeightedSumSpec,
     Field(discriminator="kind"),
 ]
 
@@ -118,7 +120,7 @@ def check_inputs(model: ModelSpec, inputs: InputsSpec) -> None:
 
 
 def _check_baseline(
-    model: RidgeSpec | TreesSpec,
+    model: RidgeSpec | TreesSpec | WeightedSumSpec,
     loss: tuple[LossSpec, ...],
     window: WindowSpec,
     training: TrainingSpec,

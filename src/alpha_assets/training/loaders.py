@@ -20,6 +20,7 @@ LOADERS: dict[str, Load] = {
     "network": load_network,
     "ridge": load_ridge,
     "trees": load_trees,
+    "weighted_sum": load_ridge,
 }
 
 

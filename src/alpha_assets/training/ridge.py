@@ -120,7 +120,7 @@ class RidgeModel:
 
 
 def load_ridge(
-    spec: RidgeSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+    spec: Spec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
 ) -> RidgeModel:
     """Return the model that stored coefficients are of; see `loaders.load_model`."""
     shape = (sizes.n_horizons, sizes.n_features)
