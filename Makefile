@@ -21,7 +21,7 @@ export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 	  ALPHA_STORAGE ALPHA_STORAGE '$(CURDIR)/storage' \
 	  ALPHA_DAGSTER_DIR ALPHA_DAGSTER_DIR '$(CURDIR)/storage/_dagster' > $@
 
-.PHONY: help setup demo ui test lint format proofs docs coverage bench clean
+.PHONY: help setup demo ui test pytest lint format proofs docs coverage bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,7 +42,11 @@ lint: setup  ## formatter, linter, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: lint  ## everything that must hold: lint and all tests
+# Side by side, since most of lint is one process of mypy's: both run to their end, both must pass.
+test: setup  ## everything that must hold: lint and all tests
+	@$(MAKE) --no-print-directory -j2 lint pytest
+
+pytest: setup
 	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
 proofs: setup  ## the slow proofs, minutes each

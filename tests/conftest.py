@@ -1,9 +1,9 @@
-"""What every test may rely on: one thread, no network, the real data where it is, `tiny` built."""
+"""What every test may rely on: one thread, no disk to wait for, the real data, `tiny` built."""
 
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,18 @@ torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PIPELINES = Path(__file__).parent / "pipelines"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk() -> Iterator[None]:
+    """Leave out what only a loss of power could tell: on a slow disk it is most of a test's time.
+
+    A closed or foreign descriptor is refused as before.  That `fsync` is called, on what and when,
+    is tested in `store/test_folder.py`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)
+        yield
 
 
 @pytest.fixture(scope="session")

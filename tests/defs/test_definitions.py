@@ -1,6 +1,7 @@
 """The Dagster edge: what is defined, when it runs, and that it materialises the pipeline."""
 
 import itertools
+import shutil
 import tomllib
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.schedules import schedule_execution_time_iterator
+from tests.conftest import linked
 
 from alpha_assets.calendar import CalendarSpec, month_of
 from alpha_assets.config.market import KnownFeedSpec, Market, load_market
@@ -34,6 +36,15 @@ def load() -> dg.Definitions:
     return made
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    """What is defined of the pipelines of the repository, whatever another test set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHA_PIPELINES", str(ROOT / "pipelines"))
+        patch.setenv("ALPHA_STORAGE", str(tmp_path_factory.mktemp("shipped")))
+        return load()
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dg.Definitions:
     monkeypatch.setenv("ALPHA_PIPELINES", str(TINY))
@@ -49,8 +60,8 @@ def test_workspace_and_pyproject_name_the_same_location() -> None:
     assert module["location_name"] == project["code_location_name"]
 
 
-def test_every_stage_of_every_market_and_recipe_is_an_asset() -> None:
-    keys = {key.to_user_string() for key in load().resolve_asset_graph().get_all_asset_keys()}
+def test_every_stage_of_every_market_and_recipe_is_an_asset(shipped: dg.Definitions) -> None:
+    keys = {key.to_user_string() for key in shipped.resolve_asset_graph().get_all_asset_keys()}
     for market in ("sim", "us"):
         assert {f"{market}/{stage}" for stage in ("panel", "features", "cross_section/all")} <= keys
         stages = ("checkpoint", "predictions", "targets", "backtest", "report")
@@ -58,8 +69,10 @@ def test_every_stage_of_every_market_and_recipe_is_an_asset() -> None:
         assert f"{market}/raw/daily_bars" in keys
 
 
-def test_a_raw_asset_says_when_its_rows_are_public_and_why_it_is_off() -> None:
-    graph = load().resolve_asset_graph()
+def test_a_raw_asset_says_when_its_rows_are_public_and_why_it_is_off(
+    shipped: dg.Definitions,
+) -> None:
+    graph = shipped.resolve_asset_graph()
 
     def told(market: str, feed: str) -> str:
         return graph.get(dg.AssetKey([market, "raw", feed])).description or ""
@@ -72,8 +85,8 @@ def test_a_raw_asset_says_when_its_rows_are_public_and_why_it_is_off() -> None:
     )
 
 
-def test_every_column_of_a_table_is_described() -> None:
-    graph = load().resolve_asset_graph()
+def test_every_column_of_a_table_is_described(shipped: dg.Definitions) -> None:
+    graph = shipped.resolve_asset_graph()
     nameless = [
         f"{node.key.to_user_string()}.{column.name}"
         for node in graph.asset_nodes
@@ -84,8 +97,8 @@ def test_every_column_of_a_table_is_described() -> None:
     assert nameless == []
 
 
-def test_the_jobs_hold_the_stages_that_their_session_needs() -> None:
-    jobs = {job.name: job for job in load().resolve_all_job_defs()}
+def test_the_jobs_hold_the_stages_that_their_session_needs(shipped: dg.Definitions) -> None:
+    jobs = {job.name: job for job in shipped.resolve_all_job_defs()}
     of_month = {
         key.path[-1]
         for key in jobs["sim_rolling_transformer_month"].asset_layer.executable_asset_keys
@@ -206,8 +219,10 @@ def test_every_session_is_asked_for_before_it_is_decided_when_clocks_change(
             assert timedelta(0) <= before <= timedelta(hours=5)  # New York's ticks lead by three
 
 
-def test_schedules_tick_after_the_last_publication_and_before_the_decision() -> None:
-    schedules = {schedule.name: schedule for schedule in load().schedules or []}
+def test_schedules_tick_after_the_last_publication_and_before_the_decision(
+    shipped: dg.Definitions,
+) -> None:
+    schedules = {schedule.name: schedule for schedule in shipped.schedules or []}
     tokyo, york = (
         schedules["sim_rolling_transformer_month"],
         schedules["us_rolling_transformer_day"],
@@ -216,8 +231,8 @@ def test_schedules_tick_after_the_last_publication_and_before_the_decision() -> 
     assert (york.cron_schedule, york.execution_timezone) == ("0 6 * * *", "America/New_York")
 
 
-def test_look_back_is_a_partition_mapping() -> None:
-    graph = load().resolve_asset_graph()
+def test_look_back_is_a_partition_mapping(shipped: dg.Definitions) -> None:
+    graph = shipped.resolve_asset_graph()
     features = graph.get(dg.AssetKey(["sim", "features"]))
     mapping = features.partition_mappings[dg.AssetKey(["sim", "panel"])]
     found = mapping.get_upstream_mapped_partitions_result_for_partitions(
@@ -244,8 +259,14 @@ def test_look_back_is_a_partition_mapping() -> None:
 
 
 def test_the_whole_road_materialises_and_its_checks_pass(
-    tiny: dg.Definitions, tmp_path: Path
+    tiny: dg.Definitions, tiny_market: Path, tmp_path: Path
 ) -> None:
+    # Of the market's stages the last month is to be made, of the recipe's every month.
+    linked(tiny_market, tmp_path)
+    market_stages = ("panel", "features", "cross_section/traded")
+    last = [tmp_path / "tiny" / stage / "month=2021-08" for stage in market_stages]
+    for folder in last:
+        shutil.rmtree(folder)
     job = tiny.resolve_job_def("tiny_tiny_month")
     with dg.DagsterInstance.ephemeral() as instance:
         history = job.execute_in_process(
@@ -257,6 +278,7 @@ def test_the_whole_road_materialises_and_its_checks_pass(
             raise_on_error=True,
         )
     assert history.success
+    assert all(folder.is_dir() for folder in last)
     page = (tmp_path / "tiny" / "tiny" / "report" / "tear_sheet.html").read_text()
     assert "<h2>Coverage</h2>" in page
     n = sum(feature.family == "volatility" for feature in CATALOG)

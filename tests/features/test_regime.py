@@ -99,7 +99,7 @@ def test_a_regime_is_unknown_until_four_fifths_of_its_window_are_known(
     assert np.isnan(regime(gap)[-1, 0])
 
 
-def paths(n_rows: int, n: int = 4_000) -> Array:
+def paths(n_rows: int, n: int = 800) -> Array:
     """Return markets on whose oldest return something may hang: many, near every threshold."""
     rng = np.random.default_rng(3)
     r = rng.normal(0, 0.01, (n_rows, n))
@@ -111,7 +111,7 @@ def paths(n_rows: int, n: int = 4_000) -> Array:
 
 @pytest.mark.parametrize("regime", REGIMES.values(), ids=REGIMES)
 def test_the_rows_declared_are_felt_and_no_others(regime: Feature) -> None:
-    r = paths(regime.rows)
+    r = paths(regime.rows, 4_000 if regime is LOW else 800)  # a calm month seldom hangs on it
     enough, short = regime(r)[-1], regime(r[1:].copy())[-1]
     assert (enough != short).any()
     assert {*np.unique(enough)} == {0.0, 1.0}

@@ -181,7 +181,7 @@ def test_a_limit_other_than_the_feeds_is_explained(join: Join) -> None:
 
 
 @given(seed=st.integers(0, 10_000), start=st.integers(0, 70), length=st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_bars_before_the_span_count_as_if_each_were_read(
     seed: int, start: int, length: int
 ) -> None:

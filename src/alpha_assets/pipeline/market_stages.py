@@ -6,6 +6,7 @@ with others, gives the same bits.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import cache
 
 import polars as pl
 
@@ -67,11 +68,18 @@ GRAPH_RULES = {
 }
 
 
+@cache
 def raw_rows(feed: str) -> Outputs[MarketContext]:
     """Return a feed's raw rows: made by ingestion, in revisions, and never made again."""
     return Outputs(
         name=f"{RAW}/{feed}", key=(RAW, feed), place=lambda context: context.raw[feed].table
     )
+
+
+@cache  # every stage of every family declares that it reads a panel
+def _read_of_feed(feed: str) -> MarketRead:
+    """Return the read of all rows of a feed so far, where there are any."""
+    return MarketRead(raw_rows(feed), all_before=True, optional=True)
 
 
 def panel_stage(market: Market) -> MarketStage:
@@ -81,9 +89,7 @@ def panel_stage(market: Market) -> MarketStage:
         key=("panel",),
         place=lambda context: context.panel,
         made_by=lambda: identity.panel(market),
-        reads=tuple(
-            MarketRead(raw_rows(feed), all_before=True, optional=True) for feed in market.feeds
-        ),
+        reads=tuple(_read_of_feed(feed) for feed in market.feeds),
         make=_make_rows(panel_made),
         at_once=MONTHS_AT_ONCE,
         check=_check_panel,

@@ -34,11 +34,21 @@ SPANS: dict[str, SimSpec] = {
 VERSIONED = ("investor_types", "margin_alerts")
 SIDE = tuple(name for name in SIDE_FEEDS if name in TABLES and name != "breakdown")
 ALL = (*SIDE, "dividends")
-# The feeds whose rows a span's event changes; that the others' are equal there is a slow proof.
+# Read by session, every feed is proved on one span; these are the feeds that are proved again where
+# a span's event changes their rows, from files and through a store: one of each way to be read,
+# namely by document, in versions, by week and by session.  All the others are slow proofs.
+KINDS = ("statements", "margin_alerts", "investor_types", "short_positions")
 CONCERNED = {
-    "halt": ("index_options", "sector_indices", "sector_short_selling"),
-    "daily margin": ("margin", "margin_alerts"),
+    ("sections", False): ALL,
+    ("sections", True): KINDS,
+    ("halt", False): ("index_options", "sector_indices", "sector_short_selling"),
+    ("daily margin", False): ("margin", "margin_alerts"),
 }
+
+
+def quick(feed: str, feeds: tuple[str, ...]) -> list[pytest.MarkDecorator]:
+    return [] if feed in feeds else [pytest.mark.slow]
+
 
 Served = Callable[[str, datetime, Plan], Server]
 Own = Callable[[str, str], pl.DataFrame]
@@ -113,9 +123,7 @@ def numbered(rows: pl.DataFrame, feed: str) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("span", "bulk", "feed"),
     [
-        pytest.param(
-            span, bulk, feed, marks=[] if feed in CONCERNED.get(span, ALL) else pytest.mark.slow
-        )
+        pytest.param(span, bulk, feed, marks=quick(feed, CONCERNED[span, bulk]))
         for span, bulk in [*((span, False) for span in SPANS), ("sections", True)]
         for feed in ALL
     ],
@@ -177,7 +185,7 @@ def test_an_overwritten_document_is_read_as_it_now_is(
     )
 
 
-@pytest.mark.parametrize("feed", SIDE)
+@pytest.mark.parametrize("feed", [pytest.param(f, marks=quick(f, KINDS)) for f in SIDE])
 def test_a_store_filled_from_the_server_equals_one_filled_from_the_exchange(
     served: Served,
     read: Read,

@@ -8,7 +8,7 @@
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array
@@ -130,7 +130,7 @@ def _black_scholes(
     spread = sigma * np.sqrt(years)
     d1 = (np.log(level / strike) + RATE * years + 0.5 * spread**2) / spread
     paid = strike * np.exp(-RATE * years)
-    call = level * norm.cdf(d1) - paid * norm.cdf(d1 - spread)
+    call = level * ndtr(d1) - paid * ndtr(d1 - spread)
     return np.asarray(np.where(is_call, call, call - level + paid))
 
 
