@@ -46,6 +46,9 @@ lint: setup  ## formatter, linter, types, import contracts
 test: setup  ## everything that must hold: lint and all tests
 	@$(MAKE) --no-print-directory -j2 lint pytest
 
+# Every core has a worker of its own: threads of a library would wait for each other, busily.
+pytest proofs: export OMP_NUM_THREADS ?= 1
+
 pytest: setup
 	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
