@@ -72,8 +72,8 @@ EDITS = {
     ),
     "loss term": (
         "models/losses/distance.py",
-        "error_SN.square()",
-        "error_SN.abs()",
+        "error_SN.square().sum(-1) / sections",
+        "error_SN.abs().sum(-1) / sections",
         {"checkpoint"},
     ),
     "model": (
