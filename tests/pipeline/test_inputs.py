@@ -25,6 +25,8 @@ from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.stages import stage_of
 
 MONTH = "2021-08"
+# Features that look back less far than the graph does.
+SHORT = ("features.names=['val_book_to_price','val_ln_market_value']",)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,20 @@ def stored(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> Itera
 
 def opened(recipe: str, storage: str, **changes: Any) -> RecipeContext:
     return project.open_context(recipe, storage=storage, **changes)
+
+
+def test_a_graph_that_looks_back_further_than_the_features_is_decided_today(
+    stored: str, tmp_path: Path
+) -> None:
+    storage = str(linked(Path(stored), tmp_path))
+    aa.run("tiny_graph", storage=storage, first_month=MONTH, last_month=MONTH, overrides=SHORT)
+    context = opened("tiny_graph", storage, overrides=SHORT)
+    scores = context.predictions.read(MONTH, MONTH).collect()
+    day = decided_days(context)[2]
+
+    found = decide.decide(context, day.isoformat()).scores
+    assert found.height
+    assert found.equals(scores.filter(pl.col("session") == day))
 
 
 def decided_days(context: RecipeContext) -> list[date]:

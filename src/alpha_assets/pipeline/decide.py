@@ -122,8 +122,9 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     if not (rule.remembers or rule.scores_back):
         of_month = of_month[:0]
     oldest = min([first, *map(as_date, [*earlier[:1], *of_month[:1]])])
+    of_features = panel_start(market, first, families)
     start = min(
-        panel_start(market, first, families),
+        of_features,
         *(universe_start(market, one, oldest) for one in each),
         edges_start(context, session),
     )
@@ -132,7 +133,9 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         name: table.read(until=instant) for name, table in context.raw.items() if table.months()
     }
     panel = panel_rows(market, known, start, session)
-    features = feature_rows(market, panel, first, session, families)
+    # The universe and the graph may look back further than features do.
+    near = panel.filter(pl.col("session") >= of_features)
+    features = feature_rows(market, near, first, session, families)
     since = series_start(market, first, families)
     section = section_rows(
         market,
