@@ -73,38 +73,58 @@ def correlated(n: int, seed: int, share: float = 0.9) -> tuple[Array, Array]:
     return shared_D + own * a_D, shared_D + own * b_D
 
 
-def test_three_common_sessions_by_hand() -> None:
-    # Only days 1, 2 and 3 are judged of both; what lies on day 0 and day 4 would change all.
+def test_common_sessions_by_hand() -> None:
+    # Only days 1 to 21 are judged of both; what lies on day 0 and day 22 would change all.
     a = track(
         "a",
-        [0.90, 0.02, 0.03, 0.04],
-        cash=0.01,  # excess 1, 2, 3 %: mean 2, sd 1
-        turnover_D=[9.0, 0.1, 0.2, 0.3],  # mean 0.2
-        ic={2: [0.9, 0.1, 0.2, 0.3]},  # mean 0.2
+        [0.90, *[0.02, 0.03, 0.04] * 7],
+        cash=0.01,  # excess 1, 2, 3 %, seven times: mean 2, variance 14 / 20
+        turnover_D=[9.0, *[0.1, 0.2, 0.3] * 7],  # mean 0.2
+        ic={2: [0.9, *[0.1, 0.2, 0.3] * 7]},  # mean 0.2
     )
     b = track(
         "b",
-        [0.00, 0.02, 0.04, -0.90],  # excess 0, 2, 4 %: mean 2, sd 2
+        [*[0.00, 0.02, 0.04] * 7, -0.90],  # excess 0, 2, 4 %: mean 2, variance 4 * 14 / 20
         start=1,
-        turnover_D=[0.3, 0.3, 0.3, 9.0],
-        ic={2: [0.5, 0.1, 0.3, -0.9]},  # mean 0.3
+        turnover_D=[*[0.3] * 21, 9.0],
+        ic={2: [*[0.5, 0.1, 0.3] * 7, -0.9]},  # mean 0.3
     )
-    assert common_sessions([a, b]).to_list() == days(3, start=1)
+    assert common_sessions([a, b]).to_list() == days(21, start=1)
 
     found = compared(a, b, year=4.0)  # a root of 2
     first, second = found["recipes"]
-    assert first["net"]["sharpe"] == pytest.approx(2 * 2)
-    assert second["net"]["sharpe"] == pytest.approx(1 * 2)
+    sharpe = 2 / math.sqrt(14 / 20)
+    assert first["net"]["sharpe"] == pytest.approx(sharpe * 2)
+    assert second["net"]["sharpe"] == pytest.approx(sharpe / 2 * 2)
     assert first["turnover"]["annual"] == pytest.approx(0.2 * 4)
     assert first["rank_ic"]["h2"]["mean"] == pytest.approx(0.2)
     assert second["rank_ic"]["h2"]["mean"] == pytest.approx(0.3)
 
-    assert difference(found, "sharpe")["difference"] == pytest.approx(-2)
+    assert difference(found, "sharpe")["difference"] == pytest.approx(-sharpe)
     assert difference(found, "turnover")["difference"] == pytest.approx(0.4)
     of_ic = difference(found, "rank_ic")
     assert (of_ic["recipe"], of_ic["against"], of_ic["horizon"]) == ("b", "a", 2)
     assert of_ic["difference"] == pytest.approx(0.1)
-    assert of_ic["n_sessions"] == 3
+    assert of_ic["n_sessions"] == 21
+
+
+@pytest.mark.parametrize("n", [1, 3, 19, 20])
+def test_fewer_than_twenty_common_sessions_are_too_short_for_a_sharpe_ratio(n: int) -> None:
+    rng = np.random.default_rng(n)
+    # Each book is long enough by itself: what they have in common is not.
+    a, b = (track(name, rng.normal(0, 0.01, 30), start=k * (30 - n)) for k, name in enumerate("ab"))
+    found = compared(a, b)
+    row, figures = difference(found, "sharpe"), [one["net"] for one in found["recipes"]]
+    values = [row["difference"], *[one["sharpe"] for one in figures]]
+
+    assert row["n_sessions"] == n
+    if n == 20:
+        assert not any(math.isnan(value) for value in values)
+        return
+    assert all(math.isnan(value) for value in values)
+    why = f"too short: {n} sessions are fewer than 20"
+    assert row["reasons"] == dict.fromkeys(("difference", "low", "high"), why)
+    assert all(one["reasons"]["sharpe"] == why for one in figures)
 
 
 def test_few_sessions_have_a_difference_and_say_why_there_is_no_interval() -> None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from alpha_assets.arrays.types import Array
 from alpha_assets.evaluation.inference import overlapping_error, overlapping_mean
-from alpha_assets.evaluation.performance import performance
+from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 from alpha_assets.evaluation.portfolio import turnover
 from alpha_assets.evaluation.sharpe import sharpe_influence, sharpe_ratio
 
@@ -126,7 +126,7 @@ def _own_figures(
         shown = ("mean", *INTERVAL, "reasons")
         error = overlapping_error(ic_D, h, phi)
         signal[f"h{h}"] = {"error": error, **{name: whole[name] for name in shown}}
-    net = performance(
+    net = judged_performance(
         daily["net_return"].to_numpy(),
         daily["session"].to_numpy(),
         sessions_per_year=sessions_per_year,
@@ -174,15 +174,14 @@ def _of_sharpe(first: pl.DataFrame, other: pl.DataFrame, horizon: int, year: flo
     Source: Ledoit & Wolf (2008), J. Empirical Finance 15(5): studentised blocks, in pairs.
     """
     excess = [(daily["net_return"] - daily["cash_return"]).to_numpy() for daily in (first, other)]
-    root = math.sqrt(year)
+    n, root = len(first), math.sqrt(year)
     ratios = [sharpe_ratio(excess_D) * root for excess_D in excess]
-    if not any(math.isnan(ratio) for ratio in ratios):
+    if n >= MIN_SESSIONS and not any(math.isnan(ratio) for ratio in ratios):
         a_D, b_D = (
             ratio + sharpe_influence(x_D) * root for ratio, x_D in zip(ratios, excess, strict=True)
         )
         return _of_mean("sharpe", b_D - a_D, horizon) | {"difference": ratios[1] - ratios[0]}
-    n = len(first)
     missing = dict.fromkeys(("difference", "low", "high"), math.nan)
-    why = "one session has no spread" if n == 1 else "the returns of a book have no spread"
+    why = too_short(n) if n < MIN_SESSIONS else "the returns of a book have no spread"
     rest: Record = {"n_sessions": n, "block": None, "reasons": dict.fromkeys(missing, why)}
     return {"figure": "sharpe", "horizon": None, **missing, **rest}
