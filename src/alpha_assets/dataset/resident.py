@@ -8,10 +8,8 @@ what is fitted on a fold is appended to the fold's view (`Dataset.with_columns`)
 Shape letters: D sessions, N symbols, F features, M market-wide series, R rows, C columns.
 """
 
-import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -21,18 +19,12 @@ from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.columns import informative
+from alpha_assets.dataset.space import Space, array_in
 from alpha_assets.dataset.tensor import Cells, column32, not_finite, refuse_duplicates
 from alpha_assets.errors import BadInput, RangeError
 
 BYTES = np.dtype(np.float32).itemsize
 SPARE = 8  # one symbol in so many is room for later ones, once some have come
-
-
-class Space(Protocol):
-    """Memory that grows."""
-
-    def mapped(self, n_bytes: int) -> mmap.mmap:
-        """Return the first so many bytes, 0 where nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +267,7 @@ class Resident:
         if self._space is None or shape[1] != self._x_DNF.shape[1]:
             self._new_array(shape, self._x_DNF)
         else:
-            self._x_DNF = self._mapped(self._space, shape)
+            self._x_DNF = array_in(self._space, shape, np.float32)
         more = ((0, n_sessions), (0, shape[1] - self._valid_DN.shape[1]))
         self._valid_DN = np.pad(self._valid_DN, more)
         self._tradable_DN = np.pad(self._tradable_DN, more)
@@ -285,17 +277,8 @@ class Resident:
     def _new_array(self, shape: tuple[int, int, int], x_DNF: Array32) -> None:
         """Begin an array of another shape with the values of one before."""
         self._space = self._new_space()
-        self._x_DNF = self._mapped(self._space, shape)
+        self._x_DNF = array_in(self._space, shape, np.float32)
         self._x_DNF[: x_DNF.shape[0], : x_DNF.shape[1]] = x_DNF
-
-    @staticmethod
-    def _mapped(space: Space, shape: tuple[int, int, int]) -> Array32:
-        size = int(np.prod(shape))
-        if not size:
-            return np.zeros(shape, dtype=np.float32)
-        return np.frombuffer(space.mapped(size * BYTES), dtype=np.float32, count=size).reshape(
-            shape
-        )
 
     def _place(self, part: Part) -> None:
         """Write the rows of a month behind those that are held."""

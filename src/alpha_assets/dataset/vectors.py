@@ -1,10 +1,9 @@
-"""The newest vector of each symbol at each session: distinct vectors once, in a mapped file.
+"""The newest vector of each symbol at each session: distinct vectors once, in half the bytes.
 
 A vector stays the newest for weeks; sessions hold its place, never a copy of it.
 Shape letters: R distinct vectors, V numbers of one, D sessions, N symbols, B sessions of a batch.
 """
 
-import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alpha_assets.arrays.types import Array32, Places
+from alpha_assets.dataset.space import Space, array_in
 from alpha_assets.errors import BadInput
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -22,7 +22,7 @@ class Vectors:
     """The vectors of one input on the axes of a dataset.
 
     Attributes:
-        table_RV: distinct vectors in Float16, on the host, mapped from a file without a name.
+        table_RV: distinct vectors in Float16, on the host.
         row_DN: place of each symbol's newest vector; -1 where there is none or it is too old.
     """
 
@@ -30,13 +30,16 @@ class Vectors:
     row_DN: Tensor
 
     @classmethod
-    def of(cls, vector_RV: Array32, row_DN: Places, name: str) -> "Vectors":
-        """Return vectors as a file that is mapped, and removed once nothing maps it.
+    def of(
+        cls, vector_RV: Array32, row_DN: Places, name: str, space: Space | None = None
+    ) -> "Vectors":
+        """Return the vectors of an input.
 
         Args:
             vector_RV: distinct ones.
             row_DN: places in them, -1 for none.
             name: of the input, for errors.
+            space: where they are held; None: in plain memory.
 
         Raises:
             BadInput: a number beyond what Float16 holds.
@@ -48,12 +51,9 @@ class Vectors:
                 f"are held, ends at {LARGEST:g}: bring them on a smaller scale"
             )
         rows = torch.from_numpy(row_DN.astype(np.int64))
-        if not vector_RV.size:
-            return cls(torch.zeros(vector_RV.shape, dtype=torch.float16), rows)
-        with tempfile.TemporaryFile() as file:
-            mapped = np.memmap(file, dtype=np.float16, mode="w+", shape=vector_RV.shape)
-        mapped[:] = vector_RV
-        return cls(torch.from_numpy(mapped), rows)
+        table_RV = array_in(space, vector_RV.shape, np.float16)
+        table_RV[:] = vector_RV
+        return cls(torch.from_numpy(table_RV), rows)
 
     def at(self, place_B: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return vectors_BNV in Float32, 0 where there is none, and has_vector_BN.

@@ -3,7 +3,7 @@
 Shape letters: L universe rows, R distinct vectors, K components.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -15,6 +15,7 @@ from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe, vector_column
 from alpha_assets.dataset import Dataset, PcaSpec, Split, Vectors, VectorsSpec
+from alpha_assets.dataset.space import Space
 from alpha_assets.dataset.tensor import on_axes
 from alpha_assets.errors import BadInput
 from alpha_assets.features.cross_section import section_z
@@ -113,7 +114,7 @@ def training_view(
         fitted[name] = fitted_on(context, name, spec, keys, states, split)
         rows = component_rows(fitted[name], keys, states, rules_of(context))
         data = data.appended(rows, fitted[name].card.columns, family_of(name))
-    return with_vectors(context, data, keys), fitted
+    return with_vectors(context, data, keys, context.store.unnamed_file), fitted
 
 
 def fitted_on(
@@ -185,14 +186,27 @@ def component_rows(
     )
 
 
-def with_vectors(context: RecipeContext, data: Dataset, keys: pl.DataFrame) -> Dataset:
-    """Return a view beside which the recipe's raw vectors stand."""
+def with_vectors(
+    context: RecipeContext,
+    data: Dataset,
+    keys: pl.DataFrame,
+    new_space: Callable[[], Space] | None = None,
+) -> Dataset:
+    """Return a view beside which the recipe's raw vectors stand.
+
+    Args:
+        context: whose raw rows are read.
+        data: the view.
+        keys: universe rows of its sessions.
+        new_space: gives a file for the vectors of an input; None: they are few, and stay in memory.
+    """
     vectors: dict[str, Vectors] = {}
     for name, spec in context.recipe.spec.inputs.vectors.items():
         states = states_of(context, spec, keys)
         places = keys.with_columns(pl.Series("row", states.row_L))
         row_DN = np.nan_to_num(on_axes(places, "row", data.axes), nan=-1.0).astype(np.int32)
-        vectors[name] = Vectors.of(states.vector_RV, row_DN, name)
+        space = None if new_space is None else new_space()
+        vectors[name] = Vectors.of(states.vector_RV, row_DN, name, space)
     return replace(data, vectors=vectors) if vectors else data
 
 
