@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import runpy
 import sys
 import tomllib
@@ -29,8 +30,9 @@ def call(*arguments: str) -> Result:
 def test_help_lists_every_verb_with_a_sentence() -> None:
     shown = call("--help")
     assert shown.exit_code == 0
-    for verb in (
+    verbs = (
         "run",
+        "study",
         "predict",
         "audit",
         "report",
@@ -43,8 +45,16 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "demo",
         "import-check",
         "sql",
-    ):
-        assert verb in shown.output
+        "markets",
+        "recipes",
+        "features",
+        "init",
+        "ui",
+        "serve-sim-jquants",
+    )
+    assert set(verbs) == set(main.commands)
+    for verb in verbs:
+        assert re.search(rf"^  {verb} +[A-Z].+", shown.output, re.MULTILINE), verb
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
