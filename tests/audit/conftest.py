@@ -1,7 +1,7 @@
 """A tiny simulated market with its raw rows stored, and the certificate of a road over it."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -66,10 +66,24 @@ def leaky_road(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
     off = [f"feeds.{name}.on=false" for name in FEEDS if name not in kept]
     context = ingested(tmp_path_factory.mktemp("leaky"), off)
     names = {*context.recipe.spec.features.names, "ret_120"}
+    return offering(context, names)
+
+
+def offering(context: RecipeContext, names: Collection[str]) -> RecipeContext:
+    """Return a road whose market has some features in the place of all that there are."""
     few = tuple(feature for feature in CATALOG if feature.name in names)
     context.market.__dict__.pop("missing_features", None)
-    context.market.__dict__.update(catalog=few, choice=few)  # in place of all that there are
+    context.market.__dict__.update(catalog=few, choice=few)
     return context
+
+
+@pytest.fixture(scope="session")
+def doors_road(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
+    """The road of the doors' recipes: bars, listings and news, and the columns of `tiny`."""
+    kept = ("daily_bars", "listings", "news")
+    off = [f"feeds.{name}.on=false" for name in FEEDS if name not in kept]
+    context = ingested(tmp_path_factory.mktemp("doors"), off)
+    return offering(context, context.recipe.spec.features.names)
 
 
 @pytest.fixture

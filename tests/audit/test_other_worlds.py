@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.audit.perturb import MIXED_REACH, Insertion, Mixed, altered
+from alpha_assets.audit.perturb import MIXED_REACH, Insertion, Mixed, Noise, altered
 from alpha_assets.feeds import FEEDS
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.store.compare import compare_facts
@@ -137,3 +137,36 @@ def test_facts_differ_leaf_by_leaf() -> None:
     assert (found.cells, found.changed) == (4, 3)
     assert str(found.first) == "card 2021-07 card.symbols[1]: 'b' became 'c'"
     assert compare_facts("card", "2021-07", {"x": float("nan")}, {"x": float("nan")}).changed == 0
+
+
+@pytest.mark.parametrize("kind", ["all one vector", "nearly all one vector", "nearly all none"])
+def test_vectors_that_hardly_ever_vary_change_after_the_cut(kind: str) -> None:
+    feed = FEEDS["news"]
+    width = feed.schema["embedding"].shape[0]  # type: ignore[union-attr]
+    vectors = np.zeros((200, width), dtype=np.float32)
+    vectors[:] = 0.5
+    if kind != "all one vector":
+        vectors[::40] = np.arange(5)[:, None] + 1
+    stamps = [
+        INSTANT.replace(year=2020) if n < 100 else INSTANT.replace(month=9) for n in range(200)
+    ]
+    rows = pl.DataFrame(
+        {
+            "event_date": [date(2021, 1, 4)] * 200,
+            "symbol": [str(n) for n in range(200)],
+            "article": ["1"] * 200,
+            "embedding": pl.Series(vectors, dtype=feed.schema["embedding"]),
+            "available_at": stamps,
+            "ingested_at": stamps,
+            "revision": pl.Series([0] * 200, dtype=pl.Int16),
+        }
+    )
+    if kind == "nearly all none":
+        is_usual = pl.Series(vectors[:, 0] == 0.5)
+        rows = rows.with_columns(embedding=pl.when(~is_usual).then("embedding"))
+
+    other = Noise(CUT, 3).rows(feed, rows)
+    changed = rows["embedding"].ne_missing(other["embedding"])
+    assert changed[:100].sum() == 0
+    assert 30 < changed[100:].sum() < 75  # half of them, as of a flag that is hardly ever set
+    assert other.schema == rows.schema

@@ -1,14 +1,14 @@
 """Each door's smallest recipe that needs it, through Dagster, `run`, `predict` and `why`."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
-from tests.conftest import PIPELINES, linked
+from tests.conftest import linked
+from tests.doors import DOORS, written
 
 import alpha_assets as aa
 from alpha_assets.audit.recompute import disagreements
@@ -18,82 +18,7 @@ from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.store.store import Store
 
-MODEL = (
-    '[model]\nkind = "transformer"\nd_model = 8\nlayers = 1\nheads = 2\n\n[[loss]]\nkind = "ic"\n'
-)
-TRAINING = "[training]\nmax_epochs = 2\n"
 MONTH = "2021-07"
-
-# By name of the recipe: what stands in `tiny.toml`, and what stands there instead.
-DOORS: Mapping[str, Mapping[str, str]] = {
-    "quantiles": {
-        MODEL: """
-[model]
-kind = "linear"
-quantiles = [0.1, 0.5, 0.9]
-
-[[loss]]
-kind = "ic"
-weight = 0.5
-horizon_weights = [0.0, 1.0]
-
-[[loss]]
-kind = "pinball"
-weight = 0.5
-"""
-    },
-    "turnover": {
-        MODEL: """
-[model]
-kind = "linear"
-
-[[loss]]
-kind = "ic"
-
-[[loss]]
-kind = "turnover"
-weight = 0.2
-
-[optimiser]
-schedule = "linear"
-""",
-        TRAINING: """
-[training]
-sampler = "blocks"
-batch_sessions = 8
-block_sessions = 4
-selection = "net_sharpe"
-max_epochs = 2
-""",
-    },
-    "folds": {
-        MODEL: '[model]\nkind = "ridge"\n',
-        "sequence = 3": "sequence = 1",
-        "valid_sessions = 15": "valid_sessions = 15\nfolds = 5",
-    },
-    "news_pca": {
-        "[label]": '[inputs.news]\nkind = "pca"\nfeed = "news"\ncomponents = 3\n\n[label]',
-    },
-    "news_branch": {
-        MODEL: """
-[model]
-kind = "multi_branch"
-activation = "gelu"
-linear_path = true
-branches.price = { families = ["price", "volatility"], hidden = 4, latent = 4 }
-branches.news = { vectors = "news", hidden = 4, latent = 4, scale = 0.8 }
-branches.statement = { families = ["fund"], absent = true }
-
-[[loss]]
-kind = "ic"
-""",
-        "[label]": '[inputs.news]\nkind = "vectors"\nfeed = "news"\nmax_age = 40\n\n[label]',
-    },
-    "no_validation": {
-        MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
-        "valid_sessions = 15": "valid_sessions = 0",
-    },
-}
 
 # By name of the recipe: how its scores are attributed, and to how many models.
 ATTRIBUTED: Mapping[str, tuple[str, int]] = {
@@ -106,15 +31,7 @@ ATTRIBUTED: Mapping[str, tuple[str, int]] = {
 @pytest.fixture(scope="module", autouse=True)
 def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder of markets and recipes with one recipe for each door."""
-    folder = tmp_path_factory.mktemp("doors") / "pipelines"
-    shutil.copytree(PIPELINES, folder)
-    plain = (folder / "recipes" / "tiny.toml").read_text()
-    for name, edits in DOORS.items():
-        text = plain
-        for before, after in edits.items():
-            assert before in text, (name, before)
-            text = text.replace(before, after)
-        (folder / "recipes" / f"{name}.toml").write_text(text)
+    folder = written(tmp_path_factory.mktemp("doors") / "pipelines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALPHA_PIPELINES", str(folder))
         yield

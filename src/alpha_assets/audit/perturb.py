@@ -398,18 +398,31 @@ def _other_values(
     if not len(counts) or counts["count"][0] < RARE * len(values):
         return dealt
     usual = counts[values.name][0]
-    others = counts[values.name][1:].drop_nulls().sort()
+    others = _sorted(counts[values.name][1:].drop_nulls())
     if not len(others):
         others = _made_up(usual, values)
     if not len(others):
         return dealt
     rows = np.flatnonzero(changed_R & (generator.random(len(values)) < 0.5))
-    return dealt.scatter(rows, others.gather(generator.integers(len(others), size=len(rows))))
+    place_R = np.arange(len(dealt))
+    place_R[rows] = len(dealt) + generator.integers(len(others), size=len(rows))
+    return pl.concat([dealt, others.rename(dealt.name)]).gather(place_R)
+
+
+def _sorted(values: pl.Series) -> pl.Series:
+    """Return values in an order that no count and no hash decides; vectors by their numbers."""
+    if not isinstance(values.dtype, pl.Array):
+        return values.sort()
+    return values.gather(np.lexsort(values.to_numpy().T[::-1]))
 
 
 def _made_up(usual: object, values: pl.Series) -> pl.Series:
-    """Return values that a column which holds one alone might hold too; none of texts, vectors."""
+    """Return values that a column which holds one alone might hold too; none of texts."""
     dtype, name = values.dtype, values.name
+    if isinstance(dtype, pl.Array):
+        vector_V = np.ones(dtype.shape) if usual is None else np.asarray(usual, dtype=np.float64)
+        unit_V = vector_V if vector_V.any() else np.ones(dtype.shape)
+        return pl.Series(name, [(unit_V * ratio).tolist() for ratio in RATIOS], dtype=dtype)
     if dtype == pl.Boolean:
         return pl.Series(name, [True] if usual is None else [not usual], dtype=dtype)
     if dtype.is_float():
@@ -427,7 +440,8 @@ def _emptied(feed: Feed, rows: pl.DataFrame, later_R: Mask) -> pl.DataFrame:
     optional = [
         column.name
         for column in feed.values
-        if not column.required and column.default is None and column.dtype == pl.Float64
+        if not column.required and column.default is None
+        if column.dtype == pl.Float64 or isinstance(column.dtype, pl.Array)
     ]
     kept = pl.Series(~later_R)
     return rows.with_columns(pl.when(kept).then(name).alias(name) for name in optional)
