@@ -246,3 +246,39 @@ def test_history_and_traded_value_are_those_of_the_life() -> None:
     traded = universe(panel, rich, day(0), day(45))["session"].to_list()
     assert day(39) not in traded
     assert traded[-6:] == [day(n) for n in range(40, 46)]
+
+
+def with_articles(panel: pl.DataFrame, counts: dict[str, dict[int, float]]) -> pl.DataFrame:
+    """Return a panel with the running count of articles, which changes at sessions by number."""
+    number = {day(n): n for n in range(LAST + 1)}
+    found = []
+    for session, symbol in panel.select("session", "symbol").rows():
+        known = [count for n, count in counts.get(symbol, {}).items() if n <= number[session]]
+        found.append(max(known, default=None))
+    return panel.with_columns(pl.Series("news_count", found, dtype=pl.Float64))
+
+
+def test_an_article_must_have_become_known_within_so_many_sessions() -> None:
+    panel = built([bar(symbol, n, 1.0) for n in range(18) for symbol in "ABC"], last=16)
+    panel = with_articles(panel, {"A": {3: 1.0, 12: 2.0}, "B": {1: 4.0, 2: 5.0, 16: 6.0}})
+
+    # Three sessions, the decision's own among them: 3 4 5, then 12 13 14; C has no article.
+    assert members(panel, news_within=3) == {"A": [3, 4, 5, 12, 13, 14], "B": [1, 2, 3, 4, 16]}
+    assert members(panel, news_within=1) == {"A": [3, 12], "B": [1, 2, 16]}
+
+
+def test_a_span_alone_knows_the_articles_that_its_look_back_reaches() -> None:
+    spec = UniverseSpec(news_within=3)
+    panel = built([bar("A", n, 1.0) for n in range(18)], last=16)
+    panel = with_articles(panel, {"A": {3: 1.0, 12: 2.0}})
+    for asked in range(5, 17):
+        start = day(asked - spec.lookback(MAX_STALE))
+        alone = universe(panel.filter(pl.col("session") >= start), spec, day(asked), day(asked))
+        assert alone.height == (asked in (5, 12, 13, 14))
+
+
+def test_a_market_without_news_has_no_rule_on_them() -> None:
+    with pytest.raises(SpecError, match="news_within needs the feed 'news'"):
+        check_universe(UniverseSpec(news_within=5), "raw", ("daily_bars",))
+    with pytest.raises(ValidationError):
+        UniverseSpec(news_within=0)

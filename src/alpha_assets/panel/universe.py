@@ -23,6 +23,10 @@ from alpha_assets.spec import Spec
 NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
 
 
+ARTICLES = "news_count"  # of a company so far
+RULES_OF_FEEDS = {"membership": "membership = true", "listings": "sectors", "news": "news_within"}
+
+
 class UniverseSpec(Spec):
     """Declared under `[universes.<name>]` in a market; a symbol must pass all rules together."""
 
@@ -40,6 +44,8 @@ class UniverseSpec(Spec):
     """Sessions of that median; four fifths of them must have a bar."""
     min_price: float | None = Field(default=None, gt=0)
     """Money a share as traded; of the last close, at most `max_stale` sessions old."""
+    news_within: int | None = Field(default=None, ge=1, le=60)
+    """Sessions, the decision's own among them, at one of which an article became known."""
     min_names: int = Field(default=10, ge=2)
     """Fewer names with a value leave a feature of the session's cross-section at 0."""
     winsorise: float = Field(default=0.01, ge=0, lt=0.5)
@@ -55,10 +61,15 @@ class UniverseSpec(Spec):
             raise ValueError(f"{', '.join(twice)} stands there twice; name each once")
         return names
 
+    @property
+    def side_columns(self) -> list[str]:
+        """Columns of side feeds that the rules read, beside those that every panel has."""
+        return [] if self.news_within is None else [ARTICLES]
+
     def lookback(self, max_stale: int) -> int:
         """Return the panel sessions before the first one that the rules reach back to."""
         window = self.dollar_volume_window - 1 if self.min_dollar_volume is not None else 0
-        return max(window, max_stale if self.min_price is not None else 0)
+        return max(window, max_stale if self.min_price is not None else 0, self.news_within or 0)
 
 
 def check_universe(
@@ -80,10 +91,14 @@ def check_universe(
             f"price level is {price_level}: such a level carries later splits, so the rule would "
             "know the future; take it out, or use min_dollar_volume"
         )
-    needs = {"membership": spec.membership, "listings": spec.sectors is not None}
+    needs = {
+        "membership": spec.membership,
+        "listings": spec.sectors is not None,
+        "news": spec.news_within is not None,
+    }
     for feed, is_needed in needs.items():
         if is_needed and feed not in feeds:
-            rule = "membership = true" if feed == "membership" else "sectors"
+            rule = RULES_OF_FEEDS[feed]
             raise SpecError(
                 f"{rule} needs the feed {feed!r}, which this market does not have "
                 f"(it has {', '.join(sorted(feeds))}); take the rule out, or deliver the feed"
@@ -125,21 +140,20 @@ def universe(
     if spec.sectors is not None:
         passes &= pl.col("sector").is_in(spec.sectors).fill_null(False)
     members = wanted.filter(passes)
-    if (spec.min_dollar_volume is not None or spec.min_price is not None) and members.height:
-        members = members.filter(
-            pl.Series(_trades_enough(panel, members, spec, sessions, max_stale))
-        )
+    looks_back = (spec.min_dollar_volume, spec.min_price, spec.news_within)
+    if any(rule is not None for rule in looks_back) and members.height:
+        members = members.filter(pl.Series(_by_the_past(panel, members, spec, sessions, max_stale)))
     return members.select(KEYS)
 
 
-def _trades_enough(
+def _by_the_past(
     panel: pl.DataFrame,
     members: pl.DataFrame,
     spec: UniverseSpec,
     sessions: Dates | None,
     max_stale: int,
 ) -> Mask:
-    """Return which of `members` pass the rules on traded value and price."""
+    """Return which of `members` pass the rules on traded value, price and news."""
     past = by_life(panel.filter(pl.col("session") <= members["session"].max()))
     members = by_life(members)
     if sessions is None:
@@ -147,6 +161,7 @@ def _trades_enough(
     symbols = members["symbol"].unique().sort().to_list()
     past = past.filter(pl.col("symbol").is_in(symbols))
     names = ["close", "volume", "turnover_value", "cum_factor"]
+    names += spec.side_columns
     value = dense(past, names, sessions, symbols)
     passes_DN = np.ones((len(sessions), len(symbols)), dtype=bool)
     if spec.min_dollar_volume is not None:
@@ -160,6 +175,8 @@ def _trades_enough(
         passes_DN &= (
             last_price(value["close"], value["cum_factor"], max_stale, late=late) >= spec.min_price
         )
+    if spec.news_within is not None:
+        passes_DN &= rises_within(value[ARTICLES], spec.news_within)
     d = places_on(sessions, members["session"].to_numpy())
     if (d < 0).any():
         raise BadInput("the panel has rows on dates that are none of the market's sessions")
@@ -189,6 +206,14 @@ def median_at_least(x_DN: Array, limit: float, n: int) -> Mask:
         above_C = np.where(window_CW >= limit, window_CW, np.inf).min(axis=1)
         out_DN[row_C[cut], symbol_C[cut]] = (below_C + above_C) / 2 >= limit
     return out_DN
+
+
+def rises_within(count_DN: Array, n: int) -> Mask:
+    """Return where a running count is higher than n rows before; unknown before counts as 0."""
+    before_DN = np.zeros_like(count_DN)
+    before_DN[n:] = np.nan_to_num(count_DN[:-n], nan=0.0)
+    found: Mask = np.nan_to_num(count_DN, nan=0.0) > before_DN
+    return found
 
 
 def last_price(

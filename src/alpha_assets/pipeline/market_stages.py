@@ -318,7 +318,8 @@ def members_made(
 ) -> pl.DataFrame:
     """Return who is in a universe at some sessions, from the stored panel."""
     panel = panel_between(context, universe_start(context.market, rules, first), last)
-    return member_rows(context.market, rules, panel.select(*PANEL_SCHEMA).collect(), first, last)
+    columns = [*PANEL_SCHEMA, *rules.side_columns]
+    return member_rows(context.market, rules, panel.select(columns).collect(), first, last)
 
 
 def section_made(
@@ -347,7 +348,8 @@ def graph_made(
     """Return the edges of some sessions, from the stored panel."""
     market = context.market
     start = graph_start(market, rules, first)
-    panel = panel_between(context, start, last).select(*PANEL_SCHEMA).collect()
+    columns = [*PANEL_SCHEMA, *rules.side_columns]
+    panel = panel_between(context, start, last).select(columns).collect()
     return graph_rows(market, rules, panel, start, first, last)
 
 
