@@ -90,7 +90,12 @@ EDITS = {
         "set_to_none=False",
         {"checkpoint"},  # scores hang by what it fitted
     ),
-    "early stopping": ("training/network.py", ">= patience):", "> patience):", {"checkpoint"}),
+    "early stopping": (
+        "training/network.py",
+        ">= training.patience):",
+        "> training.patience):",
+        {"checkpoint"},
+    ),
     "resumed fit": (
         "training/resume.py",
         "def host_copy(",
