@@ -24,7 +24,7 @@ PIPELINES = Path(__file__).parent / "pipelines"
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_waits_for_the_disk() -> Iterator[None]:
-    """Leave out what only a loss of power could tell: on a slow disk it is most of a test's time.
+    """Leave out what only a loss of power shows: on a slow disk it is most of the time of a test.
 
     A closed or foreign descriptor is refused as before.  That `fsync` is called, on what and when,
     is tested in `store/test_folder.py`.
