@@ -6,6 +6,7 @@ only compose them.  Two specs with the same digest must give the same numbers.
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
@@ -91,6 +92,7 @@ def parse_spec(tables: Mapping[str, Any], model: type[SpecT], origin: str) -> Sp
     Raises:
         SpecError: with one line per problem: file, key, what it got, what it wants.
     """
+    _refuse_not_finite(tables, origin)
     try:
         # Through JSON, because strict JSON mode reads a list as a tuple and text as a date.
         return model.model_validate_json(json.dumps(tables, default=_as_text))
@@ -196,12 +198,40 @@ def _nearest_tag(problem: Mapping[str, Any]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def _nearest_choice(problem: Mapping[str, Any]) -> str:
+    """Return a guess at the word that was meant; empty where none is near."""
+    known = str(problem.get("ctx", {}).get("expected", "")).split("'")[1::2]
+    near = get_close_matches(str(problem["input"]), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _refuse_not_finite(value: object, origin: str, key: str = "") -> None:
+    """Refuse a number that is infinite or none, which TOML can write.
+
+    Raises:
+        SpecError: naming the key.
+    """
+    if isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, inner in items:
+            _refuse_not_finite(inner, origin, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"{origin}: {key} = {value}; want a finite number")
+
+
 def _problem(origin: str, problem: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+    key = ".".join(str(part) for part in problem["loc"])
+    reason = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{origin}: unknown key {key!r} (it holds {problem['input']!r}); remove or rename it"
     if problem["type"] == "union_tag_invalid":
         return f"{origin}: {key}: {problem['msg']}{_nearest_tag(problem)}"
     if problem["type"] == "missing":
         return f"{origin}: key {key!r} is missing"
-    return f"{origin}: {key} = {problem['input']!r}: {problem['msg']}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{origin}: key '{key}.kind' is missing"
+    if problem["type"] == "literal_error":
+        reason += _nearest_choice(problem)
+    if isinstance(problem["input"], Mapping):  # a section, or the whole file: the reason names keys
+        return f"{origin}: {key}: {reason}" if key else f"{origin}: {reason}"
+    return f"{origin}: {key} = {problem['input']!r}: {reason}"

@@ -495,6 +495,12 @@ def _check_parent(recipe: Recipe, parent: Recipe) -> None:
                 f"{parent.name!r} is {theirs!r}; a second stage goes on with the same model on the "
                 "same data: give both the same"
             )
+    if own.inputs != other.inputs:
+        raise SpecError(
+            f"{recipe.folder}: [inputs] is {own.inputs.model_dump(mode='json')}, and that of "
+            f"training.parent = {parent.name!r} is {other.inputs.model_dump(mode='json')}; a "
+            "second stage reads what its parent was trained on: give both the same"
+        )
     lacking = sorted(set(own.training.seeds) - set(other.training.seeds))
     if lacking:
         raise SpecError(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import combinations, pairwise
+from math import comb
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ from alpha_assets.arrays.types import Dates, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import RangeError
 from alpha_assets.spec import Spec
+
+MOST_FOLDS = 1000  # of a study: each is a training
 
 
 def no_sessions() -> Dates:
@@ -112,6 +115,12 @@ class CombinatorialSpec(Spec):
             raise ValueError(
                 f"tested = {self.tested} of groups = {self.groups} leave none to train on; want "
                 "fewer"
+            )
+        n_folds = comb(self.groups, self.tested)
+        if n_folds > MOST_FOLDS:
+            raise ValueError(
+                f"tested = {self.tested} of groups = {self.groups} are {n_folds:,} folds, each a "
+                f"training; want {MOST_FOLDS} at most"
             )
         return self
 

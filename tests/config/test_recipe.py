@@ -1,0 +1,102 @@
+"""Recipes whose sections do not fit each other or the market: refused by name when read."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.doors import written
+
+from alpha_assets.config.market import Market, load_market
+from alpha_assets.config.recipe import load_recipe
+from alpha_assets.errors import SpecError
+
+NEWS = "inputs.news"
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    """The tiny market, beside a recipe for each door."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = written(tmp_path_factory.mktemp("recipes") / "pipelines")
+        patch.setenv("ALPHA_PIPELINES", str(folder))
+        plain = (folder / "recipes" / "tiny_graph.toml").read_text()
+        five = plain.replace("neighbours = 3", "neighbours = 5")
+        (folder / "recipes" / "graph_of_five.toml").write_text(five)
+        yield load_market("tiny")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "words"),
+    [
+        # Principal components.
+        ("news_pca", [f"{NEWS}.components=0"], "components = 0: .*greater than or equal to 1"),
+        ("news_pca", [f"{NEWS}.components=2.5"], "components = 2.5: .*valid integer"),
+        (
+            "news_pca",
+            [f"{NEWS}.components=769", "split.lookback_sessions=800"],
+            "components = 769: a vector of news has 768 numbers; want 768 components at most",
+        ),
+        (
+            "news_pca",
+            [f"{NEWS}.components=61"],
+            "components = 61: more than the 60 training sessions of",
+        ),
+        ("news_pca", [f"{NEWS}.max_age=-1"], "max_age = -1: .*greater than or equal to 0"),
+        ("news_pca", [f"{NEWS}.feed=nws"], "is no feed of market 'tiny'; did you mean 'news'?"),
+        ("news_pca", [f"{NEWS}.feed=daily_bars"], "has no vectors by symbol; feeds with .* news"),
+        ("news_pca", [f"{NEWS}.column=embeding"], "want one of embedding"),
+        ("news_pca", [f"{NEWS}.kind=pcs"], "did you mean 'pca'?"),
+        ("tiny", ['inputs.news={feed="news",components=3}'], r"key 'inputs.news.kind' is missing"),
+        # A fit per fold, or from another model, is not built.
+        (
+            "news_pca",
+            ["split.folds=3"],
+            r"^news_pca.toml: \[inputs.news\] is fitted once for a month, and split.folds = 3",
+        ),
+        ("news_pca", ["training.warm_start=true"], "those that training.warm_start learned"),
+        ("news_pca", ["training.parent=tiny"], "those that training.parent learned"),
+        (
+            "news_pca",
+            ["study.kind=purged_kfold", "study.embargo_sessions=5"],
+            r"the folds of \[study\] have none: leave one of them out",
+        ),
+        (
+            "news_branch",
+            ["study.kind=purged_kfold", "study.embargo_sessions=5"],
+            r"the folds of \[study\] have none: leave one of them out",
+        ),
+        (
+            "tiny_graph",
+            ["training.parent=graph_of_five"],
+            r"'neighbours': 3.*training.parent = 'graph_of_five' is .*'neighbours': 5.*the same",
+        ),
+        # Models, terms, samplers, folds.
+        ("tiny_ridge", ["model.kind=rigde"], "did you mean 'ridge'?"),
+        ("tiny_ridge", ["model={}"], "key 'model.kind' is missing"),
+        ("tiny", ['loss=[{kind="pinbal"}]'], "did you mean 'pinball'?"),
+        ("tiny", ['loss=[{kind="ic",weight=inf}]'], "loss.0.weight = inf; want a finite number"),
+        ("tiny", ['loss=[{kind="ic",weight=nan}]'], "loss.0.weight = nan; want a finite number"),
+        ("tiny", ["training.sampler=block"], "'sessions' or 'blocks'; did you mean 'blocks'?"),
+        ("turnover", ["training.sampler=sessions"], 'set training.sampler = "blocks"'),
+        ("quantiles", ["model.quantiles=[0.1,0.9]"], "have no median, which is the score: add 0.5"),
+        ("tiny_ridge", ["study.kind=purged_fold"], "did you mean 'purged_kfold'?"),
+        (
+            "tiny_ridge",
+            ["study={kind='combinatorial',groups=40,tested=20,embargo_sessions=5}"],
+            "tested = 20 of groups = 40 are 137,846,528,820 folds.*want 1000 at most",
+        ),
+        ("tiny", ["inputs.graph.neighbours=3"], r"reads no graph: take \[inputs\.graph\] out"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    market: Market, recipe: str, overrides: list[str], words: str
+) -> None:
+    with pytest.raises(SpecError, match=words) as refused:
+        load_recipe(recipe, market, overrides=overrides)
+    text = str(refused.value)
+    assert "Value error" not in text
+    assert "'about'" not in text, "a refusal shows its keys, not the whole file"
+
+
+@pytest.mark.parametrize("name", ["news_pca", "news_branch", "tiny_graph", "quantiles", "turnover"])
+def test_what_fits_is_read(market: Market, name: str) -> None:
+    assert load_recipe(name, market).name == name
