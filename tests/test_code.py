@@ -317,6 +317,240 @@ MUST_STAY = [
 ]
 
 
+KERNEL = "def scaled(x): return x * 2\ndef other(x): return x - 1"
+ADDS = "def three(x): return x + 3\n"
+# Ways by which `m:use` comes to run code: the modules, and the edit of one of them.
+INDIRECT: Mapping[str, tuple[Mapping[str, str], str, str]] = {
+    "a decorator's wrapper": (
+        {
+            "d": """
+                def deco(n):
+                    def outer(fn):
+                        def inner(*a): return fn(*a) + 1 + n
+                        return inner
+                    return outer
+            """,
+            "m": "from alpha_assets import d\nfive = d.deco(5)\n@five\ndef use(x): return x",
+        },
+        "+ 1",
+        "+ 2",
+    ),
+    "a decorator given later": (
+        {
+            "d": "from alpha_assets import m\nm.use = (lambda fn: lambda x: fn(x) + 1)(m.use)",
+            "m": "def use(x): return x",
+        },
+        "+ 1",
+        "+ 2",
+    ),
+    "a class attribute": (
+        {
+            "k": KERNEL,
+            "m": """
+                from alpha_assets import k
+                class A:
+                    op = staticmethod(k.scaled)
+                def make(): return A()
+                def use(x): return make().op(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "an attribute by setattr": (
+        {
+            "e": "import alpha_assets.m as m\nsetattr(m, 'use', lambda x: x + 3)",
+            "m": "def use(x): return x",
+        },
+        "+ 3",
+        "+ 4",
+    ),
+    "an attribute by setattr, whichever": (
+        {
+            "e": "import alpha_assets.m as m\nname = 'use'\nsetattr(m, name, lambda x: x + 3)",
+            "m": "def use(x): return x",
+        },
+        "+ 3",
+        "+ 4",
+    ),
+    "a default argument": (
+        {"k": KERNEL, "m": "from alpha_assets import k\ndef use(x, fn=k.scaled): return fn(x)"},
+        "x * 2",
+        "x * 4",
+    ),
+    "a registry by comprehension": (
+        {
+            "k": KERNEL,
+            "m": """
+                from alpha_assets.k import scaled, other
+                TABLE = {fn.__name__: fn for fn in (scaled, other)}
+                def use(x): return TABLE["scaled"](x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "a registry by another name": (
+        {
+            "e": f"{ADDS}from alpha_assets import m\ntable = m.TABLE\ntable['three'] = three",
+            "m": "TABLE = {}\ndef use(x): return TABLE['three'](x)",
+        },
+        "x + 3",
+        "x + 4",
+    ),
+    "a registry by another name in a loop": (
+        {
+            "e": f"{ADDS}from alpha_assets import m\nfor t in (m.TABLE,):\n    t['three'] = three",
+            "m": "TABLE = {}\ndef use(x): return TABLE['three'](x)",
+        },
+        "x + 3",
+        "x + 4",
+    ),
+    "a registry by its bound method": (
+        {
+            "e": f"{ADDS}from alpha_assets.m import TABLE\nadd = TABLE.append\nadd(three)",
+            "m": "TABLE = []\ndef use(x): return [f(x) for f in TABLE]",
+        },
+        "x + 3",
+        "x + 4",
+    ),
+    "a registry given to a method": (
+        {
+            "e": f"""
+{ADDS}
+from alpha_assets.m import TABLE
+class Filler:
+    def fill(self, table): table["three"] = three
+Filler().fill(TABLE)
+""",
+            "m": "TABLE = {}\ndef use(x): return TABLE['three'](x)",
+        },
+        "x + 3",
+        "x + 4",
+    ),
+    "subclasses that are asked for": (
+        {
+            "e": """
+                from alpha_assets.m import Base
+                class Three(Base):
+                    def run(self, x): return x + 3
+            """,
+            "m": """
+                class Base: pass
+                def use(x): return [c().run(x) for c in Base.__subclasses__()]
+            """,
+        },
+        "x + 3",
+        "x + 4",
+    ),
+    "a partial in a table": (
+        {
+            "k": KERNEL,
+            "m": """
+                from functools import partial
+                from alpha_assets import k
+                TABLE = {"half": partial(k.scaled)}
+                def use(x): return TABLE["half"](x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "a comprehension in a class": (
+        {
+            "m": """
+                def scaled(x): return x * 2
+                class A:
+                    scaled = None  # not seen by the comprehension
+                    VALUES = [scaled(x) for x in (1, 2)]
+                def use(): return A.VALUES
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "an import under a condition": (
+        {
+            "k": KERNEL,
+            "m": """
+                import sys
+                if sys.platform == "none":
+                    from fast import scaled
+                else:
+                    from alpha_assets.k import scaled
+                def use(x): return scaled(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "an import by a text put together": (
+        {
+            "k": KERNEL,
+            "m": """
+                from importlib import import_module
+                def use(n, x): return import_module(f"alpha_assets.{n}").scaled(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "an import by a relative text": (
+        {
+            "k": KERNEL,
+            "m": """
+                import importlib
+                def use(x): return importlib.import_module(".k", __package__).scaled(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "an import by a text that is given": (
+        {
+            "k": KERNEL,
+            "m": """
+                from importlib import import_module
+                def use(name, x): return import_module(name).scaled(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "a module by its name": (
+        {
+            "m": """
+                import sys
+                def scaled(x): return x * 2
+                def use(x): return getattr(sys.modules[__name__], "scaled")(x)
+            """,
+        },
+        "x * 2",
+        "x * 4",
+    ),
+    "what importing a.b sets": (
+        {
+            "e": "import numpy as np\nnp.seterr(all='ignore')",
+            "m": "import alpha_assets.e\ndef use(x): return x",
+        },
+        "'ignore'",
+        "'raise'",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", INDIRECT)
+def test_code_that_is_reached_indirectly_counts(tmp_path: Path, way: str) -> None:
+    modules, old, new = INDIRECT[way]
+    assert sum(text.count(old) for text in modules.values()) == 1, way
+    after = {name: text.replace(old, new) for name, text in modules.items()}
+    digests = [
+        Code(written(tmp_path / str(n), {"__init__": "", **texts})).digest("alpha_assets.m:use")
+        for n, texts in enumerate((modules, after))
+    ]
+    assert digests[0] != digests[1]
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Code:
     return Code(written(tmp_path_factory.mktemp("small")))

@@ -11,9 +11,11 @@ describe (`PROSE`) do not count.  What cannot be resolved reaches more, never le
   classes that fit a protocol;
 - annotations are followed, because a value of that type may be given and called;
 - a module used as a value, or an attribute that it has not, reaches the whole module;
-- statements of any module that change a reached name count, and functions that assign to it;
+- statements of any module that change a reached name count, also by another name that it was
+  given or by `setattr`, and functions that assign to it;
 - statements of an imported module that change other libraries' state count;
-- a string that names a module or a data file of the package reaches it.
+- a string that names a module or a data file of the package reaches it; an import by a text that
+  is put together reaches every module whose name begins as the text does.
 
 The source files are read, not the imported objects, so that a copy can be digested too.
 """
@@ -140,6 +142,9 @@ class _Reading:
         changes: names that it may change, in part or whole.
         strings: texts in it.
         imports: modules that it imports from inside a function.
+        modules: beginnings (or, with a dot in front, ends) of names of modules that it imports by
+            a text which it puts together.
+        aliases: what the names that it binds stand for, where it only gives something a name.
         called: names that are called, or decorate or are derived from, while it is imported.
         acts: what it changes while it is imported; None for what has no name.
         bases: of the class that it is.
@@ -157,6 +162,8 @@ class _Reading:
     changes: "list[_Change]" = field(default_factory=list)
     strings: set[str] = field(default_factory=set)
     imports: set[str] = field(default_factory=set)
+    modules: set[str] = field(default_factory=set)
+    aliases: list[_Reference] = field(default_factory=list)
     called: list[_Reference] = field(default_factory=list)
     acts: list[_Reference | None] = field(default_factory=list)
     bases: list[_Reference] = field(default_factory=list)
@@ -173,6 +180,7 @@ class _Reading:
         self.text += other.text
         self.references += other.references
         self.strings |= other.strings
+        self.modules |= other.modules
         self.reads_data |= other.reads_data
         self.is_open |= other.is_open
 
@@ -236,6 +244,7 @@ class _Module:
         self.bound: dict[str, list[_Statement]] = defaultdict(list)
         self.imported: dict[str, list[str]] = defaultdict(list)
         self.stars: list[str] = []
+        self.loaded: set[str] = set()  # by `import a.b`, which binds `a`
         for node in body:
             self._add(node)
         for statement in self.statements:
@@ -249,6 +258,7 @@ class _Module:
         if _is_prose(node) or _is_main(node):
             return
         bound = _bound([node], self.package, self.binds_inside)
+        self.loaded |= bound.loaded
         for name, target in bound.imports:
             if name == "*":
                 self.stars.append(target)
@@ -276,7 +286,7 @@ class _Module:
         """The modules that importing it may import before it, those around it included."""
         imported = (target for targets in self.imported.values() for target in targets)
         named = (name for target in imported for name in _modules_of(target))
-        return frozenset((self.name.rpartition(".")[0], *self.stars, *named))
+        return frozenset((self.name.rpartition(".")[0], *self.loaded, *self.stars, *named))
 
 
 _modules: WeakValueDictionary[tuple[Path, bytes], _Module] = WeakValueDictionary()
@@ -339,6 +349,10 @@ class Code:
         """Return every statement of a top level."""
         for module in self._modules.values():
             yield from module.statements
+
+    def modules(self) -> Collection[_Module]:
+        """Return the modules of the package."""
+        return self._modules.values()
 
     def module(self, name: str) -> _Module | None:
         """Return a module of the package, if there is one of the name."""
@@ -524,9 +538,21 @@ class Code:
 
     def _changed(self, statement: _Statement, change: "_Change") -> Iterator[tuple[str, str]]:
         """Return the definitions that a change in a statement changes."""
-        for target in self.resolve(statement.module, change.what):
-            if not target.is_definition:
+        waiting = list(self.resolve(statement.module, change.what))
+        seen: set[_Target] = set()
+        while waiting:
+            target = waiting.pop(0)
+            if target in seen:
                 continue
+            seen.add(target)
+            if not target.is_definition:
+                if target.module and change.is_any_name:
+                    bound = self._modules[target.module].bound
+                    waiting += [_Target(target.module, name) for name in bound]
+                continue
+            for maker in self._modules[target.module].bound[target.name]:
+                for alias in maker.reading.aliases:
+                    waiting += self.resolve(maker.module, alias)
             key = (target.module, target.name)
             if target.module == statement.module.name and target.name in statement.names:
                 continue
@@ -753,6 +779,8 @@ class _Walk:
             self._open(module, reading)
         for text in reading.strings:
             self._text(text)
+        for part in reading.modules:
+            self._modules_named(part)
         self._touch(module.name)
         for name in reading.imports:
             self._touch(name)
@@ -794,6 +822,13 @@ class _Walk:
         elif "." in text and len(text) < 200:
             tail = text.rpartition("/")[2]
             self._data.update(path for path in self._code.data if path.name == tail)
+
+    def _modules_named(self, part: str) -> None:
+        """Reach the modules whose names begin with a text, or, with a dot in front, end with it."""
+        for module in self._code.modules():
+            is_named = module.name.startswith(part)
+            if is_named or (part.startswith(".") and module.name.endswith(part)):
+                self._module(module)
 
     def _open(self, module: _Module, reading: _Reading) -> None:
         """Reach the data files beside a module, and in the packages that its code names."""
@@ -887,6 +922,10 @@ class _Change(NamedTuple):
     is_top: bool
     method: str = ""
     callee: _Reference | None = None
+    is_any_name: bool = False  # of a module, any of its names
+
+
+_UNKNOWN = _Reference("", (), "unknown:call", False)  # what is called, where no name says it
 
 
 @dataclass
@@ -916,6 +955,7 @@ class _Reader:
         self._out = _Reading()
         self._is_quiet = False
         self._is_annotation = False
+        self._aliases: dict[str, list[_Reference]] = defaultdict(list)  # of the statement's names
 
     def read(self, node: ast.AST, *, bare: bool = False) -> _Reading:
         """Return what a piece of syntax holds; `bare`: without its decorators."""
@@ -951,6 +991,8 @@ class _Reader:
         for name, target in _imports(node, self._module.package):
             self._say(f"import {name} {target}")
             self._out.imports.update(_modules_of(target))
+        if isinstance(node, ast.Import):
+            self._out.imports.update(alias.name for alias in node.names)
 
     def _global(self, node: ast.Global) -> None:
         for name in node.names:
@@ -971,6 +1013,11 @@ class _Reader:
 
     def _generic(self, node: ast.AST) -> None:
         self._acts(node)
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                self._alias(target, node.value)
+        if isinstance(node, ast.For):
+            self._alias(node.target, node.iter)
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             self._change(node)
         if isinstance(node, ast.AugAssign):
@@ -992,6 +1039,22 @@ class _Reader:
                 self._say("]")
             else:
                 self._say(repr(value))
+
+    def _alias(self, target: ast.expr, value: ast.expr) -> None:
+        """Note that a name is given to what may be changed by it, or to what changes it."""
+        values = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+        targets = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+        names = [one.id for one in targets if isinstance(one, ast.Name)]
+        for one in values:
+            base = self._base(one) if isinstance(one, ast.Name | ast.Attribute) else None
+            if base is None or not names:
+                continue
+            if isinstance(one, ast.Attribute) and one.attr in _MUTATORS:
+                self._change(one.value, method=one.attr, is_top=False)
+            for name in names:
+                self._aliases[name].append(base)
+            if not self._scopes:
+                self._out.aliases.append(base)
 
     def _acts(self, node: ast.AST) -> None:
         """Note a statement of the top level that changes something foreign."""
@@ -1060,7 +1123,9 @@ class _Reader:
         attributes = tuple(reversed(names))
         if isinstance(base, ast.Name):
             self._say(f"N {base.id}")
-            self._use(base, attributes, is_type=not is_called)
+            is_type = not is_called or "__subclasses__" in attributes
+            self._use(base, attributes, is_type=is_type)
+            self._out.is_open |= (base.id, attributes[0]) == ("sys", "modules")
         else:
             self._visit(base)
         self._say(f"A {'.'.join(attributes)}")
@@ -1078,11 +1143,13 @@ class _Reader:
         word = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         word = node.func.id if isinstance(node.func, ast.Name) else word
         if word in ("setattr", "delattr", "__setattr__", "__delattr__") and node.args:
-            self._change(node.args[0])
-        elif self._is_top and callee is not None and word not in _PURE_CALLS:
+            self._set_attribute(*node.args)
+        elif self._is_top and word not in (_PURE_CALLS if callee else _PURE_CALLS | _PURE_METHODS):
             for argument in given:
                 value = argument.value if isinstance(argument, ast.Starred) else argument
-                self._change(value, callee=callee)
+                self._change(value, callee=callee or _UNKNOWN)
+        if word == "import_module" and node.args:
+            self._module_named(node.args[0])
         if self._is_top and (
             word.startswith(("set_", "sete", "setl", "filterw", "simplef")) or word.endswith("seed")
         ):
@@ -1106,6 +1173,29 @@ class _Reader:
             self._say(f"= {keyword.arg}")
             self._visit(keyword.value)
         self._say(")")
+
+    def _set_attribute(self, of: ast.expr, name: ast.expr | None = None, *_: ast.expr) -> None:
+        """Note the call `setattr(of, name, ...)`."""
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            self._change(ast.Attribute(of, name.value, ast.Store()))
+        else:
+            self._change(of, is_any_name=True)
+
+    def _module_named(self, text: ast.expr) -> None:
+        """Note what a module is called that is imported by a text.
+
+        A whole name is a string like others; so is the constant that a name stands for.
+        """
+        if isinstance(text, ast.Name) and self._lookup(text.id):
+            return
+        is_whole = isinstance(text, ast.Constant)
+        while isinstance(text, ast.BinOp):
+            text = text.left
+        if isinstance(text, ast.JoinedStr) and text.values:
+            text = text.values[0]
+        begins = str(text.value) if isinstance(text, ast.Constant) else ""
+        if not is_whole or begins.startswith("."):
+            self._out.modules.add(begins)
 
     def _prose(self, callee: ast.expr) -> frozenset[str]:
         """Return the arguments of a call that only describe; none unless it is plainly known."""
@@ -1135,17 +1225,35 @@ class _Reader:
         name, target = found[0]
         return _Reference(name, tuple(reversed(attributes)), target, False)
 
-    def _change(self, node: ast.AST, *, method: str = "", callee: _Reference | None = None) -> None:
+    def _change(
+        self,
+        node: ast.AST,
+        *,
+        method: str = "",
+        callee: _Reference | None = None,
+        is_top: bool | None = None,
+        is_any_name: bool = False,
+    ) -> None:
         base = self._base(node)
-        if base is not None:
-            attributes = base.attributes
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, _WRITES):
-                pass  # an attribute of a module is the name itself; of anything else, a part
-            what = _Reference(base.name, attributes, base.target, False)
-            self._out.changes.append(_Change(what, self._is_top, method, callee))
-            return
+        # An attribute of a module is the name itself; of anything else, a part.
+        changed = [base] if base is not None else []
+        attributes: list[str] = []
         while isinstance(node, _PARTS):
+            if isinstance(node, ast.Attribute):
+                attributes.insert(0, node.attr)
+            else:
+                attributes.clear()
             node = node.value
+        if isinstance(node, ast.Name):
+            changed += [
+                one._replace(attributes=(*one.attributes, *attributes))
+                for one in self._aliases.get(node.id, ())
+            ]
+        is_top = self._is_top if is_top is None else is_top
+        for one in changed:
+            self._out.changes.append(_Change(one, is_top, method, callee, is_any_name))
+        if base is not None:
+            return
         if isinstance(node, ast.Name) and (not method or method in _MUTATORS):
             inner = [scope for scope in self._scopes if not scope.is_class]
             self._out.changes_arguments |= any(node.id in scope.parameters for scope in inner)
@@ -1306,6 +1414,7 @@ class _Bound:
 
     names: set[str] = field(default_factory=set)
     imports: list[tuple[str, str]] = field(default_factory=list)
+    loaded: set[str] = field(default_factory=set)  # modules of `import a.b`
     declared: set[str] = field(default_factory=set)  # global
 
 
@@ -1335,6 +1444,8 @@ def _bound(body: Iterable[ast.AST], package: str, binds_inside: bool) -> _Bound:
                     continue
                 case ast.Import() | ast.ImportFrom():
                     found.imports += _imports(node, package)
+                    if isinstance(node, ast.Import):
+                        found.loaded.update(alias.name for alias in node.names)
                     continue
                 case ast.Global():
                     found.declared.update(node.names)
