@@ -4,15 +4,30 @@ No price of the session, or of a later one, is an argument of anything here.
 Shape letters: N scored names, M names that are scored or held, T sessions.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Index
-from alpha_assets.backtest.rules import PortfolioSpec, Seen, aim_of, moved
-from alpha_assets.backtest.rules.base import BETA, RETURN, VOLATILITY
+from alpha_assets.backtest.costs import CostsSpec
+from alpha_assets.backtest.rules import (
+    Charges,
+    OptimisedSpec,
+    PortfolioSpec,
+    Seen,
+    Worth,
+    aim_of,
+    declared,
+    moved,
+    worth_of,
+)
+from alpha_assets.backtest.rules.base import BETA, COVARIANCE_SESSIONS, RETURN, VOLATILITY
+from alpha_assets.backtest.rules.optimised import ADV, SPREAD
 from alpha_assets.errors import BadInput, SpecError
 
 TARGETS = {
@@ -35,6 +50,10 @@ class Known:
         sector: by symbol; a name without one counts as of a sector of its own.
         features: `symbol` and the features that the rule reads, as of the session.
         returns: `session`, `symbol`, `ret_1` up to the session; of rules with a covariance.
+        scores: `session`, `symbol`, `score` of the session and those before; of rules that
+            estimate what a score was worth.
+        sessions: consecutive ones of the market up to the session; of the same rules.
+        costs: the recipe's; of rules that read them.
     """
 
     not_shortable: Collection[str] = ()
@@ -42,6 +61,9 @@ class Known:
     sector: Mapping[str, str | None] = field(default_factory=dict)
     features: pl.DataFrame | None = None
     returns: pl.DataFrame | None = None
+    scores: pl.DataFrame | None = None
+    sessions: Sequence[date] = ()
+    costs: CostsSpec | None = None
 
 
 NOTHING_KNOWN = Known()
@@ -87,7 +109,8 @@ def target_weights(
         spec: the rule.
 
     Raises:
-        BadInput: several sessions, a symbol twice, or a score that is not a finite number.
+        BadInput: several sessions, a symbol twice, a score that is not a finite number, or a rule
+            that reads costs and is given none.
     """
     if not isinstance(known, Known):
         known = Known(not_shortable=known)
@@ -141,6 +164,7 @@ def _seen(scored: pl.DataFrame, symbols: list[str], known: Known, spec: Portfoli
             return np.full(len(symbols), np.nan)
         return of_names[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
+    return_TN = _returns(symbols, known)[-COVARIANCE_SESSIONS:]
     return Seen(
         session=str(scored["session"][0]),
         score_N=scored["score"].to_numpy().astype(np.float64),
@@ -150,8 +174,56 @@ def _seen(scored: pl.DataFrame, symbols: list[str], known: Known, spec: Portfoli
         volatility_N=column(VOLATILITY),
         beta_N=column(BETA),
         regime={name: _flag(features, name) for name in spec.regimes.used},
-        return_TN=_returns(symbols, known),
+        return_TN=return_TN,
+        **_weighed(symbols, known, spec, return_TN, column),
     )
+
+
+class _Weighed(TypedDict, total=False):
+    charges: Charges
+    worth: Worth
+
+
+def _weighed(
+    symbols: list[str],
+    known: Known,
+    spec: PortfolioSpec,
+    return_TN: Array,
+    column: Callable[[str], Array],
+) -> _Weighed:
+    """Return what a rule reads that weighs drift against costs; of another rule nothing."""
+    if not isinstance(spec, OptimisedSpec):
+        return {}
+    if known.costs is None:
+        raise BadInput(f"rule {spec.kind!r} reads costs, and none were given")
+    charges = Charges.of(known.costs, spec.capital, column(ADV), column(SPREAD), return_TN)
+    if spec.drift_bps is not None:
+        return {"charges": charges, "worth": declared(spec.drift_bps)}
+    if known.scores is None or known.returns is None:
+        return {"charges": charges}
+    names = sorted({*known.scores["symbol"].to_list(), *symbols})
+    sessions = known.sessions[-(spec.scores_back + 1) :]
+    worth = worth_of(
+        _spread(known.scores, "score", sessions, names),
+        _spread(known.returns, RETURN, sessions, names),
+        spec.horizon,
+        spec.calibration_sessions,
+    )
+    return {"charges": charges, "worth": worth}
+
+
+def _spread(
+    frame: pl.DataFrame, value: str, sessions: Sequence[date], symbols: Sequence[str]
+) -> Array:
+    """Return a column on the axes (sessions, symbols), NaN where unknown."""
+    days, names = pl.Series(sessions, dtype=pl.Date), pl.Series(symbols, dtype=pl.String)
+    is_asked = pl.col("session").is_in(days.implode()) & pl.col("symbol").is_in(names.implode())
+    rows = frame.filter(is_asked)
+    found_DN = np.full((len(days), len(names)), np.nan)
+    place_R = days.search_sorted(rows["session"]).to_numpy()
+    column_R = codes(rows["symbol"], names)
+    found_DN[place_R, column_R] = rows[value].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return found_DN
 
 
 def _sectors(symbols: list[str], known: Known) -> Index:

@@ -259,12 +259,13 @@ class Recipe(PickledByFields):
         return replace(self, market=market, parent=parent)
 
     def check_installed(self) -> None:
-        """Refuse a model whose library is not installed before anything is read.
+        """Refuse a model or rule whose library is not installed before anything is read.
 
         Raises:
             BadInput: naming the extra that brings it.
         """
         estimator_of(self.learner)
+        self.spec.portfolio.check_installed()
 
     @property
     def costs(self) -> CostsSpec:

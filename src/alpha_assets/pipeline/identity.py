@@ -242,15 +242,17 @@ def predictions(recipe: Recipe) -> Identity:
 
 
 def targets(recipe: Recipe) -> Identity:
-    """Return the identity of what to hold."""
+    """Return the identity of what to hold; of costs, where the rule reads them."""
+    rule = recipe.spec.portfolio
     return Identity(
         digest(
             recipe.market.data_digest,
-            recipe.spec.portfolio,
+            rule,
             {"name": recipe.spec.universe.name},
             *_held(recipe),
+            *([recipe.costs] if rule.needs_costs else []),
         ),
-        _code(TARGETS, ((RULES, (recipe.spec.portfolio.rule,)),)),
+        _code(TARGETS, ((RULES, (rule.rule,)),)),
     )
 
 

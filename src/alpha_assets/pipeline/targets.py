@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import (
     TARGETS,
+    CostsSpec,
     Displaced,
     Known,
     displaced,
@@ -219,6 +221,7 @@ def targets_of(
             held={name: weight for name, weight in held.items() if name in names},
             sector=dict(there.select("symbol", "sector").iter_rows()),
             **_of_features(context, memory.features, session),
+            **_of_worth(context, predictions, memory.scores, session),
         )
         scores = _scores_at(context, predictions, memory.scores, session)
         frames.append(target_weights(scores, known, spec))
@@ -254,14 +257,46 @@ def _scores_at(
     own = predictions.filter(pl.col("session") == as_date(session))
     if spec.smoothing is None:
         return own
-    start = sessions_back(calendar, session, spec.scores_back)
+    start = sessions_back(calendar, session, spec.smoothing_sessions - 1)
     days = [as_date(day) for day in calendar.between(start, session)]
-    traded = pl.col("horizon") == spec.horizon
-    columns = ["session", "symbol", "score"]
+    found = smoothed(_scores_of(predictions, before, days, spec.horizon), days, spec.smoothing)
+    return found.with_columns(horizon=pl.lit(spec.horizon, dtype=own.schema["horizon"]))
+
+
+def _scores_of(
+    predictions: pl.DataFrame, before: pl.DataFrame | None, days: list[date], horizon: int
+) -> pl.DataFrame:
+    """Return the scores of some sessions and one horizon."""
     parts = [
-        part.filter(traded & pl.col("session").is_in(days)).select(columns)
+        part.filter((pl.col("horizon") == horizon) & pl.col("session").is_in(days)).select(
+            "session", "symbol", "score"
+        )
         for part in (before, predictions)
         if part is not None
     ]
-    found = smoothed(pl.concat(parts), days, spec.smoothing)
-    return found.with_columns(horizon=pl.lit(spec.horizon, dtype=own.schema["horizon"]))
+    return pl.concat(parts)
+
+
+class _OfWorth(TypedDict, total=False):
+    scores: pl.DataFrame
+    sessions: list[date]
+    costs: CostsSpec
+
+
+def _of_worth(
+    context: RecipeContext,
+    predictions: pl.DataFrame,
+    before: pl.DataFrame | None,
+    session: np.datetime64,
+) -> _OfWorth:
+    """Return what a rule weighs drift by: costs, and scores of the sessions before."""
+    spec, calendar = context.recipe.spec.portfolio, context.market.calendar
+    if not spec.needs_costs:
+        return {}
+    start = sessions_back(calendar, session, spec.scores_back)
+    days = [as_date(day) for day in calendar.between(start, session)]
+    return {
+        "scores": _scores_of(predictions, before, days, spec.horizon),
+        "sessions": days,
+        "costs": context.recipe.costs,
+    }

@@ -12,11 +12,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from alpha_assets.arrays.types import Array, Index, Mask
+from alpha_assets.backtest.rules.calibration import UNKNOWN, Worth
+from alpha_assets.backtest.rules.charges import Charges
 from alpha_assets.calendar import RebalanceRule
 from alpha_assets.spec import OFF, Spec
 
 Regime = Literal["low_vol", "high_vol", "momentum", "reversal", "crash"]
-Side = tuple[str, float, Index]  # reason, sign, places of its names
 
 VOLATILITY = (
     "vol_c2c_20"  # the feature by which weights and exposure go: a year's standard deviation
@@ -24,6 +25,7 @@ VOLATILITY = (
 BETA = "beta_shrunk"
 RETURN = "ret_1"
 COVARIANCE_SESSIONS = 252
+SESSIONS_A_YEAR = 252
 
 
 class RegimeExposure(Spec):
@@ -48,6 +50,10 @@ class RegimeExposure(Spec):
     def used(self) -> dict[str, float]:
         """The shares that differ from 1, by the feature that says whether they count."""
         return {f"regime_{name}": share for name, share in self if share != 1.0}
+
+    def share(self, flags: Mapping[str, float | None]) -> float:
+        """Return the smallest share of the regimes that are on, at most 1."""
+        return min([share for name, share in self.used.items() if flags.get(name)], default=1.0)
 
 
 class RuleSpec(Spec):
@@ -145,6 +151,11 @@ class RuleSpec(Spec):
         return self.smoothing_sessions - 1 if self.smoothing is not None else 0
 
     @property
+    def needs_costs(self) -> bool:
+        """Whether it reads the recipe's costs."""
+        return False
+
+    @property
     def needs_returns(self) -> bool:
         """Whether it reads a covariance."""
         return self.volatility_target is not None
@@ -164,17 +175,37 @@ class RuleSpec(Spec):
         return n // 2
 
     @abstractmethod
-    def sides(self, seen: "Seen") -> list[Side]:
-        """Return which names each side holds, before it is known whether there are enough."""
+    def aim(self, seen: "Seen") -> "Aim":
+        """Return what to hold of names of which all that the rule needs is known."""
 
-    @abstractmethod
-    def pull(self, seen: "Seen", side_K: Index) -> Array:
-        """Return in what proportion the names of a side are held, at least 0."""
+    def check_installed(self) -> None:
+        """Refuse a rule whose library is not installed.
 
-    @property
-    def unheld(self) -> str:
-        """Why a scored name is on no side."""
-        return "not held by the rule"
+        Raises:
+            BadInput: naming the extra that brings it.
+        """
+        return
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a rule wants to hold.
+
+    Attributes:
+        weight_N: signed shares of equity.
+        reason_N: why, of every scored name.
+        for_all: a reason that holds for the session as a whole, and so for names that were left
+            out before the rule was asked as well; empty where there is none.
+    """
+
+    weight_N: Array
+    reason_N: Array
+    for_all: str = ""
+
+    @staticmethod
+    def nothing(n: int, why: str) -> "Aim":
+        """Return that nothing of n names is to be held."""
+        return Aim(np.zeros(n), np.full(n, why, dtype=object), why)
 
 
 @dataclass(frozen=True)
@@ -191,6 +222,8 @@ class Seen:
         beta_N: NaN unknown.
         regime: flags of the market by feature; None unknown.
         return_TN: daily returns up to the session before, NaN unknown; of rules with a covariance.
+        charges: what trading is expected to cost; of rules that read costs.
+        worth: what the score was worth; of the same rules.
     """
 
     session: str
@@ -202,6 +235,8 @@ class Seen:
     beta_N: Array
     regime: Mapping[str, float | None]
     return_TN: Array
+    charges: Charges | None = None
+    worth: Worth = UNKNOWN
 
     def only(self, some: Index) -> "Seen":
         """Return what is seen of some names, by their places."""
@@ -214,6 +249,7 @@ class Seen:
             volatility_N=self.volatility_N[some],
             beta_N=self.beta_N[some],
             return_TN=self.return_TN[:, some],
+            charges=None if self.charges is None else self.charges.only(some),
         )
 
     @property

@@ -1,43 +1,27 @@
-"""From scores to what is held: sides, weights, limits, exposure, and the way there from the old.
+"""From scores to what is held: what the rule wants, and the way there from what is held.
 
 Shape letters: N scored names, M names that are scored or held.
 """
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from alpha_assets.arrays.types import Array, Index
-from alpha_assets.backtest.rules.base import RuleSpec, Seen
-from alpha_assets.backtest.rules.covariance import has_returns, ledoit_wolf
-from alpha_assets.backtest.rules.limits import limited, neutralised, shared
+from alpha_assets.backtest.rules.base import Aim, RuleSpec, Seen
+from alpha_assets.backtest.rules.covariance import has_returns
+from alpha_assets.backtest.rules.limits import limited
 
-SESSIONS_A_YEAR = 252
 ROUNDING = 1e-9  # of exposure: a limit that is exceeded by less holds
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What a rule wants to hold, were trading free.
-
-    Attributes:
-        weight_N: signed shares of equity.
-        reason_N: why, of every scored name.
-    """
-
-    weight_N: Array
-    reason_N: Array
 
 
 def aim_of(seen: Seen, spec: RuleSpec) -> Aim:
     """Return what the rule wants to hold of the scored names.
 
-    Sides, then the weights in them, then neutrality and limits, then the exposure.
     A name whose volatility, beta or returns are needed and unknown is not ranked.
     """
     n = len(seen.score_N)
-    reason_N = np.full(n, spec.unheld, dtype=object)
+    reason_N = np.full(n, "", dtype=object)
     can_N = np.ones(n, dtype=bool)
     for is_needed, is_known_N, words in (
         (spec.inverse_volatility, seen.volatility_N > 0, "its volatility is unknown"),
@@ -48,47 +32,13 @@ def aim_of(seen: Seen, spec: RuleSpec) -> Aim:
             reason_N[can_N & ~is_known_N] = words
             can_N &= is_known_N
     some = np.flatnonzero(can_N)
-    known = seen if len(some) == n else seen.only(some)
+    aim = spec.aim(seen if len(some) == n else seen.only(some))
     weight_N = np.zeros(n)
-    sides = spec.sides(known)
-    if not spec.is_long_only:
-        barred_K = some[known.is_barred_N]
-        reason_N[barred_K] = "not shortable"
-    if any(len(side) < spec.min_side for _, _, side in sides):
-        reason_N[:] = f"a side has fewer than {spec.min_side} names"
-        return Aim(weight_N, reason_N)
-    weight_K = np.zeros(len(some))
-    for name, sign, side in sides:
-        pull_K = spec.pull(known, side)
-        if spec.inverse_volatility:
-            pull_K = pull_K / known.volatility_N[side]
-        if not pull_K.sum() > 0:
-            pull_K = np.ones(len(side))
-        weight_K[side] = sign * shared(pull_K, spec.gross_exposure / len(sides), spec.max_weight)
-        reason_N[some[side]] = name
-    weight_K = neutralised(weight_K, known, spec)
-    if spec.neutral and not weight_K.any():
-        reason_N[:] = f"no weights of these names are neutral to {' and '.join(spec.neutral)}"
-        return Aim(weight_N, reason_N)
-    weight_K = limited(weight_K, known.sector_N, spec)
-    weight_K = weight_K * exposure_of(weight_K, known, spec)
-    weight_N[some] = weight_K
-    return Aim(weight_N, reason_N)
-
-
-def exposure_of(weight_N: Array, seen: Seen, spec: RuleSpec) -> float:
-    """Return the share of the exposure that regime and volatility allow, at most 1."""
-    shares = [share for name, share in spec.regimes.used.items() if seen.regime.get(name)]
-    exposure = min(shares, default=1.0)
-    if spec.volatility_target is not None:
-        held_K = np.flatnonzero(weight_N)
-        if len(held_K):
-            covariance = ledoit_wolf(seen.return_TN[:, held_K])
-            variance = float(weight_N[held_K] @ covariance @ weight_N[held_K])
-            volatility = sqrt(variance * SESSIONS_A_YEAR) * exposure
-            if volatility > spec.volatility_target:
-                exposure *= spec.volatility_target / volatility
-    return exposure
+    weight_N[some] = aim.weight_N
+    reason_N[some] = aim.reason_N
+    if aim.for_all:
+        reason_N[:] = aim.for_all
+    return Aim(weight_N, reason_N, aim.for_all)
 
 
 @dataclass(frozen=True)

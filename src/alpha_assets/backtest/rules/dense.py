@@ -1,17 +1,39 @@
 """Targets of many sessions at once, on dense arrays: for scores that no recipe predicted.
 
-The same rules as `target_weights`, for those that read nothing but scores, sectors and what may
-be shorted.  Shape letters: D sessions, N symbols.
+The same rules as `target_weights`, for those that read nothing but scores, sectors, what may be
+shorted, and what drift is weighed by.  Shape letters: D sessions, N symbols.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from alpha_assets.arrays.types import Array, Index, Mask
-from alpha_assets.backtest.rules.base import RuleSpec, Seen
+from alpha_assets.backtest.costs import CostsSpec
+from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS, RuleSpec, Seen
+from alpha_assets.backtest.rules.calibration import declared, worth_of
+from alpha_assets.backtest.rules.charges import Charges
 from alpha_assets.backtest.rules.decide import aim_of, moved
+from alpha_assets.backtest.rules.optimised import OptimisedSpec
 from alpha_assets.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What rules read that weigh drift against risk and costs.
+
+    Attributes:
+        costs: the recipe's.
+        return_DN: at each session the return of the session before, `ret_1`; NaN unknown.
+        adv_DN: mean traded money a session as known at it, `adv_20`; NaN unknown.
+        spread_DN: what ranges imply, `cs_spread_20`; None: no name has one.
+    """
+
+    costs: CostsSpec
+    return_DN: Array
+    adv_DN: Array
+    spread_DN: Array | None = None
 
 
 def weights_over(
@@ -21,6 +43,7 @@ def weights_over(
     rebalances: Collection[int],
     spec: RuleSpec,
     sector_N: Index | None = None,
+    weighing: Weighing | None = None,
 ) -> dict[int, Array]:
     """Return what is to be held from each rebalance on, by the place of its session.
 
@@ -31,11 +54,15 @@ def weights_over(
         rebalances: places of the sessions that rebalance.
         spec: the rule.
         sector_N: place of the sector; default: all in one.
+        weighing: of rules that weigh drift against costs; needed by them alone.
 
     Raises:
-        BadInput: the rule reads features or scores of several sessions.
+        BadInput: the rule reads features or smoothed scores, or what is not given.
     """
-    if spec.features or spec.scores_back:
+    if isinstance(spec, OptimisedSpec) and weighing is None:
+        raise BadInput(f"rule {spec.kind!r} reads costs, returns and ADV: give `weighing`")
+    is_weighed = isinstance(spec, OptimisedSpec) and not spec.reads_others
+    if (spec.features or spec.scores_back) and not is_weighed:
         raise BadInput(
             f"rule {spec!r} reads more than the scores of a session; it cannot be walked over them"
         )
@@ -60,8 +87,36 @@ def weights_over(
             regime={},
             return_TN=np.full((0, len(some)), np.nan),
         )
+        if isinstance(spec, OptimisedSpec) and weighing is not None:
+            seen = _weighed(seen, weighing, score_DN, d, some, spec)
         aim_N = np.zeros(n_symbols)
         aim_N[some] = aim_of(seen, spec).weight_N
         held_N = moved(held_N, aim_N, sector_N, spec).weight_M
         found[d] = held_N
     return found
+
+
+def _weighed(
+    seen: Seen, weighing: Weighing, score_DN: Array, d: int, some: Index, spec: OptimisedSpec
+) -> Seen:
+    """Return what is seen of a session together with what drift is weighed by."""
+    return_TN = weighing.return_DN[max(d + 1 - COVARIANCE_SESSIONS, 0) : d + 1, some]
+    spread_DN, unknown_K = weighing.spread_DN, np.full(len(some), np.nan)
+    charges = Charges.of(
+        weighing.costs,
+        spec.capital,
+        weighing.adv_DN[d, some],
+        unknown_K if spread_DN is None else spread_DN[d, some],
+        return_TN,
+    )
+    if spec.drift_bps is not None:
+        worth = declared(spec.drift_bps)
+    else:
+        first = max(d - spec.scores_back, 0)
+        worth = worth_of(
+            score_DN[first : d + 1],
+            weighing.return_DN[first : d + 1],
+            spec.horizon,
+            spec.calibration_sessions,
+        )
+    return replace(seen, return_TN=return_TN, charges=charges, worth=worth)

@@ -47,7 +47,7 @@ def neutralised(weight_N: Array, seen: Seen, spec: RuleSpec) -> Array:
     is_in_N = weight_N != 0
     found_N = weight_N
     while True:
-        exposure_KN = _exposures(is_in_N, seen, spec)
+        exposure_KN = orthogonal_to(is_in_N, seen, spec)
         found_N = np.where(is_in_N, weight_N, 0.0)
         for _ in range(ROUNDS):
             found_N = _projected(found_N, exposure_KN, is_in_N)
@@ -72,7 +72,7 @@ def neutralised(weight_N: Array, seen: Seen, spec: RuleSpec) -> Array:
     return found_N * scale
 
 
-def _exposures(is_in_N: Mask, seen: Seen, spec: RuleSpec) -> Array:
+def orthogonal_to(is_in_N: Mask, seen: Seen, spec: RuleSpec) -> Array:
     """Return the rows that weights are to be orthogonal to."""
     rows = []
     if "sector" in spec.neutral:

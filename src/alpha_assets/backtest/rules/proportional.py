@@ -6,12 +6,14 @@ import numpy as np
 from pydantic import Field
 
 from alpha_assets.arrays.types import Array, Index
-from alpha_assets.backtest.rules.base import RuleSpec, Seen, Side
+from alpha_assets.backtest.rules.base import Seen
+from alpha_assets.backtest.rules.sided import Side, SidedSpec
+from alpha_assets.backtest.rules.standard import standardised
 
 ABOVE, BELOW = "above the middle", "below the middle"
 
 
-class RankWeightedSpec(RuleSpec):
+class RankWeightedSpec(SidedSpec):
     """All names, in proportion to the distance of their rank from the middle rank."""
 
     rule: Literal["rank_weighted"]
@@ -35,7 +37,7 @@ class RankWeightedSpec(RuleSpec):
         return "in the middle"
 
 
-class ScoreWeightedSpec(RuleSpec):
+class ScoreWeightedSpec(SidedSpec):
     """All names, in proportion to their standardised score."""
 
     rule: Literal["score_weighted"]
@@ -76,12 +78,3 @@ def average_rank(score_N: Array) -> Array:
     last_U = np.cumsum(count_U)
     rank_N: Array = (last_U - (count_U - 1) / 2)[place_N]
     return rank_N
-
-
-def standardised(score_N: Array) -> Array:
-    """Return (score - mean) / standard deviation, ddof 0; 0 where all are equal."""
-    if not len(score_N):
-        return score_N
-    apart_N: Array = score_N - score_N.mean()
-    spread = float(apart_N.std())
-    return apart_N / spread if spread > 0 else np.zeros(len(score_N))

@@ -6,12 +6,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from alpha_assets.arrays.types import Array, Index, Mask
-from alpha_assets.backtest.rules.base import RuleSpec, Seen, Side
+from alpha_assets.backtest.rules.base import Seen
+from alpha_assets.backtest.rules.sided import Side, SidedSpec
 
 TOP, BOTTOM = "top quantile", "bottom quantile"
 
 
-class QuantileSpec(RuleSpec):
+class QuantileSpec(SidedSpec):
     """Long the top quantile and short the bottom one, or long the top one alone."""
 
     rule: Literal["long_short_quantile", "long_only_quantile"] = "long_short_quantile"

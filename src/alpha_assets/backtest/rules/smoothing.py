@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest.rules.proportional import standardised
+from alpha_assets.backtest.rules.standard import standardised
 
 
 def smoothed(scores: pl.DataFrame, sessions: list[date], half_life: float) -> pl.DataFrame:

@@ -6,13 +6,14 @@ import numpy as np
 from pydantic import Field
 
 from alpha_assets.arrays.types import Array, Index
-from alpha_assets.backtest.rules.base import RuleSpec, Seen, Side
-from alpha_assets.backtest.rules.proportional import standardised
+from alpha_assets.backtest.rules.base import Seen
+from alpha_assets.backtest.rules.sided import Side, SidedSpec
+from alpha_assets.backtest.rules.standard import standardised
 
 ALL = "by softmax"
 
 
-class SoftmaxSpec(RuleSpec):
+class SoftmaxSpec(SidedSpec):
     """Long only: weight = exp(z / temperature) / sum, z the standardised score."""
 
     rule: Literal["softmax"]
