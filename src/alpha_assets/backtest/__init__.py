@@ -13,7 +13,13 @@ from alpha_assets.backtest.portfolio import (
     target_weights,
 )
 from alpha_assets.backtest.prices import Basis
-from alpha_assets.backtest.rebalances import Displaced, displaced, rebalance_sessions
+from alpha_assets.backtest.rebalances import (
+    Displaced,
+    HeldBack,
+    displaced,
+    held_back,
+    rebalance_sessions,
+)
 from alpha_assets.backtest.rules import PortfolioSpec, QuantileSpec, RuleSpec, smoothed
 from alpha_assets.backtest.simulator import backtest, simulate
 
@@ -25,6 +31,7 @@ __all__ = [
     "Capacity",
     "CostsSpec",
     "Displaced",
+    "HeldBack",
     "Known",
     "Marks",
     "OrderCounts",
@@ -38,6 +45,7 @@ __all__ = [
     "check_costs",
     "check_portfolio",
     "displaced",
+    "held_back",
     "marks_of",
     "paid_rates",
     "rebalance_sessions",

@@ -6,7 +6,9 @@ later in the period plays no part, so that the rule can be followed on the day.
 Shape letters: D rebalance sessions, N symbols, R rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -14,6 +16,7 @@ import polars as pl
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.backtest.market_data import Marks
+from alpha_assets.backtest.rules.cost_aware import UNSOLVED
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 
@@ -93,6 +96,59 @@ def displaced(
         elif actual != day:
             moved.append((day, actual))
     return Displaced(tuple(moved), tuple(missed))
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Rebalances that could not be what their rule asks for.
+
+    Attributes:
+        unsolved: at which a solver did not converge, so that what was held stayed.
+        over_cap: at which limits took more trading than `max_turnover` allows.
+    """
+
+    unsolved: tuple[date, ...]
+    over_cap: tuple[date, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What happened, for a log and a report; empty where nothing did."""
+        found = []
+        if self.unsolved:
+            found.append(
+                f"At {len(self.unsolved)} rebalances the solver did not converge, and what was "
+                f"held stayed, cut to its limits: {_some([str(day) for day in self.unsolved])}."
+            )
+        if self.over_cap:
+            found.append(
+                f"At {len(self.over_cap)} rebalances limits took more trading than "
+                f"portfolio.max_turnover allows: {_some([str(day) for day in self.over_cap])}."
+            )
+        return tuple(found)
+
+
+def held_back(
+    targets: pl.DataFrame, max_turnover: float | None, held: Mapping[str, float] | None = None
+) -> HeldBack:
+    """Return which rebalances of some targets could not be what their rule asks for.
+
+    Args:
+        targets: consecutive rebalances.
+        max_turnover: the rule's cap, if it has one.
+        held: weights of the targets before them; None: nothing.
+    """
+    stuck = targets.filter(pl.col("reason") == UNSOLVED)["session"].unique().sort().to_list()
+    over, before = [], dict(held or {})
+    for (session,), rows in targets.sort("session", "symbol").group_by(
+        "session", maintain_order=True
+    ):
+        now = dict(rows.select("symbol", "target_weight").iter_rows())
+        # Names without a row have left the market: given up, not sold.
+        turnover = sum(abs(weight - before.get(name, 0.0)) for name, weight in now.items())
+        if max_turnover is not None and turnover > max_turnover + ROUNDING:
+            over.append(session)
+        before = now
+    return HeldBack(tuple(stuck), tuple(over))
 
 
 def _some(words: list[str], most: int = 5) -> str:

@@ -52,7 +52,8 @@ class DataFacts:
         features_missing: sentences on features that the market cannot have.
         notes: further sentences that a reader must know first.
         traded_horizon: sessions, of the scores that the portfolio holds; None: not known.
-        sides: what decides how many names a side holds: `quantile`, `count`, `min_side`.
+        sides: what decides how many names a side holds, `quantile`, `count`, `min_side`, and
+            the cap `max_turnover`.
     """
 
     market: str
@@ -164,7 +165,12 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         decided = inputs.targets.filter(_not_in(inputs.undecided))
         books = {
             **books,
-            "rebalances": {**rebalances(decided, daily, inputs.positions), **inputs.facts.sides},
+            "rebalances": {
+                **rebalances(
+                    decided, daily, inputs.positions, inputs.facts.sides.get("max_turnover")
+                ),
+                **inputs.facts.sides,
+            },
         }
     if inputs.attribution is not None:
         of_legs = legs(

@@ -3,11 +3,16 @@
 import numpy as np
 import polars as pl
 
+from alpha_assets.backtest import held_back
+
 Record = dict[str, object]
 
 
 def rebalances(
-    targets: pl.DataFrame, daily: pl.DataFrame, positions: pl.DataFrame | None = None
+    targets: pl.DataFrame,
+    daily: pl.DataFrame,
+    positions: pl.DataFrame | None = None,
+    max_turnover: float | None = None,
 ) -> Record:
     """Return counts of rebalances and of sessions at which the book was empty.
 
@@ -16,10 +21,13 @@ def rebalances(
             is a rebalance.
         daily: the judged sessions of the daily table.
         positions: of the backtest; None: sides without a position are not counted.
+        max_turnover: the rule's cap on turnover, if it has one.
 
     Returns:
         `n`, `n_empty` (every weight 0), `reasons` of the empty ones (records of `reason` and
-        `n_rebalances`, most frequent first), `names_scored` (median of all rebalances),
+        `n_rebalances`, most frequent first), `n_unsolved` (a solver did not converge, and what was
+        held stayed), `n_over_cap` (limits took more trading than the cap),
+        `names_scored` (median of all rebalances),
         `n_sessions`, `n_sessions_empty` (nothing held at the close), `n_longs_unfilled` and
         `n_shorts_unfilled` (rebalances that wanted the side and held no name of it at the close).
     """
@@ -31,11 +39,14 @@ def rebalances(
     )
     empty = each.filter("is_empty")
     reasons = empty.group_by("reason").agg(n_rebalances=pl.len())
+    back = held_back(targets, max_turnover)
     names = each["n_names"].to_numpy()
     return {
         "n": len(each),
         "n_empty": len(empty),
         "reasons": reasons.sort(["n_rebalances", "reason"], descending=[True, False]).to_dicts(),
+        "n_unsolved": len(back.unsolved),
+        "n_over_cap": len(back.over_cap),
         "names_scored": float(np.median(names)) if len(names) else None,
         "n_sessions": len(daily),
         "n_sessions_empty": int((daily["gross_exposure"] == 0).sum()),

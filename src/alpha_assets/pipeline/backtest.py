@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from alpha_assets.backtest import Books, backtest, displaced
+from alpha_assets.backtest import Books, backtest, displaced, held_back
 from alpha_assets.calendar import as_date, month_range
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
@@ -222,4 +222,5 @@ def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Boo
             f"Nothing is held in the first {n_flat} sessions: their period began before them, and "
             f"the first rebalance is on {start}."
         )
-    return replace(books, notes=(*begins, *odd.sentences, *books.notes))
+    back = held_back(targets, context.recipe.spec.portfolio.max_turnover)
+    return replace(books, notes=(*begins, *odd.sentences, *back.sentences, *books.notes))

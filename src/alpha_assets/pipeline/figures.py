@@ -181,7 +181,9 @@ def facts(context: RecipeContext, data_hash: str, more: Sequence[str] = ()) -> D
         ),
         features_missing=tuple(missing),
         traded_horizon=recipe.spec.portfolio.horizon,
-        sides=recipe.spec.portfolio.model_dump(include={"quantile", "count", "min_side"}),
+        sides=recipe.spec.portfolio.model_dump(
+            include={"quantile", "count", "min_side", "max_turnover"}
+        ),
         notes=(*market.notes, *more),
     )
 

@@ -14,6 +14,7 @@ from alpha_assets.backtest import (
     Displaced,
     Known,
     displaced,
+    held_back,
     rebalance_sessions,
     smoothed,
     target_weights,
@@ -103,19 +104,21 @@ def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) 
     predictions = context.predictions.read(month, month).collect()
     panel = context.panel.read(month, month, columns=PANEL_COLUMNS).collect()
     possible, earlier = before_in_period(context, month)
-    frame = targets_of(
-        context, predictions, panel, earlier=earlier, memory=remembered(context, month)
-    )
+    memory = remembered(context, month)
+    frame = targets_of(context, predictions, panel, earlier=earlier, memory=memory)
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
     if source.status not in SKIPPED:
         odd = _displaced(context, month, np.union1d(rebalanced, earlier[:1]), possible)
-    for words in odd.sentences:
+    back = held_back(frame, context.recipe.spec.portfolio.max_turnover, memory.held)
+    for words in (*odd.sentences, *back.sentences):
         context.progress("targets", f"{month}: {words}")
     facts = {
         "rebalances": len(rebalanced),
         "rebalances_moved": len(odd.moved),
         "rebalances_missed": len(odd.missed),
+        "rebalances_unsolved": len(back.unsolved),
+        "rebalances_over_cap": len(back.over_cap),
         "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
     }
     yield Output(month, {ROWS: frame}, status=source.status, facts=facts)

@@ -19,12 +19,12 @@ from alpha_assets.backtest.rules.smoothing import smoothed
 from alpha_assets.backtest.rules.softmax import SoftmaxSpec
 
 PortfolioSpec = Annotated[
-    AimPortfolioSpec
-    | CostAwareSpec
-    | QuantileSpec
+    QuantileSpec
     | RankWeightedSpec
     | ScoreWeightedSpec
-    | SoftmaxSpec,
+    | SoftmaxSpec
+    | CostAwareSpec
+    | AimPortfolioSpec,
     Field(discriminator="rule"),
 ]
 

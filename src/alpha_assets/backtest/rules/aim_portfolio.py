@@ -61,7 +61,9 @@ class AimPortfolioSpec(OptimisedSpec):
             return Aim.nothing(n, why)
         covariance_NN = ledoit_wolf(seen.return_TN) * self.period
         drift_N = self.drift(seen) * (self.period / self.horizon)
-        best_N: Array = np.linalg.solve(self.risk_aversion * covariance_NN, drift_N)
+        best_N = np.asarray(
+            np.linalg.solve(self.risk_aversion * covariance_NN, drift_N), np.float64
+        )
         free_N = self._allowed(best_N, seen)
         rate = self.rate(free_N, drift_N, covariance_NN, seen)
         weight_N = seen.held_N + rate.share * (free_N * rate.discount - seen.held_N)
