@@ -288,10 +288,14 @@ def test_labels_that_cannot_be_forward_returns_are_refused(
         check_labels(faulty, places, GUARD)
 
 
-def a_watch() -> GradientWatch:
+def a_watch(inside: str = "") -> GradientWatch:
     model = nn.Sequential()
     model.add_module("used", nn.Linear(2, 2))
     model.add_module("unused", nn.Linear(2, 2))
+    if inside:
+        outer = nn.Sequential()
+        outer.add_module(inside, model)
+        model = outer
     sessions = np.datetime64("2020-01-01") + np.arange(4)
     return GradientWatch(model, GUARD, sessions)
 
@@ -306,14 +310,16 @@ def test_an_explosion_is_named_with_its_sessions() -> None:
         watch.look()
 
 
-def test_a_layer_without_gradient_is_named_after_two_hundred_steps() -> None:
-    watch = a_watch()
+@pytest.mark.parametrize("inside", ["", "trunk"])
+def test_a_layer_without_gradient_is_named_after_two_hundred_steps(inside: str) -> None:
+    watch = a_watch(inside)
 
     def steps(n: int) -> None:
         for _ in range(n):
             watch.step(torch.tensor(1.0), torch.tensor(0.5), torch.tensor([0]))
 
-    for parameter in watch.model.used.parameters():  # type: ignore[union-attr, operator]
+    used = watch.model.get_submodule(f"{inside}.used" if inside else "used")
+    for parameter in used.parameters():
         parameter.grad = torch.ones_like(parameter)
     steps(199)
     with pytest.raises(DegenerateModel, match="layer 'unused': gradient norm / weight norm = 0"):

@@ -133,11 +133,11 @@ def _blocks(model: nn.Module) -> Mapping[str, list[nn.Parameter]]:
     """Return the parameters of each child of the model, and of each child of a list of layers.
 
     A model's own bare parameters are no block: one that stands in for what is missing has no
-    gradient where nothing is.
+    gradient where nothing is.  The trunk beside a linear path is no block, but its children are.
     """
     found: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        words = name.split(".")
+        words = name.removeprefix("trunk.").split(".")
         if len(words) == 1:
             continue
         depth = 2 if len(words) > 1 and words[1].isdigit() else 1
