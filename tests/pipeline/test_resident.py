@@ -52,6 +52,14 @@ ASKED = {
         "training.sampler=blocks",
         'loss=[{kind="ic"},{kind="turnover",weight=0.1}]',
     ),
+    "quantiles": (
+        "tiny",
+        *SHORT,
+        "model={kind='linear',quantiles=[0.1,0.5,0.9]}",
+        'loss=[{kind="pinball"}]',
+    ),
+    "parent": ("tiny_graph", *SHORT, "training.parent=tiny_graph"),
+    "columns that span enough": ("tiny_feeds", *SHORT, "window.min_span=0.9"),
     "excess of the sector": ("tiny", *SHORT, "label.kind=sector"),
 }
 
