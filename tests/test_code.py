@@ -629,8 +629,8 @@ ROOTS_CHANGED_BY = {
     "label": ("labels.py", "moved_DN *= factor_DN", "moved_DN /= factor_DN", {"label"}),
     "loss": (
         "models/losses/distance.py",
-        "error_SN.square()",
-        "error_SN.abs()",
+        "return error_SN.square()",
+        "return error_SN.abs()",
         {"train", "score"},
     ),
     "model": (

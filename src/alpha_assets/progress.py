@@ -56,6 +56,12 @@ class Pace:
         self._report(self._stage, words)
 
 
+def bar(done: int, total: int, width: int = 20) -> str:
+    """Return a bar of a fixed width that is filled by the share that is done."""
+    filled = min(width, width * done // total)
+    return f"[{'#' * filled}{'.' * (width - filled)}]"
+
+
 def _rate(rate: float) -> str:
     """Return a rate in the unit that makes it readable."""
     return f"{rate:,.1f} a second" if rate >= 1 else f"{1 / rate:,.1f} s each"

@@ -228,6 +228,7 @@ def made_up_run(
             "best_epoch": [2] * len(months),
             "unfinished_seeds": [0] * (len(months) - 1) + [1],
             "valid_rank_ic": rng.normal(1.5 * skill, 0.02, len(months)),
+            "curve": [[0.01, 0.03, 0.02]] * len(months),
         }
     )
     about = "A small Transformer encoder on price features, retrained every month."

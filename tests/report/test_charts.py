@@ -15,6 +15,7 @@ from alpha_assets.report.figure import interval
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),
     *("groups", "planted", "waterfall", "monthly_costs", "turnover", "exposure", "training"),
+    "epochs",
 )
 
 

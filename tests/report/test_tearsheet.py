@@ -189,7 +189,7 @@ def test_browser_draws_all_charts_that_answer_and_do_not_scroll_sideways(
         check=True,
     ).stdout
     root = found[: found.index("<head>")]
-    assert 'data-charts="14"' in root
+    assert 'data-charts="15"' in root
     assert 'data-overflow="no"' in root
     assert 'data-log="equity" aria-pressed="true"' in found
     tooltip = found[found.index('id="vg-tooltip-element"') :]

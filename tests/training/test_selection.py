@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alpha_assets.training.judge import standard_error
 from alpha_assets.training.selection import net_sharpe, selected_value
 
 NAN = np.nan
@@ -52,3 +53,12 @@ def test_each_selection_by_hand(selection: str, value: float) -> None:
         ic_DH, nothing, nothing, (5, 10), loss=0.7, cost_bps=0.0,
     )  # fmt: skip
     assert found == pytest.approx(value)
+
+
+def test_the_error_of_a_rank_ic_allows_for_overlap() -> None:
+    ic_DH = np.array([[0.1, 0.1], [0.3, 0.3], [np.nan, 0.1], [0.1, 0.3], [0.3, np.nan]])
+    # Deviation √(4 · 0.1² / 3) over four sessions: at a horizon of 1 over √4, of 2 over √2.
+    deviation = (4 * 0.1**2 / 3) ** 0.5
+    wanted = deviation * (1 / 2 + 1 / 2**0.5) / 2
+    assert standard_error(ic_DH, (1, 2)) == pytest.approx(wanted)
+    assert standard_error(ic_DH, (1, 3)) is None  # four sessions are less than two of three

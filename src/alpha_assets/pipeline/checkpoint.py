@@ -13,6 +13,7 @@ from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
+from alpha_assets.pipeline.epochs import EpochLines, curves, windows_per_second
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
 from alpha_assets.pipeline.inputs import feeds_of_inputs, input_cards, training_view
 from alpha_assets.pipeline.market_stages import (
@@ -46,7 +47,6 @@ from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.table import AGAIN
 from alpha_assets.training import (
     Checkpoint,
-    Epoch,
     checkpoint_files,
     checkpoint_of,
     estimator_of,
@@ -368,8 +368,8 @@ def _trained(
         state=state,
         identity=digest(made_by.digest, made_by.code, inputs),
         parent=weights,
-        on_epoch=lambda seed, epoch: context.progress(
-            "checkpoint", f"{month} seed {seed} {_in_words(epoch)}"
+        on_epoch=EpochLines(
+            context.progress, "checkpoint", month, learner, n_folds=len(split.folds)
         ),
     )
     card = make_card(
@@ -395,6 +395,8 @@ def _trained(
         "valid_rank_ic": float(np.mean(rank_ics)) if rank_ics else None,
         "epochs": max(len(seed.epochs) for seed in trained.seeds),
         "best_epoch": max(seed.best for seed in trained.seeds),
+        "windows_per_second": windows_per_second(trained.seeds),
+        "curves": curves(trained.seeds),
         "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
         "train_sessions": len(split.train),
         "symbols": len(data.axes.symbols),
@@ -408,11 +410,3 @@ def _trained(
     yield Output(month, files=files, facts=facts)
     with suppress(StorageError):  # the checkpoint is stored; a state that stays is never used again
         state.remove()
-
-
-def _in_words(epoch: Epoch) -> str:
-    """Return a line about one epoch, or whatever else was tried."""
-    ic = epoch.valid_rank_ic
-    judged = "no validation sessions" if ic is None else f"validation rank IC {ic:.4f}"
-    what = epoch.setting or f"epoch {epoch.number}"
-    return f"{what}: loss {epoch.loss:.4f}, {judged}"

@@ -14,6 +14,7 @@ from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.epochs import mean_curve
 from alpha_assets.pipeline.families import covered_families, section_families
 from alpha_assets.pipeline.market_stages import features_stage, raw_rows
 from alpha_assets.pipeline.seen import Seen
@@ -155,14 +156,16 @@ def checkpoints(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame:
                 "best_epoch": extra.get("best_epoch"),
                 "unfinished_seeds": extra.get("unfinished_seeds"),
                 "valid_rank_ic": extra.get("valid_rank_ic"),
+                "curve": mean_curve(extra.get("curves", ())),
             }
         )
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "month": pl.String,
         "status": pl.String,
         "epochs": pl.Int64,
         "best_epoch": pl.Int64,
         "unfinished_seeds": pl.Int64,
         "valid_rank_ic": pl.Float64,
+        "curve": pl.List(pl.Float64),
     }
     return pl.DataFrame(rows, schema=schema)

@@ -22,6 +22,7 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.epochs import EpochLines
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
 from alpha_assets.pipeline.frontier import frontier, last_bar
 from alpha_assets.pipeline.market_stages import (
@@ -229,9 +230,7 @@ def _trained(context: RecipeContext, fold: Fold, inputs: Mapping[str, str]) -> d
         recipe.learner,
         state=_state(context, fold),
         identity=digest(made_by.digest, made_by.code, inputs),
-        on_epoch=lambda seed, epoch: context.progress(
-            STUDY, f"seed {seed} {epoch.setting}: loss {epoch.loss:.4f}"
-        ),
+        on_epoch=EpochLines(context.progress, STUDY, "", recipe.learner),
     )
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))
     read = {*data.axes.features, *data.axes.market_features}

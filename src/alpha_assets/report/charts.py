@@ -16,6 +16,7 @@ from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.report.signal_charts import (
     buckets,
     decay,
+    epochs,
     groups,
     monthly_ic,
     planted,
@@ -38,6 +39,7 @@ FIGURES: tuple[Callable[[ReportInputs], Figure], ...] = (
     turnover,
     exposure,
     training,
+    epochs,
 )
 
 

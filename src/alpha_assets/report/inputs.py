@@ -16,7 +16,7 @@ class ReportInputs:
         ic: `session horizon rank_ic ic n_pairs`, from `evaluation.evaluate`.
         about: the recipe's own sentence.
         checkpoints: `month status epochs best_epoch unfinished_seeds valid_rank_ic` of every
-            month's model, or None.
+            month's model, and `curve`: its validation rank IC by epoch; or None.
         command: that makes the same figures again, quoted for a shell; "": not known.
         coverage: `frontier`, `families` and `feeds` as `quality.coverage` counts them, or None.
     """

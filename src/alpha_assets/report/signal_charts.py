@@ -223,3 +223,29 @@ def training(inputs: ReportInputs) -> Figure:
         chart = chart.properties(height=170, width="container")
     caption = "Best epoch of each month's model, on sessions before the month."
     return Figure("training", "Validation rank IC by month", caption, chart)
+
+
+def epochs(inputs: ReportInputs) -> Figure:
+    """Validation rank IC of every month's model after each epoch."""
+    chart = None
+    cards = inputs.checkpoints
+    if cards is not None and "curve" in cards.columns:
+        curves = cards.filter(pl.col("curve").list.len() > 1).select(
+            "month", epoch=pl.int_ranges(1, pl.col("curve").list.len() + 1), rank_ic="curve"
+        )
+        if len(curves):
+            axis = alt.Axis(format=".2f")
+            lines = (
+                alt.Chart(table(curves.explode("epoch", "rank_ic")))
+                .mark_line(opacity=0.35, strokeWidth=1)
+                .encode(
+                    x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+                    y=alt.Y("rank_ic:Q", title=None, axis=axis),
+                    detail="month:N",
+                    tooltip=[tip("month"), tip("epoch", "d"), tip("rank_ic", "+.3f")],
+                )
+            )
+            chart = alt.layer(level_line([{"level": 0.0}], "zero"), lines)
+            chart = chart.properties(height=170, width="container")
+    caption = "A line for each month, the mean over its models; the epoch that is kept is selected."
+    return Figure("epochs", "Validation rank IC by epoch", caption, chart)

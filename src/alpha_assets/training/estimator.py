@@ -35,6 +35,7 @@ class Epoch:
         seconds: of training and of validation; never part of what is stored as a result.
         selected: what selection goes by, higher is better.
         setting: what was tried, in words; of a penalty its value.
+        rank_ic_error: standard error of `valid_rank_ic`; None without one.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Epoch:
     seconds: tuple[float, float]
     selected: float = NO_VALIDATION
     setting: str = ""
+    rank_ic_error: float | None = None
 
 
 OnEpoch = Callable[[int, Epoch], None]  # seed and epoch

@@ -33,12 +33,14 @@ class Judged:
         selected: what selection goes by, higher is better.
         ic_DH: rank IC per session, NaN where it has none.
         n_DH: pairs per session.
+        error: standard error of the mean rank IC; see `standard_error`.
     """
 
     rank_ic: tuple[float, ...]
     selected: float
     ic_DH: Array
     n_DH: Array
+    error: float | None = None
 
     def added_to(self, epoch: Epoch) -> Epoch:
         """Return what was judged with its verdict."""
@@ -47,6 +49,7 @@ class Judged:
             valid_rank_ic=self.mean_rank_ic,
             rank_ic=self.rank_ic,
             selected=self.selected,
+            rank_ic_error=self.error,
         )
 
     @property
@@ -92,7 +95,28 @@ def judge(
     )
     n_DH = (np.isfinite(score_DNH) & np.isfinite(return_DNH)).sum(axis=1).astype(float)
     rank_ics = tuple(float(np.nanmean(ic_D)) for ic_D in ic_DH.T)
-    return Judged(rank_ics, selected, ic_DH, n_DH)
+    return Judged(rank_ics, selected, ic_DH, n_DH, standard_error(ic_DH, data.axes.horizons))
+
+
+def standard_error(ic_DH: Array, horizons: tuple[int, ...]) -> float | None:
+    """Return the standard error of the mean rank IC over sessions and horizons.
+
+        mean over horizons of s / √(D / h): labels overlap, D sessions stand for D / h
+
+    Horizons of one session move together, so that their errors do not cancel.  None where a
+    horizon has less than two independent sessions.
+
+    Args:
+        ic_DH: rank IC per session, NaN where it has none.
+        horizons: H, in sessions.
+    """
+    errors = []
+    for ic_D, horizon in zip(ic_DH.T, horizons, strict=True):
+        known_D = ic_D[np.isfinite(ic_D)]
+        if len(known_D) < 2 * horizon:
+            return None
+        errors.append(float(known_D.std(ddof=1) * np.sqrt(horizon / len(known_D))))
+    return float(np.mean(errors))
 
 
 @torch.no_grad()
