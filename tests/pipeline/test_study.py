@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from alpha_assets.defs.automation import automation
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import BadInput, RangeError, SpecError
-from alpha_assets.pipeline import identity
+from alpha_assets.pipeline import identity, runner
 from alpha_assets.pipeline.study import session_rows
 from alpha_assets.project import open_context
 from alpha_assets.store.store import Store
@@ -227,6 +228,32 @@ def test_dagster_makes_the_study_that_the_verb_makes(
     assert mine is not None
     assert other is not None
     assert (mine.content_hash, mine.digest) == (other.content_hash, other.digest)
+
+
+def test_a_killed_study_goes_on_where_it_was(tiny_market: Path, tmp_path: Path) -> None:
+    folders = [linked(tiny_market, tmp_path / name) for name in ("killed", "whole")]
+    killed, whole = (open_context("study_network", storage=str(folder)) for folder in folders)
+    heard: list[str] = []
+
+    def stop(stage: str, what: str) -> None:
+        heard.append(f"{stage} {what}")
+        if sum("seed 0" in line for line in heard) == 3:  # the first epoch of the second fold
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.study(replace(killed, progress=stop))
+    states = sorted(path.parent.name for path in folders[0].rglob("_tmp/resume/**/*seed=0.*"))
+    assert states == ["study-1", "study-2"]
+    assert killed.study.manifest() is None
+
+    again: list[str] = []
+    runner.study(replace(killed, progress=lambda stage, what: again.append(what)))
+    runner.study(whole)
+    manifests = [one.study.manifest() for one in (killed, whole)]
+    assert all(manifests)
+    assert len({one.content_hash for one in manifests if one is not None}) == 1
+    assert sum("seed 0" in line for line in again) == 1, "one epoch was left of two folds"
+    assert not list(folders[0].rglob("_tmp/resume/**/*seed=0.*"))
 
 
 def test_a_study_is_never_asked_for_until_it_is(tiny_market: Path, tmp_path: Path) -> None:
