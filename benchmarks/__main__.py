@@ -2,7 +2,8 @@
 
 python -m benchmarks [NAME ...]
 
-Names: asof, backtest, capacity, features, feeds, ingest, losses, rank_ic, road, training.
+Names: asof, backtest, capacity, components, features, feeds, ingest, losses, rank_ic, road,
+training.
 """
 
 import subprocess

@@ -8,8 +8,11 @@ from alpha_assets.models.deep_momentum import DeepMomentumRanker, DeepMomentumSp
 from alpha_assets.models.linear import LinearRanker, LinearSpec
 from alpha_assets.models.losses import Extras, Loss, LossSpec, LossValue, build_loss
 from alpha_assets.models.lstm import LSTMRanker, LSTMSpec
+from alpha_assets.models.master import MasterRanker, MasterSpec
 from alpha_assets.models.multi_branch import BranchSpec, MultiBranchRanker, MultiBranchSpec
 from alpha_assets.models.neighbour_mean import NeighbourMeanRanker, NeighbourMeanSpec
+from alpha_assets.models.patch_transformer import PatchTransformerRanker, PatchTransformerSpec
+from alpha_assets.models.tft import TFTRanker, TFTSpec
 from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
 
 __all__ = [
@@ -28,14 +31,20 @@ __all__ = [
     "Loss",
     "LossSpec",
     "LossValue",
+    "MasterRanker",
+    "MasterSpec",
     "MultiBranchRanker",
     "MultiBranchSpec",
     "NeighbourMeanRanker",
     "NeighbourMeanSpec",
     "Output",
+    "PatchTransformerRanker",
+    "PatchTransformerSpec",
     "Ranker",
     "RankerSpec",
     "Sizes",
+    "TFTRanker",
+    "TFTSpec",
     "TransformerRanker",
     "TransformerSpec",
     "build_loss",

@@ -22,7 +22,7 @@ from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 from alpha_assets.models.gating import GateAddNorm, VariableSelection
 from alpha_assets.models.graph_attention import GraphAttention, GraphFusion, edges_of
 from alpha_assets.models.normalisation import FrequencyNorm, MultiScaleNorm
-from alpha_assets.models.transformer import Block, TransformerSpec
+from alpha_assets.models.transformer import Block
 
 MISSING_SD = 0.02  # spread at the start of what stands for a step that is missing
 
@@ -103,11 +103,7 @@ class AtftGatFanRanker(Ranker):
         self.fan = FrequencyNorm(steps, width, spec.frequencies) if is_fan else None
         self.lstm = nn.LSTM(width, width, batch_first=True)
         self.after_lstm = GateAddNorm(width, dropout)
-        self.attention = Block(
-            TransformerSpec(
-                d_model=width, heads=spec.heads, feed_forward=spec.feed_forward, dropout=dropout
-            )
-        )
+        self.attention = Block(width, spec.heads, spec.feed_forward, dropout)
         n_layers = spec.graph_layers if spec.graph else 0
         self.graph = nn.ModuleList(
             GraphAttention(width, spec.graph_heads, dropout) for _ in range(n_layers)

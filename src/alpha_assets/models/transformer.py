@@ -60,7 +60,9 @@ class TransformerRanker(Ranker):
         self.market = nn.Linear(sizes.n_market, width, bias=False) if sizes.n_market else None
         self.missing_E = nn.Parameter(torch.randn(width) * POSITION_SD)
         self.position_TE = nn.Parameter(torch.randn(sizes.steps, width) * POSITION_SD)
-        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        self.blocks = nn.ModuleList(
+            Block(width, spec.heads, spec.feed_forward, spec.dropout) for _ in range(spec.layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = Head(width, sizes.n_horizons, spec.quantiles)
 
@@ -96,18 +98,17 @@ class TransformerRanker(Ranker):
 class Block(nn.Module):
     """Attention over time, then a position-wise layer, each added to what came in."""
 
-    def __init__(self, spec: TransformerSpec) -> None:
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
         super().__init__()
-        width = spec.d_model
-        self.heads = spec.heads
+        self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, spec.feed_forward * width)
-        self.narrow = nn.Linear(spec.feed_forward * width, width)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.widen = nn.Linear(width, feed_forward * width)
+        self.narrow = nn.Linear(feed_forward * width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, h_BTNE: Tensor, last_only: bool = False) -> Tensor:
         """Return the block's output at every step, or [B, 1, N, E] of the last step alone."""

@@ -12,9 +12,12 @@ from alpha_assets.models import (
     LinearSpec,
     LossSpec,
     LSTMSpec,
+    MasterSpec,
     MultiBranchSpec,
     NeighbourMeanSpec,
+    PatchTransformerSpec,
     RankerSpec,
+    TFTSpec,
     TransformerSpec,
 )
 from alpha_assets.training.ridge import RidgeSpec
@@ -24,6 +27,9 @@ from alpha_assets.training.weighted_sum import WeightedSumSpec
 
 ModelSpec = Annotated[
     TransformerSpec
+    | PatchTransformerSpec
+    | TFTSpec
+    | MasterSpec
     | LSTMSpec
     | ALSTMSpec
     | LinearSpec
