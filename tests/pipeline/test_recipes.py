@@ -21,10 +21,10 @@ from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.pipeline.stages import make
 
 MONTH = "2021-07"
-# Forty symbols over seven months, of which three fifths are needed to train on.
+# Forty symbols over seven months, of which forty sessions are trained on.
 HERE = {
     r"^markets = .*$": 'markets = ["tiny"]',
-    r"^lookback_sessions = .*$": "lookback_sessions = 60",
+    r"^lookback_sessions = .*$": "lookback_sessions = 40",
     r"^valid_sessions = .*$": "valid_sessions = 15",
     r'^name = "(all|semis)"$': 'name = "traded"',
     r'^held = ".*"$': 'held = "priced"',
@@ -64,6 +64,9 @@ def test_a_recipe_decides_a_month(name: str, storage: Path) -> None:
     if context.recipe.parent is not None:
         make(context.of_parent(), "checkpoint", [MONTH])
     runner.make_model(context, MONTH)
+    manifest = context.checkpoint(MONTH).manifest()
+    assert manifest is not None
+    assert manifest.status == "complete", manifest.extra
     runner.make_market_stages(context, [MONTH])
     make(context, "predictions", [MONTH])
 
