@@ -263,9 +263,13 @@ def make_decisions(context: RecipeContext, month: str) -> None:
 
 
 def give_memory(given: RecipeContext, world: Rebuilt, month: str) -> None:
-    """Copy what a rule remembers of the months before `month`: what is held, and scores."""
+    """Copy what a rule remembers of the months before `month`: what is held, and scores.
+
+    Scores of a variant may refer to those of its recipe, which then go with them.
+    """
     for folder in held.months_remembered(given, month):
-        world.context.store.copy_from(given.store, *folder.parts)
+        for one in {folder.parts, folder.holder().parts}:
+            world.context.store.copy_from(given.store, *one)
 
 
 def compared(
