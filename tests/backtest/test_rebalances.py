@@ -1,10 +1,14 @@
 """Which sessions rebalance: the first of their period that can be decided, known on the day."""
 
+from datetime import date
+
 import numpy as np
+import polars as pl
 import pytest
 from tests.backtest.market import TOKYO
 
-from alpha_assets.backtest import displaced, rebalance_sessions
+from alpha_assets.backtest import displaced, held_back, rebalance_sessions
+from alpha_assets.backtest.rules.cost_aware import UNSOLVED
 from alpha_assets.calendar import RebalanceRule
 
 NONE: list[str] = []
@@ -87,3 +91,24 @@ def test_only_the_first_five_are_listed() -> None:
 
     assert found.sentences[0].startswith("22 rebalances were missed")
     assert found.sentences[0].endswith("2023-06-06, 2023-06-07, and 17 more.")
+
+
+def test_rebalances_that_were_held_back_are_counted_and_named() -> None:
+    when = [date(2023, 6, 5), date(2023, 6, 12), date(2023, 6, 19)]
+    targets = pl.DataFrame(
+        {
+            "session": [when[0], when[0], when[1], when[1], when[2], when[2]],
+            "symbol": ["A", "B"] * 3,
+            "target_weight": [0.2, -0.2, 0.5, -0.2, 0.5, -0.2],
+            "reason": ["held by the rule"] * 4 + [UNSOLVED] * 2,
+        }
+    )
+    # Changes 0.4, 0.3, 0; from 0.1 of A 0.3, 0.3, 0.
+    assert held_back(targets, 0.35).over_cap == (when[0],)
+    found = held_back(targets, 0.35, {"A": 0.1})
+    assert found.over_cap == ()
+    assert found.unsolved == (when[2],)
+    assert held_back(targets, None).over_cap == ()
+    unsolved, over = held_back(targets, 0.2).sentences
+    assert unsolved.startswith("At 1 rebalances the solver did not converge, and what was held")
+    assert over.endswith("portfolio.max_turnover allows: 2023-06-05, 2023-06-12.")
