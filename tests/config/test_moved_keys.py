@@ -74,8 +74,8 @@ def test_a_key_in_both_places_is_refused(
 def test_an_unknown_gate_is_still_unknown(
     plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SpecError, match=r"unknown key 'gates'"):
-        read(plain + "\n[gates]\nrank_ic = 0.1\n", tmp_path, monkeypatch)
+    with pytest.raises(SpecError, match=r"unknown key 'gates.rank_ik'"):
+        read(plain + "\n[gates]\nrank_ik = 0.1\n", tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / kind).mkdir()
     (tmp_path / "markets/sim.toml").write_text(markets)
     small = "\n[sizes.small.model]\nd_model = 8\n\n[sizes.large.model]\nd_model = 64\n"
+    text = text.partition("\n[sizes.")[0]  # of one size
     text = text.replace('markets = ["sim", "us", "jp"]', 'markets = ["sim"]')
     (tmp_path / "recipes/first.toml").write_text(text + small)
     second = text.replace("[training]\n", '[training]\nparent = "first"\n')
