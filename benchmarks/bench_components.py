@@ -138,7 +138,8 @@ def cell(trial: Trial, seed: int, off: str) -> dict[str, float]:
     start = process_time()
     trained = network.fit(data, fold, seed, Aids())
     seconds = process_time() - start
-    model = network.load(trained.weights, {}, data.sizes(STEPS))
+    model = trial.model.ranker(data.sizes(STEPS))
+    model.load_state_dict(trained.weights)
     places = torch.arange(TESTED_FROM, len(sessions))
     score_DN = score_places(model, data, places, plan)[..., 0]
     with_C = (unit(score_DN) * unit(g_CDN[:, TESTED_FROM:])).mean(axis=(1, 2))

@@ -166,7 +166,7 @@ def test_the_last_step_of_attention_is_what_all_steps_would_have() -> None:
     torch.testing.assert_close(block(h_BTNE)[:, -1:], block(h_BTNE, last_only=True))
 
 
-def test_factors_of_the_market_have_mean_one_or_start_at_one() -> None:
+def test_factors_of_the_market_have_mean_one_or_are_one_plus_a_line() -> None:
     torch.manual_seed(0)
     market_BTM = section().market_BTM
     softmax, affine = (
@@ -181,7 +181,7 @@ def test_factors_of_the_market_have_mean_one_or_start_at_one() -> None:
     assert (factor_BTF > 0).all()
     torch.testing.assert_close(factor_BTF.mean(-1), torch.ones(2, 5))
     assert not torch.equal(factor_BTF[0], factor_BTF[1])
-    assert (affine.factors(market_BTM) == 1).all()
+    assert (affine.factors(torch.zeros(2, 5, 2)) == 1).all()
     assert affine.gate is not None
     nn.init.constant_(affine.gate.weight, -1.0)
     torch.testing.assert_close(affine.factors(market_BTM)[..., 0], 1 - market_BTM.sum(-1))

@@ -81,7 +81,9 @@ class MasterRanker(Ranker):
         self.kind, self.temperature = spec.gate, spec.temperature
         self.gate = None if spec.gate == "none" else nn.Linear(sizes.n_market, sizes.n_features)
         if self.gate is not None and spec.gate == "affine":
-            nn.init.zeros_(self.gate.weight)
+            # Far from 0: where nothing but the product is planted, training first unlearns the
+            # feature itself, and with it what a factor near 1 could have learned from.
+            nn.init.normal_(self.gate.weight)
             nn.init.ones_(self.gate.bias)
         self.projection = nn.Linear(sizes.n_features, width)
         self.missing_E = nn.Parameter(torch.randn(width) * MISSING_SD)
