@@ -1,7 +1,8 @@
 """Normalisation of series along the steps of a window, without loss of what they are read for.
 
 Neither sets a step to a constant: the last step, which is read, stays different across symbols.
-Shape letters: B decision sessions, T steps, N symbols, E channels, W windows.
+Shape letters: B decision sessions, T steps, N symbols, E channels, W windows, V those
+and one more: all steps so far, or the series itself.
 """
 
 from collections.abc import Sequence
@@ -33,22 +34,29 @@ class MultiScaleNorm(nn.Module):
         mean_VTT = torch.stack([trailing_mean(steps, n) for n in (*windows, steps)])
         self.register_buffer("mean_VTT", mean_VTT, persistent=False)
         self.gate_E = nn.Parameter(torch.zeros(width))
-        self.mixture_W = nn.Parameter(torch.zeros(len(windows) + 1))
+        self.mixture_V = nn.Parameter(torch.zeros(len(windows) + 1))
 
     def forward(self, x_BTNE: Tensor) -> Tensor:
         """Return the series with its normalised forms, [B, T, N, E], in Float32."""
-        assert isinstance(self.mean_VTT, Tensor)
         with torch.autocast(x_BTNE.device.type, enabled=False):
             x_BTNE = x_BTNE.float()
-            mean_VBTNE = torch.einsum("vts,bsne->vbtne", self.mean_VTT, x_BTNE)
-            square_VBTNE = torch.einsum("vts,bsne->vbtne", self.mean_VTT, x_BTNE.square())
-            variance_VBTNE = (square_VBTNE - mean_VBTNE.square()).clamp(min=0)
-            floor_BTNE = VARIANCE_SHARE * variance_VBTNE[-1] + EPSILON
-            z_WBTNE = (x_BTNE - mean_VBTNE[:-1]) / (variance_VBTNE[:-1] + floor_BTNE).sqrt()
-            share_W = self.mixture_W.softmax(0)
-            mixed_BTNE = torch.einsum("w,wbtne->btne", share_W[:-1], z_WBTNE) + share_W[-1] * x_BTNE
+            mean_BVTNE, square_BVTNE = self._means(x_BTNE), self._means(x_BTNE.square())
+            variance_BVTNE = (square_BVTNE - mean_BVTNE.square()).clamp(min=0)
+            floor_B1TNE = VARIANCE_SHARE * variance_BVTNE[:, -1:] + EPSILON
+            apart_BWTNE = x_BTNE[:, None] - mean_BVTNE[:, :-1]
+            z_BWTNE = apart_BWTNE / (variance_BVTNE[:, :-1] + floor_B1TNE).sqrt()
+            share_V = self.mixture_V.softmax(0)
+            mixed_BTNE = (share_V[:-1, None, None, None] * z_BWTNE).sum(1) + share_V[-1] * x_BTNE
             out_BTNE: Tensor = x_BTNE + self.gate_E.tanh() * mixed_BTNE
             return out_BTNE
+
+    def _means(self, x_BTNE: Tensor) -> Tensor:
+        """Return the means over each window, and over all steps so far, [B, V, T, N, E]."""
+        assert isinstance(self.mean_VTT, Tensor)
+        mean_BSC: Tensor = self.mean_VTT.flatten(0, 1) @ x_BTNE.flatten(2)
+        by_window = mean_BSC.unflatten(1, self.mean_VTT.shape[:2])
+        mean_BVTNE: Tensor = by_window.unflatten(-1, x_BTNE.shape[2:])
+        return mean_BVTNE
 
 
 def trailing_mean(steps: int, window: int) -> Tensor:
