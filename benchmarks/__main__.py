@@ -3,7 +3,7 @@
 python -m benchmarks [NAME ...]
 
 Names: asof, backtest, capacity, components, features, feeds, ingest, losses, rank_ic, road,
-training.
+rules, training.
 """
 
 import subprocess

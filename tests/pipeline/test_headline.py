@@ -26,3 +26,23 @@ def test_an_interval_is_printed_or_why_there_is_none() -> None:
     enough = printed(90)["rank IC h10"]
     assert enough.endswith("]")
     assert enough.count(",") == 1
+
+
+def test_the_share_of_the_attainable_is_printed_or_not_known() -> None:
+    nothing = dict.fromkeys(
+        ("reached_share", "reached_share_error", "own_rule_share", "own_rule_share_error")
+    )
+    half = nothing | {"cost_scale": 0.5, "attainable": 4.0, "attainable_error": 0.5}
+    known = {"reached_share": 0.25, "reached_share_error": 0.1}
+    own = half | {"cost_scale": 1.0, "attainable": 3.0} | known
+    sharpe = {"sharpe": None, "sharpe_se": None}
+    shown = headline_figures(
+        {
+            "signal": {},
+            "portfolio": {"net": sharpe, "gross": sharpe},
+            "attainable": {"sharpe": [half, own], "reason": None},
+        }
+    )
+
+    assert shown["  share of attainable Sharpe"] == "25 % ± 10 % of 3.00 ± 0.50"
+    assert shown["  share of attainable Sharpe, planted drift under this rule"] == "not known"

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from alpha_assets.report.attainable_table import attainable_table
 from alpha_assets.report.inputs import main_horizon
 from alpha_assets.report.words import between, bps, money, percent, plain, verdict, warnings
 
@@ -207,3 +208,31 @@ def test_book_that_holds_nothing_has_its_reason_and_a_way_out() -> None:
     assert warnings(rule(n_empty=0, reasons=[], n_sessions_empty=3)) == []
     (never,) = warnings(rule(n=0, n_empty=0, reasons=[], names_scored=None))
     assert never.startswith("No session of the span is a rebalance")
+
+
+def test_the_share_of_the_attainable_is_said_or_why_it_is_not_known() -> None:
+    own = {
+        "cost_scale": 1.0,
+        "attainable": 3.0,
+        "reached_share": 0.25,
+        "reached_share_error": 0.1,
+        "own_rule_share": 0.9,
+    }
+    said = verdict({"attainable": {"sharpe": [own | {"cost_scale": 0.5}, own]}})
+    assert (
+        "That is 25 % ± 10 % of the 3.00 that the planted drift earns under the best of a family "
+        "of rules at these costs and this capital; the planted drift itself keeps 90 % under this "
+        "rule."
+    ) in said
+    unknown = own | {"reached_share": None, "reason": "nothing was planted"}
+    assert "What share of the attainable that is, is not known: nothing was planted." in verdict(
+        {"attainable": {"sharpe": [unknown]}}
+    )
+
+
+def test_the_table_of_the_attainable_says_not_known_and_why() -> None:
+    row = {"capital": 1e8, "cost_scale": 1.0, "reason": "nothing was planted"}
+    (shown,) = attainable_table({"attainable": {"sharpe": [row]}}).rows
+
+    assert [cell.text for cell in shown[:5]] == ["100.00 m ", "× 1.0", *["not known"] * 3]
+    assert {cell.hint for cell in shown[2:7]} == {"nothing was planted"}

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.backtest import Attribution, Capacity, OrderCounts
+from alpha_assets.evaluation.attainable import AttainableInputs, attainable_record
 from alpha_assets.evaluation.capacity import capacity_curve, orders
 from alpha_assets.evaluation.exposures import exposures
 from alpha_assets.evaluation.gates import GatesSpec, gates, less_parent
@@ -106,6 +107,7 @@ class EvaluationInputs:
         factors: `session symbol sector` and a column a factor, as known at the session; or None.
         gates: what the recipe must reach, or None.
         of_parent: scores of the recipe that training starts from, or why there are none.
+        attainable: for simulated data: what the planted drift earns under a family of rules.
     """
 
     predictions: pl.DataFrame
@@ -129,6 +131,7 @@ class EvaluationInputs:
     factors: pl.DataFrame | None = None
     gates: GatesSpec | None = None
     of_parent: pl.DataFrame | str = "the recipe has no training.parent"
+    attainable: AttainableInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
             counts_D=counts_D,
         )
         bill = {**bill, "capacity": curve}
-    document = {
+    document: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "signal": found.statistics,
         "portfolio": books,
@@ -205,6 +208,14 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     }
     if inputs.gates is not None:
         document["gates"] = _gates(inputs, inputs.gates, found, books)
+    if inputs.attainable is not None:
+        document["attainable"] = attainable_record(
+            inputs.attainable,
+            sessions_per_year=inputs.sessions_per_year,
+            cash_D=cash_return(inputs.daily, inputs.rates),
+            counts_D=counts_D,
+            hac_lag=max(horizons, default=0),
+        )
     return Evaluation(plain(document), found.ic)
 
 

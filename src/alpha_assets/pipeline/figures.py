@@ -1,9 +1,7 @@
 """What the figures of a backtest are made of: labels, names, regimes, and where they come from."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,12 +10,10 @@ from alpha_assets import __version__
 from alpha_assets.arrays.types import Dates
 from alpha_assets.backtest import Books, attribution, capacity, capitals_around
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.config.market import Market
 from alpha_assets.evaluation import (
     Breakdowns,
     DataFacts,
     EvaluationInputs,
-    Learning,
     Undecided,
     is_undecided,
     judged,
@@ -25,21 +21,21 @@ from alpha_assets.evaluation import (
     volatility_regimes,
 )
 from alpha_assets.labels import forward_returns
-from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import RETURNS, factors_read
 from alpha_assets.pipeline.frontier import thin_months
-from alpha_assets.pipeline.identity import Identity
-from alpha_assets.pipeline.stage import Inputs, Output, Stage
+from alpha_assets.pipeline.oracle import (
+    attainable_inputs,
+    learning,
+    oracle_ic,
+    planted_components,
+)
 from alpha_assets.pipeline.train import stored_listings
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import why_skipped
 from alpha_assets.quality.coverage import reasons_off
-from alpha_assets.sources.sim import component_names, oracle
-from alpha_assets.spec import digest
 
-ORACLE = "_oracle"
 OF_MARKET = "market."  # in front of an override of the market
-ORACLE_FORM = 3  # of its summary: an earlier one is measured again
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
 
@@ -66,13 +62,22 @@ def evaluation_inputs(
     )
     panel = (
         context.panel.read(months[0], months[-1])
-        .select("session", "symbol", "sector", (pl.col("close") * pl.col("volume")).alias("size"))
+        .select(
+            *("session", "symbol", "sector", "shortable"),
+            (pl.col("close") * pl.col("volume")).alias("size"),
+        )
         .collect()
     )
     gaps = undecided(context, months, scored, as_date(books.daily["session"].max()))
     counts_D = judged(books.daily, gaps)
     pages = books.pages
     sizes = capitals_around(spec.portfolio.capital)
+    planted = oracle_ic(context, predictions["symbol"])
+    attainable = None
+    if planted is not None:
+        known = planted[spec.portfolio.horizon]
+        attainable = attainable_inputs(context, predictions, books, known, panel)
+    panel = panel.drop("shortable")
     return EvaluationInputs(
         predictions=predictions,
         labels=labels,
@@ -83,7 +88,8 @@ def evaluation_inputs(
         sessions_per_year=context.market.calendar.sessions_per_year,
         rates=books.cash_rates,
         breakdowns=Breakdowns(names=panel, regimes=regimes(context, months)),
-        oracle=oracle_ic(context),
+        oracle=planted,
+        attainable=attainable,
         learning=learning(context),
         components=planted_components(context, first, last),
         asked=(months[0], months[-1]),
@@ -206,87 +212,3 @@ def regimes(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame | Non
         .collect()
     )
     return volatility_regimes(returns) if returns.height else None
-
-
-def oracle_ic(context: RecipeContext) -> dict[int, float | str] | None:
-    """Return by horizon the rank IC of the planted state's expected drift, or why it is not known.
-
-    A recipe that reads prices alone is compared with the part that prices reveal, one that reads
-    side feeds with the whole.  None on real data.
-    """
-    if not context.market.is_simulated:
-        return None
-    expected = _expected(context)
-    found: dict[int, float | str] = {}
-    for h in context.recipe.spec.label.horizons:
-        figures = expected.get(f"h{h}")
-        if figures is None:
-            known = ", ".join(name.removeprefix("h") for name in expected)
-            found[h] = f"it is estimated for horizons of {known} sessions only"
-        else:
-            found[h] = figures["unknown"] or figures["mean"]
-    return found
-
-
-def learning(context: RecipeContext) -> Learning | None:
-    """Return what the recipe's models are estimated from; None on real data."""
-    if not context.market.is_simulated:
-        return None
-    return Learning(
-        n_sessions=context.recipe.spec.split.lookback_sessions,
-        n_inputs=len(context.recipe.features),
-        persistence={
-            int(name.removeprefix("h")): figures["persistence"]
-            for name, figures in _expected(context).items()
-        },
-    )
-
-
-def planted_components(context: RecipeContext, first: date, last: date) -> pl.DataFrame | None:
-    """Return a rig's components as of the sessions of a span; None on every other market."""
-    if not context.market.is_simulated or context.market.sim.rig is None:
-        return None
-    stage = oracle_stage(context.market)
-    stage.ensure(context, [""])
-    truth = stage.folder(context).read("truth")
-    names = component_names(context.market.sim)
-    return truth.filter(pl.col("session").is_between(first, last)).select(
-        "session", "symbol", *names
-    )
-
-
-def _expected(context: RecipeContext) -> dict[str, Any]:
-    """Return the figures of the planted drift by horizon, of what the recipe can read of it."""
-    reads_feeds = any(feature.feeds for feature in context.recipe.features)
-    found: dict[str, Any] = stored_oracle(context)["expected"]["f" if reads_feeds else "f_price"]
-    return found
-
-
-def oracle_stage(market: Market) -> Stage[MarketContext]:
-    """Return the stage of what was planted in a simulated market; no feature reads it."""
-
-    def make(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-        context.progress("oracle", "measure what was planted")
-        found = oracle(market.spec.sim, market.calendar)
-        summary = json.dumps(found.summary, indent=1).encode()
-        yield Output(frames={"truth": found.truth}, files={"oracle.json": summary})
-
-    return Stage(
-        name="oracle",
-        key=(ORACLE,),
-        place=lambda context: context.store.folder(market.name, ORACLE),
-        made_by=lambda: Identity(digest(market.source.identity, market.spec.sim, ORACLE_FORM)),
-        reads=(),
-        make=make,
-        monthly=False,
-    )
-
-
-def stored_oracle(context: RecipeContext) -> dict[str, Any]:
-    """Return what was planted and how much of it can be had, measured where it is not stored."""
-    stage = oracle_stage(context.market)
-    stage.ensure(context, [""])
-    content: dict[str, Any] = json.loads(
-        stage.folder(context).contents("oracle.json")["oracle.json"]
-    )
-    return content

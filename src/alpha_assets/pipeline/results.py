@@ -48,6 +48,7 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         shown[f"Sharpe, {side}"] = (
             f"{_number(figures['sharpe'], 2)} ± {_number(figures['sharpe_se'], 2)}"
         )
+    shown |= _attainable_figures(metrics.get("attainable") or {})
     rule = metrics["portfolio"].get("rebalances") or {}
     if rule.get("n_empty"):
         why = "; ".join(str(row["reason"]) for row in rule.get("reasons") or ())
@@ -74,6 +75,23 @@ def gate_in_words(gate: Mapping[str, Any]) -> str:
         return f"{NOT_JUDGED}: {gate['reason']}"
     sign = ">" if gate["gate"] != "not_below_parent" else "≥"
     return f"{gate['verdict']}: {_number(gate['found'], 4)}, asked {sign} {gate['wanted']:g}"
+
+
+def _attainable_figures(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the share of the attainable at the recipe's own capital and costs."""
+    own = next((row for row in found.get("sharpe", ()) if row["cost_scale"] == 1.0), None)
+    if own is None:
+        return {}
+    shown = {}
+    for name, words in (("reached", ""), ("own_rule", ", planted drift under this rule")):
+        share = own[f"{name}_share"]
+        shown[f"  share of attainable Sharpe{words}"] = (
+            "not known"
+            if share is None
+            else f"{100 * share:.0f} % ± {100 * own[f'{name}_share_error']:.0f} % of "
+            f"{_with_error(own['attainable'], own['attainable_error'], 2)}"
+        )
+    return shown
 
 
 def _interval(figures: Mapping[str, Any], digits: int = 4) -> str:

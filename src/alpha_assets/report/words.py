@@ -60,7 +60,8 @@ def whole(value: float | None) -> str:
 def verdict(metrics: Mapping[str, object]) -> list[str]:
     """Return what the figures say, one sentence to a finding, the uncertain ones as such."""
     sentences = [_signal_verdict(metrics), *_planted_verdict(metrics), *_suspicion(metrics)]
-    return [*sentences, _book_verdict(metrics), *_cost_verdict(metrics)]
+    book = [_book_verdict(metrics), *_attainable_verdict(metrics)]
+    return [*sentences, *book, *_cost_verdict(metrics)]
 
 
 def _signal_verdict(metrics: Mapping[str, object]) -> str:
@@ -100,6 +101,24 @@ def _planted_verdict(metrics: Mapping[str, object]) -> list[str]:
     return [
         f"That is {percent(share, 0)}{between} of the {plain(oracle, 3)} that the planted drift is "
         "estimated to reach." + _ceiling_words(planted)
+    ]
+
+
+def _attainable_verdict(metrics: Mapping[str, object]) -> list[str]:
+    """Return what share of the attainable net Sharpe ratio was reached, on simulated markets."""
+    rows = records(metrics, "attainable", "sharpe")
+    if not rows:
+        return []
+    own = next(row for row in rows if number(row, "cost_scale") == 1.0)
+    share, error = number(own, "reached_share"), number(own, "reached_share_error")
+    if share is None:
+        return [f"What share of the attainable that is, is not known: {at(own, 'reason')}."]
+    rule = number(own, "own_rule_share")
+    of_rule = f"; the planted drift itself keeps {percent(rule, 0)} under this rule" if rule else ""
+    return [
+        f"That is {percent(share, 0)} ± {percent(error, 0)} of the "
+        f"{plain(number(own, 'attainable'))} that the planted drift earns under the best of a "
+        f"family of rules at these costs and this capital{of_rule}."
     ]
 
 

@@ -51,6 +51,26 @@ def test_no_price_component_predicts_a_null_market(null: Oracle) -> None:
     assert worst < 3.5  # the greatest of ten
 
 
+@pytest.mark.parametrize("score", ["f", "f_price"])
+def test_the_expected_drifts_rank_the_returns_beside_them_as_the_summary_says(
+    score: str, planted: Oracle
+) -> None:
+    rows = planted.expected.filter(pl.col("return_h10").is_not_nan())
+    ic = (
+        rows.group_by("session")
+        .agg(pl.corr(f"{score}_h10", "return_h10", method="spearman").alias("ic"))
+        .drop_nans("ic")  # on the first sessions prices reveal nothing
+    )
+    figures = planted.summary["expected"][score]["h10"]
+
+    assert ic["ic"].mean() == pytest.approx(figures["mean"], abs=2e-5)
+    assert len(ic) == figures["n_sessions"]
+
+
+def test_a_null_market_has_no_expected_drifts(null: Oracle) -> None:
+    assert null.expected.columns == ["session", "symbol"]
+
+
 def test_the_oracle_grows_with_the_horizon_and_exceeds_its_parts(planted: Oracle) -> None:
     ic = {name: values["h10"]["mean"] for name, values in planted.summary["rank_ic"].items()}
 

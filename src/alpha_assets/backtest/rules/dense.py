@@ -44,6 +44,7 @@ def weights_over(
     spec: RuleSpec,
     sector_N: Index | None = None,
     weighing: Weighing | None = None,
+    aims: dict[int, Array] | None = None,
 ) -> dict[int, Array]:
     """Return what is to be held from each rebalance on, by the place of its session.
 
@@ -55,6 +56,9 @@ def weights_over(
         spec: the rule.
         sector_N: place of the sector; default: all in one.
         weighing: of rules that weigh drift against costs; needed by them alone.
+        aims: what the rule wants to hold, by the place of the session, as far as an earlier call
+            for the same scores found it; completed here.  Of rules that differ in nothing but
+            `step`, `max_turnover` and `rebalance`, and whose aim does not depend on what is held.
 
     Raises:
         BadInput: the rule reads features or smoothed scores, or what is not given.
@@ -70,10 +74,15 @@ def weights_over(
     sector_N = np.zeros(n_symbols, dtype=np.int64) if sector_N is None else sector_N
     held_N = np.zeros(n_symbols)
     found: dict[int, Array] = {}
+    known = {} if aims is None else aims
     for d in sorted(rebalances):
         held_N = np.where(is_listed_DN[d], held_N, 0.0)
         some = np.flatnonzero(~np.isnan(score_DN[d]))
         if not len(some):
+            continue
+        if d in known:
+            held_N = moved(held_N, known[d], sector_N, spec).weight_M
+            found[d] = held_N
             continue
         unknown_K = np.full(len(some), np.nan)
         seen = Seen(
@@ -91,6 +100,7 @@ def weights_over(
             seen = _weighed(seen, weighing, score_DN, d, some, spec)
         aim_N = np.zeros(n_symbols)
         aim_N[some] = aim_of(seen, spec).weight_N
+        known[d] = aim_N
         held_N = moved(held_N, aim_N, sector_N, spec).weight_M
         found[d] = held_N
     return found

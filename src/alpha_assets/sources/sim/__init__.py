@@ -4,7 +4,7 @@
 """
 
 from alpha_assets.sources.sim.market import SimMarket, component_names, generate
-from alpha_assets.sources.sim.oracle import Oracle, oracle
+from alpha_assets.sources.sim.oracle import Oracle, oracle, standard_error
 from alpha_assets.sources.sim.source import SimSource, SimSourceSpec
 from alpha_assets.sources.sim.spec import RigSpec, SimSpec
 from alpha_assets.sources.sim.tokyo import SEMICONDUCTORS, semis
@@ -21,4 +21,5 @@ __all__ = [
     "generate",
     "oracle",
     "semis",
+    "standard_error",
 ]

@@ -24,6 +24,7 @@ COMPONENT_HORIZONS = (1, 10)
 MIN_SESSIONS = 20  # with fewer, there is no estimate
 CLEAR = 2.0  # standard errors
 MAX_PAIRS = 2_000_000  # name-sessions; a larger market is measured on every k-th session
+Drifts = dict[tuple[str, int], Array]  # by score and horizon: rows of the sessions measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,23 +42,33 @@ class Oracle:
         truth: `session` (the decision session that the values are known at), `symbol`, `f`,
             `f_price`, `strength` (drift of the session per unit of f and of volatility),
             one Float32 per component.
+        expected: `session`, `symbol` of names with a bar on the session before; `f_h<h>` and
+            `f_price_h<h>`, the drift expected over h sessions, and `return_h<h>`, the one that
+            followed (NaN where it is still to come); Float32, of sessions `sessions_apart`.
+            Without columns of values where nothing was planted.
     """
 
     summary: dict[str, Any]
     truth: pl.DataFrame
+    expected: pl.DataFrame
 
 
 @lru_cache(maxsize=1)
 def oracle(spec: SimSpec, calendar: Calendar) -> Oracle:
     """Return the measured oracle of a market and the truth behind it."""
     market = generate(spec, calendar)
+    drifts: Drifts = {}
     if spec.rig is not None:
-        return Oracle(summary=measured_rig(market), truth=truth(market, calendar))
-    fitted = coefficients(spec, calendar) if spec.signal > 0 else None
-    return Oracle(summary=measured(market, fitted), truth=truth(market, calendar))
+        summary = measured_rig(market, drifts)
+    else:
+        fitted = coefficients(spec, calendar) if spec.signal > 0 else None
+        summary = measured(market, fitted, drifts)
+    return Oracle(summary, truth(market, calendar), expected(market, calendar, drifts))
 
 
-def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
+def measured(
+    market: SimMarket, fitted: Coefficients | None, drifts: Drifts | None = None
+) -> dict[str, Any]:
     """Return rank ICs of what was planted, against adjusted open-to-open returns.
 
     A score known after the close of T is held from the open of T+1 to the open of T+1+h;
@@ -66,7 +77,9 @@ def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     Args:
         market: what happened.
         fitted: what the price part pays in the coming sessions; None on a null market.
+        drifts: takes the expected drifts.
     """
+    drifts = {} if drifts is None else drifts
     has_bar_DN = ~np.isnan(market.bar["close"])
     listed_DN = market.listed() & has_bar_DN
     open_DN = market.adjusted("open")
@@ -82,7 +95,7 @@ def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     return {
         "rank_ic": result,
         "expected": {
-            name: _expected(market, fitted, name == "f", listed_DN, open_DN, stride)
+            name: _expected(market, fitted, name, listed_DN, open_DN, stride, drifts)
             for name in scores
         },
         "planted_share": signal.planted_shares(market.spec.price_share),
@@ -92,7 +105,7 @@ def measured(market: SimMarket, fitted: Coefficients | None) -> dict[str, Any]:
     }
 
 
-def measured_rig(market: SimMarket) -> dict[str, Any]:
+def measured_rig(market: SimMarket, drifts: Drifts | None = None) -> dict[str, Any]:
     """Return the same of a rig: what is known is the drift of one session, and all of it.
 
     `expected` has a horizon of one session alone, and nothing that prices reveal.
@@ -107,7 +120,9 @@ def measured_rig(market: SimMarket) -> dict[str, Any]:
     }
     known = rank_ics["f"]["h1"]
     drift_DN = np.where(listed_DN, market.f, np.nan)
-    expected = {
+    if drifts is not None:
+        drifts["f", 1] = drift_DN[::stride]
+    figures = {
         **known,
         "one_session": known["mean"],
         "persistence": _persistence(drift_DN),
@@ -118,7 +133,7 @@ def measured_rig(market: SimMarket) -> dict[str, Any]:
     in_prices = {**nothing, "n_sessions": 0, "unknown": "a rig plants nothing in prices"}
     return {
         "rank_ic": rank_ics,
-        "expected": {"f": {"h1": expected}, "f_price": {"h1": in_prices}},
+        "expected": {"f": {"h1": figures}, "f_price": {"h1": in_prices}},
         "planted_share": {
             name: 1 / len(on) if name in on else 0.0 for name in market.component_names
         },
@@ -138,10 +153,11 @@ def _persistence(score_DN: Array32 | Array) -> float | None:
 def _expected(
     market: SimMarket,
     fitted: Coefficients | None,
-    with_latents: bool,
+    name: str,
     listed_DN: Mask,
     open_DN: Array,
     stride: int,
+    drifts_of: Drifts,
 ) -> dict[str, dict[str, Any]]:
     """Return the rank IC of the expected drift by horizon, and why it may be no estimate."""
     if fitted is None:
@@ -151,13 +167,14 @@ def _expected(
     rows = np.arange(0, len(open_DN), stride)
     found: dict[str, dict[str, Any]] = {}
     first_DN = np.full(open_DN.shape, np.nan)
-    drifts = expected_drifts(market, fitted, rows, with_latents=with_latents)
+    drifts = expected_drifts(market, fitted, rows, with_latents=name == "f")
     for h, drift_RN in drifts:
         drift_DN = np.full(open_DN.shape, np.nan)
         drift_DN[rows] = drift_RN
         if h == 1:
             first_DN = drift_DN
         if h in HORIZONS:
+            drifts_of[name, h] = drift_RN.copy()
             figures = _rank_ic(drift_DN, listed_DN, open_DN, h, stride)
             one = _rank_ic(first_DN, listed_DN, open_DN, h, stride)["mean"]
             phi = _persistence(np.where(listed_DN, drift_DN, np.nan)) if stride == 1 else None
@@ -180,6 +197,32 @@ def _unknown(figures: Mapping[str, float | int | None], one_session: float | Non
     if mean < one_session:
         return "the estimated drift ranks returns worse than that of one session does"
     return None
+
+
+def expected(market: SimMarket, calendar: Calendar, drifts: Drifts) -> pl.DataFrame:
+    """Return the expected drifts and the returns that followed; see `Oracle.expected`."""
+    order_N = np.argsort(np.array(market.roster.code), kind="stable")
+    has_bar_DN = market.listed() & ~np.isnan(market.bar["close"])
+    rows = np.arange(0, len(has_bar_DN), -(-has_bar_DN.size // MAX_PAIRS))
+    session_K, place_K = np.nonzero(has_bar_DN[rows][:, order_N])
+    symbol_K = order_N[place_K]
+    codes = pl.Series(list(market.roster.code), dtype=pl.String)
+    open_DN = market.adjusted("open")
+    values = {
+        f"{name}_h{h}": drift_RN[session_K, symbol_K] for (name, h), drift_RN in drifts.items()
+    }
+    for h in sorted({h for _, h in drifts}):
+        later_DN = np.full(open_DN.shape, np.nan)
+        if len(open_DN) > 1 + h:
+            later_DN[: -1 - h] = open_DN[1 + h :] / open_DN[1:-h] - 1
+        values[f"return_h{h}"] = later_DN[rows[session_K], symbol_K]
+    return pl.DataFrame(
+        {
+            "session": calendar.after(market.sessions)[rows[session_K]],
+            "symbol": codes.gather(symbol_K),
+            **{name: value_K.astype(np.float32) for name, value_K in values.items()},
+        }
+    )
 
 
 def truth(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
@@ -229,12 +272,12 @@ def _rank_ic(
     return {
         "mean": float(ic_D.mean()),
         "sd": float(ic_D.std(ddof=1)),
-        "se": _standard_error(ic_D, overlap=-(-horizon // stride)),
+        "se": standard_error(ic_D, overlap=-(-horizon // stride)),
         "n_sessions": len(ic_D),
     }
 
 
-def _standard_error(ic_D: Array, overlap: int) -> float:
+def standard_error(ic_D: Array, overlap: int) -> float:
     """Return the standard error of a mean whose terms overlap: the larger of two.
 
     Newey-West with Bartlett weights and 2 · overlap lags comes out too small when the score
