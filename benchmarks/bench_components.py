@@ -70,12 +70,12 @@ TRIALS = {
     "patch_transformer": Trial(
         PatchTransformerSpec(patch=4, stride=2, d_model=32, layers=2, heads=4, dropout=0.0),
         2e-3,
-        10,
+        8,
     ),
     "tft": Trial(TFTSpec(d_model=32, heads=4, dropout=0.0), 4e-3, 5),
     "master": Trial(MasterSpec(d_model=32, gate="affine", dropout=0.0), 4e-3, 3),
-    "lstm": Trial(LSTMSpec(hidden=32, layers=1, bottleneck=32), 5e-3, 5),
-    "alstm": Trial(ALSTMSpec(hidden=32, layers=1), 5e-3, 5),
+    "lstm": Trial(LSTMSpec(hidden=32, layers=1, bottleneck=32), 5e-3, 3),
+    "alstm": Trial(ALSTMSpec(hidden=32, layers=1), 5e-3, 3),
 }
 
 

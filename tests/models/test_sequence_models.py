@@ -210,7 +210,7 @@ def test_a_symbol_is_seen_by_the_others_unless_it_is_masked() -> None:
 
 
 def test_a_gate_without_market_wide_series_is_refused() -> None:
-    with pytest.raises(BadInput, match=r'model.gate = "softmax" weighs .* and the inputs have no'):
+    with pytest.raises(BadInput, match=r'model.gate = "affine" weighs .* and the inputs have no'):
         MasterSpec().build(replace(SIZES, n_market=0))
     MasterSpec(gate="none").build(replace(SIZES, n_market=0))
 

@@ -37,9 +37,9 @@ class MasterSpec(RankerSpec):
     """Heads of the attention over steps."""
     symbol_heads: int = Field(default=2, gt=0)
     """Heads of the attention over symbols."""
-    gate: Literal["softmax", "affine", "none"] = "softmax"
-    """Factor of each feature: F softmax(W m / temperature), as in the paper, which is positive;
-    1 + W m, which may turn a feature's sign; or 1.
+    gate: Literal["affine", "softmax", "none"] = "affine"
+    """Factor of each feature: 1 + W m, which may turn a feature's sign; F softmax(W m /
+    temperature), as in the paper, which is positive; or 1.
     """
     temperature: float = Field(default=5.0, gt=0)
     """Of the softmax: the higher, the more alike the factors."""
