@@ -39,6 +39,7 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "results",
         "compare",
         "components",
+        "importance",
         "restamp",
         "status",
         "why",

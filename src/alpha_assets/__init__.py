@@ -21,6 +21,7 @@ VERBS = (
     "compare",
     "components",
     "import_check",
+    "importance",
     "init",
     "market_toml",
     "markets",

@@ -289,6 +289,23 @@ def components(recipe: str, off: tuple[str, ...], as_json: bool, **where: Unpack
 
 @main.command()
 @options("recipe", "market", "data", "storage", "months", "set", "size", "device", "json")
+def importance(
+    recipe: str,
+    first_month: str | None,
+    last_month: str | None,
+    as_json: bool,
+    **where: Unpack[Where],
+) -> None:
+    """Measure what each family of features is worth to the stored models, on validation alone."""
+    show(
+        opened(recipe, **where).importance(first_month, last_month),
+        as_json,
+        render=lambda shown: f"{shown['title']}\n\n{table(shown['rows'])}",
+    )
+
+
+@main.command()
+@options("recipe", "market", "data", "storage", "months", "set", "size", "device", "json")
 @click.option(
     "--cuts",
     default=2,

@@ -36,12 +36,14 @@ from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.decide import decide, session_to_decide
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
+from alpha_assets.pipeline.importance import importance as family_importance
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
 from alpha_assets.pipeline.restamp import restamp as take_over
 from alpha_assets.pipeline.results import (
     compared_figures,
     component_rows,
     headline_figures,
+    importance_rows,
     title,
 )
 from alpha_assets.pipeline.seen import Seen
@@ -159,6 +161,28 @@ class Project:
             "title": title(context, stored_metrics(context)),
             "rows": component_rows(found),
             "components": found,
+        }
+
+    def importance(
+        self, first_month: str | None = None, last_month: str | None = None
+    ) -> dict[str, Any]:
+        """Return what each family of features is worth to the stored models, on validation alone.
+
+        Args:
+            first_month: of the models; default: the first one that is stored.
+            last_month: of the models; default: the last one.
+
+        Returns:
+            `title`, `rows`, formatted, and in `importance` the same as numbers; see
+            `pipeline/importance.py`.
+        """
+        context = self._anew()
+        found = family_importance(context, first_month, last_month)
+        return {
+            "title": f"{context.recipe.folder} on {context.market.name}: validation sessions "
+            f"{found[0]['first']} to {found[0]['last']}",
+            "rows": importance_rows(found),
+            "importance": found,
         }
 
     def report(self) -> dict[str, Any]:
@@ -520,6 +544,17 @@ def components(
 ) -> dict[str, Any]:
     """Return what the stored scores hold of a rig's components; see `Project.components`."""
     return open(recipe, **where).components(*off)
+
+
+def importance(
+    recipe: str = RECIPE,
+    *,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    **where: Unpack[Where],
+) -> dict[str, Any]:
+    """Return what each family of features is worth to stored models; see `Project.importance`."""
+    return open(recipe, **where).importance(first_month, last_month)
 
 
 def report(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

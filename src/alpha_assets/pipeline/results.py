@@ -146,6 +146,20 @@ def component_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
+def importance_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the rows of `importance`, formatted."""
+    return [
+        {
+            "horizon": row["horizon"],
+            "family": row["family"],
+            "columns": row["columns"],
+            "rank IC": _number(row["rank_ic"], 4),
+            "lost without": f"{_number(row['loss'], 4)}{_interval(row)}",
+        }
+        for row in found
+    ]
+
+
 def _ends(months: Sequence[str]) -> Sequence[str]:
     return months if len(months) == 1 else (months[0], months[-1])
 
