@@ -222,6 +222,40 @@ def test_scores_that_are_a_factor_know_nothing_without_it() -> None:
     assert both["sectors"][0]["scores"] == approx(-both["sectors"][1]["scores"])
 
 
+def test_what_is_unknown_of_a_factor_is_reported_as_a_share() -> None:
+    """Two sessions of four names; the book holds A for 0.6 and B for -0.2."""
+    sessions = [d for d in days(2).tolist() for _ in range(4)]
+    keys = {"session": sessions, "symbol": ["A", "B", "C", "D"] * 2}
+    scores = pl.DataFrame({**keys, "score": [4.0, 3.0, 2.0, 1.0] * 2})
+    labels = scores.rename({"score": "label"})
+    positions = pl.DataFrame({**keys, "weight": [0.6, -0.2, 0.0, 0.0] * 2})
+    beta = [None, 2.0, 1.0, 1.0, None, None, 1.0, 1.0]  # of the second session: of none held
+    factors = pl.DataFrame(
+        {
+            **keys,
+            "market": pl.Series(beta, dtype=pl.Float64),
+            "size": pl.Series([None] * 8, dtype=pl.Float64),
+            "sector": ["x", "x", None, "x"] * 2,
+        }
+    )
+    found: Any = exposures(scores, labels, positions, factors, horizon=1)
+
+    market, size = found["factors"]
+    assert market["unknown"] == approx(3 / 8)
+    assert market["book_unknown"] == approx((0.6 + 0.8) / 1.6)
+    # The first session alone has an exposure, of B: -0.2 times 2.
+    assert market["book"] == market["book_low"] == market["book_high"] == approx(-0.4)
+    assert (size["unknown"], size["book_unknown"]) == (1.0, 1.0)
+    assert math.isnan(size["book"])
+    assert size["reasons"]["book"].startswith("no session in which anything is held has a value")
+    assert (found["sectors_unknown"], found["book_sectors_unknown"]) == (0.25, 0.0)
+
+    table = exposure_table({"portfolio": {"exposures": found}})
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert [cell.text for cell in table.rows[0]][-2:] == ["37.5 %", "87.5 %"]
+    assert "without a sector" in [row[0].text for row in table.rows]
+
+
 def test_what_is_left_is_uncorrelated_with_what_was_taken_out() -> None:
     rng = np.random.default_rng(2)
     rank_DN, inputs_XDN = rng.standard_normal((3, 20)), rng.standard_normal((2, 3, 20))

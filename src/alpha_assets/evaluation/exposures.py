@@ -43,16 +43,21 @@ def exposures(
         `factors`: records of `factor`, `scores` (mean rank correlation of scores and factor in a
         session), `book` (mean of the sum of weight times the factor's z-score among scored names;
         of `market`: times beta, so that it is the book's beta), `book_low`, `book_high`, the
-        least and the greatest.
+        least and the greatest.  A name whose value is unknown adds nothing to the book's sum; a
+        session in which that is so of all that is held has none.  How much that is:
+        `unknown`, the share of scores without a value, and `book_unknown`, the share of the gross
+        weight without one.
         `sectors`: records of `sector`, `scores` (mean of the names' ranks, between -0.5 and 0.5),
-        `book` (mean net weight).
+        `book` (mean net weight).  Then `sectors_unknown` and `book_sectors_unknown`, the shares
+        without a sector; NaN where no sectors are given.
         `neutral_rank_ic`: of what least squares leaves of a session's score ranks once the ranks
         of all factors and the sectors are taken out, as `signal.rank_ic` is.
     """
     names = [name for name in factors.columns if name not in ("session", "symbol", "sector")]
     grid = Grid.of(scores)
     if not len(grid.sessions):
-        return {"factors": [], "sectors": [], "neutral_rank_ic": None}
+        nothing = dict.fromkeys(("sectors_unknown", "book_sectors_unknown"), math.nan)
+        return {"factors": [], "sectors": [], **nothing, "neutral_rank_ic": None}
     score_DN = grid.spread(scores, "score")
     is_scored_DN = ~np.isnan(score_DN)
     weight_DN = np.nan_to_num(grid.spread(positions, "weight"))
@@ -64,17 +69,23 @@ def exposures(
         value_DN[~np.isfinite(value_DN)] = np.nan
         ranks_FDN[place] = np.nan_to_num(_centred_ranks(value_DN))
         load_DN = value_DN if name == MARKET else _z(value_DN)
-        book_D = (weight_DN * np.nan_to_num(load_DN)).sum(axis=1)
         records.append(
             {
                 "factor": name,
                 "scores": _mean(rank_ic(score_DN, value_DN)),
-                "book": float(book_D.mean()),
-                "book_low": float(book_D.min()),
-                "book_high": float(book_D.max()),
+                **_of_book(weight_DN, load_DN),
+                "unknown": _share(is_scored_DN, np.isnan(value_DN)),
+                "book_unknown": _share(np.abs(weight_DN), np.isnan(load_DN)),
             }
         )
     sectors, member_SDN = _members(grid, factors, is_scored_DN)
+    of_sectors = dict.fromkeys(("sectors_unknown", "book_sectors_unknown"), math.nan)
+    if "sector" in factors.columns:
+        has_none_DN = member_SDN.sum(axis=0) == 0
+        of_sectors = {
+            "sectors_unknown": _share(is_scored_DN, has_none_DN),
+            "book_sectors_unknown": _share(np.abs(weight_DN), has_none_DN),
+        }
     by_sector: list[Record] = [
         {
             "sector": sector,
@@ -86,7 +97,29 @@ def exposures(
     left_DN = neutral(rank_DN, np.concatenate([ranks_FDN, member_SDN]))
     ic_D = rank_ic(left_DN, grid.spread(labels, "label"))
     neutral_ic = enough(overlapping_mean(ic_D, horizon, score_persistence(left_DN), seed))
-    return {"factors": records, "sectors": by_sector, "neutral_rank_ic": neutral_ic}
+    return {
+        "factors": records,
+        "sectors": by_sector,
+        **of_sectors,
+        "neutral_rank_ic": neutral_ic,
+    }
+
+
+def _of_book(weight_DN: Array, load_DN: Array) -> Record:
+    """Return the book's mean, least and greatest exposure to a factor; NaN where it has none."""
+    is_known_DN = ~np.isnan(load_DN)
+    is_held_DN = weight_DN != 0
+    is_blind_D = is_held_DN.any(axis=1) & ~(is_held_DN & is_known_DN).any(axis=1)
+    book_D = (weight_DN * np.where(is_known_DN, load_DN, 0.0)).sum(axis=1)[~is_blind_D]
+    if not len(book_D):
+        why = "no session in which anything is held has a value of a name that is held"
+        names = ("book", "book_low", "book_high")
+        return {**dict.fromkeys(names, math.nan), "reasons": dict.fromkeys(names, why)}
+    return {
+        "book": float(book_D.mean()),
+        "book_low": float(book_D.min()),
+        "book_high": float(book_D.max()),
+    }
 
 
 def neutral(rank_DN: Array, inputs_XDN: Array) -> Array:
@@ -137,6 +170,12 @@ def _z(x_DN: Array) -> Array:
 def _row_means(x_DN: Array) -> Array:
     n_D = (~np.isnan(x_DN)).sum(axis=1)
     return np.asarray(np.nansum(x_DN, axis=1) / np.where(n_D > 0, n_D, np.nan))
+
+
+def _share(size_DN: Array, is_it_DN: Array) -> float:
+    """Return the share of a sum that some elements have; NaN of nothing."""
+    total = float(size_DN.sum())
+    return float(size_DN[is_it_DN].sum()) / total if total > 0 else math.nan
 
 
 def _mean(x_D: Array) -> float:

@@ -115,9 +115,11 @@ def exposure_table(metrics: Metrics) -> Table:
         (
             Cell(str(row["factor"])),
             Cell(plain(number(row, "scores"), 3, signed=True)),
-            Cell(plain(number(row, "book"), 3, signed=True)),
-            Cell(plain(number(row, "book_low"))),
-            Cell(plain(number(row, "book_high"))),
+            cell_of(plain(number(row, "book"), 3, signed=True), row, "book"),
+            cell_of(plain(number(row, "book_low")), row, "book_low"),
+            cell_of(plain(number(row, "book_high")), row, "book_high"),
+            Cell(percent(number(row, "unknown"))),
+            Cell(percent(number(row, "book_unknown"))),
         )
         for row in records(found, "factors")
     ]
@@ -126,11 +128,19 @@ def exposure_table(metrics: Metrics) -> Table:
             Cell(str(row["sector"])),
             Cell(plain(number(row, "scores"), 3, signed=True)),
             Cell(plain(number(row, "book"), 3, signed=True)),
-            Cell(""),
-            Cell(""),
+            *(Cell(""),) * 4,
         )
         for row in records(found, "sectors")
     ]
+    if records(found, "sectors"):
+        rows.append(
+            (
+                Cell("without a sector"),
+                *(Cell(""),) * 4,
+                Cell(percent(number(found, "sectors_unknown"))),
+                Cell(percent(number(found, "book_sectors_unknown"))),
+            )
+        )
     ic = at(found, "neutral_rank_ic")
     if rows and ic is not None:
         plain_ic = number(metrics, "signal", f"h{main_horizon(metrics)}", "rank_ic", "mean")
@@ -140,10 +150,10 @@ def exposure_table(metrics: Metrics) -> Table:
                 cell_of(plain(number(ic, "mean"), 4), ic, "mean"),
                 Cell(f"t {plain(number(ic, 't'))}", str(at(ic, "reasons", "t") or "")),
                 Cell(f"with them {plain(plain_ic, 4)}"),
-                Cell(""),
+                *(Cell(""),) * 3,
             )
         )
-    columns = ("", "scores", "book, mean", "least", "most")
+    columns = ("", "scores", "book, mean", "least", "most", "unknown", "unknown, of the book")
     return Table("What scores and book lean on", columns, tuple(rows))
 
 
