@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, QuantileSpec, backtest
+from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec, OptimisedSpec
+from alpha_assets.backtest.rules.dense import Weighing, weights_over
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 TOKYO = Calendar.load(
@@ -28,13 +31,26 @@ PLAIN = QuantileSpec(horizon=1, capital=1_000.0, max_participation=None)
 FRICTIONS = CostsSpec(
     commission_bps=2.0, half_spread_bps=7.0, impact_coefficient=0.7, borrow_fee_bps_annual=300.0
 )
-SPECS = {
+SPECS: dict[str, PortfolioSpec] = {
     "fractions at the open": QuantileSpec(horizon=1, capital=10_000.0, max_participation=None),
     "at the close": QuantileSpec(horizon=1, capital=10_000.0, fill="close", max_participation=None),
     "capped": QuantileSpec(horizon=1, capital=500_000.0, max_participation=0.1),
     "in lots": QuantileSpec(horizon=1, capital=300_000.0, lot=10, max_participation=None),
     "in capped lots": QuantileSpec(
         horizon=1, capital=900_000.0, lot=10, max_participation=0.2, fill="close"
+    ),
+    "a share of the way": AimPortfolioSpec(
+        rule="aim_portfolio", horizon=1, drift_bps=80.0, min_side=1, capital=300_000.0
+    ),
+    "by the solver": CostAwareSpec(
+        rule="cost_aware",
+        horizon=1,
+        drift_bps=80.0,
+        min_side=1,
+        max_weight=0.4,
+        capital=300_000.0,
+        lot=10,
+        fill="close",
     ),
 }
 LAST = 69
@@ -315,3 +331,45 @@ def random_targets(seed: int, n_symbols: int = 8, n_sessions: int = 70) -> pl.Da
         scale = 1.2 / max(float(np.abs(weights).sum()), 1.0)
         decisions.append((n, dict(zip(names, (weights * scale).tolist(), strict=True))))
     return hold(*decisions)
+
+
+def targets_for(
+    seed: int,
+    spec: PortfolioSpec,
+    costs: CostsSpec = FRICTIONS,
+    n_symbols: int = 8,
+    n_sessions: int = 70,
+) -> pl.DataFrame:
+    """Return the targets to trade by a rule: what it decides where it weighs costs, else any."""
+    if isinstance(spec, OptimisedSpec):
+        return weighed_targets(seed, spec, costs, n_symbols, n_sessions)
+    return random_targets(seed, n_symbols, n_sessions)
+
+
+@cache
+def weighed_targets(
+    seed: int, spec: OptimisedSpec, costs: CostsSpec, n_symbols: int, n_sessions: int
+) -> pl.DataFrame:
+    """Return what a rule with declared drift decides of random scores, about once a week.
+
+    Returns have a history before the first session, so that there is a covariance from the first
+    rebalance on.
+    """
+    rng, history = np.random.default_rng([seed, 3]), 80
+    shape = (history + n_sessions, n_symbols)
+    return_DN = 0.02 * rng.standard_normal(shape)
+    score_DN = np.where(rng.random(shape) < 0.1, np.nan, rng.standard_normal(shape))
+    weighing = Weighing(costs, return_DN, adv_DN=rng.lognormal(12.0, 1.0, shape))
+    is_barred_DN, is_listed_DN = rng.random(shape) < 0.1, np.ones(shape, dtype=bool)
+    due = history + np.sort(rng.choice(n_sessions - 1, n_sessions // 6, replace=False))
+    weights = weights_over(
+        score_DN, is_barred_DN, is_listed_DN, due.tolist(), spec, weighing=weighing
+    )
+    assert any(weight_N.any() for weight_N in weights.values())
+    names = [f"S{i}" for i in range(n_symbols)]
+    return hold(
+        *(
+            (d - history, dict(zip(names, weight_N.tolist(), strict=True)))
+            for d, weight_N in weights.items()
+        )
+    )

@@ -14,6 +14,7 @@ from tests.backtest.market import (
     day,
     random_market,
     random_targets,
+    targets_for,
 )
 
 from alpha_assets.arrays.keys import MAX_STALE
@@ -53,7 +54,8 @@ def books_agree(ours: Books, theirs: ReferenceBooks, spec: PortfolioSpec) -> Non
 @pytest.mark.parametrize("word", SPECS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_simulators_keep_the_same_books(word: str, seed: int, max_stale: int) -> None:
-    market, targets, spec = random_market(seed), random_targets(seed), SPECS[word]
+    market, spec = random_market(seed), SPECS[word]
+    targets = targets_for(seed, spec)
     ours = books(targets, market, LAST, spec, FRICTIONS, max_stale=max_stale)
     theirs = reference_backtest(
         targets,
@@ -97,7 +99,7 @@ def test_the_random_markets_do_what_they_are_for() -> None:
     noted: set[str] = set()
     for seed in SEEDS:
         for spec in SPECS.values():
-            kept = books(random_targets(seed), random_market(seed), LAST, spec)
+            kept = books(targets_for(seed, spec), random_market(seed), LAST, spec)
             seen |= set(kept.trades["reason"])
             noted |= {note.split(" on ")[0].lstrip("0123456789 ") for note in kept.notes[1:]}
 
