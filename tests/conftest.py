@@ -1,8 +1,10 @@
 """What every test may rely on: one thread, no disk to wait for, the real data, `tiny` built."""
 
+import atexit
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +19,12 @@ from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.stages import make
 
 torch.set_num_threads(1)
+
+# A cache of digests of code that parallel workers and subprocesses share: a suite reads
+# nothing that an earlier one left.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="alpha-assets-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PIPELINES = Path(__file__).parent / "pipelines"

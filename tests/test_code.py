@@ -26,7 +26,7 @@ from tests.training.conftest import (
 )
 
 from alpha_assets.backtest import CostsSpec, backtest
-from alpha_assets.code import Code, installed
+from alpha_assets.code import CACHED_VERSIONS, Code, installed
 from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
 from alpha_assets.evaluation import DataFacts, evaluate, volatility_regimes
@@ -595,6 +595,110 @@ def test_what_does_not_exist_is_refused(small: Code) -> None:
         small.digest("alpha_assets.table:three")
     with pytest.raises(BadInput, match="no entry 'three'; it has one, two"):
         small.digest("alpha_assets.table:chosen", select={"alpha_assets.table:TABLE": ["three"]})
+
+
+ROOT, TABLE = "alpha_assets.table:chosen", "alpha_assets.table:TABLE"
+
+
+def asked(code: Code) -> list[str]:
+    """Return three digests: of a root, of it with a chosen entry, and without its decorators."""
+    found = [
+        code.digest(ROOT),
+        code.digest(ROOT, select={TABLE: ("one",)}),
+        code.digest(bare=["alpha_assets.entries:plus"]),
+    ]
+    code.keep()
+    return found
+
+
+def unparsed(code: Code) -> Code:
+    """Return code whose files cannot be parsed: what it answers, it was given."""
+    vars(code)["_modules"] = None
+    return code
+
+
+def only(cache: Path) -> Path:
+    """Return the one file of a cache."""
+    (file,) = cache.iterdir()
+    return file
+
+
+def test_kept_digests_are_those_that_are_computed_and_nothing_is_parsed(tmp_path: Path) -> None:
+    place, cache = written(tmp_path / "one"), tmp_path / "cache"
+    plain = asked(Code(place))
+    assert len(set(plain)) == 3
+    assert asked(Code(place, cache)) == plain
+    assert asked(unparsed(Code(place, cache))) == plain
+    elsewhere = written(tmp_path / "two")  # equal files in another folder
+    assert asked(unparsed(Code(elsewhere, cache))) == plain
+    with pytest.raises(AttributeError):  # what was not kept is computed
+        unparsed(Code(place, cache)).digest("alpha_assets.kernels:scaled")
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"), [("table", "return x + 2", "return x + 3"), ("page.html", "one", "1")]
+)
+def test_digests_that_are_kept_of_other_files_are_not_read(
+    tmp_path: Path, module: str, old: str, new: str
+) -> None:
+    cache, roots = tmp_path / "cache", (ROOT, "alpha_assets.pages:page")
+    before = Code(written(tmp_path / "one"), cache)
+    found = [before.digest(root) for root in roots]
+    before.keep()
+    after = Code(edited(tmp_path / "two", module, old, new), cache)
+    assert [after.digest(root) for root in roots] != found
+    after.keep()
+    assert len(list(cache.iterdir())) == 2
+    # One that lies under the name of the other is not taken for it.
+    one, two = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    two.write_bytes(one.read_bytes())
+    again = Code(tmp_path / "two" / "alpha_assets", cache)
+    assert [again.digest(root) for root in roots] == [after.digest(root) for root in roots]
+
+
+DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "cut off": lambda whole: whole[:-9],
+    "a letter of a digest": lambda whole: whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:],
+    "no text": lambda whole: b"\xff" + whole,
+    "no JSON": lambda whole: b"\n\n[",
+    "more lines": lambda whole: whole + b"\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
+    place, cache = written(tmp_path / "one"), tmp_path / "cache"
+    plain = asked(Code(place, cache))
+    whole = only(cache).read_bytes()
+    only(cache).write_bytes(DAMAGES[damage](whole))
+    assert asked(Code(place, cache)) == plain
+    assert only(cache).read_bytes() == whole
+
+
+def test_digests_of_two_processes_are_kept_together(tmp_path: Path) -> None:
+    place, cache = written(tmp_path / "one"), tmp_path / "cache"
+    one, two = Code(place, cache), Code(place, cache)
+    roots = {"alpha_assets.table:one": one, "alpha_assets.table:two": two}
+    found = [code.digest(root) for root, code in roots.items()]
+    one.keep()
+    two.keep()
+    assert [unparsed(Code(place, cache)).digest(root) for root in roots] == found
+
+
+def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path) -> None:
+    place, cache = written(tmp_path / "one"), tmp_path / "cache"
+    cache.write_text("no folder")
+    assert asked(Code(place, cache)) == asked(Code(place))
+    assert cache.read_text() == "no folder"
+
+
+def test_versions_that_were_made_long_ago_leave_the_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for number in range(CACHED_VERSIONS + 2):
+        place = edited(tmp_path / str(number), "table", "x + 2", f"x + 1{number}")
+        asked(Code(place, cache))
+    assert len(list(cache.iterdir())) == CACHED_VERSIONS
 
 
 # Of this package: what each root is, and which edits change the digest of which.

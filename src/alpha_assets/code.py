@@ -17,15 +17,22 @@ describe (`PROSE`) do not count.  What cannot be resolved reaches more, never le
 - a string that names a module or a data file of the package reaches it; an import by a text that
   is put together reaches every module whose name begins as the text does.
 
-The source files are read, not the imported objects, so that a copy can be digested too.
+The source files are read, not the imported objects, so that a copy can be digested too.  A digest
+is computed from the bytes of the package's files alone: what was computed from equal bytes, by
+this file under this Python, is kept in the user's cache, and then no file is parsed.
 """
 
 import ast
 import builtins
 import gc
 import hashlib
+import json
+import os
+import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -37,6 +44,10 @@ from alpha_assets.errors import BadInput
 PACKAGE = "alpha_assets"
 CODE_LENGTH = 32  # hexadecimal digits
 FORMAT = "alpha-assets code 1"
+CACHE_VARIABLE = "XDG_CACHE_HOME"
+CACHE_FOLDER = "alpha-assets"
+CACHED_VERSIONS = 8  # of the package, the latest made; a file of some 100 KB each
+_NO_SOURCE = ("__pycache__", ".pyc", ".pyo")
 
 # Arguments that describe a definition and decide no number, by what takes them; the names are
 # relative, since the whole name of a module in a string reaches it.
@@ -100,7 +111,10 @@ def code_digest(*roots: Root, select: Select | None = None) -> str:
     Raises:
         BadInput: a root, a registry or a key does not exist.
     """
-    return installed().digest(*roots, select=select)
+    code = installed()
+    found = code.digest(*roots, select=select)
+    code.keep()
+    return found
 
 
 def reached(*roots: Root, select: Select | None = None) -> frozenset[str]:
@@ -111,7 +125,17 @@ def reached(*roots: Root, select: Select | None = None) -> frozenset[str]:
 @cache
 def installed() -> "Code":
     """Return the code of this package, read once in a process."""
-    return Code(Path(__file__).parent)
+    return Code(Path(__file__).parent, _user_cache())
+
+
+def _user_cache() -> Path | None:
+    """Return the folder of this package in the user's cache; None where there is no home."""
+    named = Path(os.environ.get(CACHE_VARIABLE, ""))
+    if named.is_absolute():
+        return named / CACHE_FOLDER
+    with suppress(RuntimeError):
+        return Path.home() / ".cache" / CACHE_FOLDER
+    return None
 
 
 class _Reference(NamedTuple):
@@ -304,25 +328,46 @@ def _read(path: Path, source: bytes) -> _Module:
 class Code:
     """The source files of a package, and what each definition in them reaches."""
 
-    def __init__(self, root: Path) -> None:
-        """Read every module below `root`, the folder of the package `alpha_assets`."""
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        """Read every file below `root`, the folder of the package `alpha_assets`.
+
+        Args:
+            root: the folder.
+            cache: where digests are kept for other processes, by the content of all files; none:
+                they are computed.  Modules are parsed when a digest is not there.
+        """
         self.root = root
-        self._modules: dict[str, _Module] = {}
-        collects = gc.isenabled()
-        gc.disable()  # a tree of syntax holds no cycles, and scanning it doubles the time
-        try:
-            for path in sorted(root.rglob("*.py")):
-                module = _read(path.relative_to(root), path.read_bytes())
-                self._modules[module.name] = module
-            if PACKAGE not in self._modules:
-                raise BadInput(f"{root}: no package: it has no __init__.py")
-            self._resolved: dict[tuple[str, _Reference], tuple[_Target, ...]] = {}
-            self._named: dict[_Statement, Mapping[tuple[tuple[_Target, ...], bool], None]] = {}
-            self._lines: dict[_Statement, str] = {}
-            self._effects = self._effects_of_all()
-        finally:
-            if collects:
-                gc.enable()
+        self._sources: dict[Path, bytes] = {}
+        self.data: dict[Path, str] = {}  # the hash of each file of the package that is no module
+        for path in sorted(root.rglob("*")):
+            if path.suffix in _NO_SOURCE or "__pycache__" in path.parts or not path.is_file():
+                continue
+            if path.suffix == ".py":
+                self._sources[path.relative_to(root)] = path.read_bytes()
+            elif path.name != "py.typed":
+                self.data[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        if Path("__init__.py") not in self._sources:
+            raise BadInput(f"{root}: no package: it has no __init__.py")
+        self._kept = _Kept(cache, self._content()) if cache is not None else _Kept()
+        self._resolved: dict[tuple[str, _Reference], tuple[_Target, ...]] = {}
+        self._named: dict[_Statement, Mapping[tuple[tuple[_Target, ...], bool], None]] = {}
+        self._lines: dict[_Statement, str] = {}
+
+    def _content(self) -> str:
+        """Return what names all that digests are computed from, and by what."""
+        by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        files = {
+            **{name: hashlib.sha256(source).hexdigest() for name, source in self._sources.items()},
+            **{path.relative_to(self.root): name for path, name in self.data.items()},
+        }
+        lines = [f"{name} {path.as_posix()}" for path, name in files.items()]
+        return hashlib.sha256("\n".join([sys.version, by, *lines]).encode()).hexdigest()
+
+    @cached_property
+    def _modules(self) -> "dict[str, _Module]":
+        with _no_collections():
+            modules = [_read(path, source) for path, source in self._sources.items()]
+        return {module.name: module for module in modules}
 
     def digest(
         self, *roots: Root, select: Select | None = None, bare: Collection[Root] = ()
@@ -335,9 +380,17 @@ class Code:
             bare: roots of which the decorators do not count, because what they made of the
                 function is recorded in another way.
         """
-        lines = _Walk(self, select or {}).of(roots, bare).lines()
-        whole = hashlib.sha256("\n".join([FORMAT, *lines]).encode())
-        return whole.hexdigest()[:CODE_LENGTH]
+        query = _query(roots, select or {}, bare)
+        found = self._kept.get(query)
+        if found is None:
+            lines = _Walk(self, select or {}).of(roots, bare).lines()
+            whole = hashlib.sha256("\n".join([FORMAT, *lines]).encode())
+            found = self._kept[query] = whole.hexdigest()[:CODE_LENGTH]
+        return found
+
+    def keep(self) -> None:
+        """Keep the digests for other processes, where there is a cache that can be written."""
+        self._kept.write()
 
     def reached(
         self, *roots: Root, select: Select | None = None, bare: Collection[Root] = ()
@@ -364,7 +417,7 @@ class Code:
         Raises:
             BadInput: there is none.
         """
-        text = root if isinstance(root, str) else f"{root.__module__}:{root.__qualname__}"
+        text = _named(root)
         place, _, name = text.partition(":")
         name = name.partition(".")[0]
         module = self._modules.get(place)
@@ -475,8 +528,13 @@ class Code:
             return [_Target("", name)]
         return [_Target(module.name)]
 
+    @cached_property
+    def _effects(self) -> "dict[tuple[str, str], list[_Statement]]":
+        """By definition, the statements that change it from elsewhere."""
+        with _no_collections():
+            return self._effects_of_all()
+
     def _effects_of_all(self) -> "dict[tuple[str, str], list[_Statement]]":
-        """Return, by definition, the statements that change it from elsewhere."""
         effects: dict[tuple[str, str], list[_Statement]] = defaultdict(list)
         writers: dict[_Statement, list[tuple[str, str]]] = defaultdict(list)
         for statement in self.statements():
@@ -487,15 +545,20 @@ class Code:
                         writers[statement].append(key)
         if writers:
             self._add_calls_of(writers, effects)
-        self.subclasses: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        return effects
+
+    @cached_property
+    def subclasses(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """By class, the classes that derive from it."""
+        found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for statement in self.statements():
             if statement.is_class:
                 for base in statement.reading.bases:
                     for target in self.resolve(statement.module, base):
                         if target.is_definition:
                             own = (statement.module.name, statement.names[0])
-                            self.subclasses[target.module, target.name].append(own)
-        return effects
+                            found[target.module, target.name].append(own)
+        return found
 
     def _add_calls_of(
         self,
@@ -616,18 +679,6 @@ class Code:
             return []
         return [key for key, members in self._members.items() if wanted <= members]
 
-    @cached_property
-    def data(self) -> dict[Path, str]:
-        """The hash of each file of the package that is no module."""
-        return {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(self.root.rglob("*"))
-            if path.is_file()
-            and path.suffix not in (".py", ".pyc", ".pyo")
-            and path.name != "py.typed"
-            and "__pycache__" not in path.parts
-        }
-
     def imports_behind(self, name: str) -> frozenset[str]:
         """Return the modules of the package that importing one imports, itself included."""
         if name not in self._import_closure:
@@ -664,6 +715,75 @@ class Code:
             if any(not target.module for target in self.resolve(statement.module, change)):
                 return True
         return False
+
+
+class _Kept(dict[str, str]):
+    """Digests by what was asked for, in a file that processes over equal files share.
+
+    The file holds the hash of its digests: one that is damaged, or of other content, is not read.
+    A cache that cannot be read or written is none.
+    """
+
+    def __init__(self, folder: Path | None = None, content: str = "") -> None:
+        super().__init__()
+        self._file = folder / f"code-{content[:CODE_LENGTH]}.json" if folder else None
+        self._content = content
+        self.update(self._read())
+        self._n_written = len(self)
+
+    def _read(self) -> dict[str, str]:
+        if self._file is None:
+            return {}
+        try:
+            content, name, text = self._file.read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError):
+            return {}
+        if content != self._content or name != hashlib.sha256(text.encode()).hexdigest():
+            return {}
+        found: dict[str, str] = json.loads(text)
+        return found
+
+    def write(self) -> None:
+        """Add what is new to the file, which readers see before or after; nothing is waited for."""
+        if self._file is None or len(self) == self._n_written:
+            return
+        self.update(self._read())
+        self._n_written = len(self)
+        text = json.dumps(self, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()
+        folder = self._file.parent
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=folder, prefix="code-", delete=False
+            ) as file:
+                file.write("\n".join((self._content, name, text)))
+            Path(file.name).replace(self._file)
+            files = sorted(folder.glob("code-*"), key=lambda path: path.stat().st_mtime)
+            for path in files[:-CACHED_VERSIONS]:
+                path.unlink(missing_ok=True)
+
+
+def _query(roots: Collection[Root], select: Select, bare: Collection[Root]) -> str:
+    """Return what names a question for a digest."""
+    chosen = [[registry, sorted(keys)] for registry, keys in select.items()]
+    return json.dumps([[_named(root) for root in roots], chosen, [_named(root) for root in bare]])
+
+
+def _named(root: Root) -> str:
+    return root if isinstance(root, str) else f"{root.__module__}:{root.__qualname__}"
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Leave out the collector: syntax holds no cycles, and scanning it doubles the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Target(NamedTuple):

@@ -43,8 +43,11 @@ def feature_digests(
         inputs: all that they read, those of the market's own feeds too.
     """
     features = {item.name: item for item in catalog}
-    reader = _Reader(code or installed(), features, inputs)
-    return {name: reader.feature(item) for name, item in features.items()}
+    code = code or installed()
+    reader = _Reader(code, features, inputs)
+    digests = {name: reader.feature(item) for name, item in features.items()}
+    code.keep()
+    return digests
 
 
 def compute_digest(code: Code | None = None) -> str:
