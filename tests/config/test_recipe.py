@@ -76,6 +76,16 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
         ("tiny", ['loss=[{kind="ic",weight=inf}]'], "loss.0.weight = inf; want a finite number"),
         ("tiny", ['loss=[{kind="ic",weight=nan}]'], "loss.0.weight = nan; want a finite number"),
         ("tiny", ["training.sampler=block"], "'sessions' or 'blocks'; did you mean 'blocks'?"),
+        (
+            "turnover",
+            ["training.block_sessions=61", "training.batch_sessions=61"],
+            r"block_sessions = 61: more than the 60 training sessions of \[split\], so that no",
+        ),
+        (
+            "turnover",
+            ["split.min_train_sessions=3"],
+            r"block_sessions = 4: more than the 3 training sessions of \[split\]",
+        ),
         ("turnover", ["training.sampler=sessions"], 'set training.sampler = "blocks"'),
         ("quantiles", ["model.quantiles=[0.1,0.9]"], "have no median, which is the score: add 0.5"),
         ("tiny_ridge", ["study.kind=purged_fold"], "did you mean 'purged_kfold'?"),
@@ -100,3 +110,8 @@ def test_what_does_not_fit_is_refused_by_name(
 @pytest.mark.parametrize("name", ["news_pca", "news_branch", "tiny_graph", "quantiles", "turnover"])
 def test_what_fits_is_read(market: Market, name: str) -> None:
     assert load_recipe(name, market).name == name
+
+
+def test_a_block_may_be_all_that_is_trained_on(market: Market) -> None:
+    whole = ["training.block_sessions=60", "training.batch_sessions=60"]
+    assert load_recipe("turnover", market, overrides=whole).spec.training.block_sessions == 60

@@ -151,12 +151,15 @@ def splits(context: RecipeContext) -> list[Split]:
 @pytest.mark.parametrize("asked", ASKED)
 def test_a_month_among_others_has_the_bits_of_the_month_alone(storage: str, asked: str) -> None:
     context = opened(storage, *ASKED[asked])
-    n_symbols = set()
+    symbols, columns = set(), set()
     for split in splits(context):
         shared, own = train.training_data(context, split), alone(context, split)
         assert differences(shared, own) == []
-        n_symbols.add(shared.axes.symbols)
-    assert len(n_symbols) > 1, "months with different symbols show whose they are"
+        symbols.add(shared.axes.symbols)
+        columns.add((shared.axes.features, shared.axes.market_features))
+    assert len(symbols) > 1, "months with different symbols show whose they are"
+    if context.recipe.spec.window.min_span:
+        assert len(columns) > 1, "months with different columns show whose they are"
     assert len(context.resident.months) > len(set(window_months(context, splits(context)[0])))
 
 

@@ -134,6 +134,44 @@ def test_each_kind_of_study_keeps_its_distance(tiny_market: Path, tmp_path: Path
     assert aa.study("study_network", storage=storage)["rows"]
 
 
+TWO_FOLDS = ["study={kind='purged_kfold',folds=2,embargo_sessions=5}", "training.max_epochs=1"]
+LEVELS = ["q10", "q50", "q90"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "levels"),
+    [
+        ("tiny_graph", [], []),
+        (
+            "tiny",
+            ["model={kind='linear',quantiles=[0.1,0.5,0.9]}", 'loss=[{kind="pinball"}]'],
+            LEVELS,
+        ),
+        ("tiny", ["label.kind=vol_scaled", "model={kind='linear'}"], []),
+    ],
+    ids=["graph", "quantiles", "scaled returns"],
+)
+def test_a_study_of_other_inputs_outputs_and_labels(
+    tiny_market: Path, tmp_path: Path, recipe: str, changes: list[str], levels: list[str]
+) -> None:
+    storage, asked = str(linked(tiny_market, tmp_path / "storage")), [*changes, *TWO_FOLDS]
+    rows = aa.study(recipe, storage=storage, overrides=asked)["rows"]
+    assert [row["fold"] for row in rows] == ["1", "1", "2", "2", "all", "all"]
+    assert all(np.isfinite(row["rank_ic"]) for row in rows)
+
+    folder = open_context(recipe, storage=storage, overrides=asked).study
+    card = json.loads(folder.contents()["1/card.json"])
+    assert card["n_neighbours"] == (3 if recipe == "tiny_graph" else 0)
+    scores = folder.read("study_scores")
+    assert [name for name in scores.columns if name.startswith("q")] == levels
+    if levels:
+        assert scores["q50"].equals(scores["score"])
+    # A fold is scored as if it were alone: with all its inputs, on its own sessions.
+    tested = folder.read("study_sessions").filter(pl.col("span") == "test")
+    assert scores.join(tested, on=["fold", "session"], how="anti").is_empty()
+    assert scores.filter(pl.col("fold") == "1").height
+
+
 def test_a_purge_that_is_short_by_one_session_is_seen(
     studied: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

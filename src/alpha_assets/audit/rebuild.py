@@ -21,6 +21,7 @@ from alpha_assets.features.edges import EDGE_KEYS
 from alpha_assets.pipeline import decide, held, predictions, runner, targets
 from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.context import RecipeContext, silent
+from alpha_assets.pipeline.epochs import RATE
 from alpha_assets.pipeline.families import MEMBERS
 from alpha_assets.pipeline.freshness import COUNTS, NOT_FACTS, manifest_of
 from alpha_assets.pipeline.frontier import frontier, months_of_data
@@ -94,7 +95,8 @@ class Rebuilt:
         assert model.checkpoint is not None, "a skipped month stops the rebuilding"
         card = model.checkpoint.card.model_dump(mode="json")
         kept = {name: value for name, value in card.items() if name not in NOT_COMPARED}
-        facts = {n: value for n, value in model.manifest.extra.items() if n not in NOT_FACTS}
+        uncompared = (*NOT_FACTS, RATE)
+        facts = {n: value for n, value in model.manifest.extra.items() if n not in uncompared}
         return {"card": kept, "facts": facts}
 
     def counts(self, month: str) -> dict[str, Any]:

@@ -136,7 +136,14 @@ class RecipeSpec(Spec):
         check_learner(self.model, self.loss, self.window, self.training)
         check_inputs(self.model, self.inputs)
         self._fitted_inputs_fit()
-        horizons, selection = self.label.horizons, self.training.selection
+        training, n_needed = self.training, self.split.needed_sessions
+        if training.sampler == "blocks" and training.block_sessions > n_needed:
+            raise ValueError(
+                f"training.block_sessions = {training.block_sessions}: more than the {n_needed} "
+                "training sessions of [split], so that no block is whole; want shorter blocks, or "
+                "a longer split.lookback_sessions (split.min_train_sessions, where it is set)"
+            )
+        horizons, selection = self.label.horizons, training.selection
         for term in self.loss:
             if term.horizon_weights and len(term.horizon_weights) != len(horizons):
                 raise ValueError(

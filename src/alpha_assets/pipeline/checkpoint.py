@@ -13,7 +13,7 @@ from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
-from alpha_assets.pipeline.epochs import EpochLines, curves, windows_per_second
+from alpha_assets.pipeline.epochs import RATE, EpochLines, curves, windows_per_second
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
 from alpha_assets.pipeline.inputs import feeds_of_inputs, input_cards, training_view
 from alpha_assets.pipeline.market_stages import (
@@ -395,7 +395,7 @@ def _trained(
         "valid_rank_ic": float(np.mean(rank_ics)) if rank_ics else None,
         "epochs": max(len(seed.epochs) for seed in trained.seeds),
         "best_epoch": max(seed.best for seed in trained.seeds),
-        "windows_per_second": windows_per_second(trained.seeds),
+        RATE: windows_per_second(trained.seeds),
         "curves": curves(trained.seeds),
         "unfinished_seeds": sum(bool(seed.unfinished) for seed in trained.seeds),
         "train_sessions": len(split.train),

@@ -10,6 +10,7 @@ from alpha_assets.progress import Progress, bar, duration
 from alpha_assets.training import Epoch, Learner, Trained
 
 HEAD = "head"  # the stage whose spread is that of the scores
+RATE = "windows_per_second"  # a fact of the machine and its load: it differs from run to run
 
 
 class EpochLines:

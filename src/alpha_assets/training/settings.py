@@ -49,7 +49,9 @@ class TrainingSpec(Spec):
     sampler: Literal["sessions", "blocks"] = "sessions"
     """Which sessions stand together in a batch: any, or blocks of consecutive ones."""
     block_sessions: int = Field(default=4, gt=1)
-    """Consecutive sessions of a block; `batch_sessions` is a multiple of it."""
+    """Consecutive sessions of a block, no more than a month is trained on; `batch_sessions` is a
+    multiple of it.
+    """
     max_epochs: int = Field(default=8, gt=0)
     """Passes over the training sessions, at most; without validation sessions, exactly."""
     patience: int = Field(default=2, gt=0)
