@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import polars as pl
 import pytest
 from tests.conftest import edited
 from tests.pipeline.damage import flipped, replace, truncated
@@ -21,7 +23,11 @@ from alpha_assets import project
 from alpha_assets.errors import StaleOutput, StorageError
 from alpha_assets.pipeline import checkpoint, runner
 from alpha_assets.pipeline.report import COVERAGE
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.project import open_context
+from alpha_assets.store import ManifestInput
 from alpha_assets.store.manifest import MANIFEST
+from alpha_assets.store.raw import DATED
 
 pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
@@ -318,3 +324,52 @@ def test_status_is_clean_after_a_run_of_fewer_months_than_there_are(storage: Pat
     assert to_do(storage) == {}
     page = json.loads(context.coverage.contents(COVERAGE)[COVERAGE])
     assert max(family["last"] or "" for family in page["families"]) == "2021-07-30"
+
+
+def corrected(storage: Path, day: str, published: str) -> None:
+    """Store a correction of a bar of a day that comes out on another."""
+    table = open_context("tiny", storage=str(storage)).raw["daily_bars"]
+    bar = table.read().filter(pl.col("event_date") == date.fromisoformat(day)).head(1).collect()
+    at = datetime.fromisoformat(f"{published}T07:30").replace(tzinfo=UTC)
+    row = bar.with_columns(
+        pl.lit(at).cast(bar.schema["available_at"]).alias("available_at"),
+        pl.lit(9, dtype=pl.Int16).alias("revision"),
+        pl.col("volume") + 1.0,
+    )
+    stored = table.table.folder("2021-06").manifest()
+    assert stored is not None
+    assert table.append(row, ManifestInput(digest=stored.digest)).rows == 1
+
+
+def test_a_model_hangs_by_the_bars_that_its_labels_read(storage: Path) -> None:
+    # The model of 2021-08 is trained from 2021-03-26 on; its last label ends on 2021-07-30.
+    def bars() -> str:
+        context = open_context("tiny", storage=str(storage))
+        inputs = checkpoint.checkpoint_stage(context.recipe).inputs(context, ["2021-08"], Seen())
+        return inputs["raw/daily_bars"]
+
+    before = bars()
+    corrected(storage, "2021-02-10", published="2021-06-15")
+    assert bars() == before
+    corrected(storage, "2021-07-12", published="2021-08-16")  # after the first decision of 2021-08
+    assert bars() == before
+    corrected(storage, "2021-03-26", published="2021-06-15")
+    read = bars()
+    assert read != before
+    corrected(storage, "2021-07-30", published="2021-07-31")
+    assert bars() != read
+
+
+def test_raw_rows_rewritten_with_equal_content_leave_every_stage_fresh(storage: Path) -> None:
+    # As a version wrote them that kept no hashes by date.
+    for table in open_context("tiny", storage=str(storage)).raw.values():
+        for month in table.months():
+            folder = table.table.folder(month)
+            manifest, rows = folder.manifest(), folder.read()
+            assert manifest is not None
+            extra = {name: it for name, it in manifest.extra.items() if name != DATED}
+            made = ManifestInput(digest=manifest.digest, extra=extra)
+            written = table.table.write(month, rows.reverse(), made)
+            assert written.content_hash == manifest.content_hash
+            assert written.created_at != manifest.created_at
+    assert to_do(storage) == {}

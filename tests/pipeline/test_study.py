@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import BadInput, RangeError, SpecError
 from alpha_assets.pipeline import identity, runner
-from alpha_assets.pipeline.study import session_rows
+from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.study import months_to_study, session_rows, study_stage
 from alpha_assets.project import open_context
+from alpha_assets.store import ManifestInput, RawTable
 from alpha_assets.store.store import Store
 
 LONGEST = 5  # of `tiny_ridge`: its labels are of 2 and 5 sessions
@@ -292,6 +295,65 @@ def test_a_killed_study_goes_on_where_it_was(tiny_market: Path, tmp_path: Path) 
     assert len({one.content_hash for one in manifests if one is not None}) == 1
     assert sum("seed 0" in line for line in again) == 1, "one epoch was left of two folds"
     assert not list(folders[0].rglob("_tmp/resume/**/*seed=0.*"))
+
+
+def stored_row(table: RawTable, row: pl.DataFrame, at: str, **values: object) -> None:
+    """Store a row again with other values, published at an instant."""
+    stamp = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    changed = {"available_at": stamp, "revision": 9, **values}
+    columns = [pl.lit(v).cast(row.schema[name]).alias(name) for name, v in changed.items()]
+    stored = table.table.folder(table.months()[0]).manifest()
+    assert stored is not None
+    manifest = ManifestInput(digest=stored.digest)
+    assert table.append(row.with_columns(columns), manifest).rows == 1
+
+
+def test_a_study_hangs_by_the_rows_that_its_labels_read(tiny_market: Path, tmp_path: Path) -> None:
+    # Up to July: usable sessions are 2021-02-02 to 2021-07-30, the last label ends on 2021-08-06.
+    # Bars end on 2021-08-31, so that 2021-09-01 is the last session that can be decided.
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    context = open_context("study_kfold", storage=storage)
+    stage, months = study_stage(context.recipe), months_to_study(context)[:-1]
+
+    def read() -> tuple[str, str]:
+        inputs = stage.inputs(context, months, Seen())
+        return inputs["raw/daily_bars"], inputs["raw/listings"]
+
+    table = context.raw["daily_bars"]
+    bars = table.read().collect().group_by("event_date", maintain_order=True).first()
+
+    def bar(day: str) -> pl.DataFrame:
+        return bars.filter(pl.col("event_date") == date.fromisoformat(day))
+
+    before = read()
+    stored_row(table, bar("2021-01-20"), "2021-06-15T07:30", volume=1.0)
+    assert read() == before
+    stored_row(table, bar("2021-03-26"), "2021-06-15T07:30", volume=1.0)
+    corrected = read()
+    assert corrected[0] != before[0]
+
+    # Later bars change nothing, but for a correction that no decision knew before they were there.
+    stored_row(table, bar("2021-08-31"), "2021-09-01T07:30", event_date=date(2021, 9, 1))
+    assert read() == corrected
+    stored_row(table, bar("2021-03-29"), "2021-09-02T07:30", volume=1.0)
+    unknown = read()
+    assert unknown[0] != corrected[0]
+    stored_row(table, bar("2021-08-31"), "2021-09-02T07:30", event_date=date(2021, 9, 2))
+    assert read()[0] != unknown[0]
+
+    # Of listings: another life of a symbol counts, another symbol and a later life do not.
+    listings = context.raw["listings"]
+    gone = listings.read().filter(pl.col("exit").fill_null("active") != "active").collect()
+    first = gone.sort("event_date").head(1)
+    left = first["event_date"].item()
+    stored_row(listings, first, "2021-06-15T07:30", symbol="NEW", exit=None, event_date=left)
+    for day, exit_ in ((date(2021, 8, 10), "merger"), (date(2021, 8, 20), None)):
+        at = f"{day}T07:30"
+        stored_row(listings, first, at, symbol="LATE", exit=exit_, event_date=day)
+    assert read()[1] == before[1]
+    again = {"exit": None, "event_date": left + timedelta(days=40)}
+    stored_row(listings, first, "2021-08-20T07:30", **again)
+    assert read()[1] != before[1]
 
 
 def test_a_study_is_never_asked_for_until_it_is(tiny_market: Path, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """A recipe with overrides lies beside the recipe, and shares with it what is the same."""
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from alpha_assets import project
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError, StorageError
-from alpha_assets.pipeline import freshness, identity
+from alpha_assets.pipeline import checkpoint, freshness, identity
 from alpha_assets.store.manifest import MANIFEST
 
 pytestmark = pytest.mark.usefixtures("pipelines")
@@ -251,3 +254,37 @@ def test_a_variant_is_not_referred_to_other_content_when_outputs_are_taken_over(
     (row,) = found["rows"]
     assert (row["taken over"], row["left"]) == (0, 2)
     assert "its content_hash differs" in row["why"]
+
+
+def test_a_variant_that_waits_while_the_recipe_trains_its_model_refers_to_it(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = linked(tiny_run, tmp_path / "storage")
+    model = Path("tiny", "tiny", "checkpoint", "2021-07")
+    shutil.rmtree(storage / model)
+    order: list[str] = []
+
+    @contextmanager
+    def the_recipe_trains_first(*args: object) -> Iterator[None]:
+        shutil.copytree(tiny_run / model, storage / model, copy_function=os.link)
+        order.append("the device is free")
+        yield
+        order.append("the device is given back")
+
+    monkeypatch.setattr(checkpoint, "device_alone", the_recipe_trains_first)
+    monkeypatch.setattr(checkpoint, "train_month", None)  # it would be called to train
+    month = {"first_month": "2021-07", "last_month": "2021-07"}
+    aa.run(
+        "tiny",
+        storage=str(storage),
+        overrides=[QUANTILE],
+        progress=lambda _, what: order.append(what) if what.startswith("2021-07 shared") else None,
+        **month,
+    )
+    name = project.open_context("tiny", storage=str(storage), overrides=[QUANTILE]).recipe.folder
+    assert statuses(storage, name, "checkpoint") == {"2021-07": "shared"}
+    assert order[:3] == [
+        "the device is free",
+        "2021-07 shared with tiny/tiny/checkpoint/2021-07",
+        "the device is given back",
+    ]

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch, StorageError
-from alpha_assets.store import ManifestInput, RawTable, Store
+from alpha_assets.store import ManifestInput, RawTable, Store, content_hash
+from alpha_assets.store.hashing import combined_hash
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 INSTANT = pl.Datetime("us", "UTC")
@@ -198,6 +199,43 @@ def test_only_months_that_get_rows_are_rewritten(published: RawTable, made: Mani
     assert published.hashes()["2024-03"] == before["2024-03"]
     assert published.hashes()["2024-04"] != before["2024-04"]
     assert published.read(first="2024-04").collect().height == 2
+
+
+def test_rows_are_hashed_by_the_month_that_they_describe(
+    table: RawTable, made: ManifestInput
+) -> None:
+    early, late = row(1, "a", 10.0, at(5)), row(2, "a", 11.0, at(6))
+    february = {**row(1, "b", 9.0, at(6)), "event_date": date(2024, 2, 28)}
+    table.append(frame(early, late, february), made)
+    correction = row(1, "a", 12.0, at(3, month=4), revision=1)
+    table.append(frame(correction), made)
+
+    key = (*Balances().key, "revision")
+    by_hand = {
+        "2024-03": {
+            "2024-02": content_hash(frame(february), key),
+            "2024-03": content_hash(frame(early, late), key),
+        },
+        "2024-04": {"2024-03": content_hash(frame(correction), key)},
+    }
+    found = table.hashes_by_date()
+    assert found.of_month == by_hand
+    february_alone = combined_hash({"2024-03 2024-02": by_hand["2024-03"]["2024-02"]})
+    assert found.combined(("", "9999-12"), ("2024-02", "2024-02")) == february_alone
+    assert found.combined(("2024-04", "2024-04"), ("2024-03", "2024-03")) == combined_hash(
+        {"2024-04 2024-03": by_hand["2024-04"]["2024-03"]}
+    )
+
+    # A month of an earlier version, whose manifest has none of them.
+    table.table.write("2024-03", frame(early, late, february), made)
+    assert table.hashes_by_date() == found
+
+    manifest = Path(table.store.address) / "jp/raw/balances/month=2024-03/manifest.json"
+    manifest.write_text("{}")
+    damaged = table.hashes_by_date()
+    assert damaged.of_month["2024-03"] == {"": "damaged"}
+    nothing = found.combined(("2024-03", "2024-03"), ("2020-01", "2020-01"))
+    assert damaged.combined(("2024-03", "2024-03"), ("2020-01", "2020-01")) != nothing
 
 
 def test_nothing_stored_is_nothing_to_read(table: RawTable, made: ManifestInput) -> None:

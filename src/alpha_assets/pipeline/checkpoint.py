@@ -1,12 +1,13 @@
 """The stage of models: one per month, trained on nothing at or after the month's first session."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
+import polars as pl
 
-from alpha_assets.calendar import next_month
+from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, StorageError, TooFewNames
@@ -29,6 +30,7 @@ from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Sta
 from alpha_assets.pipeline.train import (
     LIVES,
     has_model,
+    last_exit,
     training_data,
 )
 from alpha_assets.pipeline.windows import (
@@ -44,6 +46,7 @@ from alpha_assets.pipeline.windows import (
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
+from alpha_assets.store.raw import HashesByDate, RawTable
 from alpha_assets.store.table import AGAIN
 from alpha_assets.training import (
     Checkpoint,
@@ -80,8 +83,10 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     def known(feed: str) -> Read[RecipeContext]:
         def hashed(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
             split = split_of(context, months[0], usable_from(context, seen))
-            first = None if feed in whole else window_months(context, split)[0]
-            return raw_known(context, feed, first, split, seen)
+            if feed in whole:
+                return raw_known(context, feed, None, split, seen)
+            first, _ = window_months(context, split)
+            return raw_known(context, feed, first, split, seen, dated_months(context, split))
 
         return Read(
             raw_rows(feed),
@@ -143,7 +148,8 @@ def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
         made_by=lambda: identity.checkpoint(recipe),
         reads=tuple(reads),
         make=make_model,
-        records=RECORDS,
+        alone=training_alone,
+        records=(*RECORDS, RATE),
     )
 
 
@@ -213,8 +219,24 @@ def _plan(context: RecipeContext, month: str, seen: Seen) -> tuple[Split, str, s
     return (split, *leans_on(context, split, usable))
 
 
+def dated_months(context: RecipeContext, split: Split) -> tuple[str, str] | None:
+    """Return the months of the bars that labels of a split are read from; None without sessions.
+
+    From the first training session to the exit of the last label.  Factors between entry and exit
+    stand on bars of the same sessions, and a bar is levelled by its own revisions alone.
+    """
+    if not len(split.train):
+        return None
+    return month_of(split.train[0]), month_of(last_exit(context, as_date(split.last)))
+
+
 def raw_known(
-    context: RecipeContext, feed: str, first: str | None, split: Split, seen: Seen
+    context: RecipeContext,
+    feed: str,
+    first: str | None,
+    split: Split,
+    seen: Seen,
+    dated: tuple[str, str] | None = None,
 ) -> str:
     """Return one hash of the rows of a feed that were public at the first decision of a month.
 
@@ -225,19 +247,35 @@ def raw_known(
         split: of the month; its own rows count up to the decision of its first session, so that
             what is published later in the month changes nothing.
         seen: what the store held.
+        dated: first and last month of `event_date`; None: all.
     """
-    table, month = context.raw[feed], split.month
+    table, month, last = context.raw[feed], split.month, next_month(split.month, -1)
     known = seen.hashes(table.table)
-    before = known.combined(first, next_month(month, -1))
+    before = known.combined(first, last)
     if before == AGAIN or month in known.again:
         return AGAIN
+    if dated is not None:
+        before = by_date(table, seen).combined((first or "", last), dated)
     if month not in known.of_month:
         return before
     until = context.instant_of(split.first_session)
     rows = table.read(until=until, first=month, last=month).collect()
+    if dated is not None:
+        rows = rows.filter(dated_within(dated))
     if not rows.height:
         return before
     return combined_hash({"before": before, month: content_hash(rows, table.table.key)})
+
+
+def dated_within(months: tuple[str, str]) -> pl.Expr:
+    """Whether `event_date` lies in a span of months."""
+    first, last = map(pl.lit, months)
+    return pl.col("event_date").dt.strftime("%Y-%m").is_between(first, last)
+
+
+def by_date(table: RawTable, seen: Seen) -> HashesByDate:
+    """Return the hashes of a feed's rows by date, read once in a look."""
+    return seen.once(f"{table.name} by date", table.hashes_by_date)
 
 
 def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
@@ -287,7 +325,6 @@ def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dic
 def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Train the model of a month; say why there is none; or point to the one that decides it."""
     (month,) = months
-    estimator_of(context.recipe.learner)  # refuses a library that is not there before any row
     split, trained_in, parent = _plan(context, month, Seen())
     if trained_in != month:
         yield _pointer(context, month, trained_in)
@@ -301,16 +338,26 @@ def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) ->
         facts = {"first_month": split.first_month, "train_sessions": len(split.train)}
         yield Output(month, status=NO_HISTORY, facts=facts)
         return
-    # One process trains a month; another that wants the same model takes over what it stored.
-    with model_alone(context.checkpoint(month), context.progress):
-        stage = checkpoint_stage(context.recipe)
-        if stage.staleness(context, [month], Seen()) is None:
-            return  # made while this one waited
-        with device_alone(context.store, context.device, context.progress):
-            try:
-                yield from _trained(context, split, inputs[month], parent)
-            except TooFewNames as error:
-                yield _skipped(context, month, str(error))
+    try:
+        yield from _trained(context, split, inputs[month], parent)
+    except TooFewNames as error:
+        yield _skipped(context, month, str(error))
+
+
+@contextmanager
+def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
+    """Hold the locks of a month's model and of the device, where the month has one to train."""
+    (month,) = months
+    estimator_of(context.recipe.learner)  # refuses a library that is not there before any wait
+    split, trained_in, _ = _plan(context, month, Seen())
+    if trained_in != month or not split.is_ready:
+        yield
+        return
+    with (
+        model_alone(context.checkpoint(month), context.progress),
+        device_alone(context.store, context.device, context.progress),
+    ):
+        yield
 
 
 def _skipped(context: RecipeContext, month: str, why: str) -> Output:

@@ -16,13 +16,14 @@ from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.seen import MISSING
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.manifest import COMPLETE, Manifest, ManifestInput
+from alpha_assets.store.raw import DATED
 from alpha_assets.store.table import AGAIN, DAMAGED, OF_ONE_FILE
 
 # Of a manifest's extra: what is no fact to be shown.
 CODE_PARTS = "code"  # digests of code by name
 COUNTS = "counts"  # of cells, for the coverage
 RESTAMPED = "restamped"  # from which code, and which months were made again to compare
-NOT_FACTS = (CODE_PARTS, COUNTS, RESTAMPED)
+NOT_FACTS = (CODE_PARTS, COUNTS, RESTAMPED, DATED)
 
 
 def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> str | None:

@@ -46,8 +46,6 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
         "pipeline.seen:Seen",
         *(f"pipeline.{name}" for name in DECLARATIONS),
         *(f"pipeline.identity:{name}" for name in IDENTITIES),
-        "training.device:device_alone",
-        "training.device:model_alone",
         "config.market:Market",
         "config.recipe:Recipe",
         "store.store:Store",

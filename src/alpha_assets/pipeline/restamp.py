@@ -17,7 +17,7 @@ import polars as pl
 from safetensors.torch import load
 
 from alpha_assets.config.market import ALL
-from alpha_assets.errors import BadInput, MissingOutput, StaleOutput, StorageError
+from alpha_assets.errors import BadInput, MissingOutput, StorageError
 from alpha_assets.pipeline import freshness
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.command import run_again
@@ -288,16 +288,10 @@ def _differences(
     for run in neighbours(sampled, stage.at_once) if stage.monthly else [[""]] * bool(sampled):
         pace(f"{stage.name} made again", done, len(sampled))
         context.progress("restamp", f"{stage.name} {', '.join(run)}".strip() + " is made again")
-        made = {
-            output.month: output
-            for output in stage.make(context, run if stage.monthly else months, inputs)
-        }
+        covered = run if stage.monthly else months
+        with stage.locks(context, covered):
+            made = {out.month: out for out in stage.make(context, covered, inputs)}
         for month in run:
-            if month not in made:
-                raise StaleOutput(
-                    f"{stage.folder(context, month).address} was made again by another process "
-                    "meanwhile; restamp again"
-                )
             found = _difference(context, stage, manifests[month], made[month])
             if found:
                 yield found
@@ -329,7 +323,7 @@ def _difference(
             found = _file_difference(f"{name}/{file}", made.month, was, content, stage.records)
             if found:
                 return found
-    return _fact_difference(name, made, stage.family, stored)
+    return _fact_difference(stage, made, stored)
 
 
 def _table_difference(
@@ -381,9 +375,9 @@ def _file_difference(
     return f"{name} {month} line {alike + 1}: {was!r} became {now!r}"
 
 
-def _fact_difference(name: str, made: Output, family: str, stored: Manifest) -> str | None:
-    """Return the first fact of a manifest that differs: readers show them."""
-    facts = ManifestInput(digest="", extra=made.kept(family))
+def _fact_difference(stage: Stage[Any], made: Output, stored: Manifest) -> str | None:
+    """Return the first fact of a manifest that differs, records apart: readers show them."""
+    facts = ManifestInput(digest="", extra=made.kept(stage.family))
     now = json.loads(facts.model_dump_json())["extra"]
     was = json.loads(stored.model_dump_json())["extra"]
     for added in (freshness.CODE_PARTS, freshness.RESTAMPED):
@@ -392,7 +386,10 @@ def _fact_difference(name: str, made: Output, family: str, stored: Manifest) -> 
     if counts[0].get("code") != counts[1].get("code"):  # counts of other code are not read
         for side in (was, now):
             side.pop(freshness.COUNTS, None)
-    return _first(compare_facts(f"{name}/manifest.json", made.month, was, now).first)
+    for side in (was, now):
+        for record in stage.records:
+            _remove(side, record.split("."))
+    return _first(compare_facts(f"{stage.name}/manifest.json", made.month, was, now).first)
 
 
 def _first(difference: object) -> str | None:

@@ -5,6 +5,7 @@ and which feeds are read at all are derived here from one declaration per stage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -33,6 +34,7 @@ Inputs = Mapping[str, Mapping[str, str]]  # month, or "" of a stage without mont
 Span = tuple[str | None, str | None]  # first and last month that is read; None: the ends
 Spanned = Callable[[C, Sequence[str], Seen], Span | None]
 Hashed = Callable[[C, Sequence[str], Seen], str]
+Alone = Callable[[C, Sequence[str]], AbstractContextManager[object]]
 
 MONTHS_AT_ONCE = 12
 RAW = "raw"
@@ -175,9 +177,11 @@ class Stage(Outputs[C]):
         reads: what it is made from.
         make: given the context, months that are not fresh and the inputs of each, makes them.
         at_once: how many neighbouring months are made together.
+        alone: returns the locks that are held while months are made and written, and waited for
+            before.  What another process stored meanwhile is taken over, or referred to.
         check: refuses, before anything is made, months that cannot be.
-        records: keys of its JSON files that record by which settings, version or machine it was
-            made, beyond what its digest covers.
+        records: keys of its JSON files and facts that record by which settings, version or machine
+            it was made, beyond what its digest covers.
         family: that it makes, of a table in families.
         families: of a table in families: a stage for each, in an order in which one may read those
             before it.  Each is fresh or stale by itself; those that are stale are made together.
@@ -188,6 +192,7 @@ class Stage(Outputs[C]):
     reads: tuple[Read[C], ...]
     make: Callable[[C, Sequence[str], Inputs], Iterator[Output]]
     at_once: int = 1
+    alone: Alone[C] | None = None
     check: Callable[[C, str, str], None] | None = None
     records: tuple[str, ...] = ()
     family: str = ""
@@ -465,15 +470,43 @@ class Stage(Outputs[C]):
             variant = self._variant_of(context)
             if variant is not None:
                 record(variant)
-                if not again and all(self.share(variant, m, inputs[self.name][m]) for m in run):
-                    done += len(run)
-                    continue
+            if not again and self._shares(variant, run, inputs):
+                done += len(run)
+                continue
             stage = self.only(made_of) if self.only is not None and self.families else self
-            for output in stage.make(context, covered, inputs[made_of[0].name]):
-                stage._write(
-                    context, output, {name: found[output.month] for name, found in inputs.items()}
-                )
+            with stage.locks(context, covered):
+                waited = stage.alone is not None and not again
+                if not (waited and self._made_meanwhile(context, covered, variant, run, inputs)):
+                    for output in stage.make(context, covered, inputs[made_of[0].name]):
+                        of_output = {name: found[output.month] for name, found in inputs.items()}
+                        stage._write(context, output, of_output)
             done += len(run)
+
+    def locks(self, context: C, months: Sequence[str]) -> AbstractContextManager[object]:
+        """Return what is held while months are made, and waited for before; see `alone`."""
+        return nullcontext() if self.alone is None else self.alone(context, months)
+
+    def _made_meanwhile(
+        self,
+        context: C,
+        covered: Sequence[str],
+        variant: RecipeContext | None,
+        run: Sequence[str],
+        inputs: Mapping[str, Inputs],
+    ) -> bool:
+        """Return whether another process stored, while this one waited, what it was to make."""
+        units, seen = ([month] for month in run) if self.monthly else [covered], Seen()
+        if all(self.staleness(context, unit, seen) is None for unit in units):
+            return True
+        return self._shares(variant, run, inputs)
+
+    def _shares(
+        self, variant: RecipeContext | None, run: Sequence[str], inputs: Mapping[str, Inputs]
+    ) -> bool:
+        """Refer a variant to the recipe's own outputs; return whether it has all that it needs."""
+        return variant is not None and all(
+            self.share(variant, month, inputs[self.name][month]) for month in run
+        )
 
     def _variant_of(self, context: C) -> RecipeContext | None:
         """Return the context where outputs of the stage lie beside the recipe's own."""

@@ -5,7 +5,7 @@ are stored below `<recipe>/study/`, and no other stage reads them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,9 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Fold, Split, folds_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError, TooFewNames
 from alpha_assets.evaluation import metrics_json, overlapping_mean, plain, signal
+from alpha_assets.panel.lives import births
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline.checkpoint import BARS, by_date, dated_within
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import RecipeContext
@@ -40,12 +42,15 @@ from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.train import (
     LIVES,
     labels_between,
+    last_exit,
     training_data,
 )
 from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.pipeline.windows import first_usable
 from alpha_assets.spec import digest
+from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.scratch import Scratch
+from alpha_assets.store.table import AGAIN
 from alpha_assets.training import (
     Checkpoint,
     checkpoint_files,
@@ -86,8 +91,8 @@ def study_stage(recipe: Recipe) -> Stage[RecipeContext]:
     if recipe.spec.label.kind == "vol_scaled":
         reads.append(Read(features_stage(market, tables_of(market, [VOLATILITY]))))
     reads += [
-        Read(raw_rows(feed), all_before=True, until=None, optional=True)
-        for feed in ("daily_bars", LIVES)
+        Read(raw_rows(feed), all_before=True, until=None, optional=True, hashed=hashed)
+        for feed, hashed in ((BARS, bars_read), (LIVES, lives_read))
         if feed in market.feeds
     ]
     return Stage(
@@ -98,7 +103,61 @@ def study_stage(recipe: Recipe) -> Stage[RecipeContext]:
         reads=tuple(reads),
         make=make_study,
         monthly=False,
+        alone=training_alone,
         records=RECORDS,
+    )
+
+
+def bars_read(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
+    """Return one hash of the bars that labels of a study are read from.
+
+    Those of the months from the first usable session to the exit of the last label; and which of
+    them come out after the last session that can be decided: training does not know those yet.
+    """
+    table = context.raw[BARS]
+    all_of_them = seen.hashes(table.table).combined()
+    try:
+        usable = usable_sessions(context, months)
+    except RangeError:
+        return all_of_them  # there is no study to be made of them
+    if all_of_them == AGAIN:
+        return AGAIN
+    edge = frontier(context)
+    instant = context.instant_of(edge)
+    dated = month_of(usable[0]), month_of(last_exit(context, as_date(usable[-1])))
+    later = table.read(first=next_month(month_of(edge), -1)).filter(
+        dated_within(dated), pl.col("available_at") > instant
+    )
+    return combined_hash(
+        {
+            "sessions": f"{usable[0]} {usable[-1]}",
+            "bars": by_date(table, seen).combined(("", "9999-12"), dated),
+            "later": content_hash(later.collect(), table.table.key),
+        }
+    )
+
+
+def lives_read(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
+    """Return one digest of the lives of symbols that labels of a study are read by.
+
+    Of a life that begins, labels read when the one before ended and when it starts: where that
+    ended after the last label, nothing.
+    """
+    table, calendar = context.raw[LIVES], context.market.calendar
+    all_of_them = seen.hashes(table.table).combined()
+    try:
+        usable = usable_sessions(context, months)
+    except RangeError:
+        return all_of_them  # there is no study to be made of them
+    if all_of_them == AGAIN:
+        return AGAIN
+    end, listings = last_exit(context, as_date(usable[-1])), table.read().collect()
+    in_training = births(listings, calendar, int(calendar.index_of(frontier(context))))
+    return digest(
+        [
+            [(one.symbol, one.life, one.ended, one.start) for one in of if one.ended < end]
+            for of in (in_training, births(listings, calendar))
+        ]
     )
 
 
@@ -143,56 +202,74 @@ def usable_sessions(context: RecipeContext, months: Sequence[str]) -> Dates:
     return found
 
 
-def make_study(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-    """Train a model for every fold, score its test sessions, and judge them."""
-    recipe, calendar = context.recipe, context.market.calendar
-    spec = recipe.spec.study
+def usable_folds(context: RecipeContext, months: Sequence[str]) -> tuple[Dates, tuple[Fold, ...]]:
+    """Return the usable sessions of months, and the folds that they are cut into.
+
+    Raises:
+        RangeError: there are none, or too few.
+    """
+    recipe, spec = context.recipe, context.recipe.spec.study
     assert spec is not None, "the stage is of a recipe with a study"
-    estimator_of(recipe.learner)  # refuses a library that is not there before any row
     usable = usable_sessions(context, months)
+    ends = (usable[0], usable[-1])
     try:
-        folds = folds_of(calendar, recipe.horizon, spec, (usable[0], usable[-1]))
+        return usable, folds_of(context.market.calendar, recipe.horizon, spec, ends)
     except RangeError as error:
         raise RangeError(f"the study of {recipe.folder}: {error}") from None
-    with model_alone(context.study, context.progress):
-        if study_stage(recipe).staleness(context, months, Seen()) is None:
-            return  # made while this one waited
-        files: dict[str, bytes] = {}
-        frames: list[pl.DataFrame] = []
-        with device_alone(context.store, context.device, context.progress):
-            for number, fold in enumerate(folds, start=1):
-                context.progress(
-                    STUDY,
-                    f"fold {fold.key}, {number} of {len(folds)}: {len(fold.train)} + "
-                    f"{len(fold.valid)} sessions, judged on {len(fold.test)}",
-                )
-                try:
-                    made = _trained(context, fold, inputs[""])
-                except TooFewNames as error:
-                    raise TooFewNames(f"fold {fold.key} of the study: {error}") from None
-                checkpoint = checkpoint_of(made, f"{context.study.name}/{fold.key}", context.device)
-                files |= {f"{fold.key}/{name}": content for name, content in made.items()}
-                frames.append(_scores_of_fold(context, checkpoint, fold))
-        found = pl.concat(frames)
-        rows, metrics = judged(context, folds, usable, found)
-        yield Output(
-            frames={
-                "study_folds": rows,
-                "study_sessions": session_rows(folds, usable),
-                "study_scores": found,
-            },
-            files={**files, METRICS: metrics_json(metrics)},
-            facts={
-                "first_month": months[0],
-                "last_month": months[-1],
-                "kind": spec.kind,
-                "folds": len(folds),
-                **{f"rank_ic_{name}": one["rank_ic"] for name, one in metrics["all"].items()},
-            },
+
+
+def make_study(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Train a model for every fold, score its test sessions, and judge them."""
+    spec = context.recipe.spec.study
+    assert spec is not None, "the stage is of a recipe with a study"
+    usable, folds = usable_folds(context, months)
+    files: dict[str, bytes] = {}
+    frames: list[pl.DataFrame] = []
+    for number, fold in enumerate(folds, start=1):
+        context.progress(
+            STUDY,
+            f"fold {fold.key}, {number} of {len(folds)}: {len(fold.train)} + "
+            f"{len(fold.valid)} sessions, judged on {len(fold.test)}",
         )
-        with suppress(StorageError):  # the study is stored; states that stay are never used again
-            for fold in folds:
-                _state(context, fold).remove()
+        try:
+            made = _trained(context, fold, inputs[""])
+        except TooFewNames as error:
+            raise TooFewNames(f"fold {fold.key} of the study: {error}") from None
+        checkpoint = checkpoint_of(made, f"{context.study.name}/{fold.key}", context.device)
+        files |= {f"{fold.key}/{name}": content for name, content in made.items()}
+        frames.append(_scores_of_fold(context, checkpoint, fold))
+    found = pl.concat(frames)
+    rows, metrics = judged(context, folds, usable, found)
+    yield Output(
+        frames={
+            "study_folds": rows,
+            "study_sessions": session_rows(folds, usable),
+            "study_scores": found,
+        },
+        files={**files, METRICS: metrics_json(metrics)},
+        facts={
+            "first_month": months[0],
+            "last_month": months[-1],
+            "kind": spec.kind,
+            "folds": len(folds),
+            **{f"rank_ic_{name}": one["rank_ic"] for name, one in metrics["all"].items()},
+        },
+    )
+    with suppress(StorageError):  # the study is stored; states that stay are never used again
+        for fold in folds:
+            _state(context, fold).remove()
+
+
+@contextmanager
+def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
+    """Hold the locks of the study and of the device; what cannot be trained waits for neither."""
+    estimator_of(context.recipe.learner)  # refuses a library that is not there
+    usable_folds(context, months)
+    with (
+        model_alone(context.study, context.progress),
+        device_alone(context.store, context.device, context.progress),
+    ):
+        yield
 
 
 def _state(context: RecipeContext, fold: Fold) -> Scratch:

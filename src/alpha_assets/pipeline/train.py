@@ -183,8 +183,7 @@ def labels_between(
         known_by: only bars effective by this session exist; None: all that are stored.
     """
     spec, calendar = context.recipe.spec.label, context.market.calendar
-    reach = int(calendar.index_of(last)) + max(spec.horizons)
-    end = as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
+    end = last_exit(context, last)
     bars = (
         context.raw["daily_bars"]
         .read(first=month_of(first))
@@ -200,6 +199,13 @@ def labels_between(
         known_by=known_by,
         listings=stored_listings(context),
     )
+
+
+def last_exit(context: RecipeContext, last: date) -> date:
+    """Return the session at which the longest label of a decision session ends."""
+    calendar = context.market.calendar
+    reach = int(calendar.index_of(last)) + max(context.recipe.spec.label.horizons)
+    return as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
 
 
 def stored_listings(context: RecipeContext) -> pl.LazyFrame | None:

@@ -8,6 +8,7 @@ market's zone, so a correction lies in the month in which it came out.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
@@ -15,15 +16,16 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch, StorageError
-from alpha_assets.store.folder import ROWS
-from alpha_assets.store.hashing import UNHASHED, in_key_order
+from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.store.hashing import UNHASHED, combined_hash, content_hash, in_key_order
 from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.snapshot import checked_columns
 from alpha_assets.store.store import Store
-from alpha_assets.store.table import MonthTable
+from alpha_assets.store.table import DAMAGED, MonthTable
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
+DATED = "by_date"  # of a month's manifest: content hashes of its rows by month of `event_date`
 _CLOCK = ("available_at", "revision")  # of one key, the greatest is what is known
 
 
@@ -60,6 +62,29 @@ class Appended:
 
 
 @dataclass(frozen=True)
+class HashesByDate:
+    """Content hashes of a feed's rows, by month of publication and by month of `event_date`.
+
+    Attributes:
+        of_month: by month of publication; of a damaged one, the word for that, without a date.
+    """
+
+    of_month: Mapping[str, Mapping[str, str]]
+
+    def combined(self, published: tuple[str, str], dated: tuple[str, str]) -> str:
+        """Return one hash of the rows of two spans of months, ends included."""
+        return combined_hash(
+            {
+                f"{month} {day}": found
+                for month, of_date in self.of_month.items()
+                if published[0] <= month <= published[1]
+                for day, found in of_date.items()
+                if not day or dated[0] <= day <= dated[1]
+            }
+        )
+
+
+@dataclass(frozen=True)
 class RawTable:
     """The stored rows of one feed of one market."""
 
@@ -91,6 +116,24 @@ class RawTable:
     def combined_hash(self, first: str | None = None, last: str | None = None) -> str:
         """Return one hash for all stored months of a span."""
         return self.table.combined_hash(first, last)
+
+    def hashes_by_date(self) -> HashesByDate:
+        """Return the content hashes of all stored rows by the months of their dates.
+
+        Of a month that an earlier version wrote they are computed from its rows.
+        """
+        found: dict[str, Mapping[str, str]] = {}
+        for month in self.months():
+            folder = self.table.folder(month)
+            try:
+                manifest = folder.manifest()
+                if manifest is not None:
+                    found[month] = manifest.extra.get(DATED) or _hashes_of(
+                        folder, manifest.content_hash, self.table.key
+                    )
+            except StorageError:
+                found[month] = {"": DAMAGED}
+        return HashesByDate(found)
 
     def check_whole(self) -> None:
         """Refuse damaged rows: they cannot always be fetched again.
@@ -226,7 +269,8 @@ class RawTable:
                 count = fresh.height
                 whole = pl.concat([stored, fresh])
             if count:
-                self.table.write(month, whole, manifest)
+                extra = {**manifest.extra, DATED: hashes_by_date(whole, self.table.key)}
+                self.table.write(month, whole, manifest.model_copy(update={"extra": extra}))
         return count
 
     def _not_stored(self, part: pl.DataFrame, stored: pl.DataFrame, month: str) -> pl.DataFrame:
@@ -307,6 +351,21 @@ class RawTable:
         if instant.tzinfo is None:
             raise RangeError(f"instant {instant} has no time zone; want one, such as UTC")
         return instant.astimezone(self.zone).strftime("%Y-%m")
+
+
+def hashes_by_date(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, str]:
+    """Return the content hash of the rows of each month of `event_date`."""
+    months = rows["event_date"].dt.strftime("%Y-%m")
+    return {
+        month: content_hash(rows.filter(months == month), key)
+        for month in months.unique().sort().to_list()
+    }
+
+
+@lru_cache(maxsize=4096)  # the content hash names the rows, wherever they are stored
+def _hashes_of(folder: Folder, content: str, key: tuple[str, ...]) -> Mapping[str, str]:
+    """Return `hashes_by_date` of stored rows of a content hash."""
+    return hashes_by_date(folder.read(), key)
 
 
 def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
