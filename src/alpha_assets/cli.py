@@ -14,29 +14,29 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 import click
 
-from alpha_assets import __version__, project
-from alpha_assets.audit.render import as_text
+import alpha_assets as aa
 from alpha_assets.config.folders import (
     PIPELINES,
     VARIABLE,
     pipelines_folder,
     project_folder,
     shipped_folder,
+    write_project,
 )
-from alpha_assets.config.market import load_market
+from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
 from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.printable import printable
 from alpha_assets.progress import Pace, Progress
-from alpha_assets.project import Where
-from alpha_assets.sources.jquants.plans import TERMS, Plan
-from alpha_assets.sources.sim_jquants import serve
-from alpha_assets.store.location import storage_root
 
+if TYPE_CHECKING:
+    from alpha_assets.sources.jquants.plans import Plan
+
+# A verb imports what it needs when it is called: `--help` and `sql` load neither torch nor charts.
 CELL = 2_000  # characters of one cell of a table
 EXIT_FAILED = 1
 WORKSPACE = "workspace.yaml"
@@ -135,7 +135,7 @@ SHARED: Mapping[str, Option] = {
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="alpha-assets")
+@click.version_option(aa.__version__, prog_name="alpha-assets")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
 def main(verbose: bool) -> None:
     """From raw market feeds to a cost-aware backtest that cannot see the future."""
@@ -150,7 +150,7 @@ def main(verbose: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a project folder of your own: markets, recipes, and the files for Dagster."""
-    written = project.init(folder)
+    written = write_project(folder.expanduser().absolute())
     click.echo(f"{len(written)} files in {folder}; from there, and from any folder below it:")
     click.echo(f"  cd {shlex.quote(str(folder))}\n  alpha-assets recipes\n  alpha-assets run")
     click.echo(
@@ -163,10 +163,12 @@ def init(folder: Path) -> None:
 @options("json")
 def markets(name: str | None, as_json: bool) -> None:
     """List the markets, or print one with every default filled in."""
+    from alpha_assets.config import listing
+
     if name is None:
-        show(project.markets(), as_json, render=table)
+        show(listing.markets(), as_json, render=table)
     else:
-        show_toml(project.market_toml(name), as_json)
+        show_toml(listing.market_toml(name), as_json)
 
 
 @main.command()
@@ -175,11 +177,13 @@ def markets(name: str | None, as_json: bool) -> None:
 @click.option("--market", help="On which the recipe is printed; default: its home.")
 def recipes(name: str | None, market: str | None, size: str | None, as_json: bool) -> None:
     """List the recipes, or print one with every default filled in."""
+    from alpha_assets.config import listing
+
     if name is None:
-        show(project.recipes(), as_json, render=table)
+        show(listing.recipes(), as_json, render=table)
     else:
         overrides = [] if size is None else [f"{SIZE}={size}"]
-        show_toml(project.recipe_toml(name, market=market, overrides=overrides), as_json)
+        show_toml(listing.recipe_toml(name, market=market, overrides=overrides), as_json)
 
 
 @main.command()
@@ -187,7 +191,9 @@ def recipes(name: str | None, market: str | None, size: str | None, as_json: boo
 @options("json")
 def features(market: str, as_json: bool) -> None:
     """List the catalogue of features: what each means, needs and comes from."""
-    found = project.catalog(market)
+    from alpha_assets.config import listing
+
+    found = listing.catalog(market)
     shown = ("feature", "family", "scope", "unit", "meaning")
     show(found, as_json, render=lambda rows: table([{n: r[n] for n in shown} for r in rows]))
 
@@ -266,7 +272,7 @@ def stored_results(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
 def compare(recipe: str, others: tuple[str, ...], as_json: bool, **where: Unpack[Where]) -> None:
     """Compare stored results of recipes and variants with the first, on common sessions."""
     where["progress"] = progress
-    found = project.compare(recipe, *others, **where)
+    found = aa.compare(recipe, *others, **where)
     show(found, as_json, render=compared)
 
 
@@ -317,14 +323,14 @@ def importance(
 @click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
 @click.option(
     "--sessions",
-    default=project.AUDIT_SESSIONS,
+    default=AUDIT_SESSIONS,
     show_default=True,
     type=click.IntRange(0),
     help="Sessions, spread over the calendar, at which the cheap stages are cut; 0: none.",
 )
 @click.option(
     "--clock",
-    default=project.CLOCK_SESSIONS,
+    default=CLOCK_SESSIONS,
     show_default=True,
     type=click.IntRange(0),
     metavar="SESSIONS",
@@ -366,6 +372,8 @@ def why(
     symbol: str, session: str, recipe: str, brief: bool, as_json: bool, **where: Unpack[Where]
 ) -> None:
     """Show all that one prediction was made from: raw rows, panel, features, score, target."""
+    from alpha_assets.audit.render import as_text
+
     show(opened(recipe, **where).why(symbol, session, brief=brief), as_json, render=as_text)
 
 
@@ -375,7 +383,7 @@ def why(
 @options("json")
 def import_check(folder: Path, market: str, as_json: bool) -> None:
     """Read a folder of feeds and report every problem at once."""
-    found = project.import_check(folder, market=market, progress=progress)
+    found = aa.import_check(folder, market=market, progress=progress)
     show(found, as_json, render=lambda shown: str(shown["text"]))
     if found["errors"]:
         sys.exit(EXIT_BAD_INPUT)
@@ -407,7 +415,11 @@ def serve_sim_jquants(
     faults: tuple[str, ...],
 ) -> None:
     """Serve a simulated market in the shape of the J-Quants API, until Ctrl-C."""
-    server = project.sim_jquants_server(
+    from alpha_assets.config.market import load_market
+    from alpha_assets.project import sim_jquants_server
+    from alpha_assets.sources.sim_jquants import serve
+
+    server = sim_jquants_server(
         market, host=host, port=port, now=now, keys=keys, page_size=page_size, faults=faults
     )
     spec = load_market(market).spec.sim
@@ -417,8 +429,10 @@ def serve_sim_jquants(
     click.echo("stopped", err=True)
 
 
-def serving(url: str, key: str, plan: Plan, first: date, last: date) -> str:
+def serving(url: str, key: str, plan: "Plan", first: date, last: date) -> str:
     """Return what to set so that the Japanese market reads a local server."""
+    from alpha_assets.sources.jquants.plans import TERMS
+
     pace = TERMS[plan].ask_per_minute
     return (
         f"serving {url}\n"
@@ -437,15 +451,20 @@ def serving(url: str, key: str, plan: Plan, first: date, last: date) -> str:
 @options("storage", "json")
 def sql(query: str, market: str, storage: str, as_json: bool) -> None:
     """Ask the stored tables a question in SQL: panel, features, raw_daily_bars and more."""
-    show(project.sql(query, market=market, storage=storage), as_json, render=table)
+    from alpha_assets.store.sql import ask
+    from alpha_assets.store.store import Store
+
+    show(ask(Store(storage), market, query), as_json, render=table)
 
 
 @main.command()
 @options("storage")
 def demo(storage: str) -> None:
     """Materialise every stage on the simulated market through Dagster: six months decided."""
+    from alpha_assets.project import demo_launches
+
     environment = demo_environment(storage)
-    for number, launch in enumerate(project.demo_launches(), 1):
+    for number, launch in enumerate(demo_launches(), 1):
         progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")
         started = [sys.executable, "-m", "alpha_assets.defs.launch"]
         command = [*started, "asset", "materialize", *launch.arguments]
@@ -457,7 +476,7 @@ def demo(storage: str) -> None:
         if running.returncode:
             click.echo(log, err=True)
             raise CheckFailed("a stage of the demo failed; Dagster's log is above")
-    show(project.results("rolling_transformer", storage=storage), False, render=results)
+    show(aa.results("rolling_transformer", storage=storage), False, render=results)
 
 
 @main.command()
@@ -503,6 +522,8 @@ def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
 
 def demo_environment(storage: str) -> dict[str, str]:
     """Return the environment of the Dagster processes: a home of their own unless one is set."""
+    from alpha_assets.store.location import storage_root
+
     root = storage_root(storage)
     home = root / "_dagster"
     home.mkdir(parents=True, exist_ok=True)
@@ -521,10 +542,10 @@ def progress(stage: str, what: str) -> None:
     click.echo(f"{stage:>14}  {what}", err=True)
 
 
-def opened(recipe: str, **where: Unpack[Where]) -> project.Project:
+def opened(recipe: str, **where: Unpack[Where]) -> "aa.Project":
     """Return the project that the options of a verb name; its progress is lines on stderr."""
     where["progress"] = progress
-    return project.open(recipe, **where)
+    return aa.open(recipe, **where)
 
 
 def show(value: Value, as_json: bool, render: Callable[[Value], str]) -> None:

@@ -9,25 +9,25 @@ Each verb returns plain values: dicts, lists, numbers and text.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import polars as pl
 
-from alpha_assets.audit import LIGHT_CUTS, audit_clock, choose_cuts
 from alpha_assets.audit import audit as certify
+from alpha_assets.audit import audit_clock, choose_cuts
 from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
-from alpha_assets.config.document import as_toml
-from alpha_assets.config.folders import names, write_project
+from alpha_assets.config import listing
+from alpha_assets.config.folders import write_project
+from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
 from alpha_assets.config.market import load_market
-from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of, recipe_sizes
+from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of
 from alpha_assets.config.sizes import SIZE
-from alpha_assets.errors import AlphaAssetsError, BadInput, SpecError
-from alpha_assets.features.formulas import formula_of
+from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.compare import compare as compare_stored
@@ -58,21 +58,13 @@ from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthTable
 from alpha_assets.training.device import device_named
 
-AUDIT_SESSIONS = LIGHT_CUTS
 RECIPE = "rolling_transformer"  # where none is named
-CLOCK_SESSIONS = 12  # of the default audit: two weeks and a bit, so that weekly feeds move
 
-
-class Where(TypedDict, total=False):
-    """The keywords of `open` and of every verb, beside the recipe; `open` says what they mean."""
-
-    market: str | None
-    data: Path | str | None
-    storage: str | None
-    overrides: Sequence[str]
-    size: str | None
-    device: str
-    progress: Progress
+catalog = listing.catalog
+market_toml = listing.market_toml
+markets = listing.markets
+recipe_toml = listing.recipe_toml
+recipes = listing.recipes
 
 
 @dataclass(frozen=True, repr=False)
@@ -351,112 +343,9 @@ class Project:
         return replace(self.context, market=market, recipe=recipe)
 
 
-def markets() -> list[dict[str, Any]]:
-    """Return every market: where it reads, its exchange, its universes.
-
-    One whose file cannot be used is a row as well, with the error.
-    """
-    return _listed("market", "markets", _market_row)
-
-
-def _market_row(name: str) -> dict[str, Any]:
-    market = load_market(name)
-    _ = market.calendar  # refused by name where the exchange has none
-    spec = market.spec
-    return {
-        "market": name,
-        "source": spec.source.kind,
-        "exchange": spec.calendar.exchange,
-        "universes": ", ".join(spec.universes),
-        "about": spec.about,
-    }
-
-
-def recipes() -> list[dict[str, Any]]:
-    """Return every recipe: its model, loss, horizons and markets.
-
-    One whose file cannot be used is a row as well, with the error.
-    """
-    return _listed("recipe", "recipes", _recipe_row)
-
-
-def _recipe_row(name: str) -> dict[str, Any]:
-    home, *others = markets_of(name)
-    recipe = load_recipe(name, load_market(home))
-    row = {
-        "recipe": name,
-        "model": recipe.spec.model.kind,
-        "loss": " + ".join(term.kind for term in recipe.spec.loss),
-        "sizes": ", ".join(recipe_sizes(name)),
-        "horizons": ", ".join(str(h) for h in recipe.spec.label.horizons),
-        "markets": ", ".join(recipe.spec.markets),
-        "digest": recipe.digest,
-        "about": recipe.spec.about,
-    }
-    for other in others:
-        try:
-            load_recipe(name, load_market(other))
-        except AlphaAssetsError as error:
-            return {**row, "error": str(error)}
-    return row
-
-
-def _listed(column: str, kind: str, row: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per file; those that cannot be used last, with the column `error`."""
-    rows: list[dict[str, Any]] = []
-    broken: list[dict[str, Any]] = []
-    for name in names(kind):
-        try:
-            rows.append(row(name))
-        except AlphaAssetsError as error:
-            broken.append({column: name, "error": str(error)})
-    columns = dict.fromkeys(name for found in (*rows, *broken) for name in found)
-    if "error" in columns:
-        columns["error"] = columns.pop("error")  # last
-    return [{name: found.get(name) for name in columns} for found in (*rows, *broken)]
-
-
 def init(folder: Path | str) -> list[str]:
     """Write a project folder with the shipped markets, recipes and Dagster files; list them."""
     return [str(path) for path in write_project(Path(folder).expanduser().absolute())]
-
-
-def market_toml(name: str, *, overrides: Sequence[str] = ()) -> str:
-    """Return a market's file with every default filled in."""
-    return as_toml(load_market(name, overrides=overrides).spec)
-
-
-def recipe_toml(name: str, *, market: str | None = None, overrides: Sequence[str] = ()) -> str:
-    """Return a recipe's file with every default, and the market's costs, filled in."""
-    loaded = load_market(market or markets_of(name)[0])
-    recipe = load_recipe(name, loaded, overrides=overrides)
-    return as_toml(recipe.spec.model_copy(update={"costs": recipe.costs}))
-
-
-def catalog(market: str = "sim") -> list[dict[str, Any]]:
-    """Return the catalogue as a market can have it: one row per feature, its formula included.
-
-    `missing` is why the market cannot have a feature, None where it can.
-    """
-    loaded = load_market(market)
-    rows = []
-    for feature in loaded.choice:
-        rows.append(
-            {
-                "feature": feature.name,
-                "family": feature.family,
-                "scope": feature.scope,
-                "meaning": feature.about,
-                "formula": formula_of(feature).strip("`"),
-                "unit": feature.unit,
-                "lookback": feature.lookback,
-                "inputs": list(feature.inputs),
-                "feeds": list(feature.feeds),
-                "source": feature.source,
-                "missing": loaded.missing_features.get(feature.name),
-            }
-        )
-    return rows
 
 
 def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:

@@ -1,7 +1,6 @@
 """The causality certificate, and the publication clock: what came later changed nothing."""
 
 from alpha_assets.audit.certificate import (
-    LIGHT_CUTS,
     Certificate,
     Trial,
     audit,
@@ -13,7 +12,6 @@ from alpha_assets.audit.publication_test import ClockReport, ClockTrial, audit_c
 __all__ = [
     "DELETED",
     "INSERTED",
-    "LIGHT_CUTS",
     "MIXED",
     "NOISE",
     "RESTATED",

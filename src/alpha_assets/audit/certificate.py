@@ -43,6 +43,7 @@ from alpha_assets.audit.rebuild import (
 from alpha_assets.audit.stored import Stored, compare_stored
 from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of
+from alpha_assets.config.keywords import AUDIT_SESSIONS
 from alpha_assets.config.market import Market
 from alpha_assets.errors import AlphaAssetsError, MissingOutput, RangeError, SpecError
 from alpha_assets.pipeline.context import RecipeContext
@@ -51,7 +52,6 @@ from alpha_assets.progress import Pace
 from alpha_assets.store.compare import Comparison, Difference
 
 BARS_OF_CUTS = ("event_date", "available_at", "close")
-LIGHT_CUTS = 24  # sessions at which the cheap stages are cut: all of a month
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def audit(
     *,
     seed: int = 0,
     vintage: bool = False,
-    sessions: int = LIGHT_CUTS,
+    sessions: int = AUDIT_SESSIONS,
     months: Sequence[str] | None = None,
 ) -> Certificate:
     """Return the causality certificate of a recipe on a market.

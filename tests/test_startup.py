@@ -1,0 +1,41 @@
+"""What a verb of the command line does not need, it does not import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+# In one process, each verb after those that need less: what is forbidden after a verb was not
+# imported by it.
+NEVER = ("dagster", "lightgbm", "scipy.stats")
+CHARTS = ("altair", "vl_convert", "jinja2")
+ARRAYS = ("numpy", "polars", "pandas", "pydantic", "scipy", "requests", "duckdb", "torch")
+VERBS = (
+    (["--help"], (*NEVER, *CHARTS, *ARRAYS)),
+    (["audit", "--help"], (*NEVER, *CHARTS, *ARRAYS)),
+    (["sql", "SELECT 1 AS one"], (*NEVER, *CHARTS, "scipy", "torch", "pandas", "requests")),
+    (["markets"], (*NEVER, *CHARTS, "torch")),
+    (["features"], (*NEVER, *CHARTS, "torch")),
+    (["recipes"], (*NEVER, *CHARTS)),
+    (["status", "--recipe", "momentum"], NEVER),
+)
+PROGRAM = """
+import json, sys
+from click.testing import CliRunner
+from alpha_assets.cli import main
+
+for verb, forbidden in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(main, verb)
+    nothing_is_stored = 2 if verb[0] == "sql" else 0
+    assert done.exit_code == nothing_is_stored, (verb, done.output, done.exception)
+    loaded = [name for name in forbidden if name in sys.modules]
+    assert not loaded, f"{verb[0]} imports {loaded}"
+"""
+
+
+def test_verbs_import_no_library_that_they_do_not_need(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, json.dumps(VERBS)],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
