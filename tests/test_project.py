@@ -63,6 +63,15 @@ print([name for name in sys.modules if name.startswith(rooms)])
     assert last == "[]"
 
 
+@pytest.mark.parametrize("name", ["audit", "report"])
+def test_importing_a_room_called_as_a_verb_leaves_the_verb(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the import of a room does to its package, in whatever order they are imported.
+    monkeypatch.setattr(aa, name, sys.modules[f"alpha_assets.{name}"])
+    assert getattr(aa, name) is getattr(project, name)
+
+
 def test_type_checkers_read_of_the_package_what_is_there() -> None:
     tree = ast.parse(Path(aa.__file__).with_suffix(".pyi").read_text())
     (verbs,) = [node for node in tree.body if isinstance(node, ast.ImportFrom)]

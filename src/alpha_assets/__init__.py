@@ -7,7 +7,9 @@
 The verbs are those of the command line; `project.py` documents them.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.3.0"
@@ -45,8 +47,6 @@ __all__ = ["__version__"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by name
     """Return a verb."""
     if name in VERBS:
-        # Importing binds the rooms `audit` and `report` here under their names: bind all verbs
-        # after it, so that what is reached through the package is always the verb.
         verbs = import_module("alpha_assets.project")
         globals().update({verb: getattr(verbs, verb) for verb in VERBS})
         return globals()[name]
@@ -56,3 +56,14 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by 
 def __dir__() -> list[str]:
     """Return what there is to complete in a notebook."""
     return sorted([*globals(), *VERBS])
+
+
+class _Package(ModuleType):
+    """The package: importing a room that is called as a verb does not take the verb's place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in VERBS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

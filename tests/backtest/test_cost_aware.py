@@ -307,6 +307,12 @@ def test_a_rule_that_reads_costs_is_given_them() -> None:
         ({"step": 0.5}, r"step = 0.5: rule = 'cost_aware' decides by risk and cost"),
         ({"inverse_volatility": True}, "inverse_volatility = True: rule = 'cost_aware' decides"),
         ({"smoothing": 2.0}, r"smoothing = 2.0 and no drift_bps"),
+        ({"risk_aversion": 1e-300}, "risk_aversion"),
+        ({"clip": 1e-9}, "clip"),
+        (
+            {"drift_bps": 20.0, "calibration_sessions": 100},
+            r"calibration_sessions = 100 plays no part, as drift_bps = 20.0 is declared: leave",
+        ),
     ],
 )
 def test_values_that_make_no_sense_are_refused(change: dict[str, object], words: str) -> None:

@@ -273,6 +273,23 @@ def test_smoothed_scores_weigh_newer_sessions_more() -> None:
         (QuantileSpec, {"count": 5, "exit_count": 4}, "exit_count = 4 is narrower than"),
         (QuantileSpec, {"exit_count": 4}, "exit_count = 4 goes with count"),
         (QuantileSpec, {"count": 5, "exit_quantile": 0.5}, "exit_quantile = 0.5 goes with"),
+        (QuantileSpec, {"exit_quantile": 1.0}, "exit_quantile"),
+        (QuantileSpec, {"exit_quantile": 0.95}, "exit_quantile = 0.95 reaches into the 0.1 that"),
+        (SoftmaxSpec, {"temperature": 1e-12}, "temperature"),
+        (RankWeightedSpec, {"step": 1e-9}, "step"),
+        (RankWeightedSpec, {"step": 0.5, "close_below": 0.9}, "close_below"),
+        (RankWeightedSpec, {"max_turnover": 1e-15}, "max_turnover"),
+        (RankWeightedSpec, {"max_weight": 1e-9}, "max_weight"),
+        (RankWeightedSpec, {"max_sector": 1e-9}, "max_sector"),
+        (RankWeightedSpec, {"volatility_target": 1e-9}, "volatility_target"),
+        (RankWeightedSpec, {"capital": 1e-300}, "capital"),
+        (RankWeightedSpec, {"capital": 1e30}, "capital"),
+        (RankWeightedSpec, {"neutral": ("beta", "beta")}, "has 'beta' twice"),
+        (
+            RankWeightedSpec,
+            {"smoothing_sessions": 30},
+            "smoothing_sessions = 30 plays no part, as smoothing is none: set smoothing, or leave",
+        ),
     ],
 )
 def test_values_that_make_no_sense_are_refused(

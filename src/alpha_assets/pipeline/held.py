@@ -191,25 +191,13 @@ def remembered_at(
         due = rebalance_sessions(
             earlier, np.empty(0, dtype="datetime64[D]"), calendar, rule.rebalance
         )
-        stored = _of_month(context.targets, month, session)
-        have = set(stored["session"].to_list()) if stored is not None else set()
-        lacking = [as_date(day) for day in due if as_date(day) not in have]
-        if lacking:
-            raise MissingOutput(
-                f"{context.targets.name} has no rows of {lacking[0]}, a rebalance before "
-                f"{session}: {way_out}"
-            )
+        why = f", a rebalance before {session}: {way_out}"
+        stored = _complete(context.targets, month, session, due, why)
         if stored is not None and stored.height:
             held = last_held(stored)
     if rule.scores_back:
-        own = _of_month(context.predictions, month, session)
-        have = set(own["session"].to_list()) if own is not None else set()
-        lacking = [as_date(day) for day in earlier if as_date(day) not in have]
-        if lacking:
-            raise MissingOutput(
-                f"{context.predictions.name} has no rows of {lacking[0]}, and the rule averages "
-                f"scores over {rule.scores_back + 1} sessions: {way_out}"
-            )
+        why = f", and the rule reads scores of {rule.scores_back + 1} sessions: {way_out}"
+        own = _complete(context.predictions, month, session, earlier, why)
         parts = [part for part in (scores, own) if part is not None]
         scores = pl.concat(parts) if parts else None
     return Remembered(held, scores, features if rule.features else None)
@@ -242,8 +230,26 @@ def _check_chain(context: RecipeContext, month: str) -> None:
         )
 
 
-def _of_month(table: MonthTable, month: str, before: date) -> pl.DataFrame | None:
-    """Return the stored rows of a month before a session; None where it was never made."""
-    if month not in table.months():
-        return None
-    return table.read(month, month).filter(pl.col("session") < before).collect()
+def _complete(
+    table: MonthTable, month: str, before: date, due: Dates, why: str
+) -> pl.DataFrame | None:
+    """Return the stored rows of a month before a session; None where it was never made.
+
+    Args:
+        table: of a row or more a session.
+        month: one.
+        before: a session of it.
+        due: sessions that must have rows.
+        why: what follows the first one that has none, in the refusal.
+
+    Raises:
+        MissingOutput: a session that is due has no rows.
+    """
+    found = None
+    if month in table.months():
+        found = table.read(month, month).filter(pl.col("session") < before).collect()
+    have = set() if found is None else set(found["session"].to_list())
+    lacking = [as_date(day) for day in due if as_date(day) not in have]
+    if lacking:
+        raise MissingOutput(f"{table.name} has no rows of {lacking[0]}{why}")
+    return found

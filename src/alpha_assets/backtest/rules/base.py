@@ -63,7 +63,7 @@ class RuleSpec(Spec):
     """Whose scores are traded, sessions; one of `label.horizons`."""
     min_side: int = Field(default=2, gt=0)
     """Names that a side must have, else nothing is held."""
-    max_weight: float | None = Field(default=None, gt=0, le=10)
+    max_weight: float | None = Field(default=None, ge=1e-5, le=10)
     """Largest absolute weight of a name; what is cut off goes to the others of its side, and
     stays in cash where all of them are at the limit.
     """
@@ -71,13 +71,13 @@ class RuleSpec(Spec):
     """Sum of absolute weights, a fraction of equity."""
     max_net: float | None = Field(default=None, ge=0, le=10)
     """Largest absolute sum of weights: the larger side is held smaller; none: no limit."""
-    max_sector: float | None = Field(default=None, gt=0, le=10)
+    max_sector: float | None = Field(default=None, ge=1e-5, le=10)
     """Largest sum of absolute weights of a sector; what is cut off stays in cash."""
     inverse_volatility: bool = False
     """Divide each name's share of its side by its volatility of 20 sessions."""
     neutral: tuple[Literal["sector", "beta"], ...] = ()
     """Weights sum to 0 in each sector; or times beta over all names. Of long/short rules."""
-    volatility_target: float | None = Field(default=None, gt=0, le=2)
+    volatility_target: float | None = Field(default=None, ge=1e-3, le=2)
     """Yearly standard deviation that the weights are scaled down to, by the Ledoit-Wolf covariance
     of 252 sessions; the exposure never exceeds `gross_exposure`.
     """
@@ -89,17 +89,17 @@ class RuleSpec(Spec):
     """
     smoothing_sessions: int = Field(default=20, gt=1, le=250)
     """Sessions whose scores that mean reaches back over; of `smoothing`."""
-    step: float = Field(default=1.0, gt=0, le=1)
+    step: float = Field(default=1.0, ge=1e-3, le=1)
     """Share of the way from what is held to the aim that each rebalance goes."""
-    max_turnover: float | None = Field(default=None, gt=0, le=20)
+    max_turnover: float | None = Field(default=None, ge=1e-5, le=20)
     """Largest sum of absolute changes of weights at a rebalance; none: no limit."""
-    close_below: float = Field(default=1e-4, ge=0, lt=1)
+    close_below: float = Field(default=1e-4, ge=0, le=0.1)
     """Weight below which a position on its way out is closed."""
     rebalance: RebalanceRule = "weekly"
     """Every session, or on the first session of each ISO week or month that can be decided."""
     fill: Literal["open", "close"] = "open"
     """The auction of the decision session at which orders fill."""
-    capital: float = Field(default=100e6, gt=0)
+    capital: float = Field(default=100e6, ge=1, le=1e15)
     """Equity before the first session, in the market's currency."""
     lot: int | None = Field(default=None, gt=0)
     """Shares that orders are rounded to, towards zero; none: fractions."""
@@ -119,6 +119,26 @@ class RuleSpec(Spec):
                 "long-only rule has a net exposure of its gross one; lower gross_exposure"
             )
         return self
+
+    @model_validator(mode="after")
+    def _no_key_is_idle(self) -> Self:
+        self.refuse_idle(
+            "smoothing_sessions", self.smoothing is None, "smoothing is none: set smoothing"
+        )
+        twice = sorted({kind for kind in self.neutral if self.neutral.count(kind) > 1})
+        if twice:
+            raise ValueError(f"neutral = {list(self.neutral)} has {twice[0]!r} twice")
+        return self
+
+    def refuse_idle(self, name: str, is_idle: bool, why: str) -> None:
+        """Refuse a key that is set and that another one makes meaningless.
+
+        Raises:
+            ValueError: naming both.
+        """
+        value, default = getattr(self, name), type(self).model_fields[name].default
+        if is_idle and value != default:
+            raise ValueError(f"{name} = {value} plays no part, as {why}, or leave {name} out")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

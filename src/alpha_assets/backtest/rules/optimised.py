@@ -31,7 +31,7 @@ class OptimisedSpec(RuleSpec):
     the returns that followed them and were known by the session.
     """
 
-    risk_aversion: float = Field(default=10.0, gt=0, le=1e6)
+    risk_aversion: float = Field(default=10.0, ge=1e-3, le=1e6)
     """Half of it times the variance of the book is what a drift must make up for: 1 is Kelly's."""
     drift_bps: float | None = Field(default=None, gt=0, le=10_000)
     """Drift over the horizon that goes with one standard deviation of the score, basis points;
@@ -41,7 +41,7 @@ class OptimisedSpec(RuleSpec):
     """Sessions of stored scores that the drift is estimated from; nothing is held before 20 of them
     are known with the returns that followed.
     """
-    clip: float = Field(default=3.0, gt=0)
+    clip: float = Field(default=3.0, ge=0.1)
     """Largest absolute standardised score that counts; what is beyond counts as this."""
 
     @model_validator(mode="after")
@@ -61,6 +61,12 @@ class OptimisedSpec(RuleSpec):
                 "estimated from the scores of single sessions; declare drift_bps, or leave "
                 "smoothing out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_declared_drift_is_not_estimated(self) -> Self:
+        why = f"drift_bps = {self.drift_bps} is declared: leave drift_bps out"
+        self.refuse_idle("calibration_sessions", self.drift_bps is not None, why)
         return self
 
     @property

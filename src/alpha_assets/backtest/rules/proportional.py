@@ -1,5 +1,6 @@
 """All names in proportion to their rank or their score."""
 
+from abc import abstractmethod
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,28 @@ from alpha_assets.backtest.rules.standard import standardised
 ABOVE, BELOW = "above the middle", "below the middle"
 
 
-class RankWeightedSpec(SidedSpec):
+class CentredSpec(SidedSpec):
+    """All names, in proportion to the distance of some value of theirs from its middle, 0."""
+
+    @abstractmethod
+    def centred(self, seen: Seen) -> Array:
+        """Return the value of each name: held long above 0, and short below."""
+
+    def sides(self, seen: Seen) -> list[Side]:
+        """Return the names above 0, and those below that can be borrowed or are short already."""
+        value_N = self.centred(seen)
+        can_N = ~seen.is_barred_N | (seen.held_N < 0)
+        return [
+            (ABOVE, 1.0, np.flatnonzero(value_N > 0)),
+            (BELOW, -1.0, np.flatnonzero((value_N < 0) & can_N)),
+        ]
+
+    def pull(self, seen: Seen, side_K: Index) -> Array:
+        """Return the distances from 0."""
+        return np.abs(self.centred(seen)[side_K])
+
+
+class RankWeightedSpec(CentredSpec):
     """All names, in proportion to the distance of their rank from the middle rank."""
 
     rule: Literal["rank_weighted"]
@@ -23,53 +45,28 @@ class RankWeightedSpec(SidedSpec):
         """Return average ranks less the middle rank; equal scores have equal ones."""
         return average_rank(seen.score_N) - (len(seen.score_N) + 1) / 2
 
-    def sides(self, seen: Seen) -> list[Side]:
-        """Return the names above the middle, and those below it that can be borrowed."""
-        return two_sides(self.centred(seen), seen)
-
-    def pull(self, seen: Seen, side_K: Index) -> Array:
-        """Return the distances from the middle rank."""
-        return np.abs(self.centred(seen)[side_K])
-
     @property
     def unheld(self) -> str:
         """Why a scored name is on no side."""
         return "in the middle"
 
 
-class ScoreWeightedSpec(SidedSpec):
+class ScoreWeightedSpec(CentredSpec):
     """All names, in proportion to their standardised score."""
 
     rule: Literal["score_weighted"]
     """By score: (score - mean) / standard deviation of the session."""
-    clip: float = Field(default=3.0, gt=0)
+    clip: float = Field(default=3.0, ge=0.1)
     """Largest absolute standardised score that counts; what is beyond counts as this."""
 
     def centred(self, seen: Seen) -> Array:
         """Return standardised scores, clipped."""
         return np.clip(standardised(seen.score_N), -self.clip, self.clip)
 
-    def sides(self, seen: Seen) -> list[Side]:
-        """Return the names above the mean, and those below it that can be borrowed."""
-        return two_sides(self.centred(seen), seen)
-
-    def pull(self, seen: Seen, side_K: Index) -> Array:
-        """Return the absolute standardised scores."""
-        return np.abs(self.centred(seen)[side_K])
-
     @property
     def unheld(self) -> str:
         """Why a scored name is on no side."""
         return "at the mean"
-
-
-def two_sides(value_N: Array, seen: Seen) -> list[Side]:
-    """Return the names above 0, and those below that can be borrowed or are short already."""
-    can_N = ~seen.is_barred_N | (seen.held_N < 0)
-    return [
-        (ABOVE, 1.0, np.flatnonzero(value_N > 0)),
-        (BELOW, -1.0, np.flatnonzero((value_N < 0) & can_N)),
-    ]
 
 
 def average_rank(score_N: Array) -> Array:

@@ -21,7 +21,7 @@ class QuantileSpec(SidedSpec):
     """Share of the scored names that a side holds."""
     count: int | None = Field(default=None, gt=0)
     """Names that a side holds, whatever their share; none: `quantile` decides."""
-    exit_quantile: float | None = Field(default=None, gt=0, le=1)
+    exit_quantile: float | None = Field(default=None, gt=0, lt=1)
     """Hold band: a name that is held stays until it ranks outside this share; none: it leaves where
     it would not enter.
     """
@@ -62,6 +62,12 @@ class QuantileSpec(SidedSpec):
                     f"{name} = {leaves} is narrower than the entry of {enters}: a name would leave "
                     "as it enters; want at least the entry"
                 )
+        if not self.is_long_only and (self.exit_quantile or 0.0) + self.quantile > 1:
+            raise ValueError(
+                f"exit_quantile = {self.exit_quantile} reaches into the {self.quantile} that the "
+                "other side enters: a name would stay long among those to be short; want at most "
+                f"{1 - self.quantile:g}"
+            )
         return self
 
     @property

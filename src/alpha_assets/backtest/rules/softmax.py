@@ -18,7 +18,7 @@ class SoftmaxSpec(SidedSpec):
 
     rule: Literal["softmax"]
     """Long only."""
-    temperature: float = Field(default=1.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Standard deviations of the score over which a weight grows by e: small holds few names, large
     all alike.
     """
