@@ -1,6 +1,7 @@
 """The simulator beside pandas and vectorbt: weekly top/bottom 10 %, orders filled at the open.
 
     python benchmarks/bench_backtest.py [--symbols 2000] [--sessions 2520] [--pairs 5]
+    python benchmarks/bench_backtest.py --only rules | default | all_held
 
 First all engines follow the same rule on a market without halts, splits or limits: weights of
 the equity at the close before, shares at the close before, fills at the open, 10 basis points
@@ -12,6 +13,11 @@ The kernel goes from resident arrays to an equity curve; ours writes its four ta
 Goals: at most 0.12 s, at least 60 times as fast as vectorbt when its code is
 compiled; with all frictions and the books at least 10 times as fast as vectorbt
 without them.  The room's own goal: under 2 s from raw rows to books.
+
+`--only` prints one part alone, so that its peak memory is its own: `default`, the weekly tenths
+of the default rule with all frictions; `all_held`, the same market with all names held in
+proportion to their rank, half of the way a week; `rules`, the time of one decision of the rules
+that weigh costs.
 """
 
 import argparse
@@ -21,6 +27,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time as wall_time
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 
@@ -34,6 +41,17 @@ from alpha_assets.arrays.types import Array
 from alpha_assets.backtest import CostsSpec, Marks, QuantileSpec, backtest, marks_of, simulate
 from alpha_assets.backtest.books import DAILY
 from alpha_assets.backtest.rebalances import targets_by_session
+from alpha_assets.backtest.rules import (
+    AimPortfolioSpec,
+    Charges,
+    CostAwareSpec,
+    OptimisedSpec,
+    RankWeightedSpec,
+    Seen,
+    aim_of,
+    declared,
+)
+from alpha_assets.backtest.rules.dense import weights_over
 from alpha_assets.backtest.simulator import walk
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
@@ -348,6 +366,69 @@ def print_all_frictions(case: Case, pairs: int, vectorbt: float | None) -> None:
         print(f"goal: {MIN_WITH_FRICTIONS:g} x vectorbt without frictions: {ratio:.1f}, {met}")
 
 
+def all_held_targets(case: Case, seed: int = 0) -> pl.DataFrame:
+    """Return all names in proportion to their rank, half of the way from week to week."""
+    rng = np.random.default_rng([seed, 1])
+    spec = RankWeightedSpec(rule="rank_weighted", horizon=5, step=0.5)
+    shape = (len(case.sessions), len(case.symbols))
+    due = np.flatnonzero(case.calendar.rebalances(case.sessions, "weekly")).tolist()
+    score_DN, nothing_DN = rng.standard_normal(shape), np.zeros(shape, dtype=bool)
+    held = weights_over(score_DN, nothing_DN, ~nothing_DN, due, spec)
+    names = pl.Series(case.symbols)
+    return pl.DataFrame(
+        {
+            "session": np.repeat(case.sessions[due], len(names)),
+            "symbol": pl.concat([names] * len(due)),
+            "target_weight": np.concatenate([held[d] for d in due]),
+        }
+    )
+
+
+def print_books(case: Case, targets: pl.DataFrame, pairs: int) -> None:
+    """Print how long the books of some targets take on a market with all frictions."""
+    marks = case.marks()
+    books = simulate(targets, marks, CAPPED, ALL_COSTS)
+    kept = [seconds(lambda: simulate(targets, marks, CAPPED, ALL_COSTS)) for _ in range(pairs)]
+    print(f"{'targets and marks to books':<34}{median(kept):>9.3f}")
+    print(f"rows written: {books.positions.height:,} positions, {books.trades.height:,} trades")
+
+
+def print_rules(n: int, pairs: int) -> None:
+    """Print how long one decision takes of the rules that weigh costs, from what is held."""
+    rng, unknown_N = np.random.default_rng(0), np.full(n, np.nan)
+    return_TN = 0.01 * rng.standard_normal((252, 1)) * rng.normal(1, 0.3, n)
+    return_TN += 0.02 * rng.standard_normal((252, n))
+    seen = Seen(
+        session="2023-06-05",
+        score_N=rng.standard_normal(n),
+        held_N=rng.standard_normal(n) / n,
+        is_barred_N=rng.random(n) < 0.05,
+        sector_N=rng.integers(0, 11, n),
+        volatility_N=unknown_N,
+        beta_N=unknown_N,
+        regime={},
+        return_TN=return_TN,
+        charges=Charges.of(ALL_COSTS, 1e8, rng.lognormal(17, 1, n), unknown_N, return_TN),
+        worth=declared(30.0),
+    )
+    specs: list[OptimisedSpec] = [
+        AimPortfolioSpec(rule="aim_portfolio", horizon=5, max_weight=0.02),
+        CostAwareSpec(rule="cost_aware", horizon=5, max_weight=0.02),
+        CostAwareSpec(
+            rule="cost_aware", horizon=5, max_weight=0.02, max_sector=0.2, max_turnover=0.3
+        ),
+    ]
+    print(f"{'one decision of ' + format(n, ',') + ' names':<44}{'seconds':>9}{'CPU s':>9}")
+    for spec in specs:
+        aim = aim_of(seen, spec)  # once for what is imported
+        used = time.process_time()
+        took = [seconds(partial(aim_of, seen, spec)) for _ in range(pairs)]
+        used = (time.process_time() - used) / pairs
+        words = spec.kind + (", sectors and turnover capped" if spec.max_sector else "")
+        held = np.count_nonzero(aim.weight_N)
+        print(f"{words:<44}{median(took):>9.3f}{used:>9.3f}   {held} held {aim.for_all}")
+
+
 def verdict(met: bool) -> str:
     """Return whether a goal is met, in a word."""
     return "met" if met else "MISSED"
@@ -359,11 +440,19 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=2_000)
     parser.add_argument("--sessions", type=int, default=2_520)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--only", choices=("default", "all_held", "rules"))
     wanted = parser.parse_args()
     print(f"{wanted.symbols:,} symbols x {wanted.sessions:,} sessions, median of {wanted.pairs}\n")
     size = (wanted.symbols, wanted.sessions)
-    vectorbt = print_same_rule(make_case(*size, frictions=False), wanted.pairs)
-    print_all_frictions(make_case(*size, frictions=True), wanted.pairs, vectorbt)
+    if wanted.only == "rules":
+        print_rules(wanted.symbols, wanted.pairs)
+    elif wanted.only:
+        case = make_case(*size, frictions=True)
+        targets = case.targets if wanted.only == "default" else all_held_targets(case)
+        print_books(case, targets, wanted.pairs)
+    else:
+        vectorbt = print_same_rule(make_case(*size, frictions=False), wanted.pairs)
+        print_all_frictions(make_case(*size, frictions=True), wanted.pairs, vectorbt)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"load of the last minutes: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"peak memory of the process, data included: {peak:,.0f} MiB")

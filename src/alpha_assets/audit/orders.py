@@ -28,6 +28,8 @@ LISTINGS = "listings"
 def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comparison]:
     """Return how the orders of a session differ; nothing where it writes no targets.
 
+    None are due where nothing is to be held and nothing was.
+
     Args:
         here: whose targets are held, in both worlds: those of the other one are compared by
             themselves.
@@ -48,8 +50,19 @@ def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comp
     found = []
     for begun, world in books:
         sides = [_orders(here, targets, rows, begun, cut) for rows in (raw, world)]
-        found.append(compare_tables(STAGE, sides[0], sides[1], KEYS))
+        needed = _are_due(targets, begun, cut)
+        found.append(compare_tables(STAGE, sides[0], sides[1], KEYS, needed=needed))
     return found
+
+
+def _are_due(targets: pl.DataFrame, begun: date, cut: date) -> bool:
+    """Return whether a book that began at a session has something to buy or sell at the cut.
+
+    It has where something is to be held at the cut, or was at the rebalance before.
+    """
+    sessions = targets.filter(pl.col("session").is_between(begun, cut))["session"].unique().sort()
+    held = targets.filter(pl.col("target_weight") != 0)["session"]
+    return held.is_in(sessions.tail(2).implode()).any()
 
 
 def _unlived(rows: pl.DataFrame, other: pl.DataFrame, cut: date) -> pl.DataFrame:
