@@ -384,6 +384,19 @@ def test_orders_are_the_same_in_every_future(
     assert first_of(found) == ""
 
 
+def test_orders_are_due_of_a_book_that_holds_something(
+    holding: Rebuilt, raw: dict[str, pl.DataFrame]
+) -> None:
+    frame = holding.table("targets", "2021-07")
+    assert frame is not None
+    weight, is_last = pl.col("target_weight"), pl.col("session") == REBALANCE
+    for held, due in ((weight * 0, [False, False]), (weight * ~is_last, [False, True])):
+        of = frame.with_columns(target_weight=held)
+        idle = Rebuilt(holding.context, {("targets", "2021-07 alone"): of})
+        assert [one.needed for one in orders_compared(idle, raw, raw, REBALANCE)] == due
+    assert all(one.needed for one in orders_compared(holding, raw, raw, REBALANCE))
+
+
 def test_a_session_that_uses_up_the_equity_changes_no_order_of_it(
     holding: Rebuilt, raw: dict[str, pl.DataFrame]
 ) -> None:
