@@ -49,7 +49,7 @@ where its file has one. An unknown key, a wrong type or an impossible
 value is refused by name.
 """,
 }
-DISCRIMINATORS = ("kind", "rule")  # keys that say which kind of a section it is
+DISCRIMINATORS = ("kind", "rule")  # keys that name the kind of a section
 PAGES: Mapping[str, type[Spec]] = {"MARKETS.md": MarketSpec, "RECIPES.md": RecipeSpec}
 WORDS: Mapping[object, str] = {
     int: "whole number",

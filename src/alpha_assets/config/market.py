@@ -46,7 +46,7 @@ RESERVED_NAMES = ("raw", "panel", "features", "cross_section", "graph")
 
 OWNER = r"^(team:\w[\w-]*|[^@\s]+@[^@\s]+\.[^@\s]+)$"
 LANDING_VARIABLE = "ALPHA_LANDING"  # where rows of an API are kept as they came
-LANDING = "_landing"  # below the storage root, unless the variable says otherwise
+LANDING = "_landing"  # below the storage root, unless the variable names another folder
 
 
 class KnownFeedSpec(Spec):
@@ -132,7 +132,7 @@ class Market(PickledByFields):
 
     name: str
     spec: MarketSpec
-    storage: str | None = None  # where an API's rows land; None: as the environment says
+    storage: str | None = None  # where an API's rows land; None: the environment's folder
     overrides: tuple[str, ...] = ()  # `section.key=value` that the file does not hold
     data: Path | None = None  # the folder given instead of the file's source
     built_source: Source | None = field(default=None, repr=False, compare=False)
@@ -364,7 +364,7 @@ def load_market(
         storage: below which an API's rows land; default: `ALPHA_STORAGE`, else `storage`.
 
     Raises:
-        SpecError: unknown name, or a file that does not say what it must.
+        SpecError: unknown name, or a file that lacks a required key or has a wrong one.
     """
     path = named_file("markets", name)
     tables = override(

@@ -337,7 +337,7 @@ def load_recipe(
         children: recipes whose models start from its models, the first one first.
 
     Raises:
-        SpecError: unknown name, a file that does not say what it must, or a market that
+        SpecError: unknown name, a file with a missing or wrong key, or a market that
             lacks what the recipe names.
     """
     if name.startswith("_") or name in RESERVED_NAMES:

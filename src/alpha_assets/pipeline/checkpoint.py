@@ -323,7 +323,7 @@ def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dic
 
 
 def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-    """Train the model of a month; say why there is none; or point to the one that decides it."""
+    """Make a month's model, or why it has none, or a pointer to the one that decides it."""
     (month,) = months
     split, trained_in, parent = _plan(context, month, Seen())
     if trained_in != month:

@@ -90,7 +90,7 @@ def features_are_filled(context: MarketContext, months: Months = None) -> Answer
 
 
 def scores_spread(context: RecipeContext, months: Months = None) -> Answer:
-    """Ask whether every session's scores tell its symbols apart."""
+    """Check that the scores of every session differ between its symbols."""
     universe = context.market.universe(context.recipe.spec.universe.name)
     return checks.scores_spread(
         context.predictions, universe.min_names, context.recipe.spec.guard.distinct_min, months

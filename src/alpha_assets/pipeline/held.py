@@ -109,7 +109,7 @@ def _rows(context: RecipeContext, month: str) -> int:
     try:
         manifest = context.targets.folder(month).manifest()
     except StorageError:
-        return 1  # it is damaged: reading it says so
+        return 1  # it is damaged: reading it refuses it by name
     return manifest.rows if manifest is not None else 0
 
 

@@ -39,7 +39,7 @@ class FittedInput:
 
 
 def feeds_of_inputs(recipe: Recipe) -> tuple[str, ...]:
-    """Return the feeds whose raw rows a recipe's inputs read; listings say whose lives they are."""
+    """Return the feeds whose raw rows a recipe's inputs read; listings, for lives."""
     feeds = dict.fromkeys(one.feed for one in recipe.spec.inputs.named.values())
     if feeds and LISTINGS in recipe.market.feeds:
         feeds[LISTINGS] = None

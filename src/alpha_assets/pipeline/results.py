@@ -15,7 +15,7 @@ COMPARED = {
 
 
 def title(context: RecipeContext, metrics: Mapping[str, Any]) -> str:
-    """Return one line that says whose figures these are."""
+    """Return one line that names recipe, market and span of the figures."""
     span = metrics["span"]
     simulated = ", SIMULATED DATA" if context.market.is_simulated else ""
     left_out = span.get("n_sessions_undecided") or 0

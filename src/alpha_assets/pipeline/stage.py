@@ -119,8 +119,8 @@ class Output:
 class Read(Generic[C]):
     """What a stage reads of another one.
 
-    How far it reads is declared in sessions and months, so that Dagster can map partitions; which
-    months exactly, where that is less, says `span`.
+    How far it reads is declared in sessions and months, so that Dagster can map partitions; where
+    that is more than what is read, `span` returns the exact months.
 
     Attributes:
         of: what is read; None: the reading stage itself, of earlier months.

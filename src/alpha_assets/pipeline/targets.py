@@ -203,7 +203,7 @@ def targets_of(
     """Return what to hold from each rebalance session among the predicted ones.
 
     Args:
-        context: whose recipe has the rule, and whose calendar says what a period is.
+        context: whose recipe has the rule, and whose calendar defines a period.
         predictions: of any sessions.
         panel: `PANEL_COLUMNS` of the same sessions.
         earlier: decided sessions before them in the period of the first one.

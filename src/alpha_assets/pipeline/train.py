@@ -39,7 +39,7 @@ from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 
-LIVES = "listings"  # whose rows say which bars of a symbol are one life; labels read them
+LIVES = "listings"  # the feed by which bars of a symbol belong to one life; labels read it
 
 
 def training_data(context: RecipeContext, split: Split) -> Dataset:
@@ -177,7 +177,7 @@ def labels_between(
     """Return the forward returns of decisions from `first` to `last`.
 
     Args:
-        context: whose recipe says which horizons.
+        context: whose recipe has the horizons.
         first: first decision session.
         last: last decision session.
         known_by: only bars effective by this session exist; None: all that are stored.
