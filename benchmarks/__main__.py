@@ -2,8 +2,8 @@
 
 python -m benchmarks [NAME ...]
 
-Names: asof, backtest, capacity, components, features, feeds, ingest, losses, rank_ic, road,
-rules, training.
+Names: asof, backtest, capacity, components, cross_section, features, feeds, ingest, losses,
+precision, rank_ic, resident, road, rules, training.
 """
 
 import subprocess

@@ -1,11 +1,14 @@
 """Recipes whose models read more than columns: from the market's stages to the decision."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 from tests.conftest import PIPELINES, linked
@@ -17,12 +20,16 @@ from alpha_assets.audit.why import explain
 from alpha_assets.calendar import as_date
 from alpha_assets.definitions import defs
 from alpha_assets.defs.partitions import RANGE_END, RANGE_START
-from alpha_assets.errors import SpecError, StaleOutput
-from alpha_assets.pipeline import decide, market_stages
+from alpha_assets.errors import BadInput, RangeError, SpecError, StaleOutput
+from alpha_assets.features import correlation
+from alpha_assets.pipeline import decide, inputs, market_stages
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.inputs import states_of, universe_rows
+from alpha_assets.pipeline.market_stages import graph_table
 from alpha_assets.pipeline.neighbours import stored_edges
-from alpha_assets.pipeline.stages import stage_of
+from alpha_assets.pipeline.stages import make, stage_of
+from alpha_assets.pipeline.windows import first_usable, split_of
 
 MONTH = "2021-08"
 # Features that look back less far than the graph does.
@@ -37,6 +44,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory, tiny_market: Path) -> Itera
         patch.setenv("ALPHA_PIPELINES", str(PIPELINES))
         aa.run("tiny_graph", storage=folder, first_month=MONTH, last_month=MONTH)
         yield folder
+
+
+NEWS = ('inputs.news={kind="pca",feed="news",components=2}',)
 
 
 def opened(recipe: str, storage: str, **changes: Any) -> RecipeContext:
@@ -55,6 +65,98 @@ def test_a_graph_that_looks_back_further_than_the_features_is_decided_today(
     found = decide.decide(context, day.isoformat()).scores
     assert found.height
     assert found.equals(scores.filter(pl.col("session") == day))
+
+
+@pytest.mark.parametrize("recipe", ["tiny_ridge", "tiny_trees"])
+def test_baselines_read_components_of_vectors(
+    tiny_market: Path, tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    storage = str(linked(tiny_market, tmp_path))
+    context = opened(recipe, storage, overrides=NEWS)
+    for stage in ("checkpoint", "predictions", "targets"):
+        make(context, stage, [MONTH])
+    card = stored_checkpoint(context.checkpoint(MONTH)).card
+    assert card.inputs["news"].columns == ("news_01", "news_02", "news_present")
+    assert card.features[-3:] == card.inputs["news"].columns
+    scores = context.predictions.read(MONTH, MONTH).collect()
+    day = decided_days(context)[2]
+    there = scores.filter(pl.col("session") == day)
+    assert decide.decide(context, day.isoformat()).scores.equals(there)
+
+    explained = explain(context, there["symbol"][0], day.isoformat())
+    assert disagreements(explained) == []
+    assert explained["attribution"]["method"].startswith("exact")
+    assert all(item["adds_up"] for item in explained["attribution"]["horizons"])
+    # What is promised above would be empty if the components changed nothing.
+    without = opened(recipe, storage)
+    for stage in ("checkpoint", "predictions"):
+        make(without, stage, [MONTH])
+    plain = without.predictions.read(MONTH, MONTH).collect()
+    assert plain.drop("score").equals(scores.drop("score"))
+    assert not plain["score"].equals(scores["score"])
+
+
+def test_components_want_as_many_sessions_with_a_vector(
+    tiny_market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    storage = str(linked(tiny_market, tmp_path))
+    context = opened("tiny_ridge", storage, overrides=NEWS)
+    split = split_of(context, MONTH, first_usable(context))
+    first = split.train[0].item()
+    keys = universe_rows(context, first, split.last.item())
+    states = states_of(context, context.recipe.spec.inputs.fitted["news"], keys)
+    alone = keys["session"].to_numpy() == split.train[-1]
+    late = replace(states, row_L=np.where(alone, states.row_L, -1))
+    monkeypatch.setattr(inputs, "states_of", lambda *_: late)
+    with pytest.raises(BadInput) as refused:
+        make(context, "checkpoint", [MONTH])
+    words = f"[inputs.news] components = 2: 1 of the 60 training sessions {first} to "
+    assert words in str(refused.value)
+    assert "have a vector of news; want fewer components, a longer split" in str(refused.value)
+    assert not context.checkpoints.months()
+
+
+def test_a_universe_without_an_edge_trains_no_model_of_the_graph(
+    tiny_market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    monkeypatch.setattr(correlation, "LEAST_CORRELATION", 0.999)
+    context = opened("tiny_graph", str(linked(tiny_market, tmp_path)))
+    with pytest.raises(BadInput) as refused:
+        aa.run("tiny_graph", storage=str(tmp_path), first_month=MONTH, last_month=MONTH)
+    assert graph_table(context, "traded").read(MONTH, MONTH).collect().is_empty()
+    words = "[inputs.graph]: universe 'traded' has no edge at any of the training sessions"
+    assert words in str(refused.value)
+    assert "choose a universe of more names, decide later months, or take [inputs.graph] out" in (
+        str(refused.value)
+    )
+    assert not context.checkpoints.months()
+
+
+def test_trees_without_their_library_are_refused_before_anything_is_made(
+    tiny_market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    storage = linked(tiny_market, tmp_path, only=("raw",))
+    with pytest.raises(BadInput, match=r"needs LightGBM.*pip install 'alpha-assets\[trees\]'"):
+        aa.run("tiny_trees", storage=str(storage), first_month=MONTH, last_month=MONTH)
+    assert [path.name for path in (storage / "tiny").iterdir()] == ["raw"]
+
+
+def test_folds_whose_purge_leaves_nothing_are_refused_by_the_month(
+    tiny_market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
+    storage = str(linked(tiny_market, tmp_path))
+    # 20 + 30 + 10 sessions from the first to the last; 5 + 25 on both sides of a block of 30.
+    asked = ["split.folds=2", "split.embargo_sessions=25", "split.lookback_sessions=20"]
+    asked.append("split.valid_sessions=10")
+    words = r"split.folds = 2 of month 2021-08: fold 1 of 2 blocks has nothing to train on"
+    with pytest.raises(RangeError, match=words):
+        aa.run("tiny_ridge", storage=storage, first_month=MONTH, last_month=MONTH, overrides=asked)
 
 
 def decided_days(context: RecipeContext) -> list[date]:
