@@ -10,12 +10,13 @@ The market, the sessions and the correlations are those of `bench_components`.
                and where nothing does: Sharpe ratio a year of its net returns, and their t
 
     python -W ignore benchmarks/bench_cross_section.py [graph|branches|momentum ...] [--seeds 7 8 9]
-        [--norms causal] [--graphs true estimated off] [--trends 1 0]
+        [--norms none] [--values steps] [--graphs true estimated off] [--trends 1 0]
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from time import process_time
 
 import numpy as np
@@ -55,7 +56,7 @@ from alpha_assets.training.fit import score_places
 from alpha_assets.training.network import Network
 from alpha_assets.training.settings import Plan
 
-EPOCHS, WIDTH = 8, 16  # of `atft_gat_fan`
+EPOCHS, WIDTH = 3, 16  # of `atft_gat_fan`
 COST_BPS = 6.0  # commission and half-spread of the rig
 SESSIONS_A_YEAR = 245
 SHARED = 0.5  # of the variance of returns, between neighbours, where the graph is estimated
@@ -163,7 +164,7 @@ def with_peers(seed: int, data: Dataset) -> Dataset:
     )
 
 
-def graph_cell(seed: int, graph: str, norm: str) -> dict[str, float]:
+def graph_cell(seed: int, graph: str, norm: str, values: str) -> dict[str, float]:
     """Train `atft_gat_fan`; return its correlations."""
     data, g_CDN = rig(seed, "")
     if graph == "true":
@@ -173,7 +174,13 @@ def graph_cell(seed: int, graph: str, norm: str) -> dict[str, float]:
         data = replace(data, graph=estimated_graph(data))
     is_on = graph != "off"
     model = AtftGatFanSpec(
-        d_model=WIDTH, heads=2, graph_heads=2, dropout=0.0, graph=is_on, norm=norm
+        d_model=WIDTH,
+        heads=2,
+        graph_heads=2,
+        dropout=0.0,
+        graph=is_on,
+        norm=norm,
+        graph_values=values,
     )
     plan = plan_of(ICSpec(), STEPS, 4e-3, EPOCHS, {"batch_sessions": 4}, 0.0)
     score_DN, took = trained(data, model, plan, seed)
@@ -256,7 +263,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["graph", "branches", "momentum"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[7, 8, 9])
     parser.add_argument("--trends", nargs="*", type=int, default=[1, 0])
-    parser.add_argument("--norms", nargs="*", default=["causal"])
+    parser.add_argument("--norms", nargs="*", default=["none"])
+    parser.add_argument("--values", nargs="*", default=["steps"])
     parser.add_argument("--graphs", nargs="*", default=["true", "estimated", "off"])
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -271,9 +279,9 @@ def main() -> None:
             show(name, [momentum_cell(seed, trend) for seed in seeds], seeds)
     if "graph" in given.parts:
         for norm in given.norms:
-            for graph in given.graphs:
-                rows = [graph_cell(seed, graph, norm) for seed in seeds]
-                show(f"graph {graph}, norm {norm}:", rows, seeds)
+            for values, graph in product(given.values, given.graphs):
+                rows = [graph_cell(seed, graph, norm, values) for seed in seeds]
+                show(f"graph {graph}, norm {norm}, values {values}:", rows, seeds)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ from tests.models.test_contract import SIZES, made, noise
 from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.errors import BadInput
 from alpha_assets.models import AtftGatFanSpec, Ranker
-from alpha_assets.models.graph_attention import GraphAttention, GraphFusion, edges_of
+from alpha_assets.models.graph_attention import (
+    GraphAttention,
+    GraphFusion,
+    StepValues,
+    edges_of,
+    neighbours_alone,
+)
 
 NORMS = ("none", "causal", "fan")
 
@@ -158,6 +164,54 @@ def test_what_was_gathered_is_added_at_the_length_of_the_own_state() -> None:
     torch.testing.assert_close(out_BNE, torch.tensor([[[3.0, 4.0 + 5.0 * gate]]]))
 
 
+def test_a_gate_of_what_is_added_as_it_is_starts_half_open() -> None:
+    fusion = GraphFusion(2, scaled=False)
+    with torch.no_grad():
+        fusion.gate.weight.zero_()
+    h_BNE, gathered_BNE = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 0.1]]])
+    torch.testing.assert_close(fusion(h_BNE, gathered_BNE), torch.tensor([[[3.0, 4.05]]]))
+
+
+def test_uniform_attention_starts_as_the_mean_of_the_neighbours_values() -> None:
+    batch = noise(n_sessions=1, n_symbols=4)
+    batch = replace(
+        batch,
+        mask_BN=torch.tensor([[True, True, True, False]]),
+        edges_BNK=torch.tensor([[[1, 2, 3], [0, 0, 0], [0, 3, 0], [0, 1, 2]]]),
+        edge_weight_BNK=torch.tensor([[[0.5, 0.4, 0.3], [0, 0, 0], [0.4, 0.3, 0], [0.3] * 3]]),
+    )
+    torch.manual_seed(0)
+    layer = GraphAttention(2, 1, uniform=True)
+    value_BNE = torch.tensor([[[1.0, 10.0], [2.0, 20.0], [4.0, 40.0], [8.0, 80.0]]])
+
+    out_BNE = layer(torch.randn(1, 4, 2), neighbours_alone(edges_of(batch)), value_BNE)
+
+    wanted = torch.tensor([[3.0, 30.0], [0.0, 0.0], [1.0, 10.0]])  # 3 is masked, 1 has none
+    torch.testing.assert_close(out_BNE[0, :3], wanted)
+    out_BNE[0, 1].sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
+
+
+def test_values_of_steps_are_a_line_weighed_by_step() -> None:
+    values = StepValues(2, steps=3)
+    with torch.no_grad():
+        values.line.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        values.step_TE.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 0.5]]))
+    x_BTNE = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])[None, :, None]
+    # Of the steps, the line is (1, 3), (3, 7), (5, 11).
+    torch.testing.assert_close(values(x_BTNE), torch.tensor([[[2.0 * 3, 3 + 0.5 * 11]]]))
+
+
+def test_by_steps_a_symbol_is_not_among_its_own_neighbours() -> None:
+    batch = noise(n_sessions=1)
+    batch = replace(batch, edge_weight_BNK=torch.zeros_like(batch.edge_weight_BNK))
+    model = made(spec())
+    stages = model.stages(batch)
+    assert torch.equal(stages["graph1"], stages["attention"])
+    scaled = made(spec(graph_values="state")).stages(batch)
+    assert not torch.equal(scaled["graph1"], scaled["attention"])
+
+
 def test_the_parameter_count_is_that_of_the_formula() -> None:
     # F 20, d 32, T 12, one horizon, one graph layer of 4 heads, shared selection.
     sizes = Sizes(n_features=20, n_market=0, steps=12, n_horizons=1, n_symbols=0, n_neighbours=5)
@@ -177,9 +231,11 @@ def test_the_parameter_count_is_that_of_the_formula() -> None:
 
     plain = selection + lstm + gate + block + rest
     assert count(norm="none", graph=False) == plain == 26_196
-    assert count(norm="none") == plain + graph + fusion
-    assert count(norm="causal") == plain + graph + fusion + d + 4  # a gate, three windows and x
-    assert count(norm="fan") == plain + graph + fusion + 8_929  # see `test_normalisation`
+    state = plain + graph + fusion
+    assert count(norm="none", graph_values="state") == state
+    assert count(norm="causal", graph_values="state") == state + d + 4  # a gate, 3 windows and x
+    assert count(norm="fan", graph_values="state") == state + 8_929  # see `test_normalisation`
+    assert count(norm="none") == state + d * d + 12 * d  # a line, and a weight of every step
 
 
 def test_what_cannot_be_is_refused_by_name() -> None:

@@ -20,7 +20,13 @@ from alpha_assets.dataset.batch import Batch, Sizes
 from alpha_assets.errors import BadInput
 from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 from alpha_assets.models.gating import GateAddNorm, VariableSelection
-from alpha_assets.models.graph_attention import GraphAttention, GraphFusion, edges_of
+from alpha_assets.models.graph_attention import (
+    GraphAttention,
+    GraphFusion,
+    StepValues,
+    edges_of,
+    neighbours_alone,
+)
 from alpha_assets.models.normalisation import FrequencyNorm, MultiScaleNorm
 from alpha_assets.models.transformer import Block
 
@@ -55,6 +61,10 @@ class AtftGatFanSpec(RankerSpec):
     """Heads of that attention."""
     graph_layers: int = Field(default=1, gt=0)
     """Layers of it: how far along the graph a symbol sees."""
+    graph_values: Literal["steps", "state"] = "steps"
+    """What the first layer gathers: a line through the tokens of all steps of the neighbours, from
+    their plain mean at the start, or the encoded states of the symbol and its neighbours, at the
+    length of its own."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -105,10 +115,13 @@ class AtftGatFanRanker(Ranker):
         self.after_lstm = GateAddNorm(width, dropout)
         self.attention = Block(width, spec.heads, spec.feed_forward, dropout)
         n_layers = spec.graph_layers if spec.graph else 0
+        by_step = spec.graph_values == "steps"
+        self.values = StepValues(width, steps) if spec.graph and by_step else None
         self.graph = nn.ModuleList(
-            GraphAttention(width, spec.graph_heads, dropout) for _ in range(n_layers)
+            GraphAttention(width, spec.graph_heads, dropout, uniform=by_step)
+            for _ in range(n_layers)
         )
-        self.fusion = nn.ModuleList(GraphFusion(width) for _ in range(n_layers))
+        self.fusion = nn.ModuleList(GraphFusion(width, scaled=not by_step) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         self.head = Head(width, sizes.n_horizons, spec.quantiles)
 
@@ -152,6 +165,7 @@ class AtftGatFanRanker(Ranker):
         x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1])
         h_BTNE = self.embed(batch)
         found = {"input": x_BNF, "selection": h_BTNE[:, -1]}
+        value_BNE = None if self.values is None else self.values(h_BTNE)
         h_BTNE, back_BNE = self.normalised(h_BTNE)
         found["encoded"] = h_BTNE[:, -1]
         h_BTNE = self.recur(h_BTNE)
@@ -162,8 +176,11 @@ class AtftGatFanRanker(Ranker):
         found["attention"] = h_BNE
         if len(self.graph):
             edges = edges_of(batch)
+            if self.values is not None:
+                edges = neighbours_alone(edges)
             for number, layer in enumerate(self.graph):
-                h_BNE = self.fusion[number](h_BNE, layer(h_BNE, edges))
+                h_BNE = self.fusion[number](h_BNE, layer(h_BNE, edges, value_BNE))
+                value_BNE = None  # further layers gather what the last one wrote into states
                 found[f"graph{number + 1}"] = h_BNE
         found["norm"] = self.norm(h_BNE)
         found["head"] = self.head(found["norm"])
