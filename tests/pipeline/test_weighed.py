@@ -131,4 +131,4 @@ def test_a_calibration_that_reads_later_returns_is_caught(
     leaky(monkeypatch)
     found = certificate(linked(weighed, tmp_path / "storage"))
     assert not found["passed"]
-    assert "targets 2021-08" in str(found["text"])
+    assert str(found["first"]).startswith("targets 2021-08")
