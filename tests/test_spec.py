@@ -1,5 +1,8 @@
 """Declarations: what a TOML file may say, and the digest that names it."""
 
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +11,16 @@ import pytest
 from pydantic import Field
 
 from alpha_assets.errors import SpecError
-from alpha_assets.spec import OFF, Spec, digest, override, parse_spec, read_spec
+from alpha_assets.spec import (
+    OFF,
+    PickledByFields,
+    Spec,
+    digest,
+    kept,
+    override,
+    parse_spec,
+    read_spec,
+)
 
 
 class Inner(Spec):
@@ -109,3 +121,30 @@ def test_the_digest_sees_every_value_and_no_order() -> None:
 def test_a_digest_refuses_what_has_no_text() -> None:
     with pytest.raises(TypeError, match="a digest cannot hold a object"):
         digest(object())
+
+
+@dataclass(frozen=True)
+class Keeper(PickledByFields):
+    """Something frozen that others are made of."""
+
+    name: str
+
+
+def test_what_is_kept_is_made_once_for_each_object_and_arguments() -> None:
+    calls = []
+
+    @kept
+    def made(of: Keeper, some: Sequence[str] = (), *, more: int = 0) -> str:
+        calls.append((of.name, tuple(some), more))
+        return f"{of.name} {some} {more}"
+
+    one, other = Keeper("one"), Keeper("one")
+    assert made(one, ["a"]) == made(one, ("a",)) == "one ['a'] 0"
+    assert made(one, ["a"], more=1) != made(one, ["b"])
+    made(other, ["a"])
+    assert calls == [("one", ("a",), 0), ("one", ("a",), 1), ("one", ("b",), 0), ("one", ("a",), 0)]
+    # A copy in another process, or with another field, starts with nothing.
+    again = pickle.loads(pickle.dumps(one))
+    assert again == one
+    assert made(again, ["a"]) == made(replace(one, name="two"), ["a"]).replace("two", "one")
+    assert len(calls) == 6

@@ -8,12 +8,13 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from datetime import date, datetime, time
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -59,6 +60,37 @@ class PickledByFields:
     def __getstate__(self) -> dict[str, object]:
         """Return the fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+P = ParamSpec("P")
+KeeperT = TypeVar("KeeperT", bound=PickledByFields)
+MadeT = TypeVar("MadeT")
+KEPT = "_kept"  # on an object: what `kept` made of it
+
+
+def kept(
+    make: Callable[Concatenate[KeeperT, P], MadeT],
+) -> Callable[Concatenate[KeeperT, P], MadeT]:
+    """Make something of a frozen object and plain arguments once, and keep it with the object.
+
+    Declarations are built from those below them: without this, each one builds all of them again.
+    What is made must be frozen too.  It is neither pickled nor part of a comparison.
+    """
+
+    @wraps(make)
+    def once(of: KeeperT, /, *args: P.args, **named: P.kwargs) -> MadeT:
+        found: dict[object, Any] = vars(of).setdefault(KEPT, {})
+        key = (make, *map(_plain, args), *((name, _plain(named[name])) for name in sorted(named)))
+        if key not in found:
+            found[key] = make(of, *args, **named)
+        made: MadeT = found[key]
+        return made
+
+    return once
+
+
+def _plain(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 Section = dict[str, Any] | list[Any]  # of a TOML file

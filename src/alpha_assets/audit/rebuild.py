@@ -29,6 +29,7 @@ from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.market_stages import graph_stage, graph_table
 from alpha_assets.pipeline.stages import make
 from alpha_assets.pipeline.transforms import decided_among
+from alpha_assets.spec import KEPT
 from alpha_assets.store.compare import (
     Comparison,
     compare_facts,
@@ -155,7 +156,8 @@ def elsewhere(context: RecipeContext) -> RecipeContext:
     # `copy.copy` leaves out what has been asked for, as pickling does.
     other = object.__new__(type(market))
     vars(other).update({**vars(market), "spec": spec.model_copy(update={"sim": sim})})
-    vars(other).pop("source", None)
+    for made in ("source", KEPT):
+        vars(other).pop(made, None)
     return replace(context, market=other)
 
 

@@ -26,13 +26,14 @@ from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import NO_HISTORY
 from alpha_assets.report import warnings
-from alpha_assets.spec import digest
+from alpha_assets.spec import digest, kept
 
 METRICS = "metrics.json"
 # Rows that prices, holdings and labels are made of; others decide what is held, not what it earns.
 FEEDS = ("daily_bars", "listings", "dividends", "borrow", "rates")
 
 
+@kept
 def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of books and figures, of all decided months together.
 

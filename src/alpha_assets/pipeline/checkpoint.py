@@ -43,7 +43,7 @@ from alpha_assets.pipeline.windows import (
     why_skipped,
     window_months,
 )
-from alpha_assets.spec import digest
+from alpha_assets.spec import digest, kept
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.raw import HashesByDate, RawTable
@@ -65,6 +65,7 @@ IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
 BARS = "daily_bars"
 
 
+@kept
 def checkpoint_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's models.
 

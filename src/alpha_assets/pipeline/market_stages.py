@@ -52,6 +52,7 @@ from alpha_assets.pipeline.transforms import (
     universe_start,
 )
 from alpha_assets.quality.cells import count_cells, keep_cells
+from alpha_assets.spec import kept
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.table import MonthTable
 
@@ -82,6 +83,7 @@ def _read_of_feed(feed: str) -> MarketRead:
     return MarketRead(raw_rows(feed), all_before=True, optional=True)
 
 
+@kept
 def panel_stage(market: Market) -> MarketStage:
     """Return the stage of what was known at each decision."""
     return Stage(
@@ -96,6 +98,7 @@ def panel_stage(market: Market) -> MarketStage:
     )
 
 
+@kept
 def features_stage(market: Market, families: Sequence[str] | None = None) -> MarketStage:
     """Return the stage of the catalogue on the panel.
 
@@ -124,6 +127,7 @@ def _features(market: Market, families: Sequence[MarketStage]) -> MarketStage:
     )
 
 
+@kept
 def _family_of_features(market: Market, family: str) -> MarketStage:
     """Return the stage of one family of features."""
     back = feature_lookback(market, [family])
@@ -170,6 +174,7 @@ def _make_features(
         )
 
 
+@kept
 def cross_section_stage(
     market: Market, universe: str, families: Sequence[str] | None = None
 ) -> MarketStage:
@@ -214,6 +219,7 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
     )
 
 
+@kept
 def members_stage(market: Market, universe: str) -> MarketStage:
     """Return the stage of who is in a universe: a family of its cross-section."""
     rules = market.universe(universe)
@@ -235,6 +241,7 @@ def members_stage(market: Market, universe: str) -> MarketStage:
     )
 
 
+@kept
 def _family_of_section(market: Market, universe: str, family: str) -> MarketStage:
     """Return the stage of one family of z-scored features inside a universe."""
     made_from = made_of(market, [family])
@@ -256,6 +263,7 @@ def _family_of_section(market: Market, universe: str, family: str) -> MarketStag
     )
 
 
+@kept
 def made_of(market: Market, families: Sequence[str]) -> tuple[str, ...]:
     """Return the families of features that families of a cross-section are made from."""
     return tables_of(market, behind(within(offered_choice(market), families)))
@@ -277,6 +285,7 @@ def _make_section(
         )
 
 
+@kept
 def graph_stage(market: Market, universe: str) -> MarketStage:
     """Return the stage of who moves with whom inside a universe, week by week.
 

@@ -28,12 +28,14 @@ from alpha_assets.pipeline.neighbours import WEEK, graph_span, stored_edges
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import SKIPPED
+from alpha_assets.spec import kept
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import COMPLETE, Manifest
 from alpha_assets.training import Checkpoint, score_session
 from alpha_assets.training.predict import prediction_axes, predictions_schema
 
 
+@kept
 def predictions_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of a recipe's scores."""
     market, training = recipe.market, recipe.spec.training

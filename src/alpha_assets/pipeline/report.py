@@ -20,11 +20,13 @@ from alpha_assets.pipeline.market_stages import features_stage, raw_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.report import ReportInputs, chart_images, tear_sheet
+from alpha_assets.spec import kept
 
 PAGE = "tear_sheet.html"
 COVERAGE = "coverage.json"
 
 
+@kept
 def coverage_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of what is stored of feeds, and of the recipe's families of features.
 
@@ -55,6 +57,7 @@ def _judged(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
     return f"{months[0]} to {months[-1]}"
 
 
+@kept
 def report_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of the tear sheet."""
     return Stage(

@@ -41,12 +41,14 @@ from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
 from alpha_assets.pipeline.transforms import decided_among, sessions_back
 from alpha_assets.pipeline.windows import SKIPPED
+from alpha_assets.spec import kept
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import Manifest
 
 PANEL_COLUMNS = ["session", "symbol", "shortable", "sector"]  # that targets are decided by
 
 
+@kept
 def targets_stage(recipe: Recipe) -> Stage[RecipeContext]:
     """Return the stage of what to hold.
 

@@ -29,16 +29,19 @@ from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec, universe
 from alpha_assets.pipeline.families import behind, within
+from alpha_assets.spec import kept
 
 Families = Collection[str] | None  # None: all
 
 
+@kept
 def offered_features(market: Market) -> tuple[Feature, ...]:
     """Return the catalogued features that the market can have."""
     missing = market.missing_features
     return tuple(feature for feature in market.catalog if feature.name not in missing)
 
 
+@kept
 def offered_choice(market: Market) -> tuple[Feature, ...]:
     """Return what a cross-section holds: the offered features and the products of them."""
     missing = market.missing_features
@@ -66,6 +69,7 @@ def panel_rows(
     )
 
 
+@kept
 def feature_lookback(market: Market, families: Families = None) -> int:
     """Return the panel sessions before the first one that features of some families read."""
     return max_lookback(within(offered_features(market), families)) - 1
@@ -97,6 +101,7 @@ def feature_rows(
     return rows.with_columns(lacking).select("session", "symbol", *names)
 
 
+@kept
 def series_lookback(market: Market, families: Families = None) -> int:
     """Return the sessions before a session that z-scores in time of some families look back to."""
     return TRAILING - 1 if market_wide(market, families) else 0
