@@ -56,7 +56,7 @@ from alpha_assets.training.fit import score_places
 from alpha_assets.training.network import Network
 from alpha_assets.training.settings import Plan
 
-EPOCHS, WIDTH = 3, 16  # of `atft_gat_fan`
+EPOCHS, WIDTH = 6, 16  # of `atft_gat_fan`
 COST_BPS = 6.0  # commission and half-spread of the rig
 SESSIONS_A_YEAR = 245
 SHARED = 0.5  # of the variance of returns, between neighbours, where the graph is estimated
