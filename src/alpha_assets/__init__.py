@@ -7,9 +7,7 @@
 The verbs are those of the command line; `project.py` documents them.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.3.0"
@@ -47,7 +45,7 @@ __all__ = ["__version__"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by name
     """Return a verb."""
     if name in VERBS:
-        verbs = import_module("alpha_assets.project")
+        verbs = import_module("alpha_assets.project")  # keeps them from rooms called like a verb
         globals().update({verb: getattr(verbs, verb) for verb in VERBS})
         return globals()[name]
     raise AttributeError(f"module 'alpha_assets' has no attribute {name!r}")
@@ -56,14 +54,3 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 -- what a verb is differs by 
 def __dir__() -> list[str]:
     """Return what there is to complete in a notebook."""
     return sorted([*globals(), *VERBS])
-
-
-class _Package(ModuleType):
-    """The package: importing a room that is called as a verb does not take the verb's place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in VERBS and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -9,14 +9,17 @@ Each verb returns plain values: dicts, lists, numbers and text.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Unpack
 
 import polars as pl
 
+from alpha_assets import VERBS
 from alpha_assets.audit import audit as certify
 from alpha_assets.audit import audit_clock, choose_cuts
 from alpha_assets.audit.why import explain, without_others
@@ -636,3 +639,19 @@ def _arguments(selection: Sequence[str], months: Sequence[str]) -> tuple[str, ..
     partitions = f"{months[0]}-01...{months[-1]}-01"
     module = ("-m", "alpha_assets.definitions")
     return (*module, "--select", " or ".join(selection), "--partition-range", partitions)
+
+
+class _Package(ModuleType):
+    """The package: importing a room that is called like a verb does not take the verb's place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in VERBS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+# Not in the package's own file, which every stage's code imports: an edit of a verb is no edit of
+# what a stage computes.
+_PACKAGE = sys.modules["alpha_assets"]
+_PACKAGE.__class__ = _Package
+for _verb in VERBS:
+    setattr(_PACKAGE, _verb, globals()[_verb])

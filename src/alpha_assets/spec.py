@@ -79,7 +79,7 @@ def kept(
 
     @wraps(make)
     def once(of: KeeperT, /, *args: P.args, **named: P.kwargs) -> MadeT:
-        found: dict[object, Any] = vars(of).setdefault(KEPT, {})
+        found: dict[object, Any] = of.__dict__.setdefault(KEPT, {})
         key = (make, *map(_plain, args), *((name, _plain(named[name])) for name in sorted(named)))
         if key not in found:
             found[key] = make(of, *args, **named)
