@@ -28,6 +28,7 @@ HERE = {
     r"^valid_sessions = .*$": "valid_sessions = 15",
     r'^name = "(all|semis)"$': 'name = "traded"',
     r'^held = ".*"$': 'held = "priced"',
+    r"^(block|batch)_sessions = .*$": r"\1_sessions = 8",
     r"^rank_ic_max = .*$": "rank_ic_max = 1.0",
     r"^count = .*$": "count = 4",
 }

@@ -35,6 +35,7 @@ ALLOWED = {
     "code.py": "reads the source of this package; its digests, in the user's cache",
     "config/document.py": "writes pages of docs/",
     "config/folders.py": "TOML files of markets and recipes",
+    "config/keywords.py": "names the folder that the user gives, in a type",
     "config/market.py": "the user's data folder and the landing folder of an API's answers",
     "dataset/space.py": "maps memory over a scratch file that the store gives; opens none",
     "defs/attributes.py": "the source of the package, for references to code",
