@@ -596,7 +596,8 @@ def restamped(shown: Mapping[str, Any]) -> str:
 
 def results(shown: Mapping[str, Any]) -> str:
     """Return the short table of a run."""
-    figures = "\n".join(f"{name:<34}{value:>22}" for name, value in shown["figures"].items())
+    wide = max([33, *map(len, shown["figures"])]) + 1
+    figures = "\n".join(f"{name:<{wide}}{value:>22}" for name, value in shown["figures"].items())
     text = f"{shown['title']}\n\n{figures}\n\ntear sheet: {shown['report']}"
     return f"{text}\n\n{studied(shown['study'])}" if "study" in shown else text
 
