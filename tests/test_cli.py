@@ -20,7 +20,8 @@ from alpha_assets.config.market import load_market
 from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld, SpecError
 from alpha_assets.sources.jquants import JQuantsSpec
 
-PIPELINES = Path(__file__).parent / "pipelines"
+HERE = Path(__file__).parent
+PIPELINES = HERE / "pipelines"
 
 
 def call(*arguments: str) -> Result:
@@ -132,6 +133,13 @@ def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:
         (["status", "--recipe", "tiny", "--market", "mars"], "there is no market 'mars'"),
         (["run", "--recipe", "tiny", "--device", "gpu"], "here trains on one; want cpu, cuda or"),
         (["import-check", "/nowhere", "--market", "tiny_us"], "/nowhere: there is no such folder"),
+        (
+            ["import-check", __file__, "--market", "tiny_us"],
+            f"this is a file; name the folder that it lies in, {HERE}",
+        ),
+        (["run", "--recipe", "tiny", "--data", __file__], f"{__file__}: this is a file; name the"),
+        (["run", "--recipe", "tiny", "--data", ""], "'--data': '' names no folder; '.' is this"),
+        (["import-check", " "], "' ' names no folder"),
         (["sql", "select 1", "--market", "tiny"], "does not exist"),
     ],
 )
@@ -143,6 +151,30 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert shown.exit_code == 2, shown.output
     assert words in shown.output
     assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo"],
+        ["ui"],
+        ["run", "--recipe", "tiny"],
+        ["status", "--recipe", "tiny"],
+        ["sql", "select 1", "--market", "tiny"],
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("storage", [__file__, f"{__file__}/below"])
+def test_a_storage_that_is_a_file_is_refused(arguments: list[str], storage: str) -> None:
+    shown = call(*arguments, "--storage", storage)
+    assert shown.exit_code == 2, shown.output
+    assert f"error: storage = '{storage}': {__file__} is no folder; want one" in shown.output
+
+
+def test_an_empty_storage_is_no_default() -> None:
+    for verb in (["status", "--recipe", "tiny"], ["sql", "select 1"]):
+        shown = call(*verb, "--storage", "")
+        assert (shown.exit_code, "want a folder, such as 'storage'" in shown.output) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "--frob"], ["audit", "--cuts", "x"]])
@@ -220,7 +252,7 @@ Traceback: something
 def test_the_demo_reports_what_its_dagster_run_logs_and_keeps_the_log() -> None:
     lines: list[str] = []
     log = follow(LOG.splitlines(keepends=True), 2, lambda stage, what: lines.append(stage + what))
-    assert lines == ["panel2021-01"]
+    assert lines == ["panel2021-01", "dagsterassets: 1 of 2"]  # each asset once, without a rate
     assert log == LOG
 
 

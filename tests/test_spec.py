@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
@@ -148,3 +148,45 @@ def test_what_is_kept_is_made_once_for_each_object_and_arguments() -> None:
     assert again == one
     assert made(again, ["a"]) == made(replace(one, name="two"), ["a"]).replace("two", "one")
     assert len(calls) == 6
+
+
+class Small(Spec):
+    kind: Literal["small"] = "small"
+    size: int = Field(default=1, gt=0)
+
+
+class Big(Spec):
+    kind: Literal["big"] = "big"
+    size: int = Field(default=9, gt=0)
+
+
+class Chosen(Spec):
+    box: Small | Big = Field(discriminator="kind")
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ({"kind": "bigg"}, "here: box.kind = 'bigg': want one of small, big; did you mean 'big'?"),
+        ({"kind": "round"}, "here: box.kind = 'round': want one of small, big"),
+        ({}, "here: key 'box.kind' is missing"),
+        ({"kind": "big", "size": 0}, "here: box.size = 0: Input should be greater than 0"),
+        ({"kind": "big", "sise": 1}, "here: unknown key 'box.sise' (it holds 1)"),
+    ],
+)
+def test_a_section_of_a_kind_is_named_by_the_keys_that_the_file_has(
+    box: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SpecError) as raised:
+        parse_spec({"box": box}, Chosen, "here")
+    assert str(raised.value).startswith(words)
+
+
+@pytest.mark.parametrize("value", ["[ret_5]", '"ret_5', "{a=}", "['ret_5]"])
+def test_an_override_that_opens_a_list_or_a_text_is_toml_or_an_error(value: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        override({}, [f"features.names={value}"])
+    assert str(raised.value) == (
+        f"--set features.names={value}: {value} is not TOML; in a list, text stands in quotes, "
+        """which a shell keeps inside of others: --set 'section.key=["one", "two"]'"""
+    )

@@ -31,7 +31,7 @@ from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
 from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
 from alpha_assets.printable import printable
-from alpha_assets.progress import Pace, Progress
+from alpha_assets.progress import Progress
 
 if TYPE_CHECKING:
     from alpha_assets.sources.jquants.plans import Plan
@@ -52,6 +52,20 @@ class Option(Protocol):
 
     def __call__(self, verb: Verb, /) -> Verb:
         """Return the verb with the option."""
+
+
+class FolderName(click.ParamType[Path]):
+    """The name of a folder; an empty one, as a variable that is not set leaves, names none."""
+
+    name = "folder"
+
+    def convert(
+        self, value: Path | str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the name as a path."""
+        if not str(value).strip():
+            self.fail(f"{value!r} names no folder; '.' is this one", param, ctx)
+        return Path(value)
 
 
 class Verbs(click.Group):
@@ -103,7 +117,7 @@ SHARED: Mapping[str, Option] = {
     ),
     "data": click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=FolderName(),
         help="Read raw rows from this folder, with the market's other settings.",
     ),
     "storage": click.option(
@@ -147,7 +161,7 @@ def main(verbose: bool) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=FolderName())
 def init(folder: Path) -> None:
     """Write a project folder of your own: markets, recipes, and the files for Dagster."""
     written = write_project(folder.expanduser().absolute())
@@ -378,7 +392,7 @@ def why(
 
 
 @main.command("import-check")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=FolderName())
 @market_option("us", "Whose calendar, column names and own feeds the folder is read with.")
 @options("json")
 def import_check(folder: Path, market: str, as_json: bool) -> None:
@@ -454,7 +468,7 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
     from alpha_assets.store.sql import ask
     from alpha_assets.store.store import Store
 
-    show(ask(Store(storage), market, query), as_json, render=table)
+    show(ask(Store(storage).checked(), market, query), as_json, render=table)
 
 
 @main.command()
@@ -465,7 +479,7 @@ def demo(storage: str) -> None:
 
     environment = demo_environment(storage)
     for number, launch in enumerate(demo_launches(), 1):
-        progress("dagster", f"run {number} of 2 starts: {launch.assets} assets")
+        progress("dagster", f"run {number} of 2: {launch.assets} assets; it loads first")
         started = [sys.executable, "-m", "alpha_assets.defs.launch"]
         command = [*started, "asset", "materialize", *launch.arguments]
         with subprocess.Popen(
@@ -490,13 +504,16 @@ def ui(storage: str, port: int) -> None:
         workspace = shipped_folder() / WORKSPACE
     started = [sys.executable, "-W", "ignore", "-m", "alpha_assets.defs.launch"]
     command = [*started, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    environment = demo_environment(storage)
     progress("ui", f"http://127.0.0.1:{port} answers in a moment; Ctrl-C ends it")
     # Dagster takes the place of this process, so that signals reach it and nothing else.
-    os.execve(sys.executable, command, demo_environment(storage))
+    os.execve(sys.executable, command, environment)
 
 
 def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
     """Report what a Dagster run logs: our own lines as they come, and how many assets are done.
+
+    Assets take between a second and minutes, so neither a rate nor a time left is given.
 
     Args:
         lines: its log.
@@ -506,30 +523,33 @@ def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
     Returns:
         The whole log.
     """
-    pace, made, log = Pace(report, "dagster"), set[str](), []
-    pace("assets", 0, assets)
+    made, log = set[str](), []
     for line in lines:
         log.append(line)
         _, is_ours, words = line.partition(" - INFO - ")
         stage, is_progress, what = words.rpartition(" - ")[2].strip().partition(": ")
         if is_ours and is_progress:
             report(stage, what)
-        if " - ASSET_MATERIALIZATION - " in line:
-            made.add(line.rpartition(" - ")[2])
-            pace("assets", len(made), assets)
+        asset = line.rpartition(" - ")[2]
+        if " - ASSET_MATERIALIZATION - " in line and asset not in made:  # once for each month
+            made.add(asset)
+            report("dagster", f"assets: {len(made)} of {assets}")
     return "".join(log)
 
 
 def demo_environment(storage: str) -> dict[str, str]:
     """Return the environment of the Dagster processes: a home of their own unless one is set."""
-    from alpha_assets.store.location import storage_root
+    from alpha_assets.store.location import check_root, storage_root
+    from alpha_assets.store.os_errors import disk_errors
 
+    check_root(storage)
     root = storage_root(storage)
     home = root / "_dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    if "DAGSTER_HOME" not in os.environ and not (home / "dagster.yaml").exists():
-        # Without its own file an instance has neither our limits nor telemetry switched off.
-        shutil.copyfile(shipped_folder() / "dagster.yaml", home / "dagster.yaml")
+    with disk_errors(home, "write"):
+        home.mkdir(parents=True, exist_ok=True)
+        if "DAGSTER_HOME" not in os.environ and not (home / "dagster.yaml").exists():
+            # Without its own file an instance has neither our limits nor telemetry switched off.
+            shutil.copyfile(shipped_folder() / "dagster.yaml", home / "dagster.yaml")
     environment = {"DAGSTER_HOME": str(home), "ALPHA_DAGSTER_DIR": str(home), **os.environ}
     # Dagster leaves the working directory, so the project that lies there is named.
     named = {VARIABLE: str(pipelines_folder().absolute()), "ALPHA_STORAGE": str(root)}

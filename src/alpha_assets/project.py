@@ -57,6 +57,7 @@ from alpha_assets.pipeline.variants import recipe_named
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
+from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthTable
 from alpha_assets.training.device import device_named
@@ -351,6 +352,12 @@ def init(folder: Path | str) -> list[str]:
     return [str(path) for path in write_project(Path(folder).expanduser().absolute())]
 
 
+def store_at(storage: str | None) -> Store:
+    """Return the store that a verb was given; None is that of `ALPHA_STORAGE`, else `storage`."""
+    default = os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    return Store(default if storage is None else storage).checked()
+
+
 def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
     """Return the context of a recipe on a market; the keywords are those of `open`."""
     known = Where.__annotations__
@@ -364,13 +371,13 @@ def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
         of_recipe = [f"{SIZE}={size}", *of_recipe]
     home = markets_of(recipe.partition(VARIANT)[0])[0]
     storage = where.get("storage")
+    store = store_at(storage)
     loaded = load_market(
         where.get("market") or home,
         overrides=of_market,
         data=None if data is None else Path(data),
         storage=storage,
     )
-    store = Store(storage or os.environ.get("ALPHA_STORAGE", "storage"))
     chosen = recipe_named(recipe, loaded, store, of_recipe)
     chosen.check_features()
     return RecipeContext(
@@ -589,7 +596,7 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
     # Loaded here: duckdb costs every other verb its import, and reports leaks of its own at exit.
     from alpha_assets.store.sql import ask
 
-    return ask(Store(storage or os.environ.get("ALPHA_STORAGE", "storage")), market, query)
+    return ask(store_at(storage), market, query)
 
 
 def figures(context: RecipeContext) -> dict[str, Any]:

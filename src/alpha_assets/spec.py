@@ -22,6 +22,7 @@ from alpha_assets.errors import SpecError
 
 DIGEST_LENGTH = 12  # hexadecimal digits
 NONE = "none"
+OPENS_TOML = ("[", "{", '"', "'")  # begins of values that are never plain text
 
 
 class Spec(BaseModel):
@@ -129,7 +130,8 @@ def parse_spec(tables: Mapping[str, Any], model: type[SpecT], origin: str) -> Sp
         # Through JSON, because strict JSON mode reads a list as a tuple and text as a date.
         return model.model_validate_json(json.dumps(tables, default=_as_text))
     except ValidationError as error:
-        lines = [_problem(origin, problem) for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        lines = [_problem(origin, problem, tables) for problem in problems]
         raise SpecError("\n".join(lines)) from None
 
 
@@ -143,10 +145,12 @@ def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
     In a list of sections the place stands for the key: `loss.0.kind=mse`.
 
-    A value that is not TOML is taken as text, so that `model.kind=ridge` needs no quotes.
+    A value that is not TOML is taken as text, so that `model.kind=ridge` needs no quotes; one that
+    opens a list, a table or a text in quotes is TOML or an error.
 
     Raises:
-        SpecError: an assignment without `=`, or a path through something that is no table.
+        SpecError: an assignment without `=`, a path through something that is no table, or a list,
+            a table or a text in quotes that is not TOML.
     """
     changed: dict[str, Any] = json.loads(json.dumps(tables, default=_as_text))
     for assignment in assignments:
@@ -157,7 +161,7 @@ def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
         table: Section = changed
         for key in keys[:-1]:
             table = _inside(table, key, assignment)
-        value = _toml_value(text.strip())
+        value = _toml_value(text.strip(), assignment)
         if isinstance(table, list):
             table[_place(table, keys[-1], assignment)] = value
         else:
@@ -214,20 +218,40 @@ def _as_text(value: object) -> object:
     raise TypeError(f"a digest cannot hold a {type(value).__name__}: {value!r}")
 
 
-def _toml_value(text: str) -> object:
+def _toml_value(text: str, assignment: str) -> object:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        if not text.startswith(OPENS_TOML):
+            return text
+        raise SpecError(
+            f"--set {assignment}: {text} is not TOML; in a list, text stands in quotes, which a "
+            'shell keeps inside of others: --set \'section.key=["one", "two"]\''
+        ) from None
     return json.loads(json.dumps(value, default=_as_text))
 
 
-def _nearest_tag(problem: Mapping[str, Any]) -> str:
-    """Return a guess at the kind that was meant; empty where none is near."""
-    context = problem.get("ctx", {})
-    known = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",")]
-    near = get_close_matches(str(context.get("tag", "")), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _wrong_tag(key: str, context: Mapping[str, Any]) -> str:
+    """Return which kinds a section may be of, with a guess at the one that was meant."""
+    known = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
+    near = get_close_matches(str(context["tag"]), known, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    name = str(context["discriminator"]).strip("'")
+    return f"{key}.{name} = {context['tag']!r}: want one of {', '.join(known)}{guess}"
+
+
+def _written(location: Sequence[str | int], tables: object) -> str:
+    """Return the path of a key as a file has it: without the kinds by which a section is read."""
+    path, inside = list[str](), tables
+    for place, part in enumerate(location, 1):
+        if isinstance(inside, Mapping):
+            if part not in inside and (part in inside.values() or place < len(location)):
+                continue  # pydantic names the kind of a section after the section
+            inside = inside.get(part)
+        elif isinstance(inside, list) and isinstance(part, int) and part < len(inside):
+            inside = inside[part]
+        path.append(str(part))
+    return ".".join(path)
 
 
 def _nearest_choice(problem: Mapping[str, Any]) -> str:
@@ -251,17 +275,18 @@ def _refuse_not_finite(value: object, origin: str, key: str = "") -> None:
         raise SpecError(f"{origin}: {key} = {value}; want a finite number")
 
 
-def _problem(origin: str, problem: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+def _problem(origin: str, problem: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+    key = _written(problem["loc"], tables)
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{origin}: unknown key {key!r} (it holds {problem['input']!r}); remove or rename it"
     if problem["type"] == "union_tag_invalid":
-        return f"{origin}: {key}: {problem['msg']}{_nearest_tag(problem)}"
+        return f"{origin}: {_wrong_tag(key, problem['ctx'])}"
     if problem["type"] == "missing":
         return f"{origin}: key {key!r} is missing"
     if problem["type"] == "union_tag_not_found":
-        return f"{origin}: key '{key}.kind' is missing"
+        name = str(problem["ctx"]["discriminator"]).strip("'")
+        return f"{origin}: key '{key}.{name}' is missing"
     if problem["type"] == "literal_error":
         reason += _nearest_choice(problem)
     if isinstance(problem["input"], Mapping):  # a section, or the whole file: the reason names keys

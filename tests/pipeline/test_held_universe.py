@@ -92,3 +92,25 @@ def test_the_certificate_covers_who_may_be_held(priced: Path, tmp_path: Path) ->
     folder = linked(priced, tmp_path / "storage")
     found = aa.audit("tiny", storage=str(folder), overrides=HELD, **MONTHS)
     assert found["passed"]
+
+
+def test_a_universe_of_symbols_without_bars_is_refused_by_its_rules(
+    storage: Path,
+) -> None:
+    named = ['market.universes.mine.symbols=["NOPE"]', "universe.name=mine"]
+    lines = list[str]()
+    with pytest.raises(SpecError) as raised:
+        aa.run(
+            "tiny",
+            storage=str(storage),
+            overrides=named,
+            progress=lambda stage, what: lines.append(f"{stage}: {what}"),
+            **MONTHS,
+        )
+    assert str(raised.value) == (
+        "universe 'mine' of market 'tiny' has no member from 2021-01 to 2021-07; "
+        "[universes.mine] asks for symbols = ('NOPE',); choose another [universe] name in the "
+        "recipe, or change those rules in the market's file"
+    )
+    wanted = "market: 1 of the 1 symbols that universe 'mine' names have no bar: NOPE"
+    assert wanted in lines

@@ -6,6 +6,7 @@ import pytest
 
 from alpha_assets.errors import SpecError
 from alpha_assets.store import Store, storage_root
+from alpha_assets.store.location import check_root
 
 
 def test_a_path_and_a_file_url_name_the_same_folder(
@@ -45,6 +46,17 @@ def test_a_file_url_of_elsewhere_is_refused(url: str) -> None:
 def test_no_storage_is_refused() -> None:
     with pytest.raises(SpecError, match="want a folder, such as 'storage'"):
         storage_root(" ")
+
+
+@pytest.mark.parametrize("below", ["", "/storage", "/storage/deep"])
+def test_a_storage_at_or_below_a_file_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(SpecError, match=r"notes\.txt is no folder; want one, or a path where one"):
+        check_root(f"{tmp_path}/notes.txt{below}")
+    with pytest.raises(SpecError, match=r"notes\.txt is no folder"):
+        Store(f"file://{tmp_path}/notes.txt{below}").checked()
+    check_root(str(tmp_path / "storage" / "deep"))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("part", ["..", ".", "", "a/b", ".hidden", "-x", "a b", "a\0"])

@@ -33,6 +33,7 @@ from alpha_assets.feeds.custom import OwnFeedSpec, check_name
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec, check_universe
+from alpha_assets.sources.files.delivery import why_no_folder
 from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.jquants import JQuantsSpec
 from alpha_assets.sources.sim import SimSourceSpec, SimSpec
@@ -373,7 +374,7 @@ def load_market(
     spec = parse_spec(tables, MarketSpec, origin=str(path.name))
     if data is not None:
         if not data.is_dir():
-            raise SpecError(f"--data {data}: there is no such folder")
+            raise SpecError(f"--data {data}: {why_no_folder(data)}")
         folder = FilesSourceSpec(**{**spec.source.folder_settings, "path": str(data)})
         spec = spec.model_copy(update={"source": folder})
     return Market(name, spec, storage, tuple(overrides), data)

@@ -262,7 +262,7 @@ def _missing_sessions(bars: pl.DataFrame, calendar: Calendar) -> list[Problem]:
     if not len(missing):
         return []
     examples = tuple(Example("", None, str(day), "") for day in missing[:N_NAMED])
-    wanted = f"a session of {calendar.exchange} has a bar of some symbol"
+    wanted = f"sessions of {calendar.exchange} on which no symbol has a bar"
     return [
         Problem("warning", "daily_bars", "session_missing_for_all", wanted, len(missing), examples)
     ]
@@ -417,7 +417,7 @@ def quote_warnings(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame) -> list[P
     before = bars.filter(pl.col("event_date") < first)["event_date"].n_unique()
     if before > feed.max_stale:
         example = (Example("", None, str(first), f"after {before} sessions without a row"),)
-        wanted = "there is some row before the first session that is decided; there is none before"
+        wanted = "no value is known for sessions before the first row"
         problems.append(Problem("warning", feed.name, "begins_late", wanted, 1, example))
     return problems
 
@@ -436,7 +436,9 @@ def _silent(feed: Feed, rows: pl.DataFrame, bars: pl.DataFrame, limit: int) -> l
         Example("", None, str(as_date(days[k])), f"then {between[k]} sessions without a row")
         for k in long[-N_NAMED:]
     )
-    wanted = f"there is some row within {limit} sessions as long as there are bars"
+    unknown = "" if feed.max_stale is None else f", and a value older than {feed.max_stale} counts "
+    unknown += "as unknown; write it again at least that often" if unknown else ""
+    wanted = f"bars go on for {limit} sessions or more without a row{unknown}"
     return [Problem("warning", feed.name, "silent", wanted, len(long), examples)]
 
 

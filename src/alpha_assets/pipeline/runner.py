@@ -13,7 +13,7 @@ from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.study import months_to_study, study_stage
-from alpha_assets.pipeline.windows import first_trained_month, first_usable
+from alpha_assets.pipeline.windows import first_trained_month, first_usable, named_without_bars
 from alpha_assets.progress import Pace
 from alpha_assets.quality.coverage import LATEST
 
@@ -53,6 +53,8 @@ def run(
     last = last_month or stored[-1]
     check_months(context, stored, first_month, last)
     make_market_stages(context, month_range(stored[0], last))
+    for words in named_without_bars(context):
+        context.progress("market", words)
     decided = months_to_decide(context, first_month, last)
     require(bars_are_sound, context, decided)
     require_families(context, decided)

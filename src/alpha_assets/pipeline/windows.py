@@ -6,7 +6,8 @@ import polars as pl
 
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Split, split_month
-from alpha_assets.errors import MissingOutput, RangeError
+from alpha_assets.errors import MissingOutput, RangeError, SpecError
+from alpha_assets.panel import unknown_symbols
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
@@ -29,6 +30,7 @@ def first_usable(context: RecipeContext) -> date:
     Raises:
         MissingOutput: no month of the cross-section has been made, or leading ones lack and the
             window or the chain of models starts at the market's first usable session.
+        SpecError: the universe has no member in any month.
     """
     members = context.members
     months = members.months()
@@ -38,8 +40,17 @@ def first_usable(context: RecipeContext) -> date:
         if rows.item() is not None:
             found = as_date(rows.item())
             break
-    if found is None:
+    if not months:
         raise MissingOutput(f"{members.name} has no rows; {run_again(context)}")
+    if found is None:
+        name = context.recipe.spec.universe.name
+        rules = context.market.universe(name).model_dump(exclude_defaults=True)
+        raise SpecError(
+            f"universe {name!r} of market {context.market.name!r} has no member from {months[0]} "
+            f"to {months[-1]}; [universes.{name}] asks for "
+            f"{', '.join(f'{rule} = {value}' for rule, value in rules.items())}; choose another "
+            "[universe] name in the recipe, or change those rules in the market's file"
+        )
     sessions, start = context.market.calendar.month_sessions, first_month_of_data(context)
     if start >= months[0] or found > as_date(sessions(months[0])[0]):
         return found
@@ -57,6 +68,23 @@ def first_usable(context: RecipeContext) -> date:
                 f"usable session; {run_again(context)}"
             )
     return as_date(sessions(start)[0])
+
+
+def named_without_bars(context: RecipeContext) -> list[str]:
+    """Return which symbols that a universe of the recipe names are in no month of the panel."""
+    panel, found = context.panel, list[str]()
+    for name in dict.fromkeys((context.recipe.spec.universe.name, context.recipe.held_universe)):
+        rules = context.market.universe(name)
+        if rules.symbols is None:
+            continue
+        symbols = panel.read(columns=["symbol"]).unique().collect()
+        absent = unknown_symbols(symbols, rules)
+        if absent:
+            found.append(
+                f"{len(absent)} of the {len(rules.symbols)} symbols that universe {name!r} names "
+                f"have no bar: {', '.join(absent)}"
+            )
+    return found
 
 
 def usable_from(context: RecipeContext, seen: Seen) -> date:

@@ -53,6 +53,20 @@ def storage_root(url: str) -> Path:
     return Path(unquote(parts.path))
 
 
+def check_root(url: str) -> None:
+    """Refuse a storage URL of this machine at which no folder is and none can be made.
+
+    Raises:
+        SpecError: a file lies there, or on the way there; or see `storage_root`.
+    """
+    root = storage_root(url)
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise SpecError(
+            f"storage = {url!r}: {there} is no folder; want one, or a path where one can be made"
+        )
+
+
 def check_parts(parts: Sequence[str]) -> None:
     """Refuse names that could lead out of the storage root, or into `_tmp`.
 

@@ -50,4 +50,5 @@ def _words(error: OSError, doing: str) -> str:
             f"cannot {doing}: {reason}{where}; the whole storage root must lie on one file "
             "system, so that finished folders can be moved into place"
         )
-    return f"cannot {doing}: {reason}{where}"
+    way_out = "" if doing == "read" else "; choose another --storage, then run again"
+    return f"cannot {doing}: {reason}{where}{way_out}"

@@ -4,12 +4,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from alpha_assets.spec import PickledByFields
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
-from alpha_assets.store.location import DEFAULT_STORAGE, check_parts, scheme_of, storage_root
+from alpha_assets.store.location import (
+    DEFAULT_STORAGE,
+    check_parts,
+    check_root,
+    scheme_of,
+    storage_root,
+)
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.scratch import Scratch, UnnamedFile, folder_of_unnamed
 
@@ -43,6 +50,17 @@ class Store(PickledByFields):
         """
         # `storage_root` refuses what no backend opens, by name.
         return BACKENDS.get(scheme_of(self.url), _folder_backend)(self.url)
+
+    def checked(self) -> Self:
+        """Return this store.
+
+        Raises:
+            SpecError: nothing can be stored there, by the kind of storage or by what lies there.
+        """
+        _ = self.backend
+        if scheme_of(self.url) in ("", "file"):
+            check_root(self.url)
+        return self
 
     @property
     def address(self) -> str:

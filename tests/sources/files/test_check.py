@@ -260,6 +260,11 @@ def test_a_folder_that_is_empty_or_has_no_bars_is_an_error(
 ) -> None:
     report = import_check(tmp_path, new_york)
     assert [problem.rule for problem in report.errors] == ["empty_folder"]
+    assert report.text().splitlines()[1:] == [
+        "error: (folder): empty_folder (1): nothing lies in it; lay daily_bars.parquet, "
+        "daily_bars.csv or a folder daily_bars/ there",
+        "1 kind of error, 0 kinds of warning; an import would stop",
+    ]
     (tmp_path / "daily_bars").mkdir()  # holds no .parquet
     report = import_check(tmp_path, new_york)
     assert [problem.rule for problem in report.errors] == ["missing_feed"]

@@ -23,6 +23,7 @@ from alpha_assets.sources.files.delivery import (
     files_of,
     folder_problems,
     read_delivery,
+    why_no_folder,
 )
 from alpha_assets.sources.files.source import FilesSourceSpec
 
@@ -46,10 +47,12 @@ class ImportReport:
         read = ", ".join(f"{name} {n:,} rows" for name, n in self.rows.items()) or "nothing"
         lines = [f"{printable(self.folder)}: read {read}"]
         lines += [str(problem) for problem in (*self.errors, *self.warnings)]
-        lines.append(
-            f"{len(self.errors)} kinds of error, {len(self.warnings)} kinds of warning"
-            + ("; an import would stop" if self.errors else "; an import would go through")
-        )
+        kinds = [
+            f"{len(found)} {'kind' if len(found) == 1 else 'kinds'} of {name}"
+            for name, found in (("error", self.errors), ("warning", self.warnings))
+        ]
+        end = "an import would stop" if self.errors else "an import would go through"
+        lines.append(f"{', '.join(kinds)}; {end}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def import_check(
         SpecError: `spec` has a setting of a feed that no folder has.
     """
     if not folder.is_dir():
-        raise FeedError(f"{folder}: there is no such folder; name one that holds feeds")
+        raise FeedError(f"{folder}: {why_no_folder(folder)}")
     spec = spec or FilesSourceSpec()
     own = own or {}
     spec.check(own)

@@ -16,6 +16,7 @@ from alpha_assets.sources.files.tables import Form, read_file, table_of
 # A folder has no calendar of its own: the exchange's is used.
 READABLE = tuple(name for name in FEEDS if name != "trading_calendar")
 REQUIRED = "daily_bars"
+LAY_BARS = f"lay {REQUIRED}.parquet, {REQUIRED}.csv or a folder {REQUIRED}/ there"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,13 @@ def read_delivery(folder: Path, feed: str, form: Form, own: Feed | None = None) 
     return Delivered(feed, frame, tuple(problems), unknown)
 
 
+def why_no_folder(folder: Path) -> str:
+    """Return what to do about a path that is no folder."""
+    if folder.is_file():
+        return f"this is a file; name the folder that it lies in, {folder.absolute().parent}"
+    return "there is no such folder; name one that holds feeds"
+
+
 def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
     """Return the errors and warnings about a folder before anything in it is read.
 
@@ -110,12 +118,12 @@ def folder_problems(folder: Path, readable: Sequence[str]) -> list[Problem]:
     except OSError as error:
         raise FeedError(f"{folder}: it cannot be listed: {error.strerror}") from None
     if not here:
-        wanted = f"the folder holds {REQUIRED}.parquet, and what other feeds there are"
+        wanted = f"nothing lies in it; {LAY_BARS}"
         return [Problem("error", "(folder)", "empty_folder", wanted)]
     problems = []
     names = {path.name.split(".")[0] for path in here if _is_form(path, readable)}
     if REQUIRED not in names:
-        wanted = f"the folder holds {REQUIRED}.parquet, .csv or a folder {REQUIRED}/"
+        wanted = f"there are no bars, without which nothing works; {LAY_BARS}"
         problems.append(Problem("error", REQUIRED, "missing_feed", wanted))
     unknown = [path for path in here if not _is_form(path, readable)]
     if unknown:

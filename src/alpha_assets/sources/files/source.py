@@ -31,6 +31,7 @@ from alpha_assets.sources.files.delivery import (
     files_of,
     folder_problems,
     read_delivery,
+    why_no_folder,
 )
 from alpha_assets.sources.files.tables import Form, header_of, table_of
 from alpha_assets.spec import canonical_json
@@ -198,7 +199,7 @@ class FilesSource(Source):
             )
         folder = Path(named)
         if not folder.is_dir():
-            raise FeedError(f"{folder}: there is no such folder")
+            raise FeedError(f"{folder}: {why_no_folder(folder)}")
         return folder
 
     @property
