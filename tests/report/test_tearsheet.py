@@ -150,12 +150,25 @@ def test_command_to_make_it_again_is_on_the_page(page: str) -> None:
     assert wanted in page
 
 
+RULE = "quantile 0.1, band 0.2, step 1, monthly"  # as long as the rules of a simulated market
+ATTAINED = {
+    "capital": 1e8,
+    "cost_scale": 1.0,
+    **dict.fromkeys(("attainable", "reached", "own_rule"), 4.36),
+    **dict.fromkeys(("attainable_error", "reached_error", "own_rule_error"), 1.46),
+    **dict.fromkeys(("reached_share", "own_rule_share"), 0.48),
+    **dict.fromkeys(("reached_share_error", "own_rule_share_error"), 0.29),
+    **dict.fromkeys(("chosen_on_even", "chosen_on_odd"), RULE),
+}
 PROBE = """<script>
 const seen = setInterval(() => {
   const root = document.documentElement;
   if (root.getAttribute("data-drawn") !== "yes") return;
   clearInterval(seen);
   root.setAttribute("data-charts", document.querySelectorAll(".chart canvas").length);
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const cut = boxes.filter(it => it.scrollWidth > it.clientWidth);
+  root.setAttribute("data-cut", cut.map(it => it.parentElement.querySelector("h3").textContent));
   root.setAttribute("data-overflow", root.scrollWidth > root.clientWidth ? "yes" : "no");
   document.querySelector("button[data-log]").click();
   setTimeout(() => {
@@ -173,9 +186,10 @@ const seen = setInterval(() => {
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_browser_draws_all_charts_that_answer_and_do_not_scroll_sideways(
-    page: str, tmp_path: Path, width: int
+    run: ReportInputs, tmp_path: Path, width: int
 ) -> None:
     assert CHROMIUM is not None
+    page = tear_sheet(replace(run, metrics={**run.metrics, "attainable": {"sharpe": [ATTAINED]}}))
     file = tmp_path / "page.html"
     end = page.rindex("</body>")  # the library has one in its text
     file.write_text(page[:end] + PROBE + page[end:], encoding="utf-8")
@@ -191,6 +205,8 @@ def test_browser_draws_all_charts_that_answer_and_do_not_scroll_sideways(
     root = found[: found.index("<head>")]
     assert 'data-charts="15"' in root
     assert 'data-overflow="no"' in root
+    if width == 1280:
+        assert 'data-cut=""' in root
     assert 'data-log="equity" aria-pressed="true"' in found
     tooltip = found[found.index('id="vg-tooltip-element"') :]
     assert re.search(r'session</td><td class="value">2021-\d\d-\d\d<', tooltip)

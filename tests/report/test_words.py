@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
-from alpha_assets.report.attainable_table import attainable_table
+from alpha_assets.report.attainable_table import attainable_table, chosen_rules_table
 from alpha_assets.report.inputs import main_horizon
-from alpha_assets.report.words import between, bps, money, percent, plain, verdict, warnings
+from alpha_assets.report.words import (
+    between,
+    bps,
+    money,
+    percent,
+    plain,
+    unbroken,
+    verdict,
+    warnings,
+)
 
 
 def told(
@@ -236,3 +245,20 @@ def test_the_table_of_the_attainable_says_not_known_and_why() -> None:
 
     assert [cell.text for cell in shown[:5]] == ["100.00 m ", "× 1.0", *["not known"] * 3]
     assert {cell.hint for cell in shown[2:7]} == {"nothing was planted"}
+
+
+def test_the_rules_that_attain_have_a_table_of_their_own() -> None:
+    row = {"capital": 1e8, "cost_scale": 2.0, "chosen_on_even": "daily", "chosen_on_odd": None}
+    metrics = {"attainable": {"sharpe": [row]}, "data": {"currency": "JPY"}}
+    shown = chosen_rules_table(metrics)
+
+    assert [[cell.text for cell in line] for line in shown.rows] == [
+        ["100.00 m JPY", "× 2.0", "daily", "–"]
+    ]
+    assert len(shown.columns) == 4
+    assert len(attainable_table(metrics).columns) == len(attainable_table(metrics).rows[0]) == 7
+
+
+def test_no_line_of_the_page_ends_before_a_percent_or_beside_plus_minus() -> None:
+    text = "95 % interval, Sharpe 2.08 ± 1.45, a − b"
+    assert unbroken(text) == "95\u00a0% interval, Sharpe 2.08\u00a0±\u00a01.45, a − b"

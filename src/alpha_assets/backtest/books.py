@@ -210,7 +210,8 @@ class Pages:
         counts = []
         for what, happened in sorted(self.counted.items()):
             orders = {(rebalance, symbol) for _, rebalance, symbol in happened}
-            counts.append(what.format(n=len(orders), days=len({d for d, _, _ in happened})) + ".")
+            days = len({d for d, _, _ in happened})
+            counts.append(what.format(n=f"{len(orders):,}", days=f"{days:,}") + ".")
         return (*rate_notes(self.marks), *counts)
 
     def _cash_rates(self) -> pl.DataFrame | None:

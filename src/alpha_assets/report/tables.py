@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alpha_assets.report.attainable_table import attainable_table
+from alpha_assets.report.attainable_table import attainable_table, chosen_rules_table
 from alpha_assets.report.inputs import ReportInputs, at, horizons, main_horizon, number, records
 from alpha_assets.report.leg_tables import (
     capacity_table,
@@ -40,6 +40,7 @@ def tables(inputs: ReportInputs) -> dict[str, Table]:
         "orders": order_table(metrics),
         "capacity": capacity_table(metrics),
         "attainable": attainable_table(metrics),
+        "chosen_rules": chosen_rules_table(metrics),
         "training": training_table(inputs),
     }
     return {name: table for name, table in made.items() if table.rows}

@@ -23,6 +23,7 @@ from alpha_assets.report.words import (
     money,
     percent,
     plain,
+    unbroken,
     verdict,
     warnings,
     whole,
@@ -223,6 +224,7 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["unbroken"] = unbroken
     return environment
 
 

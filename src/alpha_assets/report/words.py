@@ -43,6 +43,11 @@ def money(value: float | None, currency: str) -> str:
     return f"{plain(value, 0)} {currency}"
 
 
+def unbroken(sentence: str) -> str:
+    """Return a sentence in which no line ends between a number and its `%` or its `±`."""
+    return sentence.replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0")
+
+
 def between(figures: object, digits: int = 3) -> str:
     """Return the 95 % interval of a figure, or why it has none."""
     low, high = number(figures, "low"), number(figures, "high")
