@@ -99,3 +99,32 @@ def test_the_lists_name_the_broken_ones_too(broken: Path) -> None:
 def test_where_all_is_well_nothing_is_said(folder: Path) -> None:
     assert not defs().metadata
     assert all("error" not in row for row in (*project.markets(), *project.recipes()))
+
+
+def test_a_folder_without_membership_costs_the_universes_that_ask_for_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pipelines" / "markets").mkdir(parents=True)
+    (tmp_path / "pipelines" / "recipes").mkdir()
+    shutil.copy(TINY / "markets" / "tiny_us.toml", tmp_path / "pipelines" / "markets")
+    of_tiny_us = "recipes/tiny_us.toml"
+    changed(of_tiny_us, "", "")(tmp_path / "pipelines" / "recipes" / "indexed.toml")
+    changed(of_tiny_us, '"traded"', '"all"')(tmp_path / "pipelines" / "recipes" / "whole.toml")
+    (tmp_path / "DIR").mkdir()
+    (tmp_path / "DIR" / "daily_bars.csv").write_text(
+        "date,symbol,open,high,low,close,volume\n2020-01-02,A,1,1,1,1,1\n"
+    )
+    monkeypatch.setenv("ALPHA_PIPELINES", str(tmp_path / "pipelines"))
+    monkeypatch.setenv("ALPHA_DATA", str(tmp_path / "DIR"))
+
+    made = defs()
+    why = "membership = true needs the feed 'membership', which this market does not have"
+    assert set(made.metadata) == {"broken/recipes/indexed/tiny_us"}
+    graph = made.resolve_asset_graph()
+    off = graph.get(dg.AssetKey(["tiny_us", "cross_section", "traded"]))
+    assert (off.is_materializable, off.group_name) == (False, "tiny_us_off")
+    assert (off.description or "").startswith(f"**Off on market tiny_us:** {why}")
+    for key in (["tiny_us", "cross_section", "all"], ["tiny_us", "whole", "checkpoint"]):
+        assert graph.get(dg.AssetKey(key)).is_materializable
+    refused = graph.get(dg.AssetKey(["broken", "recipes", "indexed", "tiny_us"]))
+    assert why in (refused.description or "")

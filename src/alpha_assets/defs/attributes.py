@@ -40,8 +40,9 @@ def attributes(
 ) -> Attributes:
     """Return group, owners and tags; the tags can be searched for: `tag:stage=panel`.
 
-    Feeds that are off have a group of their own: a range of months is refused for a selection that
-    holds what nothing makes, and `group:<market>_raw` should be all that a source delivers.
+    Feeds and universes that are off have a group of their own: a range of months is refused for a
+    selection that holds what nothing makes, and `group:<market>_raw` should be all that a source
+    delivers.
     """
     part = recipe.name if recipe else "off" if off else "raw" if stage == "raw" else "market"
     tags = {"market": market.name, "stage": stage}

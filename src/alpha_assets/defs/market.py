@@ -23,6 +23,7 @@ from alpha_assets.defs.dependencies import dependencies
 from alpha_assets.defs.metadata import delivery_metadata, months_made
 from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
+from alpha_assets.errors import SpecError
 from alpha_assets.feeds import Feed
 from alpha_assets.feeds.describe import publication_words
 from alpha_assets.pipeline import identity
@@ -57,10 +58,7 @@ def market_assets(
         *[feed_off(market, feed) for feed in market.feeds_off],
         panel_asset(market),
         features_asset(market, families_read(market, recipes)),
-        *[
-            cross_section_asset(market, name, sections_read(market, name, recipes))
-            for name in market.spec.universes
-        ],
+        *[universe_asset(market, name, recipes) for name in market.spec.universes],
         graph_asset(market, ALL),
     ]
 
@@ -74,6 +72,27 @@ def feed_off(market: Market, feed: str) -> dg.AssetSpec:
         metadata={**_of_feed(market, feed), "off": market.feeds_off[feed]},
         **attributes(market, "raw", off=True),
     )
+
+
+def universe_asset(
+    market: Market, name: str, recipes: Sequence[Recipe]
+) -> dg.AssetsDefinition | dg.AssetSpec:
+    """Return the cross-section of a universe; one that the market cannot answer is off.
+
+    Such a universe, that asks for a feed which a folder does not have, takes no other asset with
+    it; a recipe that names it is refused by name.
+    """
+    try:
+        market.universe(name)
+    except SpecError as error:
+        return dg.AssetSpec(
+            key=[market.name, "cross_section", name],
+            description=f"**Off on market {market.name}:** {error}.",
+            kinds={"off"},
+            metadata={"off": str(error)},
+            **attributes(market, "cross_section", off=True),
+        )
+    return cross_section_asset(market, name, sections_read(market, name, recipes))
 
 
 def _of_feed(market: Market, feed: str) -> dict[str, Any]:
