@@ -52,7 +52,7 @@ class MemoryVersion:
         return self.files[name]
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryBackend:
     """Files by name; a change of several is one change of the dictionary."""
 
@@ -111,6 +111,10 @@ class MemoryBackend:
 
     def is_finished(self, name: str) -> bool:
         return f"{name}/{MANIFEST}" in self.files
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        found = self.files.get(f"{name}/{MANIFEST}")
+        return None if found is None else (found.number,)
 
     @contextmanager
     def lock(self, name: str, wait_seconds: float) -> Iterator[None]:

@@ -9,8 +9,10 @@ import pytest
 from tests.store.memory import MemoryBackend
 
 from alpha_assets.errors import LockHeld, MissingOutput, StorageError
-from alpha_assets.store import Folder, ManifestInput, MonthTable, Store
+from alpha_assets.store import Folder, ManifestInput, MonthTable, Store, folder_backend
+from alpha_assets.store import snapshot as snapshot_module
 from alpha_assets.store.backend import FileStat, Listing
+from alpha_assets.store.manifest import Manifest, parse_manifest
 from alpha_assets.store.snapshot import Snapshot, read_snapshot
 from alpha_assets.store.sql import ask
 from alpha_assets.store.store import BACKENDS
@@ -208,6 +210,44 @@ def test_a_damaged_manifest_is_named(folder: Folder, made: ManifestInput) -> Non
     folder.backend.delete(f"{folder.name}/manifest.json")
     assert not folder.is_finished()
     assert "manifest.json is gone; delete" in (folder.lost() or "")
+
+
+def test_a_manifest_is_parsed_once_until_it_is_written_again(
+    folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_backend, "_YOUNG_NS", 0)  # the clock of the test is fine enough
+    parsed: list[str] = []
+
+    def counted(text: bytes, address: str) -> Manifest:
+        parsed.append(address)
+        return parse_manifest(text, address)
+
+    monkeypatch.setattr(snapshot_module, "parse_manifest", counted)
+    first = folder.write({"rows": TABLE}, made)
+    assert folder.manifest() == first
+    assert folder.manifest() == first
+    assert len(parsed) == 1
+
+    second = folder.write({"rows": TABLE}, made.model_copy(update={"extra": {"again": True}}))
+    assert folder.manifest() == second
+    assert len(parsed) == 2
+
+
+@pytest.mark.parametrize("young", [0, None])
+def test_a_manifest_that_is_damaged_or_gone_after_it_was_parsed_is_named(
+    folder: Folder, made: ManifestInput, monkeypatch: pytest.MonkeyPatch, young: int | None
+) -> None:
+    if young is not None:
+        monkeypatch.setattr(folder_backend, "_YOUNG_NS", young)
+    folder.write({"rows": TABLE}, made)
+    assert folder.manifest() is not None
+
+    text = content_of(folder, "manifest.json")
+    put(folder, "manifest.json", text.replace(b"0123456789ab", b"0123456789ac"))
+    with pytest.raises(StorageError, match=r"manifest.json"):
+        folder.manifest()
+    folder.backend.delete(f"{folder.name}/manifest.json")
+    assert folder.manifest() is None
 
 
 def test_equal_bytes_of_another_stat_are_whole_and_get_the_new_stat(

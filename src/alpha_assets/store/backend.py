@@ -76,7 +76,11 @@ class Version(Protocol):
 
 
 class Backend(Protocol):
-    """Where outputs lie."""
+    """Where outputs lie; two that are equal keep them in one place."""
+
+    def __hash__(self) -> int:
+        """Return the same number for equal backends."""
+        ...
 
     def address(self, name: str = "") -> str:
         """Return how messages name an output, a file, or the root: a path or a URL."""
@@ -138,6 +142,14 @@ class Backend(Protocol):
 
     def is_finished(self, name: str) -> bool:
         """Return whether an output has a manifest, whatever the manifest holds."""
+        ...
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Return what changes whenever an output's manifest is written, without reading it.
+
+        None where the output has no manifest, or one so young that a version written at the same
+        moment could have the same stamp.
+        """
         ...
 
     def lock(self, name: str, wait_seconds: float) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
@@ -102,7 +103,12 @@ class Folder:
         Raises:
             StorageError: a manifest that cannot be read.
         """
+        stamp = self.backend.stamp(self.name)
         try:
+            if stamp is not None:
+                own = _own_manifest(self.backend, self.parts, stamp)
+                if not own.shares:
+                    return self._seen(own)
             return self._read(lambda snapshot: self._seen(snapshot.manifest))
         except MissingOutput:
             return None
@@ -540,6 +546,12 @@ class Folder:
                 "it anew (revisions that the source no longer delivers are then lost)"
             )
         return f"delete {self.address} and run again"
+
+
+@lru_cache(maxsize=1 << 13)
+def _own_manifest(backend: Backend, parts: tuple[str, ...], stamp: tuple[int, ...]) -> Manifest:
+    """Return the manifest that a folder has while its stamp stays, read once."""
+    return Folder(backend, parts)._in_place(lambda snapshot: snapshot.manifest)
 
 
 def month_named(folder: str) -> str:

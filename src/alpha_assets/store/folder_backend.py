@@ -50,6 +50,7 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 _TRIES = 1000  # each is lost only to a writer that replaced the folder meanwhile
 _MOVES_AWAITED = 1000  # a move takes microseconds
 _PAUSE_SECONDS = 0.001
+_YOUNG_NS = 1_000_000_000  # coarser than the clock of any file system in use
 _OPEN_FILES = 8192  # several tables of thirty years, each month a file held open
 
 
@@ -163,6 +164,17 @@ class FolderBackend:
     def is_finished(self, name: str) -> bool:
         """Return whether a folder has a manifest."""
         return (self._at(name) / MANIFEST).exists()
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Return inode, size and times of a folder's manifest; see `Backend.stamp`."""
+        try:
+            found = Path(f"{self.root}/{name}/{MANIFEST}").stat()
+        except OSError:
+            return None
+        written = max(found.st_mtime_ns, found.st_ctime_ns)
+        if time.time_ns() - written < _YOUNG_NS:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def lock(self, name: str, wait_seconds: float) -> AbstractContextManager[None]:
         """Return the exclusive right to write a folder; see `Backend.lock`."""
