@@ -17,7 +17,7 @@ VERBS = (
     (["markets"], (*NEVER, *CHARTS, "torch")),
     (["features"], (*NEVER, *CHARTS, "torch")),
     (["recipes"], (*NEVER, *CHARTS)),
-    (["status", "--recipe", "momentum"], NEVER),
+    (["status", "--recipe", "momentum"], (*NEVER, *CHARTS)),
 )
 PROGRAM = """
 import json, sys

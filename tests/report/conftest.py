@@ -14,7 +14,7 @@ from alpha_assets.evaluation import (
     evaluate,
     volatility_regimes,
 )
-from alpha_assets.report import ReportInputs
+from alpha_assets.report.inputs import ReportInputs
 
 HORIZON = 5
 SECTORS = ("Banks", "Electric appliances", "Foods", "Machinery", "Retail", "Semiconductors")

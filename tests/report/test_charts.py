@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.report import ReportInputs, chart_images
 from alpha_assets.report.charts import figures
 from alpha_assets.report.figure import interval
+from alpha_assets.report.inputs import ReportInputs
+from alpha_assets.report.tearsheet import chart_images
 
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from alpha_assets.report import ReportInputs, tear_sheet
 from alpha_assets.report.coverage import coverage_tables, remarks
+from alpha_assets.report.inputs import ReportInputs
+from alpha_assets.report.tearsheet import tear_sheet
 
 
 @pytest.fixture(scope="module")

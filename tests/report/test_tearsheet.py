@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from alpha_assets.report import ReportInputs, tear_sheet
-from alpha_assets.report.tearsheet import dividend_words
+from alpha_assets.report.inputs import ReportInputs
+from alpha_assets.report.tearsheet import dividend_words, tear_sheet
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

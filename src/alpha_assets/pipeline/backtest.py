@@ -25,7 +25,7 @@ from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import NO_HISTORY
-from alpha_assets.report import warnings
+from alpha_assets.report.words import warnings
 from alpha_assets.spec import digest, kept
 
 METRICS = "metrics.json"

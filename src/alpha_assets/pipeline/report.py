@@ -19,7 +19,7 @@ from alpha_assets.pipeline.families import covered_families, section_families
 from alpha_assets.pipeline.market_stages import features_stage, raw_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
-from alpha_assets.report import ReportInputs, chart_images, tear_sheet
+from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.spec import kept
 
 PAGE = "tear_sheet.html"
@@ -86,6 +86,8 @@ def make_coverage(
 
 def make_report(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
     """Write the page."""
+    from alpha_assets.report.tearsheet import tear_sheet  # with it come the libraries of charts
+
     context.progress("report", f"{context.report.address}/{PAGE}")
     page = tear_sheet(report_inputs(context))
     yield Output(files={PAGE: page.encode()})
@@ -125,6 +127,8 @@ def read_metrics(context: RecipeContext) -> dict[str, Any]:
 
 def report_pictures(context: RecipeContext) -> dict[str, bytes]:
     """Return the key charts as small PNGs, for the Dagster UI."""
+    from alpha_assets.report.tearsheet import chart_images
+
     return chart_images(report_inputs(context))
 
 
