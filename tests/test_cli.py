@@ -239,6 +239,7 @@ def test_a_table_shows_control_characters_and_does_not_print_them() -> None:
 
 
 LOG = """\
+run 1 of 2 starts: 2 assets
 2026-11-28 16:54:01 +0000 - dagster - DEBUG - __ASSET_JOB - 5441 - 20461 - RUN_START - Started.
 2026-11-28 16:54:02 +0000 - dagster - INFO - __ASSET_JOB - 5441 - sim__panel - panel: 2021-01
 2026-11-28 16:54:05 +0000 - dagster - DEBUG - __ASSET_JOB - 5441 - 20461 - sim__panel - \
@@ -251,8 +252,9 @@ Traceback: something
 
 def test_the_demo_reports_what_its_dagster_run_logs_and_keeps_the_log() -> None:
     lines: list[str] = []
-    log = follow(LOG.splitlines(keepends=True), 2, lambda stage, what: lines.append(stage + what))
-    assert lines == ["panel2021-01", "dagsterassets: 1 of 2"]  # each asset once, without a rate
+    log = follow(LOG.splitlines(keepends=True), lambda stage, what: lines.append(stage + what))
+    starts = "dagsterrun 1 of 2 starts: 2 assets"
+    assert lines == [starts, "panel2021-01", "dagsterassets: 1 of 2"]  # each asset once, no rate
     assert log == LOG
 
 

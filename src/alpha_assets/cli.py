@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 a check that failed or a month that the guard stopped, 2 bad
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from alpha_assets.config.folders import (
 )
 from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
 from alpha_assets.config.sizes import SIZE
-from alpha_assets.errors import AlphaAssetsError, CheckFailed, DegenerateModel
+from alpha_assets.errors import AlphaAssetsError, BadInput, CheckFailed, DegenerateModel
 from alpha_assets.printable import printable
 from alpha_assets.progress import Progress
 
@@ -42,6 +43,7 @@ EXIT_FAILED = 1
 WORKSPACE = "workspace.yaml"
 NARROWEST = 12  # letters to which a column is shortened at most
 EXIT_BAD_INPUT = 2
+RUN_STARTS = re.compile(r"run \d+ of \d+ starts: (?P<assets>\d+) assets")
 
 Verb = TypeVar("Verb", bound=Callable[..., object])
 Value = TypeVar("Value")
@@ -475,22 +477,26 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
 @options("storage")
 def demo(storage: str) -> None:
     """Materialise every stage on the simulated market through Dagster: six months decided."""
-    from alpha_assets.project import demo_launches
-
+    command = [sys.executable, "-W", "ignore", "-m", "alpha_assets.defs.demo"]
     environment = demo_environment(storage)
-    for number, launch in enumerate(demo_launches(), 1):
-        progress("dagster", f"run {number} of 2: {launch.assets} assets; it loads first")
-        started = [sys.executable, "-m", "alpha_assets.defs.launch"]
-        command = [*started, "asset", "materialize", *launch.arguments]
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as running:
-            assert running.stdout is not None, "it was asked for"
-            log = follow(running.stdout, launch.assets, progress)
-        if running.returncode:
-            click.echo(log, err=True)
-            raise CheckFailed("a stage of the demo failed; Dagster's log is above")
-    show(aa.results("rolling_transformer", storage=storage), False, render=results)
+    progress("dagster", "Dagster and the market load first")
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None, "it was asked for"
+        log = follow(running.stderr, progress)
+        assert running.stdout is not None, "it was asked for"
+        shown = running.stdout.read()
+    if running.returncode == EXIT_BAD_INPUT:
+        raise BadInput(log.strip().rpartition("\n")[2])
+    if running.returncode:
+        click.echo(log, err=True)
+        raise CheckFailed("a stage of the demo failed; Dagster's log is above")
+    show(json.loads(shown), False, render=results)
 
 
 @main.command()
@@ -510,22 +516,24 @@ def ui(storage: str, port: int) -> None:
     os.execve(sys.executable, command, environment)
 
 
-def follow(lines: Iterable[str], assets: int, report: Progress) -> str:
-    """Report what a Dagster run logs: our own lines as they come, and how many assets are done.
+def follow(lines: Iterable[str], report: Progress) -> str:
+    """Report what Dagster runs log: our own lines as they come, and how many assets are done.
 
     Assets take between a second and minutes, so neither a rate nor a time left is given.
 
     Args:
-        lines: its log.
-        assets: that it will make.
+        lines: the log of `defs.demo`: a line for each run that starts, and Dagster's.
         report: where lines of progress go.
 
     Returns:
         The whole log.
     """
-    made, log = set[str](), []
+    made, assets, log = set[str](), 0, []
     for line in lines:
         log.append(line)
+        if started := RUN_STARTS.fullmatch(line.strip()):
+            report("dagster", line.strip())
+            made, assets = set(), int(started["assets"])
         _, is_ours, words = line.partition(" - INFO - ")
         stage, is_progress, what = words.rpartition(" - ")[2].strip().partition(": ")
         if is_ours and is_progress:

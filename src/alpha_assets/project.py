@@ -28,7 +28,7 @@ from alpha_assets.config import listing
 from alpha_assets.config.folders import write_project
 from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
 from alpha_assets.config.market import load_market
-from alpha_assets.config.recipe import VARIANT, load_recipe, markets_of
+from alpha_assets.config.recipe import VARIANT, markets_of
 from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.pipeline import runner
@@ -50,7 +50,7 @@ from alpha_assets.pipeline.results import (
     title,
 )
 from alpha_assets.pipeline.seen import Seen
-from alpha_assets.pipeline.stages import recipe_stages, stage_of
+from alpha_assets.pipeline.stages import stage_of
 from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.pipeline.study import stored_study
 from alpha_assets.pipeline.variants import recipe_named
@@ -608,44 +608,6 @@ def figures(context: RecipeContext) -> dict[str, Any]:
         "metrics": metrics,
         "report": f"{context.report.address}/{PAGE}",
     }
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One Dagster run of the demo: the arguments of `dagster asset materialize`, and its size."""
-
-    arguments: tuple[str, ...]
-    assets: int
-
-
-def demo_launches() -> list[Launch]:
-    """Return the Dagster runs that make the demo, in order."""
-    market = load_market("sim")
-    last = month_of(market.spec.sim.last)
-    months = month_range(market.spec.first_month, last)
-    recipe = load_recipe(RECIPE, market)
-    universe = recipe.spec.universe.name
-    history = [
-        f"group:{market.name}_raw",
-        *[f'key:"{market.name}/{stage}"' for stage in ("panel", "features")],
-        f'key:"{market.name}/cross_section/{universe}"',
-    ]
-    return [
-        Launch(
-            _arguments(history, months), len(market.feeds) + 3
-        ),  # panel, features, cross-section
-        Launch(
-            _arguments([f"group:{market.name}_{recipe.name}"], months[-6:]),
-            len(recipe_stages(recipe)),
-        ),
-    ]
-
-
-def _arguments(selection: Sequence[str], months: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments that materialise a selection for a range of months in one run."""
-    partitions = f"{months[0]}-01...{months[-1]}-01"
-    module = ("-m", "alpha_assets.definitions")
-    return (*module, "--select", " or ".join(selection), "--partition-range", partitions)
 
 
 class _Package(ModuleType):
