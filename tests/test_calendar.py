@@ -1,6 +1,7 @@
 """The clock: sessions, decision instants, and when a row becomes effective."""
 
 from datetime import date, datetime, time
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpha_assets import calendar
+from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import (
     Calendar,
     CalendarSpec,
@@ -286,3 +289,42 @@ def test_a_period_is_a_session_an_iso_week_or_a_month() -> None:
     assert days("2019-05-31", "monthly")[::18] == ["2019-05-07", "2019-05-31"]
     assert TOKYO.rebalances(sessions, "daily").all()
     assert len(set(TOKYO.period_of(sessions, "weekly").tolist())) == 3
+
+
+class Opened(AssertionError):
+    """The calendar library was asked."""
+
+
+def test_sessions_are_kept_for_the_next_process_until_the_day_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(exchange: str) -> Dates:
+        raise Opened(exchange)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = next_process("XTKS")
+    assert len(first) > 5000
+    monkeypatch.setattr(calendar, "_computed_sessions", asked)
+    kept = next_process("XTKS")
+    assert kept.dtype == first.dtype
+    assert kept.tolist() == first.tolist()
+    with pytest.raises(Opened):
+        next_process("XNYS")
+    (path,) = (tmp_path / "alpha-assets").iterdir()
+    whole = path.read_text()
+    path.write_text(whole.replace(f" {first[1]} ", " "))  # damaged
+    with pytest.raises(Opened):
+        next_process("XTKS")
+    path.write_text(whole)
+    monkeypatch.setattr(calendar, "_today", lambda: "2019-04-30")  # another day
+    with pytest.raises(Opened):
+        next_process("XTKS")
+
+
+def next_process(exchange: str) -> Dates:
+    """The sessions of an exchange, as a process finds them that has not asked before."""
+    calendar._exchange_sessions.cache_clear()
+    try:
+        return calendar._exchange_sessions(exchange)
+    finally:
+        calendar._exchange_sessions.cache_clear()

@@ -5,11 +5,13 @@ effective at the first session whose decision instant is at or after it; that th
 one session is usable from the next is a consequence, not a shift by one.
 """
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +22,7 @@ from pydantic import Field, model_validator
 from alpha_assets.arrays.places import places_on
 from alpha_assets.arrays.types import Dates, Index, Instants, Mask
 from alpha_assets.errors import RangeError, SpecError
+from alpha_assets.kept import read_kept, user_cache, write_kept
 from alpha_assets.spec import Spec
 
 FIRST_YEAR = 1990  # sessions before are not known here
@@ -348,7 +351,39 @@ _LIBRARY_FAILS = (
 
 @cache
 def _exchange_sessions(exchange: str) -> Dates:
-    """Return all sessions that the calendar library knows since `FIRST_YEAR`."""
+    """Return all sessions that the calendar library knows since `FIRST_YEAR`.
+
+    The library takes a second to load and another one to answer: its answer is kept in the user's
+    cache for as long as it would be the same.
+    """
+    folder, asked = user_cache(), _question(exchange)
+    name = hashlib.sha256(exchange.encode()).hexdigest()[:16]
+    path = None if folder is None else folder / f"sessions-{name}.txt"
+    text = None if path is None else read_kept(path, asked)
+    if text is not None:
+        return np.array(text.split(), dtype="datetime64[D]")
+    found = _computed_sessions(exchange)
+    if path is not None and asked == _question(exchange):  # the day may have ended meanwhile
+        write_kept(path, asked, " ".join(found.astype(str).tolist()))
+    return found
+
+
+def _question(exchange: str) -> str:
+    """Return what the library's answer follows from, in one line: it ends a year after today."""
+    versions = (f"{name} {version(name)}" for name in ("exchange_calendars", "pandas"))
+    return " | ".join((exchange, str(FIRST_YEAR), *versions, _today()))
+
+
+def _today() -> str:
+    return datetime.now().astimezone().date().isoformat()
+
+
+def _computed_sessions(exchange: str) -> Dates:
+    """Return the library's sessions since `FIRST_YEAR`.
+
+    Raises:
+        SpecError: it knows no such exchange, or cannot make its calendar.
+    """
     import exchange_calendars
 
     try:

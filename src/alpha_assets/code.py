@@ -27,9 +27,7 @@ import builtins
 import gc
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,12 +38,11 @@ from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from alpha_assets.errors import BadInput
+from alpha_assets.kept import read_kept, user_cache, write_kept
 
 PACKAGE = "alpha_assets"
 CODE_LENGTH = 32  # hexadecimal digits
 FORMAT = "alpha-assets code 1"
-CACHE_VARIABLE = "XDG_CACHE_HOME"
-CACHE_FOLDER = "alpha-assets"
 CACHED_VERSIONS = 8  # of the package, the latest made; a file of some 100 KB each
 _NO_SOURCE = ("__pycache__", ".pyc", ".pyo")
 
@@ -125,17 +122,7 @@ def reached(*roots: Root, select: Select | None = None) -> frozenset[str]:
 @cache
 def installed() -> "Code":
     """Return the code of this package, read once in a process."""
-    return Code(Path(__file__).parent, _user_cache())
-
-
-def _user_cache() -> Path | None:
-    """Return the folder of this package in the user's cache; None where there is no home."""
-    named = Path(os.environ.get(CACHE_VARIABLE, ""))
-    if named.is_absolute():
-        return named / CACHE_FOLDER
-    with suppress(RuntimeError):
-        return Path.home() / ".cache" / CACHE_FOLDER
-    return None
+    return Code(Path(__file__).parent, user_cache())
 
 
 class _Reference(NamedTuple):
@@ -720,8 +707,7 @@ class Code:
 class _Kept(dict[str, str]):
     """Digests by what was asked for, in a file that processes over equal files share.
 
-    The file holds the hash of its digests: one that is damaged, or of other content, is not read.
-    A cache that cannot be read or written is none.
+    See `kept`: one that is damaged, or of other content, is not read.
     """
 
     def __init__(self, folder: Path | None = None, content: str = "") -> None:
@@ -732,15 +718,8 @@ class _Kept(dict[str, str]):
         self._n_written = len(self)
 
     def _read(self) -> dict[str, str]:
-        if self._file is None:
-            return {}
-        try:
-            content, name, text = self._file.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError):
-            return {}
-        if content != self._content or name != hashlib.sha256(text.encode()).hexdigest():
-            return {}
-        found: dict[str, str] = json.loads(text)
+        text = None if self._file is None else read_kept(self._file, self._content)
+        found: dict[str, str] = json.loads(text) if text is not None else {}
         return found
 
     def write(self) -> None:
@@ -749,17 +728,9 @@ class _Kept(dict[str, str]):
             return
         self.update(self._read())
         self._n_written = len(self)
-        text = json.dumps(self, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()
-        folder = self._file.parent
+        write_kept(self._file, self._content, json.dumps(self, sort_keys=True))
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=folder, prefix="code-", delete=False
-            ) as file:
-                file.write("\n".join((self._content, name, text)))
-            Path(file.name).replace(self._file)
-            files = sorted(folder.glob("code-*"), key=lambda path: path.stat().st_mtime)
+            files = sorted(self._file.parent.glob("code-*"), key=lambda path: path.stat().st_mtime)
             for path in files[:-CACHED_VERSIONS]:
                 path.unlink(missing_ok=True)
 

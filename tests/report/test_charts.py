@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.report.charts import figures
+from alpha_assets.report.charts import FIGURES, figures
 from alpha_assets.report.figure import interval
 from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.report.tearsheet import chart_images
@@ -39,6 +39,19 @@ def with_field(specification: dict[str, Any], field: str) -> list[dict[str, Any]
 
 def test_all_charts_are_there_and_in_order(drawn: dict[str, Any]) -> None:
     assert tuple(drawn) == NAMES
+
+
+def test_charts_fit_the_schema_of_vega_lite(
+    drawn: dict[str, dict[str, Any]], run: ReportInputs
+) -> None:
+    # Making a page leaves the comparison out; here altair compares each part and each whole.
+    for make in FIGURES:
+        figure = make(run)
+        assert figure.chart is not None
+        checked = figure.chart.to_dict(validate=True)
+        assert {name: checked[name] for name in checked if name in ("mark", "layer")} == {
+            name: found for name, found in drawn[figure.name].items() if name in ("mark", "layer")
+        }
 
 
 def test_charts_carry_no_colours_of_their_own_and_fill_their_place(drawn: dict[str, Any]) -> None:

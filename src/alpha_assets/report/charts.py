@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from altair.utils.schemapi import debug_mode
+
 from alpha_assets.report.book_charts import (
     drawdown,
     equity,
@@ -45,5 +47,6 @@ FIGURES: tuple[Callable[[ReportInputs], Figure], ...] = (
 
 def figures(inputs: ReportInputs) -> dict[str, Figure]:
     """Return all figures by name."""
-    made = [make(inputs) for make in FIGURES]
+    with debug_mode(False):  # altair would check each part of a chart while it is put together
+        made = [make(inputs) for make in FIGURES]
     return {figure.name: figure for figure in made}

@@ -300,7 +300,9 @@ def reproducible(threads: int, device: torch.device) -> Iterator[None]:
     mode = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # As `torch.use_deterministic_algorithms` does, which also loads the compiler, a second or more
+    # in each process, to set a flag of it; nothing is compiled here.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     # Only of use to find reads of memory never written, and it costs a pass over each tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:

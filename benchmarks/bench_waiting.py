@@ -1,0 +1,84 @@
+"""What a newcomer waits for: the demo, and verbs that make nothing, beside their goals.
+
+    python benchmarks/bench_waiting.py [--storage FOLDER] [--calls 3]
+
+Without `--storage` the demo is made first, in a folder of its own, and timed; with it the verbs
+are timed on the demo that lies there.  Of each verb the call that took least CPU time is shown,
+its imports included; `run` is told from its imports by a process that only imports.  The goals of
+the verbs are CPU seconds, that of the demo is wall time on two cores that are free: mind the load.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+RECIPE, FIRST, LAST = "rolling_transformer", "2023-07", "2023-12"
+ALPHA = (sys.executable, "-W", "ignore", "-m", "alpha_assets")
+
+
+class Took(NamedTuple):
+    """Seconds of a process and of the processes that it started."""
+
+    cpu: float
+    wall: float
+
+
+def took(command: Sequence[str]) -> Took:
+    """Run a command and return what it took; it must succeed."""
+    before, start = os.times(), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after, wall = os.times(), time.perf_counter() - start
+    cpu = after.children_user - before.children_user
+    return Took(cpu + after.children_system - before.children_system, wall)
+
+
+def row(name: str, found: Took, measured: float, goal: float) -> str:
+    """Return a line: what was measured, the goal, whether it is met, and the load."""
+    met = "met" if measured <= goal else "missed"
+    load = os.getloadavg()[0]
+    return f"{name:<28}{found.cpu:>8.2f}{found.wall:>8.2f}{goal:>8.1f}  {met:<8}{load:>6.1f}"
+
+
+def main() -> None:
+    """Print every wait beside its goal."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--storage")
+    parser.add_argument("--calls", type=int, default=3)
+    asked = parser.parse_args()
+    print(
+        f"{os.cpu_count()} cores\n\n{'':<28}{'CPU s':>8}{'wall s':>8}{'goal':>8}  {'':<8}{'load':>6}"
+    )
+    with tempfile.TemporaryDirectory() as room:
+        storage = asked.storage or room
+        stored = ("--storage", storage)
+        if asked.storage is None:
+            demo = took((*ALPHA, "demo", *stored))
+            print(row("demo", demo, demo.wall, 45.0), flush=True)
+
+        def least(*arguments: str, of: Sequence[str] = ALPHA) -> Took:
+            return min(took((*of, *arguments)) for _ in range(asked.calls))
+
+        for name, arguments in {
+            "--help": ("--help",),
+            "recipes": ("recipes",),
+            "markets": ("markets",),
+            "status": ("status", *stored),
+            "sql": ("sql", "select count(*) as n from panel", *stored),
+        }.items():
+            found = least(*arguments)
+            print(row(name, found, found.cpu, 0.6), flush=True)
+        imports = least("-W", "ignore", "-c", "import alpha_assets.project", of=(sys.executable,))
+        print(row("imports of run", imports, imports.cpu, 0.6), flush=True)
+        span = ("--first-month", FIRST, "--last-month", LAST)
+        found = least("run", "--recipe", RECIPE, *span, *stored)
+        name = "run, nothing stale"
+        print(row(name, found, found.cpu - imports.cpu, 1.0), flush=True)
+
+
+if __name__ == "__main__":
+    main()
