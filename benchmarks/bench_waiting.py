@@ -4,7 +4,8 @@
 
 Without `--storage` the demo is made first, in a folder of its own, and timed; with it the verbs
 are timed on the demo that lies there.  Of each verb the call that took least CPU time is shown,
-its imports included; `run` is told from its imports by a process that only imports.  The goals of
+its imports included; `run` is shown
+beside a process that only imports.  The goals of
 the verbs are CPU seconds, that of the demo is wall time on two cores that are free: mind the load.
 """
 
@@ -50,9 +51,8 @@ def main() -> None:
     parser.add_argument("--storage")
     parser.add_argument("--calls", type=int, default=3)
     asked = parser.parse_args()
-    print(
-        f"{os.cpu_count()} cores\n\n{'':<28}{'CPU s':>8}{'wall s':>8}{'goal':>8}  {'':<8}{'load':>6}"
-    )
+    print(f"{os.cpu_count()} cores\n")
+    print(f"{'':<28}{'CPU s':>8}{'wall s':>8}{'goal':>8}  {'':<8}{'load':>6}")
     with tempfile.TemporaryDirectory() as room:
         storage = asked.storage or room
         stored = ("--storage", storage)
