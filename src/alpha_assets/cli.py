@@ -230,7 +230,9 @@ def run(
 @main.command()
 @options("recipe", "market", "data", "storage", "set", "size", "device", "json")
 @click.option("--asof", metavar="YYYY-MM-DD", help="Session to decide; default: the next one.")
-@click.option("--train", is_flag=True, help="Make the month's checkpoint if it is missing.")
+@click.option(
+    "--train", is_flag=True, help="Make the month's checkpoint, and earlier targets, if missing."
+)
 def predict(
     recipe: str, asof: str | None, train: bool, as_json: bool, **where: Unpack[Where]
 ) -> None:

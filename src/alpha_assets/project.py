@@ -195,11 +195,14 @@ class Project:
 
         Args:
             asof: the session, `YYYY-MM-DD`; default: the next one.
-            train: make the month's checkpoint if it is missing.
+            train: make the month's checkpoint and the targets that the session goes on from,
+                where they are missing or stale.
         """
         context = self._anew()
         if train:
-            runner.make_model(context, month_of(session_to_decide(context, asof)))
+            month = month_of(session_to_decide(context, asof))
+            runner.make_what_is_remembered(context, month)
+            runner.make_model(context, month)
         decided = decide(context, asof)
         return {
             "title": f"{context.recipe.folder} on {context.market.name}, decided {decided.session}",

@@ -127,6 +127,27 @@ def test_predict_refuses_a_chain_with_a_hole(slow: Path, tmp_path: Path) -> None
         aa.predict("tiny", asof=str(last), storage=str(folder), overrides=SLOW)
 
 
+def test_predict_names_the_whole_way_out_and_takes_it_with_train(
+    slow: Path, tmp_path: Path
+) -> None:
+    folder = linked(slow, tmp_path / "storage")
+    whole = aa.predict("tiny", storage=str(folder), overrides=SLOW, train=True)
+    context = context_in(folder)
+    variant = folder / "tiny" / context.recipe.folder
+    for stage in ("targets", "predictions"):
+        shutil.rmtree(variant / stage / "month=2021-08")
+
+    # 2021-09-01 is the next session; there are no bars of its month, so that none can be run.
+    with pytest.raises(MissingOutput, match="--first-month 2021-08 --last-month 2021-08 makes it"):
+        aa.predict("tiny", storage=str(folder), overrides=SLOW)
+    assert aa.predict("tiny", storage=str(folder), overrides=SLOW, train=True) == whole
+    assert context.targets.months() == ("2021-07", "2021-08")
+
+    shutil.rmtree(folder / "tiny" / "tiny" / "checkpoint" / "2021-09")
+    with pytest.raises(MissingOutput, match=r"predict .* --asof 2021-09-01 --train makes it"):
+        aa.predict("tiny", storage=str(folder), overrides=SLOW)
+
+
 def test_another_rule_drops_what_only_the_files_rule_has() -> None:
     market = load_market("tiny")
     recipe = load_recipe("tiny", market, overrides=["portfolio.rule=softmax"])

@@ -1,6 +1,7 @@
 """The command line that repeats something on the market, recipe and storage of a context."""
 
 import shlex
+from datetime import date
 
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.store.location import DEFAULT_STORAGE
@@ -33,12 +34,18 @@ def command(context: MarketContext, verb: str, *options: str) -> str:
     return shlex.join([*words, *options])
 
 
-def run_again(context: MarketContext, month: str | None = None) -> str:
+def run_again(context: MarketContext, month: str | None = None, last: str | None = None) -> str:
     """Return the way out of an error about an output: the command that makes it.
 
     Args:
         context: whose output it is.
         month: to decide; None: every month that can be.
+        last: month to decide, if that is another.
     """
-    span = () if month is None else ("--first-month", month, "--last-month", month)
+    span = () if month is None else ("--first-month", month, "--last-month", last or month)
     return f"{command(context, 'run', *span)} makes it"
+
+
+def train_and_predict(context: RecipeContext, session: date) -> str:
+    """Return the way out of what one session lacks: a month without bars cannot be run."""
+    return f"{command(context, 'predict', '--asof', session.isoformat(), '--train')} makes it"

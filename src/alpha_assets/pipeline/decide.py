@@ -9,7 +9,7 @@ from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
-from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.command import run_again, train_and_predict
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import feature_families, section_families
 from alpha_assets.pipeline.frontier import frontier, thin_sessions
@@ -106,7 +106,8 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     session = session_to_decide(context, asof)
     month = month_of(session)
     model = month_model(context, month)
-    checkpoint_stage(context.recipe).require(context, [month])
+    way_out = train_and_predict(context, session)
+    checkpoint_stage(context.recipe).require(context, [month], way_out=way_out)
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {why_skipped(model.manifest)}")
     window, rule = context.recipe.spec.window, context.recipe.spec.portfolio

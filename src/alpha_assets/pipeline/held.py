@@ -5,7 +5,7 @@ of the month before, undrifted, and begins flat where that month has none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -16,7 +16,7 @@ from alpha_assets.backtest import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, StaleOutput, StorageError
-from alpha_assets.pipeline.command import run_again
+from alpha_assets.pipeline.command import run_again, train_and_predict
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import tables_of
 from alpha_assets.pipeline.market_stages import features_stage
@@ -136,12 +136,7 @@ def months_remembered(context: RecipeContext, month: str) -> list[Folder]:
 
 def remembered(context: RecipeContext, month: str) -> Remembered:
     """Return what the rule remembers at the first session of a month, from stored outputs."""
-    rule, seen = context.recipe.spec.portfolio, Seen()
-    span = _months_held(context, [month], seen) if rule.remembers else None
-    held = {} if span is None else last_held(context.targets.read(*span).collect())
-    span = _months_scored(context, [month], seen) if rule.scores_back else None
-    scores = None if span is None else context.predictions.read(*span).collect()
-    features = None
+    rule, features = context.recipe.spec.portfolio, None
     if rule.features:
         calendar = context.market.calendar
         start = sessions_back(calendar, calendar.month_sessions(month)[0], rule.sessions_back)
@@ -151,7 +146,16 @@ def remembered(context: RecipeContext, month: str) -> Remembered:
             .filter(pl.col("session") >= start)
             .collect()
         )
-    return Remembered(held, scores, features)
+    return replace(_of_months_before(context, month), features=features)
+
+
+def _of_months_before(context: RecipeContext, month: str) -> Remembered:
+    """Return what the rule remembers of the targets and scores of the months before one."""
+    rule, seen = context.recipe.spec.portfolio, Seen()
+    span = _months_held(context, [month], seen) if rule.remembers else None
+    held = {} if span is None else last_held(context.targets.read(*span).collect())
+    span = _months_scored(context, [month], seen) if rule.scores_back else None
+    return Remembered(held, None if span is None else context.predictions.read(*span).collect())
 
 
 def last_held(targets: pl.DataFrame) -> dict[str, float]:
@@ -182,11 +186,14 @@ def remembered_at(
         context.market.calendar,
         month_of(session),
     )
-    first = remembered(context, month) if rule.remembers or rule.scores_back else NOTHING
+    first = _of_months_before(context, month)
     held, scores = first.held, first.scores
     if rule.remembers:
         _check_chain(context, month)
-    way_out = "the targets of a session go on from those before it; alpha-assets run makes them"
+    way_out = (
+        "the targets of a session go on from those before it; "
+        f"{train_and_predict(context, session)}"
+    )
     if rule.remembers:
         due = rebalance_sessions(
             earlier, np.empty(0, dtype="datetime64[D]"), calendar, rule.rebalance
@@ -218,7 +225,7 @@ def _check_chain(context: RecipeContext, month: str) -> None:
         if stored and before not in stored:
             raise MissingOutput(
                 f"{table.name} ends with {stored[-1]}, and what is held in {month} goes on from "
-                f"{before}; {run_again(context, next_month(stored[-1]))}"
+                f"{before}; {run_again(context, next_month(stored[-1]), before)}"
             )
         return
     span = _months_held(context, [month], seen)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from alpha_assets.calendar import month_range
+from alpha_assets.calendar import month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.checks import bars_are_sound, require, require_families, scores_spread
@@ -152,6 +152,26 @@ def make_model(context: RecipeContext, month: str) -> None:
     make_market_stages(context, before)
     require_families(context, before[-LATEST:])
     ensure_models(context, month)
+
+
+def make_what_is_remembered(context: RecipeContext, month: str) -> None:
+    """Make the targets that a session of a month goes on from, where the rule remembers any.
+
+    They are those of the months since the last that is stored, and of the month itself as far as
+    its bars reach.  Where no month before it is stored the first session begins flat.
+    """
+    rule = context.recipe.spec.portfolio
+    if not (rule.remembers or rule.scores_back):
+        return
+    before = [stored for stored in context.targets.months() if stored < month]
+    first = next_month(before[-1]) if before else month
+    with_bars = [known for known in months_of_data(context) if known <= month]
+    due = [known for known in with_bars if known >= first]
+    if due:
+        make_market_stages(context, with_bars)
+    for one in due:
+        for stage in month_stages(context.recipe):
+            stage.ensure(context, [one])
 
 
 def months_to_decide(context: RecipeContext, first_month: str | None, last: str) -> tuple[str, ...]:
