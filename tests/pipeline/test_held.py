@@ -143,7 +143,7 @@ def test_predict_names_the_whole_way_out_and_takes_it_with_train(
     assert aa.predict("tiny", storage=str(folder), overrides=SLOW, train=True) == whole
     assert context.targets.months() == ("2021-07", "2021-08")
 
-    shutil.rmtree(folder / "tiny" / "tiny" / "checkpoint" / "2021-09")
+    shutil.rmtree(variant / "checkpoint" / "2021-09")
     with pytest.raises(MissingOutput, match=r"predict .* --asof 2021-09-01 --train makes it"):
         aa.predict("tiny", storage=str(folder), overrides=SLOW)
 

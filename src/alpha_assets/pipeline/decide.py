@@ -105,8 +105,8 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
             raise StorageError(f"raw/{feed} of {lost} cannot be read: {why}; {run_again(context)}")
     session = session_to_decide(context, asof)
     month = month_of(session)
-    model = month_model(context, month)
     way_out = train_and_predict(context, session)
+    model = month_model(context, month, way_out)
     checkpoint_stage(context.recipe).require(context, [month], way_out=way_out)
     if model.checkpoint is None:
         raise MissingOutput(f"month {month} was skipped: {why_skipped(model.manifest)}")

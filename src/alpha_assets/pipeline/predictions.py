@@ -78,8 +78,13 @@ class MonthModel:
     checkpoint: Checkpoint | None  # None: skipped
 
 
-def month_model(context: RecipeContext, month: str) -> MonthModel:
+def month_model(context: RecipeContext, month: str, way_out: str | None = None) -> MonthModel:
     """Return the model that decides `month`, following a pointer to an earlier one.
+
+    Args:
+        context: with a recipe.
+        month: to decide.
+        way_out: of a refusal; default: the run of the month.
 
     Raises:
         MissingOutput: the month's checkpoint has not been made.
@@ -87,11 +92,12 @@ def month_model(context: RecipeContext, month: str) -> MonthModel:
         StorageError: it is damaged.
     """
     stage = checkpoint_stage(context.recipe)
-    manifest = stage.require(context, [month], fresh=False)
+    way_out = way_out or run_again(context, month)
+    manifest = stage.require(context, [month], fresh=False, way_out=way_out)
     if manifest.status in SKIPPED:
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
-    stage.require(context, [made_in], fresh=False, way_out=run_again(context, month))
+    stage.require(context, [made_in], fresh=False, way_out=way_out)
     return MonthModel(manifest, stored_checkpoint(context.checkpoint(made_in), context.device))
 
 
