@@ -143,14 +143,19 @@ def daily_panel() -> pl.DataFrame:
     return panel_of(raw_rows(DAILY), DAILY.last)
 
 
+@pytest.fixture(scope="module")
+def daily_full(daily_panel: pl.DataFrame) -> pl.DataFrame:
+    return computed(daily_panel)
+
+
 def test_the_panel_puts_every_feature_to_work(full: pl.DataFrame) -> None:
     idle = [f.name for f in CATALOG if full[f.name].drop_nulls().n_unique() < 2]
     assert idle == [f.name for f in CATALOG if f.name in (*OF_THE_DAILY_REGIME, *NEVER_SEEN)]
     assert full["margin_chg_1d"].null_count() == full.height
 
 
-def test_the_daily_regime_puts_the_others_to_work(daily_panel: pl.DataFrame) -> None:
-    values = computed(daily_panel)
+def test_the_daily_regime_puts_the_others_to_work(daily_full: pl.DataFrame) -> None:
+    values = daily_full
     for name in OF_THE_DAILY_REGIME:
         assert values[name].drop_nulls().n_unique() > 1, name
     # 2026-09-25 is the first daily balance, known on the 29th, its successor on the 30th.
@@ -161,15 +166,21 @@ def test_the_daily_regime_puts_the_others_to_work(daily_panel: pl.DataFrame) -> 
 
 
 @pytest.mark.parametrize(
-    ("market", "cut"), [("panel", -2), ("panel", -40), ("panel", 90), ("daily_panel", -20)]
+    ("market", "whole", "cut"),
+    [
+        ("panel", "full", -2),
+        ("panel", "full", -40),
+        ("panel", "full", 90),
+        ("daily_panel", "daily_full", -20),
+    ],
 )
 def test_deleting_what_comes_later_changes_nothing(
-    market: str, cut: int, request: pytest.FixtureRequest
+    market: str, whole: str, cut: int, request: pytest.FixtureRequest
 ) -> None:
-    panel = request.getfixturevalue(market)
+    panel, values = request.getfixturevalue(market), request.getfixturevalue(whole)
     sessions = sessions_of(panel)
     past = pl.col("session") <= sessions[cut]
-    assert_same_bits(computed(panel).filter(past), computed(panel.filter(past)))
+    assert_same_bits(values.filter(past), computed(panel.filter(past)))
 
 
 @pytest.mark.parametrize(
@@ -212,11 +223,11 @@ def test_the_lookback_is_all_the_history_needed(
 
 @pytest.mark.parametrize("lookback", [b for b in LOOKBACKS if b <= 45])
 def test_the_lookback_is_all_that_is_needed_in_the_daily_regime(
-    lookback: int, daily_panel: pl.DataFrame
+    lookback: int, daily_panel: pl.DataFrame, daily_full: pl.DataFrame
 ) -> None:
     catalog = [feature for feature in SIDE if feature.lookback == lookback]
     sessions = sessions_of(daily_panel)
-    whole = computed(daily_panel, catalog)
+    whole = daily_full.select(*KEYS, *[feature.name for feature in catalog])
     for end in (-1, -20):
         recent = daily_panel.filter(
             pl.col("session").is_between(sessions[end - lookback + 1], sessions[end])
@@ -247,17 +258,28 @@ def test_blocks_and_threads_change_nothing(
     assert_same_bits(full, computed(panel, **{"block_symbols": 5, **how}))
 
 
+@pytest.fixture(scope="module")
+def few(panel: pl.DataFrame) -> pl.DataFrame:
+    """Every fourth symbol: what a column reaches does not hang on how many there are."""
+    return panel.filter(pl.col("symbol").is_in(panel["symbol"].unique().sort()[::4].implode()))
+
+
+@pytest.fixture(scope="module")
+def few_full(few: pl.DataFrame) -> pl.DataFrame:
+    return computed(few)
+
+
 @pytest.mark.parametrize("join", JOINS.values(), ids=lambda join: join.name)
 def test_a_feature_feels_its_own_feeds_and_no_others(
-    join: object, panel: pl.DataFrame, full: pl.DataFrame
+    join: object, few: pl.DataFrame, few_full: pl.DataFrame
 ) -> None:
-    columns = [name for name in JOINS[join.name].panel_columns if name in panel.columns]  # type: ignore[attr-defined]
+    columns = [name for name in JOINS[join.name].panel_columns if name in few.columns]  # type: ignore[attr-defined]
     feed = JOINS[join.name].feed  # type: ignore[attr-defined]
-    lost = computed(panel.with_columns(pl.lit(None, pl.Float64).alias(name) for name in columns))
+    lost = computed(few.with_columns(pl.lit(None, pl.Float64).alias(name) for name in columns))
     others = [feature.name for feature in CATALOG if feed not in feature.feeds]
-    assert_same_bits(full.select(*KEYS, *others), lost.select(*KEYS, *others))
+    assert_same_bits(few_full.select(*KEYS, *others), lost.select(*KEYS, *others))
     own = [feature.name for feature in CATALOG if feed in feature.feeds]
-    assert not own or any(not full[name].equals(lost[name]) for name in own)
+    assert not own or any(not few_full[name].equals(lost[name]) for name in own)
 
 
 def test_what_is_unknown_never_becomes_zero(panel: pl.DataFrame) -> None:

@@ -394,11 +394,13 @@ def test_one_session_can_be_learned_by_heart(spec: RankerSpec) -> None:
 
     for _ in range(200):
         value = loss(model(batch), target_BNH, batch.mask_BN)
+        if float(value.parts["ic"]) < -0.95:
+            break
         optimizer.zero_grad()
         value.total.backward()
         optimizer.step()
 
-    assert float(value.parts["ic"]) < -0.8
+    assert float(value.parts["ic"]) < -0.95
 
 
 def test_a_neighbour_counts_by_its_weight_among_those_that_may_be_scored() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.conftest import linked
 
 from alpha_assets.calendar import month_range
 from alpha_assets.config.market import load_market
@@ -74,8 +75,7 @@ def test_corrections_were_delivered_and_a_store_without_them_would_differ(
 def test_a_month_made_alone_has_the_bits_of_the_whole_span(
     built: RecipeContext, month: str, tmp_path: Path
 ) -> None:
-    alone = road_until(tmp_path, LAST)
-    ingest_all(alone)
+    alone = road_until(linked(Path(built.store.address), tmp_path, only=("raw",)), LAST)
     make(alone, "panel", [month])
 
     assert alone.panel.hashes() == {month: built.panel.hashes()[month]}

@@ -102,8 +102,9 @@ def compute_features(
     span = grid.span(first, last)
     n_sessions, n_symbols = grid.row_DN[span].shape
     n_columns = n_symbols + len(grid.states)
+    width = {"symbol": n_columns}
     out = {
-        item.name: np.empty((n_sessions, n_columns if item in narrow else n_symbols), dtype=dtype)
+        item.name: np.empty((n_sessions, width.get(item.scope, n_symbols)), dtype=dtype)
         for item in alone
     }
     cuts = block_cuts(len(grid.sessions), n_columns, block_symbols)

@@ -122,13 +122,16 @@ def _feed(into: Any, series: pl.Series) -> None:  # noqa: ANN401 (hashlib's type
     if isinstance(dtype, pl.Categorical | pl.Enum):
         series, dtype = series.cast(pl.String), pl.String()
     if dtype.is_float():
-        _feed_floats(into, series)
+        _feed_floats(into, series, nulls)
     elif dtype == pl.Boolean:
-        into.update(np.packbits(series.fill_null(False).to_numpy()).tobytes())
-    elif dtype.is_integer() or isinstance(dtype, pl.Date | pl.Datetime | pl.Duration | pl.Time):
-        into.update(np.ascontiguousarray(series.to_physical().fill_null(0).to_numpy()).data)
+        into.update(np.packbits(_filled(series, nulls, False).to_numpy()).tobytes())
+    elif dtype.is_integer():
+        into.update(np.ascontiguousarray(_filled(series, nulls, 0).to_numpy()).data)
+    elif isinstance(dtype, pl.Date | pl.Datetime | pl.Duration | pl.Time):
+        number = series.cast(pl.Int32 if isinstance(dtype, pl.Date) else pl.Int64)
+        into.update(np.ascontiguousarray(_filled(number, nulls, 0).to_numpy()).data)
     elif dtype in (pl.String, pl.Binary):
-        _feed_bytes(into, series)
+        _feed_bytes(into, series, nulls)
     elif isinstance(dtype, pl.List | pl.Array):
         lists = series.arr.to_list() if isinstance(dtype, pl.Array) else series
         into.update(lists.list.len().fill_null(0).cast(pl.UInt64).to_numpy().tobytes())
@@ -144,21 +147,29 @@ def _feed(into: Any, series: pl.Series) -> None:  # noqa: ANN401 (hashlib's type
         )
 
 
-def _feed_floats(into: Any, series: pl.Series) -> None:  # noqa: ANN401
-    values = series.fill_null(0.0).to_numpy()
+def _filled(series: pl.Series, nulls: int, value: object) -> pl.Series:
+    """Fill what is null: a call that costs more than the bytes of a short column."""
+    return series.fill_null(value) if nulls else series
+
+
+def _feed_floats(into: Any, series: pl.Series, nulls: int) -> None:  # noqa: ANN401
+    values = _filled(series, nulls, 0.0).to_numpy()
     unordered = np.isnan(values)
     if unordered.any():
         values = np.where(unordered, np.array(np.nan, dtype=values.dtype), values)
     into.update(np.ascontiguousarray(values).data)
 
 
-def _feed_bytes(into: Any, series: pl.Series) -> None:  # noqa: ANN401
+def _feed_bytes(into: Any, series: pl.Series, nulls: int) -> None:  # noqa: ANN401
     """Add text: the length of every value, then all of them without a gap."""
-    blank = series.fill_null(b"" if series.dtype == pl.Binary else "")
-    lengths = blank.bin.size() if series.dtype == pl.Binary else blank.str.len_bytes()
+    if series.dtype == pl.Binary:
+        blank = _filled(series, nulls, b"")
+        lengths, joined = blank.bin.size(), b"".join(blank)
+    else:
+        blank = _filled(series, nulls, "")
+        lengths, joined = blank.str.len_bytes(), (blank.str.join("")[0] or "").encode()
     into.update(lengths.cast(pl.UInt64).to_numpy().tobytes())
-    joined = blank.implode().list.join("")[0] if series.dtype == pl.String else b"".join(blank)
-    into.update(joined.encode() if isinstance(joined, str) else joined)
+    into.update(joined)
 
 
 def _type_name(dtype: pl.DataType) -> str:

@@ -63,23 +63,32 @@ def volatility(moneyness: Array, years: Array, state: float) -> Array:
 def index_options(market: SimMarket, calendar: Calendar) -> pl.DataFrame:
     """Return the surface of every session, twice on sessions of emergency margin."""
     state_D, level_D = market_state(market), np.round(market.index_level(INDEX_BASE), 2)
-    parts = []
-    for number, day in enumerate(market.sessions):
-        part = _surface(market, day, float(level_D[number]), float(state_D[number]))
-        parts.append(part.with_columns(pl.lit(NORMAL).alias("division")))
-        before = level_D[max(number - 1, 0)]
-        if abs(level_D[number] / before - 1) > EMERGENCY_MOVE:
-            extra = part.with_columns(
-                pl.lit(EMERGENCY).alias("division"),
-                (pl.col("settlement") * 1.1).round(3),
-                (pl.col("implied_volatility") * 1.1).round(2),
-            )
-            parts.append(extra)
-    rows = pl.concat(parts).sort("event_date", "contract", "division")
+    surfaces = [
+        _surface(market, day, float(level), float(state))
+        for day, level, state in zip(market.sessions, level_D, state_D, strict=True)
+    ]
+    columns = {name: np.concatenate([one[name] for one in surfaces]) for name in surfaces[0]}
+    untraded = pl.col("volume") == 0
+    rows = pl.DataFrame(columns).with_columns(
+        pl.when(untraded).then(None).otherwise("close").alias("close"),
+        pl.lit(NORMAL).alias("division"),
+    )
+    before_D = np.concatenate([level_D[:1], level_D[:-1]])
+    moved_D = np.abs(level_D / before_D - 1) > EMERGENCY_MOVE
+    extra = rows.filter(pl.Series(np.repeat(moved_D, [len(one["strike"]) for one in surfaces])))
+    extra = extra.with_columns(
+        pl.lit(EMERGENCY).alias("division"),
+        (pl.col("settlement") * 1.1).round(3),
+        (pl.col("implied_volatility") * 1.1).round(2),
+    )
+    rows = pl.concat([rows, extra]).sort("event_date", "contract", "division")
     return out_by_now(rows, "index_options", market, calendar)
 
 
-def _surface(market: SimMarket, day: np.datetime64, level: float, state: float) -> pl.DataFrame:
+def _surface(
+    market: SimMarket, day: np.datetime64, level: float, state: float
+) -> dict[str, np.ndarray]:
+    """Return the columns of a session's contracts: expiries by strikes by put and call."""
     steps = np.arange(-STEPS, STEPS + 1)
     strikes = np.unique(np.rint(level * (1 + STEP * steps) / GRID) * GRID)
     days = expiries(day)
@@ -97,31 +106,32 @@ def _surface(market: SimMarket, day: np.datetime64, level: float, state: float) 
     )
     near = np.exp(-((moneyness / 0.1) ** 2)) / (1 + expiry)
     at_the_money = np.round(100 * float(volatility(np.zeros(1), years[:1], state)[0]), 2)
-    volume = np.rint(2_000 * near * u[0])
-    return pl.DataFrame(
-        {
-            "event_date": np.full(len(strike), day),
-            "contract": [
-                f"{14 if s else 13}{str(days[e])[3]}{str(days[e])[5:7]}{int(k / GRID):03d}8"
-                for e, k, s in zip(expiry, strike, side, strict=True)
+    months = [str(d)[:7] for d in days]
+    codes = [f"{int(strike / GRID):03d}8" for strike in strikes]
+    return {
+        "event_date": np.full(len(strike), day),
+        "contract": np.array(
+            [
+                f"{kind}{month[3]}{month[5:7]}{code}"
+                for month in months
+                for code in codes
+                for kind in (13, 14)
             ],
-            "put_call": np.where(side == 1, CALL, PUT),
-            "contract_month": [str(days[e])[:7] for e in expiry],
-            "strike": strike,
-            "expiry": np.array(days)[expiry],
-            # Nothing trades below one point.
-            "close": pl.Series(np.maximum(np.round(price, 0), 1.0)).set(
-                pl.Series(volume == 0), None
-            ),
-            "settlement": np.round(np.maximum(price, 1.0), 3),
-            "volume": volume,
-            "open_interest": np.rint(20_000 * near * (0.5 + u[1])),
-            "implied_volatility": np.round(100 * sigma, 2),
-            "base_volatility": np.full(len(strike), at_the_money),
-            "underlying": np.full(len(strike), level),
-            "interest_rate": np.full(len(strike), 100 * RATE),
-        }
-    )
+            dtype=object,
+        ),
+        "put_call": np.where(side == 1, CALL, PUT),
+        "contract_month": np.array(months, dtype=object)[expiry],
+        "strike": strike,
+        "expiry": np.array(days)[expiry],
+        "close": np.maximum(np.round(price, 0), 1.0),  # nothing trades below one point
+        "settlement": np.round(np.maximum(price, 1.0), 3),
+        "volume": np.rint(2_000 * near * u[0]),
+        "open_interest": np.rint(20_000 * near * (0.5 + u[1])),
+        "implied_volatility": np.round(100 * sigma, 2),
+        "base_volatility": np.full(len(strike), at_the_money),
+        "underlying": np.full(len(strike), level),
+        "interest_rate": np.full(len(strike), 100 * RATE),
+    }
 
 
 def _black_scholes(
