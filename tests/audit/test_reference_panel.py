@@ -15,7 +15,9 @@ from alpha_assets.panel.joins import plain
 LAST = 70
 
 
-@pytest.mark.parametrize("seed", [1, 5, 9])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (5, 9))]
+)
 def test_the_book_and_the_panel_are_one_where_lives_and_late_factors_are(seed: int) -> None:
     raw = random_market(seed)
     # Fees of every symbol every few sessions, those of old lives among them.

@@ -37,7 +37,20 @@ def _pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", [*DOORS, "tiny_ridge", "tiny_trees"])
+# One of each kind through all of it: a head and two losses, several models, vectors, no validation,
+# trees.  The others are a slow proof: `test_resident.py` trains the turnover term on blocks,
+# `test_recipes.py` decides months by the net Sharpe ratio, `test_inputs.py` decides and explains
+# one of ridge on components of vectors.
+QUICK = ("quantiles", "folds", "news_branch", "no_validation", "tiny_trees")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in [*DOORS, "tiny_ridge", "tiny_trees"]
+    ],
+)
 def test_a_door_is_open_from_dagster_to_the_books(
     name: str, tiny_market: Path, tmp_path: Path
 ) -> None:

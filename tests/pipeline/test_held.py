@@ -77,7 +77,9 @@ def test_each_rebalance_goes_on_from_the_one_before_across_months(slow: Path) ->
 def test_predict_decides_what_is_stored_bit_for_bit(slow: Path) -> None:
     context = context_in(slow)
     targets = stored(context)
-    for day in targets["session"].unique().sort().to_list():
+    days = targets["session"].unique().sort().to_list()
+    seam = next(place for place, day in enumerate(days) if day.month != days[0].month)
+    for day in (days[0], days[seam - 1], days[seam], days[-1]):
         decided = aa.predict("tiny", asof=day.isoformat(), storage=str(slow), overrides=SLOW)
         rows = pl.DataFrame(decided["rows"], infer_schema_length=None)
         traded = pl.col("horizon").is_null() | (pl.col("horizon") == 5)

@@ -102,11 +102,10 @@ def compute_features(
     span = grid.span(first, last)
     n_sessions, n_symbols = grid.row_DN[span].shape
     n_columns = n_symbols + len(grid.states)
-    width = {"symbol": n_columns}
-    out = {
-        item.name: np.empty((n_sessions, width.get(item.scope, n_symbols)), dtype=dtype)
-        for item in alone
-    }
+    out = {}
+    for item in alone:
+        width = n_columns if item.scope == "symbol" else n_symbols
+        out[item.name] = np.empty((n_sessions, width), dtype=dtype)
     cuts = block_cuts(len(grid.sessions), n_columns, block_symbols)
     pooled = pools_symbols((name for item in alone for name in item.inputs), inputs)
     mean_D1 = _market_return(grid, cuts, inputs) if pooled else None
