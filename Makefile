@@ -9,8 +9,9 @@ export ALPHA_STORAGE ?= $(CURDIR)/storage
 export ALPHA_DAGSTER_DIR ?= $(ALPHA_STORAGE)/_dagster
 
 .venv/.installed: pyproject.toml constraints.txt
+	@echo "setup: packages of constraints.txt go into .venv with $(PYTHON), some minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # Dagster reads .env from the folder it starts in, so that plain `dagster dev` finds its home, and
