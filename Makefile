@@ -48,13 +48,16 @@ test: setup  ## everything that must hold: lint and all tests
 	@$(MAKE) --no-print-directory -j2 lint pytest
 
 # Every core has a worker of its own: threads of a library would wait for each other, busily.
+# Files are given out in the order that tests/conftest.py puts them in, not by how many tests they
+# hold: those with few and long tests would come last, and one worker would end alone.
 pytest proofs: export OMP_NUM_THREADS ?= 1
+pytest proofs: SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 pytest: setup
-	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 proofs: setup  ## the slow proofs, minutes each
-	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 docs: setup  ## write docs/FEATURES.md, RECIPES.md, MARKETS.md and JQUANTS.md from the code
 	$(BIN)/python -W ignore -m alpha_assets.features.document docs/FEATURES.md
