@@ -1,17 +1,14 @@
 """A digest of code changes with whatever the code reaches, and with nothing else."""
 
-import ast
 import shutil
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
 
 import numpy as np
 import pytest
 from tests.backtest.market import PLAIN, books, random_market, random_targets
+from tests.executed import executed
 from tests.features.crowd import crowd_panel
 from tests.report.conftest import made_up_run
 from tests.training.conftest import (
@@ -474,8 +471,7 @@ Filler().fill(TABLE)
         {
             "k": KERNEL,
             "m": """
-                import sys
-                if sys.platform == "none":
+                                if sys.platform == "none":
                     from fast import scaled
                 else:
                     from alpha_assets.k import scaled
@@ -521,8 +517,7 @@ Filler().fill(TABLE)
     "a module by its name": (
         {
             "m": """
-                import sys
-                def scaled(x): return x * 2
+                                def scaled(x): return x * 2
                 def use(x): return getattr(sys.modules[__name__], "scaled")(x)
             """,
         },
@@ -589,6 +584,26 @@ def test_a_selected_key_leaves_out_the_other_entries(small: Code, tmp_path: Path
     assert own.digest(root, select=only_one) != small.digest(root, select=only_one)
     none = {"alpha_assets.table:TABLE": ()}
     assert own.digest(root, select=none) == small.digest(root, select=none)
+
+
+def test_a_class_that_is_left_out_leaves_out_what_derives_from_it(small: Code) -> None:
+    root, base = "alpha_assets.room.inner:takes", "alpha_assets.kernels:Base"
+    assert "alpha_assets.room.inner:Derived" in small.reached(root)
+    assert "alpha_assets.room.inner:Derived" not in small.reached(root, select={base: ()})
+
+
+def test_what_is_unpacked_side_by_side_is_given_to_its_own_name(tmp_path: Path) -> None:
+    kept = "LISTS = {}\nNAN = 1.0\ndef reads():\n    return NAN\n"
+    used = "def grows():\n    {0}, day = {1}\n    {0}.update(a=1)\n"
+    for names, changes in (("LISTS, NAN", False), ("NAN, LISTS", True), ("both()", False)):
+        place = tmp_path / names / "alpha_assets"
+        place.mkdir(parents=True)
+        (place / "__init__.py").touch()
+        (place / "kept.py").write_text(kept)
+        text = "from alpha_assets.kept import LISTS, NAN\n" + used.format("found", names)
+        (place / "used.py").write_text(text)
+        is_changed = "alpha_assets.used:grows" in Code(place).reached("alpha_assets.kept:reads")
+        assert is_changed == changes, names
 
 
 def test_what_does_not_exist_is_refused(small: Code) -> None:
@@ -789,45 +804,6 @@ def test_each_edit_of_this_package_changes_what_reaches_it_and_no_more(tmp_path:
         with one_edit(place, name, old, new) as code:
             found[edit] = {key for key, root in ROOTS.items() if code.digest(root) != before[key]}
     assert found == {edit: set(wanted) for edit, (*_, wanted) in ROOTS_CHANGED_BY.items()}
-
-
-def executed(run: Callable[[], object]) -> set[str]:
-    """Return the definitions of this package, as `module:name`, whose code ran."""
-    codes: set[CodeType] = set()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
-            codes.add(frame.f_code)
-
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
-    found = set()
-    for code in codes:
-        path = Path(code.co_filename)
-        if path.is_relative_to(SOURCE) and code.co_name != "<module>":
-            parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-            module = ".".join(parts).removesuffix(".__init__")
-            found.add((module, code.co_qualname.partition(".")[0], code.co_firstlineno))
-    return {f"{module}:{_defined_at(module, name, line)}" for module, name, line in found}
-
-
-def _defined_at(module: str, name: str, line: int) -> str:
-    if not name.startswith("<"):
-        return name
-    place = installed().module(module)
-    assert place is not None
-    for node in ast.parse((SOURCE / place.path).read_bytes()).body:
-        first = min([d.lineno for d in getattr(node, "decorator_list", [])], default=node.lineno)
-        if first <= line <= (node.end_lineno or 0):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                return node.name
-            return next(name.id for name in ast.walk(node) if isinstance(name, ast.Name))
-    raise AssertionError((module, name, line))
 
 
 def test_all_that_runs_in_a_backtest_is_reached() -> None:

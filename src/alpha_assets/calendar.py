@@ -9,7 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
@@ -162,6 +162,12 @@ class Calendar:
     def decision(self, session: object) -> Instants:
         """Return the UTC instant at which each session is decided."""
         return np.asarray(self.decisions[self.index_of(session)])
+
+    def decided_at(self, session: date | np.datetime64) -> datetime:
+        """Return the instant at which a session is decided, with a zone."""
+        instant = self.decision(session)[()].astype("datetime64[us]").item()
+        assert isinstance(instant, datetime), "microseconds are those of a datetime"
+        return instant.replace(tzinfo=UTC)
 
     def instant(self, dates: object, at: time, days: int = 0) -> Instants:
         """Return the UTC instant of a local wall time, `days` calendar days after each date."""

@@ -831,7 +831,7 @@ class _Walk:
         assert module is not None, module_name
         for statement in module.bound.get(name, ()):
             self._statement(statement)
-            if is_type and statement.is_class:
+            if is_type and statement.is_class and statement not in self._selected:
                 self._kinds(statement)
         for target in module.imported.get(name, ()):
             self._reach(self._code.resolve(module, _Reference("", (), target)), is_type=is_type)
@@ -1106,7 +1106,8 @@ class _Reader:
         self._acts(node)
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                self._alias(target, node.value)
+                for one, value in _unpacked(target, node.value):
+                    self._alias(one, value)
         if isinstance(node, ast.For):
             self._alias(node.target, node.iter)
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
@@ -1611,6 +1612,18 @@ def _imports(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[
 def _modules_of(target: str) -> tuple[str, str]:
     """Return what an import may load: the module that it names, or that with the name in it."""
     return target.partition(":")[0], target.replace(":", ".")
+
+
+def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """Return what is given to what by an assignment: part by part where both are written out."""
+    written = (ast.Tuple, ast.List)
+    if not isinstance(target, written) or not isinstance(value, written):
+        return [(target, value)]
+    parts = [*target.elts, *value.elts]
+    if len(target.elts) != len(value.elts) or any(isinstance(one, ast.Starred) for one in parts):
+        return [(target, value)]
+    pairs = zip(target.elts, value.elts, strict=True)
+    return [pair for one, of in pairs for pair in _unpacked(one, of)]
 
 
 def _names_in(target: ast.expr) -> Iterator[str]:

@@ -59,6 +59,11 @@ class LabelSpec(Spec):
         return horizons
 
 
+def longest_horizon(label: LabelSpec) -> int:
+    """Return the sessions after which every label of a session is known: what is purged."""
+    return max(label.horizons)
+
+
 def forward_returns(
     bars: pl.DataFrame | pl.LazyFrame,
     calendar: Calendar,

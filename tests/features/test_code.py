@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.code import Code, installed
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, INTERACTIONS
 from alpha_assets.features.base import as_known, build_feature
 from alpha_assets.features.code import compute_digest, feature_digests
+from alpha_assets.features.compute import inputs_with
+from alpha_assets.features.custom_feeds import own_features
 from alpha_assets.features.inputs import INPUTS
+from alpha_assets.feeds.custom import OwnFeedSpec
+from alpha_assets.panel.joins import joins_of
+from alpha_assets.spec import parse_spec
 
 Edited = Callable[[str, str, str], set[str]]
 
@@ -121,3 +127,25 @@ def test_what_computes_all_features_leaves_the_features_out(tmp_path: Path) -> N
         assert text.count(old) == 1
         assert (compute_digest(Code(place)) != compute_digest()) == is_changed, name
         path.write_text(text, encoding="utf-8")
+
+
+def test_features_of_a_market_s_own_feed_count_with_what_they_read(tmp_path: Path) -> None:
+    tables = {"scope": "symbol", "columns": {"sentiment": "number"}}
+    feed = parse_spec(tables, OwnFeedSpec, origin="us.toml").feed("mood")
+    joins = joins_of({"mood": feed})
+    own, inputs = own_features(joins), inputs_with(joins, MAX_STALE)
+    before = feature_digests(catalog=own, inputs=inputs)
+    assert list(before) == ["mood_sentiment", "mood_age"]
+
+    place = tmp_path / "alpha_assets"
+    shutil.copytree(installed().root, place, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in (
+        ("features/custom_feeds.py", "return x_DN.copy()", "return -x_DN"),
+        ("features/inputs.py", "return x_DN\n", "return -x_DN\n"),
+    ):
+        text = (place / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1, name
+        (place / name).write_text(text.replace(old, new), encoding="utf-8")
+        after = feature_digests(Code(place), own, inputs)
+        (place / name).write_text(text, encoding="utf-8")
+        assert all(after[feature] != before[feature] for feature in before), name

@@ -14,7 +14,7 @@ from alpha_assets.errors import MissingOutput, SpecError
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.predictions import predictions_stage
+from alpha_assets.pipeline.predictions import candidates, predictions_stage
 
 pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-07"}
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_same_model_for_those_who_may_be_held(priced: Pa
 def test_the_book_holds_no_one_else(priced: Path) -> None:
     context = context_in(priced, *HELD)
     targets = context.targets.read("2021-07", "2021-07").collect()
-    members = context.candidates("2021-07", "2021-07").collect()
+    members = candidates(context, "2021-07", "2021-07").collect()
     assert targets.height
     assert targets.join(members, on=KEYS, how="anti").height == 0
 
@@ -66,7 +66,7 @@ def test_predict_decides_what_is_stored(priced: Path) -> None:
 
 def test_why_names_the_universe_that_a_symbol_is_not_in(priced: Path) -> None:
     context, wide = context_in(priced, *HELD), context_in(priced)
-    members = context.candidates("2021-07", "2021-07").collect()
+    members = candidates(context, "2021-07", "2021-07").collect()
     scored = wide.predictions.read("2021-07", "2021-07").collect()
     session, symbol = scored.select(KEYS).join(members, on=KEYS, how="anti").row(0)
     with pytest.raises(MissingOutput, match=r"not in the universe 'dear'.*min_price = 1000"):

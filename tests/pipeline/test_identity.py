@@ -1,12 +1,16 @@
 """Edited code and changed settings make stale what they decide, and nothing else."""
 
+import re
 import shutil
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.conftest import linked
+from tests.executed import executed_parts
 
 import alpha_assets as aa
 from alpha_assets import project
@@ -14,12 +18,17 @@ from alpha_assets.code import Code, installed
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
 from alpha_assets.errors import StaleOutput
-from alpha_assets.features import CATALOG, INTERACTIONS
+from alpha_assets.features import CATALOG, INTERACTIONS, custom_feeds
 from alpha_assets.features.code import compute_digest, feature_digests
+from alpha_assets.feeds.custom import OwnFeedSpec
 from alpha_assets.pipeline import checkpoint, identity
+from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import families_of
 from alpha_assets.pipeline.seen import Seen
+from alpha_assets.pipeline.stage import Stage
+from alpha_assets.pipeline.stages import recipe_stages, stages_below
 from alpha_assets.pipeline.targets import targets_stage
+from alpha_assets.spec import parse_spec
 from alpha_assets.store.folder import Folder
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -37,7 +46,10 @@ STAGES = {
     "backtest": identity.BACKTEST,
     "coverage": identity.COVERAGE,
     "report": identity.REPORT,
+    "oracle": identity.ORACLE,
+    "study": identity.STUDY,
 }
+ALL_STAGES = {*STAGES}
 KINDS = {
     **identity.SETTINGS_AND_FILES,
     identity.MODELS: ("linear",),
@@ -46,7 +58,11 @@ KINDS = {
     identity.LOSSES: ("mse",),
 }
 # A card names the loss that its model was trained with, and what scores does not read it.
-KINDS_OF = {"predictions": {**KINDS, identity.LOSSES: ()}}
+KINDS_OF = {
+    "predictions": {**KINDS, identity.LOSSES: ()},
+    "features": {**KINDS, **dict(identity.COUNTED)},
+    "report": {name: keys for name, keys in KINDS.items() if name not in identity.PRINTED},
+}
 # What is edited: file, from, to, and the stages whose code changes.  The table is fixed: what an
 # edit makes stale beyond need is known, and does not grow unseen.
 EDITS = {
@@ -68,19 +84,19 @@ EDITS = {
         "labels.py",
         "moved_DN *= factor_DN",
         "moved_DN /= factor_DN",
-        {"checkpoint", "backtest"},
+        {"checkpoint", "study", "backtest"},
     ),
     "loss term": (
         "models/losses/distance.py",
         "error_SN.square().sum(-1) / sections",
         "error_SN.abs().sum(-1) / sections",
-        {"checkpoint"},
+        {"checkpoint", "study"},
     ),
     "model": (
         "models/linear.py",
         "[:, :, -1], batch.valid",
         "[:, :, 0], batch.valid",
-        {"checkpoint", "predictions"},
+        {"checkpoint", "study", "predictions"},
     ),
     "another estimator": ("training/ridge.py", "import numpy as np", "import math as np", set()),
     "another model": ("models/transformer.py", "import torch", "import math as torch", set()),
@@ -88,25 +104,25 @@ EDITS = {
         "training/fit.py",
         "set_to_none=True",
         "set_to_none=False",
-        {"checkpoint"},  # scores hang by what it fitted
+        {"checkpoint", "study"},  # scores hang by what it fitted
     ),
     "early stopping": (
         "training/network.py",
         ">= training.patience):",
         "> training.patience):",
-        {"checkpoint"},
+        {"checkpoint", "study"},
     ),
     "resumed fit": (
         "training/resume.py",
         "def host_copy(",
         "def host_copy(*, z=0, ",
-        {"checkpoint"},
+        {"checkpoint", "study"},
     ),
     "read weights": (  # a warm start reads them, too
         "training/network.py",
         "return model.eval()",
         "return model.train()",
-        {"checkpoint", "predictions"},
+        {"checkpoint", "study", "predictions"},
     ),
     "rule": ("backtest/portfolio.py", "import polars as pl", "import math as pl", None),
     "simulator": ("backtest/simulator.py", "DUST = 1e-13", "DUST = 1e-12", {"backtest"}),
@@ -149,7 +165,7 @@ EDITS = {
         "training/checkpoint.py",
         "purge_sessions=max(axes.horizons)",
         "purge_sessions=min(axes.horizons)",
-        {"checkpoint"},
+        {"checkpoint", "study"},
     ),
     "sessions that are scored": (
         "pipeline/predictions.py",
@@ -175,6 +191,72 @@ EDITS = {
         "coverage(context, families, last=months[0], every_feed=True)",
         {"coverage"},
     ),
+    "rows that are read back": (
+        "store/raw_rows.py",
+        'pl.col("available_at") <= until',
+        'pl.col("available_at") < until',
+        ALL_STAGES,
+    ),
+    "months that are read back": (
+        "store/table.py",
+        "(last is None or month <= last)",
+        "(last is None or month < last)",
+        ALL_STAGES,
+    ),
+    "columns of a family": (
+        "pipeline/market_stages.py",
+        "*section_columns(within(choice, [f]))",
+        "*section_columns(within(choice, [f]))[::-1]",
+        {"cross_section"},
+    ),
+    "rows of a family": (
+        "pipeline/market_stages.py",
+        "{f: made.select(*KEYS, *[item.name for item in ours[f]]) for f in families}",
+        "{f: made.select(*KEYS, *[item.name for item in ours[f]][::-1]) for f in families}",
+        {"features"},
+    ),
+    "what a product multiplies": (
+        "features/interactions.py",
+        "inputs=(a.name, b.name)",
+        "inputs=(a.name, a.name)",
+        {"cross_section"},
+    ),
+    "sessions that are purged": (
+        "labels.py",
+        "return max(label.horizons)",
+        "return min(label.horizons)",
+        {"checkpoint", "study"},
+    ),
+    "inputs by name": (
+        "dataset/inputs.py",
+        "sorted((self.__pydantic_extra__ or {}).items())",
+        "(self.__pydantic_extra__ or {}).items()",
+        {"checkpoint", "predictions", "study"},
+    ),
+    "columns that a model reads": (
+        "pipeline/columns.py",
+        "return Resident(section_columns(features), market_columns(features)",
+        "return Resident(section_columns(features)[::-1], market_columns(features)",
+        {"checkpoint", "study"},
+    ),
+    "who is scored and held": (
+        "pipeline/predictions.py",
+        'return found.join(held, on=keys, how="semi")',
+        'return found.join(held, on=keys, how="anti")',
+        {"predictions", "targets"},
+    ),
+    "what was planted": (
+        "sources/sim/oracle.py",
+        "import numpy as np",
+        "import math as np",
+        {"oracle", "backtest"},
+    ),
+    "the command on a page": (
+        "pipeline/command.py",
+        'words += ["--market", market.name]',
+        'words += ["-m", market.name]',
+        {"report"},
+    ),
     "comment": ("labels.py", "def forward_returns(", "# Prose.\ndef forward_returns(", set()),
     "source": (
         "features/price.py",
@@ -190,12 +272,111 @@ def codes(code: Code) -> dict[str, str]:
     """Return the digest of every stage's code, that of features with all of them."""
     found = {
         stage: code.digest(
-            *(f"alpha_assets.{root}" for root in roots), select=KINDS_OF.get(stage, KINDS)
+            *(f"alpha_assets.{root}" for root in (*roots, *identity.READ_BACK)),
+            select=KINDS_OF.get(stage, KINDS),
         )
         for stage, roots in STAGES.items()
     }
     parts = (found["features"], compute_digest(code), *sorted(feature_digests(code).items()))
     return {**found, "features": repr(parts)}
+
+
+# What runs while a stage is made and decides none of its content: how files are kept and named,
+# what is fresh, and words.
+MECHANISM = re.compile(
+    r"alpha_assets\.(store\.|code:|spec:|progress:|pipeline\.(command|freshness|identity|stage|seen):)"
+)
+DECLARED = re.compile(r"(\w+_stage|_features|_section|_family_of_\w+)\.<locals>\.<lambda>")
+# Of what is cut off, what else runs: where outputs lie, settings whose values are in the digests,
+# and what refuses.
+SETTINGS = {
+    "config.market:Market": (
+        "data_digest data_folder is_simulated notes price_level sim universe _lacks_members"
+    ),
+    "config.recipe:Recipe": "costs digest folder learner resolved",
+    "config.recipe:traded_settings": "",
+    "feeds.base:Source": "data_folder",
+    "models.losses.base:TermSpec": "_some_horizon_counts",
+    "models.base:RankerSpec": "<lambda>",
+    "panel.joins:Join": "panel_columns",
+    "panel.universe:check_universe": "",
+    "pipeline.context:MarketContext": "cross_section features panel raw",
+    "pipeline.context:RecipeContext": (
+        "backtest checkpoint checkpoints coverage features held_members members predictions "
+        "resident section targets report"
+    ),
+    "pipeline.context:silent": "",
+    "pipeline.families:families_of": "",  # of the families that are read: inputs by name
+    "pipeline.families:section_families": "",
+    "pipeline.oracle:oracle_stage": "",
+    "sources.sim.source:SimSource": "identity",
+    "sources.sim.spec:SimSpec": "<lambda>",
+}
+
+
+@pytest.mark.slow
+def test_all_that_runs_in_a_stage_and_decides_content_is_in_its_code(storage: str) -> None:
+    missed, looked_at = {}, set()
+    for number in range(len(every_stage(project.open_context("tiny", storage=storage)))):
+        context = project.open_context("tiny", storage=storage)  # nothing is kept of the others
+        stage = every_stage(context)[number]
+        months = ["2021-08"] if stage.monthly else ["2021-07", "2021-08"]
+        inputs = {m: stage.inputs(context, unit, Seen()) for m, unit in stage.units(months)}
+        ran = executed_parts(partial(list, stage.make(context, months, inputs)))
+        kind = "members" if stage.family == "members" else stage.name.partition("/")[0]
+        reached = reached_by(kind)
+        missed[stage.name] = [
+            part
+            for definition, part in sorted(ran)
+            if (definition not in reached or definition in identity.SETTINGS_AND_FILES)
+            and not MECHANISM.match(definition)
+            and not DECLARED.fullmatch(part)
+            and not is_of_settings(definition, part)
+        ]
+        looked_at.add(kind)
+        assert len(ran) > 30, stage.name
+    assert looked_at == {*STAGES} - {"graph", "study", "oracle"}
+    found = {name: parts for name, parts in missed.items() if parts}
+    assert not found, found
+
+
+def every_stage(context: RecipeContext) -> list[Stage[Any]]:
+    """Return the stages of a recipe and of its market, those of families one by one.
+
+    Their identities are computed, and what is kept with a recipe is there.
+    """
+    stages = [*stages_below(context.recipe), *recipe_stages(context.recipe)]
+    each: list[Stage[Any]] = [one for stage in stages for one in stage.each]
+    return [one for one in each if one.identity.code]
+
+
+@cache
+def reached_by(kind: str) -> frozenset[str]:
+    """Return what the code of a stage of `tiny` reaches."""
+    select = {
+        **KINDS_OF.get(kind, KINDS),
+        identity.MODELS: ("transformer",),
+        identity.RULES: ("long_short_quantile",),
+    }
+    if kind != "predictions":
+        select[identity.LOSSES] = ("ic",)
+    roots = [f"alpha_assets.{root}" for root in (*STAGES[kind], *identity.READ_BACK)]
+    if kind == "features":  # each counts by itself
+        roots.append("alpha_assets.features:CATALOG")
+    counting = [f"alpha_assets.{root}" for root in identity.COUNTING]  # recorded with the counts
+    own = installed().reached(*counting) if kind == "features" else frozenset()
+    return installed().reached(*roots, select=select) | own
+
+
+def is_of_settings(definition: str, part: str) -> bool:
+    """Return whether what runs is one of `SETTINGS`."""
+    place = definition.removeprefix("alpha_assets.")
+    _, name = place.split(":")
+    members = SETTINGS.get(place)
+    if members is None:
+        return False
+    # What is defined in a property is part of it.
+    return part == name or part.removeprefix(f"{name}.").partition(".<")[0] in members.split()
 
 
 # One edit of each stage's own code, one of what a recipe does not name, one of prose; the rest of
@@ -213,6 +394,8 @@ QUICK = (
     "raw rows that are read",
     "sessions of a month",
     "sessions of a period before its month",
+    "rows that are read back",
+    "what was planted",
     "comment",
 )
 
@@ -327,6 +510,23 @@ def test_one_more_feature_leaves_the_panel_fresh() -> None:
     for name in families_of(whole.catalog):
         was, now = identity.features(whole, name), identity.features(market, name)
         assert (was.digest != now.digest) == (name == family), name
+
+
+def test_a_feature_without_code_is_none_and_those_of_own_feeds_have_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = {"scope": "symbol", "columns": {"sentiment": "number"}}
+    feed = parse_spec(tables, OwnFeedSpec, origin="tiny.toml").feed("mood")
+    market = load_market("tiny")
+    market.__dict__["feeds"] = {**market.feeds, "mood": feed}
+    assert {*identity._own_codes(market)} == {"mood_sentiment", "mood_age"}
+    assert {*(identity.features(market, "mood").parts or {})} == {"mood_sentiment", "mood_age"}
+    before = identity.features(market, "mood").code
+
+    monkeypatch.setattr(custom_feeds, "_copy", np.negative)
+    again = load_market("tiny")
+    again.__dict__["feeds"] = market.feeds
+    assert identity.features(again, "mood").code != before
 
 
 @pytest.fixture

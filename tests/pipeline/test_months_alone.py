@@ -202,7 +202,7 @@ def test_market_wide_series_from_raw_rows_are_those_of_the_stored_features(
     # What `predict --asof` makes without the features of the year before.
     market, last = built.market, built.market.calendar.month_sessions("2021-07")[4]
     first = transforms.sessions_back(market.calendar, last, 99)
-    instant = built.instant_of(last)
+    instant = built.market.calendar.decided_at(last)
     known = {feed: table.read(until=instant) for feed, table in built.raw.items()}
     features = built.features.read(month_of(first), month_of(last)).collect()
     stored = transforms.series_of(market, features, first, as_date(last))

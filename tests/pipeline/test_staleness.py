@@ -21,7 +21,7 @@ from tests.pipeline.damage import flipped, replace, truncated
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.errors import StaleOutput, StorageError
-from alpha_assets.pipeline import checkpoint, runner
+from alpha_assets.pipeline import checkpoint, identity, runner
 from alpha_assets.pipeline.report import COVERAGE
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.project import open_context
@@ -174,6 +174,37 @@ def test_raw_months_that_are_gone_are_listed_and_fetched_again(storage: Path, bu
     before, after = (json.loads((root / name).read_text()) for root in (built, storage))
     assert after["content_hash"] == before["content_hash"]
     assert to_do(storage) == {}
+
+
+def test_raw_rows_that_other_code_stored_are_named_and_stay(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_bars() -> dict[str, Any]:
+        (row,) = (
+            row
+            for row in aa.status("tiny", storage=str(storage))
+            if row["stage"] == "raw/daily_bars"
+        )
+        return {"to do": row["to do"], "why": row["why"]}
+
+    assert of_bars() == {"to do": None, "why": ""}
+    monkeypatch.setattr(identity, "raw", lambda market: "of today")
+    words = "rows of 8 of 8 months were stored by code that has changed since (first: 2021-01)"
+    assert of_bars() == {"to do": None, "why": f"{words}; they stay"}
+    assert to_do(storage) == {}
+
+    # A month that grows under new code still holds rows of the other.
+    aa.run("tiny", storage=str(storage), **MONTHS)
+    bars = open_context("tiny", storage=str(storage)).raw["daily_bars"]
+    kept = bars.table.folder("2021-05").manifest()
+    assert kept is not None
+    assert kept.code not in ("", "of today")
+    row = bars.read(first="2021-05", last="2021-05").head(1).collect()
+    more = row.with_columns(pl.lit("99990").alias("symbol"))
+    bars.append(more, ManifestInput(digest=kept.digest, code="of today", extra=kept.extra))
+    grown = bars.table.folder("2021-05").manifest()
+    assert grown is not None
+    assert (grown.code, grown.rows) == (kept.code, kept.rows + 1)
 
 
 def test_a_copy_is_not_damaged(built: Path, tmp_path: Path) -> None:

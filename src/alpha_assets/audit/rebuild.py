@@ -362,7 +362,7 @@ def _decided_by(here: Rebuilt, cut: date) -> Dates:
     calendar, month = here.context.market.calendar, month_of(cut)
     panel = here.table("panel", month, alone=True)
     assert panel is not None, "scores are made from it"
-    members = here.context.candidates(month, month).collect()
+    members = predictions.candidates(here.context, month, month).collect()
     sessions = calendar.between(calendar.month_sessions(month)[0], cut)
     return decided_among(sessions, members, panel)
 

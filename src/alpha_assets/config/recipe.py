@@ -300,11 +300,6 @@ class Recipe(PickledByFields):
         )
 
     @property
-    def horizon(self) -> int:
-        """The longest horizon in sessions: what purging goes by."""
-        return max(self.spec.label.horizons)
-
-    @property
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default filled in, as plain values; without its study."""
         costs = self.costs.model_dump(mode="json")

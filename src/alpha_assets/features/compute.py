@@ -95,7 +95,7 @@ def compute_features(
     panel = with_volume_factor(panel)
     apart = [item for item in catalog if isinstance(item, Across)]
     alone = [item for item in catalog if not isinstance(item, Across)]
-    inputs = _inputs_with(own, shared_max_stale(catalog))
+    inputs = inputs_with(own, shared_max_stale(catalog))
     narrow = [item for item in alone if item.scope == "symbol"]
     behind = columns_behind((name for item in narrow for name in item.inputs), inputs)
     grid = _Grid.of(by_life(panel), sessions, behind)
@@ -120,7 +120,7 @@ def compute_features(
     return made.select(*KEYS, *[item.name for item in catalog])
 
 
-def _inputs_with(own: Sequence[Join], max_stale: int) -> dict[str, Input]:
+def inputs_with(own: Sequence[Join], max_stale: int) -> dict[str, Input]:
     """Return all inputs, those of the market's own feeds too."""
     return {**inputs_at(max_stale), **{item.name: item for join in own for item in joined(join)}}
 
@@ -297,7 +297,7 @@ def market_series(
         own: joins of the market's own feeds.
     """
     assert not any(pools(item) for item in catalog), "the rows hold no symbols"
-    keys_of = Keys.of(rows, "market", sessions, _inputs_with(own, shared_max_stale(catalog)))
+    keys_of = Keys.of(rows, "market", sessions, inputs_with(own, shared_max_stale(catalog)))
     made = [
         nullable(item.name, item(*[keys_of[n] for n in item.inputs])[:, 0].astype(np.float32))
         for item in catalog

@@ -62,6 +62,7 @@ def ingest(
     *,
     now: datetime,
     months: Sequence[str] | None = None,
+    code: str = "",
 ) -> Ingested:
     """Store what a source delivers of a feed and the store does not have.
 
@@ -75,6 +76,7 @@ def ingest(
         calendar: of the market.
         now: instant of ingestion, with a zone.
         months: keep to rows published in these months; default: all.
+        code: digest of the code that stores them, for their manifests.
 
     Raises:
         FeedError: rows that cannot be right; nothing is stored then.
@@ -85,7 +87,7 @@ def ingest(
     now = now.astimezone(UTC)
     published = ", ".join(f"{name} {value}" for name, value in vars(feed.publication).items())
     extra = {"source": str(dict(source.identity)), "published": published}
-    manifest = ManifestInput(digest=source_digest(source, calendar), extra=extra)
+    manifest = ManifestInput(digest=source_digest(source, calendar), code=code, extra=extra)
     # An append of nothing refuses another source, also one with the same rows.
     table.append(pl.DataFrame(schema=feed.schema), manifest)
     source.refresh(feed.name)

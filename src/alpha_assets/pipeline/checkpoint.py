@@ -11,6 +11,7 @@ from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Dataset, Split
 from alpha_assets.errors import BadInput, StorageError, TooFewNames
+from alpha_assets.labels import longest_horizon
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
@@ -166,7 +167,7 @@ def ensure_models(context: RecipeContext, month: str) -> None:
 
 def training_sessions(recipe: Recipe) -> int:
     """Return how many sessions before a month its model reads: window, gaps, validation."""
-    split, horizon = recipe.spec.split, recipe.horizon
+    split, horizon = recipe.spec.split, longest_horizon(recipe.spec.label)
     n_purges = 2 if split.valid_sessions else 1  # labels end before each span begins
     gaps = n_purges * horizon + split.embargo_sessions
     back = recipe.spec.window.sessions_before
@@ -259,7 +260,7 @@ def raw_known(
         before = by_date(table, seen).combined((first or "", last), dated)
     if month not in known.of_month:
         return before
-    until = context.instant_of(split.first_session)
+    until = context.market.calendar.decided_at(split.first_session)
     rows = table.read(until=until, first=month, last=month).collect()
     if dated is not None:
         rows = rows.filter(dated_within(dated))

@@ -1,7 +1,9 @@
 """Which columns of a cross-section a model reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from alpha_assets.dataset import Resident
+from alpha_assets.dataset.space import Space
 from alpha_assets.features import Feature
 
 
@@ -23,3 +25,16 @@ def column_families(features: Sequence[Feature]) -> dict[str, str]:
 def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
     """Return the columns of the market-wide series that a model reads."""
     return tuple(f"{feature.name}_ts_z" for feature in features if feature.scope == "market")
+
+
+def resident_of(
+    features: Sequence[Feature], new_space: Callable[[], Space], memory: int
+) -> Resident:
+    """Return an empty resident market of the columns that a model reads.
+
+    Args:
+        features: that the model reads.
+        new_space: returns memory for a new array.
+        memory: bytes that one array may take.
+    """
+    return Resident(section_columns(features), market_columns(features), new_space, memory)

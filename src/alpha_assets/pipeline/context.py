@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Self
-
-import numpy as np
-import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Resident
-from alpha_assets.pipeline.columns import market_columns, section_columns
+from alpha_assets.pipeline.columns import resident_of
 from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
 from alpha_assets.pipeline.memory import memory_named
 from alpha_assets.progress import Progress
@@ -70,12 +67,6 @@ class MarketContext(PickledByFields):
         """Return the context of the feeds that the source has now: it may have refused some."""
         return replace(self, market=self.market.without_refused())
 
-    def instant_of(self, session: np.datetime64 | date) -> datetime:
-        """Return the decision instant of a session, with a zone."""
-        instant = self.market.calendar.decision(session)[()].astype("datetime64[us]").item()
-        assert isinstance(instant, datetime), "microseconds are those of a datetime"
-        return instant.replace(tzinfo=UTC)
-
     @cached_property
     def raw(self) -> dict[str, RawTable]:
         """The stored rows of every feed that is on."""
@@ -131,20 +122,6 @@ class RecipeContext(MarketContext):
         """Who is in the recipe's universe."""
         return self.section.of(MEMBERS)
 
-    def candidates(self, first: str, last: str) -> pl.LazyFrame:
-        """Return `session`, `symbol` of those who are scored and may be held, of some months.
-
-        Args:
-            first: month.
-            last: month.
-        """
-        keys = list(KEYS)
-        found = self.members.read(first, last).select(keys)
-        if not self.recipe.spec.universe.held:
-            return found
-        held = self.held_members.read(first, last).select(keys)
-        return found.join(held, on=keys, how="semi")
-
     @cached_property
     def held_members(self) -> FamilyMonths:
         """Who is in the universe of those who may be held."""
@@ -153,13 +130,7 @@ class RecipeContext(MarketContext):
     @cached_property
     def resident(self) -> Resident:
         """The cross-sections that this process trains on, month after month."""
-        features = self.recipe.features
-        return Resident(
-            section_columns(features),
-            market_columns(features),
-            self.store.unnamed_file,
-            self.memory,
-        )
+        return resident_of(self.recipe.features, self.store.unnamed_file, self.memory)
 
     @cached_property
     def predictions(self) -> MonthTable:

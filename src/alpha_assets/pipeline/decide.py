@@ -129,7 +129,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         *(universe_start(market, one, oldest) for one in each),
         edges_start(context, session),
     )
-    instant = context.instant_of(session)
+    instant = context.market.calendar.decided_at(session)
     known = {
         name: table.read(until=instant) for name, table in context.raw.items() if table.months()
     }

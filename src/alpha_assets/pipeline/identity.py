@@ -13,7 +13,8 @@ from alpha_assets.code import code_digest
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.features.code import compute_digest, feature_digests
-from alpha_assets.spec import digest
+from alpha_assets.features.compute import inputs_with
+from alpha_assets.spec import digest, kept
 from alpha_assets.training import Learner
 
 # What declares a stage: what it reads is in its inputs, and what makes it is a root.
@@ -30,6 +31,7 @@ DECLARATIONS = (
     "backtest:backtest_stage",
     "report:coverage_stage",
     "report:report_stage",
+    "oracle:oracle_stage",
 )
 IDENTITIES = ("checkpoint", "counting", "study")  # functions of this module that makers call
 
@@ -50,11 +52,13 @@ SETTINGS_AND_FILES: dict[str, tuple[str, ...]] = {
         "config.recipe:Recipe",
         "store.store:Store",
         "store.folder:Folder",
-        "store.table:MonthTable",
-        "store.table:FamilyTable",
+        "store.manifest:Manifest",
+        "store.manifest:ManifestInput",
         "store.raw:RawTable",
     )
 }
+# What chooses, of the files of the store, the rows that a stage reads.
+READ_BACK = ("store.raw_rows:RawRows", "store.table:MonthTable", "store.table:FamilyTable")
 # Where a kind selects what is reached: an edit of one model leaves others fresh.
 MODELS = "alpha_assets.training.learner:ModelSpec"
 ESTIMATORS = "alpha_assets.training.estimators:ESTIMATORS"
@@ -66,20 +70,27 @@ Chosen = tuple[tuple[str, tuple[str, ...]], ...]  # registries, and the keys tha
 THREADS = "threads"  # of training: any number gives the same bits
 
 # The roots of each stage's code: what makes its outputs, from reading its inputs on.
-BY_MONTH = "pipeline.market_stages:by_month"
-PANEL = ("pipeline.market_stages:panel_made", BY_MONTH, "panel.joins:joins_of")
-FEATURES = ("pipeline.market_stages:features_made", BY_MONTH)
-MEMBERS = ("pipeline.market_stages:members_made", BY_MONTH)
-CROSS_SECTION = ("pipeline.market_stages:section_made", BY_MONTH)
-GRAPH = ("pipeline.market_stages:graph_made", BY_MONTH)
-CHECKPOINT = ("pipeline.checkpoint:make_model",)
-PREDICTIONS = ("pipeline.predictions:make_scores",)
-STUDY = ("pipeline.study:make_study",)
+PANEL = ("pipeline.market_stages:make_panel", "panel.joins:joins_of")
+FEATURES = ("pipeline.market_stages:make_features",)
+MEMBERS = ("pipeline.market_stages:make_members",)
+CROSS_SECTION = ("pipeline.market_stages:make_section", "features.interactions:interaction")
+GRAPH = ("pipeline.market_stages:make_graph",)
+# What a context keeps, and what settings are asked for: their types are no way to it.
+LEARNED = ("pipeline.columns:resident_of", "dataset.inputs:InputsSpec")
+CHECKPOINT = ("pipeline.checkpoint:make_model", *LEARNED)
+PREDICTIONS = ("pipeline.predictions:make_scores", "dataset.inputs:InputsSpec")
+STUDY = ("pipeline.study:make_study", *LEARNED)
 TARGETS = ("pipeline.targets:make_targets",)
-BACKTEST = ("pipeline.backtest:make_backtest",)
-COUNTING = ("quality.cells:count_cells",)
+ORACLE = ("pipeline.oracle:make_oracle",)
+BACKTEST = ("pipeline.backtest:make_backtest", *ORACLE)  # it measures what was planted, too
+COUNTING = ("quality.cells:count_cells", "quality.cells:keep_cells")
 COVERAGE = ("pipeline.report:make_coverage",)
 REPORT = ("pipeline.report:make_report",)
+# Counts of cells record their own code; a page prints the command, which others only name in
+# refusals.
+COUNTED: Chosen = tuple((f"alpha_assets.{name}", ()) for name in COUNTING)
+PRINTED = ("alpha_assets.pipeline.command:command",)
+SOURCE = "alpha_assets.feeds.base:Source"  # any source fits it: of raw rows, their own counts
 
 
 @dataclass(frozen=True)
@@ -98,9 +109,33 @@ class Identity:
 
 
 @cache
-def _code(roots: tuple[str, ...], chosen: Chosen = ()) -> str:
+def _code(roots: tuple[str, ...], chosen: Chosen = (), followed: tuple[str, ...] = ()) -> str:
+    """Return the digest of what roots reach, and of how they read stored rows.
+
+    Args:
+        roots: below the package.
+        chosen: what of the tables counts, beside `SETTINGS_AND_FILES`.
+        followed: of those, what counts nevertheless.
+    """
     select = {**SETTINGS_AND_FILES, **dict(chosen)}
-    return code_digest(*(f"alpha_assets.{root}" for root in roots), select=select)
+    for name in followed:
+        del select[name]
+    return code_digest(*(f"alpha_assets.{root}" for root in (*roots, *READ_BACK)), select=select)
+
+
+def raw(market: Market) -> str:
+    """Return the digest of the code by which a source's rows are stored: recorded, not compared.
+
+    What was stored cannot always be fetched again.
+    """
+    source = type(market.source)
+    roots = ("alpha_assets.feeds.ingest:ingest", source)
+    return code_digest(*roots, select={**SETTINGS_AND_FILES, SOURCE: ()})
+
+
+def oracle(market: Market) -> Identity:
+    """Return the identity of what was planted in a simulated market."""
+    return Identity(digest(market.source.identity, market.spec.sim), _code(ORACLE))
 
 
 def panel(market: Market) -> Identity:
@@ -119,12 +154,12 @@ def together(identities: Mapping[str, Identity]) -> Identity:
 def features(market: Market, family: str) -> Identity:
     """Return the identity of a family of the catalogue, its code feature by feature."""
     names = [feature.name for feature in market.catalog if feature.family == family]
-    known = _feature_codes()
-    codes = {name: known[name] for name in names if name in known}
+    known = {**_feature_codes(), **_own_codes(market)}
+    codes = {name: known[name] for name in names}
     offered = sorted(set(names) - set(market.missing_features))
     return Identity(
         digest(market.data_digest, names, offered),
-        digest(_code(FEATURES), _compute_code(), codes),
+        digest(_code(FEATURES, COUNTED), _compute_code(), codes),
         codes,
     )
 
@@ -137,6 +172,14 @@ def counting() -> str:
 @cache
 def _feature_codes() -> dict[str, str]:
     return feature_digests()
+
+
+@kept
+def _own_codes(market: Market) -> Mapping[str, str]:
+    """Return the digests of the features of a market's own feeds, by name."""
+    own = [feature for feature in market.catalog if feature.name not in _feature_codes()]
+    inputs = inputs_with(market.own_joins, market.spec.max_stale)
+    return feature_digests(catalog=own, inputs=inputs)
 
 
 @cache
@@ -271,4 +314,5 @@ def coverage(market: Market, families: Collection[str]) -> Identity:
 
 def report(recipe: Recipe) -> Identity:
     """Return the identity of the tear sheet, which prints what the recipe is about."""
-    return Identity(digest(recipe.digest, recipe.spec.about), _code(REPORT))
+    code = _code(REPORT, followed=PRINTED)
+    return Identity(digest(recipe.digest, recipe.spec.about), code)

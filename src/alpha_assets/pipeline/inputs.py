@@ -70,7 +70,7 @@ def states_of(
     market = context.market
     feed = market.feeds[spec.feed]
     last = as_date(keys["session"].max())
-    instant, number = context.instant_of(last), int(market.calendar.index_of(last))
+    instant, number = market.calendar.decided_at(last), int(market.calendar.index_of(last))
     table = context.raw.get(LISTINGS)
     listings = table.read(until=instant) if table is not None and table.months() else None
     return vector_states(

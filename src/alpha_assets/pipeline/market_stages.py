@@ -59,7 +59,6 @@ from alpha_assets.store.table import MonthTable
 MarketStage = Stage[MarketContext]
 MarketRead = Read[MarketContext]
 Rows = Callable[[MarketContext, date, date], pl.DataFrame]
-Make = Callable[[MarketContext, Sequence[str], Inputs], Iterator[Output]]
 
 GRAPH_RULES = {
     "window": WINDOW,
@@ -92,7 +91,7 @@ def panel_stage(market: Market) -> MarketStage:
         place=lambda context: context.panel,
         made_by=lambda: identity.panel(market),
         reads=tuple(_read_of_feed(feed) for feed in market.feeds),
-        make=_make_rows(panel_made),
+        make=make_panel,
         at_once=MONTHS_AT_ONCE,
         check=_check_panel,
     )
@@ -119,7 +118,7 @@ def _features(market: Market, families: Sequence[MarketStage]) -> MarketStage:
         place=lambda context: context.features.only(names),
         made_by=lambda: identity.together({one.family: one.identity for one in families}),
         reads=(MarketRead(panel_stage(market), sessions_back=feature_lookback(market, names)),),
-        make=lambda context, months, inputs: _make_features(context, months, names),
+        make=lambda context, months, inputs: make_features(context, months, names),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
         families=tuple(families),
@@ -138,13 +137,13 @@ def _family_of_features(market: Market, family: str) -> MarketStage:
         place=lambda context: context.features.of(family),
         made_by=lambda: identity.features(market, family),
         reads=(MarketRead(panel_stage(market), sessions_back=back),),
-        make=lambda context, months, inputs: _make_features(context, months, [family]),
+        make=lambda context, months, inputs: make_features(context, months, [family]),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach("features"),
     )
 
 
-def _make_features(
+def make_features(
     context: MarketContext, months: Sequence[str], families: Sequence[str]
 ) -> Iterator[Output]:
     """Make families of features together: what they share is computed once."""
@@ -211,7 +210,7 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
             ),
             MarketRead(panel_stage(market), sessions_back=back),
         ),
-        make=lambda context, months, inputs: _make_section(context, universe, months, names),
+        make=lambda context, months, inputs: make_section(context, universe, months, names),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(f"cross_section/{universe}"),
         families=tuple(each),
@@ -223,10 +222,6 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
 def members_stage(market: Market, universe: str) -> MarketStage:
     """Return the stage of who is in a universe: a family of its cross-section."""
     rules = market.universe(universe)
-
-    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        return members_made(context, rules, first, last)
-
     back = universe_lookback(market, rules)
     return Stage(
         name=f"cross_section/{universe}/{MEMBERS}",
@@ -235,7 +230,7 @@ def members_stage(market: Market, universe: str) -> MarketStage:
         place=lambda context: context.cross_section(universe).of(MEMBERS),
         made_by=lambda: identity.members(market, universe),
         reads=(MarketRead(panel_stage(market), sessions_back=back),),
-        make=_make_rows(rows, MEMBERS),
+        make=lambda context, months, inputs: make_members(context, rules, months),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(f"cross_section/{universe}"),
     )
@@ -257,7 +252,7 @@ def _family_of_section(market: Market, universe: str, family: str) -> MarketStag
                 features_stage(market, made_from), sessions_back=series_lookback(market, made_from)
             ),
         ),
-        make=lambda context, months, inputs: _make_section(context, universe, months, [family]),
+        make=lambda context, months, inputs: make_section(context, universe, months, [family]),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(f"cross_section/{universe}"),
     )
@@ -269,7 +264,7 @@ def made_of(market: Market, families: Sequence[str]) -> tuple[str, ...]:
     return tables_of(market, behind(within(offered_choice(market), families)))
 
 
-def _make_section(
+def make_section(
     context: MarketContext, universe: str, months: Sequence[str], families: Sequence[str]
 ) -> Iterator[Output]:
     """Make families of a cross-section together, from its members and the features."""
@@ -292,10 +287,6 @@ def graph_stage(market: Market, universe: str) -> MarketStage:
     Recipes with `[inputs.graph]` read it; the features of the graph are made from the panel.
     """
     rules = market.universe(universe)
-
-    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
-        return graph_made(context, rules, first, last)
-
     name = f"graph/{universe}"
     return Stage(
         name=name,
@@ -303,10 +294,40 @@ def graph_stage(market: Market, universe: str) -> MarketStage:
         place=lambda context: graph_table(context, universe),
         made_by=lambda: identity.graph(market, universe, GRAPH_RULES),
         reads=(MarketRead(panel_stage(market), sessions_back=graph_lookback(market, rules)),),
-        make=_make_rows(rows),
+        make=lambda context, months, inputs: make_graph(context, rules, months),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(name),
     )
+
+
+def make_panel(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Make months of the panel."""
+    for month, made in by_month(context, months, panel_made):
+        yield Output(month, {ROWS: made})
+
+
+def make_members(
+    context: MarketContext, rules: UniverseSpec, months: Sequence[str]
+) -> Iterator[Output]:
+    """Make months of who is in a universe."""
+
+    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+        return members_made(context, rules, first, last)
+
+    for month, made in by_month(context, months, rows):
+        yield Output(month, {MEMBERS: made})
+
+
+def make_graph(
+    context: MarketContext, rules: UniverseSpec, months: Sequence[str]
+) -> Iterator[Output]:
+    """Make months of the edges inside a universe."""
+
+    def rows(context: MarketContext, first: date, last: date) -> pl.DataFrame:
+        return graph_made(context, rules, first, last)
+
+    for month, made in by_month(context, months, rows):
+        yield Output(month, {ROWS: made})
 
 
 def panel_made(context: MarketContext, first: date, last: date) -> pl.DataFrame:
@@ -381,16 +402,6 @@ def panel_between(context: MarketContext, first: date, last: date) -> pl.LazyFra
     """Return the stored panel rows of the sessions from `first` to `last`."""
     rows = context.panel.read(month_of(first), month_of(last))
     return rows.filter(pl.col("session").is_between(first, last))
-
-
-def _make_rows(rows: Rows, table: str = ROWS) -> Make:
-    """Return what makes months of a table from its rows over a span of sessions."""
-
-    def make(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-        for month, made in by_month(context, months, rows):
-            yield Output(month, {table: made})
-
-    return make
 
 
 def by_month(

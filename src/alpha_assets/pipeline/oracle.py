@@ -20,14 +20,12 @@ from alpha_assets.backtest.capacity import Account, net_returns
 from alpha_assets.config.market import Market
 from alpha_assets.evaluation import Learning
 from alpha_assets.evaluation.attainable import AttainableInputs
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
 from alpha_assets.sources.sim import component_names, oracle, standard_error
-from alpha_assets.spec import digest
 
 ORACLE = "_oracle"
-ORACLE_FORM = 4  # of its summary: an earlier one is measured again
 KNOWN_TO = 0.2  # of a planted rank IC: with a larger standard error it is not known
 
 
@@ -208,23 +206,24 @@ def _expected(context: RecipeContext) -> dict[str, Any]:
 
 def oracle_stage(market: Market) -> Stage[MarketContext]:
     """Return the stage of what was planted in a simulated market; no feature reads it."""
-
-    def make(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-        context.progress("oracle", "measure what was planted")
-        found = oracle(market.spec.sim, market.calendar)
-        summary = json.dumps(found.summary, indent=1).encode()
-        frames = {"truth": found.truth, "expected": found.expected}
-        yield Output(frames=frames, files={"oracle.json": summary})
-
     return Stage(
         name="oracle",
         key=(ORACLE,),
         place=lambda context: context.store.folder(market.name, ORACLE),
-        made_by=lambda: Identity(digest(market.source.identity, market.spec.sim, ORACLE_FORM)),
+        made_by=lambda: identity.oracle(market),
         reads=(),
-        make=make,
+        make=make_oracle,
         monthly=False,
     )
+
+
+def make_oracle(context: MarketContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
+    """Measure what was planted."""
+    context.progress("oracle", "measure what was planted")
+    found = oracle(context.market.spec.sim, context.market.calendar)
+    summary = json.dumps(found.summary, indent=1).encode()
+    frames = {"truth": found.truth, "expected": found.expected}
+    yield Output(frames=frames, files={"oracle.json": summary})
 
 
 def stored_oracle(context: RecipeContext) -> dict[str, Any]:

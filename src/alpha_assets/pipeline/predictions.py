@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.recipe import Recipe
@@ -193,11 +194,27 @@ def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) ->
     return scores(context, checkpoint, section, stale, decided, edges, held)
 
 
+def candidates(context: RecipeContext, first: str, last: str) -> pl.LazyFrame:
+    """Return `session`, `symbol` of those who are scored and may be held, of some months.
+
+    Args:
+        context: with a recipe.
+        first: month.
+        last: month.
+    """
+    keys = list(KEYS)
+    found = context.members.read(first, last).select(keys)
+    if not context.recipe.spec.universe.held:
+        return found
+    held = context.held_members.read(first, last).select(keys)
+    return found.join(held, on=keys, how="semi")
+
+
 def stored_held(context: RecipeContext, first: str, last: str) -> pl.DataFrame | None:
     """Return who may be held in some months; None: everyone in the recipe's universe."""
     if not context.recipe.spec.universe.held:
         return None
-    found: pl.DataFrame = context.candidates(first, last).collect()
+    found: pl.DataFrame = candidates(context, first, last).collect()
     return found
 
 

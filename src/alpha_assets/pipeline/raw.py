@@ -9,6 +9,7 @@ from alpha_assets.errors import StorageError
 from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
 from alpha_assets.feeds.delivery_warnings import delivery_warnings
 from alpha_assets.feeds.ingest import Ingested, ingest
+from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.progress import Pace
@@ -32,6 +33,7 @@ def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None 
         context.market.calendar,
         now=context.clock(),
         months=months,
+        code=identity.raw(context.market),
     )
     odd = tuple(delivery_warnings(context.raw[feed], context.market.source))
     for line in odd:
@@ -52,6 +54,23 @@ def lost_months(context: MarketContext, feed: str) -> dict[str, str]:
     known = note.extra.get("stored", ()) if note else ()
     gone = {*known} - {*table.months()} - {*lost}
     return lost | dict.fromkeys(sorted(gone), "its stored rows are gone; run fetches them anew")
+
+
+def months_of_other_code(context: MarketContext, feed: str) -> tuple[str, ...]:
+    """Return the months of a feed with rows that other code than today's stored.
+
+    They are no reason to make anything again: what was delivered cannot always be fetched anew.
+    """
+    table, now = context.raw[feed].table, identity.raw(context.market)
+    found = []
+    for month in table.months():
+        try:
+            manifest = table.folder(month).manifest()
+        except StorageError:
+            continue  # named by `lost_months`
+        if manifest is not None and manifest.code not in ("", now):
+            found.append(month)
+    return tuple(found)
 
 
 def stored_months(context: MarketContext, feed: str, months: Sequence[str]) -> list[Made]:

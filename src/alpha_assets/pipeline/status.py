@@ -10,7 +10,7 @@ from alpha_assets.pipeline.command import command, run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import RESTAMPED
 from alpha_assets.pipeline.frontier import months_of_data
-from alpha_assets.pipeline.raw import delivery_findings, lost_months
+from alpha_assets.pipeline.raw import delivery_findings, lost_months, months_of_other_code
 from alpha_assets.pipeline.seen import MISSING, Seen
 from alpha_assets.pipeline.stage import RAW, Stage
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below, study_stages
@@ -58,8 +58,20 @@ def _raw_row(context: RecipeContext, feed: str, seen: Seen) -> dict[str, Any]:
     lost = lost_months(context, feed)
     seen.plan(table.table, lost)
     row = _row(f"{RAW}/{feed}", table.months(), lost)
-    why = "; ".join((*([row["why"]] if row["why"] else []), *delivery_findings(context, feed)))
+    words = [row["why"], *delivery_findings(context, feed), _stored_by(context, feed)]
+    why = "; ".join(word for word in words if word)
     return {**row, "why": why, "to do": len(lost) or None}
+
+
+def _stored_by(context: RecipeContext, feed: str) -> str:
+    """Return how many months of a feed hold rows of other code; empty where none does."""
+    months = months_of_other_code(context, feed)
+    if not months:
+        return ""
+    return (
+        f"rows of {len(months)} of {len(context.raw[feed].months())} months were stored by code "
+        f"that has changed since (first: {months[0]}); they stay"
+    )
 
 
 def _months_to_judge(context: RecipeContext) -> tuple[tuple[str, ...], tuple[str, ...]]:

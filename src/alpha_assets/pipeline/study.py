@@ -18,6 +18,7 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Fold, Split, folds_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError, TooFewNames
 from alpha_assets.evaluation import metrics_json, overlapping_mean, plain, signal
+from alpha_assets.labels import longest_horizon
 from alpha_assets.panel.lives import births
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import BARS, by_date, dated_within
@@ -79,7 +80,8 @@ def study_stage(recipe: Recipe) -> Stage[RecipeContext]:
     if recipe.spec.study is None:
         raise BadInput(
             f"recipe {recipe.folder!r} has no [study]; give it one, or "
-            f"--set study.kind=purged_kfold --set study.embargo_sessions={recipe.horizon}"
+            f"--set study.kind=purged_kfold --set study.embargo_sessions="
+            f"{longest_horizon(recipe.spec.label)}"
         )
     reads: list[Read[RecipeContext]] = [
         Read(cross_section_stage(market, universe, section_families(recipe))),
@@ -123,7 +125,7 @@ def bars_read(context: RecipeContext, months: Sequence[str], seen: Seen) -> str:
     if all_of_them == AGAIN:
         return AGAIN
     edge = frontier(context)
-    instant = context.instant_of(edge)
+    instant = context.market.calendar.decided_at(edge)
     dated = month_of(usable[0]), month_of(last_exit(context, as_date(usable[-1])))
     later = table.read(first=next_month(month_of(edge), -1)).filter(
         dated_within(dated), pl.col("available_at") > instant
@@ -190,7 +192,7 @@ def usable_sessions(context: RecipeContext, months: Sequence[str]) -> Dates:
     Raises:
         RangeError: there are none.
     """
-    calendar, horizon = context.market.calendar, context.recipe.horizon
+    calendar, horizon = context.market.calendar, longest_horizon(context.recipe.spec.label)
     first, last = first_usable(context), calendar.before(last_bar(context), horizon)
     found = calendar.between(first, min(last, calendar.month_sessions(months[-1])[-1]))
     if not len(found):
@@ -213,7 +215,8 @@ def usable_folds(context: RecipeContext, months: Sequence[str]) -> tuple[Dates, 
     usable = usable_sessions(context, months)
     ends = (usable[0], usable[-1])
     try:
-        return usable, folds_of(context.market.calendar, recipe.horizon, spec, ends)
+        horizon = longest_horizon(recipe.spec.label)
+        return usable, folds_of(context.market.calendar, horizon, spec, ends)
     except RangeError as error:
         raise RangeError(f"the study of {recipe.folder}: {error}") from None
 
@@ -430,7 +433,7 @@ def judged(
     own = [plain(row) for row in rows]
     metrics = {
         "study": spec.model_dump(mode="json"),
-        "purge_sessions": context.recipe.horizon,
+        "purge_sessions": longest_horizon(context.recipe.spec.label),
         "usable_sessions": len(usable),
         "first_session": as_date(usable[0]),
         "last_session": as_date(usable[-1]),

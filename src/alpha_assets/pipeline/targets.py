@@ -36,7 +36,7 @@ from alpha_assets.pipeline.held import (
     remembered,
 )
 from alpha_assets.pipeline.market_stages import members_stage, panel_stage
-from alpha_assets.pipeline.predictions import predictions_stage
+from alpha_assets.pipeline.predictions import candidates, predictions_stage
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
 from alpha_assets.pipeline.transforms import decided_among, sessions_back
@@ -180,7 +180,7 @@ def before_in_period(context: RecipeContext, month: str) -> tuple[Dates, Dates]:
                 f"{run_again(context)}"
             )
     within = pl.col("session").is_in(earlier.tolist())
-    members = context.candidates(first, last).filter(within).collect()
+    members = candidates(context, first, last).filter(within).collect()
     panel = context.panel.read(first, last).select("session", "symbol", "stale").filter(within)
     return earlier, decided_among(earlier, members, panel.collect())
 

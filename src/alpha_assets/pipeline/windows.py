@@ -7,6 +7,7 @@ import polars as pl
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Split, split_month
 from alpha_assets.errors import MissingOutput, RangeError, SpecError
+from alpha_assets.labels import longest_horizon
 from alpha_assets.panel import unknown_symbols
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
@@ -108,8 +109,9 @@ def first_month_of_data(context: RecipeContext) -> str:
 
 def split_of(context: RecipeContext, month: str, usable: date) -> Split:
     """Return the training and validation sessions of a month."""
-    recipe = context.recipe
-    return split_month(context.market.calendar, month, recipe.horizon, recipe.spec.split, usable)
+    spec = context.recipe.spec
+    horizon = longest_horizon(spec.label)
+    return split_month(context.market.calendar, month, horizon, spec.split, usable)
 
 
 def window_months(context: RecipeContext, split: Split) -> tuple[str, str]:

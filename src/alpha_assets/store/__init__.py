@@ -5,7 +5,8 @@ from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, TMP, storage_root
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
 from alpha_assets.store.manifest import COMPLETE, Manifest, ManifestInput
-from alpha_assets.store.raw import Appended, RawFeed, RawTable
+from alpha_assets.store.raw import Appended, RawTable
+from alpha_assets.store.raw_rows import RawFeed
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import MonthTable
 

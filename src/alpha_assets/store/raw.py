@@ -9,48 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import groupby
-from typing import Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from alpha_assets.errors import BadInput, FeedError, RangeError, SourceMismatch, StorageError
-from alpha_assets.store.folder import ROWS, Folder
+from alpha_assets.errors import BadInput, FeedError, SourceMismatch, StorageError
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import UNHASHED, combined_hash, content_hash, in_key_order
 from alpha_assets.store.manifest import Manifest, ManifestInput
-from alpha_assets.store.snapshot import checked_columns
-from alpha_assets.store.store import Store
-from alpha_assets.store.table import DAMAGED, MonthTable
-
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+from alpha_assets.store.raw_rows import RawRows
+from alpha_assets.store.table import DAMAGED
 
 DATED = "by_date"  # of a month's manifest: content hashes of its rows by month of `event_date`
-_CLOCK = ("available_at", "revision")  # of one key, the greatest is what is known
-
-
-class RawFeed(Protocol):
-    """The part of a feed that the store depends on; `feeds.Feed` satisfies it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The columns that identify a row, without `revision`."""
-        ...
-
-    @property
-    def schema(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
-        """Names and types of a row, in order, with `available_at` and `revision`."""
-        ...
-
-    @property
-    def derived(self) -> tuple[str, ...]:
-        """Columns that older storages may lack; they are read as null there."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -85,29 +54,8 @@ class HashesByDate:
 
 
 @dataclass(frozen=True)
-class RawTable:
-    """The stored rows of one feed of one market."""
-
-    store: Store
-    market: str
-    feed: RawFeed
-    zone: ZoneInfo
-
-    @property
-    def table(self) -> MonthTable:
-        """The stored months."""
-        return MonthTable(
-            self.store, (self.market, "raw", self.feed.name), (*self.feed.key, "revision")
-        )
-
-    @property
-    def name(self) -> str:
-        """Its name below the root: `market/raw/daily_bars`."""
-        return self.table.name
-
-    def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
-        """Return the stored months of publication from `first` to `last`, ends included."""
-        return self.table.months(first, last)
+class RawTable(RawRows):
+    """The stored rows of one feed of one market, and their growth."""
 
     def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
         """Return the content hash of each stored month of a span."""
@@ -186,77 +134,6 @@ class RawTable:
                 touched.append(str(month))
         return Appended(added, tuple(touched))
 
-    def read(
-        self,
-        until: datetime | None = None,
-        *,
-        first: str | None = None,
-        last: str | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pl.LazyFrame:
-        """Return the rows that a subscriber could have read at an instant, revisions and all.
-
-        A feed without stored rows gives an empty frame, which is no error; nor is a month
-        without rows between others.
-
-        Args:
-            until: instant with a zone; rows with `available_at` at or before it.  Default: all.
-            first: first month of publication.
-            last: last month of publication.
-            columns: which, and in which order; default: all.
-        """
-        columns = checked_columns(list(self.feed.schema), columns, self.name)
-        if until is not None:
-            last = min(last or "9999-12", self._month_of(until))
-        months = self.months(first, last)
-        if not months:
-            return pl.LazyFrame(schema=dict(self.feed.schema)).select(columns)
-        rows = self._scanned(months)
-        if until is not None:
-            rows = rows.filter(pl.col("available_at") <= until)
-        return rows.select(columns)
-
-    def _scanned(self, months: Sequence[str]) -> pl.LazyFrame:
-        """Return the rows of stored months with all columns, null where a month lacks one."""
-        # Where no month can lack a column, the first one stands for all: `scan` compares them.
-        looked_at = months if self.feed.derived else months[:1]
-        lacking = {month: self._check_stored(month) for month in looked_at}
-        runs = groupby(months, key=lambda month: lacking.get(month, ()))
-        return pl.concat([self._filled(self.table.scan(list(run)), lacks) for lacks, run in runs])
-
-    def _filled(self, rows: Frame, lacks: Sequence[str]) -> Frame:
-        """Return stored rows with all columns of the feed, those that they lack as null."""
-        schema = self.feed.schema
-        empty = [pl.lit(None, dtype=schema[name]).alias(name) for name in lacks]
-        return rows.with_columns(empty).select(list(schema))
-
-    def latest(self) -> pl.LazyFrame:
-        """Return for each key its row with the greatest (available_at, revision), by key."""
-        return self._one_per_key(self.read(), keep="last")
-
-    def as_known_at(self, instant: datetime) -> pl.LazyFrame:
-        """Return for each key the row that was known at an instant, by key.
-
-        Args:
-            instant: with a zone; later rows do not exist.
-        """
-        return self._one_per_key(self.read(until=instant), keep="last")
-
-    def first_effective(self, until: datetime | None = None) -> pl.LazyFrame:
-        """Return for each key its row as it first became available, by key.
-
-        Args:
-            until: instant with a zone; later rows do not exist.
-        """
-        return self._one_per_key(self.read(until=until), keep="first")
-
-    def _one_per_key(self, rows: pl.LazyFrame, keep: str) -> pl.LazyFrame:
-        key = list(self.feed.key)
-        ordered = rows.sort([*key, *_CLOCK])
-        return ordered.unique(
-            subset=key, keep="first" if keep == "first" else "last", maintain_order=True
-        )
-
     def _append_month(self, month: str, part: pl.DataFrame, manifest: ManifestInput) -> int:
         folder = self.table.folder(month)
         with folder.lock():
@@ -264,6 +141,8 @@ class RawTable:
                 whole = part
                 count = part.height
             else:
+                # Rows that other code stored stay: so does the word that it did.
+                manifest = manifest.model_copy(update={"code": self._code_of(folder)})
                 stored = self._filled(folder.read(), self._check_stored(month))
                 fresh = self._not_stored(part, stored, month)
                 count = fresh.height
@@ -272,6 +151,10 @@ class RawTable:
                 extra = {**manifest.extra, DATED: hashes_by_date(whole, self.table.key)}
                 self.table.write(month, whole, manifest.model_copy(update={"extra": extra}))
         return count
+
+    def _code_of(self, folder: Folder) -> str:
+        manifest = folder.manifest()
+        return manifest.code if manifest else ""
 
     def _not_stored(self, part: pl.DataFrame, stored: pl.DataFrame, month: str) -> pl.DataFrame:
         """Return the rows of `part` whose key and revision are not stored.
@@ -332,26 +215,6 @@ class RawTable:
                 "--storage"
             )
 
-    def _check_stored(self, month: str) -> tuple[str, ...]:
-        """Return the columns that a stored month may lack and does; refuse other differences."""
-        folder = self.table.folder(month)
-        manifest = folder.manifest()
-        wanted = {name: str(_instance(dtype)) for name, dtype in self.feed.schema.items()}
-        stored = manifest.files[f"{ROWS}.parquet"].columns if manifest else wanted
-        lacks = tuple(name for name in self.feed.derived if name not in (stored or {}))
-        known = {name: dtype for name, dtype in wanted.items() if name not in lacks}
-        if list((stored or {}).items()) != list(known.items()):
-            raise StorageError(
-                f"{folder.address} has the columns {stored}; feed {self.feed.name} now wants "
-                f"{wanted}: use the version that wrote it, or choose another --storage"
-            )
-        return lacks
-
-    def _month_of(self, instant: datetime) -> str:
-        if instant.tzinfo is None:
-            raise RangeError(f"instant {instant} has no time zone; want one, such as UTC")
-        return instant.astimezone(self.zone).strftime("%Y-%m")
-
 
 def hashes_by_date(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, str]:
     """Return the content hash of the rows of each month of `event_date`."""
@@ -366,10 +229,6 @@ def hashes_by_date(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, str]:
 def _hashes_of(folder: Folder, content: str, key: tuple[str, ...]) -> Mapping[str, str]:
     """Return `hashes_by_date` of stored rows of a content hash."""
     return hashes_by_date(folder.read(), key)
-
-
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
 
 
 def _same(one: object, other: object) -> bool:
