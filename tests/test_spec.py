@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -19,7 +19,7 @@ from alpha_assets.spec import (
     kept,
     override,
     parse_spec,
-    read_spec,
+    read_toml,
 )
 
 
@@ -36,6 +36,10 @@ class Outer(Spec):
 
 
 GOOD = 'about = "x"\nstart = 2020-01-06\nrate = 1\n[inner]\nsize = 4\nnames = ["a", "b"]\n'
+
+
+def read_spec(path: Path, model: type[Any]) -> Any:
+    return parse_spec(read_toml(path), model, origin=str(path))
 
 
 def write(folder: Path, text: str) -> Path:

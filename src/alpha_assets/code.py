@@ -1106,8 +1106,8 @@ class _Reader:
         self._acts(node)
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                for one, value in _unpacked(target, node.value):
-                    self._alias(one, value)
+                for one, given in _unpacked(target, node.value):
+                    self._alias(one, given)
         if isinstance(node, ast.For):
             self._alias(node.target, node.iter)
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):

@@ -18,6 +18,9 @@
 A message names the thing, its value, the rule, and the way out.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class AlphaAssetsError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -81,3 +84,12 @@ class DegenerateModel(AlphaAssetsError):
 
 class CheckFailed(AlphaAssetsError):
     """A check ran to its end and its answer is no."""
+
+
+def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Return a question about the known names spelled most like one; empty where none is near.
+
+    With a space behind it: what is wanted follows.
+    """
+    near = get_close_matches(name, list(known), n=n)
+    return f"did you mean {', '.join(near)}? " if near else ""

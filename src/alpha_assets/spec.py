@@ -135,11 +135,6 @@ def parse_spec(tables: Mapping[str, Any], model: type[SpecT], origin: str) -> Sp
         raise SpecError("\n".join(lines)) from None
 
 
-def read_spec(path: Path, model: type[SpecT]) -> SpecT:
-    """Return the declaration that a TOML file holds; see `parse_spec`."""
-    return parse_spec(read_toml(path), model, origin=str(path))
-
-
 def override(tables: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Return a copy of `tables` with each `section.key=value` applied, values read as TOML.
 

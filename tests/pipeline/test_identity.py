@@ -375,8 +375,8 @@ def is_of_settings(definition: str, part: str) -> bool:
     members = SETTINGS.get(place)
     if members is None:
         return False
-    # What is defined in a property is part of it.
-    return part == name or part.removeprefix(f"{name}.").partition(".<")[0] in members.split()
+    outer = part.partition(".<")[0]  # what is defined in a property is part of it
+    return outer == name or part.removeprefix(f"{name}.").partition(".<")[0] in members.split()
 
 
 # One edit of each stage's own code, one of what a recipe does not name, one of prose; the rest of

@@ -25,7 +25,7 @@ from alpha_assets.dataset import (
     SplitSpec,
     VectorsSpec,
 )
-from alpha_assets.errors import SpecError
+from alpha_assets.errors import SpecError, did_you_mean
 from alpha_assets.evaluation import GatesSpec
 from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
@@ -252,12 +252,10 @@ class Recipe(PickledByFields):
         for term in self.spec.loss:
             for name in term.columns:
                 if name not in scored:
-                    near = get_close_matches(name, scored, n=3)
-                    guess = f"did you mean {', '.join(near)}? " if near else ""
                     raise SpecError(
                         f'{self.folder}: loss "{term.kind}" reads column {name!r}, which is none '
-                        f"of the {len(scored)} of [features]; {guess}Want the name of a feature "
-                        'that the recipe reads, followed by "_cs_z"'
+                        f"of the {len(scored)} of [features]; {did_you_mean(name, scored)}"
+                        'Want the name of a feature that the recipe reads, followed by "_cs_z"'
                     )
 
     def on(self, market: Market) -> "Recipe":

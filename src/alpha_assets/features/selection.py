@@ -1,9 +1,8 @@
 """Which features a recipe reads, and which a market cannot have."""
 
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 
-from alpha_assets.errors import SpecError
+from alpha_assets.errors import SpecError, did_you_mean
 from alpha_assets.features.base import REQUIREMENTS, Feature
 from alpha_assets.spec import Spec
 
@@ -102,9 +101,7 @@ def _nearest(name: str, known: Collection[str]) -> str:
     """Return the known names that are spelled most like one, or where all of them stand."""
     if len(known) <= N_LISTED:
         return f"want some of {', '.join(known)}"
-    near = get_close_matches(name, known, n=N_NAMED)
-    meant = f"did you mean {', '.join(near)}? " if near else ""
-    return f"{meant}docs/FEATURES.md lists all {len(known)}"
+    return f"{did_you_mean(name, known, N_NAMED)}docs/FEATURES.md lists all {len(known)}"
 
 
 def _refuse_cut(

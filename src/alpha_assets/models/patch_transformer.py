@@ -18,12 +18,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.models.base import Head, Ranker, known
 from alpha_assets.models.lstm import MISSING_SD, inputs
-from alpha_assets.models.transformer import POSITION_SD, Block
+from alpha_assets.models.transformer import POSITION_SD, Block, EncoderSpec
 
 
-class PatchTransformerSpec(RankerSpec):
+class PatchTransformerSpec(EncoderSpec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["patch_transformer"] = "patch_transformer"
@@ -32,21 +32,9 @@ class PatchTransformerSpec(RankerSpec):
     """Steps of a patch."""
     stride: int = Field(default=8, gt=0)
     """Steps from one patch to the next; at most `patch`, so that no step is left out."""
-    d_model: int = Field(default=32, gt=0)
-    """Width of the model; a multiple of `heads`."""
-    layers: int = Field(default=1, gt=0)
-    """Encoder layers."""
-    heads: int = Field(default=2, gt=0)
-    """Attention heads."""
-    feed_forward: int = Field(default=4, gt=0)
-    """Hidden units of a layer, as a multiple of `d_model`."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of activations dropped in training."""
 
     @model_validator(mode="after")
-    def _sizes_divide(self) -> Self:
-        if self.d_model % self.heads:
-            raise ValueError(f"d_model = {self.d_model} is not a multiple of heads = {self.heads}")
+    def _patches_leave_no_step_out(self) -> Self:
         if self.stride > self.patch:
             raise ValueError(
                 f"stride = {self.stride} is more than patch = {self.patch}, so that steps between "

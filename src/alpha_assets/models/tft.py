@@ -13,26 +13,24 @@ Source: Lim, Arik, Loeff & Pfister (2021), Int. J. Forecasting 37(4), arXiv 1912
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.models.base import Head, Ranker, known
 from alpha_assets.models.gating import GRN, GateAddNorm, Selection, VariableSelection
 from alpha_assets.models.lstm import MISSING_SD, inputs, over_time, start_open
-from alpha_assets.models.transformer import POSITION_SD
+from alpha_assets.models.transformer import POSITION_SD, AttentionSpec
 
 
-class TFTSpec(RankerSpec):
+class TFTSpec(AttentionSpec):
     """Declared under `[model]` in a recipe."""
 
     kind: Literal["tft"] = "tft"
     """Name of the kind."""
-    d_model: int = Field(default=32, gt=0)
-    """Width of the model; a multiple of `heads`."""
     heads: int = Field(default=4, gt=0)
     """Attention heads; they share one value projection of width `d_model` / `heads`."""
     attention_layers: int = Field(default=1, gt=0)
@@ -45,12 +43,6 @@ class TFTSpec(RankerSpec):
     """Share of symbols that are unknown in a step of training, where symbols have a vector."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of activations dropped before each gate in training."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.d_model % self.heads:
-            raise ValueError(f"d_model = {self.d_model} is not a multiple of heads = {self.heads}")
-        return self
 
     def build(self, sizes: Sizes) -> Ranker:
         """Return the ranker with fresh weights."""

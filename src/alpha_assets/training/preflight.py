@@ -5,7 +5,6 @@ Shape letters: D sessions, N symbols, F features, H horizons, B sessions of a ba
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from alpha_assets.dataset import Dataset
 from alpha_assets.dataset.batch import Batch
-from alpha_assets.errors import BadInput, DegenerateModel, TooFewNames
+from alpha_assets.errors import BadInput, DegenerateModel, TooFewNames, did_you_mean
 from alpha_assets.models import LossSpec, Ranker
 from alpha_assets.training.degeneracy import GuardSpec, verdict
 
@@ -30,12 +29,10 @@ def check_columns(loss: Sequence[LossSpec], features: Sequence[str]) -> None:
     for term in loss:
         for name in term.columns:
             if name not in features:
-                near = get_close_matches(name, features, n=3)
-                guess = f"did you mean {', '.join(near)}? " if near else ""
                 raise BadInput(
                     f'loss "{term.kind}": column = {name!r} is none of the {len(features)} columns '
-                    f"that the model reads; {guess}choose one of [features], and window.min_span "
-                    "so that no month goes without it"
+                    f"that the model reads; {did_you_mean(name, features)}choose one of "
+                    "[features], and window.min_span so that no month goes without it"
                 )
 
 
