@@ -243,7 +243,7 @@ EDITS = {
         "pipeline/predictions.py",
         'return found.join(held, on=keys, how="semi")',
         'return found.join(held, on=keys, how="anti")',
-        {"predictions", "targets"},
+        {"predictions", "study", "targets"},
     ),
     "what was planted": (
         "sources/sim/oracle.py",
