@@ -471,7 +471,8 @@ Filler().fill(TABLE)
         {
             "k": KERNEL,
             "m": """
-                                if sys.platform == "none":
+                import sys
+                if sys.platform == "none":
                     from fast import scaled
                 else:
                     from alpha_assets.k import scaled
@@ -517,7 +518,8 @@ Filler().fill(TABLE)
     "a module by its name": (
         {
             "m": """
-                                def scaled(x): return x * 2
+                import sys
+                def scaled(x): return x * 2
                 def use(x): return getattr(sys.modules[__name__], "scaled")(x)
             """,
         },
