@@ -372,11 +372,12 @@ def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
     size = where.get("size")
     if size is not None:
         of_recipe = [f"{SIZE}={size}", *of_recipe]
-    home = markets_of(recipe.partition(VARIANT)[0])[0]
+    # Where the market is named, a stored variant is known without its recipe's file.
+    home = where.get("market") or markets_of(recipe.partition(VARIANT)[0])[0]
     storage = where.get("storage")
     store = store_at(storage)
     loaded = load_market(
-        where.get("market") or home,
+        home,
         overrides=of_market,
         data=None if data is None else Path(data),
         storage=storage,

@@ -16,6 +16,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError, StorageError
 from alpha_assets.pipeline import checkpoint, freshness, identity
+from alpha_assets.pipeline.variants import RECORD
 from alpha_assets.store.manifest import MANIFEST
 
 pytestmark = pytest.mark.usefixtures("pipelines")
@@ -190,6 +191,32 @@ def test_a_variant_keeps_its_settings_when_the_file_changes(
     assert name in aa.results(name, storage=str(storage))["title"]
     with pytest.raises(SpecError, match="the file has changed since; give --set to tiny"):
         aa.results(name, storage=str(storage), overrides=[MODEL])
+
+
+def test_a_variant_outlives_the_file_of_its_recipe_where_the_market_is_named(
+    copied: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, name = copied
+    before = aa.results(name, storage=str(storage))
+    pipelines = tmp_path / "pipelines"
+    shutil.copytree(PIPELINES, pipelines)
+    (pipelines / "recipes" / "tiny.toml").unlink()
+    monkeypatch.setenv("ALPHA_PIPELINES", str(pipelines))
+
+    assert aa.results(name, storage=str(storage), market="tiny") == before
+    with pytest.raises(SpecError, match="there is no recipe 'tiny'"):
+        aa.results(name, storage=str(storage))  # which market is its home?
+    with pytest.raises(SpecError, match="there is no recipe 'other'"):
+        aa.results("other@0123456789ab", storage=str(storage), market="tiny")
+
+
+def test_a_variant_without_its_record_is_no_variant_to_choose(copied: tuple[Path, str]) -> None:
+    storage, name = copied
+    (storage / "tiny" / name / RECORD).unlink()
+    with pytest.raises(SpecError, match=rf"tiny/{name} lacks its variant.json.* --set again"):
+        aa.results(name, storage=str(storage))
+    aa.run("tiny", storage=str(storage), overrides=[QUANTILE], **MONTHS)
+    assert aa.results(name, storage=str(storage))["title"]
 
 
 def test_a_reference_is_not_taken_over_for_other_code(

@@ -15,6 +15,7 @@ from alpha_assets.config.recipe import (
     RecipeSpec,
     checked,
     load_recipe,
+    markets_of,
     settings_digest,
 )
 from alpha_assets.errors import SpecError, StorageError
@@ -36,7 +37,7 @@ def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[st
         overrides: `section.key=value`; of a variant, beside its own.
 
     Raises:
-        SpecError: an unknown name; of a variant, the ones that are stored are named.
+        SpecError: an unknown name, of a variant with the stored ones; a variant without record.
         StorageError: the record of the variant is not what was written.
     """
     base, is_variant, variant = name.partition(VARIANT)
@@ -44,11 +45,7 @@ def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[st
         return load_recipe(name, market, overrides=overrides)
     text = store.record(market.name, name, RECORD) if variant.isalnum() else None
     if text is None:
-        known = stored_variants(store, market, base)
-        raise SpecError(
-            f"there is no variant {name!r} on market {market.name!r} in {store.address}; "
-            + (f"want one of {', '.join(known)}" if known else f"{base} has none: --set makes one")
-        )
+        raise SpecError(_no_variant(name, market, store))
     own, spec = _parsed(text, name, f"{store.address}/{market.name}/{name}/{RECORD}")
     try:
         of_file = load_recipe(base, market, overrides=own)
@@ -62,6 +59,22 @@ def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[st
             f"has changed since; give --set to {base}"
         )
     return checked(Recipe(base, spec, market, tuple(own), variant, is_pinned=True))
+
+
+def _no_variant(name: str, market: Market, store: Store) -> str:
+    """Return why there is no variant of a name, and which there are."""
+    base = name.partition(VARIANT)[0]
+    known = stored_variants(store, market, base)
+    if name in known:
+        return (
+            f"{store.address}/{market.name}/{name} lacks its {RECORD}, which holds its settings: "
+            f"run {base} with the same --set again writes it"
+        )
+    if not known:
+        markets_of(base)  # refuses what is no recipe
+    return f"there is no variant {name!r} on market {market.name!r} in {store.address}; " + (
+        f"want one of {', '.join(known)}" if known else f"{base} has none: --set makes one"
+    )
 
 
 def _parsed(text: bytes, name: str, origin: str) -> tuple[list[str], RecipeSpec]:
