@@ -41,8 +41,9 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return what gives stages another code: those that reach these definitions."""
     honest, edited = identity._code, set[tuple[str, ...]]()
 
-    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
-        return honest(roots, chosen)[::-1] if roots in edited else honest(roots, chosen)
+    def code(roots: tuple[str, ...], *chosen: Any, **how: Any) -> str:
+        found = honest(roots, *chosen, **how)
+        return found[::-1] if roots in edited else found
 
     monkeypatch.setattr(identity, "_code", code)
     return lambda *roots: edited.update(roots)
