@@ -16,7 +16,7 @@ import alpha_assets as aa
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput
 from alpha_assets.pipeline import checkpoint, identity, market_stages
-from alpha_assets.pipeline.restamp import _groups, _sample
+from alpha_assets.pipeline.restamp import _file_difference, _groups, _sample
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.manifest import MANIFEST, Manifest
 
@@ -302,3 +302,13 @@ def test_a_sample_has_the_ends_and_three_between_by_a_seed() -> None:
     assert len(samples) > 5
     assert all(len(one) == 5 and one[0] == MONTHS[0] and one[4] == MONTHS[7] for one in samples)
     assert _sample(MONTHS, "0") == _sample(MONTHS, "0")
+
+
+def test_of_a_long_line_the_part_that_differs_is_shown() -> None:
+    was, now = (b"one\n" + b"=" * 300 + end for end in (b"mean 0.01", b"mean 0.02"))
+    found = _file_difference("report/page.html", "", was, now, ())
+    assert found is not None
+    assert "line 2" in found
+    assert "mean 0.01' became" in found
+    assert found.endswith("mean 0.02'")
+    assert len(found) < 150

@@ -35,6 +35,7 @@ from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.table import MonthTable
 
 RANDOM_MONTHS = 3  # of a sample, beside the first and the last
+SHOWN = 80  # characters of a line that differs, from shortly before the first that does
 OTHER_BYTES = "equal values in other bytes"
 IDENTIFYING = ("session", "symbol", "horizon")  # columns of tables that are stored without a key
 
@@ -371,7 +372,10 @@ def _file_difference(
         (n for n, (was, now) in enumerate(zip(*lines, strict=False)) if was != now),
         min(map(len, lines)),
     )
-    was, now = (side[alike][:80] if alike < len(side) else "(none)" for side in lines)
+    was, now = (side[alike] if alike < len(side) else "(none)" for side in lines)
+    same = next((n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), 0)
+    begin = max(0, same - SHOWN // 4)
+    was, now = (side[begin : begin + SHOWN] for side in (was, now))
     return f"{name} {month} line {alike + 1}: {was!r} became {now!r}"
 
 
