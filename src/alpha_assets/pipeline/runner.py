@@ -13,6 +13,7 @@ from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.study import months_to_study, study_stage
+from alpha_assets.pipeline.variants import record
 from alpha_assets.pipeline.windows import first_trained_month, first_usable, named_without_bars
 from alpha_assets.progress import Pace
 from alpha_assets.quality.coverage import LATEST
@@ -69,6 +70,7 @@ def run(
                 require(CHECKED[stage.name], context, [month])
     for stage in span_stages(context.recipe):
         (made,) = stage.ensure(context, decided)
+    record(context)  # where all was fresh nothing wrote it, and it may have been lost
     return made
 
 
