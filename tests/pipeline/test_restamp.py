@@ -283,6 +283,12 @@ def test_an_unknown_stage_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert restamp(tmp_path) == {}
 
 
+def test_a_stage_that_is_asked_for_and_not_stored_is_named(storage: Path) -> None:
+    (row,) = restamp(storage, "graph/all").values()
+    assert row["why"] == "nothing of it is stored"
+    assert row["of other code"] == row["taken over"] == 0
+
+
 def test_months_vouch_for_those_of_their_own_code_and_status() -> None:
     def of(code: str, status: str = "complete") -> Manifest:
         return Manifest.model_construct(code=code, status=status)

@@ -107,6 +107,8 @@ def restamp(context: RecipeContext, names: Sequence[str] = (), *, seed: int = 0)
             found.append(Restamped(stage.name, why=f"left, because {refused} was refused"))
             continue
         months = _stored(context, stage)
+        if names and stage.name in wanted and not months and not refused:
+            found.append(Restamped(stage.name, why="nothing of it is stored"))
         if refused or not months:
             continue
         anew = _refer_anew(context, stage, months, seen) if stage.name in wanted else 0
