@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import PIPELINES, linked
@@ -226,8 +227,8 @@ def test_a_reference_is_not_taken_over_for_other_code(
     manifest = storage / "tiny" / name / "predictions" / BOTH[0] / MANIFEST
     before, honest = manifest.read_text(), identity._code
 
-    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
-        return honest(roots, chosen)[:: -1 if roots == identity.PREDICTIONS else 1]
+    def code(roots: tuple[str, ...], *chosen: Any, **how: Any) -> str:
+        return honest(roots, *chosen, **how)[:: -1 if roots == identity.PREDICTIONS else 1]
 
     monkeypatch.setattr(identity, "_code", code)
     found = aa.restamp(name, stages=[f"{name}/predictions"], storage=str(storage), device="cpu")
@@ -244,8 +245,8 @@ def test_once_the_recipe_was_taken_over_the_variant_refers_to_it_and_what_follow
     storage, name = copied
     honest, turned = identity._code, (identity.PREDICTIONS, identity.TARGETS)
 
-    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
-        return honest(roots, chosen)[:: -1 if roots in turned else 1]
+    def code(roots: tuple[str, ...], *chosen: Any, **how: Any) -> str:
+        return honest(roots, *chosen, **how)[:: -1 if roots in turned else 1]
 
     monkeypatch.setattr(identity, "_code", code)
     where = {"storage": str(storage), "device": "cpu"}
@@ -266,8 +267,8 @@ def test_a_variant_is_not_referred_to_other_content_when_outputs_are_taken_over(
     storage, name = copied
     honest = identity._code
 
-    def code(roots: tuple[str, ...], chosen: identity.Chosen = ()) -> str:
-        return honest(roots, chosen)[:: -1 if roots == identity.PREDICTIONS else 1]
+    def code(roots: tuple[str, ...], *chosen: Any, **how: Any) -> str:
+        return honest(roots, *chosen, **how)[:: -1 if roots == identity.PREDICTIONS else 1]
 
     monkeypatch.setattr(identity, "_code", code)
     context = project.open_context("tiny", storage=str(storage))
