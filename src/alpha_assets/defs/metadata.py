@@ -3,12 +3,14 @@
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
 )
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
 from alpha_assets.feeds.ingest import Ingested
 from alpha_assets.pipeline.stage import Made
@@ -179,12 +181,15 @@ def months_made(
     recorded = context.instance.get_latest_materialization_event(context.asset_key)
     event = recorded.asset_materialization if recorded else None
     tags = dict(event.tags or {}) if event else {}
+    step, together = context.op_execution_context.get_step_execution_context(), str(uuid4())
     for key, metadata in shown.items():
         given = {DATA_VERSION_TAG: versions[key], DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
-        context.log_event(
-            dg.AssetMaterialization(
-                context.asset_key, partition=key, metadata=metadata, tags={**tags, **given}
-            )
+        month = dg.AssetMaterialization(
+            context.asset_key, partition=key, metadata=metadata, tags={**tags, **given}
+        )
+        # As `context.log_event` does; all months are stored with the last one.
+        DagsterEvent.asset_materialization(
+            step, month, DagsterEventBatchMetadata(together, key == final)
         )
 
 
