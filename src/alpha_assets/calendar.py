@@ -249,6 +249,7 @@ class Calendar:
         return np.asarray(self.sessions[number])
 
 
+@cache
 def month_start(month: str) -> np.datetime64:
     """Return the first calendar day of a month `YYYY-MM`.
 

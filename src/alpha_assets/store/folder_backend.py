@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -225,13 +225,21 @@ class FolderBackend:
         return self.root / TMP / "locks"
 
     def _at(self, name: str) -> Path:
-        return self.root / name if name else self.root
+        return _below(self.root, name) if name else self.root
 
     def _finished(self, name: str) -> frozenset[str]:
-        path = self._at(name)
+        prefix = f"{name}/" if name else ""
         return frozenset(
-            inner for inner in self.list(name).folders if (path / inner / MANIFEST).exists()
+            inner
+            for inner in self.list(name).folders
+            if self._at(f"{prefix}{inner}/{MANIFEST}").exists()
         )
+
+
+@lru_cache(maxsize=1 << 14)
+def _below(root: Path, name: str) -> Path:
+    """Return the path of an output; putting it together takes longer than opening it."""
+    return root / name
 
 
 def _read_version(path: Path, use: Callable[[Version], T]) -> T:

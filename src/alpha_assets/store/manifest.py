@@ -128,7 +128,7 @@ def sealed_text(manifest: Manifest) -> bytes:
     return head + _seal(head, tail) + tail
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)  # of all feeds of a market, four years of months
 def parse_manifest(content: bytes, folder: str) -> Manifest:
     """Return the manifest that a text is.
 
