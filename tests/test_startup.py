@@ -5,19 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import alpha_assets as aa
+
 # In one process, each verb after those that need less: what is forbidden after a verb was not
 # imported by it.
 NEVER = ("dagster", "lightgbm", "scipy.stats")
 CHARTS = ("altair", "vl_convert", "jinja2")
 ARRAYS = ("numpy", "polars", "pandas", "pydantic", "scipy", "requests", "duckdb", "torch")
+LIBRARIES = ("scipy", "requests", "pandas")  # pandas: where the day's sessions are kept
 VERBS = (
     (["--help"], (*NEVER, *CHARTS, *ARRAYS)),
     (["audit", "--help"], (*NEVER, *CHARTS, *ARRAYS)),
     (["sql", "SELECT 1 AS one"], (*NEVER, *CHARTS, "scipy", "torch", "pandas", "requests")),
-    (["markets"], (*NEVER, *CHARTS, "torch")),
-    (["features"], (*NEVER, *CHARTS, "torch")),
-    (["recipes"], (*NEVER, *CHARTS)),
-    (["status", "--recipe", "momentum"], (*NEVER, *CHARTS)),
+    (["markets"], (*NEVER, *CHARTS, *LIBRARIES, "torch")),
+    (["features"], (*NEVER, *CHARTS, *LIBRARIES, "torch")),
+    (["recipes"], (*NEVER, *CHARTS, *LIBRARIES)),
+    (["status", "--recipe", "momentum"], (*NEVER, *CHARTS, *LIBRARIES)),
 )
 PROGRAM = """
 import json, sys
@@ -34,6 +37,7 @@ for verb, forbidden in json.loads(sys.argv[1]):
 
 
 def test_verbs_import_no_library_that_they_do_not_need(tmp_path: Path) -> None:
+    aa.markets()  # keeps the sessions of every exchange for other processes
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM, json.dumps(VERBS)],
         capture_output=True, text=True, check=False, cwd=tmp_path,

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
-from scipy.special import ndtri
 
 from alpha_assets.arrays.ranks import average_rank
 from alpha_assets.arrays.types import Array, Index
@@ -173,6 +172,8 @@ def transform(
     if kind == "return":
         return return_DN.copy()
     if kind == "rank_normal":
+        from scipy.special import ndtri  # loaded where it is needed: most verbs compute nothing
+
         n_D1 = (~np.isnan(return_DN)).sum(axis=1, keepdims=True)
         share_DN = (average_rank(return_DN) - 0.5) / np.maximum(n_D1, 1)
         return np.asarray(ndtri(share_DN))

@@ -12,7 +12,6 @@ A statistic that cannot be had is NaN, never a plausible default.
 import math
 
 import numpy as np
-from scipy.special import stdtrit
 
 from alpha_assets.arrays.types import Array
 
@@ -62,6 +61,8 @@ def overlapping_error(x_D: Array, horizon: int, phi: float) -> float:
     Returns:
         A half-width over 1.96 in units of x; NaN exactly where that t is.
     """
+    from scipy.special import stdtrit
+
     n = len(x_D)
     t_all = (
         t_newey_west(x_D, 2 * horizon),

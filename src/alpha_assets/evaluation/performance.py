@@ -7,7 +7,6 @@ calendar days.  What cannot be had is NaN with a reason.
 import math
 
 import numpy as np
-from scipy.special import ndtr
 
 from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.evaluation.sharpe import (
@@ -63,6 +62,8 @@ def performance(
         error `sharpe_se` allows for skew, fat tails and serial correlation: the larger of
         `sharpe_se_mertens` and the HAC error.  `psr` goes by it.
     """
+    from scipy.special import ndtr
+
     n = len(return_D)
     if n == 0:
         return _no_returns()

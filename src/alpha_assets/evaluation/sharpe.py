@@ -8,7 +8,6 @@ A statistic that cannot be had is NaN.
 import math
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from alpha_assets.arrays.types import Array
 
@@ -120,6 +119,8 @@ def probabilistic_sharpe(
 
     Source: Bailey & López de Prado (2012), J. of Risk 15(2).
     """
+    from scipy.special import ndtr
+
     error = sharpe_error(sharpe, n, skew, kurtosis)
     return float(ndtr((sharpe - benchmark) / error)) if error > 0 else math.nan
 
@@ -135,6 +136,8 @@ def expected_best_sharpe(trial_variance: float, n_trials: float) -> float:
 
     Source: Bailey & López de Prado (2014), J. Portfolio Management 40(5).
     """
+    from scipy.special import ndtri
+
     if n_trials <= 1:
         return 0.0
     first = float(ndtri(1 - 1 / n_trials))
@@ -174,6 +177,8 @@ def min_track_record(
 
     Source: Bailey & López de Prado (2012), J. of Risk 15(2).
     """
+    from scipy.special import ndtri
+
     if not sharpe > benchmark:
         return math.nan
     z = float(ndtri(confidence))

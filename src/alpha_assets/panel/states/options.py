@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array, Index, Mask
@@ -227,6 +226,8 @@ def _skew(chains: _Chains) -> Array:
 
     Source: Xing, Zhang & Zhao (2010), J. Financ. Quant. Anal. 45.
     """
+    from scipy.special import ndtr
+
     rate_E = chains.median(chains.rate_C)
     forward_C = _forward(chains, rate_E)[chains.chain_C]
     years_C = chains.years_E[chains.chain_C]

@@ -4,13 +4,13 @@ import queue
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-
 from alpha_assets.errors import AlphaAssetsError
+
+if TYPE_CHECKING:
+    import requests
 
 CONNECT_SECONDS = 10.0
 DEADLINES = 5  # a whole answer may take so many times the time-out of one read
@@ -80,6 +80,9 @@ class RequestsTransport:
             TransportFailure: there was no whole answer, it took longer than the deadline, or it
                 is longer than an answer may be.
         """
+        import requests
+        import urllib3
+
         # A read in another thread can be abandoned whatever it waits for: the name server, the
         # handshake, a header that never ends.  No time-out of a socket bounds all of these.
         try:
@@ -115,7 +118,7 @@ class RequestsTransport:
 
     def _asked(
         self,
-        session: requests.Session,
+        session: "requests.Session",
         url: str,
         params: Mapping[str, str],
         headers: Mapping[str, str],
@@ -142,7 +145,9 @@ class RequestsTransport:
                     raise _Bounded(f"longer than {self._most:,} bytes")
             return Reply(answer.status_code, bytes(body), dict(answer.headers))
 
-    def _session(self, url: str) -> requests.Session:
+    def _session(self, url: str) -> "requests.Session":
+        import requests
+
         if not hasattr(self._threads, "session"):
             session = requests.Session()
             # A proxy of the environment cannot reach this machine's own servers, and a

@@ -8,7 +8,6 @@
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr
 
 from alpha_assets.arrays.rates import DAYS_A_YEAR
 from alpha_assets.arrays.types import Array
@@ -137,6 +136,8 @@ def _surface(
 def _black_scholes(
     level: float, strike: Array, years: Array, sigma: Array, is_call: np.ndarray
 ) -> Array:
+    from scipy.special import ndtr
+
     spread = sigma * np.sqrt(years)
     d1 = (np.log(level / strike) + RATE * years + 0.5 * spread**2) / spread
     paid = strike * np.exp(-RATE * years)
