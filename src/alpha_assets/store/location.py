@@ -1,6 +1,6 @@
 """The storage root, from a URL.
 
-Only folders of this machine are supported.  Rooms above the store name outputs by parts
+Rooms above the store name outputs by parts
 (`"sim", "panel", "month=2023-07"`), never by path; another kind of storage is a `Backend` under
 its URL scheme in `store.BACKENDS`.
 """
@@ -41,8 +41,8 @@ def storage_root(url: str) -> Path:
         return Path(url).expanduser().absolute()
     if scheme.group().lower() != "file":
         raise SpecError(
-            f"storage = {url!r}: {scheme.group()!r} storage is not supported, only a local folder "
-            "or file:///absolute/path; write to a local folder and copy it there, or mount it"
+            f"storage = {url!r}: {scheme.group()!r} storage is not supported, only a local folder, "
+            "file:///absolute/path, or s3://, gs:// or az:// with a bucket"
         )
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):

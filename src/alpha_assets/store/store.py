@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from alpha_assets.errors import BadInput
 from alpha_assets.spec import PickledByFields
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.location import (
     DEFAULT_STORAGE,
+    TMP,
     check_parts,
     check_root,
     scheme_of,
@@ -25,8 +27,27 @@ def _folder_backend(url: str) -> Backend:
     return FolderBackend(storage_root(url))
 
 
+def _object_backend(url: str) -> Backend:
+    try:
+        from alpha_assets.store.object_backend import open_object_backend
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise BadInput(
+            f"storage = {url!r}: obstore is not installed, which reads and writes object stores; "
+            "pip install 'alpha-assets[object-store]'"
+        ) from None
+    return open_object_backend(url)
+
+
 # What opens a storage URL, by its scheme; "" is a plain path.
-BACKENDS: dict[str, Callable[[str], Backend]] = {"": _folder_backend, "file": _folder_backend}
+BACKENDS: dict[str, Callable[[str], Backend]] = {
+    "": _folder_backend,
+    "file": _folder_backend,
+    "s3": _object_backend,
+    "gs": _object_backend,
+    "az": _object_backend,
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,8 @@ class Store(PickledByFields):
     """All outputs below one root; nothing is made there until something is written.
 
     Attributes:
-        url: of the storage: a path, or `file:///absolute/path`.
+        url: of the storage: a path, `file:///absolute/path`, or of an object store
+            `s3://bucket/prefix`, `gs://…`, `az://…`.
         verify: damage checks hash every byte instead of comparing size, time and inode.
     """
 
@@ -60,6 +82,8 @@ class Store(PickledByFields):
         _ = self.backend
         if scheme_of(self.url) in ("", "file"):
             check_root(self.url)
+        else:
+            self.backend.list(TMP)  # asks for the bucket, and the right to look into it
         return self
 
     @property

@@ -1,0 +1,344 @@
+"""The backend that keeps outputs in an object store: S3, Google Cloud Storage, Azure.
+
+Of an output, `current.json` holds the manifest's text and names the object of each file; objects
+lie under `_objects/`, named by the hash of their content, and are never changed.  A writer puts the
+objects first and `current.json` last, on condition that it is still the one that was read; so a
+reader sees one version or the other, whatever a writer was doing when it was stopped.  Objects that
+`current.json` no longer names are deleted by the next writer of the output.
+"""
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, TypeVar
+
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+from alpha_assets.errors import LockHeld, StorageError
+from alpha_assets.store.backend import Backend, FileStat, Listing, NotFinished, Version
+from alpha_assets.store.manifest import MANIFEST
+from alpha_assets.store.object_lock import check_held, object_lock
+from alpha_assets.store.objects import Found, Objects, open_objects
+
+T = TypeVar("T")
+
+CURRENT = "current.json"  # of an output: its manifest, and which object each file is
+OBJECTS = "_objects"  # of an output: the objects of its files
+_TRIES = 100  # each is lost only to a writer that replaced the output meanwhile
+_PAUSE_SECONDS = 0.05
+_HASH_LENGTH = 32  # hexadecimal digits: 128 bits
+
+
+@dataclass(frozen=True)
+class Current:
+    """What `current.json` of an output holds.
+
+    Attributes:
+        text: of the manifest.
+        keys: of the object of each file, below the output.
+        tag: e-tag of `current.json`; empty before it is written.
+    """
+
+    text: bytes
+    keys: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""
+
+    def content(self) -> bytes:
+        """Return the bytes of `current.json`."""
+        return json.dumps({"files": dict(self.keys), "manifest": self.text.decode()}).encode()
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """One version of an output: its objects, which nothing changes."""
+
+    objects: Objects
+    name: str
+    current: Current
+
+    @property
+    def manifest(self) -> bytes:
+        """The text of its manifest."""
+        return self.current.text
+
+    def stat(self, name: str) -> FileStat:
+        """Return what is known of a file; FileNotFoundError where it is gone."""
+        found = self.objects.head(self._key(name))
+        if found is None:
+            raise FileNotFoundError(2, "No such object", name)
+        return _stat(self.objects, self._key(name), found)
+
+    def open(self, name: str) -> tuple[IO[bytes], FileStat]:
+        """Return the bytes of a file in memory, and its stat; see `Version.open`."""
+        found = self.objects.get(self._key(name))
+        if found is None:
+            raise FileNotFoundError(2, "No such object", name)
+        return io.BytesIO(found.content), _stat(self.objects, self._key(name), found)
+
+    def _key(self, name: str) -> str:
+        if name not in self.current.keys:
+            raise FileNotFoundError(2, "No such object", name)
+        return f"{self.name}/{self.current.keys[name]}"
+
+
+@dataclass(frozen=True)
+class ObjectBackend:
+    """Outputs below `s3://bucket/prefix`; equal where the URL is."""
+
+    objects: Objects
+
+    def __reduce__(self) -> tuple[Callable[[str], "ObjectBackend"], tuple[str]]:
+        """Open the URL anew in the process that reads the pickle."""
+        return open_object_backend, (self.objects.url,)
+
+    def address(self, name: str = "") -> str:
+        """Return the URL of an output, a file, or the root."""
+        return self.objects.address(name)
+
+    def path(self, name: str) -> Path | None:
+        """Return None: no program opens an object by a path."""
+        return None
+
+    def read(self, name: str, use: Callable[[Version], T]) -> T:
+        """Return what `use` reads from one version of an output; see `Backend.read`."""
+        for _ in range(_TRIES):
+            current = self._current(name)
+            if current is None:
+                raise NotFinished(name)
+            try:
+                return use(ObjectVersion(self.objects, name, current))
+            except FileNotFoundError:
+                now = self._current(name)
+                if now is not None and now.tag == current.tag:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+        raise StorageError(
+            f"{self.address(name)} was replaced {_TRIES} times while it was read; stop its writers"
+        )
+
+    def replace(
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        manifest: Callable[[Mapping[str, FileStat]], bytes],
+        keep: Collection[str] = (),
+    ) -> bytes:
+        """Put the objects of the files, then `current.json`; see `Backend.replace`."""
+        inner = next((key for key, _ in self.objects.below(name) if _is_inner(key, name)), None)
+        if inner is not None:
+            raise StorageError(
+                f"{self.address(name)} holds other finished outputs, first "
+                f"{self.address(inner.removesuffix(f'/{CURRENT}'))}; it cannot be replaced as one: "
+                "move it away or choose another name"
+            )
+        before = self._current(name)
+        keys: dict[str, str] = {}
+        stats: dict[str, FileStat] = {}
+        for file in keep:
+            key = before.keys.get(file, "") if before else ""
+            found = self.objects.head(f"{name}/{key}") if key else None
+            if found is not None:
+                keys[file] = key
+                stats[file] = _stat(self.objects, f"{name}/{key}", found)
+        for file, content in files.items():
+            keys[file] = _key_of(file, content)
+            stats[file] = self._put(f"{name}/{keys[file]}", content)
+        text = manifest(stats)
+        check_held(self.objects, name)
+        self._publish(name, Current(text, keys), before)
+        self._collect(name, keys.values())
+        return text
+
+    def replace_manifest(self, name: str, text: bytes) -> None:
+        """Put `current.json` with another text and the same objects."""
+        before = self._current(name)
+        if before is None:
+            raise StorageError(f"{self.address(name)} is gone; run again")
+        self._publish(name, Current(text, before.keys), before)
+
+    def list(self, name: str = "") -> Listing:
+        """Return what lies directly below a name; of an output, its files by their names."""
+        folders, files = self.objects.directly_below(name)
+        if not folders and not files:
+            return _listing(self._inside(name))
+        current = self._current(name) if CURRENT in files else None
+        if current is None:
+            return Listing(folders, files)
+        held = _listing(current.keys)
+        return Listing(
+            folders - {OBJECTS} | held.folders, files - {CURRENT} | {MANIFEST} | held.files
+        )
+
+    def finished(self, name: str) -> frozenset[str]:
+        """Return the names directly below a name that are outputs with a manifest."""
+        start = len(name) + 1 if name else 0
+        inner = (key[start:].split("/") for key, _ in self.objects.below(name))
+        return frozenset(parts[0] for parts in inner if len(parts) == 2 and parts[1] == CURRENT)
+
+    def is_finished(self, name: str) -> bool:
+        """Return whether an output has a manifest."""
+        return self.objects.head(f"{name}/{CURRENT}") is not None
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Return the e-tag of `current.json` as a number; see `Backend.stamp`."""
+        found = self.objects.head(f"{name}/{CURRENT}")
+        return None if found is None else (_number(found.tag), found.size)
+
+    def lock(self, name: str, wait_seconds: float) -> AbstractContextManager[None]:
+        """Return the exclusive right to write an output; see `Backend.lock`."""
+        return object_lock(self.objects, name, wait_seconds)
+
+    def get(self, name: str) -> bytes | None:
+        """Return the content of a file; None where there is none."""
+        found = self.objects.get(name)
+        if found is not None:
+            return found.content
+        output, _, file = name.rpartition("/")
+        if file == MANIFEST:
+            current = self._current(output)
+            if current is not None:
+                return current.text
+        key = self._inside(output).get(file)
+        inside = self.objects.get(key) if key else None
+        return inside.content if inside else None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a single object outside of outputs."""
+        self.objects.put(name, content)
+
+    def delete(self, name: str) -> None:
+        """Delete an object, or all below a name: of an output `current.json` first."""
+        assert name, "the root is not deleted"
+        keys = [key for key, _ in self.objects.below(name)]
+        first = [key for key in keys if key.endswith(f"/{CURRENT}")]
+        self.objects.delete(name, *first, *(key for key in keys if key not in first))
+
+    def copy_from(self, other: Backend, name: str) -> None:
+        """Take over what lies below `name`: outputs as outputs, other files as they are."""
+        text = other.get(f"{name}/{MANIFEST}") if other.is_finished(name) else None
+        if text is not None:
+            files = {file: other.get(f"{name}/{file}") for file in _files_of(other, name)}
+            keys = {}
+            for file, content in files.items():
+                if content is None:
+                    raise StorageError(f"{other.address(name)}/{file} is gone; run again there")
+                keys[file] = _key_of(file, content)
+                self._put(f"{name}/{keys[file]}", content)
+            self._publish(name, Current(text, keys), self._current(name))
+            return
+        below = other.list(name)
+        for file in sorted(below.files):
+            content = other.get(f"{name}/{file}")
+            if content is not None:
+                self.put(f"{name}/{file}", content)
+        for folder in sorted(below.folders):
+            self.copy_from(other, f"{name}/{folder}")
+
+    def _inside(self, name: str) -> dict[str, str]:
+        """Return the keys of files by their names below a name that lies inside of an output."""
+        parts = name.split("/")
+        for cut in range(len(parts), 0, -1):
+            output, below = "/".join(parts[:cut]), "".join(f"{part}/" for part in parts[cut:])
+            current = self._current(output)
+            if current is not None:
+                return {
+                    file[len(below) :]: f"{output}/{key}"
+                    for file, key in current.keys.items()
+                    if file.startswith(below)
+                }
+        return {}
+
+    def _current(self, name: str) -> Current | None:
+        """Return what `current.json` of an output holds; None where there is no output."""
+        found = self.objects.get(f"{name}/{CURRENT}" if name else CURRENT)
+        if found is None:
+            return None
+        try:
+            held = json.loads(found.content)
+            return Current(held["manifest"].encode(), dict(held["files"]), found.tag)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Current(found.content, {}, found.tag)  # no manifest, as its reader says
+
+    def _put(self, key: str, content: bytes) -> FileStat:
+        """Put an object, whatever is in its place: content of this name that was damaged."""
+        self.objects.put(key, content)
+        found = self.objects.head(key)
+        if found is None or found.size != len(content):
+            raise StorageError(f"{self.address(key)} is not there after it was written; run again")
+        return _stat(self.objects, key, found)
+
+    def _publish(self, name: str, current: Current, before: Current | None) -> None:
+        try:
+            self.objects.put(
+                f"{name}/{CURRENT}",
+                current.content(),
+                create=before is None,
+                tag=before.tag if before else "",
+            )
+        except (AlreadyExistsError, PreconditionError):
+            raise LockHeld(
+                f"{name}: another process wrote it meanwhile; nothing was written: run again"
+            ) from None
+
+    def _collect(self, name: str, kept: Collection[str]) -> None:
+        """Delete the objects of an output that its `current.json` does not name.
+
+        What is as young as `current.json` stays: a process that took the lock over may have put it.
+        """
+        current = self.objects.head(f"{name}/{CURRENT}")
+        if current is None:
+            return
+        named = {f"{name}/{key}" for key in kept}
+        self.objects.delete(
+            *(
+                key
+                for key, mtime_ns in self.objects.below(f"{name}/{OBJECTS}")
+                if key not in named and mtime_ns < current.mtime_ns
+            )
+        )
+
+
+def open_object_backend(url: str) -> ObjectBackend:
+    """Return the backend of a URL; see `open_objects`."""
+    return ObjectBackend(open_objects(url))
+
+
+def _key_of(file: str, content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()[:_HASH_LENGTH]
+    return f"{OBJECTS}/{digest}{PurePosixPath(file).suffix}"
+
+
+def _is_inner(key: str, name: str) -> bool:
+    return key.endswith(f"/{CURRENT}") and key != f"{name}/{CURRENT}"
+
+
+def _listing(names: Iterable[str]) -> Listing:
+    parts = [name.partition("/") for name in names]
+    return Listing(
+        frozenset(first for first, slash, _ in parts if slash),
+        frozenset(first for first, slash, _ in parts if not slash),
+    )
+
+
+def _files_of(backend: Backend, name: str, inside: str = "") -> list[str]:
+    """Return the files of an output but its manifest, by their names inside it."""
+    below = backend.list(f"{name}/{inside}".rstrip("/"))
+    found = [f"{inside}{file}" for file in sorted(below.files) if f"{inside}{file}" != MANIFEST]
+    for folder in sorted(below.folders):
+        found += _files_of(backend, name, f"{inside}{folder}/")
+    return found
+
+
+def _stat(objects: Objects, key: str, found: Found) -> FileStat:
+    identity = (objects.url, key, found.tag, found.mtime_ns)
+    return FileStat(found.size, found.mtime_ns, _number(found.tag), identity)
+
+
+def _number(tag: str) -> int:
+    """Return a number that stands for an e-tag."""
+    return int(hashlib.sha256(tag.encode()).hexdigest()[:12], 16)

@@ -1,0 +1,70 @@
+"""Errors of an object store as `StorageError`s that name address, reason and remedy.
+
+What a store answers may hold a key or a token, so that no answer is repeated: its code alone is.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from obstore import exceptions
+
+from alpha_assets.errors import StorageError
+
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
+NO_BUCKET = "NoSuchBucket"
+
+
+@contextmanager
+def object_errors(address: str, doing: str) -> Iterator[None]:
+    """Turn what an object store answers into a `StorageError` about `address`.
+
+    `FileNotFoundError`, and a conditional write whose condition does not hold, pass.
+
+    Args:
+        address: what was being read or written, for the message.
+        doing: `"read"` or `"write"`.
+    """
+    try:
+        yield
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+        raise
+    except FileNotFoundError as error:
+        if code_of(error) != NO_BUCKET:
+            raise
+        raise StorageError(
+            f"{address}: there is no such bucket; make it, or choose another --storage"
+        ) from None
+    except exceptions.BaseError as error:
+        raise StorageError(f"{address}: cannot {doing}: {_words(error)}") from None
+
+
+def code_of(error: Exception) -> str:
+    """Return the code that an answer names; empty where it names none."""
+    found = _CODE.search(str(error))
+    return found.group(1) if found else ""
+
+
+def _words(error: exceptions.BaseError) -> str:
+    code = code_of(error)
+    named = f" ({code})" if code else ""
+    if code in _EXPIRED:
+        return f"the credentials have expired{named}; renew them in the environment and run again"
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return (
+            f"permission denied{named}; give the credentials of the environment the right to list, "
+            "read, write and delete there, or choose another --storage"
+        )
+    if isinstance(error, exceptions.NotSupportedError):
+        return (
+            "the store has no conditional writes, by which writers keep out of each other's way; "
+            "choose one that has them, or a local folder"
+        )
+    status = _STATUS.search(str(error))
+    answered = f", which answered {status.group(1)}" if status and not code else ""
+    return (
+        f"no success after several tries{named}{answered}; what was finished before is untouched: "
+        "see whether the store is up and within its limits, and run again"
+    )

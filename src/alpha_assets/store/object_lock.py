@@ -1,0 +1,244 @@
+"""One writer per output in an object store.
+
+A lock is a small object under `_tmp/locks/` that names its owner; it is created on condition that
+it does not exist, and replaced on condition of the e-tag that was read, so that of two processes
+one has it.  It is a lease: its owner renews it once a minute.  Who waits measures by its own
+steady clock how long the object has stayed as it is, and takes the lock over after five minutes;
+no two clocks are compared.  An owner that is known to be gone, a process of this host, is not
+waited for.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+from alpha_assets.errors import LockHeld, StorageError
+from alpha_assets.store.lock import LEASE, RENEW_SECONDS
+from alpha_assets.store.objects import Objects
+from alpha_assets.store.owner import Owner
+
+log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 0.2
+_LOCKS = "_tmp/locks"
+
+Seconds = Callable[[], float]
+
+
+@dataclass
+class _Held:
+    """A lock of this process.
+
+    Attributes:
+        nonce: names this taking of it.
+        tag: of the object as this process wrote it last.
+        count: how often the thread has it.
+    """
+
+    nonce: str
+    tag: str
+    count: int = 1
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+# (process, thread, URL, output): a thread may lock what it has locked.
+_held: dict[tuple[int, int, str, str], _Held] = {}
+# (URL, output): e-tag of another owner's lock, and since when it was seen.
+_observed: dict[tuple[str, str], tuple[str, float]] = {}
+_probed: set[str] = set()
+
+
+@contextmanager
+def object_lock(
+    objects: Objects, name: str, wait_seconds: float, *, clock: Seconds = time.monotonic
+) -> Iterator[None]:
+    """Hold the only right to write an output.
+
+    Args:
+        objects: where the lock lies.
+        name: of the output.
+        wait_seconds: how long to wait for another living owner; infinite for ever.
+        clock: seconds that only grow.
+
+    Raises:
+        LockHeld: the other owner did not finish in time; the message names it.
+        StorageError: the store cannot write on a condition, or refuses.
+    """
+    mine = (os.getpid(), threading.get_ident(), objects.url, name)
+    if mine in _held:
+        _held[mine].count += 1
+        try:
+            yield
+        finally:
+            _held[mine].count -= 1
+        return
+    check_conditional(objects)
+    held = _acquire(objects, name, wait_seconds, clock)
+    _held[mine] = held
+    over = threading.Event()
+    renewal = threading.Thread(target=_keep, args=(objects, name, held, over), daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        over.set()
+        renewal.join()
+        del _held[mine]
+        if not _write(objects, name, held, free=True):
+            log.warning("%s: the lock was taken over by another process", name)
+
+
+def check_held(objects: Objects, name: str) -> None:
+    """Refuse to go on where the lease of this thread ran out and another process took it.
+
+    Raises:
+        LockHeld: naming the other process.
+    """
+    held = _held.get((os.getpid(), threading.get_ident(), objects.url, name))
+    found = objects.get(_key(name))
+    record = _parse(found.content) if found else {}
+    if held is None or record.get("nonce") != held.nonce:
+        owner = _owner(record)
+        raise LockHeld(
+            f"{name}: {owner.words if owner else 'another process'} took over the lock, since this "
+            f"process did not renew it for {LEASE}; nothing was written: run again"
+        )
+
+
+def check_conditional(objects: Objects) -> None:
+    """Refuse a store that writes in spite of a condition that does not hold, once a process.
+
+    Raises:
+        StorageError: it does.
+    """
+    if objects.url in _probed:
+        return
+    key = f"_tmp/probe-{uuid4().hex}"
+    objects.put(key, b"1", create=True)
+    try:
+        objects.put(key, b"2", create=True)
+    except AlreadyExistsError:
+        _probed.add(objects.url)
+    else:
+        raise StorageError(
+            f"{objects.url}: the store writes over what a conditional write must leave, so that "
+            "two writers would mix; choose a store with conditional writes, or a local folder"
+        )
+    finally:
+        objects.delete(key)
+
+
+def renew(objects: Objects, name: str, held: _Held) -> bool:
+    """Prolong the lease of this process; False where the lock is no longer its own."""
+    return _write(objects, name, held, free=False)
+
+
+def _keep(objects: Objects, name: str, held: _Held, over: threading.Event) -> None:
+    """Renew a lock until it is given back."""
+    while not over.wait(RENEW_SECONDS):
+        try:
+            if not renew(objects, name, held):
+                log.warning("%s: the lock was taken over by another process", name)
+                return
+        except StorageError as error:
+            log.warning("%s: the lock could not be renewed (%s)", name, error)
+
+
+def _acquire(objects: Objects, name: str, wait_seconds: float, clock: Seconds) -> _Held:
+    deadline = time.monotonic() + wait_seconds
+    held = _Held(uuid4().hex, "")
+    while True:
+        found = objects.get(_key(name))
+        record = _parse(found.content) if found else {}
+        owner = _owner(record)
+        is_silent = found is not None and _is_silent(objects, name, found.tag, clock)
+        if owner is None or owner.is_dead() or is_silent:
+            try:
+                text = _text(name, held.nonce)
+                held.tag = objects.put(
+                    _key(name), text, create=found is None, tag=found.tag if found else ""
+                )
+                break
+            except (AlreadyExistsError, PreconditionError):
+                continue  # another process was faster: look whose it is
+        if time.monotonic() >= deadline:
+            raise LockHeld(
+                f"{name} is being written by {owner.words} since {record.get('since')}; waited "
+                f"{wait_seconds:g} s. Let it finish and run again; if that process is gone, its "
+                f"lock runs out {LEASE} after its last sign of life",
+                owner=f"{owner.words} since {record.get('since')}",
+            )
+        time.sleep(_PAUSE_SECONDS)
+    _observed.pop((objects.url, name), None)
+    if owner is not None:
+        gone = "which is gone" if owner.is_dead() else f"silent for {LEASE}"
+        log.warning("%s: took over the lock of %s, %s", name, owner.words, gone)
+    return held
+
+
+def _is_silent(objects: Objects, name: str, tag: str, clock: Seconds) -> bool:
+    """Whether another owner's lock has stayed as it is for as long as a lease."""
+    place = (objects.url, name)
+    seen, since = _observed.get(place, ("", 0.0))
+    if seen != tag:
+        _observed[place] = (tag, clock())
+        return False
+    return clock() - since >= LEASE.total_seconds()
+
+
+def _write(objects: Objects, name: str, held: _Held, *, free: bool) -> bool:
+    """Put the lock of this process anew, or free; False where it is no longer its own."""
+    with held.lock:
+        text = _text(name, "" if free else held.nonce)
+        try:
+            held.tag = objects.put(_key(name), text, tag=held.tag)
+        except (PreconditionError, FileNotFoundError):
+            return False
+    return True
+
+
+def _key(name: str) -> str:
+    return f"{_LOCKS}/{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
+
+
+def _text(name: str, nonce: str) -> bytes:
+    """Return the content of a lock; without a nonce nobody has it."""
+    owner = Owner.current()
+    record = {
+        "folder": name,
+        "nonce": nonce,
+        "host": owner.host,
+        "pid": owner.pid,
+        "start": owner.start,
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": uuid4().hex,  # so that no two contents, and no two e-tags, are equal
+    }
+    return json.dumps(record).encode()
+
+
+def _parse(content: bytes) -> dict[str, str]:
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _owner(record: dict[str, str]) -> Owner | None:
+    """Return who has a lock; None where nobody has it, or the object names no owner."""
+    if not record.get("nonce"):
+        return None
+    try:
+        return Owner(str(record["host"]), int(record["pid"]), str(record["start"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,155 @@
+"""Objects by key: the few requests that the store sends, with errors that name the address."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from obstore.store import ObjectStore, from_url
+
+from alpha_assets.errors import SpecError
+from alpha_assets.store.object_errors import NO_BUCKET, code_of, object_errors
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ClientConfig, RetryConfig
+
+SCHEMES = ("s3", "gs", "az")
+_RETRIES: "RetryConfig" = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+_CLIENT: "ClientConfig" = {
+    "timeout": timedelta(seconds=60),
+    "connect_timeout": timedelta(seconds=10),
+    "user_agent": "alpha-assets",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._\-]{1,62})((?:/[A-Za-z0-9_.=@\-]+)*)/?")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object that was read, or looked at.
+
+    Attributes:
+        content: its bytes; empty where it was looked at alone.
+        size: bytes.
+        mtime_ns: last change, in nanoseconds since 1970, by the clock of the store.
+        tag: its e-tag, another one wherever the bytes differ.
+    """
+
+    content: bytes
+    size: int
+    mtime_ns: int
+    tag: str
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects below a URL; equal where the URL is.
+
+    Attributes:
+        url: `s3://bucket/prefix`; how messages name the root.
+        store: sends the requests, each several times where the store is busy.
+    """
+
+    url: str
+    store: ObjectStore = field(compare=False, repr=False)
+
+    def address(self, key: str = "") -> str:
+        """Return the URL of an object, or of all below the root."""
+        return f"{self.url}/{key}" if key else self.url
+
+    def get(self, key: str) -> Found | None:
+        """Return an object with its content; None where there is none."""
+        return self._found(key, lambda: self._read(key))
+
+    def head(self, key: str) -> Found | None:
+        """Return an object without its content; None where there is none."""
+        return self._found(key, lambda: _of(b"", self.store.head(key)))
+
+    def put(self, key: str, content: bytes, *, create: bool = False, tag: str = "") -> str:
+        """Write an object whole; return its e-tag.
+
+        Args:
+            key: below the root.
+            content: its bytes.
+            create: on condition that there is none.
+            tag: on condition that its e-tag is this one.
+
+        Raises:
+            AlreadyExistsError: there is one, and `create`.
+            PreconditionError: its e-tag is another one.
+            StorageError: the store refuses.
+        """
+        mode: Any = "create" if create else {"e_tag": tag} if tag else "overwrite"
+        with object_errors(self.address(key), "write"):
+            return str(self.store.put(key, content, mode=mode, use_multipart=False)["e_tag"])
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects; absent is as good as deleted."""
+        for key in keys:
+            with object_errors(self.address(key), "write"):
+                try:
+                    self.store.delete(key)
+                except FileNotFoundError:
+                    continue
+
+    def below(self, key: str) -> list[tuple[str, int]]:
+        """Return keys of all objects below a key, or of all, each with its last change in ns."""
+        with object_errors(self.address(key), "read"):
+            return [
+                (one["path"], _ns(one["last_modified"]))
+                for some in self.store.list(f"{key}/" if key else None)
+                for one in some
+            ]
+
+    def directly_below(self, key: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return names directly below a key: those with objects below them, and objects."""
+        with object_errors(self.address(key), "read"):
+            found = self.store.list_with_delimiter(f"{key}/" if key else None)
+        start = len(key) + 1 if key else 0
+        return (
+            frozenset(prefix[start:].rstrip("/") for prefix in found["common_prefixes"]),
+            frozenset(one["path"][start:] for one in found["objects"]),
+        )
+
+    def _read(self, key: str) -> Found:
+        answer = self.store.get(key)
+        return _of(bytes(answer.bytes()), answer.meta)
+
+    def _found(self, key: str, find: Callable[[], Found]) -> Found | None:
+        with object_errors(self.address(key), "read"):
+            try:
+                return find()
+            except FileNotFoundError as error:
+                if code_of(error) == NO_BUCKET:
+                    raise
+                return None
+
+
+def _of(content: bytes, meta: "ObjectMeta") -> Found:
+    return Found(content, int(meta["size"]), _ns(meta["last_modified"]), str(meta["e_tag"]))
+
+
+def _ns(instant: datetime) -> int:
+    """Return an instant in nanoseconds since 1970, to the microsecond."""
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def open_objects(url: str) -> Objects:
+    """Return the objects below `s3://bucket/prefix`, `gs://…` or `az://…`; sends no request.
+
+    Credentials, region and endpoint are those of the environment, by the names that the tools of
+    the store use: `AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …
+
+    Raises:
+        SpecError: no such URL.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise SpecError(
+            f"storage = {url!r}: want s3://bucket or s3://bucket/prefix (or gs:, az:), with "
+            "letters, digits and _ . = @ - in the prefix; credentials belong into the environment"
+        )
+    store = from_url(url.rstrip("/"), retry_config=_RETRIES, client_options=_CLIENT)
+    return Objects(url.rstrip("/"), store)

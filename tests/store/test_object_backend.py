@@ -1,0 +1,363 @@
+"""What an object store adds to the promises of every backend: leases, fencing, garbage, answers."""
+
+import json
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+from obstore import exceptions
+from obstore.store import MemoryStore
+
+from alpha_assets.errors import BadInput, LockHeld, SpecError, StorageError
+from alpha_assets.store import Folder, ManifestInput, Store, object_lock
+from alpha_assets.store.lock import LEASE
+from alpha_assets.store.object_backend import CURRENT, OBJECTS, ObjectBackend
+from alpha_assets.store.object_lock import check_held, renew
+from alpha_assets.store.object_lock import object_lock as locked
+from alpha_assets.store.objects import Objects
+
+OLD, NEW = pl.DataFrame({"x": [1.0]}), pl.DataFrame({"x": [2.0, 3.0]})
+NAME = "sim/panel"
+
+
+class Cut(exceptions.BaseError):
+    """A connection that was cut, in the place of what obstore raises after its retries."""
+
+
+class Unreliable:
+    """A store in memory whose n-th request is cut: before it arrives, or after it took effect."""
+
+    def __init__(self, at: int | None = None, *, takes_effect: bool = False) -> None:
+        self.store = MemoryStore()
+        self.at = at
+        self.takes_effect = takes_effect
+        self.count = 0
+        self.before: Callable[[str, str], None] = lambda verb, key: None
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        def request(key: str | None = None, *args: Any, **options: Any) -> Any:
+            self.before(verb, key or "")
+            self.count += 1
+            is_cut = self.at is not None and self.count == self.at
+            answer = None
+            if not is_cut or self.takes_effect:
+                answer = getattr(self.store, verb)(key, *args, **options)
+            if is_cut:
+                raise Cut("connection closed")
+            return answer
+
+        return request
+
+
+def backend_over(store: object, url: str = "objects://bucket") -> ObjectBackend:
+    return ObjectBackend(Objects(url, store))  # type: ignore[arg-type]
+
+
+def folder_of(backend: ObjectBackend) -> Folder:
+    return Folder(backend, tuple(NAME.split("/")))
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with nothing probed, held or seen."""
+    monkeypatch.setattr(object_lock, "_probed", set())
+    monkeypatch.setattr(object_lock, "_held", {})
+    monkeypatch.setattr(object_lock, "_observed", {})
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+def test_a_writer_that_is_cut_off_at_any_request_leaves_one_version_whole(
+    made: ManifestInput, takes_effect: bool
+) -> None:
+    calm = Unreliable()
+    folder = folder_of(backend_over(calm, "objects://calm"))
+    folder.write({"rows": OLD}, made)
+    first = calm.count
+    folder.write({"rows": NEW}, made)
+    requests = calm.count - first
+    assert requests > 6  # lock, look, object, manifest, garbage, lock
+
+    seen = set()
+    for n in range(1, requests + 1):
+        store = Unreliable(takes_effect=takes_effect)
+        backend = backend_over(store, f"objects://cut-{n}-{takes_effect}")
+        folder = folder_of(backend)
+        folder.write({"rows": OLD}, made)
+        store.at = store.count + n
+        try:
+            folder.write({"rows": NEW}, made)
+        except StorageError as error:
+            assert "objects://cut" in str(error)  # noqa: PT017
+        store.at = None
+
+        object_lock._held.clear()  # the writer is gone
+        reader = folder_of(backend)
+        height = reader.read().height
+        seen.add(height)
+        assert reader.damage() is None
+        manifest = reader.manifest()
+        assert manifest is not None
+        assert manifest.rows == height
+        store.store.delete("_tmp/locks/" + _lock_key(store))  # and its lease ran out
+        reader.write({"rows": NEW}, made)
+        assert reader.read().height == 2
+    assert seen == {1, 2}
+
+
+def _lock_key(store: Unreliable) -> str:
+    (key,) = (m["path"] for some in store.store.list("_tmp/locks") for m in some)
+    return str(key).rpartition("/")[2]
+
+
+def test_objects_that_no_version_names_are_deleted_by_the_next_writer(made: ManifestInput) -> None:
+    store = MemoryStore()
+    folder = folder_of(backend_over(store))
+    folder.write({"rows": OLD}, made, {"a.json": b"1"})
+    store.put(f"{NAME}/{OBJECTS}/left-by-a-killed-writer.parquet", b"half")
+    folder.write({"rows": NEW}, made)
+
+    kept = sorted(m["path"] for some in store.list(NAME) for m in some)
+    held = json.loads(bytes(store.get(f"{NAME}/{CURRENT}").bytes()))
+    assert kept == sorted([f"{NAME}/{CURRENT}", f"{NAME}/{held['files']['rows.parquet']}"])
+
+
+def test_equal_content_has_one_object(made: ManifestInput) -> None:
+    store = MemoryStore()
+    folder_of(backend_over(store)).write({}, made, {"a.json": b"1", "b.json": b"1"})
+    assert len(list(store.list_with_delimiter(f"{NAME}/{OBJECTS}")["objects"])) == 1
+
+
+def test_a_reader_goes_on_with_the_version_that_replaced_the_one_it_began(
+    made: ManifestInput,
+) -> None:
+    store = Unreliable()
+    backend = backend_over(store)
+    folder = folder_of(backend)
+    folder.write({"rows": OLD}, made)
+    replaced = []
+
+    def replace_once(verb: str, key: str) -> None:
+        if verb == "get" and f"/{OBJECTS}/" in key and not replaced:
+            replaced.append(key)
+            folder.write({"rows": NEW}, made)
+
+    store.before = replace_once
+    assert folder.read().height == 2
+    assert replaced
+
+
+def other_owner(backend: ObjectBackend, **changes: object) -> bytes:
+    """Return the lock of this process as another one would have written it."""
+    with locked(backend.objects, NAME, 0.0):
+        found = backend.objects.get(object_lock._key(NAME))
+        assert found is not None
+    return json.dumps({**json.loads(found.content), "nonce": "other", **changes}).encode()
+
+
+def test_a_lock_of_another_host_is_taken_over_when_its_lease_has_run_out(
+    made: ManifestInput,
+) -> None:
+    backend = backend_over(MemoryStore())
+    backend.objects.put(object_lock._key(NAME), other_owner(backend, host="elsewhere"))
+    now = [1000.0]
+
+    with (
+        pytest.raises(LockHeld, match=r"is being written by process \d+ on elsewhere"),
+        locked(backend.objects, NAME, 0.0, clock=lambda: now[0]),
+    ):
+        pass
+    now[0] += LEASE.total_seconds() - 1
+    with pytest.raises(LockHeld), locked(backend.objects, NAME, 0.0, clock=lambda: now[0]):
+        pass
+    now[0] += 1
+    with locked(backend.objects, NAME, 0.0, clock=lambda: now[0]):
+        folder_of(backend).write({"rows": OLD}, made)
+
+
+def test_a_lock_that_is_renewed_is_not_taken_over_however_long_one_waits() -> None:
+    backend = backend_over(MemoryStore())
+    text, now = other_owner(backend, host="elsewhere"), [0.0]
+    for turn in range(4):
+        backend.objects.put(object_lock._key(NAME), text + b" " * turn)  # renewed
+        with pytest.raises(LockHeld), locked(backend.objects, NAME, 0.0, clock=lambda: now[0]):
+            pass
+        now[0] += LEASE.total_seconds() - 1
+
+
+def test_the_lock_of_a_process_of_this_host_that_is_gone_is_taken_over_at_once(
+    made: ManifestInput,
+) -> None:
+    backend = backend_over(MemoryStore())
+    backend.objects.put(object_lock._key(NAME), other_owner(backend, pid=2**22 + 5))
+    folder_of(backend).write({"rows": OLD}, made)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"nonce": "x"}'])
+def test_a_lock_that_names_no_owner_is_free(made: ManifestInput, content: bytes) -> None:
+    backend = backend_over(MemoryStore())
+    backend.objects.put(object_lock._key(NAME), content)
+    folder_of(backend).write({"rows": OLD}, made)
+
+
+def test_a_writer_whose_lease_ran_out_writes_nothing(made: ManifestInput) -> None:
+    backend = backend_over(MemoryStore())
+    folder = folder_of(backend)
+    folder.write({"rows": OLD}, made)
+    taken = other_owner(backend, host="elsewhere")
+
+    with folder.lock():
+        backend.objects.put(object_lock._key(NAME), taken)
+        held = next(iter(object_lock._held.values()))
+        assert not renew(backend.objects, NAME, held)
+        with pytest.raises(LockHeld, match="elsewhere took over the lock"):
+            check_held(backend.objects, NAME)
+        with pytest.raises(LockHeld, match="nothing was written"):
+            folder.write({"rows": NEW}, made)
+    assert folder.read().height == 1
+    found = backend.objects.get(object_lock._key(NAME))
+    assert found is not None
+    assert found.content == taken  # it is not given back by who lost it
+
+
+def test_of_two_writers_that_both_think_they_have_the_lock_one_is_refused(
+    made: ManifestInput,
+) -> None:
+    store = Unreliable()
+    folder = folder_of(backend_over(store))
+    folder.write({"rows": OLD}, made)
+
+    def other_first(verb: str, key: str) -> None:
+        if verb == "put" and key.endswith(CURRENT):  # the same version, written by another
+            store.store.put(key, bytes(store.store.get(key).bytes()))
+
+    store.before = other_first
+    with pytest.raises(LockHeld, match="another process wrote it meanwhile"):
+        folder.write({"rows": NEW}, made)
+    assert folder.read().height == 1
+    assert folder.damage() is None
+
+
+def test_of_threads_one_writes_at_a_time(made: ManifestInput) -> None:
+    backend = backend_over(MemoryStore())
+    counts: list[int] = []
+
+    def add() -> None:
+        folder = Folder(backend, ("sim", "counter"))
+        with folder.lock():
+            height = folder.read().height if folder.exists() else 0
+            folder.write({"rows": pl.DataFrame({"x": [0.0] * (height + 1)})}, made)
+            counts.append(height)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counts) == [0, 1, 2, 3]
+
+
+class Careless(MemoryStore):
+    """A store that ignores the conditions of a write."""
+
+    def put(self, path: str, file: Any, **options: Any) -> Any:  # type: ignore[override]
+        return super().put(path, file)
+
+
+def test_a_store_without_conditional_writes_is_refused(made: ManifestInput) -> None:
+    with pytest.raises(StorageError, match="choose a store with conditional writes"):
+        folder_of(backend_over(Careless())).write({"rows": OLD}, made)
+
+
+class Refusing:
+    """A store that answers every request with one error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        def request(*args: object, **options: object) -> Any:
+            raise self.error
+
+        return request
+
+
+SECRET = "AKIA-secret-token"
+ANSWER = f"status code: {{}}: <Error><Code>{{}}</Code><Token>{SECRET}</Token></Error>"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(ANSWER.format(404, "NoSuchBucket")), "there is no such bucket; make it"),
+        (
+            exceptions.PermissionDeniedError(ANSWER.format(403, "AccessDenied")),
+            r"permission denied \(AccessDenied\); give the credentials .* the right",
+        ),
+        (
+            exceptions.UnauthenticatedError(ANSWER.format(401, "InvalidAccessKeyId")),
+            r"permission denied \(InvalidAccessKeyId\)",
+        ),
+        (
+            exceptions.GenericError(ANSWER.format(400, "ExpiredToken")),
+            r"the credentials have expired \(ExpiredToken\); renew them",
+        ),
+        (
+            exceptions.GenericError(ANSWER.format(503, "SlowDown")),
+            r"no success after several tries \(SlowDown\); what was finished before is untouched",
+        ),
+        (
+            exceptions.GenericError("error sending request: status code: 502"),
+            "no success after several tries, which answered 502",
+        ),
+        (exceptions.NotSupportedError("no"), "the store has no conditional writes"),
+    ],
+)
+def test_what_a_store_answers_is_named_without_what_it_holds(
+    made: ManifestInput, error: Exception, words: str
+) -> None:
+    backend = backend_over(Refusing(error), "s3://bucket/prefix")
+    for ask in (
+        lambda: folder_of(backend).write({"rows": OLD}, made),
+        lambda: folder_of(backend).read(),
+        lambda: backend.list("sim"),
+    ):
+        with pytest.raises(StorageError, match=words) as raised:
+            ask()
+        assert "s3://bucket/prefix" in str(raised.value)
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://", "s3:///prefix", "s3://b", "s3://bucket/a b", "s3://key:secret@bucket", "s3:bucket"],
+)
+def test_a_url_that_names_no_bucket_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match="want s3://bucket or s3://bucket/prefix"):
+        _ = Store(url).backend
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "obstore"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("object_backend", "object_lock", "object_errors", "objects"):
+        monkeypatch.delitem(sys.modules, f"alpha_assets.store.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(BadInput, match=r"obstore is not installed.*alpha-assets\[object-store\]"):
+        _ = Store("s3://bucket/prefix").backend
+
+
+def test_a_backend_is_opened_anew_where_it_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    store = Store("s3://bucket/some/prefix/")
+    again = pickle.loads(pickle.dumps(store.backend))
+    assert again == store.backend
+    assert hash(again) == hash(store.backend)
+    assert store.address == "s3://bucket/some/prefix"
+    assert SECRET.encode() not in pickle.dumps(store.backend)
+    assert SECRET not in repr(store.backend)
