@@ -57,6 +57,7 @@ pytest: setup
 	$(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 proofs: setup  ## the slow proofs, minutes each
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev,proofs]
 	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 docs: setup  ## write docs/FEATURES.md, RECIPES.md, MARKETS.md and JQUANTS.md from the code

@@ -7,7 +7,7 @@ from tests.store.memory import MemoryBackend
 
 import alpha_assets as aa
 from alpha_assets.store import Store
-from alpha_assets.store.backend import Backend
+from alpha_assets.store.backend import Backend, Listing
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.manifest import MANIFEST, parse_manifest
 from alpha_assets.store.store import BACKENDS
@@ -35,28 +35,38 @@ def page(url: str) -> str:
     return content.decode().replace(url, "STORAGE")
 
 
+@pytest.fixture(params=["memory", "s3"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty storage that has no files."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        return "s3://bucket/whole"
+    memory = MemoryBackend("memory://whole")
+    monkeypatch.setitem(BACKENDS, "memory", lambda url: memory)
+    return memory.url
+
+
 @pytest.mark.slow
 def test_a_run_without_files_has_the_content_of_a_run_in_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
     monkeypatch.chdir(tmp_path)
-    memory = MemoryBackend("memory://whole")
-    monkeypatch.setitem(BACKENDS, "memory", lambda url: memory)
+    memory = Store(url).backend
 
     def stop(stage: str, what: str) -> None:
         if "epoch 1" in what:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        aa.run("tiny", storage=memory.url, progress=stop, **MONTHS)
+        aa.run("tiny", storage=url, progress=stop, **MONTHS)
     assert memory.list("_tmp/resume/tiny/tiny/2021-07").files == {"seed=0.safetensors"}
     epochs: list[str] = []
-    aa.run("tiny", storage=memory.url, progress=lambda stage, what: epochs.append(what), **MONTHS)
+    aa.run("tiny", storage=url, progress=lambda stage, what: epochs.append(what), **MONTHS)
     assert list(tmp_path.iterdir()) == []
     assert not any("epoch 1:" in what for what in epochs)  # it went on with the second
     assert any("epoch 2:" in what for what in epochs)
-    assert {name for name in memory.files if name.startswith("_tmp")} == set()
+    assert memory.list("_tmp/resume") == Listing()
 
     folder = str(tmp_path / "storage")
     aa.run("tiny", storage=folder, **MONTHS)
@@ -65,9 +75,7 @@ def test_a_run_without_files_has_the_content_of_a_run_in_a_folder(
     assert len(ours) > 100
     report = "tiny/tiny/report"  # it names the command that made it, and so the storage
     assert {**ours, report: ""} == {**theirs, report: ""}
-    assert page(memory.url) == page(folder)
-    assert aa.status("tiny", storage=memory.url) == aa.status("tiny", storage=folder)
+    assert page(url) == page(folder)
+    assert aa.status("tiny", storage=url) == aa.status("tiny", storage=folder)
     query = "select count(*) n from tiny_positions"
-    assert aa.sql(query, market="tiny", storage=memory.url) == aa.sql(
-        query, market="tiny", storage=folder
-    )
+    assert aa.sql(query, market="tiny", storage=url) == aa.sql(query, market="tiny", storage=folder)

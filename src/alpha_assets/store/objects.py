@@ -1,5 +1,6 @@
 """Objects by key: the few requests that the store sends, with errors that name the address."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _CLIENT: "ClientConfig" = {
     "connect_timeout": timedelta(seconds=10),
     "user_agent": "alpha-assets",
 }
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._\-]{1,62})((?:/[A-Za-z0-9_.=@\-]+)*)/?")
 
@@ -151,5 +153,8 @@ def open_objects(url: str) -> Objects:
             f"storage = {url!r}: want s3://bucket or s3://bucket/prefix (or gs:, az:), with "
             "letters, digits and _ . = @ - in the prefix; credentials belong into the environment"
         )
-    store = from_url(url.rstrip("/"), retry_config=_RETRIES, client_options=_CLIENT)
+    # An endpoint that is named without TLS, such as one on loopback, is meant so.
+    is_plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
+    client: ClientConfig = {**_CLIENT, "allow_http": is_plain}
+    store = from_url(url.rstrip("/"), retry_config=_RETRIES, client_options=client)
     return Objects(url.rstrip("/"), store)
