@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from alpha_assets.errors import LockHeld, StorageError
-from alpha_assets.store.backend import Backend, FileStat, Listing, NotFinished, Version, copy_files
+from alpha_assets.store.backend import (
+    Backend,
+    FileStat,
+    Listing,
+    NotFinished,
+    Stamp,
+    Version,
+    copy_files,
+)
 from alpha_assets.store.manifest import MANIFEST
 
 T = TypeVar("T")
@@ -104,15 +112,17 @@ class MemoryBackend:
             frozenset(first for first, *more in parts if not more),
         )
 
-    def finished(self, name: str) -> frozenset[str]:
-        return frozenset(
-            inner for inner in self.list(name).folders if self.is_finished(f"{name}/{inner}")
-        )
+    def finished(self, name: str) -> dict[str, Stamp | None]:
+        return {
+            inner: self.stamp(f"{name}/{inner}")
+            for inner in self.list(name).folders
+            if self.is_finished(f"{name}/{inner}")
+        }
 
     def is_finished(self, name: str) -> bool:
         return f"{name}/{MANIFEST}" in self.files
 
-    def stamp(self, name: str) -> tuple[int, ...] | None:
+    def stamp(self, name: str) -> Stamp | None:
         found = self.files.get(f"{name}/{MANIFEST}")
         return None if found is None else (found.number,)
 

@@ -43,6 +43,7 @@ ALLOWED = {
     "defs/databases.py": "the lock file beside Dagster's databases",
     "defs/launch.py": "Dagster's home",
     "feeds/base.py": "names the folder that a source reads, for messages and markets",
+    "kept.py": "answers that are kept in the user's cache",
     "features/document.py": "writes pages of docs/",
     "pipeline/coverage_table.py": "writes a table of docs/, from a temporary storage",
     "project.py": "folders that the user names",

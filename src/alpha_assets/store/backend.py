@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
 T = TypeVar("T")
+Stamp = tuple[int, ...]  # of a manifest: another one whenever it is written
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,18 @@ class Backend(Protocol):
         """Return what lies directly below a name, finished or not; nothing where it is none."""
         ...
 
-    def finished(self, name: str) -> frozenset[str]:
-        """Return the names directly below `name` that are outputs with a manifest."""
+    def finished(self, name: str) -> Mapping[str, Stamp | None]:
+        """Return the names directly below `name` that are outputs with a manifest, and its stamp.
+
+        See `stamp`; all are asked for together, which an object store answers at once.
+        """
         ...
 
     def is_finished(self, name: str) -> bool:
         """Return whether an output has a manifest, whatever the manifest holds."""
         ...
 
-    def stamp(self, name: str) -> tuple[int, ...] | None:
+    def stamp(self, name: str) -> Stamp | None:
         """Return what changes whenever an output's manifest is written, without reading it.
 
         None where the output has no manifest, or one so young that a version written at the same

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeVar
 import polars as pl
 
 from alpha_assets.errors import MissingOutput, SpecError, StorageError
-from alpha_assets.store.backend import Backend, DamagedFile, FileStat, NotFinished
+from alpha_assets.store.backend import Backend, DamagedFile, FileStat, NotFinished, Stamp
 from alpha_assets.store.hashing import (
     bytes_hash,
     column_digest,
@@ -97,13 +97,16 @@ class Folder:
         """Whether it has a manifest, readable or not."""
         return self.backend.is_finished(self.name)
 
-    def manifest(self) -> Manifest | None:
+    def manifest(self, stamp: Stamp | None = None) -> Manifest | None:
         """Return the manifest; None where the folder, or its family, was never finished.
+
+        Args:
+            stamp: of the manifest, where it is known already; see `Backend.finished`.
 
         Raises:
             StorageError: a manifest that cannot be read.
         """
-        stamp = self.backend.stamp(self.name)
+        stamp = stamp or self.backend.stamp(self.name)
         try:
             if stamp is not None:
                 own = _own_manifest(self.backend, self.parts, stamp)
@@ -549,7 +552,7 @@ class Folder:
 
 
 @lru_cache(maxsize=1 << 13)
-def _own_manifest(backend: Backend, parts: tuple[str, ...], stamp: tuple[int, ...]) -> Manifest:
+def _own_manifest(backend: Backend, parts: tuple[str, ...], stamp: Stamp) -> Manifest:
     """Return the manifest that a folder has while its stamp stays, read once."""
     return Folder(backend, parts)._in_place(lambda snapshot: snapshot.manifest)
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -35,6 +35,7 @@ from alpha_assets.store.backend import (
     FileStat,
     Listing,
     NotFinished,
+    Stamp,
     Version,
     copy_files,
 )
@@ -156,8 +157,8 @@ class FolderBackend:
                 folders[entry.is_dir()].add(entry.name)
         return Listing(frozenset(folders[True]), frozenset(folders[False]))
 
-    def finished(self, name: str) -> frozenset[str]:
-        """Return the folders directly below a folder that have a manifest."""
+    def finished(self, name: str) -> dict[str, Stamp | None]:
+        """Return the folders directly below a folder that have a manifest, and its stamp."""
         found = self._finished(name)
         return found | self._finished(name) if finish_interrupted(self.root) else found
 
@@ -165,16 +166,12 @@ class FolderBackend:
         """Return whether a folder has a manifest."""
         return (self._at(name) / MANIFEST).exists()
 
-    def stamp(self, name: str) -> tuple[int, ...] | None:
+    def stamp(self, name: str) -> Stamp | None:
         """Return inode, size and times of a folder's manifest; see `Backend.stamp`."""
         try:
-            found = Path(f"{self.root}/{name}/{MANIFEST}").stat()
+            return _stamp(Path(f"{self.root}/{name}/{MANIFEST}").stat())
         except OSError:
             return None
-        written = max(found.st_mtime_ns, found.st_ctime_ns)
-        if time.time_ns() - written < _YOUNG_NS:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def lock(self, name: str, wait_seconds: float) -> AbstractContextManager[None]:
         """Return the exclusive right to write a folder; see `Backend.lock`."""
@@ -227,13 +224,20 @@ class FolderBackend:
     def _at(self, name: str) -> Path:
         return _below(self.root, name) if name else self.root
 
-    def _finished(self, name: str) -> frozenset[str]:
+    def _finished(self, name: str) -> dict[str, Stamp | None]:
+        found = dict[str, Stamp | None]()
         prefix = f"{name}/" if name else ""
-        return frozenset(
-            inner
-            for inner in self.list(name).folders
-            if self._at(f"{prefix}{inner}/{MANIFEST}").exists()
-        )
+        for inner in self.list(name).folders:
+            with suppress(OSError):
+                found[inner] = _stamp(self._at(f"{prefix}{inner}/{MANIFEST}").stat())
+        return found
+
+
+def _stamp(found: os.stat_result) -> Stamp | None:
+    """Return the stamp of a manifest; None where it is young, see `Backend.stamp`."""
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _YOUNG_NS:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=1 << 14)

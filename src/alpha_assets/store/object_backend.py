@@ -20,7 +20,7 @@ from typing import IO, TypeVar
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from alpha_assets.errors import LockHeld, StorageError
-from alpha_assets.store.backend import Backend, FileStat, Listing, NotFinished, Version
+from alpha_assets.store.backend import Backend, FileStat, Listing, NotFinished, Stamp, Version
 from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.object_lock import check_held, object_lock
 from alpha_assets.store.objects import Found, Objects, open_objects
@@ -129,7 +129,9 @@ class ObjectBackend:
         keep: Collection[str] = (),
     ) -> bytes:
         """Put the objects of the files, then `current.json`; see `Backend.replace`."""
-        inner = next((key for key, _ in self.objects.below(name) if _is_inner(key, name)), None)
+        inner = next(
+            (one.key for one in self.objects.below(name) if _is_inner(one.key, name)), None
+        )
         if inner is not None:
             raise StorageError(
                 f"{self.address(name)} holds other finished outputs, first "
@@ -174,20 +176,27 @@ class ObjectBackend:
             folders - {OBJECTS} | held.folders, files - {CURRENT} | {MANIFEST} | held.files
         )
 
-    def finished(self, name: str) -> frozenset[str]:
-        """Return the names directly below a name that are outputs with a manifest."""
+    def finished(self, name: str) -> dict[str, Stamp | None]:
+        """Return the names directly below a name that are outputs with a manifest, and its stamp.
+
+        The keys of all that lies below are listed, a thousand a request.
+        """
         start = len(name) + 1 if name else 0
-        inner = (key[start:].split("/") for key, _ in self.objects.below(name))
-        return frozenset(parts[0] for parts in inner if len(parts) == 2 and parts[1] == CURRENT)
+        inner = ((one.key[start:].split("/"), one) for one in self.objects.below(name))
+        return {
+            parts[0]: _stamp(one.tag, one.size)
+            for parts, one in inner
+            if len(parts) == 2 and parts[1] == CURRENT
+        }
 
     def is_finished(self, name: str) -> bool:
         """Return whether an output has a manifest."""
         return self.objects.head(f"{name}/{CURRENT}") is not None
 
-    def stamp(self, name: str) -> tuple[int, ...] | None:
+    def stamp(self, name: str) -> Stamp | None:
         """Return the e-tag of `current.json` as a number; see `Backend.stamp`."""
         found = self.objects.head(f"{name}/{CURRENT}")
-        return None if found is None else (_number(found.tag), found.size)
+        return None if found is None else _stamp(found.tag, found.size)
 
     def lock(self, name: str, wait_seconds: float) -> AbstractContextManager[None]:
         """Return the exclusive right to write an output; see `Backend.lock`."""
@@ -214,7 +223,7 @@ class ObjectBackend:
     def delete(self, name: str) -> None:
         """Delete an object, or all below a name: of an output `current.json` first."""
         assert name, "the root is not deleted"
-        keys = [key for key, _ in self.objects.below(name)]
+        keys = [one.key for one in self.objects.below(name)]
         first = [key for key in keys if key.endswith(f"/{CURRENT}")]
         self.objects.delete(name, *first, *(key for key in keys if key not in first))
 
@@ -296,9 +305,9 @@ class ObjectBackend:
         named = {f"{name}/{key}" for key in kept}
         self.objects.delete(
             *(
-                key
-                for key, mtime_ns in self.objects.below(f"{name}/{OBJECTS}")
-                if key not in named and mtime_ns < current.mtime_ns
+                one.key
+                for one in self.objects.below(f"{name}/{OBJECTS}")
+                if one.key not in named and one.mtime_ns < current.mtime_ns
             )
         )
 
@@ -337,6 +346,10 @@ def _files_of(backend: Backend, name: str, inside: str = "") -> list[str]:
 def _stat(objects: Objects, key: str, found: Found) -> FileStat:
     identity = (objects.url, key, found.tag, found.mtime_ns)
     return FileStat(found.size, found.mtime_ns, _number(found.tag), identity)
+
+
+def _stamp(tag: str, size: int) -> Stamp:
+    return _number(tag), size
 
 
 def _number(tag: str) -> int:

@@ -33,12 +33,14 @@ class Found:
     """An object that was read, or looked at.
 
     Attributes:
+        key: below the root.
         content: its bytes; empty where it was looked at alone.
         size: bytes.
         mtime_ns: last change, in nanoseconds since 1970, by the clock of the store.
         tag: its e-tag, another one wherever the bytes differ.
     """
 
+    key: str
     content: bytes
     size: int
     mtime_ns: int
@@ -96,11 +98,11 @@ class Objects:
                 except FileNotFoundError:
                     continue
 
-    def below(self, key: str) -> list[tuple[str, int]]:
-        """Return keys of all objects below a key, or of all, each with its last change in ns."""
+    def below(self, key: str) -> list[Found]:
+        """Return all objects below a key, or all, without their content."""
         with object_errors(self.address(key), "read"):
             return [
-                (one["path"], _ns(one["last_modified"]))
+                _of(b"", one)
                 for some in self.store.list(f"{key}/" if key else None)
                 for one in some
             ]
@@ -130,12 +132,8 @@ class Objects:
 
 
 def _of(content: bytes, meta: "ObjectMeta") -> Found:
-    return Found(content, int(meta["size"]), _ns(meta["last_modified"]), str(meta["e_tag"]))
-
-
-def _ns(instant: datetime) -> int:
-    """Return an instant in nanoseconds since 1970, to the microsecond."""
-    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+    changed = (meta["last_modified"] - _EPOCH) // timedelta(microseconds=1) * 1000
+    return Found(meta["path"], content, int(meta["size"]), changed, str(meta["e_tag"]))
 
 
 def open_objects(url: str) -> Objects:

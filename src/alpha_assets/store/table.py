@@ -10,6 +10,7 @@ import polars as pl
 
 from alpha_assets.calendar import month_range, month_start
 from alpha_assets.errors import MissingOutput, StorageError
+from alpha_assets.store.backend import Stamp
 from alpha_assets.store.folder import MONTH, ROWS, Folder
 from alpha_assets.store.hashing import combined_hash
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
@@ -49,19 +50,23 @@ class MonthFolders:
 
     def months(self, first: str | None = None, last: str | None = None) -> tuple[str, ...]:
         """Return the finished months from `first` to `last`, ends included, sorted."""
-        found = self._months(self.store.backend.finished(self.name))
-        return tuple(
-            month
-            for month in sorted(found)
+        return tuple(self._stamps(first, last))
+
+    def _stamps(self, first: str | None, last: str | None) -> dict[str, Stamp | None]:
+        """Return the finished months of a span, sorted, and the stamp of each manifest."""
+        finished = self.store.backend.finished(self.name)
+        return {
+            month: finished[f"{self.PREFIX}{month}"]
+            for month in sorted(self._months(finished))
             if (first is None or month >= first) and (last is None or month <= last)
-        )
+        }
 
     def hashes(self, first: str | None = None, last: str | None = None) -> dict[str, str]:
         """Return the content hash of each finished month of a span, as its manifest names it."""
         found: dict[str, str] = {}
-        for month in self.months(first, last):
+        for month, stamp in self._stamps(first, last).items():
             try:
-                manifest = self.folder(month).manifest()
+                manifest = self.folder(month).manifest(stamp)
             except StorageError:
                 found[month] = DAMAGED
                 continue
@@ -288,9 +293,9 @@ class FamilyTable(MonthFolders):
         """
         found: dict[str, dict[str, str]] = {family: {} for family in families}
         damaged = []
-        for month in MonthFolders.months(self, first, last):
+        for month, stamp in self._stamps(first, last).items():
             try:
-                manifest = self.folder(month).manifest()
+                manifest = self.folder(month).manifest(stamp)
             except StorageError:
                 damaged.append(month)
                 continue
