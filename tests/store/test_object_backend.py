@@ -5,6 +5,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -258,6 +259,41 @@ def test_of_threads_one_writes_at_a_time(made: ManifestInput) -> None:
     for thread in threads:
         thread.join()
     assert sorted(counts) == [0, 1, 2, 3]
+
+
+class Numbered:
+    """A store that knows versions by a number of its own, as some do, and not by their e-tag."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    def put(self, key: str, content: bytes, *, mode: Any, **options: Any) -> Any:
+        if isinstance(mode, dict):
+            mode = {"e_tag": mode["version"].removeprefix("number ")}
+        written = self.store.put(key, content, mode=mode)
+        return {**written, "version": f"number {written['e_tag']}"}
+
+    def get(self, key: str) -> Any:
+        found = self.store.get(key)
+        return SimpleNamespace(meta=self._numbered(found.meta), bytes=found.bytes)
+
+    def head(self, key: str) -> Any:
+        return self._numbered(self.store.head(key))
+
+    def _numbered(self, meta: Any) -> Any:
+        return {**meta, "version": f"number {meta['e_tag']}"}
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        return getattr(self.store, verb)  # type: ignore[no-any-return]
+
+
+def test_a_store_that_numbers_versions_is_written_on_condition_of_the_number(
+    made: ManifestInput,
+) -> None:
+    folder = folder_of(backend_over(Numbered()))
+    folder.write({"rows": OLD}, made)
+    folder.write({"rows": NEW}, made)
+    assert folder.read().height == 2
 
 
 class Careless(MemoryStore):

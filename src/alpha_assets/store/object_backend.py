@@ -41,12 +41,12 @@ class Current:
     Attributes:
         text: of the manifest.
         keys: of the object of each file, below the output.
-        tag: e-tag of `current.json`; empty before it is written.
+        token: of `current.json`, see `Found.token`; empty before it is written.
     """
 
     text: bytes
     keys: Mapping[str, str] = field(default_factory=dict)
-    tag: str = ""
+    token: str = ""
 
     def content(self) -> bytes:
         """Return the bytes of `current.json`."""
@@ -114,7 +114,7 @@ class ObjectBackend:
                 return use(ObjectVersion(self.objects, name, current))
             except FileNotFoundError:
                 now = self._current(name)
-                if now is not None and now.tag == current.tag:
+                if now is not None and now.token == current.token:
                     raise
             time.sleep(_PAUSE_SECONDS)
         raise StorageError(
@@ -269,9 +269,9 @@ class ObjectBackend:
             return None
         try:
             held = json.loads(found.content)
-            return Current(held["manifest"].encode(), dict(held["files"]), found.tag)
+            return Current(held["manifest"].encode(), dict(held["files"]), found.token)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return Current(found.content, {}, found.tag)  # no manifest, as its reader says
+            return Current(found.content, {}, found.token)  # no manifest, as its reader says
 
     def _put(self, key: str, content: bytes) -> FileStat:
         """Put an object, whatever is in its place: content of this name that was damaged."""
@@ -287,7 +287,7 @@ class ObjectBackend:
                 f"{name}/{CURRENT}",
                 current.content(),
                 create=before is None,
-                tag=before.tag if before else "",
+                token=before.token if before else "",
             )
         except (AlreadyExistsError, PreconditionError):
             raise LockHeld(

@@ -41,12 +41,12 @@ class _Held:
 
     Attributes:
         nonce: names this taking of it.
-        tag: of the object as this process wrote it last.
+        token: of the object as this process wrote it last, see `Found.token`.
         count: how often the thread has it.
     """
 
     nonce: str
-    tag: str
+    token: str
     count: int = 1
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -165,8 +165,8 @@ def _acquire(objects: Objects, name: str, wait_seconds: float, clock: Seconds) -
         if owner is None or owner.is_dead() or is_silent:
             try:
                 text = _text(name, held.nonce)
-                held.tag = objects.put(
-                    _key(name), text, create=found is None, tag=found.tag if found else ""
+                held.token = objects.put(
+                    _key(name), text, create=found is None, token=found.token if found else ""
                 )
                 break
             except (AlreadyExistsError, PreconditionError):
@@ -201,7 +201,7 @@ def _write(objects: Objects, name: str, held: _Held, *, free: bool) -> bool:
     with held.lock:
         text = _text(name, "" if free else held.nonce)
         try:
-            held.tag = objects.put(_key(name), text, tag=held.tag)
+            held.token = objects.put(_key(name), text, token=held.token)
         except (PreconditionError, FileNotFoundError):
             return False
     return True

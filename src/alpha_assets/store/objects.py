@@ -38,6 +38,7 @@ class Found:
         size: bytes.
         mtime_ns: last change, in nanoseconds since 1970, by the clock of the store.
         tag: its e-tag, another one wherever the bytes differ.
+        version: the store's own number of it, by which some stores know a version; may be empty.
     """
 
     key: str
@@ -45,6 +46,12 @@ class Found:
     size: int
     mtime_ns: int
     tag: str
+    version: str = ""
+
+    @property
+    def token(self) -> str:
+        """What a write on condition of this very version is given."""
+        return f"{self.tag}\n{self.version}"
 
 
 @dataclass(frozen=True)
@@ -71,23 +78,27 @@ class Objects:
         """Return an object without its content; None where there is none."""
         return self._found(key, lambda: _of(b"", self.store.head(key)))
 
-    def put(self, key: str, content: bytes, *, create: bool = False, tag: str = "") -> str:
-        """Write an object whole; return its e-tag.
+    def put(self, key: str, content: bytes, *, create: bool = False, token: str = "") -> str:
+        """Write an object whole; return the token of what was written.
 
         Args:
             key: below the root.
             content: its bytes.
             create: on condition that there is none.
-            tag: on condition that its e-tag is this one.
+            token: on condition that it is the version of this one; see `Found.token`.
 
         Raises:
             AlreadyExistsError: there is one, and `create`.
-            PreconditionError: its e-tag is another one.
+            PreconditionError: it is another version.
             StorageError: the store refuses.
         """
-        mode: Any = "create" if create else {"e_tag": tag} if tag else "overwrite"
+        tag, _, version = token.partition("\n")
+        named = {"e_tag": tag, "version": version}
+        update = {name: value for name, value in named.items() if value}
+        mode: Any = "create" if create else update or "overwrite"
         with object_errors(self.address(key), "write"):
-            return str(self.store.put(key, content, mode=mode, use_multipart=False)["e_tag"])
+            written = self.store.put(key, content, mode=mode, use_multipart=False)
+        return f"{written['e_tag'] or ''}\n{written['version'] or ''}"
 
     def delete(self, *keys: str) -> None:
         """Delete objects; absent is as good as deleted."""
@@ -133,7 +144,8 @@ class Objects:
 
 def _of(content: bytes, meta: "ObjectMeta") -> Found:
     changed = (meta["last_modified"] - _EPOCH) // timedelta(microseconds=1) * 1000
-    return Found(meta["path"], content, int(meta["size"]), changed, str(meta["e_tag"]))
+    tag, version = meta["e_tag"] or "", meta["version"] or ""
+    return Found(meta["path"], content, int(meta["size"]), changed, tag, version)
 
 
 def open_objects(url: str) -> Objects:
