@@ -389,7 +389,7 @@ def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
         ),
         ({"data": Path("/nowhere")}, SpecError, "--data /nowhere: there is no such folder"),
         ({"device": "abacus"}, BadInput, "--device abacus"),
-        ({"storage": "s3://bucket"}, BadInput, "s3"),
+        ({"storage": "ftp://bucket"}, BadInput, "ftp"),
     ],
 )
 def test_bad_input_is_named(
@@ -413,7 +413,9 @@ def test_a_session_that_cannot_be_decided_is_named(storage: str, asof: str, word
 
 
 def test_predict_without_a_model_names_the_command_that_makes_it(storage: str) -> None:
-    with pytest.raises(MissingOutput, match="alpha-assets run --recipe tiny --market tiny"):
+    with pytest.raises(
+        MissingOutput, match=r"alpha-assets predict --recipe tiny --market tiny .*--train"
+    ):
         aa.predict("tiny", storage=storage, asof="2021-03-03")
 
 

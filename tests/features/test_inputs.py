@@ -99,7 +99,7 @@ def test_what_is_made_of_the_markets_mean_is_the_same_however_symbols_are_cut(
 ) -> None:
     move = Input("market_move", (), ("market_return",), 1, "its size", np.abs, "market")
     inputs = {**inputs_at(20), move.name: move}
-    monkeypatch.setattr(compute, "_inputs_with", lambda own, max_stale: inputs)
+    monkeypatch.setattr(compute, "inputs_with", lambda own, max_stale: inputs)
     declared = next(f for f in CATALOG if f.name == "beta_60")
     mine = Feature(
         **{**vars(declared), "name": "gap", "inputs": ("session_return", move.name)}

@@ -259,7 +259,7 @@ class OneTerm(Spec):
         ({"kind": "pairwise_logistic", "smoothing": 0.5}, "smoothing = 0.5: Input should be less"),
         ({"kind": "listmle", "temperature": 0.0}, "temperature = 0.0: Input should be greater"),
         ({"kind": "sharpe", "cost_bps": -1.0}, "cost_bps = -1.0: Input should be greater than or"),
-        ({"kind": "decorrelation"}, "'loss.0.decorrelation.column' is missing"),
+        ({"kind": "decorrelation"}, "'loss.0.column' is missing"),
     ],
 )
 def test_a_term_that_cannot_be_is_refused_by_name(term: dict[str, Any], words: str) -> None:

@@ -90,7 +90,8 @@ def test_a_run_prints_the_share_with_its_ceiling_and_each_component(project: aa.
     assert shown["figures"]["  least squares expects h1"] == ceiling
     assert "±" in shown["figures"]["  correlation with linear h1"]
     page = Path(shown["report"]).read_text()
-    assert f"Least squares on 11 inputs expects {ceiling}." in page
+    unbroken = ceiling.replace(" ", "\N{NO-BREAK SPACE}")
+    assert f"Least squares on 11 inputs expects {unbroken}." in page
     assert "Scores and planted components" in page
 
 

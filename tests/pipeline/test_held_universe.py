@@ -97,7 +97,12 @@ def test_the_certificate_covers_who_may_be_held(priced: Path, tmp_path: Path) ->
 def test_a_universe_of_symbols_without_bars_is_refused_by_its_rules(
     storage: Path,
 ) -> None:
-    named = ['market.universes.mine.symbols=["NOPE"]', "universe.name=mine"]
+    # As many as both sides of a book want, or the rule is refused before the market is asked.
+    named = [
+        'market.universes.mine.symbols=["NO1", "NO2", "NO3", "NO4"]',
+        "universe.name=mine",
+        "portfolio.rule=rank_weighted",
+    ]
     lines = list[str]()
     with pytest.raises(SpecError) as raised:
         aa.run(
@@ -109,8 +114,8 @@ def test_a_universe_of_symbols_without_bars_is_refused_by_its_rules(
         )
     assert str(raised.value) == (
         "universe 'mine' of market 'tiny' has no member from 2021-01 to 2021-07; "
-        "[universes.mine] asks for symbols = ('NOPE',); choose another [universe] name in the "
-        "recipe, or change those rules in the market's file"
+        "[universes.mine] asks for symbols = ('NO1', 'NO2', 'NO3', 'NO4'); choose another "
+        "[universe] name in the recipe, or change those rules in the market's file"
     )
-    wanted = "market: 1 of the 1 symbols that universe 'mine' names have no bar: NOPE"
+    wanted = "market: 4 of the 4 symbols that universe 'mine' names have no bar: NO1, NO2, NO3, NO4"
     assert wanted in lines

@@ -373,7 +373,7 @@ def test_a_study_is_never_asked_for_until_it_is(tiny_market: Path, tmp_path: Pat
         (["study.kind=purged_kfolds"], "did you mean 'purged_kfold'?"),
         (
             ["study.kind=fixed", "study.embargo_sessions=5", "study.folds=3"],
-            "unknown key 'study.fixed.folds'",
+            "unknown key 'study.folds'",
         ),
         (
             ["study.kind=purged_kfold", "study.embargo_sessions=5", "training.warm_start=true"],

@@ -338,6 +338,10 @@ ANSWER = f"status code: {{}}: <Error><Code>{{}}</Code><Token>{SECRET}</Token></E
             r"permission denied \(InvalidAccessKeyId\)",
         ),
         (
+            exceptions.GenericError("Error performing GET: status code: 403: no"),
+            "permission denied; give the credentials",
+        ),
+        (
             exceptions.GenericError(ANSWER.format(400, "ExpiredToken")),
             r"the credentials have expired \(ExpiredToken\); renew them",
         ),

@@ -52,7 +52,10 @@ def _words(error: exceptions.BaseError) -> str:
     named = f" ({code})" if code else ""
     if code in _EXPIRED:
         return f"the credentials have expired{named}; renew them in the environment and run again"
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+    status = _STATUS.search(str(error))
+    is_refused = status is not None and status.group(1) in ("401", "403")
+    denied = exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
+    if is_refused or isinstance(error, denied):
         return (
             f"permission denied{named}; give the credentials of the environment the right to list, "
             "read, write and delete there, or choose another --storage"
@@ -62,7 +65,6 @@ def _words(error: exceptions.BaseError) -> str:
             "the store has no conditional writes, by which writers keep out of each other's way; "
             "choose one that has them, or a local folder"
         )
-    status = _STATUS.search(str(error))
     answered = f", which answered {status.group(1)}" if status and not code else ""
     return (
         f"no success after several tries{named}{answered}; what was finished before is untouched: "

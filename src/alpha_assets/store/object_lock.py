@@ -212,7 +212,7 @@ def _key(name: str) -> str:
 
 
 def _text(name: str, nonce: str) -> bytes:
-    """Return the content of a lock; without a nonce nobody has it."""
+    """Return the content of a lock; without a nonce it is free."""
     owner = Owner.current()
     record = {
         "folder": name,
@@ -235,7 +235,7 @@ def _parse(content: bytes) -> dict[str, str]:
 
 
 def _owner(record: dict[str, str]) -> Owner | None:
-    """Return who has a lock; None where nobody has it, or the object names no owner."""
+    """Return who has a lock; None where it is free, or the object names no owner."""
     if not record.get("nonce"):
         return None
     try:
