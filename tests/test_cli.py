@@ -40,6 +40,7 @@ def test_help_lists_every_verb_with_a_sentence() -> None:
         "results",
         "compare",
         "components",
+        "copy",
         "importance",
         "restamp",
         "status",

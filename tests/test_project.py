@@ -93,7 +93,7 @@ def test_no_argument_of_a_verb_is_of_any_type() -> None:
 
 def test_the_keywords_of_open_are_defined_once_and_every_verb_takes_them() -> None:
     of_open = {"where": Unpack[project.Where]}
-    without = {"Project", "catalog", "import_check", "init", "market_toml", "markets"}
+    without = {"Project", "catalog", "copy", "import_check", "init", "market_toml", "markets"}
     without |= {"recipe_toml", "recipes", "sql"}  # verbs of a market, a folder or a table
 
     for verb in [project.open_context, *(getattr(aa, name) for name in {*aa.VERBS} - without)]:

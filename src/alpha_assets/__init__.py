@@ -20,6 +20,7 @@ VERBS = (
     "catalog",
     "compare",
     "components",
+    "copy",
     "import_check",
     "importance",
     "init",

@@ -463,6 +463,23 @@ def serving(url: str, key: str, plan: "Plan", first: date, last: date) -> str:
     )
 
 
+@main.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--market", help="Only this one; default: all.")
+@click.option("--replace", is_flag=True, help="Also what TO holds with other content.")
+@click.option("--verify", is_flag=True, help="Hash also what TO holds already; takes a while.")
+@options("json")
+def copy_storage(
+    source: str, target: str, market: str | None, replace: bool, verify: bool, as_json: bool
+) -> None:
+    """Copy a storage, FROM a folder or a URL TO another; a copy that was stopped goes on."""
+    copied = aa.copy(
+        source, target, market=market, replace=replace, verify=verify, progress=progress
+    )
+    show(copied, as_json, render=lambda shown: table([shown]))
+
+
 @main.command()
 @click.argument("query")
 @market_option("sim", "Whose tables.")

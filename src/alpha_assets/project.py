@@ -11,7 +11,7 @@ Each verb returns plain values: dicts, lists, numbers and text.
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -53,10 +53,11 @@ from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import stage_of
 from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.pipeline.study import stored_study
-from alpha_assets.pipeline.variants import recipe_named
+from alpha_assets.pipeline.variants import RECORD, recipe_named
 from alpha_assets.progress import Progress
 from alpha_assets.sources.sim_jquants import Faults, Server, make_server
 from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
+from alpha_assets.store.copies import copy_storage
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthTable
@@ -589,6 +590,41 @@ def import_check(
         loaded.declared,
     )
     return {"folder": str(folder), "text": found.text(), **found.as_json()}
+
+
+def copy(
+    source: str,
+    target: str,
+    *,
+    market: str | None = None,
+    replace: bool = False,
+    verify: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Copy a storage to another place; what is there already stays, so a stopped copy goes on.
+
+    Args:
+        source: storage to copy from: a folder, or a URL such as `s3://bucket/prefix`.
+        target: storage to copy to.
+        market: only this one; default: all.
+        replace: also what the target holds with other content, which is refused by default.
+        verify: also hash every byte of what the target holds already.
+        progress: called with a stage and what it is doing.
+
+    Returns:
+        `from`, `to`, and how many `outputs`, `files`, `bytes` and `records` were copied, and
+        outputs were `there` already.
+    """
+    ours, theirs = Store(source).checked(), Store(target, verify).checked()
+    copied = copy_storage(
+        ours,
+        theirs,
+        market=market or "",
+        records=(RECORD,),
+        replace=replace,
+        report=progress,
+    )
+    return {"from": ours.address, "to": theirs.address, **asdict(copied)}
 
 
 def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from obstore import exceptions
 from obstore.store import MemoryStore
+from tests.store.unreliable import Unreliable
 
 from alpha_assets.errors import BadInput, LockHeld, SpecError, StorageError
 from alpha_assets.store import Folder, ManifestInput, Store, object_lock
@@ -23,35 +24,6 @@ from alpha_assets.store.objects import Objects
 
 OLD, NEW = pl.DataFrame({"x": [1.0]}), pl.DataFrame({"x": [2.0, 3.0]})
 NAME = "sim/panel"
-
-
-class Cut(exceptions.BaseError):
-    """A connection that was cut, in the place of what obstore raises after its retries."""
-
-
-class Unreliable:
-    """A store in memory whose n-th request is cut: before it arrives, or after it took effect."""
-
-    def __init__(self, at: int | None = None, *, takes_effect: bool = False) -> None:
-        self.store = MemoryStore()
-        self.at = at
-        self.takes_effect = takes_effect
-        self.count = 0
-        self.before: Callable[[str, str], None] = lambda verb, key: None
-
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        def request(key: str | None = None, *args: Any, **options: Any) -> Any:
-            self.before(verb, key or "")
-            self.count += 1
-            is_cut = self.at is not None and self.count == self.at
-            answer = None
-            if not is_cut or self.takes_effect:
-                answer = getattr(self.store, verb)(key, *args, **options)
-            if is_cut:
-                raise Cut("connection closed")
-            return answer
-
-        return request
 
 
 def backend_over(store: object, url: str = "objects://bucket") -> ObjectBackend:

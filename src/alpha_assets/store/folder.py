@@ -242,13 +242,13 @@ class Folder:
         """Return the remedy for tables stored without a manifest; None where there are none."""
         if not any(name.endswith(".parquet") for name in self.backend.list(self.name).files):
             return None
-        return f"{self.address}/{MANIFEST} is gone; {self._way_out}"
+        return f"{self.address}/{MANIFEST} is gone; {self.way_out}"
 
     def _restat(self) -> None:
         """Write the present stat of the files, once they are verified, into the manifest."""
         with self.lock(wait_seconds=0.0):
             manifest, moved = self._read(lambda found: (found.manifest, self._moved(found)))
-            text = sealed_text(_with_stats(manifest, moved))
+            text = sealed_text(with_stats(manifest, moved))
             self.backend.replace_manifest(self.name, text)
 
     def restamp(self, found: Manifest, code: str, extra: Mapping[str, Any]) -> bool:
@@ -329,7 +329,7 @@ class Folder:
         whole = self._manifest(manifest, stored)
 
         def sealed(stats: Mapping[str, FileStat]) -> bytes:
-            return sealed_text(_with_stats(whole, stats))
+            return sealed_text(with_stats(whole, stats))
 
         with self.lock(wait_seconds):
             text = self.backend.replace(self.name, contents, sealed)
@@ -399,7 +399,7 @@ class Folder:
                     }
                 )
                 # What is kept was not looked at: its stat stays the one that was verified.
-                return sealed_text(_with_stats(whole, {file: stats[file] for file in contents}))
+                return sealed_text(with_stats(whole, {file: stats[file] for file in contents}))
 
             files = [file_of(name) for name in kept]
             text = self.backend.replace(self.name, contents, sealed, files)
@@ -510,12 +510,12 @@ class Folder:
 
         origin = Folder(self.backend, tuple(manifest.shares.split("/")), self.verify, self.family)
         try:
-            return origin._in_place(followed, self._way_out)
+            return origin._in_place(followed, self.way_out)
         except MissingOutput:
             if origin.is_finished():
                 raise
             raise StorageError(
-                f"{self.address} refers to {manifest.shares}, which is gone; {self._way_out}"
+                f"{self.address} refers to {manifest.shares}, which is gone; {self.way_out}"
             ) from None
 
     def _in_place(self, use: Callable[[Snapshot], T], way_out: str = "") -> T:
@@ -526,7 +526,7 @@ class Folder:
             return use(snapshot)
 
         try:
-            return read_snapshot(self.backend, self.name, in_place, way_out or self._way_out)
+            return read_snapshot(self.backend, self.name, in_place, way_out or self.way_out)
         except NotFinished:
             raise MissingOutput(
                 f"{self.name} has not been made in {self.backend.address()}; run the stage that "
@@ -542,7 +542,8 @@ class Folder:
             )
 
     @property
-    def _way_out(self) -> str:
+    def way_out(self) -> str:
+        """The remedy where its files are damaged, for messages."""
         if self.parts[1:2] == ("raw",):
             return (
                 f"restore {self.address} from a backup; or delete it and run again, which fetches "
@@ -583,7 +584,7 @@ def _stored(
     )
 
 
-def _with_stats(manifest: Manifest, stats: Mapping[str, FileStat]) -> Manifest:
+def with_stats(manifest: Manifest, stats: Mapping[str, FileStat]) -> Manifest:
     """Return a manifest that names these stats of its files; the others as they were."""
     files = {
         name: stored.model_copy(

@@ -5,6 +5,7 @@ anything reads meaning into them.
 """
 
 import hashlib
+import io
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,20 @@ class Snapshot:
             StorageError: truncated or changed since.
         """
         return self._opened(name, anew=False)
+
+    def content(self, name: str) -> bytes:
+        """Return the bytes of a file as they were read, and hashed after that.
+
+        Raises:
+            StorageError: truncated or changed since.
+        """
+        stored = self.stored(name)
+        file, now = self.version.open(name)
+        address = f"{self.address}/{name}"
+        with file, disk_errors(address, "read"):
+            content = file.read()
+        _check(io.BytesIO(content), now, stored, address, anew=True)
+        return content
 
     def moved(self, names: Iterable[str], *, verify: bool = False) -> dict[str, FileStat]:
         """Return the intact files whose stat differs from the manifest: a storage that was copied.
