@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from alpha_assets.errors import LockHeld
+from alpha_assets.store import lease
 from alpha_assets.store import lock as lock_module
 from alpha_assets.store import owner as owner_module
 from alpha_assets.store.lock import check_held, folder_lock, renew
@@ -130,7 +131,7 @@ def test_a_lock_is_renewed_while_it_is_held(
             renewed.set()
         return NOON + timedelta(minutes=minute)
 
-    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.001)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.001)
     with folder_lock(tmp_path, FOLDER, clock=clock):
         assert renewed.wait(30)
         record = json.loads(the_lock(tmp_path).read_text())

@@ -15,8 +15,8 @@ from obstore.store import MemoryStore
 from tests.store.unreliable import Unreliable
 
 from alpha_assets.errors import BadInput, LockHeld, SpecError, StorageError
-from alpha_assets.store import Folder, ManifestInput, Store, object_lock
-from alpha_assets.store.lock import LEASE
+from alpha_assets.store import Folder, ManifestInput, Store, lease, object_lock
+from alpha_assets.store.lease import LEASE
 from alpha_assets.store.object_backend import CURRENT, OBJECTS, ObjectBackend
 from alpha_assets.store.object_lock import check_held, renew
 from alpha_assets.store.object_lock import object_lock as locked
@@ -159,6 +159,30 @@ def test_a_lock_that_is_renewed_is_not_taken_over_however_long_one_waits() -> No
         with pytest.raises(LockHeld), locked(backend.objects, NAME, 0.0, clock=lambda: now[0]):
             pass
         now[0] += LEASE.total_seconds() - 1
+
+
+def test_a_lock_is_renewed_while_it_is_held_and_not_given_back_by_an_inner_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, renewed = backend_over(MemoryStore()), threading.Event()
+    tries: list[str] = []
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.001)
+
+    def unsteady(objects: Objects, name: str, held: Any) -> bool:
+        tries.append(name)
+        if len(tries) == 1:
+            raise StorageError("no success after several tries")  # the next one may have it
+        renewed.set()
+        return renew(objects, name, held)
+
+    monkeypatch.setattr(object_lock, "renew", unsteady)
+    with locked(backend.objects, NAME, 0.0):
+        with locked(backend.objects, NAME, 0.0):
+            pass
+        assert renewed.wait(60)
+        check_held(backend.objects, NAME)
+        assert len(object_lock._held) == 1
+    assert object_lock._held == {}
 
 
 def test_the_lock_of_a_process_of_this_host_that_is_gone_is_taken_over_at_once(

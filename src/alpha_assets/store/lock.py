@@ -12,30 +12,27 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from alpha_assets.errors import LockHeld, StorageError
+from alpha_assets.errors import LockHeld
+from alpha_assets.store.lease import LEASE, Place, lease, own
 from alpha_assets.store.os_errors import disk_errors
 from alpha_assets.store.owner import Owner
 
 log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_SECONDS = 60.0
-LEASE = timedelta(minutes=5)  # from the last renewal by a process of another host
-RENEW_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
 
 Clock = Callable[[], datetime]
 
-# (process, thread, lock file) -> how often held: a thread may lock what it has locked.
-_held: dict[tuple[int, int, Path], int] = {}
+# (process, thread, lock file) -> lock file.
+_held: dict[Place, Path] = {}
 
 
 def utc_now() -> datetime:
@@ -80,28 +77,21 @@ def folder_lock(
         LockHeld: the other owner did not finish in time; the message names it.
     """
     lock = _lock_file(locks, folder)
-    mine = (os.getpid(), threading.get_ident(), lock)
-    if mine in _held:
-        _held[mine] += 1
-        try:
-            yield
-        finally:
-            _held[mine] -= 1
-        return
-    _acquire(lock, folder, wait_seconds, clock)
-    _held[mine] = 1
-    over = threading.Event()
-    renewal = threading.Thread(target=_keep, args=(lock, folder, over, clock), daemon=True)
-    renewal.start()
-    try:
-        yield
-    finally:
-        over.set()
-        renewal.join()
-        del _held[mine]
+
+    def take() -> Path:
+        _acquire(lock, folder, wait_seconds, clock)
+        return lock
+
+    def give_back(lock: Path) -> None:
         with disk_errors(lock, "write"), _guard(locks):
             if _read(lock).owner == Owner.current():
                 lock.unlink()
+
+    def prolong(lock: Path) -> bool:
+        return renew(locks, folder, clock=clock)
+
+    with lease(_held, own(lock), folder, take, prolong, give_back):
+        yield
 
 
 def check_held(locks: Path, folder: str) -> None:
@@ -129,17 +119,6 @@ def renew(locks: Path, folder: str, *, clock: Clock = utc_now) -> bool:
             return False
         _write(lock, folder, record.since, clock())
     return True
-
-
-def _keep(lock: Path, folder: str, over: threading.Event, clock: Clock) -> None:
-    """Renew a lock until it is given back."""
-    while not over.wait(RENEW_SECONDS):
-        try:
-            if not renew(lock.parent, folder, clock=clock):
-                log.warning("%s: the lock was taken over by another process", folder)
-                return
-        except StorageError as error:
-            log.warning("%s: the lock could not be renewed (%s)", folder, error)
 
 
 def _lock_file(locks: Path, folder: str) -> Path:

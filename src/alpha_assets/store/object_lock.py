@@ -11,7 +11,6 @@ waited for.
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from uuid import uuid4
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from alpha_assets.errors import LockHeld, StorageError
-from alpha_assets.store.lock import LEASE, RENEW_SECONDS
+from alpha_assets.store.lease import LEASE, Place, lease, own
 from alpha_assets.store.objects import Objects
 from alpha_assets.store.owner import Owner
 
@@ -42,17 +41,15 @@ class _Held:
     Attributes:
         nonce: names this taking of it.
         token: of the object as this process wrote it last, see `Found.token`.
-        count: how often the thread has it.
     """
 
     nonce: str
     token: str
-    count: int = 1
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-# (process, thread, URL, output): a thread may lock what it has locked.
-_held: dict[tuple[int, int, str, str], _Held] = {}
+# (process, thread, URL, output): what this process has.
+_held: dict[Place, _Held] = {}
 # (URL, output): e-tag of another owner's lock, and since when it was seen.
 _observed: dict[tuple[str, str], tuple[str, float]] = {}
 _probed: set[str] = set()
@@ -74,28 +71,20 @@ def object_lock(
         LockHeld: the other owner did not finish in time; the message names it.
         StorageError: the store cannot write on a condition, or refuses.
     """
-    mine = (os.getpid(), threading.get_ident(), objects.url, name)
-    if mine in _held:
-        _held[mine].count += 1
-        try:
-            yield
-        finally:
-            _held[mine].count -= 1
-        return
-    check_conditional(objects)
-    held = _acquire(objects, name, wait_seconds, clock)
-    _held[mine] = held
-    over = threading.Event()
-    renewal = threading.Thread(target=_keep, args=(objects, name, held, over), daemon=True)
-    renewal.start()
-    try:
-        yield
-    finally:
-        over.set()
-        renewal.join()
-        del _held[mine]
+
+    def take() -> _Held:
+        check_conditional(objects)
+        return _acquire(objects, name, wait_seconds, clock)
+
+    def prolong(held: _Held) -> bool:
+        return renew(objects, name, held)
+
+    def give_back(held: _Held) -> None:
         if not _write(objects, name, held, free=True):
             log.warning("%s: the lock was taken over by another process", name)
+
+    with lease(_held, own(objects.url, name), name, take, prolong, give_back):
+        yield
 
 
 def check_held(objects: Objects, name: str) -> None:
@@ -104,7 +93,7 @@ def check_held(objects: Objects, name: str) -> None:
     Raises:
         LockHeld: naming the other process.
     """
-    held = _held.get((os.getpid(), threading.get_ident(), objects.url, name))
+    held = _held.get(own(objects.url, name))
     found = objects.get(_key(name))
     record = _parse(found.content) if found else {}
     if held is None or record.get("nonce") != held.nonce:
@@ -141,17 +130,6 @@ def check_conditional(objects: Objects) -> None:
 def renew(objects: Objects, name: str, held: _Held) -> bool:
     """Prolong the lease of this process; False where the lock is no longer its own."""
     return _write(objects, name, held, free=False)
-
-
-def _keep(objects: Objects, name: str, held: _Held, over: threading.Event) -> None:
-    """Renew a lock until it is given back."""
-    while not over.wait(RENEW_SECONDS):
-        try:
-            if not renew(objects, name, held):
-                log.warning("%s: the lock was taken over by another process", name)
-                return
-        except StorageError as error:
-            log.warning("%s: the lock could not be renewed (%s)", name, error)
 
 
 def _acquire(objects: Objects, name: str, wait_seconds: float, clock: Seconds) -> _Held:
