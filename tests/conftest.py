@@ -19,6 +19,8 @@ from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.stages import make
 
 torch.set_num_threads(1)
+# The command line asks for a worker a core, seconds of start-up: tests that mean it say so.
+os.environ["ALPHA_WORKERS"] = "1"
 
 # A cache of digests of code that parallel workers and subprocesses share: a suite reads
 # nothing that an earlier one left.

@@ -132,6 +132,10 @@ def test_markets_and_recipes_are_listed_for_people_and_for_programs() -> None:
         (["run", "--recipe", "tiny", "--set", "model.width=3"], "unknown key 'model"),
         (["run", "--recipe", "tiny", "--first-month", "July"], "'July' is not a month"),
         (["status", "--recipe", "tiny", "--market", "mars"], "there is no market 'mars'"),
+        (
+            ["run", "--recipe", "tiny", "--workers", "0"],
+            "--workers '0' is no number of workers; wa",
+        ),
         (["run", "--recipe", "tiny", "--device", "gpu"], "here trains on one; want cpu, cuda or"),
         (["import-check", "/nowhere", "--market", "tiny_us"], "/nowhere: there is no such folder"),
         (
@@ -196,7 +200,7 @@ def test_an_unknown_word_is_exit_code_2_and_says_where_help_is(arguments: list[s
 def test_a_no_is_exit_code_1_and_a_refusal_is_2(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def fail(*asked: object) -> None:
+    def fail(*asked: object, workers: str) -> None:
         raise error
 
     monkeypatch.setattr(project.Project, "run", fail)

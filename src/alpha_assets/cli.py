@@ -146,6 +146,14 @@ SHARED: Mapping[str, Option] = {
         show_default=True,
         help="cpu, cuda, or auto: CUDA where there is one.",
     ),
+    "workers": click.option(
+        "--workers",
+        envvar="ALPHA_WORKERS",
+        default="auto",
+        show_default=True,
+        metavar="N|auto|ray",
+        help="Processes that train side by side; auto: one for each core or GPU; ray: a cluster.",
+    ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
 }
 
@@ -215,16 +223,20 @@ def features(market: str, as_json: bool) -> None:
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "months", "set", "size", "device", "json")
+@options(
+    "recipe", "market", "data", "storage", "months", "set", "size", "device", "workers", "json"
+)
 def run(
     recipe: str,
     first_month: str | None,
     last_month: str | None,
+    workers: str,
     as_json: bool,
     **where: Unpack[Where],
 ) -> None:
-    """Run every stage that is missing or stale, in one process."""
-    show(opened(recipe, **where).run(first_month, last_month), as_json, render=results)
+    """Run every stage that is missing or stale; months are trained side by side."""
+    project = opened(recipe, **where)
+    show(project.run(first_month, last_month, workers=workers), as_json, render=results)
 
 
 @main.command()

@@ -12,6 +12,7 @@
     │   └── StaleOutput              a stage made from other inputs or another recipe
     ├── StorageError (OSError)       the disk: full, read-only, truncated
     │   └── LockHeld                 another run is writing the same output
+    ├── WorkerLost                   processes that made a task were killed, again and again
     ├── DegenerateModel              the guard stopped a month of training
     └── CheckFailed                  a check ran and its answer is no; the CLI exits with 1
 
@@ -76,6 +77,10 @@ class LockHeld(StorageError):
     def __init__(self, message: str, owner: str = "") -> None:
         super().__init__(message)
         self.owner = owner
+
+
+class WorkerLost(AlphaAssetsError):
+    """The processes that made a task ended before it was made, each time that it was tried."""
 
 
 class DegenerateModel(AlphaAssetsError):

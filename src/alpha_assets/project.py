@@ -37,6 +37,7 @@ from alpha_assets.pipeline.compare import compare as compare_stored
 from alpha_assets.pipeline.components import components as planted_components
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.decide import decide, session_to_decide
+from alpha_assets.pipeline.executor import executor_named
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.importance import importance as family_importance
@@ -90,15 +91,23 @@ class Project:
         context = self.context
         return f"<{context.recipe.folder} on {context.market.name} in {context.store.address}>"
 
-    def run(self, first_month: str | None = None, last_month: str | None = None) -> dict[str, Any]:
-        """Run every stage that is missing or stale, in one process; return its figures.
+    def run(
+        self,
+        first_month: str | None = None,
+        last_month: str | None = None,
+        *,
+        workers: int | str = 1,
+    ) -> dict[str, Any]:
+        """Run every stage that is missing or stale; return its figures.
 
         Args:
             first_month: first to decide; default: the first with a full training window.
             last_month: last to decide; default: the last with bars.
+            workers: processes that train months side by side; 1 is this process alone, `auto` as
+                many as the device has places for, `ray` those of a cluster.
         """
         context = self._anew()
-        runner.run(context, first_month, last_month)
+        runner.run(context, first_month, last_month, executor=executor_named(workers, context))
         return figures(context)
 
     def study(self) -> dict[str, Any]:
@@ -416,10 +425,11 @@ def run(
     *,
     first_month: str | None = None,
     last_month: str | None = None,
+    workers: int | str = 1,
     **where: Unpack[Where],
 ) -> dict[str, Any]:
     """Run every stage that is missing or stale; see `Project.run`."""
-    return open(recipe, **where).run(first_month, last_month)
+    return open(recipe, **where).run(first_month, last_month, workers=workers)
 
 
 def study(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

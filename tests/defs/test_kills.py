@@ -31,7 +31,7 @@ HOLDER = """
 import sys
 from alpha_assets.training.device import device_alone
 from alpha_assets.store.store import Store
-with device_alone(Store(sys.argv[1]), "cpu", lambda *line: None):
+with device_alone(Store(sys.argv[1]), "cpu", lambda *line: None, threads=1_000):
     print("holds", flush=True)
     input()
 """

@@ -26,6 +26,7 @@ def opened(line: str) -> RecipeContext:
     assert words[:2] == ["alpha-assets", "run"]
     asked = main.commands["run"].make_context("run", words[2:]).params
     assert asked.pop("as_json") is False
+    asked.pop("workers")
     first, last = asked.pop("first_month"), asked.pop("last_month")
     assert (first, last) in ((None, None), ("2021-03", "2021-03"))
     return project.open_context(**asked)

@@ -16,6 +16,7 @@ from alpha_assets import cli
 from alpha_assets.errors import CheckFailed
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.context import MarketContext, RecipeContext, silent
+from alpha_assets.pipeline.executor import Executor
 from alpha_assets.pipeline.stages import make
 
 MONTH = "2021-08"
@@ -40,7 +41,7 @@ def from_command(patch: pytest.MonkeyPatch, storage: Path) -> RecipeContext:
     """Return the context with which the command line runs `tiny`."""
     given: list[RecipeContext] = []
 
-    def run(context: RecipeContext, *months: str | None) -> None:
+    def run(context: RecipeContext, *months: str | None, executor: Executor) -> None:
         given.append(context)
         raise CheckFailed("seen")
 

@@ -293,7 +293,7 @@ def test_a_variant_that_waits_while_the_recipe_trains_its_model_refers_to_it(
     order: list[str] = []
 
     @contextmanager
-    def the_recipe_trains_first(*args: object) -> Iterator[None]:
+    def the_recipe_trains_first(*args: object, threads: int) -> Iterator[None]:
         shutil.copytree(tiny_run / model, storage / model, copy_function=os.link)
         order.append("the device is free")
         yield

@@ -1,22 +1,27 @@
 """One training at a time, on a device and of a model: the others report whom they wait for."""
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from alpha_assets.store.store import Store
 from alpha_assets.store.wait import TRIES_BETWEEN_LINES
-from alpha_assets.training.device import device_alone, model_alone
+from alpha_assets.training import device
+from alpha_assets.training.device import cores, device_alone, model_alone
 
 MODEL = ("tiny", "tiny", "checkpoint", "2021-08")
 HOLDER = f"""
 import sys
-from alpha_assets.training.device import device_alone, model_alone
+from alpha_assets.training.device import cores, device_alone, model_alone
 from alpha_assets.store.store import Store
 store = Store(sys.argv[1])
-with model_alone(store.folder(*{MODEL}), print), device_alone(store, "cpu", print):
+device = device_alone(store, "cpu", print, threads=cores())
+with model_alone(store.folder(*{MODEL}), print), device:
     print("holds", flush=True)
     input()
 """
@@ -104,3 +109,45 @@ def test_a_signal_ends_the_wait(holder: subprocess.Popen[str], tmp_path: Path) -
         raise AssertionError("the device was not free")
     holder.kill()
     holder.communicate()
+
+
+def test_a_processor_has_a_place_for_each_core_and_a_gpu_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "cores", lambda: 3)
+    lines: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        raise Signalled
+
+    def trains(name: str, threads: int = 1) -> bool:
+        """Whether another process would train at once; a thread may lock what it has locked."""
+        store, found = Store(str(tmp_path)), []
+
+        def wait() -> None:
+            with (
+                suppress(Signalled),
+                device_alone(
+                    store, name, lambda *line: lines.append(line[1]), threads=threads, sleep=sleep
+                ),
+            ):
+                found.append(name)
+
+        other = Thread(target=wait)
+        other.start()
+        other.join()
+        return bool(found)
+
+    store = Store(str(tmp_path))
+    with device_alone(store, "cuda", print):
+        assert not trains("cuda")
+        assert not trains("cuda:0")
+        assert trains("cuda:1")
+    with device_alone(store, "cpu", print, threads=2):
+        assert trains("cpu")
+        assert not trains("cpu", threads=2)
+        assert trains("cpu"), "who waits for two cores keeps none meanwhile"
+        assert f"on which process {os.getpid()} on " in lines[-1]
+        assert lines[-1].count(f"process {os.getpid()}") == 1
+    assert trains("cpu", threads=8), "all that there are"
+    assert cores() >= 1

@@ -350,6 +350,7 @@ def make_model(context: RecipeContext, months: Sequence[str], inputs: Inputs) ->
 def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
     """Hold the locks of a month's model and of the device, where the month has one to train."""
     (month,) = months
+    threads = context.recipe.spec.training.threads
     estimator_of(context.recipe.learner)  # refuses a library that is not there before any wait
     split, trained_in, _ = _plan(context, month, Seen())
     if trained_in != month or not split.is_ready:
@@ -357,7 +358,7 @@ def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[No
         return
     with (
         model_alone(context.checkpoint(month), context.progress),
-        device_alone(context.store, context.device, context.progress),
+        device_alone(context.store, context.device, context.progress, threads=threads),
     ):
         yield
 

@@ -1,4 +1,4 @@
-"""Every stage that is missing or stale, run in one process."""
+"""Every stage that is missing or stale: models and scores by workers, the others here."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -6,8 +6,9 @@ from typing import TypeVar
 from alpha_assets.calendar import month_range, next_month
 from alpha_assets.errors import RangeError
 from alpha_assets.pipeline.checkpoint import ensure_models
-from alpha_assets.pipeline.checks import bars_are_sound, require, require_families, scores_spread
+from alpha_assets.pipeline.checks import bars_are_sound, require, require_families
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.executor import CHECKED, Executor, InProcess, in_order, tasks_of
 from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.pipeline.stage import Made
@@ -15,17 +16,21 @@ from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.study import months_to_study, study_stage
 from alpha_assets.pipeline.variants import record
 from alpha_assets.pipeline.windows import first_trained_month, first_usable, named_without_bars
-from alpha_assets.progress import Pace
 from alpha_assets.quality.coverage import LATEST
 
-# Asked about what a stage has just made of a month, before the next stage reads it.
-CHECKED = {"predictions": scores_spread}
+# Stages whose months workers make: the others are short, and a month's targets may go on from those
+# of the month before.
+BY_WORKERS = ("checkpoint", "predictions")
 
 Context = TypeVar("Context", bound=MarketContext)
 
 
 def run(
-    context: RecipeContext, first_month: str | None = None, last_month: str | None = None
+    context: RecipeContext,
+    first_month: str | None = None,
+    last_month: str | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> Made:
     """Walk from raw rows to the tear sheet.
 
@@ -33,6 +38,7 @@ def run(
         context: with a recipe.
         first_month: first to decide; default: the first with a full training window.
         last_month: last to decide; default: the last with bars.
+        executor: makes models and scores; default: this process.
 
     Returns:
         The report.
@@ -41,6 +47,7 @@ def run(
         RangeError: months without data or without enough history.
         BadInput: the model's library is not installed.
         CheckFailed: a question of `pipeline.checks` about these months stops.
+        WorkerLost: the workers that made a month were killed, again and again.
     """
     check_form(first_month, last_month)
     context.recipe.check_installed()
@@ -61,12 +68,17 @@ def run(
     require_families(context, decided)
     for words in thin_months(context, decided):
         context.progress("panel", words)
-    pace = Pace(context.progress, "run")
-    for number, month in enumerate(decided):
-        pace("months decided", number, len(decided))
+    by_workers = [stage for stage in month_stages(context.recipe) if stage.name in BY_WORKERS]
+    tasks = tasks_of(context, by_workers, decided)
+    if tasks and (why := in_order(context, tasks)):
+        context.progress("run", why)
+    (executor or InProcess()).run(tasks, context.progress)
+    of_tasks = {month for task in tasks for month in task.months}
+    for month in decided:
         for stage in month_stages(context.recipe):
-            stage.ensure(context, [month])
-            if stage.name in CHECKED:
+            if stage not in by_workers:
+                stage.ensure(context, [month])
+            elif stage.name in CHECKED and month not in of_tasks:
                 require(CHECKED[stage.name], context, [month])
     for stage in span_stages(context.recipe):
         (made,) = stage.ensure(context, decided)

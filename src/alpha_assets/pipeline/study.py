@@ -266,11 +266,12 @@ def make_study(context: RecipeContext, months: Sequence[str], inputs: Inputs) ->
 @contextmanager
 def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
     """Hold the locks of the study and of the device; what cannot be trained waits for neither."""
+    threads = context.recipe.spec.training.threads
     estimator_of(context.recipe.learner)  # refuses a library that is not there
     usable_folds(context, months)
     with (
         model_alone(context.study, context.progress),
-        device_alone(context.store, context.device, context.progress),
+        device_alone(context.store, context.device, context.progress, threads=threads),
     ):
         yield
 

@@ -1,13 +1,16 @@
-"""Which device trains, and that one process at a time trains on it, or one model."""
+"""Which device trains, and that no more processes train on it than it has places, or on a model.
 
+A GPU has one place, a host's processor one for each core.
+"""
+
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 
 import torch
 
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import BadInput, LockHeld
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.owner import Owner
 from alpha_assets.store.store import Store
@@ -31,29 +34,72 @@ def device_named(name: str) -> str:
     return name
 
 
+def cores() -> int:
+    """Return how many cores of this host the process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_count(device: str) -> int:
+    """Return how many GPUs a device's name stands for: `cuda` for all, `cuda:1` for one."""
+    return torch.cuda.device_count() if device == "cuda" else 1
+
+
+def places(device: str) -> list[str]:
+    """Return the names of the locks of a device of this host: on one of each a process trains."""
+    name = f"{device}:0" if device == "cuda" else device
+    whole = f"device {name} of {Owner.current().host}"
+    if device.partition(":")[0] != "cpu":
+        return [whole]
+    return [whole, *(f"{whole}, core {number}" for number in range(1, cores()))]
+
+
 @contextmanager
 def device_alone(
     store: Store,
     device: str,
     progress: Callable[[str, str], None],
     *,
+    threads: int = 1,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Train alone on a device: of all processes that use a storage, one at a time.
+    """Train on places of a device that no other process has, of all that use a storage.
 
     Args:
         store: whose locks are asked.
-        device: by name; each device of each host has a lock of its own.
+        device: by name; each device of each host has locks of its own.
         progress: called with the stage and a line, once a minute of waiting.
+        threads: of the training: it takes a core for each, or all that there are.
         sleep: waits, in seconds.
     """
-    name = f"{device}:0" if device == "cuda" else device
-    folder = f"device {name} of {Owner.current().host}"
+    named = places(device)
+    wanted = min(threads, len(named))
+
+    @contextmanager
+    def lock(wait_seconds: float) -> Iterator[None]:
+        owners: list[str] = []
+        with ExitStack() as held:  # all that are wanted, or none: who waits keeps no other waiting
+            n_held = 0
+            for place in named:
+                if n_held == wanted:
+                    break
+                try:
+                    held.enter_context(store.lock(place, wait_seconds))
+                    n_held += 1
+                except LockHeld as error:
+                    owners.append(error.owner)
+            if n_held < wanted:
+                raise LockHeld(
+                    f"the {named[0]} is taken", owner=" and ".join(dict.fromkeys(owners))
+                )
+            yield
 
     def report(owner: str) -> None:
-        progress("checkpoint", f"waits for the {folder}, on which {owner} trains")
+        verb = "train" if " and " in owner else "trains"
+        progress("checkpoint", f"waits for the {named[0]}, on which {owner} {verb}")
 
-    with when_free(partial(store.lock, folder), report, sleep=sleep):
+    with when_free(lock, report, sleep=sleep):
         yield
 
 

@@ -1,0 +1,1 @@
+"""What runs tasks elsewhere than in the process that asks for them."""
