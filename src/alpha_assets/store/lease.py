@@ -1,5 +1,6 @@
-"""What every lock of a storage does in its process: a thread may take again what it has, and what
-is held is renewed until it is given back.
+"""What the locks of every backend have in common inside their process.
+
+A thread may take again what it has, and what is held is renewed until it is given back.
 """
 
 import logging
