@@ -1,6 +1,7 @@
 """The document that others may rely on."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -98,6 +99,42 @@ def test_sessions_that_nothing_decided_count_in_no_figure(
             "net_return": pytest.approx(0.5),
         },
     ]
+
+
+def test_what_is_decided_after_the_books_is_not_judged_yet(
+    world: Any, make_books: Any, make_trades: Any, no_positions: Any
+) -> None:
+    # Five sessions of books; the sixth is scored and has targets, and no bar to trade at.
+    daily = make_books([0.01, -0.02, 0.0, 0.01, 0.03])
+    keys = world.names.select("session", "symbol").filter(
+        pl.col("session") <= world.names["session"].unique().sort()[5]
+    )
+    held = keys.join(daily.select("session"), on="session", how="semi")
+    weight = pl.lit(1 / 60)
+    found: Any = metrics(
+        EvaluationInputs(
+            predictions=world.predictions.join(keys, on=["session", "symbol"], how="semi"),
+            labels=world.labels,
+            daily=daily,
+            trades=make_trades([100.0]),
+            positions=pl.concat(
+                [no_positions, held.with_columns(shares=pl.lit(1.0), weight=weight)],
+                how="diagonal",
+            ),
+            facts=replace(FACTS, traded_horizon=1),
+            sessions_per_year=245.0,
+            targets=keys.with_columns(
+                score=pl.lit(1.0), target_weight=weight, reason=pl.lit("held by the rule")
+            ),
+            factors=keys.with_columns(sector=pl.lit("all"), market=pl.lit(0.5)),
+        )
+    )
+    rule, leaning = found["portfolio"]["rebalances"], found["portfolio"]["exposures"]
+    assert (rule["n"], rule["n_sessions"]) == (5, 5)
+    assert (rule["n_longs_unfilled"], rule["n_shorts_unfilled"]) == (0, 0)
+    market = leaning["factors"][0]
+    assert (market["book"], market["book_low"]) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert leaning["sectors"][0]["book"] == pytest.approx(1.0)
 
 
 def test_keys_are_those_of_the_design(inputs: EvaluationInputs) -> None:

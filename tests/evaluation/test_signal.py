@@ -179,6 +179,16 @@ def test_equal_scores_have_no_coefficient() -> None:
     assert np.isnan(bucket_returns(flat_DN, label_DN, 3)).any(axis=1).all()
 
 
+def test_equal_scores_of_some_of_the_names_have_no_coefficient() -> None:
+    # The mean of equal values may miss them by their last bit, and that is no spread.
+    rng = np.random.default_rng(0)
+    value_D1 = rng.standard_normal((200, 1))
+    flat_DN = np.where(np.arange(40) < rng.integers(10, 40, (200, 1)), value_D1, np.nan)
+    label_DN = rng.standard_normal((200, 40))
+    assert np.isnan(pearson_ic(flat_DN, label_DN)).all()
+    assert np.isnan(pearson_ic(label_DN, flat_DN)).all()
+
+
 def test_two_scores_for_one_name_are_refused(world: Any) -> None:
     twice = pl.concat([world.predictions, world.predictions.head(2)])
     with pytest.raises(BadInput, match=r"4 rows of predictions share .*s000"):

@@ -27,6 +27,7 @@ def exposures(
     *,
     horizon: int,
     seed: int = 0,
+    lived: pl.Series | None = None,
 ) -> Record:
     """Return how scores and book stand to each factor and sector, and the neutral rank IC.
 
@@ -38,6 +39,8 @@ def exposures(
             the session.
         horizon: sessions that a label spans.
         seed: of the bootstrap.
+        lived: sessions of the books, which end before the last scored one where that is still to
+            be traded: the book's figures are of these.  None: all that are scored.
 
     Returns:
         `factors`: records of `factor`, `scores` (mean rank correlation of scores and factor in a
@@ -51,7 +54,8 @@ def exposures(
         `book` (mean net weight).  Then `sectors_unknown` and `book_sectors_unknown`, the shares
         without a sector; NaN where no sectors are given.
         `neutral_rank_ic`: of what least squares leaves of a session's score ranks once the ranks
-        of all factors and the sectors are taken out, as `signal.rank_ic` is.
+        of all factors and the sectors are taken out, as `signal.rank_ic` is; a name whose value of
+        a factor is unknown has the middle rank of it.
     """
     names = [name for name in factors.columns if name not in ("session", "symbol", "sector")]
     grid = Grid.of(scores)
@@ -61,6 +65,9 @@ def exposures(
     score_DN = grid.spread(scores, "score")
     is_scored_DN = ~np.isnan(score_DN)
     weight_DN = np.nan_to_num(grid.spread(positions, "weight"))
+    lived_D = np.ones(len(grid.sessions), dtype=bool)
+    if lived is not None:
+        lived_D = np.isin(grid.sessions, lived.to_numpy().astype("datetime64[D]"))
     rank_DN = _centred_ranks(score_DN)
     records: list[Record] = []
     ranks_FDN = np.zeros((len(names), *score_DN.shape))
@@ -73,7 +80,7 @@ def exposures(
             {
                 "factor": name,
                 "scores": _mean(rank_ic(score_DN, value_DN)),
-                **_of_book(weight_DN, load_DN),
+                **_of_book(weight_DN[lived_D], load_DN[lived_D]),
                 "unknown": _share(is_scored_DN, np.isnan(value_DN)),
                 "book_unknown": _share(np.abs(weight_DN), np.isnan(load_DN)),
             }
@@ -90,7 +97,7 @@ def exposures(
         {
             "sector": sector,
             "scores": _mean(_row_means(np.where(member_DN, rank_DN, np.nan))),
-            "book": float((weight_DN * member_DN).sum(axis=1).mean()),
+            "book": _mean((weight_DN * member_DN).sum(axis=1)[lived_D]),
         }
         for sector, member_DN in zip(sectors, member_SDN, strict=True)
     ]

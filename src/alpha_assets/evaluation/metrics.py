@@ -7,7 +7,7 @@ Keys are those of the design: `signal.h<h>.*`, `portfolio.{net,gross}.*`, `costs
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -165,7 +165,9 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         hac_lag=max(horizons, default=0),
     )
     if inputs.targets is not None:
-        decided = inputs.targets.filter(_not_in(inputs.undecided))
+        # What was decided for a session after the books is still to be traded.
+        lived = daily["session"].implode()
+        decided = inputs.targets.filter(pl.col("session").is_in(lived))
         books = {
             **books,
             "rebalances": {
@@ -185,7 +187,8 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         shared = concentration(inputs.attribution, counts_D)
         books = {**books, "legs": of_legs, "concentration": shared}
     if inputs.factors is not None and inputs.facts.traded_horizon is not None:
-        books = {**books, "exposures": _exposures(inputs, inputs.facts.traded_horizon)}
+        leaning = _exposures(inputs, inputs.facts.traded_horizon, daily["session"])
+        books = {**books, "exposures": leaning}
     bill = costs(inputs.daily, inputs.trades, inputs.sessions_per_year, counts_D=counts_D)
     if inputs.order_counts is not None:
         bill = {**bill, "orders": orders(inputs.order_counts)}
@@ -238,7 +241,7 @@ def _gates(
     return gates(spec, found.statistics.get(f"h{traded}", {}), book, against_parent=parent)
 
 
-def _exposures(inputs: EvaluationInputs, horizon: int) -> dict[str, object]:
+def _exposures(inputs: EvaluationInputs, horizon: int, lived: pl.Series) -> dict[str, object]:
     """Return what the scores that are traded, and the book, lean on."""
     assert inputs.factors is not None
     of_horizon = pl.col("horizon") == horizon
@@ -249,6 +252,7 @@ def _exposures(inputs: EvaluationInputs, horizon: int) -> dict[str, object]:
         inputs.factors,
         horizon=horizon,
         seed=inputs.facts.seed,
+        lived=lived,
     )
 
 
@@ -281,12 +285,6 @@ def _plain(value: object) -> object:
         return value.isoformat()
     assert value is None or isinstance(value, bool | int | str), f"{value!r} is not JSON"
     return value
-
-
-def _not_in(undecided: Sequence[Undecided]) -> pl.Expr:
-    """Return whether a row's session lies in none of the stretches."""
-    inside = [pl.col("session").is_between(it.first_session, it.last_session) for it in undecided]
-    return ~pl.any_horizontal(inside) if inside else pl.lit(True)
 
 
 def _span(inputs: EvaluationInputs, judged: pl.DataFrame, found: Signal) -> dict[str, object]:

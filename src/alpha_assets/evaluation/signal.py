@@ -163,8 +163,10 @@ def pearson_ic(score_DN: Array, label_DN: Array, min_pairs: int = MIN_PAIRS) -> 
         x_DN = np.where(paired_DN, x_DN, 0.0)
         mean_D1 = x_DN.sum(axis=1, keepdims=True) / np.maximum(n_D1, 1)
         e_DN = np.where(paired_DN, x_DN - mean_D1, 0.0)
-        flat_D1 = np.ptp(np.where(paired_DN, x_DN, mean_D1), axis=1, keepdims=True) == 0
-        centred.append(np.where(flat_D1, 0.0, e_DN))
+        # Among the pairs alone: a mean of equal values may miss them by their last bit.
+        high_D1 = np.max(x_DN, axis=1, keepdims=True, where=paired_DN, initial=-np.inf)
+        low_D1 = np.min(x_DN, axis=1, keepdims=True, where=paired_DN, initial=np.inf)
+        centred.append(np.where(high_D1 > low_D1, e_DN, 0.0))
     a_DN, b_DN = centred
     scale_D = np.sqrt((a_DN**2).sum(axis=1)) * np.sqrt((b_DN**2).sum(axis=1))
     usable_D = (n_D1[:, 0] >= max(min_pairs, 2)) & (scale_D > 0)
