@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.panel.market import TOKYO, bar, bars, day, listing, listings, membership, random_market
+from tests.panel.market import (
+    INSTANT,
+    TOKYO,
+    bar,
+    bars,
+    day,
+    evening,
+    listing,
+    listings,
+    membership,
+    random_market,
+)
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.errors import BadInput, SpecError
@@ -21,6 +32,7 @@ from alpha_assets.panel import (
     unknown_symbols,
 )
 from alpha_assets.panel.dense import Late
+from alpha_assets.panel.joins import JOINS
 from alpha_assets.panel.universe import last_price, median_at_least
 
 LAST = 75
@@ -248,29 +260,47 @@ def test_history_and_traded_value_are_those_of_the_life() -> None:
     assert traded[-6:] == [day(n) for n in range(40, 46)]
 
 
-def with_articles(panel: pl.DataFrame, counts: dict[str, dict[int, float]]) -> pl.DataFrame:
-    """Return a panel with the running count of articles, which changes at sessions by number."""
-    number = {day(n): n for n in range(LAST + 1)}
-    found = []
-    for session, symbol in panel.select("session", "symbol").rows():
-        known = [count for n, count in counts.get(symbol, {}).items() if n <= number[session]]
-        found.append(max(known, default=None))
-    return panel.with_columns(pl.Series("news_count", found, dtype=pl.Float64))
+def with_articles(
+    rows: list[dict[str, Any]], last: int, evenings: dict[str, tuple[int, ...]]
+) -> pl.DataFrame:
+    """Return a panel with news: articles that came out on the evenings of sessions by number."""
+    articles = [
+        {"event_date": day(n), "symbol": symbol, "available_at": evening(n)}
+        for symbol, numbers in evenings.items()
+        for n in numbers
+    ]
+    news = pl.DataFrame(articles).with_columns(
+        pl.lit("1").alias("article"),
+        pl.lit(None, pl.Array(pl.Float32, 4)).alias("embedding"),
+        pl.col("available_at").cast(INSTANT),
+        pl.lit(0, pl.Int16).alias("revision"),
+    )
+    raw = {"daily_bars": bars(rows), "news": news}
+    return build_panel(raw, TOKYO, day(0), day(last), side=[JOINS["news"]])
 
 
 def test_an_article_must_have_become_known_within_so_many_sessions() -> None:
-    panel = built([bar(symbol, n, 1.0) for n in range(18) for symbol in "ABC"], last=16)
-    panel = with_articles(panel, {"A": {3: 1.0, 12: 2.0}, "B": {1: 4.0, 2: 5.0, 16: 6.0}})
+    rows = [bar(symbol, n, 1.0) for n in range(18) for symbol in "ABC"]
+    panel = with_articles(rows, 16, {"A": (2, 11), "B": (0, 1, 15)})
 
     # Three sessions, the decision's own among them: 3 4 5, then 12 13 14; C has no article.
     assert members(panel, news_within=3) == {"A": [3, 4, 5, 12, 13, 14], "B": [1, 2, 3, 4, 16]}
     assert members(panel, news_within=1) == {"A": [3, 12], "B": [1, 2, 16]}
 
 
+def test_an_article_of_before_a_listing_or_of_a_halt_is_no_late_one() -> None:
+    # A begins 25 sessions after its article; the rows of B end, and return 42 sessions after its.
+    rows = [bar("A", n, 1.0) for n in range(30, 60)]
+    rows += [bar("B", n, 1.0) for n in (*range(11), *range(45, 60))]
+    panel = with_articles(rows, 60, {"A": (5, 49), "B": (3,)})
+
+    found = members(panel, news_within=5)
+    assert found == {"A": [50, 51, 52, 53, 54], "B": [4, 5, 6, 7, 8]}
+
+
 def test_a_span_alone_knows_the_articles_that_its_look_back_reaches() -> None:
     spec = UniverseSpec(news_within=3)
-    panel = built([bar("A", n, 1.0) for n in range(18)], last=16)
-    panel = with_articles(panel, {"A": {3: 1.0, 12: 2.0}})
+    panel = with_articles([bar("A", n, 1.0) for n in range(18)], 16, {"A": (2, 11)})
     for asked in range(5, 17):
         start = day(asked - spec.lookback(MAX_STALE))
         alone = universe(panel.filter(pl.col("session") >= start), spec, day(asked), day(asked))

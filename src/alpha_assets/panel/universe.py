@@ -23,7 +23,7 @@ from alpha_assets.spec import Spec
 NEEDED_SHARE = (4, 5)  # of a window's sessions must have a bar
 
 
-ARTICLES = "news_count"  # of a company so far
+ARTICLE_AGE = "news_age"  # sessions since an article of the company became known
 RULES_OF_FEEDS = {"membership": "membership = true", "listings": "sectors", "news": "news_within"}
 
 
@@ -64,12 +64,12 @@ class UniverseSpec(Spec):
     @property
     def side_columns(self) -> list[str]:
         """Columns of side feeds that the rules read, beside those that every panel has."""
-        return [] if self.news_within is None else [ARTICLES]
+        return [] if self.news_within is None else [ARTICLE_AGE]
 
     def lookback(self, max_stale: int) -> int:
         """Return the panel sessions before the first one that the rules reach back to."""
         window = self.dollar_volume_window - 1 if self.min_dollar_volume is not None else 0
-        return max(window, max_stale if self.min_price is not None else 0, self.news_within or 0)
+        return max(window, max_stale if self.min_price is not None else 0)
 
 
 def check_universe(
@@ -128,7 +128,8 @@ def universe(
         spec: the rules.
         first: first session wanted.
         last: last session wanted.
-        sessions: the market's sessions, where the panel may lack one for all symbols.
+        sessions: the market's sessions over the panel's span, where it may lack one for all
+            symbols.
         max_stale: of the market: the age in sessions up to which a last close has a price.
     """
     wanted = panel.filter(pl.col("session").is_between(first, last))
@@ -139,8 +140,11 @@ def universe(
         passes &= pl.col("symbol").is_in(spec.symbols)
     if spec.sectors is not None:
         passes &= pl.col("sector").is_in(spec.sectors).fill_null(False)
+    if spec.news_within is not None:
+        # By its age: what came before a listing, or while rows had ended, is old news.
+        passes &= (pl.col(ARTICLE_AGE) < spec.news_within).fill_null(False)
     members = wanted.filter(passes)
-    looks_back = (spec.min_dollar_volume, spec.min_price, spec.news_within)
+    looks_back = (spec.min_dollar_volume, spec.min_price)
     if any(rule is not None for rule in looks_back) and members.height:
         members = members.filter(pl.Series(_by_the_past(panel, members, spec, sessions, max_stale)))
     return members.select(KEYS)
@@ -153,16 +157,14 @@ def _by_the_past(
     sessions: Dates | None,
     max_stale: int,
 ) -> Mask:
-    """Return which of `members` pass the rules on traded value, price and news."""
+    """Return which of `members` pass the rules on traded value and price."""
     past = by_life(panel.filter(pl.col("session") <= members["session"].max()))
     members = by_life(members)
     if sessions is None:
         sessions = past["session"].unique().sort().to_numpy()
     symbols = members["symbol"].unique().sort().to_list()
     past = past.filter(pl.col("symbol").is_in(symbols))
-    names = ["close", "volume", "turnover_value", "cum_factor"]
-    names += spec.side_columns
-    value = dense(past, names, sessions, symbols)
+    value = dense(past, ["close", "volume", "turnover_value", "cum_factor"], sessions, symbols)
     passes_DN = np.ones((len(sessions), len(symbols)), dtype=bool)
     if spec.min_dollar_volume is not None:
         traded_DN = value["turnover_value"]
@@ -175,8 +177,6 @@ def _by_the_past(
         passes_DN &= (
             last_price(value["close"], value["cum_factor"], max_stale, late=late) >= spec.min_price
         )
-    if spec.news_within is not None:
-        passes_DN &= rises_within(value[ARTICLES], spec.news_within)
     d = places_on(sessions, members["session"].to_numpy())
     if (d < 0).any():
         raise BadInput("the panel has rows on dates that are none of the market's sessions")
@@ -206,14 +206,6 @@ def median_at_least(x_DN: Array, limit: float, n: int) -> Mask:
         above_C = np.where(window_CW >= limit, window_CW, np.inf).min(axis=1)
         out_DN[row_C[cut], symbol_C[cut]] = (below_C + above_C) / 2 >= limit
     return out_DN
-
-
-def rises_within(count_DN: Array, n: int) -> Mask:
-    """Return where a running count is higher than n rows before; unknown before counts as 0."""
-    before_DN = np.zeros_like(count_DN)
-    before_DN[n:] = np.nan_to_num(count_DN[:-n], nan=0.0)
-    found: Mask = np.nan_to_num(count_DN, nan=0.0) > before_DN
-    return found
 
 
 def last_price(

@@ -204,13 +204,32 @@ def member_rows(
         first: first session wanted.
         last: last session wanted.
     """
-    members = universe(panel, rules, first, last, max_stale=market.spec.max_stale)
+    members = universe_over(market, rules, panel, first, last)
     sectors = panel.select(*KEYS, "sector")
     return (
         members.select(KEYS)
         .sort(KEYS)
         .join(sectors, on=list(KEYS), how="left", maintain_order="left")
     )
+
+
+def universe_over(
+    market: Market, rules: UniverseSpec, panel: pl.DataFrame, first: date, last: date
+) -> pl.DataFrame:
+    """Return who is in a universe; its windows count the market's sessions, with rows or without.
+
+    Args:
+        market: of the panel.
+        rules: of the universe.
+        panel: with the look-back of the universe.
+        first: first session wanted.
+        last: last session wanted.
+    """
+    if not panel.height:
+        return panel.select(KEYS)
+    sessions = market.calendar.between(panel["session"].min(), last)
+    max_stale = market.spec.max_stale
+    return universe(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
 
 
 def section_rows(
@@ -260,9 +279,9 @@ def graph_rows(
         first: first session wanted.
         last: last session wanted.
     """
-    sessions, max_stale = market.calendar.between(start, last), market.spec.max_stale
-    members = universe(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
-    return edge_rows(panel, sessions, first, last, members, max_stale)
+    members = universe_over(market, rules, panel, first, last)
+    sessions = market.calendar.between(start, last)
+    return edge_rows(panel, sessions, first, last, members, market.spec.max_stale)
 
 
 def tradable_rows(panel: pl.DataFrame) -> pl.DataFrame:
@@ -283,8 +302,8 @@ def decidable_sessions(
     """
     if not len(sessions):
         return sessions
-    span, max_stale = span_of(sessions), market.spec.max_stale
-    members, *others = [universe(panel, rules, *span, max_stale=max_stale) for rules in each]
+    first, last = span_of(sessions)
+    members, *others = [universe_over(market, rules, panel, first, last) for rules in each]
     for other in others:
         members = members.join(other, on=list(KEYS), how="semi")
     return decided_among(sessions, members, panel)
