@@ -567,8 +567,29 @@ def test_a_name_without_any_volume_is_not_capped_and_a_note_counts_it() -> None:
     assert kept.trades["shares"].to_list() == [10.0]
     assert (
         "1 orders were filled on 1 sessions without portfolio.max_participation, because no volume "
-        "of the name is known."
+        "of the name's last 20 sessions is known."
     ) in kept.notes
+
+
+def test_a_bar_without_a_volume_did_not_trade_nothing() -> None:
+    # 20 sessions of 100 · 1,000: three without a volume, two without a bar, which traded 0.
+    def traded(n: int) -> dict[str, Any]:
+        return bar("A", n, 100.0, volume=None if n in (4, 9, 14) else 1_000.0)
+
+    bars = [traded(n) for n in range(22) if n not in (6, 12)]
+    spec = PLAIN.model_copy(update={"max_participation": 0.1, "capital": 1e6})
+    kept = books(hold((20, {"A": 1.0})), raw(daily_bars=bars), 20, spec)
+
+    adv = 15 * 100_000.0 / 17
+    assert kept.trades["notional"].to_list() == [pytest.approx(0.1 * adv)]
+    assert kept.order_counts.n_unknown_adv == 0
+
+
+def test_a_name_whose_volumes_end_can_still_be_left() -> None:
+    spec = PLAIN.model_copy(update={"max_participation": 0.1})
+    bars = [bar("A", n, 100.0, volume=1_000.0 if n < 20 else None) for n in range(60)]
+    kept = books(hold((18, {"A": 0.01}), (45, {"A": 0.0})), raw(daily_bars=bars), 46, spec)
+    assert kept.trades["shares"].to_list() == [pytest.approx(0.1), pytest.approx(-0.1)]
 
 
 def test_lots_round_orders_towards_zero_and_leave_nothing_behind() -> None:

@@ -10,6 +10,7 @@ from alpha_assets.features import CATALOG, SESSIONS_PER_YEAR, compute_features
 from alpha_assets.features.estimators import (
     corwin_schultz,
     garman_klass,
+    mean_traded_value,
     parkinson,
     rogers_satchell_variance,
     wilder_share,
@@ -71,6 +72,13 @@ def test_corwin_schultz_agrees_with_the_vector() -> None:
     spread = corwin_schultz(HIGH, LOW, CLOSE)[1:, 0]
     expected = [-0.0000489393, 0.0057417134, -0.0295424051, 0.0025343176, 0.0188237611]
     np.testing.assert_allclose(spread, expected, rtol=0, atol=DIGITS)
+
+
+def test_the_mean_traded_value_counts_a_session_without_a_bar_and_no_bar_without_a_volume() -> None:
+    traded_DN, stale_DN = np.full((20, 1), 100.0), np.zeros((20, 1))
+    traded_DN[[3, 7, 9, 12]] = np.nan
+    stale_DN[[3, 7]] = 1.0  # no bar; those of 9 and 12 have no volume
+    assert mean_traded_value(traded_DN, stale_DN, 20)[-1] == pytest.approx(16 * 100 / 18)
 
 
 def test_corwin_schultz_takes_an_overnight_gap_out_of_the_range() -> None:

@@ -383,6 +383,13 @@ def test_a_study_is_never_asked_for_until_it_is(tiny_market: Path, tmp_path: Pat
             ["study.kind=purged_kfold", "study.embargo_sessions=5", "training.selection=icir"],
             "selects on validation sessions, and the study has none",
         ),
+        (
+            [
+                *("study.kind=purged_kfold", "study.embargo_sessions=5"),
+                *("study.valid_sessions=6", "training.selection=net_sharpe"),
+            ],
+            "study.valid_sessions = 6, want more than 6",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_by_name(overrides: list[str], words: str) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alpha_assets.errors import BadInput, TooFewNames
 from alpha_assets.training.judge import standard_error
 from alpha_assets.training.selection import net_sharpe, selected_value
 
@@ -35,6 +36,26 @@ def test_masked_names_are_not_held() -> None:
     return_DN = np.array([[0.1, 0.0, NAN], [0.3, 0.1, NAN], [0.0, 0.2, NAN]])
     # Held (½, -½) then (-½, ½): 0.1 and 0.1 net of nothing: no spread, so nothing to divide by.
     assert net_sharpe(score_DN, return_DN, 1, 0.0) == 0.0
+
+
+def test_a_session_without_any_known_return_is_no_session_that_earned_nothing() -> None:
+    draw = np.random.default_rng(0)
+    score_DN = draw.standard_normal((40, 20))
+    return_DN = 0.01 * score_DN + 0.02 * draw.standard_normal((40, 20))
+    gone_DN = return_DN.copy()
+    gone_DN[25:] = NAN
+    assert net_sharpe(score_DN, gone_DN, 1, 0.0) == net_sharpe(
+        score_DN[:25], return_DN[:25], 1, 0.0
+    )
+    with pytest.raises(TooFewNames, match="0 validation sessions have a name with a score and a"):
+        net_sharpe(score_DN, np.full_like(return_DN, NAN), 1, 0.0)
+
+
+def test_sessions_too_few_to_earn_over_a_horizon_select_nothing() -> None:
+    # Every candidate would have the same value, and the first one would be kept.
+    score_DN = np.random.default_rng(0).standard_normal((16, 20))
+    with pytest.raises(BadInput, match=r"16 validation sessions at a horizon of 20: want 22"):
+        net_sharpe(score_DN, score_DN, 20, 0.0)
 
 
 @pytest.mark.parametrize(

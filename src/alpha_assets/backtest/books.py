@@ -32,7 +32,7 @@ ABOVE_LOANS = (
 )
 NO_LIMIT = (
     "{n} orders were filled on {days} sessions without portfolio.max_participation, because no "
-    "volume of the name is known"
+    "volume of the name's last 20 sessions is known"
 )
 NO_VOLUME = "{n} orders were filled on {days} sessions with bars whose volume is not known"
 

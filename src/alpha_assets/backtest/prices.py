@@ -225,7 +225,8 @@ class Prices:
     def traded(self) -> Array:
         """Return the money traded, as known the session after; a session without a bar is 0.
 
-        NaN before the symbol's first bar.
+        NaN where a bar states neither value nor volume: it traded what is not known, and not
+        nothing.  NaN also before the first session of which it is known.
         """
         close_R = self._known_column("close", np.nan)
         volume_R = self._known_column("volume", np.nan)
@@ -233,7 +234,10 @@ class Prices:
         traded_R = np.where(np.isnan(traded_R), close_R * volume_R, traded_R)
         traded_DN = self._on_time_values(traded_R)
         is_unknown_DN = np.isnan(traded_DN)
-        traded_DN[is_unknown_DN & np.maximum.accumulate(~is_unknown_DN, axis=0)] = 0.0
+        has_begun_DN = np.maximum.accumulate(~is_unknown_DN, axis=0)
+        is_blind_R = np.isnan(traded_R) & ~np.isnan(close_R) & self._is_on_time_R
+        has_begun_DN.ravel()[self.cell_R[is_blind_R]] = False
+        traded_DN[is_unknown_DN & has_begun_DN] = 0.0
         return traded_DN
 
     def changes(self) -> Array:
@@ -391,9 +395,9 @@ class Trailing:
         off_WK[np.isnan(off_WK)] = 0.0
         return np.asarray(np.sqrt((off_WK * off_WK).sum(axis=0) / (count_K - 1)))
 
-    def latest(self, d: int, symbol_K: Index) -> Array:
-        """Return the values of the session before; NaN where unknown."""
-        return np.asarray(self.x_DN[d + WINDOW - 1, symbol_K])
+    def has_any(self, d: int, symbol_K: Index) -> Mask:
+        """Return where at least one value is known."""
+        return np.asarray(~np.isnan(self.x_DN[d : d + WINDOW, symbol_K]).all(axis=0))
 
     def _moments(self, d: int, symbol_K: Index) -> tuple[Array, Array, Array]:
         """Return the windows, their means, and how many of their values are known."""

@@ -467,15 +467,23 @@ def _on_time(bars: dict[int, Bar], k: int) -> bool:
 
 
 def _adv(bars: dict[int, Bar], number: int) -> float | None:
+    known = _traded(bars, number)
+    return sum(known) / len(known) if len(known) >= 16 else None
+
+
+def _traded(bars: dict[int, Bar], number: int) -> list[float]:
+    """Return the known ones of what the 20 sessions before traded; 0 without a bar in time."""
     begun = [k for k in bars if _on_time(bars, k) and bars[k].traded is not None]
-    if not begun:
-        return None
-    sums = [
-        (bars[k].traded or 0.0) if _on_time(bars, k) else 0.0
-        for k in range(number - 20, number)
-        if k >= min(begun)
-    ]
-    return sum(sums) / len(sums) if len(sums) >= 16 else None
+    known: list[float] = []
+    for k in range(number - 20, number):
+        if not begun or k < min(begun):
+            continue
+        money = bars[k].traded if _on_time(bars, k) else None
+        if money is not None:
+            known.append(money)
+        elif not _on_time(bars, k) or bars[k].first["close"] is None:
+            known.append(0.0)
+    return known
 
 
 def _volatility(bars: dict[int, Bar], number: int) -> float | None:
@@ -596,7 +604,7 @@ def _lendable(
 
 
 def _has_volume(bars: dict[int, Bar], number: int) -> bool:
-    return any(k < number and _on_time(bars, k) and bars[k].traded is not None for k in bars)
+    return bool(_traded(bars, number))
 
 
 def _at_tick(price: float, order: float, tick: float) -> float:

@@ -607,8 +607,8 @@ def most_filled(
 ) -> Array:
     """Return how many shares of each name `max_participation` lets through in a session.
 
-    None where too few sessions are known for an ADV; any number where no volume of the name is
-    known at all.
+    None where too few sessions are known for an ADV; any number where no volume of any of them is
+    known.
 
     Args:
         marks: the market.
@@ -621,7 +621,7 @@ def most_filled(
     assert portfolio.max_participation is not None
     most_K = portfolio.max_participation * adv_K / price_K
     most_K[np.isnan(most_K)] = 0.0
-    most_K[..., np.isnan(marks.traded.latest(d, symbol_K))] = np.inf
+    most_K[..., ~marks.traded.has_any(d, symbol_K)] = np.inf
     return most_K if portfolio.lot is None else towards_zero(most_K, portfolio.lot)
 
 

@@ -124,10 +124,17 @@ class RecipeSpec(Spec):
         selects = study.valid_share > 0 if isinstance(study, FixedSpec) else study.valid_sessions
         if isinstance(study, FixedSpec) and study.valid_from is not None:
             selects = study.valid_from != study.test_from
-        if not selects and self.training.selection != "rank_ic":
+        selection = self.training.selection
+        if not selects and selection != "rank_ic":
             raise ValueError(
-                f'training.selection = "{self.training.selection}" selects on validation '
-                "sessions, and the study has none: give it some, or take selection out"
+                f'training.selection = "{selection}" selects on validation sessions, and the '
+                "study has none: give it some, or take selection out"
+            )
+        n_valid = None if isinstance(study, FixedSpec) else study.valid_sessions
+        if selection == "net_sharpe" and n_valid is not None and n_valid <= longest + 1:
+            raise ValueError(
+                f'training.selection = "net_sharpe" needs more validation sessions than the '
+                f"longest horizon: study.valid_sessions = {n_valid}, want more than {longest + 1}"
             )
         return self
 

@@ -115,8 +115,11 @@ def corwin_schultz(high_DN: Array, low_DN: Array, close_DN: Array) -> Array:
 
 
 def mean_traded_value(dollar_volume: Array, stale: Array, n: int) -> Array:
-    """Return the mean traded value of the sessions listed; a session without a bar traded 0."""
-    traded_DN = np.where(np.isnan(dollar_volume) & (stale >= 0), 0.0, dollar_volume)
+    """Return the mean traded value of the sessions listed; a session without a bar traded 0.
+
+    What a bar without a volume traded is unknown, and counts in no mean.
+    """
+    traded_DN = np.where(np.isnan(dollar_volume) & (stale > 0), 0.0, dollar_volume)
     return window_mean(traded_DN, n)
 
 
