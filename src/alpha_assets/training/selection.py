@@ -90,7 +90,8 @@ def net_sharpe(score_DN: Array, return_DN: Array, horizon: int, cost_bps: float)
     earned_D = (held_DN * np.nan_to_num(return_DN, nan=0.0)).sum(axis=1)
     traded_D = np.abs(held_DN[horizon:] - held_DN[:-horizon]).sum(axis=1)
     net_D = earned_D[horizon:] - cost_bps * BPS * traded_D
-    net_D = net_D[(np.isfinite(score_DN) & np.isfinite(return_DN)).any(axis=1)[horizon:]]
+    has_pair_D = np.count_nonzero(np.isfinite(score_DN) & np.isfinite(return_DN), axis=1) > 0
+    net_D = net_D[has_pair_D[horizon:]]
     if len(net_D) < 2:
         raise TooFewNames(
             f"{len(net_D)} validation sessions have a name with a score and a return over "
