@@ -12,6 +12,7 @@ from alpha_assets.cli import main
 from alpha_assets.config.market import load_market
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
+from alpha_assets.pipeline.status import cost_of
 from alpha_assets.sources.sim import SimSource
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
@@ -100,6 +101,14 @@ def test_status_has_a_line_per_feed_that_is_off_with_what_it_costs(tmp_path: Pat
         f"costs {n} features of margin, x"
     )
     assert said["raw/membership"] == "off: the simulated exchange has no index with members"
+
+
+def test_one_feature_is_not_called_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHA_PIPELINES", str(TINY))
+    found = [f.family for f in CATALOG if "earnings_dates" in f.feeds]
+    assert len(found) == 1
+    words = cost_of(load_market("tiny"), "earnings_dates", mark="`")
+    assert words == f"; costs 1 feature of `{found[0]}`"
 
 
 def test_a_feed_that_delivers_nothing_stops_a_run_that_reads_it(

@@ -1,5 +1,6 @@
 """The charts say what the figures say."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from alpha_assets.report.charts import FIGURES, figures
 from alpha_assets.report.figure import interval
 from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.report.tearsheet import chart_images
+from alpha_assets.report.words import percent, unbroken
 
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),
@@ -52,6 +54,17 @@ def test_charts_fit_the_schema_of_vega_lite(
         assert {name: checked[name] for name in checked if name in ("mark", "layer")} == {
             name: found for name, found in drawn[figure.name].items() if name in ("mark", "layer")
         }
+
+
+def test_a_chart_writes_percent_as_the_words_of_the_page_do(run: ReportInputs) -> None:
+    picture = chart_images(run, "svg")["drawdown"].decode()
+
+    written = re.findall(r">([^<>]*%)<", picture)
+    assert len(written) > 2
+    for words in written:
+        number = words.removesuffix("\u00a0%").replace("−", "-")
+        digits = len(number.partition(".")[2])
+        assert words == unbroken(percent(float(number) / 100, digits))
 
 
 def test_charts_carry_no_colours_of_their_own_and_fill_their_place(drawn: dict[str, Any]) -> None:

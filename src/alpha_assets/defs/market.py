@@ -37,6 +37,7 @@ from alpha_assets.pipeline.market_stages import (
 )
 from alpha_assets.pipeline.raw import ingest_feed, stored_months
 from alpha_assets.pipeline.stage import Stage
+from alpha_assets.pipeline.status import cost_of
 
 FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
@@ -144,10 +145,8 @@ def feed_description(market: Market, feed: str) -> str:
     declared = market.feeds.get(feed, market.declared[feed])
     parts = [declared.about, f"Public: {publication_words(declared)}."]
     if feed in market.feeds_off:
-        lost = [feature for feature in market.choice if feed in feature.feeds]
-        families = ", ".join(dict.fromkeys(f"`{feature.family}`" for feature in lost))
-        cost = f"; costs {len(lost)} features of {families}" if lost else ""
-        off = f"**Off on market {market.name}:** {market.feeds_off[feed]}{cost}."
+        why = f"{market.feeds_off[feed]}{cost_of(market, feed, mark='`')}"
+        off = f"**Off on market {market.name}:** {why}."
         return "\n\n".join([off, *parts])
     return "\n\n".join(parts)
 

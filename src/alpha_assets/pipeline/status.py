@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alpha_assets.calendar import month_range
+from alpha_assets.config.market import Market
 from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.command import command, run_again
@@ -44,13 +45,24 @@ def status(context: RecipeContext) -> list[dict[str, Any]]:
 
 def feeds_off(context: RecipeContext) -> dict[str, str]:
     """Return one line per feed that is off: why, and what it costs."""
-    lines = {}
-    for name, why in context.market.feeds_off.items():
-        lost = [feature for feature in context.market.choice if name in feature.feeds]
-        families = ", ".join(dict.fromkeys(feature.family for feature in lost))
-        cost = f"; costs {len(lost)} features of {families}" if lost else ""
-        lines[name] = f"off: {why}{cost}"
-    return lines
+    market = context.market
+    return {name: f"off: {why}{cost_of(market, name)}" for name, why in market.feeds_off.items()}
+
+
+def cost_of(market: Market, feed: str, mark: str = "") -> str:
+    """Return how many features of which families a feed that is off costs, to follow the reason.
+
+    Args:
+        market: with its declared features.
+        feed: that is off.
+        mark: put before and after the name of a family.
+    """
+    lost = [feature for feature in market.choice if feed in feature.feeds]
+    if not lost:
+        return ""
+    count = "1 feature" if len(lost) == 1 else f"{len(lost)} features"
+    families = dict.fromkeys(f"{mark}{feature.family}{mark}" for feature in lost)
+    return f"; costs {count} of {', '.join(families)}"
 
 
 def _raw_row(context: RecipeContext, feed: str, seen: Seen) -> dict[str, Any]:

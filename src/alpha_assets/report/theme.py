@@ -9,6 +9,11 @@ from dataclasses import dataclass
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', Helvetica, Arial, sans-serif"
 PICTURE_FONT = "Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 
+# Charts write numbers as the words of the page do; see `report/words.py`.
+NUMBERS = {
+    "decimal": ".", "thousands": ",", "grouping": [3], "currency": ["", ""], "percent": "\u00a0%",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -61,6 +66,7 @@ def vega_config(palette: Palette, *, font: str = FONT) -> dict[str, object]:
     return {
         "background": None,
         "font": font,
+        "locale": {"number": NUMBERS},
         "view": {"stroke": None},
         "axis": {
             "domain": False,
