@@ -218,6 +218,16 @@ def test_lots_are_refused_where_prices_are_not_as_traded() -> None:
         check_portfolio(spec, "split_adjusted")
 
 
+def test_a_band_as_wide_as_the_universe_is_refused() -> None:
+    spec = QuantileSpec(horizon=5, count=3, exit_count=14)
+
+    check_portfolio(spec, "raw")  # how many names there are is not known
+    check_portfolio(spec, "raw", 15)
+    words = "a held name leaves below rank 14 .* the universe has 14 names: none would ever leave"
+    with pytest.raises(SpecError, match=words):
+        check_portfolio(spec, "raw", 14)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -122,6 +122,29 @@ def coverage() -> dict[str, object]:
     }
 
 
+def capacity() -> dict[str, object]:
+    """Three capitals with figures, and one that uses up its equity."""
+
+    def point(capital: float, net: float) -> dict[str, object]:
+        return {
+            "capital": capital,
+            "reason": None,
+            "net": {"sharpe": net, "sharpe_se": 0.5, "annual_return": 0.1 * net, "reasons": {}},
+            "gross": {"sharpe": 1.5},
+            "cost_annual_return": 0.02,
+            "trading_bps": 8.0,
+            "break_even_bps": 12.0,
+            "orders": {"n": 100, "n_unfinished": 4, "above_5pct": 0.2},
+        }
+
+    used_up = {"capital": 1e11, "orders": {"n": 0}, "reason": "the equity is used up at 2021-02-01"}
+    return {
+        "curve": [point(1e8, 1.2), point(1e9, 0.4), point(1e10, -0.8), used_up],
+        "break_even_capital": 2.2e9,
+        "reason": None,
+    }
+
+
 def made_up_run(
     n_sessions: int = 150,
     n_symbols: int = 60,
@@ -219,6 +242,9 @@ def made_up_run(
             oracle={HORIZON: 1.9 * skill} if simulated else None,
         )
     )
+    costs = found.metrics["costs"]
+    assert isinstance(costs, dict)
+    costs["capacity"] = capacity()
     months = sorted({f"{day:%Y-%m}" for day in sessions})
     checkpoints = pl.DataFrame(
         {

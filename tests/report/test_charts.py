@@ -17,8 +17,8 @@ from alpha_assets.report.words import percent, unbroken
 
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),
-    *("groups", "planted", "waterfall", "monthly_costs", "turnover", "exposure", "training"),
-    "epochs",
+    *("groups", "planted", "waterfall", "monthly_costs", "capacity", "turnover", "exposure"),
+    *("training", "epochs"),
 )
 
 
@@ -65,6 +65,15 @@ def test_a_chart_writes_percent_as_the_words_of_the_page_do(run: ReportInputs) -
         number = words.removesuffix("\u00a0%").replace("−", "-")
         digits = len(number.partition(".")[2])
         assert words == unbroken(percent(float(number) / 100, digits))
+
+
+def test_the_capacity_chart_holds_the_capitals_that_have_figures(drawn: dict[str, Any]) -> None:
+    points = with_field(drawn["capacity"], "capital")
+    assert [(row["capital"], row["net"], row["gross"]) for row in points] == [
+        (1e8, 1.2, 1.5), (1e9, 0.4, 1.5), (1e10, -0.8, 1.5),
+    ]  # fmt: skip
+    assert points[0]["low"] == pytest.approx(1.2 - 1.96 * 0.5, abs=1e-3)
+    assert points[0]["high"] == pytest.approx(1.2 + 1.96 * 0.5, abs=1e-3)
 
 
 def test_charts_carry_no_colours_of_their_own_and_fill_their_place(drawn: dict[str, Any]) -> None:

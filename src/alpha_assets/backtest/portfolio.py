@@ -78,7 +78,8 @@ def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = N
         named: names of the universe, where they are listed; else None.
 
     Raises:
-        SpecError: lots on split-adjusted prices, or sides that the universe can never fill.
+        SpecError: lots on split-adjusted prices, sides that the universe can never fill, or a
+            hold band as wide as the universe.
     """
     if spec.lot is not None and price_level != "raw":
         raise SpecError(
@@ -91,6 +92,12 @@ def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = N
             f"{spec.most_names(named)}, and min_side = {spec.min_side}: nothing would ever be "
             "held; set quantile or count so that a side has enough names, choose rank_weighted, "
             "or lower min_side"
+        )
+    last = None if named is None else spec.last_rank(named)
+    if named is not None and last is not None and last >= named:
+        raise SpecError(
+            f"portfolio: a held name leaves below rank {last} (exit_count or exit_quantile), and "
+            f"the universe has {named} names: none would ever leave; set a narrower band"
         )
 
 

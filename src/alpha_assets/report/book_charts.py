@@ -8,6 +8,7 @@ from alpha_assets.report.figure import (
     Figure,
     Row,
     inline,
+    interval,
     level_line,
     month_axis,
     month_map,
@@ -153,6 +154,42 @@ def monthly_costs(inputs: ReportInputs) -> Figure:
             .properties(height=HEIGHT, width="container")
         )
     return Figure("monthly_costs", "Costs by month", "Basis points of equity, by part.", chart)
+
+
+def capacity(inputs: ReportInputs) -> Figure:
+    """Net and gross Sharpe ratio of the same targets by capital."""
+    rows: list[Row] = []
+    for point in records(inputs.metrics, "costs", "capacity", "curve"):
+        net, error = number(point, "net", "sharpe"), number(point, "net", "sharpe_se")
+        gross = number(point, "gross", "sharpe")
+        if net is not None and error is not None and gross is not None:
+            found = interval({"mean": net, "error": error})
+            ends = {"low": found["low"], "high": found["high"]}
+            rows.append({"capital": number(point, "capital"), "net": net, "gross": gross, **ends})
+    chart = None
+    if len(rows) > 1:
+        base = alt.Chart(inline(rows)).encode(
+            x=alt.X(
+                "capital:Q",
+                title="capital",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format="~s"),
+            )
+        )
+        band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+        lines = (
+            base.transform_fold(["net", "gross"], as_=["series", "ratio"])
+            .mark_line(point=True)
+            .encode(
+                y=alt.Y("ratio:Q", title=None),
+                color=alt.Color("series:N", scale=alt.Scale(domain=["net", "gross"])),
+                tooltip=[tip("capital", ",.3~s"), tip("series"), tip("ratio", ".2f", "Sharpe")],
+            )
+        )
+        chart = alt.layer(level_line([{"level": 0.0}], "zero"), band, lines)
+        chart = chart.properties(height=HEIGHT, width="container")
+    caption = "Sharpe ratio of the same targets by capital; the band is net's 95 % interval."
+    return Figure("capacity", "Capacity", caption, chart)
 
 
 def turnover(inputs: ReportInputs) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from altair.utils.schemapi import debug_mode
 
 from alpha_assets.report.book_charts import (
+    capacity,
     drawdown,
     equity,
     exposure,
@@ -38,6 +39,7 @@ FIGURES: tuple[Callable[[ReportInputs], Figure], ...] = (
     planted,
     waterfall,
     monthly_costs,
+    capacity,
     turnover,
     exposure,
     training,

@@ -194,6 +194,10 @@ class RuleSpec(Spec):
         """Return the most names that a side can have of n scored ones."""
         return n // 2
 
+    def last_rank(self, n: int) -> int | None:
+        """Return the rank, of n scored names, outside which a held name leaves; None: no band."""
+        return None
+
     @abstractmethod
     def aim(self, seen: "Seen") -> "Aim":
         """Return what to hold of names of which all that the rule needs is known."""

@@ -88,6 +88,12 @@ class QuantileSpec(SidedSpec):
         """Return the most names that a side can have of n scored ones."""
         return min(self.size(n), n if self.is_long_only else n // 2)
 
+    def last_rank(self, n: int) -> int | None:
+        """Return the rank, of n scored names, outside which a held name leaves; None: no band."""
+        if self.exit_quantile is not None:
+            return round(self.exit_quantile * n)
+        return self.exit_count
+
     def sides(self, seen: Seen) -> list[Side]:
         """Return the best names, and the worst ones that can be borrowed."""
         size, best_first = self.size(len(seen.score_N)), seen.best_first
@@ -105,12 +111,7 @@ class QuantileSpec(SidedSpec):
         """Return the names of a side: those held inside the band, then the best others."""
         if not self.has_band:
             return order[:size]
-        n = len(is_held_N)
-        reach = self.exit_count if self.exit_count is not None else None
-        if reach is None:
-            assert self.exit_quantile is not None
-            reach = round(self.exit_quantile * n)
-        near = order[:reach]
+        near = order[: self.last_rank(len(is_held_N))]
         stay = near[is_held_N[near]][:size]
         others = order[~np.isin(order, stay)][: size - len(stay)]
         return order[np.isin(order, np.concatenate([stay, others]))]
