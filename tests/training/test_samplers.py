@@ -49,5 +49,16 @@ def test_every_pair_of_neighbours_is_seen_in_some_epoch() -> None:
     assert seen == inside
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_block_is_at_least_half_and_at_most_one_and_a_half_times_as_long(seed: int) -> None:
+    one = BLOCKS.model_copy(update={"batch_sessions": 4})  # a block a batch
+    assert {len(places) for places, _ in epoch(one, seed)} <= {2, 3, 4, 5}
+
+
+def test_a_run_that_is_shorter_than_half_a_block_stands_alone() -> None:
+    made = batches(torch.tensor([7]), BLOCKS, torch.Generator().manual_seed(0))
+    assert [b.place_B.tolist() for b in made] == [[7]]
+
+
 def test_single_sessions_have_no_order() -> None:
     assert all(follows is None for _, follows in epoch(TrainingSpec(batch_sessions=4)))
