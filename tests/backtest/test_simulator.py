@@ -684,6 +684,21 @@ def test_a_forgotten_split_moves_no_price_once_it_is_known() -> None:
     assert impact(25, forgotten, later) == approx(impact(25, told))
 
 
+def test_a_late_factor_of_the_first_price_moves_no_return() -> None:
+    # Before session 0 there is no price; its factor is published on the evening of session 2.
+    closes = [100.0 if n % 2 else 101.0 for n in range(22)]
+    costs = FREE.model_copy(update={"impact_coefficient": 1.0})
+
+    def impact(*late: Row) -> float:
+        market = raw(daily_bars=[*path("A", closes), *late])
+        return float(
+            of(books(hold((20, {"A": 0.5})), market, 21, costs=costs).daily, 20)["impact_cost"]
+        )
+
+    assert impact() > 0
+    assert impact(corrected("A", 0, 101.0, 2, adjustment_factor=0.5)) == impact()
+
+
 @pytest.mark.parametrize("evening", [1, 2, 4])
 @pytest.mark.parametrize("basis", ["price", "total_return"])
 @pytest.mark.parametrize("share", [None, 2.0])

@@ -262,10 +262,12 @@ class Prices:
         found = np.flatnonzero(~is_first_V & (factor_V != before_V))
         cell_P = self.cell_R[stored.bar_V[found]]
         row_P, code_P = cell_P // self.shape[1], cell_P % self.shape[1]
-        # A factor of a session without a price shows in the return of the next one with a price.
-        has = [~np.isnan(change_DN[row:, code]) for row, code in zip(row_P, code_P, strict=True)]
-        row_P = row_P + np.array([int(np.argmax(known)) for known in has], dtype=np.int64)
-        shows = np.array([bool(known.any()) for known in has], dtype=bool)
+        # A factor of a session without a price shows in the return of the next one with a price;
+        # that of the first price, before which there is none to compare with, shows nowhere.
+        has_DN = ~np.isnan(self._on_time("close"))
+        ahead = [has_DN[row:, code] for row, code in zip(row_P, code_P, strict=True)]
+        row_P = row_P + np.array([int(np.argmax(has)) for has in ahead], dtype=np.int64)
+        shows = ~np.isnan(change_DN[row_P, code_P])
         moved_P = np.log(before_V[found] / factor_V[found])
         known_P = stored.usable_V[found] - self.start
         return Later(row_P[shows], code_P[shows], known_P[shows], moved_P[shows])
