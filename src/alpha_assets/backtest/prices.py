@@ -263,7 +263,7 @@ class Prices:
         cell_P = self.cell_R[stored.bar_V[found]]
         row_P, code_P = cell_P // self.shape[1], cell_P % self.shape[1]
         # A factor of a session without a price shows in the return of the next one with a price;
-        # that of the first price, before which there is none to compare with, shows nowhere.
+        # that of the first price changes no return.
         has_DN = ~np.isnan(self._on_time("close"))
         ahead = [has_DN[row:, code] for row, code in zip(row_P, code_P, strict=True)]
         row_P = row_P + np.array([int(np.argmax(has)) for has in ahead], dtype=np.int64)
