@@ -282,10 +282,10 @@ def report(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
 
 
 @main.command()
-@options("recipe", "market", "data", "storage", "set", "size", "device", "json")
-def study(recipe: str, as_json: bool, **where: Unpack[Where]) -> None:
+@options("recipe", "market", "data", "storage", "set", "size", "device", "workers", "json")
+def study(recipe: str, workers: str, as_json: bool, **where: Unpack[Where]) -> None:
     """Train and judge the folds of the recipe's [study], for evaluation alone."""
-    show(opened(recipe, **where).study(), as_json, render=studied)
+    show(opened(recipe, **where).study(workers=workers), as_json, render=studied)
 
 
 @main.command("results")
@@ -509,7 +509,7 @@ def sql(query: str, market: str, storage: str, as_json: bool) -> None:
 def demo(storage: str) -> None:
     """Materialise every stage on the simulated market through Dagster: six months decided."""
     command = [sys.executable, "-W", "ignore", "-m", "alpha_assets.defs.demo"]
-    environment = demo_environment(storage)
+    environment = {"ALPHA_WORKERS": "auto", **demo_environment(storage)}
     progress("dagster", "Dagster and the market load first")
     with subprocess.Popen(
         command,

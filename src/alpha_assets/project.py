@@ -110,15 +110,18 @@ class Project:
         runner.run(context, first_month, last_month, executor=executor_named(workers, context))
         return figures(context)
 
-    def study(self) -> dict[str, Any]:
+    def study(self, *, workers: int | str = 1) -> dict[str, Any]:
         """Train and judge the folds of the recipe's `[study]`, for evaluation alone.
+
+        Args:
+            workers: processes that train folds side by side; see `run`.
 
         Returns:
             `title`, `rows` (one per fold and horizon, and of all folds together), `kind`,
             `address`.
         """
         context = self._anew()
-        runner.study(context)
+        runner.study(context, executor=executor_named(workers, context))
         return stored_study(context)
 
     def results(self) -> dict[str, Any]:
@@ -432,9 +435,11 @@ def run(
     return open(recipe, **where).run(first_month, last_month, workers=workers)
 
 
-def study(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:
+def study(
+    recipe: str = RECIPE, *, workers: int | str = 1, **where: Unpack[Where]
+) -> dict[str, Any]:
     """Train and judge the folds of the recipe's `[study]`; see `Project.study`."""
-    return open(recipe, **where).study()
+    return open(recipe, **where).study(workers=workers)
 
 
 def results(recipe: str = RECIPE, **where: Unpack[Where]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What an asset shows beside its computation: state, dependencies, columns, versions, owners."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -7,15 +9,20 @@ import polars as pl
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+from tests.conftest import linked
 
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.defs.attributes import code_version, freshness, where
+from alpha_assets.defs.location import storage_named
 from alpha_assets.defs.market import panel_asset
 from alpha_assets.defs.partitions import RANGE_END, RANGE_START
+from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.backtest import backtest_feeds
+from alpha_assets.pipeline.executor import InProcess, Task
+from alpha_assets.progress import Progress
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -222,3 +229,37 @@ def test_a_market_of_real_rows_should_be_made_within_its_longest_pause() -> None
     assert monthly.fail_window.to_timedelta().days in range(31, 38)
     assert freshness(load_market("tiny"), "daily") is None  # its rows have ended
     assert freshness(market, None) is None
+
+
+def test_workers_of_the_environment_train_the_months_of_a_run(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = linked(tiny_run, tmp_path / "storage")
+    shutil.rmtree(storage / "tiny" / "tiny" / "checkpoint")
+    recipe = load_recipe("tiny", load_market("tiny"))
+    assets = {asset.key.path[-1]: asset for asset in recipe_assets(recipe, recipe.market)}
+    asked: list[str] = []
+    given: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    class Noted(InProcess):
+        def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+            given.extend((task.stages, task.parts) for task in tasks)
+            super().run(tasks, progress)
+
+    def noted(workers: str, context: object) -> InProcess:
+        asked.append(workers)
+        return Noted()
+
+    monkeypatch.setattr("alpha_assets.defs.recipe.executor_named", noted)
+    monkeypatch.setenv("ALPHA_WORKERS", "3")
+    monkeypatch.setenv("ALPHA_STORAGE", str(storage))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for name in ("checkpoint", "predictions"):
+            assert dg.materialize(
+                [assets[name]],
+                instance=instance,
+                resources={"storage": storage_named()},
+                tags={RANGE_START: "2021-07-01", RANGE_END: "2021-08-01"},
+            ).success
+    assert asked == ["3"]
+    assert given == [(("checkpoint",), (month,)) for month in ("2021-07", "2021-08")]

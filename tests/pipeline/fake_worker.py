@@ -27,7 +27,7 @@ class Fake(Worker):
 
     def make(self, sent: Sent) -> None:
         """Do it."""
-        folder, month = Path(os.environ[FOLDER]), sent.months[0]
+        folder, month = Path(os.environ[FOLDER]), sent.parts[0]
         name, _, count = sent.stages[0].partition(" ")
         tries = folder / f"tries-{month}"
         with tries.open("a") as file:

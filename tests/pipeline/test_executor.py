@@ -118,7 +118,7 @@ def test_months_are_tasks_of_their_own_unless_one_starts_from_another(
         stages = month_stages(opened.recipe)[:2]
         tasks = tasks_of(opened, stages, months)
         assert all(task.stages == ("checkpoint", "predictions") for task in tasks)
-        return [list(task.months) for task in tasks], in_order(opened, tasks)
+        return [list(task.parts) for task in tasks], in_order(opened, tasks)
 
     assert due() == ([[month] for month in MONTHS], "")
     chained, why = due("training.warm_start=true")

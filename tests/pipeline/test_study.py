@@ -23,10 +23,16 @@ from alpha_assets.dataset import folds
 from alpha_assets.defs.automation import automation
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
-from alpha_assets.errors import BadInput, RangeError, SpecError
+from alpha_assets.errors import BadInput, RangeError, SpecError, StorageError
 from alpha_assets.pipeline import identity, runner
 from alpha_assets.pipeline.seen import Seen
-from alpha_assets.pipeline.study import months_to_study, session_rows, study_stage
+from alpha_assets.pipeline.study import (
+    folds_due,
+    make_fold,
+    months_to_study,
+    session_rows,
+    study_stage,
+)
 from alpha_assets.project import open_context
 from alpha_assets.store import ManifestInput, RawTable
 from alpha_assets.store.store import Store
@@ -286,6 +292,15 @@ def test_a_killed_study_goes_on_where_it_was(tiny_market: Path, tmp_path: Path) 
     states = sorted(path.parent.name for path in folders[0].rglob("_tmp/resume/**/*seed=0.*"))
     assert states == ["study-1", "study-2"]
     assert killed.study.manifest() is None
+    (first,) = folders[0].rglob("_tmp/resume/**/made.zip")
+    assert first.parent.name == "study-1"
+    content = first.read_bytes()
+    first.write_bytes(content[:-100])
+    with pytest.raises(
+        StorageError, match=r"made\.zip: the models of fold 1 cannot be read .* del"
+    ):
+        runner.study(killed)
+    first.write_bytes(content)
 
     again: list[str] = []
     runner.study(replace(killed, progress=lambda stage, what: again.append(what)))
@@ -294,7 +309,45 @@ def test_a_killed_study_goes_on_where_it_was(tiny_market: Path, tmp_path: Path) 
     assert all(manifests)
     assert len({one.content_hash for one in manifests if one is not None}) == 1
     assert sum("seed 0" in line for line in again) == 1, "one epoch was left of two folds"
-    assert not list(folders[0].rglob("_tmp/resume/**/*seed=0.*"))
+    assert not any(line.startswith("fold 1, ") for line in again), "its models were there"
+    assert not list(folders[0].rglob("_tmp/resume/**/*.*"))
+
+
+def test_a_fold_of_other_inputs_is_made_again(tiny_market: Path, tmp_path: Path) -> None:
+    storage = linked(tiny_market, tmp_path / "storage")
+    context = open_context("study_network", storage=str(storage))
+    assert folds_due(context) == ["1", "2"]
+    make_fold(context, "2")
+    assert folds_due(context) == ["1"]
+
+    other = open_context("study_network", storage=str(storage), overrides=["training.seeds=[3]"])
+    (mine,) = storage.rglob("_tmp/resume/**/made.zip")
+    theirs = mine.parents[2] / other.recipe.folder / mine.parent.name / mine.name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(mine.read_bytes())
+    assert folds_due(other) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_study_of_one(tiny_market: Path, tmp_path: Path) -> None:
+    folders = [str(linked(tiny_market, tmp_path / name)) for name in ("one", "two")]
+    lines: list[str] = []
+    for storage, workers in zip(folders, (1, 2), strict=True):
+        aa.study(
+            "study_network",
+            storage=storage,
+            workers=workers,
+            progress=lambda stage, what: lines.append(f"{stage} {what}"),
+        )
+    manifests = [open_context("study_network", storage=one).study.manifest() for one in folders]
+    assert len({one.content_hash for one in manifests if one is not None}) == 1
+    assert all(manifests)
+    made = [line for line in lines if line.startswith("worker ")]
+    assert {line.rpartition(": ")[2] for line in made} == {
+        "study_network study 1",
+        "study_network study 2",
+    }
+    assert len({line.split()[2] for line in made}) == 2
 
 
 def stored_row(table: RawTable, row: pl.DataFrame, at: str, **values: object) -> None:

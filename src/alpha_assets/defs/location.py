@@ -129,6 +129,15 @@ def located(recipe: str = "") -> Location:
     return location
 
 
+def storage_named() -> Storage:
+    """Return what only changes the running, as the environment names it."""
+    return Storage(
+        url=os.environ.get("ALPHA_STORAGE", "storage"),
+        device=os.environ.get("ALPHA_DEVICE", "auto"),
+        workers=os.environ.get("ALPHA_WORKERS", "1"),
+    )
+
+
 def definitions_of(location: Location) -> dg.Definitions:
     """Return assets, checks, jobs, schedules, sensors and resources."""
     broken = [
@@ -141,12 +150,7 @@ def definitions_of(location: Location) -> dg.Definitions:
         jobs=[job for one in location.automated for job in one.jobs],
         schedules=[schedule for one in location.automated for schedule in one.schedules],
         sensors=[run_failed, reaper],
-        resources={
-            "storage": Storage(
-                url=os.environ.get("ALPHA_STORAGE", "storage"),
-                device=os.environ.get("ALPHA_DEVICE", "auto"),
-            ),
-        },
+        resources={"storage": storage_named()},
         executor=dg.in_process_executor,
         metadata={f"{BROKEN}/{'/'.join(parts)}": e for parts, e in location.broken.items()},
     )

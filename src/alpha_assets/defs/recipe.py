@@ -28,6 +28,7 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.backtest import backtest_feeds, decided_months, judged_months
 from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.executor import executor_named, tasks_of, tasks_of_study
 from alpha_assets.pipeline.report import PAGE, read_metrics, report_pictures
 from alpha_assets.pipeline.stage import Made, Stage
 from alpha_assets.pipeline.stages import month_stages, span_stages, study_stages
@@ -58,7 +59,7 @@ class Look:
         roots: where its code is, as `room.module:name`.
         columns: metadata about its columns.
         cadence: how often it is made where the schedules are on; None: by no schedule.
-        pool: whose limit its runs count against.
+        pool: whose limit its runs count against; what is trained is in one, and made by workers.
         asks_families: nothing is learned or decided from families of features that are empty.
     """
 
@@ -171,6 +172,9 @@ def month_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> 
             asked = month_keys(context)
             if LOOKS[stage.name].asks_families:
                 require_families(opened, asked)
+            if LOOKS[stage.name].pool is not None:
+                executor = executor_named(storage.workers, opened)
+                executor.run(tasks_of(opened, [stage], asked), opened.progress)
             yield from months_made(context, stage.ensure(opened, asked))
 
     return asset
@@ -199,6 +203,7 @@ def study_asset(stage: Stage[RecipeContext], recipe: Recipe, market: Market) -> 
         with storage.of_recipe(recipe, context) as opened:
             covered = months_to_study(opened)
             require_families(opened, covered[-LATEST:])
+            executor_named(storage.workers, opened).run(tasks_of_study(opened), opened.progress)
             (made,) = stage.ensure(opened, covered)
             return whole_made(made, {})
 

@@ -20,10 +20,11 @@ FIRST_WAIT_SECONDS = 30  # doubled from one try to the next
 
 
 class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Root of all outputs and the device to train on; both from the environment."""
+    """Root of all outputs, the device to train on and how many processes; from the environment."""
 
     url: str
     device: str = "auto"
+    workers: str = "1"  # of a run; several runs may train at a time
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Write into the run which process walks it, and end runs whose process is gone."""

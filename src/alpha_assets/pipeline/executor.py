@@ -1,4 +1,4 @@
-"""Tasks: months of some stages of a recipe; what runs them, and which there are.
+"""Tasks: months of some stages of a recipe, or folds of its study; what runs them.
 
 A task is made by one process, which writes its outputs itself, under the store's locks and with its
 manifests, as a run without workers does: content does not depend on what runs the tasks.
@@ -14,6 +14,7 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Stage
 from alpha_assets.pipeline.stages import stage_of
+from alpha_assets.pipeline.study import STUDY, folds_due, make_fold
 from alpha_assets.progress import Pace, Progress
 from alpha_assets.training.device import cores, device_count
 
@@ -25,24 +26,30 @@ RAY = "ray"
 
 @dataclass(frozen=True)
 class Task:
-    """Months of stages of a recipe, to be made one after the other.
+    """Months of stages of a recipe, or folds of its study, to be made one after the other.
 
     Attributes:
         context: of the recipe.
         stages: by name; of each month in this order.
-        months: in order.
+        parts: months in order, or folds by key.
     """
 
     context: RecipeContext
     stages: tuple[str, ...]
-    months: tuple[str, ...]
+    parts: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """How lines of progress and errors name it."""
-        first, last = self.months[0], self.months[-1]
+        first, last = self.parts[0], self.parts[-1]
         span = first if first == last else f"{first} to {last}"
-        return f"{self.context.recipe.folder} {span}"
+        of = f" {STUDY}" if STUDY in self.stages else ""
+        return f"{self.context.recipe.folder}{of} {span}"
+
+    @property
+    def unit(self) -> str:
+        """What its parts are, for a count of them."""
+        return "folds" if STUDY in self.stages else "months"
 
     def identity(self) -> dict[str, str]:
         """Return what decides the outputs of each stage beside their inputs: settings and code."""
@@ -70,11 +77,14 @@ class Task:
 
     def run(self) -> None:
         """Make what is missing or stale; what was made meanwhile is left as it is."""
-        for month in self.months:
+        for part in self.parts:
             for name in self.stages:
-                stage_of(self.context, name).ensure(self.context, [month])
+                if name == STUDY:
+                    make_fold(self.context, part)
+                    continue
+                stage_of(self.context, name).ensure(self.context, [part])
                 if name in CHECKED:
-                    require(CHECKED[name], self.context, [month])
+                    require(CHECKED[name], self.context, [part])
 
 
 class Executor(Protocol):
@@ -100,11 +110,11 @@ class InProcess:
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Return when every task is done; see `Executor`."""
         pace, done = Pace(progress, "run"), 0
-        total = sum(len(task.months) for task in tasks)
+        total = sum(len(task.parts) for task in tasks)
         for task in tasks:
-            pace("months", done, total)
+            pace(task.unit, done, total)
             replace(task, context=replace(task.context, progress=progress)).run()
-            done += len(task.months)
+            done += len(task.parts)
 
 
 def tasks_of(
@@ -130,18 +140,28 @@ def tasks_of(
     return [Task(context, names, tuple(chain)) for chain in chains.values()]
 
 
+def tasks_of_study(context: RecipeContext) -> list[Task]:
+    """Return a task for each fold of the recipe's study that has no models yet.
+
+    Raises:
+        BadInput: the recipe asks for none.
+        RangeError: the purge leaves nothing of a fold.
+    """
+    return [Task(context, (STUDY,), (key,)) for key in folds_due(context)]
+
+
 def in_order(context: RecipeContext, tasks: Sequence[Task]) -> str:
     """Return why months of a task are made one after the other; empty where each is alone."""
-    longest = max(tasks, key=lambda task: len(task.months))
-    if len(longest.months) == 1:
+    longest = max(tasks, key=lambda task: len(task.parts))
+    if len(longest.parts) == 1:
         return ""
     training = context.recipe.spec.training
     why = "warm_start: a month's model starts from the one before"
     if not training.warm_start:
         why = f"retrain_every = {training.retrain_every}: months share a model"
-    n_months = sum(len(task.months) for task in tasks)
+    n_months = sum(len(task.parts) for task in tasks)
     return (
-        f"{n_months} months are {len(tasks)} tasks, up to {len(longest.months)} months in order "
+        f"{n_months} months are {len(tasks)} tasks, up to {len(longest.parts)} months in order "
         f"each, by training.{why}"
     )
 

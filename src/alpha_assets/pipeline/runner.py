@@ -8,7 +8,14 @@ from alpha_assets.errors import RangeError
 from alpha_assets.pipeline.checkpoint import ensure_models
 from alpha_assets.pipeline.checks import bars_are_sound, require, require_families
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.executor import CHECKED, Executor, InProcess, in_order, tasks_of
+from alpha_assets.pipeline.executor import (
+    CHECKED,
+    Executor,
+    InProcess,
+    in_order,
+    tasks_of,
+    tasks_of_study,
+)
 from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
 from alpha_assets.pipeline.stage import Made
@@ -73,7 +80,7 @@ def run(
     if tasks and (why := in_order(context, tasks)):
         context.progress("run", why)
     (executor or InProcess()).run(tasks, context.progress)
-    of_tasks = {month for task in tasks for month in task.months}
+    of_tasks = {month for task in tasks for month in task.parts}
     for month in decided:
         for stage in month_stages(context.recipe):
             if stage not in by_workers:
@@ -86,8 +93,12 @@ def run(
     return made
 
 
-def study(context: RecipeContext) -> Made:
+def study(context: RecipeContext, *, executor: Executor | None = None) -> Made:
     """Make the recipe's study of all stored months, and the market's stages that it reads.
+
+    Args:
+        context: with a recipe.
+        executor: trains the folds; default: this process.
 
     Raises:
         BadInput: the recipe asks for none, or the model's library is not installed.
@@ -99,6 +110,7 @@ def study(context: RecipeContext) -> Made:
     stored = months_of_data(context)
     make_market_stages(context, stored)
     require_families(context, stored[-LATEST:])
+    (executor or InProcess()).run(tasks_of_study(context), context.progress)
     (made,) = study_stage(context.recipe).ensure(context, months_to_study(context))
     return made
 

@@ -6,8 +6,10 @@ are stored below `<recipe>/study/`, and no other stage reads them.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import polars as pl
@@ -49,6 +51,7 @@ from alpha_assets.pipeline.train import (
 from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.pipeline.windows import first_usable
 from alpha_assets.spec import digest
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.scratch import Scratch
 from alpha_assets.store.table import AGAIN
@@ -66,6 +69,8 @@ from alpha_assets.training.predict import predictions_schema, quantile_columns
 
 STUDY = "study"
 METRICS = "metrics.json"
+MADE = "made.zip"  # what a fold gives, until the study is made
+SCORES, FILES = "scores.parquet", "files"  # in it
 ALL_FOLDS = "all"  # the row of the sessions of all folds together
 SPANS = ("train", "valid", "test", "purged")
 
@@ -222,25 +227,16 @@ def usable_folds(context: RecipeContext, months: Sequence[str]) -> tuple[Dates, 
 
 
 def make_study(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
-    """Train a model for every fold, score its test sessions, and judge them."""
+    """Train a model for every fold that has none, score its test sessions, and judge them."""
     spec = context.recipe.spec.study
     assert spec is not None, "the stage is of a recipe with a study"
     usable, folds = usable_folds(context, months)
     files: dict[str, bytes] = {}
     frames: list[pl.DataFrame] = []
-    for number, fold in enumerate(folds, start=1):
-        context.progress(
-            STUDY,
-            f"fold {fold.key}, {number} of {len(folds)}: {len(fold.train)} + "
-            f"{len(fold.valid)} sessions, judged on {len(fold.test)}",
-        )
-        try:
-            made = _trained(context, fold, inputs[""])
-        except TooFewNames as error:
-            raise TooFewNames(f"fold {fold.key} of the study: {error}") from None
-        checkpoint = checkpoint_of(made, f"{context.study.name}/{fold.key}", context.device)
-        files |= {f"{fold.key}/{name}": content for name, content in made.items()}
-        frames.append(_scores_of_fold(context, checkpoint, fold))
+    for fold in folds:
+        made = stored_fold(context, fold, inputs[""]) or _fold(context, fold, inputs[""], folds)
+        files |= {f"{fold.key}/{name}": content for name, content in made.files.items()}
+        frames.append(made.scores)
     found = pl.concat(frames)
     rows, metrics = judged(context, folds, usable, found)
     yield Output(
@@ -263,14 +259,128 @@ def make_study(context: RecipeContext, months: Sequence[str], inputs: Inputs) ->
             _state(context, fold).remove()
 
 
+@dataclass(frozen=True)
+class FoldMade:
+    """What a fold gives to a study.
+
+    Attributes:
+        files: of its models, as of a month's checkpoint.
+        scores: of its test sessions.
+    """
+
+    files: Mapping[str, bytes]
+    scores: pl.DataFrame
+
+    def packed(self, identity: str) -> bytes:
+        """Return it as one file that names what it was made by and from."""
+        table, archive = BytesIO(), BytesIO()
+        self.scores.write_parquet(table)
+        with ZipFile(archive, "w") as packed:
+            packed.comment = identity.encode()
+            packed.writestr(SCORES, table.getvalue())
+            for name, content in self.files.items():
+                packed.writestr(f"{FILES}/{name}", content)
+        return archive.getvalue()
+
+    @classmethod
+    def unpacked(cls, content: bytes, identity: str) -> "FoldMade | None":
+        """Return what was packed; None where it was made by or from something else.
+
+        Raises:
+            BadZipFile: it is not what was packed.
+        """
+        with ZipFile(BytesIO(content)) as packed:
+            if packed.comment.decode() != identity:
+                return None
+            files = {
+                name.removeprefix(f"{FILES}/"): packed.read(name)
+                for name in packed.namelist()
+                if name != SCORES
+            }
+            return cls(files, pl.read_parquet(BytesIO(packed.read(SCORES))))
+
+
+def _fold(
+    context: RecipeContext, fold: Fold, inputs: Mapping[str, str], folds: Sequence[Fold]
+) -> FoldMade:
+    """Train the models of a fold and score its test sessions."""
+    number = [one.key for one in folds].index(fold.key) + 1
+    context.progress(
+        STUDY,
+        f"fold {fold.key}, {number} of {len(folds)}: {len(fold.train)} + "
+        f"{len(fold.valid)} sessions, judged on {len(fold.test)}",
+    )
+    try:
+        files = _trained(context, fold, inputs)
+    except TooFewNames as error:
+        raise TooFewNames(f"fold {fold.key} of the study: {error}") from None
+    checkpoint = checkpoint_of(files, f"{context.study.name}/{fold.key}", context.device)
+    return FoldMade(files, _scores_of_fold(context, checkpoint, fold))
+
+
+def stored_fold(context: RecipeContext, fold: Fold, inputs: Mapping[str, str]) -> FoldMade | None:
+    """Return what a worker made of a fold; None where there is nothing, or of something else.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    document = _state(context, fold).document(MADE)
+    content = document.read()
+    if content is None:
+        return None
+    try:
+        return FoldMade.unpacked(content, _identity(context, inputs))
+    except (BadZipFile, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StorageError(
+            f"{document.address}: the models of fold {fold.key} cannot be read ({error}); delete "
+            "it to train the fold again"
+        ) from error
+
+
+def folds_due(context: RecipeContext) -> list[str]:
+    """Return the folds of a study that is missing or stale of which nothing is made yet, by key."""
+    months, seen = months_to_study(context), Seen()
+    stage = study_stage(context.recipe)
+    if not stage.stale(context, months, seen):
+        return []
+    inputs = stage.inputs(context, months, Seen())
+    _, folds = usable_folds(context, months)
+    return [fold.key for fold in folds if stored_fold(context, fold, inputs) is None]
+
+
+def make_fold(context: RecipeContext, key: str) -> None:
+    """Train and score one fold, and keep it until the study is made of all of them."""
+    months = months_to_study(context)
+    _, folds = usable_folds(context, months)
+    (fold,) = (one for one in folds if one.key == key)
+    inputs = study_stage(context.recipe).inputs(context, months, Seen())
+    with _alone(context, context.store.folder(*context.study.parts, key)):
+        if stored_fold(context, fold, inputs) is None:  # another process may have made it meanwhile
+            content = _fold(context, fold, inputs, folds).packed(_identity(context, inputs))
+            _state(context, fold).document(MADE).write(content)
+
+
+def _identity(context: RecipeContext, inputs: Mapping[str, str]) -> str:
+    """Return the name of all that decides what a fold comes out as."""
+    made_by = identity.study(context.recipe)
+    return digest(made_by.digest, made_by.code, inputs)
+
+
 @contextmanager
 def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
     """Hold the locks of the study and of the device; what cannot be trained waits for neither."""
-    threads = context.recipe.spec.training.threads
     estimator_of(context.recipe.learner)  # refuses a library that is not there
     usable_folds(context, months)
+    with _alone(context, context.study):
+        yield
+
+
+@contextmanager
+def _alone(context: RecipeContext, folder: Folder) -> Iterator[None]:
+    """Hold the locks of a folder and of the device."""
+    threads = context.recipe.spec.training.threads
     with (
-        model_alone(context.study, context.progress),
+        model_alone(folder, context.progress),
         device_alone(context.store, context.device, context.progress, threads=threads),
     ):
         yield
@@ -310,7 +420,7 @@ def _trained(context: RecipeContext, fold: Fold, inputs: Mapping[str, str]) -> d
         split,
         recipe.learner,
         state=_state(context, fold),
-        identity=digest(made_by.digest, made_by.code, inputs),
+        identity=_identity(context, inputs),
         on_epoch=EpochLines(context.progress, STUDY, "", recipe.learner),
     )
     offered = (*section_columns(recipe.features), *market_columns(recipe.features))

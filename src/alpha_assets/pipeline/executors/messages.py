@@ -14,7 +14,7 @@ class Sent:
         context: pickled; empty where the worker has it.
         identity: of its stages, as they must be where it runs; see `Task.identity`.
         stages: by name.
-        months: in order.
+        parts: months in order, or folds.
         device: to train on.
     """
 
@@ -23,7 +23,7 @@ class Sent:
     context: bytes
     identity: Mapping[str, str]
     stages: tuple[str, ...]
-    months: tuple[str, ...]
+    parts: tuple[str, ...]
     device: str
 
 

@@ -121,7 +121,7 @@ class _Pool:
         self._lost: Counter[str] = Counter()  # workers, by what they did
         self._errors: dict[int, BaseException] = {}
         self._pace = Pace(progress, "run")
-        self._n_done, self._n_months = 0, sum(len(task.months) for task in tasks)
+        self._n_done, self._n_parts = 0, sum(len(task.parts) for task in tasks)
 
     @contextmanager
     def running(self) -> "Iterator[_Pool]":
@@ -171,7 +171,7 @@ class _Pool:
             context=self._packed[key] if is_new else b"",
             identity=task.identity(),
             stages=task.stages,
-            months=task.months,
+            parts=task.parts,
             device=_device(task.context, worker.place),
         )
 
@@ -185,13 +185,15 @@ class _Pool:
         match message:
             case Ready():
                 worker.is_ready = True
-                self._pace("months", self._n_done, self._n_months)  # start-up is no rate of months
+                self._pace(
+                    self._tasks[0].unit, self._n_done, self._n_parts
+                )  # start-up is no rate of months
             case Line(stage, what):
                 self._progress(stage, what)
             case Done(number):
                 worker.task = None
-                self._n_done += len(self._tasks[number].months)
-                self._pace("months", self._n_done, self._n_months)
+                self._n_done += len(self._tasks[number].parts)
+                self._pace(self._tasks[0].unit, self._n_done, self._n_parts)
             case Failed(number, error):
                 worker.task = None
                 self._refused(number, error)

@@ -63,7 +63,7 @@ class Worker:
         if sent.context:
             self._contexts[sent.key] = pickle.loads(sent.context)
         context = replace(self._contexts[sent.key], progress=self.progress, device=sent.device)
-        task = Task(context, sent.stages, sent.months)
+        task = Task(context, sent.stages, sent.parts)
         here = Owner.current().words
         self.progress("worker", f"{here}: {task.name}")
         task.refuse_others(sent.identity, here)
