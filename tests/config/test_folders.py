@@ -18,7 +18,8 @@ def test_a_project_is_found_from_every_folder_below_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_project(tmp_path / "mine")
-    assert {path.name for path in written} >= {"dagster.yaml", "workspace.yaml", "sim.toml"}
+    of_dagster = {"dagster.yaml", "dagster.postgres.yaml", "workspace.yaml"}
+    assert {path.name for path in written} >= {*of_dagster, "sim.toml"}
     (tmp_path / "mine" / "pipelines" / "recipes" / "my_own.toml").write_text("about = 'x'\n")
     below = tmp_path / "mine" / "notebooks" / "deep"
     below.mkdir(parents=True)

@@ -65,7 +65,7 @@ def write_project(folder: Path) -> list[Path]:
         SpecError: the folder has one of them already, or cannot be written; nothing is changed.
     """
     source = shipped_folder()
-    kept = [Path("dagster.yaml"), Path("workspace.yaml")]
+    kept = [Path("dagster.yaml"), Path("dagster.postgres.yaml"), Path("workspace.yaml")]
     kept += sorted(path.relative_to(source) for path in (source / PIPELINES).rglob("*.toml"))
     env = Path(".env")  # with it any of Dagster's commands finds its home and our settings
     there = [path for path in (*kept, env) if (folder / path).exists()]

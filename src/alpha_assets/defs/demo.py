@@ -15,7 +15,7 @@ import alpha_assets as aa
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe, markets_of
-from alpha_assets.defs.launch import prepare
+from alpha_assets.defs.launch import BAD_INPUT, prepare
 from alpha_assets.defs.location import definitions_of, located
 from alpha_assets.defs.partitions import RANGE_END, RANGE_START
 from alpha_assets.errors import AlphaAssetsError
@@ -23,7 +23,7 @@ from alpha_assets.pipeline.stages import recipe_stages
 
 RECIPE = "rolling_transformer"
 DECIDED = 6  # months
-FAILED, BAD_INPUT = 1, 2  # exit codes
+FAILED = 1  # exit code
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def launches() -> Iterator[Launch]:
 
 def main() -> int:
     """Materialise everything, print the figures, and return the exit code."""
-    for line in prepare():
-        sys.stderr.write(f"{line}\n")
     try:
+        for line in prepare():
+            sys.stderr.write(f"{line}\n")
         planned = list(launches())
     except AlphaAssetsError as error:
         sys.stderr.write(f"{error}\n")

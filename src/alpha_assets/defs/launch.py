@@ -14,11 +14,13 @@ from pathlib import Path
 from dagster import DagsterInstance
 
 from alpha_assets.defs.reaper import reap
+from alpha_assets.errors import AlphaAssetsError
 
 HOME = "DAGSTER_HOME"
 PATHS = (HOME, "ALPHA_DAGSTER_DIR", "ALPHA_PIPELINES", "ALPHA_DATA", "ALPHA_LANDING")
 STORAGE = "ALPHA_STORAGE"  # a path or a URL
 RUNS = "ALPHA_DAGSTER_DIR"
+BAD_INPUT = 2  # exit code
 NO_UPLOAD = "DAGSTER_DISABLE_TELEMETRY"
 NO_TELEMETRY = "telemetry:\n  enabled: false\n"
 
@@ -53,7 +55,12 @@ def prepare() -> list[str]:
 
 def main() -> None:
     """Prepare, and hand over to Dagster's own command line."""
-    for line in prepare():
+    try:
+        done = prepare()
+    except AlphaAssetsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(BAD_INPUT)
+    for line in done:
         sys.stderr.write(f"{line}\n")
     runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 
