@@ -20,8 +20,8 @@ from alpha_assets.defs.partitions import RANGE_END, RANGE_START
 from alpha_assets.defs.recipe import recipe_assets
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
-from alpha_assets.pipeline.backtest import backtest_feeds
 from alpha_assets.pipeline.executor import InProcess, Task
+from alpha_assets.pipeline.raw import backtest_feeds
 from alpha_assets.progress import Progress
 from alpha_assets.store.store import Store
 

@@ -496,6 +496,15 @@ def test_an_ordinary_and_a_special_dividend_add_up(write: Write, new_york: Calen
     assert rows["amount"].to_list() == [2.5, 0.1]
 
 
+def test_a_dividend_without_an_amount_is_named(write: Write, new_york: Calendar) -> None:
+    # In the books it pays nothing, beside others that are paid.
+    paid = pl.DataFrame(
+        {"ex_date": [SESSIONS[2], SESSIONS[3]], "symbol": "S0", "amount": [None, 0.1]}
+    )
+    report = import_check(write(daily_bars=SIX, dividends=paid), new_york)
+    assert rules(report) == {"warning dividend_unknown": 1}
+
+
 def test_the_same_dividend_twice_is_refused(write: Write, new_york: Calendar) -> None:
     paid = pl.DataFrame({"ex_date": [SESSIONS[3]] * 2, "symbol": "S0", "amount": [0.25, 0.25]})
     folder = write(daily_bars=SIX, dividends=paid)

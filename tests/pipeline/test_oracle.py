@@ -4,14 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from alpha_assets import project
+from alpha_assets.backtest import backtest
 from alpha_assets.backtest.attainable import family
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
+from alpha_assets.evaluation.attainable import AttainableInputs
+from alpha_assets.pipeline.backtest import judged_months, scores_of
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.oracle import oracle_ic, oracle_stage, stored_oracle
+from alpha_assets.pipeline.oracle import attainable_inputs, oracle_ic, oracle_stage, stored_oracle
+from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stages import recipe_stages, stages_below
 
 pytestmark = pytest.mark.usefixtures("pipelines")
@@ -72,3 +78,32 @@ def test_metrics_hold_the_share_of_the_attainable(context: RecipeContext) -> Non
     own = rows[1]
     assert own["reached"] == pytest.approx(metrics["portfolio"]["net"]["sharpe"], abs=1e-6)
     assert own["chosen_on_even"] in family(context.recipe.spec.portfolio)
+
+
+def test_the_attainable_is_of_the_scored_names_whichever_of_them_are_held(
+    context: RecipeContext,
+) -> None:
+    months = judged_months(context)
+    predictions = scores_of(context, months)
+    panel = context.panel.read(months[0], months[-1]).collect()
+    targets = context.targets.read(months[0], months[-1]).collect()
+    some = predictions["symbol"].unique().sort()[:4]
+
+    def found(targets: pl.DataFrame) -> AttainableInputs:
+        books = backtest(
+            targets,
+            judged_rows(context),
+            context.market.calendar,
+            first=predictions["session"].min(),  # type: ignore[arg-type]
+            last=predictions["session"].max(),  # type: ignore[arg-type]
+            portfolio=context.recipe.spec.portfolio,
+            costs=context.recipe.costs,
+            basis=context.market.source.basis,
+            max_stale=context.market.spec.max_stale,
+        )
+        return attainable_inputs(context, predictions, books, 0.1, panel)
+
+    whole = found(targets)
+    few = found(targets.filter(pl.col("symbol").is_in(some.implode())))
+    assert np.array_equal(whole.net_RSD, few.net_RSD, equal_nan=True)
+    assert not np.array_equal(whole.reached_SD, few.reached_SD)

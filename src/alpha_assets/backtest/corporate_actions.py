@@ -13,7 +13,7 @@ import polars as pl
 
 from alpha_assets.arrays.asof import latest_rows
 from alpha_assets.arrays.places import codes
-from alpha_assets.arrays.rates import rate_in_force
+from alpha_assets.arrays.rates import UNKNOWN_RATE, paid_rate, rate_in_force
 from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import BadInput
@@ -217,7 +217,7 @@ def paid_rates(
     """Return the rates that the books pay, as in `Books.cash_rates`; None without rows."""
     if rows is None or not rows.height:
         return None
-    rate_D = np.nan_to_num(cash_rates(rows, sessions, calendar))
+    rate_D = paid_rate(cash_rates(rows, sessions, calendar), where_unknown=UNKNOWN_RATE)
     return pl.DataFrame({"session": sessions, "cash_rate_annual": rate_D})
 
 

@@ -25,10 +25,11 @@ from alpha_assets.defs.metadata import (
 from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
 from alpha_assets.pipeline import identity
-from alpha_assets.pipeline.backtest import backtest_feeds, decided_months, judged_months
+from alpha_assets.pipeline.backtest import decided_months, judged_months
 from alpha_assets.pipeline.checks import require_families
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.executor import executor_named, tasks_of, tasks_of_study
+from alpha_assets.pipeline.raw import backtest_feeds
 from alpha_assets.pipeline.report import PAGE, read_metrics, report_pictures
 from alpha_assets.pipeline.stage import Made, Stage
 from alpha_assets.pipeline.stages import month_stages, span_stages, study_stages

@@ -399,7 +399,7 @@ def exit_warnings(rows: pl.DataFrame) -> list[Problem]:
 
 
 def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
-    """Return dividends that are large beside the close before the ex-date, or exceed it.
+    """Return dividends that are large beside the close before the ex-date, exceed it, or say nothing.
 
     A dividend is money per share as they are counted on the ex-date, so the close before is
     brought to that level: after a consolidation of 10 to 1 it counts ten times.
@@ -409,8 +409,18 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
         bars: `event_date`, `symbol`, `close`, and what factors there are; no columns where they
             cannot be read.
     """
-    if not {*BAR, "close"} <= set(bars.columns) or "amount" not in rows.columns:
+    if "amount" not in rows.columns:
         return []
+    unknown = violations(
+        "warning",
+        "dividends",
+        "dividend_unknown",
+        "amount says what is paid; without one a dividend pays nothing in the books",
+        rows.filter(pl.col("amount").is_null()),
+        key=BAR,
+    )
+    if not {*BAR, "close"} <= set(bars.columns):
+        return unknown
     bars = bars.filter(pl.all_horizontal(pl.col(BAR).is_not_null())).sort(BAR[::-1])
     levels = bars.select(
         "symbol",
@@ -438,6 +448,7 @@ def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
     share = pl.col("amount") / pl.col("close_before")
     wanted = "amount is per share of the level of the closes on the ex-date"
     return [
+        *unknown,
         *violations(
             "error",
             "dividends",

@@ -8,7 +8,6 @@ import polars as pl
 
 from alpha_assets.backtest import Books, backtest, displaced, held_back
 from alpha_assets.calendar import as_date, month_range
-from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
 from alpha_assets.evaluation import evaluate, metrics_json
@@ -20,6 +19,7 @@ from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
 from alpha_assets.pipeline.predictions import predictions_stage
+from alpha_assets.pipeline.raw import backtest_feeds, judged_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
 from alpha_assets.pipeline.targets import targets_stage
@@ -29,8 +29,6 @@ from alpha_assets.report.words import warnings
 from alpha_assets.spec import digest, kept
 
 METRICS = "metrics.json"
-# Rows that prices, holdings and labels are made of; others decide what is held, not what it earns.
-FEEDS = ("daily_bars", "listings", "dividends", "borrow", "rates")
 
 
 @kept
@@ -83,15 +81,6 @@ def _span_of_parent(context: RecipeContext, months: Sequence[str], seen: Seen) -
     """Return the months of the parent's scores that are compared; None where one lacks."""
     stored = set(context.of_parent().predictions.months())
     return (months[0], months[-1]) if stored.issuperset(months) else None
-
-
-def backtest_feeds(market: Market) -> tuple[str, ...]:
-    """Return the feeds that a backtest reads, of those that are on.
-
-    Prices that include dividends (`total_return`) are held without the feed of dividends.
-    """
-    left_out = {"dividends"} if market.source.basis == "total_return" else set()
-    return tuple(name for name in FEEDS if name in market.feeds and name not in left_out)
 
 
 def decided_months(context: RecipeContext) -> tuple[str, ...]:
@@ -193,14 +182,9 @@ def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Boo
     _, last = span_of(calendar.month_sessions(months[-1]))
     last = min(last, last_bar(context))
     targets = context.targets.read(months[0], months[-1]).collect()
-    raw = {
-        feed: context.raw[feed].read().collect()
-        for feed in backtest_feeds(context.market)
-        if context.raw[feed].months()
-    }
     books = backtest(
         targets,
-        raw,
+        judged_rows(context),
         calendar,
         first=first,
         last=last,

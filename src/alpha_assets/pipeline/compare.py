@@ -24,9 +24,9 @@ from alpha_assets.evaluation import (
     stretches,
 )
 from alpha_assets.evaluation.inference import CONFIDENCE
-from alpha_assets.pipeline.backtest import backtest_feeds
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.raw import backtest_feeds
 from alpha_assets.pipeline.report import judged_days, stored_metrics
 from alpha_assets.pipeline.variants import stored_variants
 

@@ -14,14 +14,16 @@ import polars as pl
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import Books, Marks, PortfolioSpec
+from alpha_assets.backtest import Books, Marks, PortfolioSpec, marks_of
 from alpha_assets.backtest.attainable import family, rule_returns, settings_around
 from alpha_assets.backtest.capacity import Account, net_returns
+from alpha_assets.calendar import as_date
 from alpha_assets.config.market import Market
 from alpha_assets.evaluation import Learning
 from alpha_assets.evaluation.attainable import AttainableInputs
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
 from alpha_assets.sources.sim import component_names, oracle, standard_error
 
@@ -111,7 +113,7 @@ def attainable_inputs(
         planted: rank IC of the planted drift at the traded horizon, or why it is not known.
         panel: `session symbol shortable` of the names in the market.
     """
-    spec, marks = context.recipe.spec.portfolio, books.pages.marks
+    spec = context.recipe.spec.portfolio
     settings = settings_around(spec.capital)
     if isinstance(planted, str):
         return AttainableInputs(settings=settings, why=planted)
@@ -121,6 +123,7 @@ def attainable_inputs(
     column = f"{_score(context)}_h{spec.horizon}"
     scored = predictions.filter(pl.col("horizon") == spec.horizon).select("session", "symbol")
     known = scored.join(_drifts(context), on=["session", "symbol"], how="inner")
+    marks = _marks_of_all(context, books.pages.marks, known["symbol"])
     barred = panel.filter(~pl.col("shortable").fill_null(True)).with_columns(x=1.0)
     rules: dict[str, PortfolioSpec] = family(spec)
     own = None if spec.features or spec.scores_back else len(rules)
@@ -137,13 +140,38 @@ def attainable_inputs(
         settings,
     )
     accounts = [Account(0, *setting) for setting in settings]
-    reached_SD = net_returns([books.pages.wanted], marks, spec, context.recipe.costs, accounts)
+    reached_SD = net_returns(
+        [books.pages.wanted], books.pages.marks, spec, context.recipe.costs, accounts
+    )
     return AttainableInputs(
         settings=settings,
         rules=tuple(rules)[: len(rules) - (own is not None)],
         net_RSD=net_RSD[:own],
         own_SD=None if own is None else net_RSD[own],
         reached_SD=reached_SD,
+    )
+
+
+def _marks_of_all(context: RecipeContext, own: Marks, scored: pl.Series) -> Marks:
+    """Return the market of the books with every scored name, whether its targets held it or not.
+
+    Args:
+        context: with a recipe.
+        own: the market of the names that are held.
+        scored: symbols.
+    """
+    if set(scored.unique()) <= set(own.symbols):
+        return own
+    return marks_of(
+        judged_rows(context),
+        tuple(sorted({*own.symbols, *scored.unique()})),
+        context.market.calendar,
+        as_date(own.sessions[0]),
+        as_date(own.sessions[-1]),
+        basis=context.market.source.basis,
+        fill=context.recipe.spec.portfolio.fill,
+        spread=context.recipe.costs.spread,
+        max_stale=context.market.spec.max_stale,
     )
 
 

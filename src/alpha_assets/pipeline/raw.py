@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from alpha_assets.config.market import Market
 from alpha_assets.errors import StorageError
 from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
 from alpha_assets.feeds.delivery_warnings import delivery_warnings
@@ -13,6 +14,27 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.progress import Pace
+
+# Rows that prices, holdings and labels are made of; others decide what is held, not what it earns.
+JUDGED = ("daily_bars", "listings", "dividends", "borrow", "rates")
+
+
+def backtest_feeds(market: Market) -> tuple[str, ...]:
+    """Return the feeds that a backtest reads, of those that are on.
+
+    Prices that include dividends (`total_return`) are held without the feed of dividends.
+    """
+    left_out = {"dividends"} if market.source.basis == "total_return" else set()
+    return tuple(name for name in JUDGED if name in market.feeds and name not in left_out)
+
+
+def judged_rows(context: MarketContext) -> dict[str, pl.DataFrame]:
+    """Return every stored row of the feeds that a backtest reads, revisions included."""
+    return {
+        feed: context.raw[feed].read().collect()
+        for feed in backtest_feeds(context.market)
+        if context.raw[feed].months()
+    }
 
 
 def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None = None) -> Ingested:
