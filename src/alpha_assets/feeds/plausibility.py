@@ -399,7 +399,7 @@ def exit_warnings(rows: pl.DataFrame) -> list[Problem]:
 
 
 def dividend_problems(rows: pl.DataFrame, bars: pl.DataFrame) -> list[Problem]:
-    """Return dividends that are large beside the close before the ex-date, exceed it, or say nothing.
+    """Return dividends without an amount, or with a large one beside the close before the ex-date.
 
     A dividend is money per share as they are counted on the ex-date, so the close before is
     brought to that level: after a consolidation of 10 to 1 it counts ten times.
