@@ -52,6 +52,10 @@ selection = "net_sharpe"
 max_epochs = 2
 """,
     },
+    "averaged": {
+        MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
+        TRAINING: '[training]\naverage = "ema"\naverage_decay = 0.9\nmax_epochs = 3\n',
+    },
     "folds": {
         MODEL: '[model]\nkind = "ridge"\n',
         "sequence = 3": "sequence = 1",

@@ -3,9 +3,9 @@
 Those marked slow rebuild the stages of a market with a model in four worlds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from tests.doors import DOORS, written
 from alpha_assets.audit.perturb import Deletion, Mixed, World
 from alpha_assets.audit.rebuild import in_store
 from alpha_assets.config.recipe import load_recipe
+from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.vectors import VectorStates
 from alpha_assets.pipeline import inputs, neighbours, predictions, train
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.inputs import FittedInput
+from alpha_assets.pipeline.transforms import member_rows, panel_rows
 from alpha_assets.pipeline.windows import split_of
 from alpha_assets.store.compare import compare_weights
 from alpha_assets.training.pca import fit_pca
@@ -118,6 +120,28 @@ def test_vectors_seen_before_they_are_out(opened: Opened, monkeypatch: Patch, na
 
     monkeypatch.setattr(inputs, "states_of", ahead)
     assert_caught(certify([MIDDLE]), "predictions")
+
+
+def test_a_universe_by_news_that_is_not_out_yet(doors_road: RecipeContext) -> None:
+    """Who is in it up to the cut: of an article that counts a session early another world tells."""
+    market, rules = doors_road.market, UniverseSpec(news_within=1)
+    raw = {name: t.read().collect() for name, t in doors_road.raw.items() if t.months()}
+    cut = market.calendar.decision(MIDDLE).astype("datetime64[us]")[()]
+
+    def members(rows: Mapping[str, pl.DataFrame], early: timedelta) -> pl.DataFrame:
+        out = pl.col("available_at") - early
+        known = {name: frame.lazy() for name, frame in rows.items()}
+        known["news"] = known["news"].with_columns(out)
+        panel = panel_rows(market, known, FIRST, MIDDLE)
+        return member_rows(market, rules, panel, FIRST, MIDDLE)
+
+    for world in (Deletion(cut), Mixed(cut, 3)):
+        other = {name: world.rows(market.feeds[name], rows) for name, rows in raw.items()}
+        honest = [members(rows, timedelta(0)) for rows in (raw, other)]
+        leaky = [members(rows, timedelta(days=1)) for rows in (raw, other)]
+        assert honest[0].height, world.name
+        assert honest[0].equals(honest[1]), world.name
+        assert not leaky[0].equals(leaky[1]), world.name
 
 
 def test_what_is_fitted_on_later_vectors_differs_between_the_worlds(

@@ -1,17 +1,21 @@
 """A model trained on one universe that scores and holds a smaller one."""
 
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from tests.audit.test_planted_leaks import assert_caught
 from tests.conftest import linked
 
 import alpha_assets as aa
 from alpha_assets import project
+from alpha_assets.audit import audit
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import MissingOutput, SpecError
-from alpha_assets.pipeline import identity
+from alpha_assets.pipeline import identity, predictions
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.predictions import candidates, predictions_stage
@@ -92,6 +96,28 @@ def test_the_certificate_covers_who_may_be_held(priced: Path, tmp_path: Path) ->
     folder = linked(priced, tmp_path / "storage")
     found = aa.audit("tiny", storage=str(folder), overrides=HELD, **MONTHS)
     assert found["passed"]
+
+
+@pytest.mark.slow
+def test_the_certificate_catches_who_may_be_held_by_a_later_session(
+    priced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Those of the session five later, of the same month; of its last five their own.
+    honest = predictions.stored_held
+
+    def ahead(*asked: Any) -> pl.DataFrame | None:
+        own = honest(*asked)
+        assert own is not None
+        days = own["session"].unique().sort()
+        before = dict(zip(days[5:], days[:-5], strict=True))
+        later = own.filter(pl.col("session").is_in(days[5:].implode()))
+        moved = later.with_columns(pl.col("session").replace_strict(before))
+        return pl.concat([moved, own.filter(pl.col("session").is_in(days[-5:].implode()))])
+
+    monkeypatch.setattr(predictions, "stored_held", ahead)
+    folder = linked(priced, tmp_path / "storage")
+    certificate = audit(context_in(folder, *HELD), [date(2021, 7, 14)], seed=3, sessions=0)
+    assert_caught(certificate, "predictions")
 
 
 def test_a_universe_of_symbols_without_bars_is_refused_by_its_rules(

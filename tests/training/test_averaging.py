@@ -1,7 +1,10 @@
 """Averages of weights, and selection that a single lucky epoch does not decide."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,8 @@ from alpha_assets.training import Epoch, Learner, Trained, TrainingSpec, fit, tr
 from alpha_assets.training.estimator import NO_VALIDATION, best_of
 from alpha_assets.training.fit import Fitting, score_places
 from alpha_assets.training.ridge import RidgeSpec
+
+fit_module = import_module("alpha_assets.training.fit")  # the package has a function of its name
 
 
 @pytest.fixture
@@ -80,6 +85,26 @@ def test_what_is_kept_is_the_average_that_was_judged(
         score_places(model, data, place_D, small)[..., 0], data.return_DNH[place_D, :, 0]
     )
     assert again.mean() == pytest.approx(seed.valid_rank_ic, abs=1e-12)
+
+
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_epochs_after_the_best_enter_no_average_that_is_kept(
+    average: str, data: Dataset, split: Split, small: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each epoch is judged worse than the one before it, and the averaging goes on.
+    honest, judged = fit_module.judge, list[float]()
+
+    def falling(*asked: Any) -> Any:
+        judged.append(-float(len(judged)))
+        return replace(honest(*asked), selected=judged[-1])
+
+    monkeypatch.setattr(fit_module, "judge", falling)
+    asked = changed(small, average=average, schedule="constant")
+    (whole,) = train_month(data, split, asked).seeds
+    (first,) = train_month(data, split, changed(asked, max_epochs=1)).seeds
+
+    assert (whole.best, len(whole.epochs)) == (1, 3)
+    assert all(torch.equal(whole.weights[n], first.weights[n]) for n in first.weights)
 
 
 @pytest.mark.parametrize("average", ["ema", "swa"])
