@@ -238,6 +238,14 @@ def test_workers_end_with_the_process_that_started_them(
     until(lambda: not any(map(lives, workers)))
 
 
+def unnamed_files(pid: int, storage: Path) -> set[int]:
+    """Return the inodes of the files below a storage that a process maps and that have no name."""
+    rows = (line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+    return {
+        int(row[4]) for row in rows if row[-1] == "(deleted)" and row[5].startswith(str(storage))
+    }
+
+
 def contents(storage: Path) -> dict[str, str]:
     opened = project.open_context("tiny", storage=str(storage))
     return {
@@ -255,11 +263,18 @@ def test_two_processes_give_the_bits_of_one_though_one_is_killed(
     killed: list[int] = []
     lines: list[str] = []
 
+    own: set[int] = set()
+    maps: list[set[int]] = []  # files without a name that a worker maps as it trains
+
     def progress(stage: str, what: str) -> None:
         lines.append(what)
         if stage == "worker" and not killed:
             killed.append(int(what.split()[1]))
             os.kill(killed[0], signal.SIGKILL)
+        elif what.endswith(" sessions"):
+            pids = {int(line.split()[1]) for line in lines if line.startswith("process ")}
+            own.update(unnamed_files(os.getpid(), storage))
+            maps.extend(unnamed_files(pid, storage) for pid in pids if lives(pid))
 
     months = {"first_month": "2021-07", "last_month": "2021-08"}
     aa.run("tiny", storage=str(storage), workers=2, progress=progress, **months)
@@ -268,6 +283,10 @@ def test_two_processes_give_the_bits_of_one_though_one_is_killed(
     assert [line for line in lines if f"process {killed[0]} on" in line][1].endswith(
         "it is tried again, 1 of 2"
     )
+    assert not any(line.startswith("each worker reads") for line in lines)
+    assert maps
+    assert {frozenset(files) for files in maps if files} == {frozenset(own)}
+    assert len(own) == 1, "one array of all months, which all of them map"
     workers = {line.split()[1] for line in lines if line.startswith("process ")}
     assert str(os.getpid()) not in workers
     assert len(workers) >= 2

@@ -1,5 +1,6 @@
 """Months share the resident market, and each has the bits of the month alone."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from alpha_assets.pipeline.market_stages import graph_stage
 from alpha_assets.pipeline.memory import memory_named
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
+from alpha_assets.store.scratch import SharedFile
 from alpha_assets.training import train_month
 
 SHORT = ("split.lookback_sessions=20", "split.valid_sessions=10")
@@ -280,3 +282,64 @@ def test_memory_that_is_no_size_is_refused(monkeypatch: pytest.MonkeyPatch, word
         memory_named()
     monkeypatch.delenv("ALPHA_MEMORY")
     assert memory_named() > 0
+
+
+def test_a_market_that_another_process_holds_is_taken_over_without_a_copy(storage: str) -> None:
+    context = opened(storage, "tiny", *SHORT)
+    months = splits(context)
+    market = train.shared_market(context, months)
+    assert market is not None
+    assert isinstance(market.space, SharedFile)
+    assert market.space.path.stat().st_nlink == 0, "no other file is made"
+    packed = pickle.dumps(market)
+    assert len(packed) < context.resident.n_bytes
+
+    other = replace(opened(storage, "tiny", *SHORT), shared=pickle.loads(packed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "_part", None)  # it would be called to read a month
+        for split in months:
+            data, own = (train.training_data(one, split) for one in (other, context))
+            assert differences(data, own) == []
+    assert other.resident.n_bytes == context.resident.n_bytes
+
+    place = np.unravel_index(0, other.resident._x_DNF.shape)
+    before = context.resident._x_DNF[place]
+    other.resident._x_DNF[place] = before + 1
+    assert context.resident._x_DNF[place] == before, "what one writes the other never sees"
+
+
+def test_a_market_that_is_held_no_more_is_read_anew(storage: str) -> None:
+    context = opened(storage, "tiny", *SHORT)
+    market = train.shared_market(context, splits(context))
+    assert market is not None
+    assert isinstance(market.space, SharedFile)
+    gone = replace(market, space=replace(market.space, path=Path("/proc/self/fd/9999")))
+    another = replace(market, space=replace(market.space, inode=(0, 0)))
+    for other, why in ((gone, "/proc/self/fd/9999: "), (another, "is another file by now")):
+        lines: list[str] = []
+        reader = replace(
+            opened(storage, "tiny", *SHORT),
+            shared=other,
+            progress=lambda stage, what, lines=lines: lines.append(what),
+        )
+        split = splits(context)[0]
+        data, own = (train.training_data(one, split) for one in (reader, context))
+        assert differences(data, own) == []
+        (line,) = [line for line in lines if line.startswith("cross-sections are read anew: ")]
+        assert why in line
+
+
+def test_a_market_that_memory_does_not_hold_is_shared_with_nobody(storage: str) -> None:
+    whole = opened(storage, "tiny", *SHORT)
+    months = splits(whole)
+    assert train.shared_market(whole, months) is not None
+    lines: list[str] = []
+    small = replace(
+        opened(storage, "tiny", *SHORT),
+        memory=whole.resident.n_bytes - 1,
+        progress=lambda stage, what: lines.append(what),
+    )
+    assert train.shared_market(small, months) is None
+    assert lines[0].startswith("each worker reads cross-sections for itself: the cross-sections of")
+    train.training_data(small, months[0])
+    assert train.shared_market(whole, []) is None

@@ -6,7 +6,7 @@ from alpha_assets.dataset.columns import Columns, informative, learnable_columns
 from alpha_assets.dataset.folds import FixedSpec, Fold, FoldsSpec, folds_of
 from alpha_assets.dataset.inputs import GraphSpec, InputsSpec, PcaSpec, VectorsSpec
 from alpha_assets.dataset.neighbours import Neighbours, graph_sessions
-from alpha_assets.dataset.resident import Part, Resident
+from alpha_assets.dataset.resident import Part, Resident, SharedMarket
 from alpha_assets.dataset.split import Split, SplitSpec, split_month, walk_forward
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.dataset.vectors import Vectors
@@ -25,6 +25,7 @@ __all__ = [
     "Part",
     "PcaSpec",
     "Resident",
+    "SharedMarket",
     "Sizes",
     "Split",
     "SplitSpec",

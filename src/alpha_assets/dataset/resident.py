@@ -8,7 +8,7 @@ what is fitted on a fold is appended to the fold's view (`Dataset.with_columns`)
 Shape letters: D sessions, N symbols, F features, M market-wide series, R rows, C columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,16 @@ from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.columns import informative
-from alpha_assets.dataset.space import Space, array_in
+from alpha_assets.dataset.space import Shareable, Space, array_in
 from alpha_assets.dataset.tensor import Cells, column32, not_finite, refuse_duplicates
 from alpha_assets.errors import BadInput, RangeError
 
 BYTES = np.dtype(np.float32).itemsize
+# What is held beside the array: small, and so copied where the array is shared.
+HELD = (
+    "months", "sessions", "symbols", "later_lives", "_sectors", "_informs", "_odd",
+    "_valid_DN", "_tradable_DN", "_sector_DN", "_market_DM",
+)  # fmt: skip
 SPARE = 8  # one symbol in so many is room for later ones, once some have come
 
 
@@ -48,6 +53,21 @@ class Part:
     later_lives: pl.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class SharedMarket:
+    """A resident market as another process of this host takes it over; picklable.
+
+    Attributes:
+        space: where the array lies.
+        shape: of the array.
+        held: everything else that is held.
+    """
+
+    space: Space
+    shape: tuple[int, ...]
+    held: Mapping[str, object]
+
+
 class Resident:
     """Cross-sections of consecutive months.
 
@@ -65,7 +85,7 @@ class Resident:
         self,
         features: Sequence[str],
         market_features: Sequence[str],
-        space: Callable[[], Space],
+        space: Callable[[], Shareable],
         memory: int,
     ) -> None:
         """Hold nothing yet.
@@ -92,13 +112,35 @@ class Resident:
         self._sectors: list[str] = []
         self._informs = pl.DataFrame()
         self._odd: set[str] = set()  # columns with a value that is no finite number
-        self._space: Space | None = None
+        self._space: Shareable | None = None  # None: nothing is held, or another process's array
         self._x_DNF = np.zeros((0, 0, len(self.features)), dtype=np.float32)
         self._valid_DN = np.zeros((0, 0), dtype=bool)
         self._tradable_DN = np.zeros((0, 0), dtype=bool)
         self._sector_DN = np.zeros((0, 0), dtype=np.int32)
         self._market_DM = np.zeros((0, len(self.market_features)), dtype=np.float32)
         assert len(set(columns)) == len(columns), "names of columns are unique"
+
+    def shared(self) -> SharedMarket:
+        """Return what is held for another process of this host: the array is not copied.
+
+        Raises:
+            StorageError: its memory cannot be shared.
+        """
+        assert self._space is not None, "asked only where months are held"
+        return SharedMarket(
+            self._space.shared(), self._x_DNF.shape, {name: getattr(self, name) for name in HELD}
+        )
+
+    def take_over(self, market: SharedMarket) -> None:
+        """Hold what another process of this host holds; what is added later is added to a copy.
+
+        Raises:
+            StorageError: it is gone, or of another host.
+        """
+        x_DNF = array_in(market.space, market.shape, np.float32)
+        for name, value in market.held.items():
+            setattr(self, name, value)
+        self._x_DNF, self._space = x_DNF, None
 
     @property
     def n_bytes(self) -> int:

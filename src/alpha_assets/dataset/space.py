@@ -16,6 +16,13 @@ class Space(Protocol):
         """Return the first so many bytes, 0 where nothing was written."""
 
 
+class Shareable(Space, Protocol):
+    """Memory that grows, and that other processes of this host may map."""
+
+    def shared(self) -> Space:
+        """Return the same memory for another process; picklable."""
+
+
 def array_in(space: Space | None, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
     """Return the array at the start of a space, 0 where nothing was written.
 

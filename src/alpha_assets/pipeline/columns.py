@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from alpha_assets.dataset import Resident
-from alpha_assets.dataset.space import Space
+from alpha_assets.dataset.space import Shareable
 from alpha_assets.features import Feature
 
 
@@ -28,7 +28,7 @@ def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
 
 
 def resident_of(
-    features: Sequence[Feature], new_space: Callable[[], Space], memory: int
+    features: Sequence[Feature], new_space: Callable[[], Shareable], memory: int
 ) -> Resident:
     """Return an empty resident market of the columns that a model reads.
 

@@ -9,7 +9,8 @@ from typing import Self
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Resident
+from alpha_assets.dataset import Resident, SharedMarket
+from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.columns import resident_of
 from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
 from alpha_assets.pipeline.memory import memory_named
@@ -92,9 +93,15 @@ class MarketContext(PickledByFields):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeContext(MarketContext):
-    """What every stage of a recipe on a market needs to know."""
+    """What every stage of a recipe on a market needs to know.
+
+    Attributes:
+        recipe: whose stages they are.
+        shared: the cross-sections that another process of this host holds, to be trained on.
+    """
 
     recipe: Recipe
+    shared: SharedMarket | None = field(default=None, repr=False, compare=False)
 
     def at_home(self) -> Self:
         """Return the context whose folders are the recipe's own, with a variant's settings."""
@@ -130,7 +137,13 @@ class RecipeContext(MarketContext):
     @cached_property
     def resident(self) -> Resident:
         """The cross-sections that this process trains on, month after month."""
-        return resident_of(self.recipe.features, self.store.unnamed_file, self.memory)
+        resident = resident_of(self.recipe.features, self.store.unnamed_file, self.memory)
+        if self.shared is not None:
+            try:
+                resident.take_over(self.shared)
+            except StorageError as error:
+                self.progress("checkpoint", f"cross-sections are read anew: {error}")
+        return resident
 
     @cached_property
     def predictions(self) -> MonthTable:

@@ -14,12 +14,22 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Stage
 from alpha_assets.pipeline.stages import stage_of
-from alpha_assets.pipeline.study import STUDY, folds_due, make_fold
+from alpha_assets.pipeline.study import (
+    STUDY,
+    folds_due,
+    make_fold,
+    months_to_study,
+    split_of_fold,
+    usable_folds,
+)
+from alpha_assets.pipeline.train import shared_market
+from alpha_assets.pipeline.windows import first_usable, split_of
 from alpha_assets.progress import Pace, Progress
 from alpha_assets.training.device import cores, device_count
 
 # Asked about what a stage has just made of a month, before the next stage reads it.
 CHECKED = {"predictions": scores_spread}
+TRAINS = {"checkpoint", STUDY}  # stages that read the resident market
 AUTO = "auto"  # as many workers as the device has places for
 RAY = "ray"
 
@@ -85,6 +95,23 @@ class Task:
                 stage_of(self.context, name).ensure(self.context, [part])
                 if name in CHECKED:
                     require(CHECKED[name], self.context, [part])
+
+
+def with_shared_market(context: RecipeContext, tasks: Sequence[Task]) -> RecipeContext:
+    """Return the context of some tasks with the cross-sections that all of them train on.
+
+    They are read once, here, and lie in memory that other processes of this host map.
+    """
+    parts = [part for task in tasks if TRAINS & {*task.stages} for part in task.parts]
+    if not parts:
+        return context
+    if STUDY in tasks[0].stages:
+        _, folds = usable_folds(context, months_to_study(context))
+        splits = [split_of_fold(context, fold) for fold in folds if fold.key in parts]
+    else:
+        usable = first_usable(context)
+        splits = [split_of(context, month, usable) for month in parts]
+    return replace(context, shared=shared_market(context, splits))
 
 
 class Executor(Protocol):

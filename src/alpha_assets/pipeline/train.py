@@ -1,6 +1,7 @@
 """What a month's model is trained on: windows of the cross-section, labels, and enough names."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -16,6 +17,7 @@ from alpha_assets.dataset import (
     Neighbours,
     Part,
     Resident,
+    SharedMarket,
     Split,
     graph_sessions,
     learnable_columns,
@@ -23,7 +25,7 @@ from alpha_assets.dataset import (
 )
 from alpha_assets.dataset.axes import Axes
 from alpha_assets.dataset.tensor import TargetTransform, on_axes
-from alpha_assets.errors import BadInput, TooFewNames
+from alpha_assets.errors import AlphaAssetsError, BadInput, TooFewNames
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION
 from alpha_assets.labels import (
@@ -36,6 +38,7 @@ from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline.columns import column_families
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.neighbours import stored_edges
+from alpha_assets.pipeline.stage import neighbours
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 
@@ -101,7 +104,31 @@ def resident_window(context: RecipeContext, split: Split) -> Resident:
         MissingOutput: a month of the window was never made.
         BadInput: the window takes more memory than `context.memory`.
     """
-    resident, (first, last) = context.resident, window_months(context, split)
+    return _resident_months(context, *window_months(context, split), split.month)
+
+
+def shared_market(context: RecipeContext, splits: Sequence[Split]) -> SharedMarket | None:
+    """Return the resident market with the rows of all windows, for other processes of this host.
+
+    None where there is nothing to share: no window, or more than `context.memory`; or where a
+    window cannot be read, which is refused by name where it is trained on.
+    """
+    spans = [window_months(context, split) for split in splits if split.is_ready]
+    if not spans:
+        return None
+    first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+    try:
+        for months in neighbours(month_range(first, last)):  # so that few rows are held twice
+            _resident_months(context, first, months[-1], "all")
+        return context.resident.shared()
+    except AlphaAssetsError as error:
+        context.progress("checkpoint", f"each worker reads cross-sections for itself: {error}")
+        return None
+
+
+def _resident_months(context: RecipeContext, first: str, last: str, what: str) -> Resident:
+    """Return the resident market with the rows of a span of months, read for `what`."""
+    resident = context.resident
     section, panel = context.section, context.panel
     section.read(first, last)  # refuses gaps, and months that differ in their columns
     of_section, of_panel = section.hashes(first, last), panel.hashes(first, last)
@@ -121,7 +148,7 @@ def resident_window(context: RecipeContext, split: Split) -> Resident:
     if dropped is not None:
         context.progress(
             "checkpoint",
-            f"{split.month}: cross-sections up to {dropped} are held no more: with them "
+            f"{what}: cross-sections up to {dropped} are held no more: with them "
             f"the array would take more than memory = {resident.memory:,} bytes; it takes "
             f"{resident.n_bytes:,}",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 
+from alpha_assets.errors import StorageError
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.location import TMP, check_parts
 from alpha_assets.store.os_errors import disk_errors
@@ -80,6 +81,48 @@ class UnnamedFile:
                 os.posix_fallocate(self._descriptor, self._n_bytes, n_bytes - self._n_bytes)
                 self._n_bytes = n_bytes
             return mmap.mmap(self._descriptor, n_bytes)
+
+    def shared(self) -> "SharedFile":
+        """Return how other processes of this host map what was written, while this one lives.
+
+        Raises:
+            StorageError: nothing was written, or the system names no files of a process.
+        """
+        if self._descriptor is None:
+            raise StorageError(f"{self.folder}: nothing was written that could be shared")
+        path = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
+        with disk_errors(path, "read"):
+            found = path.stat()
+        return SharedFile(path, (found.st_dev, found.st_ino))
+
+
+@dataclass(frozen=True)
+class SharedFile:
+    """Memory of another process of this host that lies in a file without a name.
+
+    Attributes:
+        path: of the file, while that process lives.
+        inode: device and number of the file: the path alone may name another one by then.
+    """
+
+    path: Path
+    inode: tuple[int, int]
+
+    def mapped(self, n_bytes: int) -> mmap.mmap:
+        """Return the first so many bytes, without a copy; what is written to them stays here.
+
+        Raises:
+            StorageError: the process is gone, or it is one of another host.
+        """
+        with disk_errors(self.path, "read"):
+            descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) != self.inode:
+                raise StorageError(f"{self.path} is another file by now")
+            return mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 
 from alpha_assets.errors import WorkerLost
 from alpha_assets.pipeline.context import RecipeContext, silent
-from alpha_assets.pipeline.executor import Task
+from alpha_assets.pipeline.executor import Task, with_shared_market
 from alpha_assets.pipeline.executors.messages import Done, Failed, Line, Ready, Sent
 from alpha_assets.pipeline.executors.worker import environment
 from alpha_assets.progress import Pace, Progress
@@ -115,11 +115,11 @@ class _Pool:
     ) -> None:
         self._tasks, self._progress = tasks, progress
         self._n_workers, self._module = n_workers, module
-        self._packed: dict[int, bytes] = {}
         self._waiting = list(range(len(tasks)))  # in order
         self._workers: list[_Process] = []
         self._lost: Counter[str] = Counter()  # workers, by what they did
         self._errors: dict[int, BaseException] = {}
+        self._packed: dict[int, bytes] = {}  # contexts, by their keys
         self._pace = Pace(progress, "run")
         self._n_done, self._n_parts = 0, sum(len(task.parts) for task in tasks)
 
@@ -138,6 +138,9 @@ class _Pool:
 
     def run(self) -> None:
         """Give out tasks and take results until all are done, or the first one was refused."""
+        for task in self._tasks:  # while workers load what they need
+            if id(task.context) not in self._packed:
+                self._pack(task.context)
         while self._waiting or any(worker.task is not None for worker in self._workers):
             self._give_out()
             by_connection = {worker.connection: worker for worker in self._workers}
@@ -163,8 +166,6 @@ class _Pool:
         key = id(task.context)
         is_new = key not in worker.given
         worker.given.add(key)
-        if key not in self._packed:
-            self._packed[key] = pickle.dumps(replace(task.context, progress=silent))
         return Sent(
             number=number,
             key=key,
@@ -174,6 +175,12 @@ class _Pool:
             parts=task.parts,
             device=_device(task.context, worker.place),
         )
+
+    def _pack(self, context: RecipeContext) -> None:
+        """Pickle a context, with the market that its tasks share."""
+        tasks = [task for task in self._tasks if task.context is context]
+        shared = with_shared_market(context, tasks)
+        self._packed[id(context)] = pickle.dumps(replace(shared, progress=silent))
 
     def _take(self, worker: _Process) -> None:
         """Take one message of a worker, or that it is gone."""
