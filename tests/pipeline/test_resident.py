@@ -329,7 +329,7 @@ def test_a_market_that_is_held_no_more_is_read_anew(storage: str) -> None:
         assert why in line
 
 
-def test_a_market_that_memory_does_not_hold_is_shared_with_nobody(storage: str) -> None:
+def test_a_market_that_memory_does_not_hold_is_shared_with_none(storage: str) -> None:
     whole = opened(storage, "tiny", *SHORT)
     months = splits(whole)
     assert train.shared_market(whole, months) is not None

@@ -13,7 +13,10 @@ SOURCE = Path(alpha_assets.__file__).parent
 # Modules with which a path is opened, listed, moved or removed.
 MODULES = {"fcntl", "glob", "mmap", "pathlib", "shutil", "tempfile"}
 # Of `os`, what reads no file.
-HARMLESS = {"environ", "execve", "get_terminal_size", "getpid", "sysconf"}
+HARMLESS = {
+    "_exit", "cpu_count", "environ", "execve", "get_terminal_size", "getpid", "sched_getaffinity",
+    "sysconf",
+}  # fmt: skip
 # Functions and methods that read or write a file whose path they are given, or that is theirs.
 CALLS = {
     "open", "glob", "is_dir", "is_file", "iterdir", "joinpath", "load_file",
@@ -46,6 +49,7 @@ ALLOWED = {
     "kept.py": "answers that are kept in the user's cache",
     "features/document.py": "writes pages of docs/",
     "pipeline/coverage_table.py": "writes a table of docs/, from a temporary storage",
+    "pipeline/study.py": "packs a fold's scores as Parquet into a document that the store gives",
     "project.py": "folders that the user names",
     "report/tearsheet.py": "reads the template that ships with the package",
     "spec.py": "TOML files of markets and recipes",
