@@ -81,6 +81,14 @@ class Verbs(click.Group):
             click.echo(f"error: {error}", err=True)
             failed = isinstance(error, CheckFailed | DegenerateModel)
             ctx.exit(EXIT_FAILED if failed else EXIT_BAD_INPUT)
+        except MemoryError as error:
+            click.echo(
+                f"error: out of memory: {error or 'more than this machine has was asked for'}; "
+                "decide fewer months at a time (--first-month, --last-month), or give a market or "
+                "a universe of fewer symbols",
+                err=True,
+            )
+            ctx.exit(EXIT_BAD_INPUT)
 
 
 def options(*names: str) -> Option:

@@ -51,6 +51,10 @@ class TooFewNames(BadInput):
     """No session of a month's training or validation window has enough names to train on."""
 
 
+class OutOfMemory(BadInput):
+    """A training, or another computation, that this machine has not the memory for."""
+
+
 class SourceMismatch(BadInput):
     """Raw rows of one source would be mixed with those of another."""
 

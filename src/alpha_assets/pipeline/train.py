@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import polars as pl
+import torch
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.ranks import MIN_PAIRS
@@ -41,6 +43,8 @@ from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.stage import neighbours
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
+from alpha_assets.training import TrainingSpec
+from alpha_assets.training.memory import in_words, within_memory
 
 LIVES = "listings"  # the feed by which bars of a symbol belong to one life; labels read it
 
@@ -77,17 +81,39 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
         as_date(split.last),
         known_by=as_date(split.first_session),
     )
-    data = Dataset.of_cells(
-        resident.view(axes),
-        axes,
-        labels=rows_by_life(labels, resident.later_lives),
-        transform=target_transform(
-            recipe.spec.label, label_volatility(context, split, axes, resident.later_lives)
-        ),
-        device=context.device,
-        dtype=recipe.spec.training.resident_dtype,
+    transform = target_transform(
+        recipe.spec.label, label_volatility(context, split, axes, resident.later_lives)
     )
+    with within_memory(
+        f"the cross-sections of {split.month}",
+        torch.device(context.device),
+        partial(_fewer_cells, axes, recipe.spec.training, context.device),
+    ):
+        data = Dataset.of_cells(
+            resident.view(axes),
+            axes,
+            labels=rows_by_life(labels, resident.later_lives),
+            transform=transform,
+            device=context.device,
+            dtype=recipe.spec.training.resident_dtype,
+        )
     return replace(data, graph=training_graph(context, split, axes))
+
+
+def _fewer_cells(axes: Axes, training: TrainingSpec, device: str) -> str:
+    """Return what to lower where the cells of a month's window do not fit, and by how much."""
+    n_sessions, n_symbols, n_columns = len(axes.sessions), len(axes.symbols), len(axes.features)
+    n_bytes = n_sessions * n_symbols * n_columns * training.resident_dtype.itemsize
+    half = (
+        'training.resident = "float16" takes half of it, else '
+        if device.startswith("cuda") and training.resident == "float32"
+        else ""
+    )
+    return (
+        f"{n_sessions:,} sessions x {n_symbols:,} symbols x {n_columns} columns take "
+        f"{in_words(n_bytes)}: {half}lower split.lookback_sessions, read fewer [features], or "
+        "choose a universe of fewer symbols"
+    )
 
 
 def window_sessions(context: RecipeContext, split: Split) -> Dates:

@@ -9,6 +9,7 @@ Shape letters: D sessions, N symbols, T steps, H horizons, B sessions of a batch
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import cos, pi
 from time import perf_counter
 
@@ -23,6 +24,13 @@ from alpha_assets.training.degeneracy import check_stages, stage_spreads
 from alpha_assets.training.estimator import Epoch
 from alpha_assets.training.gradient_monitor import GradientWatch
 from alpha_assets.training.judge import guard_rank_ic, guard_scores, judge
+from alpha_assets.training.memory import (
+    SMALLER,
+    halves,
+    largest_that_fits,
+    smaller_session,
+    within_memory,
+)
 from alpha_assets.training.samplers import Places, batches, n_batches
 from alpha_assets.training.settings import OptimiserSpec, Plan, TrainingSpec
 
@@ -104,19 +112,26 @@ def fit(
     Raises:
         DegenerateModel: the guard stopped it.
         TooFewNames: no validation session has enough names with a label.
+        OutOfMemory: a step or the validation does not fit; the message says what does.
     """
     loss, spec = build_loss(*plan.loss), plan.training
     looked_at_D = valid_D if len(valid_D) else train_D[-GUARDED:]
     while fitting.epochs < spec.max_epochs:
         with reproducible(spec.threads, data.device), fitting.own_randomness(data.device):
             start = perf_counter()
-            parts = _train_epoch(fitting, data, train_D, loss, plan)
+            with within_memory(
+                f"a step over {min(spec.batch_sessions, len(train_D))} sessions",
+                data.device,
+                partial(_smaller_step, fitting, data, train_D, loss, plan),
+            ):
+                parts = _train_epoch(fitting, data, train_D, loss, plan)
             trained = perf_counter()
             fitting.epochs += 1
             where = f"epoch {fitting.epochs}"
-            spreads = _spreads(fitting.judged, data, looked_at_D, plan)
+            with within_memory(f"scores of {VALID_BATCH} sessions", data.device, lambda: SMALLER):
+                spreads = _spreads(fitting.judged, data, looked_at_D, plan)
+                score_DNH = score_places(fitting.judged, data, looked_at_D, plan)
             check_stages(spreads, plan.guard, where)
-            score_DNH = score_places(fitting.judged, data, looked_at_D, plan)
             warnings = guard_scores(score_DNH, data, looked_at_D, plan.guard, where)
             epoch = Epoch(
                 number=fitting.epochs,
@@ -138,6 +153,29 @@ def fit(
                 epoch = replace(judged.added_to(epoch), warnings=(*warnings, *high))
             epoch = replace(epoch, seconds=(trained - start, perf_counter() - trained))
         yield epoch
+
+
+def _smaller_step(fitting: Fitting, data: Dataset, train_D: Tensor, loss: Loss, plan: Plan) -> str:
+    """Return what to lower where a step does not fit: how many sessions do, tried on the data."""
+    model, spec = fitting.model, plan.training
+
+    def attempt(n: int) -> None:
+        model.zero_grad(set_to_none=True)
+        draws = torch.Generator().manual_seed(0)
+        fewer = spec.model_copy(update={"batch_sessions": n})
+        places = batches(train_D, fewer, draws)[0]
+        batch = data.windows(places.place_B, plan.window.sequence)
+        loss(*_judged_by(model, data, batch, places, plan, draws)).total.backward()
+
+    unit = spec.block_sessions if spec.sampler == "blocks" else 1
+    tried = halves(min(spec.batch_sessions, len(train_D)), unit)
+    fits = largest_that_fits(attempt, tried, data.device)
+    if fits is not None:
+        return (
+            f"training.batch_sessions = {spec.batch_sessions} asks for it, and {fits} fit, tried "
+            f"on the same sessions: set training.batch_sessions = {fits}"
+        )
+    return smaller_session(model, data.windows(train_D[:1], plan.window.sequence))
 
 
 def _train_epoch(

@@ -16,6 +16,7 @@ from alpha_assets.store.scratch import Scratch
 from alpha_assets.training.estimator import Aids, Epoch, OnEpoch, Trained
 from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
+from alpha_assets.training.memory import within_memory
 from alpha_assets.training.preflight import check_labels
 from alpha_assets.training.settings import TrainingSpec
 
@@ -58,6 +59,7 @@ def train_month(
         RangeError: the month has too little history.
         DegenerateModel: the guard stopped it; the message names layer, statistic, value, limit.
         BadInput: a seed without weights to start from, or with those of another model.
+        OutOfMemory: it does not fit; the message says what would.
     """
     if not split.is_ready:
         raise RangeError(
@@ -81,10 +83,19 @@ def train_month(
                 start=_start(parent, seed),
                 on_epoch=_naming(name, on_epoch) if name and on_epoch else on_epoch,
             )
-            seeds.append(replace(estimator.fit(data, fold, seed, aids), fold=name))
+            with within_memory(f"training of {split.month}", data.device, lambda: _fewer(data)):
+                seeds.append(replace(estimator.fit(data, fold, seed, aids), fold=name))
         _refuse_twins(seeds)
         trained += seeds
     return TrainedMonth(split.month, learner, data.sizes(sequence), data.device, tuple(trained))
+
+
+def _fewer(data: Dataset) -> str:
+    n_sessions, n_symbols, n_columns = data.x_DNF.shape
+    return (
+        f"its data is {n_sessions:,} sessions x {n_symbols:,} symbols x {n_columns} columns: lower "
+        "split.lookback_sessions, read fewer [features], or choose a universe of fewer symbols"
+    )
 
 
 def _naming(fold: str, on_epoch: OnEpoch) -> OnEpoch:

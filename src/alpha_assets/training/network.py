@@ -11,6 +11,7 @@ from alpha_assets.errors import BadInput
 from alpha_assets.models import Ranker, RankerSpec, Sizes
 from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
 from alpha_assets.training.fit import Fitting, fit, reproducible
+from alpha_assets.training.memory import smaller_session, too_many_weights, within_memory
 from alpha_assets.training.preflight import check_columns, check_model
 from alpha_assets.training.resume import host_copy, load_state, save_state
 from alpha_assets.training.settings import Plan
@@ -32,8 +33,13 @@ class Network:
             torch.from_numpy(view.places(sessions, sequence)).to(view.device)
             for sessions in (fold.train, fold.valid)
         )
-        model = self._fresh(view.sizes(sequence), seed, view.device, aids.start)
-        check_model(model, view.windows((valid_D if len(valid_D) else train_D)[:1], sequence))
+        sizes, device = view.sizes(sequence), view.device
+        too_large = partial(too_many_weights, self._spec, sizes, device)
+        with within_memory("the weights of a fresh model", device, too_large):
+            model = self._fresh(sizes, seed, device, aids.start)
+        batch = view.windows((valid_D if len(valid_D) else train_D)[:1], sequence)
+        with within_memory("one session", device, partial(smaller_session, model, batch)):
+            check_model(model, batch)
         fitting = Fitting.start(model, view, self._plan, seed)
         resumed = load_state(aids.state, aids.identity, fitting) if aids.state else None
         best, epochs = resumed or ({}, [])

@@ -20,6 +20,7 @@ from alpha_assets.panel.lives import plain_symbol
 from alpha_assets.training.checkpoint import Card, Checkpoint
 from alpha_assets.training.fit import reproducible
 from alpha_assets.training.learner import ModelSpec
+from alpha_assets.training.memory import SMALLER, size_in_words, within_memory
 
 SCHEMA = {
     "session": pl.Date,
@@ -139,10 +140,14 @@ def batch_output(checkpoint: Checkpoint, batch: Batch) -> SessionOutput:
     Args:
         checkpoint: of the session's month.
         batch: of that one session, on the checkpoint's device.
+
+    Raises:
+        OutOfMemory: it does not fit.
     """
     device = batch.x_BNTF.device
     autocasts = checkpoint.card.precision == "bf16"
     with (
+        within_memory(f"scores of a session, {size_in_words(batch)}", device, lambda: SMALLER),
         reproducible(checkpoint.card.learner.training.threads, device),
         torch.autocast(device.type, torch.bfloat16, enabled=autocasts),
     ):
