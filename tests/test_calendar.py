@@ -145,6 +145,9 @@ def test_months_are_counted_and_refused_by_name() -> None:
     assert month_of(date(2020, 2, 29)) == "2020-02"
     with pytest.raises(RangeError, match="'2020-13' is not a month; want YYYY-MM"):
         month_start("2020-13")
+    for odd in ("2020-1", "20-01", "\uff12020-01", "2020-01 ", "2020-001"):
+        with pytest.raises(RangeError, match=f"'{odd}' is not a month; want YYYY-MM"):
+            month_start(odd)
     with pytest.raises(RangeError, match="last month 2019-12 is before first month 2020-02; swap"):
         month_range("2020-02", "2019-12")
     with pytest.raises(RangeError, match="1850-01 has no sessions of XTKS"):

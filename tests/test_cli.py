@@ -340,11 +340,13 @@ def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int |
         assert lines[2].endswith("…")
 
 
+@pytest.mark.parametrize("module", ["alpha_assets", "alpha_assets.cli"])
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
 def test_the_package_runs_as_a_module(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["alpha-assets", "--help"])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_module("alpha_assets", run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
     assert stopped.value.code == 0
     assert "import-check" in capsys.readouterr().out

@@ -371,13 +371,42 @@ def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "error", "words"),
     [
-        ({"recipe": "tinny"}, SpecError, "there is no recipe 'tinny' in pipelines/recipes; want"),
+        (
+            {"recipe": "tinny"},
+            SpecError,
+            "there is no recipe 'tinny' in pipelines/recipes; did you mean tiny. want one of",
+        ),
+        (
+            {"recipe": "tin\u0443"},
+            SpecError,
+            r"'tin\u0443' \(with U\+0443 CYRILLIC SMALL LETTER U\)",
+        ),
+        ({"size": ""}, SpecError, "--size '' names no size; leave it out for the recipe's own"),
         ({"market": "mars"}, SpecError, "there is no market 'mars' in pipelines/markets; want"),
         ({"overrides": ["training.epochs=3"]}, SpecError, "unknown key 'training.epochs'"),
         ({"overrides": ["window.sequence=0"]}, SpecError, r"window.sequence = 0: .*greater"),
         ({"overrides": ["portfolio.horizon=7"]}, SpecError, "portfolio.horizon = 7 is not predict"),
         ({"overrides": ["universe.name=best"]}, SpecError, "has no universe 'best'; want one of"),
         ({"overrides": ["features.names=['ret_9']"]}, SpecError, "there is no 'ret_9'"),
+        (
+            {"overrides": ["window.sequence=100000"]},
+            RangeError,
+            r"no month of the calendar, which ends at .*: split.valid_sessions = 15, a label of 5 "
+            r"sessions behind each span, window.sequence = 100000 make 100025 sessions; want less "
+            "of what asks for most, window.sequence = 100000, or bring more history",
+        ),
+        (
+            {"overrides": ["window.sequence=150"]},
+            RangeError,
+            r"no month up to 2021-08 has a full training window; the first one is 2021-1.: .*most, "
+            "window.sequence = 150, or bring",
+        ),
+        (
+            {"overrides": ["split.embargo_sessions=1000000"]},
+            RangeError,
+            "of what asks for most, split.embargo_sessions = 1000000, or",
+        ),
+        ({"first_month": "2021-7"}, RangeError, "'2021-7' is not a month"),
         ({"first_month": "2021-13"}, RangeError, "'2021-13' is not a month"),
         ({"first_month": "2021-08", "last_month": "2021-07"}, RangeError, "before first month"),
         ({"last_month": "2031-01"}, RangeError, "month 2031-01 has no bars"),

@@ -1,6 +1,7 @@
 """Declarations: what a TOML file may say, and the digest that names it."""
 
 import pickle
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from alpha_assets.errors import SpecError
 from alpha_assets.spec import (
+    EACH_ONCE,
     OFF,
     PickledByFields,
     Spec,
@@ -25,7 +27,11 @@ from alpha_assets.spec import (
 
 class Inner(Spec):
     size: int = Field(default=3, gt=0)
-    names: tuple[str, ...] = ()
+    names: Annotated[tuple[str, ...], EACH_ONCE] = ()
+
+
+class OfName(Spec):
+    kind: str = "plain"
 
 
 class Outer(Spec):
@@ -33,6 +39,8 @@ class Outer(Spec):
     start: date
     rate: float = 0.1
     inner: Inner = Inner()
+    one: dict[str, OfName] = Field(default_factory=dict)
+    counts: tuple[int, ...] = Field(default=(1,), min_length=1)
 
 
 GOOD = 'about = "x"\nstart = 2020-01-06\nrate = 1\n[inner]\nsize = 4\nnames = ["a", "b"]\n'
@@ -60,6 +68,20 @@ def test_a_file_is_read_with_its_types(tmp_path: Path) -> None:
     ("text", "words"),
     [
         (GOOD + "sizes = 3\n", r"recipe\.toml: unknown key 'inner\.sizes' \(it holds 3\)"),
+        (GOOD + "sizes = 3\n", r"\(it holds 3\); did you mean size\? remove or rename it"),
+        (GOOD + "about = 3\n", r"'inner\.about' \(it holds 3\); remove or rename it"),
+        (GOOD + "rate = 3\n", r"'inner\.rate' \(it holds 3\); remove or rename it"),
+        ("size = 3\n" + GOOD, r"'size' \(it holds 3\); did you mean inner\.size\? remove"),
+        (
+            GOOD + '"s\u0456ze" = 3\n',
+            r"'inner\.s\u0456ze' \(with U\+0456 CYRILLIC SMALL LETTER BYELORUSSIAN-UKRAINIAN I\) "
+            r"\(it holds 3\); did you mean size\?",
+        ),
+        (
+            GOOD.replace('"a", "b"', '"a", "a"'),
+            r"inner\.names = .*'a' stands twice; want each once",
+        ),
+        (GOOD + "[one.a]\nkidn = 3\n", r"'one\.a\.kidn' \(it holds 3\); did you mean kind\?"),
         (GOOD.replace("4", '"4"'), r"recipe\.toml: inner\.size = '4': .*valid integer"),
         (GOOD.replace("4", "0"), r"recipe\.toml: inner\.size = 0: .*greater than 0"),
         (GOOD.replace("2020-01-06", '"soon"'), r"recipe\.toml: start = 'soon': .*date"),
@@ -71,6 +93,14 @@ def test_a_file_is_read_with_its_types(tmp_path: Path) -> None:
 def test_a_mistake_names_file_key_value_and_rule(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         read_spec(write(tmp_path, text), Outer)
+
+
+def test_a_list_is_not_called_short_where_an_item_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec(write(tmp_path, "counts = [1.5]\n" + GOOD), Outer)
+    assert re.fullmatch(r".*: counts\.0 = 1\.5: [^\n]*", str(caught.value))
+    with pytest.raises(SpecError, match=r"counts = \[\]: .*at least 1 item"):
+        read_spec(write(tmp_path, "counts = []\n" + GOOD), Outer)
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:

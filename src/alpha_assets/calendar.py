@@ -6,6 +6,7 @@ one session is usable from the next is a consequence, not a shift by one.
 """
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.kept import read_kept, user_cache, write_kept
 from alpha_assets.spec import Spec
 
+MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 FIRST_YEAR = 1990  # sessions before are not known here
 
 # Days that an exchange had announced as sessions and on which it never opened.
@@ -257,6 +259,8 @@ def month_start(month: str) -> np.datetime64:
         RangeError: the text is not a month.
     """
     try:
+        if not MONTH.fullmatch(month):  # months are compared as text
+            raise ValueError
         return np.datetime64(datetime.strptime(month, "%Y-%m").date(), "D")  # noqa: DTZ007
     except ValueError:
         raise RangeError(f"{month!r} is not a month; want YYYY-MM, such as 2023-07") from None

@@ -271,7 +271,13 @@ def status(recipe: str, verify: bool, as_json: bool, **where: Unpack[Where]) -> 
 @main.command()
 @click.argument("stages", nargs=-1, metavar="[STAGE]...")
 @options("recipe", "market", "data", "storage", "set", "size", "device", "json")
-@click.option("--seed", default=0, show_default=True, help="Of the random months of a sample.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of the random months of a sample.",
+)
 def restamp(
     recipe: str, stages: tuple[str, ...], seed: int, as_json: bool, **where: Unpack[Where]
 ) -> None:
@@ -357,7 +363,13 @@ def importance(
     type=click.IntRange(0),
     help="Random cut sessions beside the first and last of each decided month.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the cuts and the noise.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of the cuts and the noise.",
+)
 @click.option("--vintage", is_flag=True, help="Also restate the past as a vendor would.")
 @click.option(
     "--sessions",
@@ -707,3 +719,7 @@ def prediction(shown: Mapping[str, Any]) -> str:
     """Return the scores and targets of one session."""
     notes = "".join(f"{note}\n" for note in shown["notes"])
     return f"{shown['title']}\n{notes}\n{table(shown['rows'])}"
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@
 A message names the thing, its value, the rule, and the way out.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -93,6 +94,15 @@ class DegenerateModel(AlphaAssetsError):
 
 class CheckFailed(AlphaAssetsError):
     """A check ran to its end and its answer is no."""
+
+
+def spelled(name: str) -> str:
+    """Return a name in quotes, with the letters that only look like others by their names."""
+    odd = dict.fromkeys(letter for letter in name if not letter.isascii())
+    if not odd:
+        return repr(name)
+    letters = ", ".join(f"U+{ord(one):04X} {unicodedata.name(one, 'without name')}" for one in odd)
+    return f"{name!r} (with {letters})"
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:

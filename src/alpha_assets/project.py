@@ -384,6 +384,8 @@ def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
     of_recipe = [o for o in overrides if not o.startswith(OF_MARKET)]
     size = where.get("size")
     if size is not None:
+        if not size.strip():
+            raise SpecError(f"--size {size!r} names no size; leave it out for the recipe's own")
         of_recipe = [f"{SIZE}={size}", *of_recipe]
     # Where the market is named, a stored variant is known without its recipe's file.
     home = where.get("market") or markets_of(recipe.partition(VARIANT)[0])[0]

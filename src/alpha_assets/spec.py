@@ -8,17 +8,17 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, fields
 from datetime import date, datetime, time
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from alpha_assets.errors import SpecError
+from alpha_assets.errors import SpecError, did_you_mean, spelled
 
 DIGEST_LENGTH = 12  # hexadecimal digits
 NONE = "none"
@@ -40,6 +40,19 @@ class Spec(BaseModel):
     def switched_off(cls) -> frozenset[str]:
         """Return the keys that `"none"` switches off."""
         return frozenset(name for name, field in cls.model_fields.items() if OFF in field.metadata)
+
+
+ValuesT = TypeVar("ValuesT", bound=tuple[Any, ...])
+
+
+def _refuse_twice(values: ValuesT) -> ValuesT:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands twice; want each once")
+    return values
+
+
+EACH_ONCE = AfterValidator(_refuse_twice)  # of a list in which a value twice says nothing more
 
 
 def _none_in_words(value: object) -> object:
@@ -130,8 +143,8 @@ def parse_spec(tables: Mapping[str, Any], model: type[SpecT], origin: str) -> Sp
         # Through JSON, because strict JSON mode reads a list as a tuple and text as a date.
         return model.model_validate_json(json.dumps(tables, default=_as_text))
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        lines = [_problem(origin, problem, tables) for problem in problems]
+        problems = _causes(error.errors(include_url=False))
+        lines = [_problem(origin, problem, tables, model) for problem in problems]
         raise SpecError("\n".join(lines)) from None
 
 
@@ -232,7 +245,7 @@ def _wrong_tag(key: str, context: Mapping[str, Any]) -> str:
     near = get_close_matches(str(context["tag"]), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     name = str(context["discriminator"]).strip("'")
-    return f"{key}.{name} = {context['tag']!r}: want one of {', '.join(known)}{guess}"
+    return f"{key}.{name} = {spelled(str(context['tag']))}: want one of {', '.join(known)}{guess}"
 
 
 def _written(location: Sequence[str | int], tables: object) -> str:
@@ -270,11 +283,74 @@ def _refuse_not_finite(value: object, origin: str, key: str = "") -> None:
         raise SpecError(f"{origin}: {key} = {value}; want a finite number")
 
 
-def _problem(origin: str, problem: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+def _causes(problems: Sequence[Any]) -> list[Any]:
+    """Return problems without those of lists that are too short since an item of them is wrong."""
+    places = [problem["loc"] for problem in problems]
+
+    def follows(at: tuple[str | int, ...]) -> bool:
+        return any(len(place) > len(at) and place[: len(at)] == at for place in places)
+
+    return [one for one in problems if one["type"] != "too_short" or not follows(one["loc"])]
+
+
+def _unknown_key(key: str, problem: Mapping[str, Any], model: type[Spec]) -> str:
+    """Return that there is no such key, and the nearest one: of its section, or of another."""
+    section, _, name = key.rpartition(".")
+    known = _keys_at(model, problem["loc"][:-1])
+    near = did_you_mean(name, known, 1)
+    if not near:
+        others = [
+            f"{other}.{name}"
+            for other in model.model_fields
+            if other != section and name in _keys_at(model, (other,))
+        ]
+        near = f"did you mean {' or '.join(others)}? " if others else ""
+    odd = spelled(key).removeprefix(repr(key))
+    return f"unknown key {key!r}{odd} (it holds {problem['input']!r}); {near}remove or rename it"
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the keys that a section may have, by the path under which pydantic names it."""
+    specs = [model]
+    for part in location:
+        types = [found for spec in specs if (found := _type_of(spec, part)) is not None]
+        if types:
+            specs = [one for found in types for one in specs_in(found)]
+        else:  # a place in a list, or the kind of a section that may be of several
+            specs = [one for one in specs if part in _kinds(one)] or specs
+    return list(dict.fromkeys(name for spec in specs for name in spec.model_fields))
+
+
+def _type_of(spec: type[BaseModel], part: str | int) -> Any:  # noqa: ANN401 -- any type
+    """Return the type of a key, or of what a section holds by names of its own; None if neither."""
+    if part in spec.model_fields:
+        return spec.model_fields[str(part)].annotation
+    if spec.model_config.get("extra") != "allow":
+        return None
+    return get_type_hints(spec, include_extras=True)["__pydantic_extra__"]
+
+
+def _kinds(spec: type[BaseModel]) -> list[object]:
+    """Return the words that stand in fields of few words, by which a kind is chosen."""
+    return [word for field in spec.model_fields.values() for word in get_args(field.annotation)]
+
+
+def specs_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 -- any type
+    """Return the declarations that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        return
+    for part in get_args(annotation):
+        yield from specs_in(part)
+
+
+def _problem(
+    origin: str, problem: Mapping[str, Any], tables: Mapping[str, Any], model: type[Spec]
+) -> str:
     key = _written(problem["loc"], tables)
     reason = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key!r} (it holds {problem['input']!r}); remove or rename it"
+        return f"{origin}: {_unknown_key(key, problem, model)}"
     if problem["type"] == "union_tag_invalid":
         return f"{origin}: {_wrong_tag(key, problem['ctx'])}"
     if problem["type"] == "missing":

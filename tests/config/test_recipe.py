@@ -95,6 +95,42 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
             "tested = 20 of groups = 40 are 137,846,528,820 folds.*want 1000 at most",
         ),
         ("tiny", ["inputs.graph.neighbours=3"], r"reads no graph: take \[inputs\.graph\] out"),
+        # Lists in which a value twice says nothing more, and numbers that no library takes.
+        ("tiny", ["training.seeds=[0, 0]"], r"training.seeds = \[0, 0\]: 0 stands twice"),
+        ("tiny", ["training.seeds=[-1]"], r"seeds.0 = -1: .*greater than or equal to 0"),
+        ("tiny", ["training.seeds=[2147483648]"], r"seeds.0 = 2147483648: .*less than 2147483648"),
+        ("tiny", ["training.threads=100000"], "threads = 100000: .*less than or equal to 1024"),
+        ("tiny", ['features.names=["ret_1","ret_1"]'], "'ret_1' stands twice; want each once"),
+        ("tiny", ['features.families=["price","price"]'], "'price' stands twice"),
+        ("tiny", ['features.without=["ret_1","ret_1"]'], "'ret_1' stands twice"),
+        ("tiny", ['markets=["tiny","tiny"]'], "'tiny' stands twice"),
+        # Steps of the optimiser that move nothing.
+        ("tiny", ["optimiser.learning_rate=1e-300"], "learning_rate = 1e-300: .*greater than or"),
+        ("tiny", ["optimiser.clip=1e-300"], "clip = 1e-300: .*greater than or"),
+        # Windows that a model cannot be built for, and sessions that no window has.
+        (
+            "tiny",
+            ["model={kind='patch_transformer'}"],
+            r"model.patch = 16 is more than window.sequence = 3, so that no patch would be whole",
+        ),
+        (
+            "tiny",
+            ["model={kind='atft_gat_fan',norm='fan',frequencies=2,graph=false}"],
+            "model.frequencies = 2: a window of 3 steps has 2, and nothing would be left",
+        ),
+        (
+            "tiny",
+            ["split.min_train_sessions=61"],
+            "min_train_sessions = 61 is more than lookback_sessions = 60",
+        ),
+        # Keys with another name.
+        ("tiny", ["training.patiense=3"], "'training.patiense' .*; did you mean patience"),
+        ("tiny", ["portfolio.quantil=3"], "'portfolio.quantil' .*; did you mean quantile"),
+        ("tiny", ["portfolio.regimes.crsh=1"], "'portfolio.regimes.crsh' .*; did you mean crash"),
+        ("tiny", ["loss.0.weigth=3"], r"'loss.0.weigth' .*; did you mean weight"),
+        ("tiny", ["portfolio.sequence=3"], "did you mean window.sequence"),
+        ("news_pca", [f"{NEWS}.colum='x'"], f"'{NEWS}.colum' .*; did you mean column"),
+        ("tiny", ["model.kind=tr\u0430nsformer"], r"with U\+0430 CYRILLIC SMALL LETTER A"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpha_assets.calendar import Calendar, month_range
+from alpha_assets.calendar import Calendar, month_range, next_month
 from alpha_assets.dataset import SplitSpec, split_month
 from alpha_assets.errors import RangeError
 
@@ -123,6 +123,31 @@ def test_fewer_training_sessions_can_be_allowed() -> None:
     assert split.is_ready
     assert 60 <= len(split.train) < 252
     assert split.train[0] == FIRST
+
+
+def test_a_month_whose_windows_all_begin_before_the_history_is_skipped() -> None:
+    spec = SplitSpec(lookback_sessions=20, valid_sessions=5)
+    months = month_range("2019-01", "2021-12")
+
+    def first_ready(steps: int) -> tuple[str, int]:
+        splits = [split_month(CALENDAR, month, 2, spec, FIRST, steps) for month in months]
+        ready = [split for split in splits if split.is_ready]
+        assert {s.first_month for s in splits if not s.is_ready} <= {ready[0].month}
+        return ready[0].month, len(CALENDAR.between(FIRST, ready[0].train[-1]))
+
+    assert first_ready(20) == first_ready(1)
+    month, n_sessions = first_ready(100)
+    assert n_sessions >= 100
+    before = split_month(CALENDAR, next_month(month, -1), 2, spec, FIRST)
+    assert before.is_ready
+    assert len(CALENDAR.between(FIRST, before.train[-1])) < 100
+
+
+def test_more_sessions_than_the_window_holds_are_refused_where_it_does_not_expand() -> None:
+    words = "min_train_sessions = 300 is more than lookback_sessions = 252"
+    with pytest.raises(ValueError, match=words):
+        SplitSpec(lookback_sessions=252, min_train_sessions=300)
+    assert SplitSpec(min_train_sessions=300, expanding=True).needed_sessions == 300
 
 
 def test_a_month_before_all_history_is_skipped_without_sessions() -> None:

@@ -398,6 +398,20 @@ def test_a_damaged_manifest_is_named_with_the_way_out(
             read()
 
 
+@pytest.mark.parametrize("version", [0, 3, -1])
+def test_a_manifest_with_keys_of_another_version_is_called_one(
+    folder: Folder, made: ManifestInput, version: int
+) -> None:
+    folder.write({"rows": TABLE}, made)
+    path = Path(folder.address) / "manifest.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "schema_version": version, "later": {"key": 1}}))
+
+    words = rf"schema_version = {version}, this version reads 2: use the version that wrote it"
+    with pytest.raises(StorageError, match=words):
+        folder.read()
+
+
 def test_a_manifest_of_another_version_is_refused(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": TABLE}, made)
     path = Path(folder.address) / "manifest.json"

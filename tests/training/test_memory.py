@@ -8,8 +8,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Batch, Dataset, Sizes, Split
 from alpha_assets.errors import OutOfMemory
+from alpha_assets.models import Output, Ranker
 from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
 from alpha_assets.training import Learner, TrainingSpec, train_month
 from alpha_assets.training.memory import halves, in_words, is_out_of_memory, within_memory
@@ -29,7 +30,7 @@ def room_for(cells: int, failure: Exception) -> Iterator[None]:
     """Let a model fail on batches of more sessions x symbols, as an allocator does."""
     infer = TransformerRanker.infer
 
-    def guarded(self, batch):  # type: ignore[no-untyped-def]
+    def guarded(self: TransformerRanker, batch: Batch) -> Output:
         if batch.mask_BN.numel() > cells:
             raise failure
         return infer(self, batch)
@@ -76,8 +77,8 @@ def test_one_session_that_does_not_fit_names_by_how_much(
         room_for(8, OF_CPU),
         pytest.raises(
             OutOfMemory,
-            match=r"one session alone, 30 symbols x 3 steps x 5 columns, does not fit, and 7 of its "
-            r"symbols do: bring symbols x steps x width down to 1/4 of it; lower window.sequence",
+            match=r"one session alone, 30 symbols x 3 steps x 5 columns, does not fit, and 7 of "
+            r"its symbols do: bring symbols x steps x width down to 1/4 of it; lower window.",
         ),
     ):
         train_month(data, split, learner)
@@ -89,7 +90,7 @@ def test_weights_that_do_not_fit_name_the_widths_and_how_many_times_too_many(
     wide = learner.model_copy(update={"model": TransformerSpec(d_model=2_000_000, heads=2)})
     build = TransformerSpec.build
 
-    def full(self, sizes):  # type: ignore[no-untyped-def]
+    def full(self: TransformerSpec, sizes: Sizes) -> Ranker:
         if torch.get_default_device().type == "cpu":
             raise OF_CPU
         return build(self, sizes)

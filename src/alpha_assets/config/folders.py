@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from alpha_assets.errors import SpecError
+from alpha_assets.errors import SpecError, did_you_mean, spelled
 
 # Dagster reads `.env` from the folder that it starts in and puts it over the environment: each
 # value is the environment's where that has one.
@@ -105,7 +105,8 @@ def named_file(kind: str, name: str) -> Path:
         )
     if name not in known:
         raise SpecError(
-            f"there is no {kind.removesuffix('s')} {name!r} in {pipelines_folder().name}/{kind}; "
+            f"there is no {kind.removesuffix('s')} {spelled(name)} in "
+            f"{pipelines_folder().name}/{kind}; {did_you_mean(name, known, 1)}"
             f"want one of {', '.join(known)}"
         )
     return pipelines_folder() / kind / f"{name}.toml"

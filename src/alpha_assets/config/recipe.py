@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,15 @@ from alpha_assets.features import Feature, FeaturesSpec, select
 from alpha_assets.labels import LabelSpec
 from alpha_assets.models import LossSpec
 from alpha_assets.panel.vectors import vector_columns
-from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
+from alpha_assets.spec import (
+    EACH_ONCE,
+    PickledByFields,
+    Spec,
+    digest,
+    override,
+    parse_spec,
+    read_toml,
+)
 from alpha_assets.training import (
     GuardSpec,
     Learner,
@@ -62,7 +70,7 @@ class RecipeSpec(Spec):
 
     about: str
     """One sentence for lists."""
-    markets: tuple[str, ...] = Field(min_length=1)
+    markets: Annotated[tuple[str, ...], EACH_ONCE] = Field(min_length=1)
     """Where the recipe may run; the first is its home."""
     universe: UniverseChoice = UniverseChoice()
     """Whom it is trained on, and whom it holds."""

@@ -7,10 +7,10 @@ before*, so that no label of one span is known on the first session of the next.
 
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import Calendar, month_of, month_range, next_month
@@ -46,6 +46,17 @@ class SplitSpec(Spec):
         if folds < 0 or folds == 1:
             raise ValueError(f"folds = {folds}; want 2 or more, or 0 for one model without folds")
         return folds
+
+    @model_validator(mode="after")
+    def _the_window_can_hold_what_is_needed(self) -> Self:
+        needed = self.min_train_sessions
+        if needed is not None and needed > self.lookback_sessions and not self.expanding:
+            raise ValueError(
+                f"min_train_sessions = {needed} is more than lookback_sessions = "
+                f"{self.lookback_sessions}, so that no month would ever have them; want at most as "
+                "many, or expanding = true"
+            )
+        return self
 
     @property
     def needed_sessions(self) -> int:
@@ -114,6 +125,7 @@ def split_month(
     horizon: int,
     spec: SplitSpec,
     first_usable: np.datetime64 | date,
+    steps: int = 1,
 ) -> Split:
     """Return the training and validation sessions of `month`.
 
@@ -128,10 +140,11 @@ def split_month(
         spec: lengths of the spans.
         first_usable: the market's first session with features and a universe; an expanding
             window starts there, and no window reaches before it.
+        steps: of an input window.
 
     Returns:
         The spans; with status `not_enough_history` where fewer than `needed_sessions` are
-        left to train on.
+        left to train on, or where even the last of them has fewer sessions than an input window.
 
     Raises:
         RangeError: the month has no sessions on this calendar, or the purge of its folds leaves
@@ -147,10 +160,11 @@ def split_month(
     train = calendar.sessions[max(train_from, 0) : max(train_to + 1, 0)]
     valid = calendar.sessions[max(valid_from, usable, 0) : max(known + 1, 0)]
     is_ready = len(train) >= spec.needed_sessions and len(valid) == spec.valid_sessions
+    is_ready = is_ready and train_to - usable + 1 >= steps
     # M0 must lie behind the needed sessions, the validation, and a purge after each.
     n_purges = 2 if spec.valid_sessions else 1
     gaps = n_purges * horizon + spec.embargo_sessions
-    enough = usable + spec.needed_sessions + spec.valid_sessions + gaps
+    enough = usable + max(spec.needed_sessions, steps) + spec.valid_sessions + gaps
     split = Split(
         month=month,
         first_session=calendar.sessions[first],

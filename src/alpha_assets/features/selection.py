@@ -1,10 +1,11 @@
 """Which features a recipe reads, and which a market cannot have."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated
 
 from alpha_assets.errors import SpecError, did_you_mean
 from alpha_assets.features.base import REQUIREMENTS, Feature
-from alpha_assets.spec import Spec
+from alpha_assets.spec import EACH_ONCE, Spec
 
 WAY_OUT = "take it out of the recipe"
 N_NAMED = 5
@@ -14,11 +15,11 @@ N_LISTED = 30  # more names than that are not read
 class FeaturesSpec(Spec):
     """Declared under `[features]` in a recipe; without it, everything the market can have."""
 
-    families: tuple[str, ...] | None = None
+    families: Annotated[tuple[str, ...], EACH_ONCE] | None = None
     """Families of the catalogue; none: every family, unless `names` are given."""
-    names: tuple[str, ...] = ()
+    names: Annotated[tuple[str, ...], EACH_ONCE] = ()
     """Single features, on top of the families."""
-    without: tuple[str, ...] = ()
+    without: Annotated[tuple[str, ...], EACH_ONCE] = ()
     """Single features left out."""
 
 

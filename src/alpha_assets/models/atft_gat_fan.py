@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.errors import BadInput
 from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 from alpha_assets.models.gating import GateAddNorm, VariableSelection
 from alpha_assets.models.graph_attention import (
@@ -82,19 +81,23 @@ class AtftGatFanSpec(RankerSpec):
         """Whether the ranker sees the neighbours of each symbol."""
         return self.graph
 
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights.
+    def check_window(self, steps: int) -> None:
+        """Refuse windows of which `fan` would remove every frequency.
 
         Raises:
-            BadInput: `fan` would remove every frequency of a window.
+            ValueError: naming them.
         """
-        n_frequencies = sizes.steps // 2 + 1
+        n_frequencies = steps // 2 + 1
         if self.norm == "fan" and self.frequencies >= n_frequencies:
-            raise BadInput(
-                f"model.frequencies = {self.frequencies}: a window of {sizes.steps} steps has "
+            raise ValueError(
+                f"model.frequencies = {self.frequencies}: a window of {steps} steps has "
                 f"{n_frequencies}, and nothing would be left; want fewer, or a longer "
                 "window.sequence"
             )
+
+    def build(self, sizes: Sizes) -> Ranker:
+        """Return the ranker with fresh weights."""
+        self.check_window(sizes.steps)
         return AtftGatFanRanker(self, sizes)
 
 

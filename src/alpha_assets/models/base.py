@@ -114,6 +114,14 @@ class RankerSpec(Spec):
         """Names of the inputs of raw vectors that the ranker sees."""
         return ()
 
+    def check_window(self, steps: int) -> None:
+        """Refuse windows that the ranker cannot be built for.
+
+        Raises:
+            ValueError: naming the keys, their values and what would fit.
+        """
+        return
+
     def build(self, sizes: Sizes) -> Ranker:
         """Return the ranker with fresh weights, drawn from torch's generator, without a path."""
         raise NotImplementedError

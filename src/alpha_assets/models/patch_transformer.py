@@ -42,6 +42,18 @@ class PatchTransformerSpec(EncoderSpec):
             )
         return self
 
+    def check_window(self, steps: int) -> None:
+        """Refuse windows in which no patch is whole.
+
+        Raises:
+            ValueError: naming both.
+        """
+        if self.patch > steps:
+            raise ValueError(
+                f"model.patch = {self.patch} is more than window.sequence = {steps}, so that no "
+                "patch would be whole; want a smaller patch or a longer window"
+            )
+
     def build(self, sizes: Sizes) -> Ranker:
         """Return the ranker with fresh weights."""
         return PatchTransformerRanker(self, sizes)

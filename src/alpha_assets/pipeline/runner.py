@@ -22,7 +22,12 @@ from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.study import months_to_study, study_stage
 from alpha_assets.pipeline.variants import record
-from alpha_assets.pipeline.windows import first_trained_month, first_usable, named_without_bars
+from alpha_assets.pipeline.windows import (
+    first_trained_month,
+    first_usable,
+    named_without_bars,
+    needed_history,
+)
 from alpha_assets.quality.coverage import LATEST
 
 # Stages whose months workers make: the others are short, and a month's targets may go on from those
@@ -210,11 +215,12 @@ def months_to_decide(context: RecipeContext, first_month: str | None, last: str)
     first_full = first_trained_month(context, usable)
     if first_month is None and first_full > last:
         raise RangeError(
-            f"no month up to {last} has a full training window; the first one is {first_full}"
+            f"no month up to {last} has a full training window; the first one is {first_full}: "
+            f"{needed_history(context)}"
         )
     if last < first_full:
         raise RangeError(
-            f"month {last} has too little history: {context.recipe.spec.split.lookback_sessions} "
-            f"training sessions are there from {first_full} on"
+            f"month {last} has too little history, the first with enough is {first_full}: "
+            f"{needed_history(context)}"
         )
     return month_range(first_month or first_full, last)

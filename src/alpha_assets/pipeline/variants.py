@@ -18,12 +18,13 @@ from alpha_assets.config.recipe import (
     markets_of,
     settings_digest,
 )
-from alpha_assets.errors import SpecError, StorageError
+from alpha_assets.errors import SpecError, StorageError, did_you_mean
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.spec import parse_spec
 from alpha_assets.store.store import Store
 
 RECORD = "variant.json"
+LISTED = 10  # variants that a refusal names
 
 
 def recipe_named(name: str, market: Market, store: Store, overrides: Sequence[str] = ()) -> Recipe:
@@ -72,9 +73,12 @@ def _no_variant(name: str, market: Market, store: Store) -> str:
         )
     if not known:
         markets_of(base)  # refuses what is no recipe
-    return f"there is no variant {name!r} on market {market.name!r} in {store.address}; " + (
-        f"want one of {', '.join(known)}" if known else f"{base} has none: --set makes one"
-    )
+    nothing = f"there is no variant {name!r} on market {market.name!r} in {store.address}; "
+    if not known:
+        return f"{nothing}{base} has none: --set makes one"
+    near = did_you_mean(name.lower(), known)
+    some = known if len(known) <= LISTED else [*known[:LISTED], f"{len(known) - LISTED} more"]
+    return f"{nothing}{near}want one of {', '.join(some)}"
 
 
 def _parsed(text: bytes, name: str, origin: str) -> tuple[list[str], RecipeSpec]:

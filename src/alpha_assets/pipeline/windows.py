@@ -110,8 +110,8 @@ def first_month_of_data(context: RecipeContext) -> str:
 def split_of(context: RecipeContext, month: str, usable: date) -> Split:
     """Return the training and validation sessions of a month."""
     spec = context.recipe.spec
-    horizon = longest_horizon(spec.label)
-    return split_month(context.market.calendar, month, horizon, spec.split, usable)
+    horizon, steps = longest_horizon(spec.label), spec.window.sequence
+    return split_month(context.market.calendar, month, horizon, spec.split, usable, steps)
 
 
 def window_months(context: RecipeContext, split: Split) -> tuple[str, str]:
@@ -131,10 +131,32 @@ def first_trained_month(context: RecipeContext, usable: date) -> str:
     found = split_of(context, month_of(usable), usable).first_month
     if found is None:
         raise RangeError(
-            f"no month has {context.recipe.spec.split.lookback_sessions} training sessions "
-            f"after {usable}; shorten split.lookback_sessions or bring more history"
+            f"no month of the calendar, which ends at {context.market.calendar.sessions[-1]}, has "
+            f"the history for a model after {usable}: {needed_history(context)}"
         )
     return found
+
+
+def needed_history(context: RecipeContext) -> str:
+    """Return the sessions that a month must have before it, and what asks for most of them."""
+    spec = context.recipe.spec
+    split, horizon = spec.split, longest_horizon(spec.label)
+    n_purges = 2 if split.valid_sessions else 1
+    least = "lookback_sessions" if split.min_train_sessions is None else "min_train_sessions"
+    asked = {
+        f"split.{least} = {split.needed_sessions}": split.needed_sessions,
+        f"split.valid_sessions = {split.valid_sessions}": split.valid_sessions,
+        f"split.embargo_sessions = {split.embargo_sessions}": split.embargo_sessions,
+        f"a label of {horizon} sessions behind each span": n_purges * horizon,
+    }
+    if spec.window.sequence > split.needed_sessions:  # reaches back from the last of them
+        del asked[f"split.{least} = {split.needed_sessions}"]
+        asked[f"window.sequence = {spec.window.sequence}"] = spec.window.sequence
+    most = max(asked, key=lambda words: asked[words])
+    return (
+        f"{', '.join(words for words, n in asked.items() if n)} make {sum(asked.values())} "
+        f"sessions; want less of what asks for most, {most}, or bring more history"
+    )
 
 
 def leans_on(context: RecipeContext, split: Split, usable: date) -> tuple[str, str | None]:

@@ -1,5 +1,6 @@
 """The manifest of an output: its content, its inputs, and the code that wrote it."""
 
+import json
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -141,6 +142,7 @@ def parse_manifest(content: bytes, folder: str) -> Manifest:
             written.
     """
     path = f"{folder}/{MANIFEST}"
+    _refuse_other_version(content, path, folder)
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
@@ -150,18 +152,29 @@ def parse_manifest(content: bytes, folder: str) -> Manifest:
             f"{path}: not a manifest: {where}: {problem['msg']}; it was truncated, changed by "
             f"hand or written by another version: delete {folder} and run again"
         ) from None
-    if manifest.schema_version not in (UNSEALED, SCHEMA_VERSION):
-        raise StorageError(
-            f"{path}: schema_version = {manifest.schema_version}, this version reads "
-            f"{SCHEMA_VERSION}: use the version that wrote it, or delete {folder} and "
-            "run again"
-        )
     if manifest.schema_version != UNSEALED and not _fits(manifest.seal, content):
         raise StorageError(
             f"{path}: its text is not what was written (its seal is {manifest.seal!r}): it was "
             f"changed by hand or is corrupt: delete {folder} and run again"
         )
     return manifest
+
+
+def _refuse_other_version(content: bytes, path: str, folder: str) -> None:
+    """Refuse the manifest of another version, whose other keys this one cannot know.
+
+    Raises:
+        StorageError: naming both versions.
+    """
+    try:
+        version = json.loads(content)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return  # no manifest of any version
+    if isinstance(version, int) and version not in (UNSEALED, SCHEMA_VERSION):
+        raise StorageError(
+            f"{path}: schema_version = {version}, this version reads {SCHEMA_VERSION}: use the "
+            f"version that wrote it, or delete {folder} and run again"
+        )
 
 
 def _fits(seal: str, content: bytes) -> bool:

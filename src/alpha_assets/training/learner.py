@@ -71,6 +71,7 @@ def check_learner(
     if not isinstance(model, RankerSpec):
         _check_baseline(model, loss, window, training)
         return
+    model.check_window(window.sequence)
     if not loss:
         raise ValueError(
             f'model.kind = "{model.kind}" learns from a loss: add a section [[loss]] with a kind'

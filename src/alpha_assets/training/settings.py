@@ -1,14 +1,15 @@
 """What a recipe declares of a training: its windows, its optimiser and its loop."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from alpha_assets.models import LossSpec
-from alpha_assets.spec import Spec
+from alpha_assets.spec import EACH_ONCE, Spec
 from alpha_assets.training.degeneracy import GuardSpec
 
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every library takes
 Selection = Literal["rank_ic", "icir", "loss", "net_sharpe"]
 
 
@@ -29,16 +30,16 @@ class WindowSpec(Spec):
 class OptimiserSpec(Spec):
     """Declared under `[optimiser]` in a recipe: AdamW and its learning rate; of networks."""
 
-    learning_rate: float = Field(default=5e-4, gt=0)
-    """Peak learning rate."""
+    learning_rate: float = Field(default=5e-4, ge=1e-8)
+    """Peak learning rate; smaller ones move no weight in Float32."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """From the peak over all steps: half a cosine to 0, a line to 0, or no change."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of all steps over which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay, of matrices alone."""
-    clip: float = Field(default=1.0, gt=0)
-    """Largest norm of all gradients together."""
+    clip: float = Field(default=1.0, ge=1e-4)
+    """Largest norm of all gradients together; below, AdamW takes them for rounding."""
 
 
 class TrainingSpec(Spec):
@@ -72,13 +73,13 @@ class TrainingSpec(Spec):
     """Share of the average that a step leaves; of `ema`."""
     average_from: int = Field(default=1, gt=0)
     """First epoch whose weights are averaged; those before are judged by their own."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Seed, ...], EACH_ONCE] = Field(default=(0,), min_length=1)
     """Seeds of the models whose scores are averaged."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Of the forward pass; `auto`: bf16 on CUDA, else float32."""
     resident: Literal["float32", "float16"] = "float32"
     """Of the tensor that holds the panel; float16 on CUDA only."""
-    threads: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0, le=1024)
     """CPU threads of the training process."""
     warm_start: bool = False
     """Whether a month starts from the weights of the month before; cold each January."""
