@@ -87,6 +87,8 @@ def test_a_file_is_read_with_its_types(tmp_path: Path) -> None:
         (GOOD.replace("2020-01-06", '"soon"'), r"recipe\.toml: start = 'soon': .*date"),
         (GOOD.replace('about = "x"', ""), r"recipe\.toml: key 'about' is missing"),
         (GOOD.replace("2020-01-06", "2020-02-30"), r"recipe\.toml: not a TOML file"),
+        (GOOD.replace("4", "9" * 5000), r"recipe\.toml: not a TOML file: .*4300 digits"),
+        (GOOD.replace("4", "9" * 30), r"inner\.size = 9{30}; want a number below 9,223,372"),
         ("about = 1 2\n", r"recipe\.toml: not a TOML file: .*line 1"),
     ],
 )
@@ -101,6 +103,12 @@ def test_a_list_is_not_called_short_where_an_item_is_wrong(tmp_path: Path) -> No
     assert re.fullmatch(r".*: counts\.0 = 1\.5: [^\n]*", str(caught.value))
     with pytest.raises(SpecError, match=r"counts = \[\]: .*at least 1 item"):
         read_spec(write(tmp_path, "counts = []\n" + GOOD), Outer)
+
+
+def test_a_file_may_begin_with_the_mark_that_some_editors_write(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("\ufeff" + GOOD, encoding="utf-8")
+    assert read_spec(path, Outer) == read_spec(write(tmp_path, GOOD), Outer)
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:

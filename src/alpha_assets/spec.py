@@ -22,6 +22,7 @@ from alpha_assets.errors import SpecError, did_you_mean, spelled
 
 DIGEST_LENGTH = 12  # hexadecimal digits
 NONE = "none"
+LARGEST = 2**63  # of integers, by absolute value
 OPENS_TOML = ("[", "{", '"', "'")  # begins of values that are never plain text
 
 
@@ -118,10 +119,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: the file is missing or is not TOML; the message names line and column.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin with a mark
     except FileNotFoundError:
         raise SpecError(f"{path}: there is no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number without end
         raise SpecError(f"{path}: not a TOML file: {error}") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
@@ -229,7 +230,7 @@ def _as_text(value: object) -> object:
 def _toml_value(text: str, assignment: str) -> object:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         if not text.startswith(OPENS_TOML):
             return text
         raise SpecError(
@@ -270,7 +271,7 @@ def _nearest_choice(problem: Mapping[str, Any]) -> str:
 
 
 def _refuse_not_finite(value: object, origin: str, key: str = "") -> None:
-    """Refuse a number that is infinite or none, which TOML can write.
+    """Refuse a number that is infinite, none, or larger than 64 bits, which TOML can write.
 
     Raises:
         SpecError: naming the key.
@@ -279,6 +280,8 @@ def _refuse_not_finite(value: object, origin: str, key: str = "") -> None:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, inner in items:
             _refuse_not_finite(inner, origin, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, int) and abs(value) >= LARGEST:
+        raise SpecError(f"{origin}: {key} = {value}; want a number below {LARGEST:,}")
     elif isinstance(value, float) and not math.isfinite(value):
         raise SpecError(f"{origin}: {key} = {value}; want a finite number")
 

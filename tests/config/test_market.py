@@ -44,6 +44,12 @@ def test_a_loss_on_a_column_that_the_recipe_does_not_read_is_refused(market: Mar
         odd.check_features()
 
 
+def test_bars_cannot_be_switched_off(market: Market) -> None:
+    words = r"\[feeds.daily_bars\] on = false: every stage reads bars; leave it out"
+    with pytest.raises(SpecError, match=words):
+        load_market("us", overrides=["feeds.daily_bars.on=false"])
+
+
 def test_another_universe_that_wants_members_is_refused(market: Market) -> None:
     with pytest.raises(SpecError, match="needs the feed 'membership'"):
         market.universe("liquid")

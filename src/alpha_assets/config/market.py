@@ -40,6 +40,7 @@ from alpha_assets.sources.sim import SimSourceSpec, SimSpec
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
 
+BARS = "daily_bars"
 ALL = "all"  # the universe that every market declares
 
 # Folders that stand beside recipes in `storage/<market>/`.
@@ -116,6 +117,8 @@ class MarketSpec(Spec):
                     f"[feeds.{name}] is no feed; want one of {', '.join(FEEDS)}, or declare it "
                     "with scope and columns"
                 )
+            elif name == BARS and not declared.on:
+                raise ValueError(f"[feeds.{BARS}] on = false: every stage reads bars; leave it out")
         own = [name for name, feed in self.feeds.items() if isinstance(feed, OwnFeedSpec)]
         families = dict.fromkeys(feature.family for feature in (*CATALOG, *INTERACTIONS))
         for name in self.coverage:

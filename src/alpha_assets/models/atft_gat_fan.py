@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.errors import BadInput
 from alpha_assets.models.base import Head, Ranker, RankerSpec, known
 from alpha_assets.models.gating import GateAddNorm, VariableSelection
 from alpha_assets.models.graph_attention import (
@@ -85,11 +86,11 @@ class AtftGatFanSpec(RankerSpec):
         """Refuse windows of which `fan` would remove every frequency.
 
         Raises:
-            ValueError: naming them.
+            BadInput: naming them.
         """
         n_frequencies = steps // 2 + 1
         if self.norm == "fan" and self.frequencies >= n_frequencies:
-            raise ValueError(
+            raise BadInput(
                 f"model.frequencies = {self.frequencies}: a window of {steps} steps has "
                 f"{n_frequencies}, and nothing would be left; want fewer, or a longer "
                 "window.sequence"

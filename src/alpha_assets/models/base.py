@@ -118,7 +118,7 @@ class RankerSpec(Spec):
         """Refuse windows that the ranker cannot be built for.
 
         Raises:
-            ValueError: naming the keys, their values and what would fit.
+            BadInput: naming the keys, their values and what would fit.
         """
         return
 

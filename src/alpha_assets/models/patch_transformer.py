@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.errors import BadInput
 from alpha_assets.models.base import Head, Ranker, known
 from alpha_assets.models.lstm import MISSING_SD, inputs
 from alpha_assets.models.transformer import POSITION_SD, Block, EncoderSpec
@@ -46,10 +47,10 @@ class PatchTransformerSpec(EncoderSpec):
         """Refuse windows in which no patch is whole.
 
         Raises:
-            ValueError: naming both.
+            BadInput: naming both.
         """
         if self.patch > steps:
-            raise ValueError(
+            raise BadInput(
                 f"model.patch = {self.patch} is more than window.sequence = {steps}, so that no "
                 "patch would be whole; want a smaller patch or a longer window"
             )
