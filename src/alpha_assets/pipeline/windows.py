@@ -83,7 +83,7 @@ def named_without_bars(context: RecipeContext) -> list[str]:
         if absent:
             found.append(
                 f"{len(absent)} of the {len(rules.symbols)} symbols that universe {name!r} names "
-                f"have no bar: {', '.join(absent)}"
+                f"have no bar: {', '.join(absent)}; {len(rules.symbols) - len(absent)} are left"
             )
     return found
 
