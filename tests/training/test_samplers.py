@@ -50,14 +50,14 @@ def test_every_pair_of_neighbours_is_seen_in_some_epoch() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_block_is_at_least_half_and_at_most_one_and_a_half_times_as_long(seed: int) -> None:
+def test_no_block_is_shorter_than_it_should_be(seed: int) -> None:
     one = BLOCKS.model_copy(update={"batch_sessions": 4})  # a block a batch
-    assert {len(places) for places, _ in epoch(one, seed)} <= {2, 3, 4, 5}
+    assert {len(places) for places, _ in epoch(one, seed)} <= set(range(4, 11))
 
 
-def test_a_run_that_is_shorter_than_half_a_block_stands_alone() -> None:
-    made = batches(torch.tensor([7]), BLOCKS, torch.Generator().manual_seed(0))
-    assert [b.place_B.tolist() for b in made] == [[7]]
+def test_a_run_that_is_shorter_than_a_block_stands_alone() -> None:
+    made = batches(torch.tensor([7, 8]), BLOCKS, torch.Generator().manual_seed(0))
+    assert [b.place_B.tolist() for b in made] == [[7, 8]]
 
 
 def test_single_sessions_have_no_order() -> None:

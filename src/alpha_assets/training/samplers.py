@@ -53,18 +53,14 @@ def n_batches(train_D: Tensor, spec: TrainingSpec) -> int:
 def _blocks(train_D: Tensor, length: int, shuffle: torch.Generator) -> Iterator[Tensor]:
     """Yield blocks of consecutive sessions that begin at a random one, so that no pair is lost.
 
-    What stands before the first block of a run, and what is left at its end, is a shorter block;
-    less than half of one joins its neighbour, since a ratio to a standard deviation means nothing,
-    and has a gradient without bound, on the few sessions that it would be of.
+    What stands before the first block of a run, and what is left at its end, joins the block beside
+    it: a ratio to a standard deviation has a gradient without bound on the few sessions that a
+    block of its own would have.
     """
     gaps = torch.nonzero(train_D.diff() != 1)[:, 0] + 1
     for run in torch.tensor_split(train_D, gaps):
         first = int(torch.randint(length, (1,), generator=shuffle))
-        cuts = list(range(first, len(run), length))
-        if cuts and cuts[0] < length / 2:
-            del cuts[0]
-        if cuts and len(run) - cuts[-1] < length / 2:
-            del cuts[-1]
+        cuts = list(range(first + length, len(run) - length + 1, length))
         yield from torch.tensor_split(run, cuts)
 
 
