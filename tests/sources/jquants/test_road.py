@@ -174,7 +174,10 @@ def decided(market: Market, folder: Path, clock: StandingClock) -> dict[str, str
     assert manifest is not None
     made |= {f"backtest {name}": file.content_hash for name, file in manifest.files.items()}
     figures = stored_metrics(context)
-    return {**made, **{f"figures {name}": repr(figures[name]) for name in ("portfolio", "costs")}}
+    # With more capital some orders are never filled, and names are held to their end: the exchange
+    # says what that pays, and the API does not.
+    costs = {name: value for name, value in figures["costs"].items() if name != "capacity"}
+    return {**made, "figures portfolio": repr(figures["portfolio"]), "figures costs": repr(costs)}
 
 
 @pytest.mark.slow
