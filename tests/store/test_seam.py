@@ -35,7 +35,7 @@ ALLOWED = {
     "audit/rebuild.py": "names the folder of an audit's world",
     "audit/serialize.py": "reads Parquet out of bytes that an explanation holds",
     "cli.py": "Dagster's home and workspace; folders that the user names",
-    "code.py": "reads the source of this package; its digests, in the user's cache",
+    "code": "reads the source of this package; its digests, in the user's cache",
     "config/document.py": "writes pages of docs/",
     "config/folders.py": "TOML files of markets and recipes",
     "config/keywords.py": "names the folder that the user gives, in a type",
