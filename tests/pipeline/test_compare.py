@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -132,6 +132,32 @@ def test_more_than_one_comparison_is_counted(stored: tuple[str, str]) -> None:
     alone = aa.compare("tiny", "tiny", storage=storage)["notes"]
     assert alone == [
         "More variants of tiny are stored: 1. The best of several trials looks better than it is."
+    ]
+
+
+def test_where_the_cash_rate_is_not_known_it_is_said(
+    stored: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, variant = stored
+    honest = compare._rate_rows
+
+    def notes(rows: Callable[[Any], pl.DataFrame | None]) -> list[str]:
+        monkeypatch.setattr(compare, "_rate_rows", rows)
+        found = aa.compare("tiny", variant, storage=storage)["notes"]
+        return [note for note in found if "cash rate" in note]
+
+    def ended(context: Any) -> pl.DataFrame | None:
+        rows = honest(context)
+        assert rows is not None
+        return rows.filter(pl.col("event_date") < date(2021, 7, 16))
+
+    assert not notes(honest)
+    # The rate of 07-15 is in force from 07-16 and 20 sessions on: to 08-18.
+    assert notes(ended) == [
+        "The cash rate is not known, and counts as 0, in 9 of 21 common sessions."
+    ]
+    assert notes(lambda _: None) == [
+        "No cash rates were given: Sharpe ratios are over a rate of 0."
     ]
 
 

@@ -3,7 +3,7 @@
 from alpha_assets.backtest.attribution import Attribution, attribution
 from alpha_assets.backtest.books import Books, OrderCounts
 from alpha_assets.backtest.capacity import Capacity, capacity, capitals_around
-from alpha_assets.backtest.corporate_actions import paid_rates
+from alpha_assets.backtest.corporate_actions import cash_rates, paid_rates
 from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
@@ -42,6 +42,7 @@ __all__ = [
     "backtest",
     "capacity",
     "capitals_around",
+    "cash_rates",
     "check_costs",
     "check_portfolio",
     "displaced",

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from alpha_assets.backtest import paid_rates
+from alpha_assets.arrays.rates import UNKNOWN_RATE
+from alpha_assets.backtest import cash_rates, paid_rates
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import RangeError
@@ -86,7 +88,12 @@ def compare(contexts: Sequence[RecipeContext]) -> dict[str, Any]:
     }
     differences = found["differences"]
     assert isinstance(differences, list), "a record each"
-    notes = [*_unlike(sides), *_built_up(sides), *_trials(sides, len(differences))]
+    notes = [
+        *_unlike(sides),
+        *_unknown_cash(contexts[0], sessions),
+        *_built_up(sides),
+        *_trials(sides, len(differences)),
+    ]
     about = {"market": market.name, "simulated": market.is_simulated, "ground": ground}
     return plain({**about, **found, "notes": notes})
 
@@ -113,10 +120,29 @@ def stored_record(context: RecipeContext) -> Judged:
 
 def _paid_rates(context: RecipeContext, daily: pl.DataFrame) -> pl.DataFrame | None:
     """Return the cash rates that the books paid: they are not stored with them."""
+    sessions = daily["session"].to_numpy().astype("datetime64[D]")
+    return paid_rates(_rate_rows(context), sessions, context.market.calendar)
+
+
+def _rate_rows(context: RecipeContext) -> pl.DataFrame | None:
     if "rates" not in backtest_feeds(context.market) or not context.raw["rates"].months():
         return None
-    sessions = daily["session"].to_numpy().astype("datetime64[D]")
-    return paid_rates(context.raw["rates"].read().collect(), sessions, context.market.calendar)
+    return context.raw["rates"].read().collect()
+
+
+def _unknown_cash(context: RecipeContext, sessions: pl.Series) -> Iterator[str]:
+    """Return a sentence where some cash rate is not known, and counts as 0."""
+    rows = _rate_rows(context)
+    if rows is None or not rows.height:
+        yield "No cash rates were given: Sharpe ratios are over a rate of 0."
+        return
+    rate_D = cash_rates(rows, sessions.to_numpy().astype("datetime64[D]"), context.market.calendar)
+    n = int(np.count_nonzero(np.isnan(rate_D)))
+    if n:
+        yield (
+            f"The cash rate is not known, and counts as {UNKNOWN_RATE:g}, in {n} of "
+            f"{len(sessions)} common sessions."
+        )
 
 
 def left_out(side: Judged, sides: Sequence[Judged]) -> list[dict[str, Any]]:
