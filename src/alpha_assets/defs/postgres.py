@@ -76,7 +76,7 @@ class Postgres(DagsterStorage, ConfigurableClass):
             BadInput: the extra `postgres` is not installed.
             StorageError: the server does not answer, or refuses.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         try:
             from dagster_postgres import DagsterPostgresStorage
         except ModuleNotFoundError as error:
