@@ -40,6 +40,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_lock, "_probed", set())
     monkeypatch.setattr(object_lock, "_held", {})
     monkeypatch.setattr(object_lock, "_observed", {})
+    monkeypatch.setattr(object_lock, "_living", set())
 
 
 @pytest.mark.parametrize("takes_effect", [False, True])
@@ -61,29 +62,25 @@ def test_a_writer_that_is_cut_off_at_any_request_leaves_one_version_whole(
         folder = folder_of(backend)
         folder.write({"rows": OLD}, made)
         store.at = store.count + n
+        is_written = True
         try:
             folder.write({"rows": NEW}, made)
         except StorageError as error:
             assert "objects://cut" in str(error)  # noqa: PT017
+            is_written = False
         store.at = None
 
-        object_lock._held.clear()  # the writer is gone
         reader = folder_of(backend)
         height = reader.read().height
         seen.add(height)
+        assert height == 1 + is_written  # what a writer is told is so, also of a lost answer
         assert reader.damage() is None
         manifest = reader.manifest()
         assert manifest is not None
         assert manifest.rows == height
-        store.store.delete("_tmp/locks/" + _lock_key(store))  # and its lease ran out
         reader.write({"rows": NEW}, made)
         assert reader.read().height == 2
     assert seen == {1, 2}
-
-
-def _lock_key(store: Unreliable) -> str:
-    (key,) = (m["path"] for some in store.store.list("_tmp/locks") for m in some)
-    return str(key).rpartition("/")[2]
 
 
 def test_objects_that_no_version_names_are_deleted_by_the_next_writer(made: ManifestInput) -> None:
@@ -96,6 +93,69 @@ def test_objects_that_no_version_names_are_deleted_by_the_next_writer(made: Mani
     kept = sorted(m["path"] for some in store.list(NAME) for m in some)
     held = json.loads(bytes(store.get(f"{NAME}/{CURRENT}").bytes()))
     assert kept == sorted([f"{NAME}/{CURRENT}", f"{NAME}/{held['files']['rows.parquet']}"])
+
+
+def test_what_a_slow_writer_deletes_is_not_what_another_put_meanwhile(
+    made: ManifestInput,
+) -> None:
+    store = Unreliable()
+    folder = folder_of(backend_over(store))
+    folder.write({"rows": OLD}, made)
+    meanwhile: list[str] = []
+
+    def other_writes_the_old_rows_again(verb: str, key: str) -> None:
+        if verb == "delete" and f"{NAME}/{OBJECTS}" in key and not meanwhile:
+            meanwhile.append(key)
+            with pytest.MonkeyPatch.context() as patch:  # the lease ran out, and another took it
+                patch.setattr(object_lock, "_held", {})
+                patch.setattr(object_lock, "_living", set())
+                folder.write({"rows": OLD}, made)
+
+    store.before = other_writes_the_old_rows_again
+    folder.write({"rows": NEW}, made)
+    assert meanwhile
+    assert folder.read().equals(OLD)
+    assert folder.damage() is None
+
+
+def test_what_a_writer_put_after_this_version_is_left_to_it(made: ManifestInput) -> None:
+    store = Unreliable()
+    folder = folder_of(backend_over(store))
+    folder.write({"rows": OLD}, made)
+    young = f"{NAME}/{OBJECTS}/of-who-took-the-lock-over.parquet"
+
+    def other_puts(verb: str, key: str) -> None:
+        if verb == "list" and key.endswith(f"{OBJECTS}/"):
+            store.store.put(young, b"rows")
+
+    store.before = other_puts
+    folder.write({"rows": NEW}, made)
+    store.before = lambda verb, key: None
+    assert store.head(young)["size"] == 4
+    folder.write({"rows": OLD}, made)
+    with pytest.raises(FileNotFoundError):
+        store.head(young)
+
+
+def test_objects_that_cannot_be_deleted_are_left_to_the_next_writer(
+    made: ManifestInput, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Unreliable()
+    folder = folder_of(backend_over(store))
+    folder.write({"rows": OLD}, made)
+
+    def refuse(verb: str, key: str) -> None:
+        if verb == "delete":
+            raise exceptions.PermissionDeniedError(ANSWER.format(403, "AccessDenied"))
+
+    store.before = refuse
+    folder.write({"rows": NEW}, made)
+    assert folder.read().height == 2
+    assert "objects of earlier versions are left (" in caplog.text
+    assert SECRET not in caplog.text
+    store.before = lambda verb, key: None
+    folder.write({"rows": NEW}, made)
+    assert len(list(store.list_with_delimiter(f"{NAME}/{OBJECTS}")["objects"])) == 1
 
 
 def test_equal_content_has_one_object(made: ManifestInput) -> None:
@@ -292,6 +352,32 @@ def test_a_store_that_numbers_versions_is_written_on_condition_of_the_number(
     assert folder.read().height == 2
 
 
+class Repeated(MemoryStore):
+    """A store behind a client that repeats each conditional write, whose first answer is lost."""
+
+    def put(self, path: str, file: Any, *, mode: Any, **options: Any) -> Any:  # type: ignore[override]
+        if mode != "overwrite":
+            super().put(path, file, mode=mode)
+        return super().put(path, file, mode=mode)
+
+
+def test_a_conditional_write_that_took_effect_and_is_repeated_is_this_writer_s(
+    made: ManifestInput, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = backend_over(Repeated())
+    folder = folder_of(backend)
+    for rows in (OLD, NEW):
+        with folder.lock():
+            for held in object_lock._held.values():
+                assert renew(backend.objects, NAME, held)
+            folder.write({"rows": rows}, made)
+        assert folder.read().equals(rows)
+        found = backend.objects.get(object_lock._key(NAME))
+        assert found is not None
+        assert json.loads(found.content)["nonce"] == ""  # it was given back
+    assert caplog.text == ""
+
+
 class Careless(MemoryStore):
     """A store that ignores the conditions of a write."""
 
@@ -326,12 +412,16 @@ ANSWER = f"status code: {{}}: <Error><Code>{{}}</Code><Token>{SECRET}</Token></E
     [
         (FileNotFoundError(ANSWER.format(404, "NoSuchBucket")), "there is no such bucket; make it"),
         (
+            exceptions.GenericError(ANSWER.format(404, "NoSuchBucket")),
+            "there is no such bucket; make it",
+        ),
+        (
             exceptions.PermissionDeniedError(ANSWER.format(403, "AccessDenied")),
             r"permission denied \(AccessDenied\); give the credentials .* the right",
         ),
         (
             exceptions.UnauthenticatedError(ANSWER.format(401, "InvalidAccessKeyId")),
-            r"permission denied \(InvalidAccessKeyId\)",
+            r"the store does not accept the credentials .* \(InvalidAccessKeyId\); set the right",
         ),
         (
             exceptions.GenericError("Error performing GET: status code: 403: no"),
@@ -340,6 +430,10 @@ ANSWER = f"status code: {{}}: <Error><Code>{{}}</Code><Token>{SECRET}</Token></E
         (
             exceptions.GenericError(ANSWER.format(400, "ExpiredToken")),
             r"the credentials have expired \(ExpiredToken\); renew them",
+        ),
+        (
+            exceptions.PermissionDeniedError(ANSWER.format(403, "RequestTimeTooSkewed")),
+            r"the clock of this machine differs too much .* \(RequestTimeTooSkewed\); set it",
         ),
         (
             exceptions.GenericError(ANSWER.format(503, "SlowDown")),

@@ -22,8 +22,8 @@ class Unreliable:
         self.before: Callable[[str, str], None] = lambda verb, key: None
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        def request(key: str | None = None, *args: Any, **options: Any) -> Any:
-            self.before(verb, key or "")
+        def request(key: Any = None, *args: Any, **options: Any) -> Any:
+            self.before(verb, key if isinstance(key, str) else " ".join(key or ()))
             self.count += 1
             is_cut = self.at is not None and self.count == self.at
             answer = None

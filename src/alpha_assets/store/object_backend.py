@@ -1,7 +1,8 @@
 """The backend that keeps outputs in an object store: S3, Google Cloud Storage, Azure.
 
 Of an output, `current.json` holds the manifest's text and names the object of each file; objects
-lie under `_objects/`, named by the hash of their content, and are never changed.  A writer puts the
+lie under `_objects/`, named by the hash of their content and by the write that put them, and are
+never changed: what was garbage once is never named again.  A writer puts the
 objects first and `current.json` last, on condition that it is still the one that was read; so a
 reader sees one version or the other, whatever a writer was doing when it was stopped.  Objects that
 `current.json` no longer names are deleted by the next writer of the output.
@@ -10,12 +11,14 @@ reader sees one version or the other, whatever a writer was doing when it was st
 import hashlib
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
+from uuid import uuid4
 
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -27,11 +30,14 @@ from alpha_assets.store.objects import Found, Objects, open_objects
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 CURRENT = "current.json"  # of an output: its manifest, and which object each file is
 OBJECTS = "_objects"  # of an output: the objects of its files
 _TRIES = 100  # each is lost only to a writer that replaced the output meanwhile
 _PAUSE_SECONDS = 0.05
 _HASH_LENGTH = 32  # hexadecimal digits: 128 bits
+_WRITE_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,9 @@ class ObjectBackend:
             if found is not None:
                 keys[file] = key
                 stats[file] = _stat(self.objects, f"{name}/{key}", found)
+        write = uuid4().hex
         for file, content in files.items():
-            keys[file] = _key_of(file, content)
+            keys[file] = _key_of(file, content, write)
             stats[file] = self._put(f"{name}/{keys[file]}", content)
         text = manifest(stats)
         check_held(self.objects, name)
@@ -232,11 +239,11 @@ class ObjectBackend:
         text = other.get(f"{name}/{MANIFEST}") if other.is_finished(name) else None
         if text is not None:
             files = {file: other.get(f"{name}/{file}") for file in _files_of(other, name)}
-            keys = {}
+            keys, write = {}, uuid4().hex
             for file, content in files.items():
                 if content is None:
                     raise StorageError(f"{other.address(name)}/{file} is gone; run again there")
-                keys[file] = _key_of(file, content)
+                keys[file] = _key_of(file, content, write)
                 self._put(f"{name}/{keys[file]}", content)
             self._publish(name, Current(text, keys), self._current(name))
             return
@@ -282,14 +289,17 @@ class ObjectBackend:
         return _stat(self.objects, key, found)
 
     def _publish(self, name: str, current: Current, before: Current | None) -> None:
+        content, key = current.content(), f"{name}/{CURRENT}"
+        token = before.token if before else ""
         try:
-            self.objects.put(
-                f"{name}/{CURRENT}",
-                current.content(),
-                create=before is None,
-                token=before.token if before else "",
-            )
-        except (AlreadyExistsError, PreconditionError):
+            self.objects.put(key, content, create=before is None, token=token)
+        except (AlreadyExistsError, PreconditionError, StorageError) as error:
+            # The write may have taken effect although its answer was lost.
+            now = self.objects.get(key)
+            if now is not None and now.content == content:
+                return
+            if isinstance(error, StorageError):
+                raise
             raise LockHeld(
                 f"{name}: another process wrote it meanwhile; nothing was written: run again"
             ) from None
@@ -299,17 +309,19 @@ class ObjectBackend:
 
         What is as young as `current.json` stays: a process that took the lock over may have put it.
         """
-        current = self.objects.head(f"{name}/{CURRENT}")
-        if current is None:
-            return
         named = {f"{name}/{key}" for key in kept}
-        self.objects.delete(
-            *(
-                one.key
-                for one in self.objects.below(f"{name}/{OBJECTS}")
-                if one.key not in named and one.mtime_ns < current.mtime_ns
+        try:
+            current = self.objects.head(f"{name}/{CURRENT}")
+            found = self.objects.below(f"{name}/{OBJECTS}") if current else []
+            self.objects.delete(
+                *(
+                    one.key
+                    for one in found
+                    if one.key not in named and current and one.mtime_ns < current.mtime_ns
+                )
             )
-        )
+        except StorageError as error:
+            log.warning("%s: objects of earlier versions are left (%s)", name, error)
 
 
 def open_object_backend(url: str) -> ObjectBackend:
@@ -317,9 +329,14 @@ def open_object_backend(url: str) -> ObjectBackend:
     return ObjectBackend(open_objects(url))
 
 
-def _key_of(file: str, content: bytes) -> str:
+def _key_of(file: str, content: bytes, write: str) -> str:
+    """Return the key of a file's object: of no two writes the same, so that none is deleted anew.
+
+    A writer that is slow to delete an object of an earlier version could else delete the one that
+    another writer has just put with the same content.
+    """
     digest = hashlib.sha256(content).hexdigest()[:_HASH_LENGTH]
-    return f"{OBJECTS}/{digest}{PurePosixPath(file).suffix}"
+    return f"{OBJECTS}/{digest}-{write[:_WRITE_LENGTH]}{PurePosixPath(file).suffix}"
 
 
 def _is_inner(key: str, name: str) -> bool:

@@ -13,8 +13,11 @@ from alpha_assets.errors import StorageError
 
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
-_EXPIRED = {"ExpiredToken", "RequestExpired", "TokenRefreshRequired"}
+_EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
+_UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"}
+_SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 NO_BUCKET = "NoSuchBucket"
+_NO_BUCKET = "there is no such bucket; make it, or choose another --storage"
 
 
 @contextmanager
@@ -34,10 +37,10 @@ def object_errors(address: str, doing: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if code_of(error) != NO_BUCKET:
             raise
-        raise StorageError(
-            f"{address}: there is no such bucket; make it, or choose another --storage"
-        ) from None
+        raise StorageError(f"{address}: {_NO_BUCKET}") from None
     except exceptions.BaseError as error:
+        if code_of(error) == NO_BUCKET:  # as a listing has it
+            raise StorageError(f"{address}: {_NO_BUCKET}") from None
         raise StorageError(f"{address}: cannot {doing}: {_words(error)}") from None
 
 
@@ -52,6 +55,16 @@ def _words(error: exceptions.BaseError) -> str:
     named = f" ({code})" if code else ""
     if code in _EXPIRED:
         return f"the credentials have expired{named}; renew them in the environment and run again"
+    if code in _UNKNOWN:
+        return (
+            f"the store does not accept the credentials of the environment{named}; set the right "
+            "ones and run again"
+        )
+    if code in _SKEWED:
+        return (
+            f"the clock of this machine differs too much from that of the store{named}; set it "
+            "and run again"
+        )
     status = _STATUS.search(str(error))
     is_refused = status is not None and status.group(1) in ("401", "403")
     denied = exceptions.PermissionDeniedError | exceptions.UnauthenticatedError

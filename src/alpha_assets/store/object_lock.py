@@ -53,6 +53,8 @@ _held: dict[Place, _Held] = {}
 # (URL, output): e-tag of another owner's lock, and since when it was seen.
 _observed: dict[tuple[str, str], tuple[str, float]] = {}
 _probed: set[str] = set()
+# Names of the locks that this process has, is taking, or is giving back.
+_living: set[str] = set()
 
 
 @contextmanager
@@ -80,8 +82,14 @@ def object_lock(
         return renew(objects, name, held)
 
     def give_back(held: _Held) -> None:
-        if not _write(objects, name, held, free=True):
-            log.warning("%s: the lock was taken over by another process", name)
+        try:
+            if not _write(objects, name, held, free=True):
+                log.warning("%s: the lock was taken over by another process", name)
+        except StorageError as error:
+            # What was written is whole: the lock alone is left, for this process to take at once.
+            log.warning("%s: the lock could not be given back (%s)", name, error)
+        finally:
+            _living.discard(held.nonce)
 
     with lease(_held, own(objects.url, name), name, take, prolong, give_back):
         yield
@@ -113,8 +121,8 @@ def check_conditional(objects: Objects) -> None:
     if objects.url in _probed:
         return
     key = f"_tmp/probe-{uuid4().hex}"
-    objects.put(key, b"1", create=True)
     try:
+        objects.put(key, b"1", create=True)
         objects.put(key, b"2", create=True)
     except AlreadyExistsError:
         _probed.add(objects.url)
@@ -133,20 +141,45 @@ def renew(objects: Objects, name: str, held: _Held) -> bool:
 
 
 def _acquire(objects: Objects, name: str, wait_seconds: float, clock: Seconds) -> _Held:
-    deadline = time.monotonic() + wait_seconds
     held = _Held(uuid4().hex, "")
+    _living.add(held.nonce)
+    try:
+        before = _wait(objects, name, held, wait_seconds, clock)
+    except BaseException:
+        _living.discard(held.nonce)
+        raise
+    _observed.pop((objects.url, name), None)
+    if before is not None:
+        gone = f"silent for {LEASE}"
+        if before.is_dead():
+            gone = "which is gone"
+        elif before == Owner.current():
+            gone = "which is this one and no longer holds it"
+        log.warning("%s: took over the lock of %s, %s", name, before.words, gone)
+    return held
+
+
+def _wait(
+    objects: Objects, name: str, held: _Held, wait_seconds: float, clock: Seconds
+) -> Owner | None:
+    """Take a lock as soon as it is free; return who had it and did not give it back."""
+    deadline = time.monotonic() + wait_seconds
     while True:
         found = objects.get(_key(name))
         record = _parse(found.content) if found else {}
+        if found is not None and record.get("nonce") == held.nonce:
+            held.token = found.token  # a try took effect, and its answer was lost
+            return None
         owner = _owner(record)
         is_silent = found is not None and _is_silent(objects, name, found.tag, clock)
-        if owner is None or owner.is_dead() or is_silent:
+        is_left = owner == Owner.current() and record.get("nonce") not in _living
+        if owner is None or owner.is_dead() or is_left or is_silent:
             try:
                 text = _text(name, held.nonce)
                 held.token = objects.put(
                     _key(name), text, create=found is None, token=found.token if found else ""
                 )
-                break
+                return owner
             except (AlreadyExistsError, PreconditionError):
                 continue  # another process was faster: look whose it is
         if time.monotonic() >= deadline:
@@ -157,11 +190,6 @@ def _acquire(objects: Objects, name: str, wait_seconds: float, clock: Seconds) -
                 owner=f"{owner.words} since {record.get('since')}",
             )
         time.sleep(_PAUSE_SECONDS)
-    _observed.pop((objects.url, name), None)
-    if owner is not None:
-        gone = "which is gone" if owner.is_dead() else f"silent for {LEASE}"
-        log.warning("%s: took over the lock of %s, %s", name, owner.words, gone)
-    return held
 
 
 def _is_silent(objects: Objects, name: str, tag: str, clock: Seconds) -> bool:
@@ -178,11 +206,20 @@ def _write(objects: Objects, name: str, held: _Held, *, free: bool) -> bool:
     """Put the lock of this process anew, or free; False where it is no longer its own."""
     with held.lock:
         text = _text(name, "" if free else held.nonce)
-        try:
-            held.token = objects.put(_key(name), text, token=held.token)
-        except (PreconditionError, FileNotFoundError):
-            return False
-    return True
+        for _ in range(2):
+            try:
+                held.token = objects.put(_key(name), text, token=held.token)
+                return True
+            except (PreconditionError, FileNotFoundError):
+                # Another process took it over; or a write of this one took effect, and its
+                # answer was lost.
+                found = objects.get(_key(name))
+                if found is None or found.content == text:
+                    return found is not None
+                if _parse(found.content).get("nonce") != held.nonce:
+                    return False
+                held.token = found.token
+    return False
 
 
 def _key(name: str) -> str:

@@ -101,7 +101,14 @@ class Objects:
         return f"{written['e_tag'] or ''}\n{written['version'] or ''}"
 
     def delete(self, *keys: str) -> None:
-        """Delete objects; absent is as good as deleted."""
+        """Delete objects, many in one request; absent is as good as deleted."""
+        if len(keys) > 1:
+            with object_errors(self.address(keys[0]), "write"):
+                try:
+                    self.store.delete(keys)
+                    return
+                except FileNotFoundError:
+                    pass  # where absence is an error, it ends the request
         for key in keys:
             with object_errors(self.address(key), "write"):
                 try:
