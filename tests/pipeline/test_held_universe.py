@@ -143,5 +143,8 @@ def test_a_universe_of_symbols_without_bars_is_refused_by_its_rules(
         "[universes.mine] asks for symbols = ('NO1', 'NO2', 'NO3', 'NO4'); choose another "
         "[universe] name in the recipe, or change those rules in the market's file"
     )
-    wanted = "market: 4 of the 4 symbols that universe 'mine' names have no bar: NO1, NO2, NO3, NO4"
+    wanted = (
+        "market: 4 of the 4 symbols that universe 'mine' names have no bar: NO1, NO2, NO3, NO4; "
+        "0 are left"
+    )
     assert wanted in lines
