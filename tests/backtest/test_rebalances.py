@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from tests.backtest.market import TOKYO
 
-from alpha_assets.backtest import displaced, held_back, rebalance_sessions
+from alpha_assets.backtest import below_exposure, displaced, held_back, rebalance_sessions
+from alpha_assets.backtest.rules import CostAwareSpec, QuantileSpec
 from alpha_assets.backtest.rules.cost_aware import UNSOLVED
 from alpha_assets.calendar import RebalanceRule
 
@@ -84,6 +85,30 @@ def test_a_period_that_is_not_over_is_not_missed_and_one_that_began_before_is_no
     assert [str(day) for day in found.missed] == ["2023-06-05"]
     assert found.moved == ()
     assert displaced(days([]), days([]), TOKYO, "monthly").sentences == ()
+
+
+def test_limits_that_leave_much_less_than_the_exposure_are_named() -> None:
+    when = [date(2023, 6, 5), date(2023, 6, 12), date(2023, 6, 19)]
+    targets = pl.DataFrame(
+        {
+            "session": [when[0], when[0], when[1], when[1], when[2], when[2]],
+            "symbol": ["A", "B"] * 3,
+            "target_weight": [0.5, -0.45, 0.2, -0.2, 0.0, 0.0],
+        }
+    )
+    (words,) = below_exposure(targets, QuantileSpec(horizon=5, max_weight=0.2))
+    assert words.startswith(
+        "At 1 of 3 rebalances the limits left less than 90% of portfolio.gross_exposure = 1, first "
+        "0.4 at 2023-06-12: portfolio.max_weight = 0.2 "
+    )
+    # Without a limit, or where the rule itself holds less, it is not the limits.
+    assert below_exposure(targets, QuantileSpec(horizon=5)) == ()
+    for keys in ({"step": 0.5}, {"volatility_target": 0.1}, {"regimes": {"crash": 0.5}}):
+        spec = QuantileSpec.model_validate({"horizon": 5, "max_weight": 0.2, **keys})
+        assert below_exposure(targets, spec) == ()
+    assert (
+        below_exposure(targets, CostAwareSpec(rule="cost_aware", horizon=5, max_weight=0.2)) == ()
+    )
 
 
 def test_only_the_first_five_are_listed() -> None:

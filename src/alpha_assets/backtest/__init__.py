@@ -16,6 +16,7 @@ from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.rebalances import (
     Displaced,
     HeldBack,
+    below_exposure,
     displaced,
     held_back,
     rebalance_sessions,
@@ -40,6 +41,7 @@ __all__ = [
     "RuleSpec",
     "attribution",
     "backtest",
+    "below_exposure",
     "capacity",
     "capitals_around",
     "cash_rates",

@@ -16,10 +16,12 @@ import polars as pl
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.backtest.market_data import Marks
+from alpha_assets.backtest.rules import PortfolioSpec
 from alpha_assets.backtest.rules.cost_aware import UNSOLVED
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 
+MUCH_LESS = 0.9  # of the exposure
 MAX_GROSS = 10.0  # of equity: the limit of `portfolio.gross_exposure`
 ROUNDING = 1e-9  # of equity
 
@@ -149,6 +151,30 @@ def held_back(
             over.append(session)
         before = now
     return HeldBack(tuple(stuck), tuple(over))
+
+
+def below_exposure(targets: pl.DataFrame, rule: PortfolioSpec) -> tuple[str, ...]:
+    """Return, in words, that limits left much less held than the rule's exposure; else nothing.
+
+    Args:
+        targets: rebalances; those that hold nothing are not counted.
+        rule: that decided them.
+    """
+    if not rule.limits or not rule.fills_its_exposure:
+        return ()
+    gross = pl.col("target_weight").abs().sum()
+    each = targets.group_by("session").agg(gross=gross).sort("session")
+    least = MUCH_LESS * rule.gross_exposure
+    low = each.filter((pl.col("gross") > 0) & (pl.col("gross") < least))
+    if not low.height:
+        return ()
+    limits = ", ".join(f"portfolio.{name} = {value:g}" for name, value in rule.limits.items())
+    return (
+        f"At {low.height} of {each.height} rebalances the limits left less than {MUCH_LESS:.0%} of "
+        f"portfolio.gross_exposure = {rule.gross_exposure:g}, first {low['gross'][0]:.3g} at "
+        f"{low['session'][0]}: {limits} hold it back; want wider limits, "
+        "more names a side, or a lower exposure.",
+    )
 
 
 def _some(words: list[str], most: int = 5) -> str:

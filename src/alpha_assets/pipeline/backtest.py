@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from alpha_assets.backtest import Books, backtest, displaced, held_back
+from alpha_assets.backtest import Books, backtest, below_exposure, displaced, held_back
 from alpha_assets.calendar import as_date, month_range
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
@@ -207,5 +207,15 @@ def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Boo
             f"Nothing is held in the first {n_flat} sessions: their period began before them, and "
             f"the first rebalance is on {start}."
         )
-    back = held_back(targets, context.recipe.spec.portfolio.max_turnover)
-    return replace(books, notes=(*begins, *odd.sentences, *back.sentences, *books.notes))
+    rule = context.recipe.spec.portfolio
+    back = held_back(targets, rule.max_turnover)
+    return replace(
+        books,
+        notes=(
+            *begins,
+            *odd.sentences,
+            *back.sentences,
+            *below_exposure(targets, rule),
+            *books.notes,
+        ),
+    )

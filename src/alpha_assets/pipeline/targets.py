@@ -13,6 +13,7 @@ from alpha_assets.backtest import (
     CostsSpec,
     Displaced,
     Known,
+    below_exposure,
     displaced,
     held_back,
     rebalance_sessions,
@@ -113,7 +114,8 @@ def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) 
     if source.status not in SKIPPED:
         odd = _displaced(context, month, np.union1d(rebalanced, earlier[:1]), possible)
     back = held_back(frame, context.recipe.spec.portfolio.max_turnover, memory.held)
-    for words in (*odd.sentences, *back.sentences):
+    limits = below_exposure(frame, context.recipe.spec.portfolio)
+    for words in (*odd.sentences, *back.sentences, *limits):
         context.progress("targets", f"{month}: {words}")
     facts = {
         "rebalances": len(rebalanced),

@@ -161,6 +161,17 @@ class RuleSpec(Spec):
         return False
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set and that may leave less held than `gross_exposure`."""
+        asked = {name: getattr(self, name) for name in ("max_weight", "max_sector", "max_net")}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    @property
+    def fills_its_exposure(self) -> bool:
+        """Whether all of `gross_exposure` is held at each rebalance but for limits."""
+        return False
+
+    @property
     def sessions_back(self) -> int:
         """Sessions before the one decided whose features are read: returns for a covariance."""
         return COVARIANCE_SESSIONS - 1 if self.needs_returns else 0

@@ -28,6 +28,11 @@ class SidedSpec(RuleSpec):
         """Return in what proportion the names of a side are held, at least 0."""
 
     @property
+    def fills_its_exposure(self) -> bool:
+        """Whether all of `gross_exposure` is held at each rebalance but for limits."""
+        return not self.remembers and self.volatility_target is None and not self.regimes.used
+
+    @property
     def unheld(self) -> str:
         """Why a scored name is on no side."""
         return "not held by the rule"
