@@ -22,7 +22,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from alpha_assets.config.market import load_market
-from alpha_assets.dataset import Axes, Dataset, Fold
+from alpha_assets.dataset import Axes, Fold
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.models import (
     ALSTMSpec,
     LSTMSpec,

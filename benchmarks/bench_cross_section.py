@@ -35,8 +35,9 @@ from bench_components import (
 from scipy.stats import rankdata
 
 from alpha_assets.config.market import load_market
-from alpha_assets.dataset import Dataset, Fold
+from alpha_assets.dataset import Fold
 from alpha_assets.dataset.neighbours import Neighbours
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.dataset.vectors import Vectors
 from alpha_assets.models import (
     AtftGatFanSpec,

@@ -12,7 +12,8 @@ from typing import Any, get_args
 
 import torch
 
-from alpha_assets.models.losses import Extras, LossSpec, TermSpec, build_loss
+from alpha_assets.models.losses import LossSpec, TermSpec
+from alpha_assets.models.losses.base import Extras, build_loss
 
 SHAPES = ((4, 500), (1, 4_000))
 LEVELS = (0.1, 0.5, 0.9)

@@ -19,8 +19,9 @@ from bench_training import Shape, market
 
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
-from alpha_assets.dataset import Dataset
-from alpha_assets.models import Sizes, build_loss
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models.losses.base import build_loss
 
 ROUNDS, WARM_UP, LEAST = 3, 5, 3
 PROBED = 20  # rows of the steps by which a cell is left out

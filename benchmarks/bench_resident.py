@@ -24,8 +24,9 @@ import polars as pl
 
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import month_range
-from alpha_assets.dataset import Axes, Part, Resident, sector_list, symbol_axis
-from alpha_assets.dataset.tensor import Cells
+from alpha_assets.dataset import Axes, sector_list, symbol_axis
+from alpha_assets.dataset.cells import Cells
+from alpha_assets.dataset.resident import Part, Resident
 
 WINDOW = 15  # months: 252 training and 42 validation sessions, and two purges
 SESSIONS = 21  # of a month

@@ -24,7 +24,8 @@ from scipy.stats import rankdata
 
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import Recipe, load_recipe
-from alpha_assets.dataset import Dataset, Fold
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.dataset.vectors import Vectors
 from alpha_assets.errors import DegenerateModel
 from alpha_assets.sources.sim import generate

@@ -21,12 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from alpha_assets.dataset import Axes, Batch, Dataset
-from alpha_assets.models import Sizes
+from alpha_assets.dataset import Axes
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models import TransformerSpec
 from alpha_assets.models.losses import ICSpec
-from alpha_assets.models.transformer import TransformerSpec
-from alpha_assets.training import GuardSpec, TrainingSpec, WindowSpec, fit
-from alpha_assets.training.fit import Fitting
+from alpha_assets.training import GuardSpec, TrainingSpec, WindowSpec
+from alpha_assets.training.fit import Fitting, fit
 from alpha_assets.training.settings import Plan
 
 VALID = 8  # sessions scored at the end of an epoch; left out of the times

@@ -29,9 +29,8 @@ from alpha_assets.errors import BadInput
 from alpha_assets.evaluation import DataFacts, evaluate, volatility_regimes
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features.cross_symbol import Across
-from alpha_assets.models.linear import LinearSpec
+from alpha_assets.models import LinearSpec, TransformerSpec
 from alpha_assets.models.losses import ICHuberSpec, ICSpec, MSESpec, SoftSpearmanSpec
-from alpha_assets.models.transformer import TransformerSpec
 from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.report.tearsheet import tear_sheet
 from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec

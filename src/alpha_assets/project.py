@@ -15,14 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
 from alpha_assets import VERBS
-from alpha_assets.audit import audit as certify
-from alpha_assets.audit import audit_clock, choose_cuts
-from alpha_assets.audit.why import explain, without_others
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config import listing
 from alpha_assets.config.folders import write_project
@@ -33,16 +30,12 @@ from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import BadInput, SpecError
 from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.backtest import judged_months
-from alpha_assets.pipeline.compare import compare as compare_stored
-from alpha_assets.pipeline.components import components as planted_components
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.decide import decide, session_to_decide
 from alpha_assets.pipeline.executor import executor_named
 from alpha_assets.pipeline.figures import OF_MARKET
 from alpha_assets.pipeline.frontier import months_of_data
-from alpha_assets.pipeline.importance import importance as family_importance
 from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
-from alpha_assets.pipeline.restamp import restamp as take_over
 from alpha_assets.pipeline.results import (
     compared_figures,
     component_rows,
@@ -56,13 +49,15 @@ from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.pipeline.study import stored_study
 from alpha_assets.pipeline.variants import RECORD, recipe_named
 from alpha_assets.progress import Progress
-from alpha_assets.sources.sim_jquants import Faults, Server, make_server
-from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
 from alpha_assets.store.copies import copy_storage
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthTable
-from alpha_assets.training.device import device_named
+from alpha_assets.training.device import AUTO, checked_device
+
+# A verb imports what it alone needs when it is called: most load no model, and so no torch.
+if TYPE_CHECKING:
+    from alpha_assets.sources.sim_jquants import Server
 
 RECIPE = "rolling_transformer"  # where none is named
 
@@ -148,6 +143,8 @@ class Project:
                 f"{self.context.recipe.folder} is compared with nothing; name another recipe or "
                 "variant"
             )
+        from alpha_assets.pipeline.compare import compare as compare_stored
+
         context = self._anew()
         contexts = [context, *[self._beside(context, name) for name in others]]
         found = compare_stored(contexts)
@@ -164,6 +161,8 @@ class Project:
             `title`, `rows`, formatted, and in `components` the same as numbers; see
             `pipeline/components.py`.
         """
+        from alpha_assets.pipeline.components import components as planted_components
+
         context = self._anew()
         found = planted_components(context, off)
         return {
@@ -185,6 +184,8 @@ class Project:
             `title`, `rows`, formatted, and in `importance` the same as numbers; see
             `pipeline/importance.py`.
         """
+        from alpha_assets.pipeline.importance import importance as family_importance
+
         context = self._anew()
         found = family_importance(context, first_month, last_month)
         return {
@@ -243,6 +244,8 @@ class Project:
         Returns:
             `rows`, one per stage, and `refused`: the stage whose sample differs, else None.
         """
+        from alpha_assets.pipeline.restamp import restamp as take_over
+
         rows = take_over(self._anew(), stages, seed=seed)
         refused = next((row.stage for row in rows if row.refused), None)
         return {"rows": [row.as_json() for row in rows], "refused": refused}
@@ -272,6 +275,9 @@ class Project:
                 an hour; `"clock"` then holds what that did to the panel, and `"passed"` is of
                 both.  0: none.
         """
+        from alpha_assets.audit import audit as certify
+        from alpha_assets.audit import audit_clock, choose_cuts
+
         context = self._anew()
         context.recipe.check_installed()
         runner.check_form(first_month, last_month)
@@ -300,6 +306,8 @@ class Project:
 
         With `brief`, the tables of other symbols are left out; it can then be read, not computed.
         """
+        from alpha_assets.audit.why import explain, without_others
+
         explanation = explain(self._anew(), symbol, session)
         return without_others(explanation) if brief else explanation
 
@@ -403,7 +411,7 @@ def open_context(recipe: str, **where: Unpack[Where]) -> RecipeContext:
         loaded,
         store,
         recipe=chosen,
-        device=device_named(where.get("device", "auto")),
+        device=checked_device(where.get("device", AUTO)),
         progress=where.get("progress", silent),
     )
 
@@ -553,7 +561,7 @@ def sim_jquants_server(
     keys: Sequence[str] = (),
     page_size: int = 1_000,
     faults: Sequence[str] = (),
-) -> Server:
+) -> "Server":
     """Return a server that shows a simulated market as the J-Quants API, not yet answering.
 
     Args:
@@ -565,6 +573,9 @@ def sim_jquants_server(
         page_size: rows of a page.
         faults: `KIND:TIMES:AFTER@/path` each.
     """
+    from alpha_assets.sources.sim_jquants import Faults, make_server
+    from alpha_assets.sources.sim_jquants.options import fault_of, instant_of, keys_of
+
     loaded = load_market(market)
     if not loaded.is_simulated:
         raise BadInput(f"market {market!r} is not simulated; only simulated rows are served")

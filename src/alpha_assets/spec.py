@@ -29,13 +29,12 @@ OPENS_TOML = ("[", "{", '"', "'")  # begins of values that are never plain text
 class Spec(BaseModel):
     """Base of all declarations: frozen, strict about types, and without unknown keys.
 
-    The text under a field is its description in docs/MARKETS.md or docs/RECIPES.md.  TOML has no
-    null: the word `"none"` stands for it where a key is annotated with `OFF`.
+    The text under a field is its description in docs/MARKETS.md or docs/RECIPES.md, whose program
+    reads it: pydantic would look through every file whenever it is imported.  TOML has no null: the
+    word `"none"` stands for it where a key is annotated with `OFF`.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @classmethod
     def switched_off(cls) -> frozenset[str]:

@@ -16,7 +16,8 @@ from alpha_assets.audit import Certificate
 from alpha_assets.audit.perturb import Restatement
 from alpha_assets.audit.rebuild import PREDICT, STAGES
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.pipeline import checkpoint, market_stages, targets, train, transforms
 from alpha_assets.pipeline.context import RecipeContext
 

@@ -1,6 +1,7 @@
 """The verb `audit`: the certificate and the clock together, for people and for programs."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alpha_assets.cli import main
 from alpha_assets.feeds import SIDE_FEEDS
 from alpha_assets.pipeline.context import RecipeContext
 
+room = import_module("alpha_assets.audit")  # the package has a function of its name
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 CELLS = 100
 
@@ -33,8 +35,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sessions.append(n)
         return ClockReport("tiny", "2021-08-16", "2021-09-01", CELLS, n == 13, None, (), ())
 
-    monkeypatch.setattr(project, "certify", lambda context, cuts, **how: Certified())
-    monkeypatch.setattr(project, "audit_clock", told)
+    monkeypatch.setattr(room, "audit", lambda context, cuts, **how: Certified())
+    monkeypatch.setattr(room, "audit_clock", told)
     return sessions
 
 
@@ -72,7 +74,7 @@ def test_the_clock_is_tried_by_default_and_can_be_left_out(storage: Path, asked:
 def test_json_holds_the_clock_beside_the_certificate(
     storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(project, "certify", lambda context, cuts, **how: Certified())
+    monkeypatch.setattr(room, "audit", lambda context, cuts, **how: Certified())
     shown = call(storage, "--clock", "1", "--json")
 
     assert shown.exit_code == 0, shown.output

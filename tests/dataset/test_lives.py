@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.dataset import Axes, Dataset, symbol_axis
+from alpha_assets.dataset import Axes, symbol_axis
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.panel.lives import by_life, lived, plain_symbol, rows_by_life
 
 DAYS = [date(2024, 1, n) for n in (4, 5, 9, 10)]

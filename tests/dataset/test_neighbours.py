@@ -9,7 +9,10 @@ import torch
 from tests.dataset.test_tensor import SESSIONS, SYMBOLS, build, frames
 
 from alpha_assets.calendar import Calendar, CalendarSpec
-from alpha_assets.dataset import Axes, Dataset, Neighbours, graph_sessions
+from alpha_assets.dataset import Axes
+from alpha_assets.dataset.axes import graph_sessions
+from alpha_assets.dataset.neighbours import Neighbours
+from alpha_assets.dataset.tensor import Dataset
 
 # Two weeks' graphs; the axis of the dataset is 2020-01-06 (a Monday) to 2020-01-11.
 FIRST, SECOND = np.datetime64("2020-01-06"), np.datetime64("2020-01-09")

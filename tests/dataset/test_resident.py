@@ -9,16 +9,10 @@ import polars as pl
 import pytest
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.dataset import (
-    Axes,
-    Dataset,
-    Part,
-    Resident,
-    informative,
-    sector_list,
-    symbol_axis,
-)
-from alpha_assets.dataset.tensor import Cells
+from alpha_assets.dataset import Axes, informative, sector_list, symbol_axis
+from alpha_assets.dataset.cells import Cells
+from alpha_assets.dataset.resident import Part, Resident
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, RangeError
 
 FEATURES = ("a_cs_z", "b_cs_z", "c_cs_z")

@@ -9,14 +9,8 @@ import pytest
 import torch
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.dataset import (
-    Axes,
-    Dataset,
-    Split,
-    sector_list,
-    symbol_axis,
-    training_axes,
-)
+from alpha_assets.dataset import Axes, Split, sector_list, symbol_axis, training_axes
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 SESSIONS = np.arange("2020-01-06", "2020-01-12", dtype="datetime64[D]")

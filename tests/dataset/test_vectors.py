@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alpha_assets.dataset import Vectors
+from alpha_assets.dataset.vectors import Vectors
 from alpha_assets.errors import BadInput
 
 CPU = torch.device("cpu")

@@ -6,9 +6,11 @@ import pytest
 import torch
 from tests.models.test_contract import SIZES, made, noise
 
-from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
-from alpha_assets.models import AtftGatFanSpec, Ranker
+from alpha_assets.models import AtftGatFanSpec
+from alpha_assets.models.base import Ranker
 from alpha_assets.models.graph_attention import (
     GraphAttention,
     GraphFusion,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.models import (
     ALSTMSpec,
     AtftGatFanSpec,
@@ -20,14 +21,13 @@ from alpha_assets.models import (
     MultiBranchSpec,
     NeighbourMeanSpec,
     PatchTransformerSpec,
-    Ranker,
     RankerSpec,
-    Sizes,
     TFTSpec,
     TransformerSpec,
-    build_loss,
 )
+from alpha_assets.models.base import Ranker
 from alpha_assets.models.losses import ICSpec
+from alpha_assets.models.losses.base import build_loss
 
 SIZES = Sizes(
     n_features=6,

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tests.models.test_contract import SIZES, made, noise
 
-from alpha_assets.models import DeepMomentumSpec, Sizes
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models import DeepMomentumSpec
 
 
 def test_scores_are_positions_between_minus_one_and_one() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alpha_assets.errors import SpecError
-from alpha_assets.models.losses import Extras, LossSpec, TermSpec, build_loss
+from alpha_assets.models.losses import LossSpec, TermSpec
+from alpha_assets.models.losses.base import Extras, build_loss
 from alpha_assets.spec import Spec, parse_spec
 
 FACTOR = "beta_60_cs_z"

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from alpha_assets.models.losses import (
-    Extras,
     HuberSpec,
     ICSpec,
     MSESpec,
@@ -14,8 +13,8 @@ from alpha_assets.models.losses import (
     SharpeSpec,
     TermSpec,
     TurnoverSpec,
-    build_loss,
 )
+from alpha_assets.models.losses.base import Extras, build_loss
 
 LEVELS = (0.1, 0.5, 0.9)
 SPECS = [

@@ -12,16 +12,15 @@ from torch import Tensor
 
 from alpha_assets.models.losses import (
     DecorrelationSpec,
-    Extras,
     ListMLESpec,
     PairwiseLogisticSpec,
     SharpeSpec,
     SortinoSpec,
     TermSpec,
     WeightedMSESpec,
-    build_loss,
-    ramp_rank,
 )
+from alpha_assets.models.losses.base import Extras, build_loss
+from alpha_assets.models.losses.ramp import ramp_rank
 
 DRAW = np.random.default_rng(7)
 START = DRAW.bit_generator.state

@@ -6,14 +6,9 @@ import torch
 from scipy.stats import pearsonr, rankdata, spearmanr
 from torch import Tensor
 
-from alpha_assets.models.losses import (
-    ICHuberSpec,
-    ICSpec,
-    MSESpec,
-    SoftSpearmanSpec,
-    build_loss,
-    ramp_rank,
-)
+from alpha_assets.models.losses import ICHuberSpec, ICSpec, MSESpec, SoftSpearmanSpec
+from alpha_assets.models.losses.base import build_loss
+from alpha_assets.models.losses.ramp import ramp_rank
 
 SPECS = [
     ICSpec(min_names=4),

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
-from alpha_assets.models import BranchSpec, MultiBranchSpec, Ranker, Sizes
+from alpha_assets.models import BranchSpec, MultiBranchSpec
+from alpha_assets.models.base import Ranker
 
 RESEARCH = Sizes(
     n_features=28,

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
-from alpha_assets.models import MasterSpec, PatchTransformerSpec, RankerSpec, Sizes, TFTSpec
+from alpha_assets.models import MasterSpec, PatchTransformerSpec, RankerSpec, TFTSpec
 from alpha_assets.models.master import MasterRanker
 from alpha_assets.models.patch_transformer import PatchTransformerRanker
 from alpha_assets.models.tft import TFTRanker

@@ -14,8 +14,9 @@ from alpha_assets.pipeline.epochs import (
     windows_per_second,
 )
 from alpha_assets.progress import bar
-from alpha_assets.training import Epoch, Learner, Trained, TrainingSpec, WindowSpec
-from alpha_assets.training.ridge import RidgeSpec
+from alpha_assets.training import Learner, TrainingSpec, WindowSpec
+from alpha_assets.training.estimator import Epoch, Trained
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 EPOCH = Epoch(
     number=1,

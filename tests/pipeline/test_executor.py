@@ -102,7 +102,7 @@ def test_a_worker_has_a_core_for_each_thread(
     two = project.open_context(
         "tiny", storage=context.store.url, overrides=["training.threads=2"], device="cpu"
     )
-    found = [executor_named("auto", one) for one in (context, two)]
+    found = [executor_named("auto", one) for one in (replace(context, device="cpu"), two)]
     assert [one.n_workers for one in found if isinstance(one, Processes)] == [4, 2]
     assert isinstance(executor_named(1, context), InProcess)
     assert cores() >= 1

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from alpha_assets.errors import StaleOutput
 from alpha_assets.features import CATALOG, INTERACTIONS, custom_feeds
 from alpha_assets.features.code import compute_digest, feature_digests
 from alpha_assets.feeds.custom import OwnFeedSpec
+from alpha_assets.models import RankerSpec
 from alpha_assets.pipeline import checkpoint, identity
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import families_of
@@ -30,6 +31,7 @@ from alpha_assets.pipeline.stages import recipe_stages, stages_below
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.spec import parse_spec
 from alpha_assets.store.folder import Folder
+from alpha_assets.training import ModelSpec
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 SOURCE = installed().root
@@ -100,6 +102,12 @@ EDITS = {
     ),
     "another estimator": ("training/ridge.py", "import numpy as np", "import math as np", set()),
     "another model": ("models/transformer.py", "import torch", "import math as torch", set()),
+    "another declaration": (
+        "models/specs/transformer.py",
+        "multiple of heads = ",
+        "multiple of heads: ",
+        set(),
+    ),
     "optimiser": (
         "training/fit.py",
         "set_to_none=True",
@@ -268,6 +276,23 @@ EDITS = {
 AT_LEAST = {"z-score": {"cross_section"}, "rule": {"targets"}, "window": {"checkpoint"}}
 
 
+NETWORKS = [one for one in get_args(get_args(ModelSpec)[0]) if issubclass(one, RankerSpec)]
+
+
+@pytest.mark.parametrize("spec", NETWORKS, ids=lambda spec: spec.__name__)
+@pytest.mark.parametrize("stage", ["checkpoint", "predictions"])
+def test_a_declaration_reaches_its_own_network_and_no_other(
+    stage: str, spec: type[RankerSpec]
+) -> None:
+    """The network is imported by `build`, and only there."""
+    (kind,) = get_args(spec.model_fields["kind"].annotation)
+    select = {**KINDS_OF.get(stage, KINDS), identity.MODELS: (kind,)}
+    found = installed().reached(*(f"alpha_assets.{root}" for root in STAGES[stage]), select=select)
+    place = re.compile(r"alpha_assets\.models\.\w+:\w+Ranker")
+    networks = {name.partition(":")[2] for name in found if place.fullmatch(name)}
+    assert networks == {spec.__name__.replace("Spec", "Ranker")}
+
+
 def codes(code: Code) -> dict[str, str]:
     """Return the digest of every stage's code, that of features with all of them."""
     found = {
@@ -296,8 +321,8 @@ SETTINGS = {
     "config.recipe:Recipe": "costs digest folder learner resolved",
     "config.recipe:traded_settings": "",
     "feeds.base:Source": "data_folder",
-    "models.losses.base:TermSpec": "_some_horizon_counts",
-    "models.base:RankerSpec": "<lambda>",
+    "models.losses.specs.base:TermSpec": "_some_horizon_counts",
+    "models.specs.base:RankerSpec": "<lambda>",
     "panel.joins:Join": "panel_columns",
     "panel.universe:check_universe": "",
     "pipeline.context:MarketContext": "cross_section features panel raw",

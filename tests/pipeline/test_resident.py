@@ -15,9 +15,6 @@ from alpha_assets import project
 from alpha_assets.calendar import as_date
 from alpha_assets.dataset import (
     Axes,
-    Dataset,
-    Neighbours,
-    Resident,
     Split,
     informative,
     learnable_columns,
@@ -25,7 +22,10 @@ from alpha_assets.dataset import (
     symbol_axis,
     training_axes,
 )
-from alpha_assets.dataset.tensor import Cells
+from alpha_assets.dataset.cells import Cells
+from alpha_assets.dataset.neighbours import Neighbours
+from alpha_assets.dataset.resident import Resident
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline import train
@@ -36,7 +36,7 @@ from alpha_assets.pipeline.memory import memory_named
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 from alpha_assets.store.scratch import SharedFile
-from alpha_assets.training import train_month
+from alpha_assets.training.month import train_month
 
 SHORT = ("split.lookback_sessions=20", "split.valid_sessions=10")
 MONTHS = ("2021-05", "2021-06", "2021-07", "2021-08")

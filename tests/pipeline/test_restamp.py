@@ -15,10 +15,11 @@ from tests.conftest import edited, linked
 import alpha_assets as aa
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput
-from alpha_assets.pipeline import checkpoint, identity, market_stages
+from alpha_assets.pipeline import identity, market_stages
 from alpha_assets.pipeline.restamp import _file_difference, _groups, _sample
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.manifest import MANIFEST, Manifest
+from alpha_assets.training.month import train_month
 
 WIDER = ("quantile = 0.2", "quantile = 0.3")  # an edit of tiny.toml
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -200,7 +201,7 @@ def test_what_is_made_from_a_stage_that_is_not_named_waits_for_it(
 def test_a_model_is_trained_wholly_and_compared_weight_by_weight(
     storage: Path, edit: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, epochs, flip = checkpoint.train_month, list[int](), [False]
+    honest, epochs, flip = train_month, list[int](), [False]
 
     def train(*given: Any, **named: Any) -> Any:
         trained = honest(*given, **named)
@@ -214,7 +215,7 @@ def test_a_model_is_trained_wholly_and_compared_weight_by_weight(
             return replace(trained, seeds=seeds)
         return trained
 
-    monkeypatch.setattr(checkpoint, "train_month", train)
+    monkeypatch.setattr("alpha_assets.training.month.train_month", train)
     edit(identity.CHECKPOINT)
     before = manifests(storage, "tiny/checkpoint")
     weights = {path: path.stat().st_ino for path in storage.rglob("*.safetensors")}

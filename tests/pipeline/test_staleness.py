@@ -268,7 +268,9 @@ def test_an_equal_run_takes_over_the_model_that_another_finished_meanwhile(
         yield
 
     monkeypatch.setattr(checkpoint, "model_alone", another_trains_first)
-    monkeypatch.setattr(checkpoint, "train_month", None)  # it would be called to train
+    monkeypatch.setattr(
+        "alpha_assets.training.month.train_month", None
+    )  # it would be called to train
     aa.run("tiny", storage=str(storage), **MONTHS)
 
     assert to_do(storage) == {}

@@ -300,7 +300,9 @@ def test_a_variant_that_waits_while_the_recipe_trains_its_model_refers_to_it(
         order.append("the device is given back")
 
     monkeypatch.setattr(checkpoint, "device_alone", the_recipe_trains_first)
-    monkeypatch.setattr(checkpoint, "train_month", None)  # it would be called to train
+    monkeypatch.setattr(
+        "alpha_assets.training.month.train_month", None
+    )  # it would be called to train
     month = {"first_month": "2021-07", "last_month": "2021-07"}
     aa.run(
         "tiny",

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.dataset import Axes, Dataset, Split
+from alpha_assets.dataset import Axes, Split
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models import TransformerSpec
 from alpha_assets.models.losses import ICSpec
-from alpha_assets.models.transformer import TransformerSpec
 from alpha_assets.training import GuardSpec, Learner, OptimiserSpec, TrainingSpec, WindowSpec
 
 N_SYMBOLS, N_FEATURES, STEPS, HORIZON = 30, 5, 3, 2

@@ -10,31 +10,21 @@ import torch
 from torch import Tensor
 
 from alpha_assets.code import reached
-from alpha_assets.dataset import Batch, Dataset, Fold, Split
-from alpha_assets.models import (
-    LinearSpec,
-    NeighbourMeanSpec,
-    Ranker,
-    RankerSpec,
-    Sizes,
-    TransformerSpec,
-)
-from alpha_assets.training import (
-    Checkpoint,
-    GuardSpec,
-    Learner,
-    TrainingSpec,
-    WindowSpec,
-    attribution,
-    checkpoint_files,
-    checkpoint_of,
-    make_card,
-    train_month,
-)
+from alpha_assets.dataset import Fold, Split
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models import LinearSpec, NeighbourMeanSpec, RankerSpec, TransformerSpec
+from alpha_assets.models.base import Ranker
+from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec, attribution
 from alpha_assets.training.attribution import METHODS, Parts, attribute, of_networks, of_ridge
+from alpha_assets.training.checkpoint import Checkpoint, checkpoint_files, checkpoint_of, make_card
 from alpha_assets.training.estimators import ESTIMATORS
-from alpha_assets.training.ridge import RidgeModel, RidgeSpec
-from alpha_assets.training.trees import TreesSpec, inputs
+from alpha_assets.training.month import train_month
+from alpha_assets.training.ridge import RidgeModel
+from alpha_assets.training.specs.ridge import RidgeSpec
+from alpha_assets.training.specs.trees import TreesSpec
+from alpha_assets.training.trees import inputs
 
 SIZES = Sizes(n_features=3, n_market=2, steps=4, n_horizons=2, n_symbols=5, n_neighbours=2)
 ME = 1  # the symbol whose score is attributed

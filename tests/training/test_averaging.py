@@ -12,12 +12,14 @@ from tests.training.conftest import STEPS
 from tests.training.test_month import Killed, changed, fingerprint, resume
 
 from alpha_assets.arrays.ranks import rank_ic
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.models import LinearSpec
-from alpha_assets.training import Epoch, Learner, Trained, TrainingSpec, fit, train_month
-from alpha_assets.training.estimator import NO_VALIDATION, best_of
-from alpha_assets.training.fit import Fitting, score_places
-from alpha_assets.training.ridge import RidgeSpec
+from alpha_assets.training import Learner, TrainingSpec
+from alpha_assets.training.estimator import NO_VALIDATION, Epoch, Trained, best_of
+from alpha_assets.training.fit import Fitting, fit, score_places
+from alpha_assets.training.month import train_month
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 fit_module = import_module("alpha_assets.training.fit")  # the package has a function of its name
 

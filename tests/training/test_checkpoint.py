@@ -10,21 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from alpha_assets.dataset import Axes, Dataset, Split
+from alpha_assets.dataset import Axes, Split
 from alpha_assets.dataset.axes import family_places
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import DegenerateModel, MissingOutput, StaleOutput
-from alpha_assets.training import (
-    Card,
-    Checkpoint,
-    Learner,
-    TrainedMonth,
-    checkpoint_files,
-    checkpoint_of,
-    make_card,
-    prediction_axes,
-    score_session,
-    train_month,
-)
+from alpha_assets.training import Learner
+from alpha_assets.training.card import Card
+from alpha_assets.training.checkpoint import Checkpoint, checkpoint_files, checkpoint_of, make_card
+from alpha_assets.training.month import TrainedMonth, train_month
+from alpha_assets.training.predict import prediction_axes, score_session
 
 FAMILIES = {"f0_cs_z": "b", "f1_cs_z": "a", "f2_cs_z": "b", "f4_cs_z": "a"}  # f3 is in none
 

@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import DegenerateModel
-from alpha_assets.models import NeighbourMeanSpec, Ranker, TransformerSpec
-from alpha_assets.training import GuardSpec, Learner, fit, train_month
+from alpha_assets.models import NeighbourMeanSpec, TransformerSpec
+from alpha_assets.models.base import Ranker
+from alpha_assets.training import GuardSpec, Learner
 from alpha_assets.training.degeneracy import check_rank_ic, check_scores, score_statistics
-from alpha_assets.training.fit import Fitting
+from alpha_assets.training.fit import Fitting, fit
 from alpha_assets.training.gradient_monitor import GradientWatch
+from alpha_assets.training.month import train_month
 from alpha_assets.training.preflight import check_labels, check_model
 
 GUARD = GuardSpec()

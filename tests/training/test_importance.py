@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.training import GuardSpec, Learner, WindowSpec
 from alpha_assets.training.checkpoint import checkpoint_files, checkpoint_of, make_card
 from alpha_assets.training.importance import permutation_drops, permuted
 from alpha_assets.training.month import train_month
-from alpha_assets.training.ridge import RidgeSpec
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 FAMILIES = {"knows": (0,), "noise": (1, 2), "nothing": (3, 4)}
 

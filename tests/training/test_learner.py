@@ -9,24 +9,17 @@ import pytest
 import torch
 from tests.training.conftest import HORIZON, STEPS
 
-from alpha_assets.dataset import Dataset, Fold, Split
+from alpha_assets.dataset import Fold, Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput
 from alpha_assets.models import LinearSpec, TransformerSpec
 from alpha_assets.models.losses import ICSpec, MSESpec, PinballSpec, SharpeSpec, TurnoverSpec
-from alpha_assets.training import (
-    GuardSpec,
-    Learner,
-    OptimiserSpec,
-    TrainingSpec,
-    WindowSpec,
-    batch_output,
-    checkpoint_files,
-    checkpoint_of,
-    make_card,
-    train_month,
-)
+from alpha_assets.training import GuardSpec, Learner, OptimiserSpec, TrainingSpec, WindowSpec
+from alpha_assets.training.checkpoint import checkpoint_files, checkpoint_of, make_card
 from alpha_assets.training.fit import learning_rate
-from alpha_assets.training.ridge import RidgeSpec
+from alpha_assets.training.month import train_month
+from alpha_assets.training.predict import batch_output
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 IC = ICSpec()
 ONE = WindowSpec(sequence=1)

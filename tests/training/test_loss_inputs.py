@@ -10,18 +10,21 @@ import torch
 from tests.training.conftest import FEATURES, HORIZON, STEPS
 from tests.training.test_month import Killed, changed, fingerprint, resume
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput
 from alpha_assets.models.losses import (
     DecorrelationSpec,
-    Extras,
     ICSpec,
     LossSpec,
     PairwiseLogisticSpec,
     SharpeSpec,
     SortinoSpec,
 )
-from alpha_assets.training import Epoch, Learner, TrainingSpec, train_month
+from alpha_assets.models.losses.base import Extras
+from alpha_assets.training import Learner, TrainingSpec
+from alpha_assets.training.estimator import Epoch
+from alpha_assets.training.month import train_month
 
 loop = import_module("alpha_assets.training.fit")  # the package has a function of its name
 RANDOM = PairwiseLogisticSpec(shifts=0)

@@ -8,12 +8,17 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from alpha_assets.dataset import Batch, Dataset, Sizes, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import OutOfMemory
-from alpha_assets.models import Output, Ranker
-from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
-from alpha_assets.training import Learner, TrainingSpec, train_month
+from alpha_assets.models import TransformerSpec
+from alpha_assets.models.base import Output, Ranker
+from alpha_assets.models.transformer import TransformerRanker
+from alpha_assets.training import Learner, TrainingSpec
 from alpha_assets.training.memory import halves, in_words, is_out_of_memory, within_memory
+from alpha_assets.training.month import train_month
 
 OF_CUDA = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.15 GiB"

@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from alpha_assets.arrays.ranks import rank_ic
-from alpha_assets.dataset import Axes, Dataset, Fold, Split
+from alpha_assets.dataset import Axes, Fold, Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import DegenerateModel, TooFewNames
-from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec, estimator_of
+from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec
 from alpha_assets.training.estimator import Aids, Trained
+from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.judge import session_scores
 from alpha_assets.training.loaders import load_model
-from alpha_assets.training.ridge import BETA, RidgeSpec, normal_equations, solve
+from alpha_assets.training.ridge import BETA, normal_equations, solve
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 PENALTIES = (1e-3, 0.1, 10.0)
 

@@ -9,24 +9,18 @@ import pytest
 import torch
 
 from alpha_assets.arrays.ranks import rank_ic
-from alpha_assets.dataset import Dataset, Fold, Split
+from alpha_assets.dataset import Fold, Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, DegenerateModel, StaleOutput, TooFewNames
-from alpha_assets.training import (
-    GuardSpec,
-    Learner,
-    TrainedMonth,
-    TrainingSpec,
-    WindowSpec,
-    checkpoint_files,
-    checkpoint_of,
-    estimator_of,
-    make_card,
-    train_month,
-)
+from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec
+from alpha_assets.training.checkpoint import checkpoint_files, checkpoint_of, make_card
 from alpha_assets.training.estimator import Aids, Trained
+from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.judge import session_scores
 from alpha_assets.training.loaders import load_model
-from alpha_assets.training.trees import Rows, TreesSpec, rows_of, text_of
+from alpha_assets.training.month import TrainedMonth, train_month
+from alpha_assets.training.specs.trees import TreesSpec
+from alpha_assets.training.trees import Rows, rows_of, text_of
 
 SMALL = TreesSpec(num_leaves=5, min_data_in_leaf=10, max_rounds=30, judge_every=5)
 OPEN = {"distinct_min": 0.0, "modal_max": 1.0}  # few leaves give many names the same score

@@ -5,15 +5,17 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import SpecError
 from alpha_assets.spec import parse_spec
-from alpha_assets.training import GuardSpec, Learner, WindowSpec, estimator_of
+from alpha_assets.training import GuardSpec, Learner, WindowSpec
 from alpha_assets.training.estimator import Aids, Trained
+from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.judge import session_scores
 from alpha_assets.training.loaders import load_model
 from alpha_assets.training.ridge import BETA
-from alpha_assets.training.weighted_sum import WeightedSumSpec
+from alpha_assets.training.specs.weighted_sum import WeightedSumSpec
 
 
 def learner_of(**weights: float) -> Learner:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alpha_assets.dataset import Batch
-from alpha_assets.training import Checkpoint
+from alpha_assets.dataset.batch import Batch
 from alpha_assets.training.attribution import attribute
+from alpha_assets.training.checkpoint import Checkpoint
 
 NO_FAMILY = "none"  # of inputs that are no feature of the recipe, such as raw vectors
 

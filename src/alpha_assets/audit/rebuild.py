@@ -38,7 +38,7 @@ from alpha_assets.store.compare import (
 )
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthFolders, MonthTable
-from alpha_assets.training.checkpoint import RECORDS
+from alpha_assets.training.card import RECORDS
 
 MARKET_STAGES = ("panel", "features", "cross_section")
 GRAPH = "graph"

@@ -22,7 +22,7 @@ from alpha_assets.audit.serialize import frame_of, plain, unpacked_array, unpack
 from alpha_assets.audit.why import inputs_of, reads_others, used_features
 from alpha_assets.calendar import Calendar
 from alpha_assets.config.market import Market, MarketSpec
-from alpha_assets.dataset import Batch
+from alpha_assets.dataset.batch import Batch
 from alpha_assets.errors import BadInput, StaleOutput
 from alpha_assets.features import compute_features, trailing_z
 from alpha_assets.feeds.base import DataType
@@ -30,8 +30,8 @@ from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.pipeline.checkpoint import stored_checkpoint
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.store import Store
-from alpha_assets.training import batch_output
-from alpha_assets.training.predict import quantile_columns
+from alpha_assets.training.predict import batch_output
+from alpha_assets.training.score_columns import quantile_columns
 
 
 @dataclass(frozen=True)

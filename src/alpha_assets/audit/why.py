@@ -19,7 +19,7 @@ from alpha_assets.audit.provenance import Used, rows_behind
 from alpha_assets.audit.serialize import packed_array, packed_table, plain, table_of
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.market import Market
-from alpha_assets.dataset import Batch
+from alpha_assets.dataset.batch import Batch
 from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
@@ -46,7 +46,7 @@ from alpha_assets.pipeline.stages import stages_below
 from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import market_wide, series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
-from alpha_assets.training import Card
+from alpha_assets.training.card import Card
 
 SECTION_COLUMNS = ("sector", "market_segment")
 
@@ -378,7 +378,7 @@ def _section(
         "symbols": list(symbols),
         "columns": list(card.features),
         "market_columns": list(card.market_features),
-        "device": str(context.device),
+        "device": str(context.on_device),
         "arrays": arrays,
     }
 

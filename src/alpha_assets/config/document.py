@@ -5,12 +5,16 @@
 writes `RECIPES.md` and `MARKETS.md`; a test compares them with the declarations.
 """
 
+import ast
+import inspect
 import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
@@ -79,7 +83,9 @@ def page(spec: type[Spec]) -> str:
         parts.append(f"## {section.title}\n")
         parts.append(" ".join((section.spec.__doc__ or "").split("\n\n")[0].split()) + "\n")
         parts.append("| key | type | default | meaning |\n|---|---|---|---|")
-        parts += [_row(name, field) for name, field in section.spec.model_fields.items()]
+        texts = meanings(section.spec)
+        fields = section.spec.model_fields
+        parts += [_row(name, field, texts.get(name, "")) for name, field in fields.items()]
         parts.append("")
     return "\n".join(parts)
 
@@ -135,8 +141,33 @@ def _by_name(spec: type[BaseModel]) -> Any:  # noqa: ANN401 -- any type
 def described(spec: type[Spec]) -> Iterator[tuple[str, str, str | None]]:
     """Return (section, key, meaning) of every key that a file may have."""
     for section in sections(spec):
-        for name, field in section.spec.model_fields.items():
-            yield section.title, name, field.description
+        texts = meanings(section.spec)
+        for name in section.spec.model_fields:
+            yield section.title, name, texts.get(name)
+
+
+def meanings(spec: type[BaseModel]) -> dict[str, str]:
+    """Return the text under each key of a declaration, those of its bases included."""
+    found: dict[str, str] = {}
+    for one in reversed(spec.__mro__):
+        if issubclass(one, BaseModel) and one is not BaseModel:
+            body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]
+            assert isinstance(body, ast.ClassDef), one
+            found |= dict(_texts(body.body))
+    return found
+
+
+def _texts(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Return the text that follows each annotated name."""
+    for key, text in pairwise(statements):
+        if (
+            isinstance(key, ast.AnnAssign)
+            and isinstance(key.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
+            yield key.target.id, text.value.value
 
 
 def _words(name: str) -> str:
@@ -144,7 +175,7 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _row(name: str, field: FieldInfo, text: str) -> str:
     nested = list(specs_in(field.annotation))
     type_ = "section" if nested else _type(field.annotation, field.metadata)
     if field.is_required():
@@ -153,7 +184,7 @@ def _row(name: str, field: FieldInfo) -> str:
         default = "none" if field.get_default(call_default_factory=True) is None else "–"
     else:
         default = f"`{_value(field.get_default(call_default_factory=True))}`"
-    meaning = " ".join((field.description or "").split())
+    meaning = " ".join(text.split())
     cells = [f"`{name}`", type_, default, meaning]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

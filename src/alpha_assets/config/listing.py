@@ -1,13 +1,14 @@
 """What there is of markets, recipes and features, as plain rows and as TOML.
 
-Recipes are imported where they are asked for: their models import torch.
+Recipes are imported where they are asked for: `markets` reads none.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from alpha_assets.config.folders import names
-from alpha_assets.config.market import load_market
+from alpha_assets.config.market import Market, load_market
 from alpha_assets.errors import AlphaAssetsError
 from alpha_assets.features.formulas import formula_of
 
@@ -38,14 +39,15 @@ def recipes() -> list[dict[str, Any]]:
 
     One whose file cannot be used is a row as well, with the error.
     """
-    return _listed("recipe", "recipes", _recipe_row)
+    market = cache(load_market)  # most recipes run on the same few
+    return _listed("recipe", "recipes", lambda name: _recipe_row(name, market))
 
 
-def _recipe_row(name: str) -> dict[str, Any]:
+def _recipe_row(name: str, market: Callable[[str], Market]) -> dict[str, Any]:
     from alpha_assets.config.recipe import load_recipe, markets_of, recipe_sizes
 
     home, *others = markets_of(name)
-    recipe = load_recipe(name, load_market(home))
+    recipe = load_recipe(name, market(home))
     row = {
         "recipe": name,
         "model": recipe.spec.model.kind,
@@ -58,7 +60,7 @@ def _recipe_row(name: str) -> dict[str, Any]:
     }
     for other in others:
         try:
-            load_recipe(name, load_market(other))
+            load_recipe(name, market(other))
         except AlphaAssetsError as error:
             return {**row, "error": str(error)}
     return row

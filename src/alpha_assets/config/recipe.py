@@ -49,7 +49,6 @@ from alpha_assets.training import (
     WindowSpec,
     check_inputs,
     check_learner,
-    estimator_of,
 )
 
 RULE = "portfolio.rule="  # how an override of it begins
@@ -284,7 +283,7 @@ class Recipe(PickledByFields):
         Raises:
             BadInput: naming the extra that brings it.
         """
-        estimator_of(self.learner)
+        self.spec.model.check_installed()
         self.spec.portfolio.check_installed()
 
     @property

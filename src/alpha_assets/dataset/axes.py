@@ -111,3 +111,10 @@ def _on(cross_section: pl.DataFrame, sessions: Dates, column: str) -> tuple[str,
     rows = cross_section.lazy().filter(pl.col("session").is_in(wanted.implode()))
     found = rows.select(pl.col(column).cast(pl.String).drop_nulls().unique().sort()).collect()
     return tuple(found.to_series().to_list())
+
+
+def graph_sessions(calendar: Calendar, sessions: Dates) -> Dates:
+    """Return the session on which the graph of each session was made: its week's first one."""
+    firsts = calendar.sessions[calendar.rebalances(calendar.sessions, "weekly")]
+    days = np.asarray(sessions, dtype="datetime64[D]")
+    return np.asarray(firsts[np.searchsorted(firsts, days, side="right") - 1])

@@ -13,16 +13,8 @@ from torch import Tensor
 
 from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Dates
-from alpha_assets.calendar import Calendar
 
 NO_GRAPH = -1
-
-
-def graph_sessions(calendar: Calendar, sessions: Dates) -> Dates:
-    """Return the session on which the graph of each session was made: its week's first one."""
-    firsts = calendar.sessions[calendar.rebalances(calendar.sessions, "weekly")]
-    days = np.asarray(sessions, dtype="datetime64[D]")
-    return np.asarray(firsts[np.searchsorted(firsts, days, side="right") - 1])
 
 
 @dataclass(frozen=True, eq=False)

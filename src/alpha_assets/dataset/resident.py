@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from alpha_assets.arrays.places import codes, places_on
 from alpha_assets.arrays.types import Array32, Dates, Index, Mask
 from alpha_assets.dataset.axes import Axes
+from alpha_assets.dataset.cells import Cells, column32, not_finite, refuse_duplicates
 from alpha_assets.dataset.columns import informative
 from alpha_assets.dataset.space import Shareable, Space, array_in
-from alpha_assets.dataset.tensor import Cells, column32, not_finite, refuse_duplicates
 from alpha_assets.errors import BadInput, RangeError
 
 BYTES = np.dtype(np.float32).itemsize

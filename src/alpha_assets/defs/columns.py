@@ -22,7 +22,7 @@ from alpha_assets.panel.joins import Join
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
 from alpha_assets.pipeline.families import within
 from alpha_assets.pipeline.transforms import offered_choice, offered_features
-from alpha_assets.training.predict import predictions_schema, quantile_columns
+from alpha_assets.training.score_columns import predictions_schema, quantile_columns
 
 SHOWN = 6  # columns that a description names as its origin
 

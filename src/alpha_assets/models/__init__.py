@@ -1,51 +1,36 @@
-"""One ranker per file, and the losses they learn from.  Nothing here has heard of frames."""
+"""Rankers, one per file, and the losses they learn from.  Nothing here has heard of frames.
 
-from alpha_assets.dataset.batch import Sizes
-from alpha_assets.models.alstm import ALSTMRanker, ALSTMSpec
-from alpha_assets.models.atft_gat_fan import AtftGatFanRanker, AtftGatFanSpec
-from alpha_assets.models.base import Output, Ranker, RankerSpec
-from alpha_assets.models.deep_momentum import DeepMomentumRanker, DeepMomentumSpec
-from alpha_assets.models.linear import LinearRanker, LinearSpec
-from alpha_assets.models.losses import Extras, Loss, LossSpec, LossValue, build_loss
-from alpha_assets.models.lstm import LSTMRanker, LSTMSpec
-from alpha_assets.models.master import MasterRanker, MasterSpec
-from alpha_assets.models.multi_branch import BranchSpec, MultiBranchRanker, MultiBranchSpec
-from alpha_assets.models.neighbour_mean import NeighbourMeanRanker, NeighbourMeanSpec
-from alpha_assets.models.patch_transformer import PatchTransformerRanker, PatchTransformerSpec
-from alpha_assets.models.tft import TFTRanker, TFTSpec
-from alpha_assets.models.transformer import TransformerRanker, TransformerSpec
+Declarations (`specs/`) alone are imported here, and load no torch: a recipe is checked against all
+of them, and builds the network of one.
+"""
+
+from alpha_assets.models.losses import LossSpec
+from alpha_assets.models.specs.alstm import ALSTMSpec
+from alpha_assets.models.specs.atft_gat_fan import AtftGatFanSpec
+from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.deep_momentum import DeepMomentumSpec
+from alpha_assets.models.specs.linear import LinearSpec
+from alpha_assets.models.specs.lstm import LSTMSpec
+from alpha_assets.models.specs.master import MasterSpec
+from alpha_assets.models.specs.multi_branch import BranchSpec, MultiBranchSpec
+from alpha_assets.models.specs.neighbour_mean import NeighbourMeanSpec
+from alpha_assets.models.specs.patch_transformer import PatchTransformerSpec
+from alpha_assets.models.specs.tft import TFTSpec
+from alpha_assets.models.specs.transformer import TransformerSpec
 
 __all__ = [
-    "ALSTMRanker",
     "ALSTMSpec",
-    "AtftGatFanRanker",
     "AtftGatFanSpec",
     "BranchSpec",
-    "DeepMomentumRanker",
     "DeepMomentumSpec",
-    "Extras",
-    "LSTMRanker",
     "LSTMSpec",
-    "LinearRanker",
     "LinearSpec",
-    "Loss",
     "LossSpec",
-    "LossValue",
-    "MasterRanker",
     "MasterSpec",
-    "MultiBranchRanker",
     "MultiBranchSpec",
-    "NeighbourMeanRanker",
     "NeighbourMeanSpec",
-    "Output",
-    "PatchTransformerRanker",
     "PatchTransformerSpec",
-    "Ranker",
     "RankerSpec",
-    "Sizes",
-    "TFTRanker",
     "TFTSpec",
-    "TransformerRanker",
     "TransformerSpec",
-    "build_loss",
 ]

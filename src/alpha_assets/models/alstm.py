@@ -11,34 +11,15 @@ Source: Feng et al. (2019), IJCAI, arXiv 1810.09936; Qin et al. (2017), arXiv 17
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
 from alpha_assets.models.lstm import MISSING_SD, over_time, start_open
-
-
-class ALSTMSpec(RankerSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["alstm"] = "alstm"
-    """Name of the kind."""
-    hidden: int = Field(default=64, ge=2)
-    """Hidden units; the attention has half as many."""
-    layers: int = Field(default=2, gt=0)
-    """Layers of the recurrent network."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """Of the recurrent network."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of activations dropped between layers and before the scores in training."""
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return ALSTMRanker(self, sizes)
+from alpha_assets.models.specs.alstm import ALSTMSpec
 
 
 class ALSTMRanker(Ranker):

@@ -10,42 +10,16 @@ Source: Lim, Zohren & Roberts (2019), J. Financ. Data Sci. 1(4), arXiv 1904.0491
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
+from alpha_assets.models.specs.deep_momentum import DeepMomentumSpec
 
 MISSING_SD = 0.02  # spread at the start of what stands for a step that is missing
-
-
-class DeepMomentumSpec(RankerSpec):
-    """Declared under `[model]` in a recipe; its scores are positions in (-1, 1)."""
-
-    kind: Literal["deep_momentum"] = "deep_momentum"
-    """Name of the kind."""
-    hidden: int = Field(default=32, gt=0)
-    """Width of the tokens and of the LSTM's state."""
-    layers: int = Field(default=1, gt=0)
-    """Layers of the LSTM."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of activations dropped in training, of the tokens and of the last state."""
-
-    @model_validator(mode="after")
-    def _positions_have_no_quantiles(self) -> Self:
-        if self.quantiles:
-            raise ValueError(
-                f'quantiles = {list(self.quantiles)}: the scores of kind = "deep_momentum" are '
-                "positions, not levels of the target; take quantiles out"
-            )
-        return self
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return DeepMomentumRanker(self, sizes)
 
 
 class DeepMomentumRanker(Ranker):

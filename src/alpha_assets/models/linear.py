@@ -6,23 +6,13 @@ Shape letters: B decision sessions, N symbols, T steps, F features, H horizons.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
-
-
-class LinearSpec(RankerSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["linear"] = "linear"
-    """Name of the kind."""
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return LinearRanker(self, sizes)
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
+from alpha_assets.models.specs.linear import LinearSpec
 
 
 class LinearRanker(Ranker):

@@ -10,35 +10,16 @@ Jozefowicz, Zaremba & Sutskever (2015), ICML.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
+from alpha_assets.models.specs.lstm import LSTMSpec
 
 MISSING_SD = 0.02  # spread at the start of what stands in for a step without a row
-
-
-class LSTMSpec(RankerSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["lstm"] = "lstm"
-    """Name of the kind."""
-    hidden: int = Field(default=192, gt=0)
-    """Hidden units of the LSTM."""
-    layers: int = Field(default=2, gt=0)
-    """Layers of the LSTM."""
-    bottleneck: int = Field(default=64, gt=0)
-    """Units between the LSTM's last state and the scores."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of activations dropped between layers and before the scores in training."""
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return LSTMRanker(self, sizes)
 
 
 class LSTMRanker(Ranker):

@@ -4,29 +4,14 @@ Shape letters: B decision sessions, N symbols, T steps, F features, K neighbours
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
-
-
-class NeighbourMeanSpec(RankerSpec):
-    """Declared under `[model]` in a recipe that has `[inputs.graph]`."""
-
-    kind: Literal["neighbour_mean"] = "neighbour_mean"
-    """Name of the kind."""
-
-    @property
-    def reads_graph(self) -> bool:
-        """Whether the ranker sees the neighbours of each symbol."""
-        return True
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return NeighbourMeanRanker(self, sizes)
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
+from alpha_assets.models.specs.neighbour_mean import NeighbourMeanSpec
 
 
 class NeighbourMeanRanker(Ranker):

@@ -11,53 +11,16 @@ Source: Nie et al. (2023), ICLR, arXiv 2211.14730.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.errors import BadInput
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.models.base import Head, Ranker, known
 from alpha_assets.models.lstm import MISSING_SD, inputs
-from alpha_assets.models.transformer import POSITION_SD, Block, EncoderSpec
-
-
-class PatchTransformerSpec(EncoderSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["patch_transformer"] = "patch_transformer"
-    """Name of the kind."""
-    patch: int = Field(default=16, gt=0)
-    """Steps of a patch."""
-    stride: int = Field(default=8, gt=0)
-    """Steps from one patch to the next; at most `patch`, so that no step is left out."""
-
-    @model_validator(mode="after")
-    def _patches_leave_no_step_out(self) -> Self:
-        if self.stride > self.patch:
-            raise ValueError(
-                f"stride = {self.stride} is more than patch = {self.patch}, so that steps between "
-                "patches would be left out; want at most as much"
-            )
-        return self
-
-    def check_window(self, steps: int) -> None:
-        """Refuse windows in which no patch is whole.
-
-        Raises:
-            BadInput: naming both.
-        """
-        if self.patch > steps:
-            raise BadInput(
-                f"model.patch = {self.patch} is more than window.sequence = {steps}, so that no "
-                "patch would be whole; want a smaller patch or a longer window"
-            )
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return PatchTransformerRanker(self, sizes)
+from alpha_assets.models.specs.patch_transformer import PatchTransformerSpec
+from alpha_assets.models.transformer import POSITION_SD, Block
 
 
 class PatchTransformerRanker(Ranker):

@@ -13,40 +13,17 @@ Source: Lim, Arik, Loeff & Pfister (2021), Int. J. Forecasting 37(4), arXiv 1912
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.models.base import Head, Ranker, known
-from alpha_assets.models.gating import GRN, GateAddNorm, Selection, VariableSelection
+from alpha_assets.models.gating import GRN, GateAddNorm, VariableSelection
 from alpha_assets.models.lstm import MISSING_SD, inputs, over_time, start_open
-from alpha_assets.models.transformer import POSITION_SD, AttentionSpec
-
-
-class TFTSpec(AttentionSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["tft"] = "tft"
-    """Name of the kind."""
-    heads: int = Field(default=4, gt=0)
-    """Attention heads; they share one value projection of width `d_model` / `heads`."""
-    attention_layers: int = Field(default=1, gt=0)
-    """Attention blocks, each with its gate, before the position-wise network."""
-    selection: Selection = "shared"
-    """Variable selection: one network for all features, or the paper's, one for each."""
-    symbol_embedding: bool = False
-    """Whether each symbol has a learned vector, which enters selection, LSTM and enrichment."""
-    unknown_share: float = Field(default=0.05, gt=0, lt=1)
-    """Share of symbols that are unknown in a step of training, where symbols have a vector."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of activations dropped before each gate in training."""
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return TFTRanker(self, sizes)
+from alpha_assets.models.specs.tft import TFTSpec
+from alpha_assets.models.transformer import POSITION_SD
 
 
 class TFTRanker(Ranker):

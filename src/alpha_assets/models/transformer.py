@@ -10,53 +10,16 @@ Source: Vaswani et al. (2017), arXiv 1706.03762; pre-norm: Xiong et al. (2020), 
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from alpha_assets.dataset.batch import Batch, Sizes
-from alpha_assets.models.base import Head, Ranker, RankerSpec, known
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.base import Head, Ranker, known
+from alpha_assets.models.specs.transformer import TransformerSpec
 
 POSITION_SD = 0.02  # spread at the start of what a step's place adds
-
-
-class AttentionSpec(RankerSpec):
-    """What the declarations of rankers with attention have in common."""
-
-    d_model: int = Field(default=32, gt=0)
-    """Width of the model; a multiple of `heads`."""
-    heads: int = Field(default=2, gt=0)
-    """Attention heads."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.d_model % self.heads:
-            raise ValueError(f"d_model = {self.d_model} is not a multiple of heads = {self.heads}")
-        return self
-
-
-class EncoderSpec(AttentionSpec):
-    """What the declarations of rankers with a Transformer encoder have in common."""
-
-    layers: int = Field(default=1, gt=0)
-    """Encoder layers."""
-    feed_forward: int = Field(default=4, gt=0)
-    """Hidden units of a layer, as a multiple of `d_model`."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of activations dropped in training."""
-
-
-class TransformerSpec(EncoderSpec):
-    """Declared under `[model]` in a recipe."""
-
-    kind: Literal["transformer"] = "transformer"
-    """Name of the kind."""
-
-    def build(self, sizes: Sizes) -> Ranker:
-        """Return the ranker with fresh weights."""
-        return TransformerRanker(self, sizes)
 
 
 class TransformerRanker(Ranker):

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput, StorageError, TooFewNames
 from alpha_assets.labels import longest_horizon
 from alpha_assets.pipeline import identity
@@ -49,17 +50,13 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.raw import HashesByDate, RawTable
 from alpha_assets.store.table import AGAIN
-from alpha_assets.training import (
-    Checkpoint,
-    checkpoint_files,
-    checkpoint_of,
-    estimator_of,
-    make_card,
-    train_month,
-)
-from alpha_assets.training.checkpoint import RECORDS
+from alpha_assets.training.card import RECORDS
 from alpha_assets.training.device import device_alone, model_alone
-from alpha_assets.training.estimator import Weights
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.training.checkpoint import Checkpoint
+    from alpha_assets.training.estimator import Weights
 
 PARENT = "; the training of {month} starts from it"
 IS_FIRST = "is_first"  # of a checkpoint's facts: the month before has no model
@@ -280,7 +277,7 @@ def by_date(table: RawTable, seen: Seen) -> HashesByDate:
     return seen.once(f"{table.name} by date", table.hashes_by_date)
 
 
-def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
+def stored_checkpoint(folder: Folder, device: str = "cpu") -> "Checkpoint":
     """Return the models of a checkpoint's folder, every file of it found to be as written.
 
     Raises:
@@ -288,10 +285,12 @@ def stored_checkpoint(folder: Folder, device: str = "cpu") -> Checkpoint:
         StaleOutput: a card of another form, or weights that are not those the card names.
         StorageError: a file is gone, truncated, or not what the manifest names.
     """
+    from alpha_assets.training.checkpoint import checkpoint_of
+
     return checkpoint_of(folder.contents(), folder.name, device)
 
 
-def _weights_of_parent(context: RecipeContext, data: Dataset, month: str) -> dict[int, Weights]:
+def _weights_of_parent(context: RecipeContext, data: "Dataset", month: str) -> "dict[int, Weights]":
     """Return the weights by seed of the parent's model of a month.
 
     Raises:
@@ -351,14 +350,14 @@ def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[No
     """Hold the locks of a month's model and of the device, where the month has one to train."""
     (month,) = months
     threads = context.recipe.spec.training.threads
-    estimator_of(context.recipe.learner)  # refuses a library that is not there before any wait
+    context.recipe.spec.model.check_installed()  # before any wait
     split, trained_in, _ = _plan(context, month, Seen())
     if trained_in != month or not split.is_ready:
         yield
         return
     with (
         model_alone(context.checkpoint(month), context.progress),
-        device_alone(context.store, context.device, context.progress, threads=threads),
+        device_alone(context.store, context.on_device, context.progress, threads=threads),
     ):
         yield
 
@@ -383,6 +382,9 @@ def _trained(
     context: RecipeContext, split: Split, inputs: Mapping[str, str], parent: str | None
 ) -> Iterator[Output]:
     """Train the model of a month; once it is stored, remove what a killed run would resume from."""
+    from alpha_assets.training.checkpoint import checkpoint_files, make_card
+    from alpha_assets.training.month import train_month
+
     recipe, month = context.recipe, split.month
     made_by = identity.checkpoint(recipe)
     data, fitted = training_view(context, split, training_data(context, split))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from alpha_assets.dataset import Resident
+from alpha_assets.dataset.resident import Resident
 from alpha_assets.dataset.space import Shareable
 from alpha_assets.features import Feature
 

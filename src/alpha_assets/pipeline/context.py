@@ -9,7 +9,7 @@ from typing import Self
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Resident, SharedMarket
+from alpha_assets.dataset.resident import Resident, SharedMarket
 from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.columns import resident_of
 from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
@@ -21,6 +21,7 @@ from alpha_assets.store.manifest import Manifest
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyMonths, FamilyTable, MonthFolders, MonthTable
+from alpha_assets.training.device import AUTO, device_named
 
 POINTER = "pointer"  # status of a month that an earlier month's model decides
 
@@ -51,7 +52,7 @@ class MarketContext(PickledByFields):
     Attributes:
         market: whose stages they are.
         store: where outputs lie.
-        device: `cpu`, `cuda` or another by name.
+        device: `cpu`, `cuda` or another by name; `auto` for CUDA where there is one.
         progress: called with a stage and a line.
         memory: bytes that the cross-sections that a process trains on may take.
         clock: the present instant, UTC.
@@ -63,6 +64,11 @@ class MarketContext(PickledByFields):
     progress: Progress = silent
     memory: int = field(default_factory=memory_named)
     clock: Callable[[], datetime] = now
+
+    @cached_property
+    def on_device(self) -> str:
+        """The device that trains, by name: chosen when it is needed, since that loads torch."""
+        return device_named(AUTO) if self.device == AUTO else self.device
 
     def without_refused(self) -> Self:
         """Return the context of the feeds that the source has now: it may have refused some."""

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alpha_assets.models import RankerSpec
 from alpha_assets.progress import Progress, bar, duration
-from alpha_assets.training import Epoch, Learner, Trained
+from alpha_assets.training import Learner
+
+if TYPE_CHECKING:
+    from alpha_assets.training.estimator import Epoch, Trained
 
 HEAD = "head"  # the stage whose spread is that of the scores
 RATE = "windows_per_second"  # a fact of the machine and its load: it differs from run to run
@@ -36,7 +39,7 @@ class EpochLines:
         self._fold, self._last = 0, (-1, 0)  # place of the seed, number of the epoch
         self._seconds: list[float] = []
 
-    def __call__(self, seed: int, epoch: Epoch) -> None:
+    def __call__(self, seed: int, epoch: "Epoch") -> None:
         """Report an epoch; folds come one after the other, seeds in turn within each."""
         at = (self._seeds.index(seed), epoch.number)
         self._fold += at <= self._last
@@ -53,12 +56,12 @@ class EpochLines:
         end = f", {duration(left)} left at most" if total and done < total else ""
         self._report(self._stage, " ".join(words) + end)
 
-    def _name(self, epoch: Epoch) -> str:
+    def _name(self, epoch: "Epoch") -> str:
         of = f" of {self._per_model}" if self._per_model else ""
         return f"{epoch.setting or f'epoch {epoch.number}'}{of}"
 
 
-def epoch_in_words(epoch: Epoch) -> str:
+def epoch_in_words(epoch: "Epoch") -> str:
     """Return loss and its parts, validation rank IC and its standard error, spread and rate."""
     parts = ", ".join(f"{name} {value:.4f}" for name, value in epoch.parts.items())
     words = [f"loss {epoch.loss:.4f}" + (f" ({parts})" if len(epoch.parts) > 1 else "")]
@@ -75,7 +78,7 @@ def epoch_in_words(epoch: Epoch) -> str:
     return ", ".join(words)
 
 
-def curves(models: Sequence[Trained]) -> list[dict[str, Any]]:
+def curves(models: "Sequence[Trained]") -> list[dict[str, Any]]:
     """Return of each model its losses, validation rank ICs with errors, and spreads by epoch."""
     return [
         {
@@ -102,7 +105,7 @@ def mean_curve(kept: Sequence[Mapping[str, Any]]) -> list[float]:
     return [fmean(values) for values in known if values]
 
 
-def windows_per_second(models: Sequence[Trained]) -> float | None:
+def windows_per_second(models: "Sequence[Trained]") -> float | None:
     """Return the windows trained on in a second, over all epochs; None of exact solutions."""
     epochs = [epoch for one in models for epoch in one.epochs]
     seconds = sum(epoch.seconds[0] for epoch in epochs)

@@ -25,6 +25,7 @@ from alpha_assets.pipeline.study import (
 from alpha_assets.pipeline.train import shared_market
 from alpha_assets.pipeline.windows import first_usable, split_of
 from alpha_assets.progress import Pace, Progress
+from alpha_assets.training.device import AUTO as AUTO_DEVICE
 from alpha_assets.training.device import cores, device_count
 
 # Asked about what a stage has just made of a month, before the next stage reads it.
@@ -212,18 +213,50 @@ def executor_named(workers: int | str, context: RecipeContext) -> Executor:
             f"--workers {word!r} is no number of workers; want 1 or more (1: this process alone), "
             f"{AUTO}: as many as the device has places for, or {RAY}: a cluster"
         )
-    on_cpu = context.device.partition(":")[0] == "cpu"
-    threads = context.recipe.spec.training.threads
-    room = max(1, cores() // threads) if on_cpu else device_count(context.device)
-    if not on_cpu and word != AUTO and int(word) > room:
+    if word == AUTO and context.device == AUTO_DEVICE:
+        return AsThereIsRoom(context)
+    if word != AUTO and int(word) == 1:
+        return InProcess()
+    room = _room(context)
+    if _on_gpu(context) and word != AUTO and int(word) > room:
         raise BadInput(
-            f"--workers {word}: --device {context.device} has {room} GPU"
+            f"--workers {word}: --device {context.on_device} has {room} GPU"
             f"{'s' if room > 1 else ''} here, and one process at a time trains on each; want "
             f"--workers {room}, or --device cpu"
         )
-    wanted = room if word == AUTO else int(word)
-    if wanted == 1:
+    return _of(room if word == AUTO else int(word))
+
+
+class AsThereIsRoom:
+    """Runs tasks in as many processes as the device has places; asked once there are tasks.
+
+    Which device `auto` is only torch knows, and a run with nothing to do loads none.
+    """
+
+    def __init__(self, context: RecipeContext) -> None:
+        """Take whose device and threads say how many there is room for."""
+        self._context = context
+
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        """Return when every task is done; see `Executor`."""
+        if tasks:
+            _of(_room(self._context)).run(tasks, progress)
+
+
+def _on_gpu(context: RecipeContext) -> bool:
+    return context.on_device.partition(":")[0] != "cpu"
+
+
+def _room(context: RecipeContext) -> int:
+    """Return how many trainings a context's device has places for."""
+    if _on_gpu(context):
+        return device_count(context.on_device)
+    return max(1, cores() // context.recipe.spec.training.threads)
+
+
+def _of(n_processes: int) -> Executor:
+    if n_processes == 1:
         return InProcess()
     from alpha_assets.pipeline.executors.processes import Processes
 
-    return Processes(wanted)
+    return Processes(n_processes)

@@ -63,7 +63,7 @@ def importance(
         pace("months", done, len(months))
         split = split_of(context, month, first_usable(context))
         data, _ = training_view(context, split, training_data(context, split))
-        checkpoint = stored_checkpoint(context.checkpoint(month), context.device)
+        checkpoint = stored_checkpoint(context.checkpoint(month), context.on_device)
         ic_DH, lost = permutation_drops(checkpoint, data, split.valid, seed=0)
         for d, session in enumerate(split.valid):
             plain.setdefault(session, []).append(ic_DH[d])

@@ -6,6 +6,7 @@ Shape letters: L universe rows, R distinct vectors, K components.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,9 @@ from alpha_assets.arrays.types import Array32
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe, vector_column
-from alpha_assets.dataset import Dataset, PcaSpec, Split, Vectors, VectorsSpec
+from alpha_assets.dataset import PcaSpec, Split, VectorsSpec
+from alpha_assets.dataset.cells import on_axes
 from alpha_assets.dataset.space import Space
-from alpha_assets.dataset.tensor import on_axes
 from alpha_assets.errors import BadInput
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.panel.lives import births, rows_by_life
@@ -24,8 +25,12 @@ from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.vectors import VectorStates, vector_states
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.transforms import sessions_back
-from alpha_assets.training.checkpoint import Checkpoint, InputCard
-from alpha_assets.training.pca import Pca, fit_pca
+from alpha_assets.training.card import InputCard
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.training.checkpoint import Checkpoint
+    from alpha_assets.training.pca import Pca
 
 LISTINGS = "listings"
 
@@ -34,7 +39,7 @@ LISTINGS = "listings"
 class FittedInput:
     """A fitted input of a checkpoint: what is kept of it, and what describes it."""
 
-    pca: Pca
+    pca: "Pca"
     card: InputCard
 
 
@@ -85,8 +90,8 @@ def states_of(
 
 
 def training_view(
-    context: RecipeContext, split: Split, data: Dataset
-) -> tuple[Dataset, Mapping[str, FittedInput]]:
+    context: RecipeContext, split: Split, data: "Dataset"
+) -> "tuple[Dataset, Mapping[str, FittedInput]]":
     """Return a month's training data with the recipe's inputs, each fitted on it.
 
     Args:
@@ -135,6 +140,8 @@ def fitted_on(
         states: the vector of each.
         split: of the month.
     """
+    from alpha_assets.training.pca import fit_pca
+
     is_train_L = keys["session"].is_in(split.learned.tolist()).to_numpy() & states.has_L
     n_sessions = keys.filter(pl.Series(is_train_L))["session"].n_unique()
     if n_sessions < spec.components:
@@ -188,10 +195,10 @@ def component_rows(
 
 def with_vectors(
     context: RecipeContext,
-    data: Dataset,
+    data: "Dataset",
     keys: pl.DataFrame,
     new_space: Callable[[], Space] | None = None,
-) -> Dataset:
+) -> "Dataset":
     """Return a view beside which the recipe's raw vectors stand.
 
     Args:
@@ -200,6 +207,8 @@ def with_vectors(
         keys: universe rows of its sessions.
         new_space: gives a file for the vectors of an input; None: they are few, and stay in memory.
     """
+    from alpha_assets.dataset.vectors import Vectors
+
     vectors: dict[str, Vectors] = {}
     for name, spec in context.recipe.spec.inputs.vectors.items():
         states = states_of(context, spec, keys)
@@ -211,8 +220,8 @@ def with_vectors(
 
 
 def scoring_view(
-    context: RecipeContext, checkpoint: Checkpoint, data: Dataset, section: pl.DataFrame
-) -> Dataset:
+    context: RecipeContext, checkpoint: "Checkpoint", data: "Dataset", section: pl.DataFrame
+) -> "Dataset":
     """Return what a checkpoint sees, with its inputs as it was fitted for them.
 
     Args:
@@ -232,7 +241,7 @@ def scoring_view(
 
 
 def component_tables(
-    context: RecipeContext, checkpoint: Checkpoint, keys: pl.DataFrame
+    context: RecipeContext, checkpoint: "Checkpoint", keys: pl.DataFrame
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of each fitted input of a checkpoint; see `component_rows`.
 
@@ -252,7 +261,7 @@ def rules_of(context: RecipeContext) -> UniverseSpec:
 
 
 def input_cards(
-    market: Market, recipe: Recipe, data: Dataset, fitted: Mapping[str, FittedInput]
+    market: Market, recipe: Recipe, data: "Dataset", fitted: Mapping[str, FittedInput]
 ) -> dict[str, InputCard]:
     """Return what the card of a checkpoint holds of each input."""
     raw = {

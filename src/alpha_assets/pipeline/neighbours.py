@@ -7,7 +7,7 @@ import polars as pl
 
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.dataset import graph_sessions
+from alpha_assets.dataset.axes import graph_sessions
 from alpha_assets.panel.lives import rows_by_life
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.market_stages import graph_start, graph_table

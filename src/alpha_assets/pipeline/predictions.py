@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset import Dataset, Neighbours, graph_sessions
+from alpha_assets.dataset.axes import graph_sessions
 from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
@@ -32,8 +33,11 @@ from alpha_assets.pipeline.windows import SKIPPED
 from alpha_assets.spec import kept
 from alpha_assets.store.folder import ROWS
 from alpha_assets.store.manifest import COMPLETE, Manifest
-from alpha_assets.training import Checkpoint, score_session
-from alpha_assets.training.predict import prediction_axes, predictions_schema
+from alpha_assets.training.score_columns import predictions_schema
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.training.checkpoint import Checkpoint
 
 
 @kept
@@ -76,7 +80,7 @@ class MonthModel:
     """The model that decides a month, or word that there is none."""
 
     manifest: Manifest
-    checkpoint: Checkpoint | None  # None: skipped
+    checkpoint: "Checkpoint | None"  # None: skipped
 
 
 def month_model(context: RecipeContext, month: str, way_out: str | None = None) -> MonthModel:
@@ -99,7 +103,7 @@ def month_model(context: RecipeContext, month: str, way_out: str | None = None) 
         return MonthModel(manifest, None)
     made_in = str(manifest.extra["model_month"]) if manifest.status == POINTER else month
     stage.require(context, [made_in], fresh=False, way_out=way_out)
-    return MonthModel(manifest, stored_checkpoint(context.checkpoint(made_in), context.device))
+    return MonthModel(manifest, stored_checkpoint(context.checkpoint(made_in), context.on_device))
 
 
 def make_scores(context: RecipeContext, months: Sequence[str], inputs: Inputs) -> Iterator[Output]:
@@ -116,7 +120,7 @@ def make_scores(context: RecipeContext, months: Sequence[str], inputs: Inputs) -
 
 def scores(
     context: RecipeContext,
-    checkpoint: Checkpoint,
+    checkpoint: "Checkpoint",
     section: pl.DataFrame,
     panel: pl.DataFrame,
     decided: Dates,
@@ -135,6 +139,8 @@ def scores(
         held: `session`, `symbol` of who may be held; None: everyone in the section.  The others
             are part of what the model sees, and have no score.
     """
+    from alpha_assets.training.predict import score_session
+
     data = scoring_data(context, checkpoint, section, panel, decided, edges)
     frames = [score_session(checkpoint, data, session) for session in decided]
     found = pl.concat(
@@ -148,12 +154,12 @@ def scores(
 
 def scoring_data(
     context: RecipeContext,
-    checkpoint: Checkpoint,
+    checkpoint: "Checkpoint",
     section: pl.DataFrame,
     panel: pl.DataFrame,
     decided: Dates,
     edges: pl.DataFrame | None,
-) -> Dataset:
+) -> "Dataset":
     """Return what the checkpoint sees at `decided` sessions.
 
     Args:
@@ -164,6 +170,10 @@ def scoring_data(
         decided: sessions, sorted.
         edges: of the graphs in force at them, by life; None where the recipe asks for no graph.
     """
+    from alpha_assets.dataset.neighbours import Neighbours
+    from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.training.predict import prediction_axes
+
     card = checkpoint.card
     window, calendar = card.learner.window, context.market.calendar
     start = sessions_back(calendar, decided[0], window.sessions_before)
@@ -172,16 +182,16 @@ def scoring_data(
     section = rows_by_life(section.filter(within), panel)
     axes = prediction_axes(card, section, calendar.between(start, decided[-1]))
     tradable = tradable_rows(by_life(panel))
-    data = Dataset.build(section, axes, tradable=tradable, device=context.device)
+    data = Dataset.build(section, axes, tradable=tradable, device=context.on_device)
     data = scoring_view(context, checkpoint, data, section)
     if edges is None:
         return data
     made_D = graph_sessions(calendar, axes.sessions)
-    graph = Neighbours.of(edges, made_D, axes.symbols, card.n_neighbours, context.device)
+    graph = Neighbours.of(edges, made_D, axes.symbols, card.n_neighbours, context.on_device)
     return replace(data, graph=graph)
 
 
-def _score_stored(context: RecipeContext, checkpoint: Checkpoint, month: str) -> pl.DataFrame:
+def _score_stored(context: RecipeContext, checkpoint: "Checkpoint", month: str) -> pl.DataFrame:
     section = context.section.read(_first_read(context, month), month).collect()
     panel = context.panel.read(_first_read(context, month), month)
     known = section["session"].unique()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -55,17 +55,12 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash
 from alpha_assets.store.scratch import Scratch
 from alpha_assets.store.table import AGAIN
-from alpha_assets.training import (
-    Checkpoint,
-    checkpoint_files,
-    checkpoint_of,
-    estimator_of,
-    make_card,
-    train_month,
-)
-from alpha_assets.training.checkpoint import RECORDS
+from alpha_assets.training.card import RECORDS
 from alpha_assets.training.device import device_alone, model_alone
-from alpha_assets.training.predict import predictions_schema, quantile_columns
+from alpha_assets.training.score_columns import predictions_schema, quantile_columns
+
+if TYPE_CHECKING:
+    from alpha_assets.training.checkpoint import Checkpoint
 
 STUDY = "study"
 METRICS = "metrics.json"
@@ -304,6 +299,8 @@ def _fold(
     context: RecipeContext, fold: Fold, inputs: Mapping[str, str], folds: Sequence[Fold]
 ) -> FoldMade:
     """Train the models of a fold and score its test sessions."""
+    from alpha_assets.training.checkpoint import checkpoint_of
+
     number = [one.key for one in folds].index(fold.key) + 1
     context.progress(
         STUDY,
@@ -314,7 +311,7 @@ def _fold(
         files = _trained(context, fold, inputs)
     except TooFewNames as error:
         raise TooFewNames(f"fold {fold.key} of the study: {error}") from None
-    checkpoint = checkpoint_of(files, f"{context.study.name}/{fold.key}", context.device)
+    checkpoint = checkpoint_of(files, f"{context.study.name}/{fold.key}", context.on_device)
     return FoldMade(files, _scores_of_fold(context, checkpoint, fold))
 
 
@@ -369,7 +366,7 @@ def _identity(context: RecipeContext, inputs: Mapping[str, str]) -> str:
 @contextmanager
 def training_alone(context: RecipeContext, months: Sequence[str]) -> Iterator[None]:
     """Hold the locks of the study and of the device; what cannot be trained waits for neither."""
-    estimator_of(context.recipe.learner)  # refuses a library that is not there
+    context.recipe.spec.model.check_installed()  # refuses a library that is not there
     usable_folds(context, months)
     with _alone(context, context.study):
         yield
@@ -381,7 +378,7 @@ def _alone(context: RecipeContext, folder: Folder) -> Iterator[None]:
     threads = context.recipe.spec.training.threads
     with (
         model_alone(folder, context.progress),
-        device_alone(context.store, context.device, context.progress, threads=threads),
+        device_alone(context.store, context.on_device, context.progress, threads=threads),
     ):
         yield
 
@@ -411,6 +408,9 @@ def split_of_fold(context: RecipeContext, fold: Fold) -> Split:
 
 def _trained(context: RecipeContext, fold: Fold, inputs: Mapping[str, str]) -> dict[str, bytes]:
     """Return the files of the models of a fold: those of a month's checkpoint."""
+    from alpha_assets.training.checkpoint import checkpoint_files, make_card
+    from alpha_assets.training.month import train_month
+
     recipe, spec = context.recipe, context.recipe.spec.study
     assert spec is not None, "the stage is of a recipe with a study"
     split, made_by = split_of_fold(context, fold), identity.study(recipe)
@@ -443,7 +443,7 @@ def _trained(context: RecipeContext, fold: Fold, inputs: Mapping[str, str]) -> d
     return checkpoint_files(trained, card)
 
 
-def _scores_of_fold(context: RecipeContext, checkpoint: Checkpoint, fold: Fold) -> pl.DataFrame:
+def _scores_of_fold(context: RecipeContext, checkpoint: "Checkpoint", fold: Fold) -> pl.DataFrame:
     """Return the scores of a fold's test sessions, month by month."""
     calendar, window = context.market.calendar, context.recipe.spec.window
     month_D = np.array([month_of(session) for session in fold.test])

@@ -5,28 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.ranks import MIN_PAIRS
 from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.calendar import as_date, month_of, month_range
-from alpha_assets.dataset import (
-    Dataset,
-    Neighbours,
-    Part,
-    Resident,
-    SharedMarket,
-    Split,
-    graph_sessions,
-    learnable_columns,
-    training_axes,
-)
-from alpha_assets.dataset.axes import Axes
-from alpha_assets.dataset.tensor import TargetTransform, on_axes
+from alpha_assets.dataset import Split, learnable_columns, training_axes
+from alpha_assets.dataset.axes import Axes, graph_sessions
+from alpha_assets.dataset.cells import TargetTransform, on_axes
+from alpha_assets.dataset.resident import Part, Resident, SharedMarket
 from alpha_assets.errors import AlphaAssetsError, BadInput, TooFewNames
 from alpha_assets.features.base import SESSIONS_PER_YEAR
 from alpha_assets.features.correlation import LEAST_COMMON, LEAST_CORRELATION
@@ -44,16 +35,24 @@ from alpha_assets.pipeline.stage import neighbours
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import first_usable, split_of, window_months
 from alpha_assets.training import TrainingSpec
-from alpha_assets.training.memory import in_words, within_memory
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.neighbours import Neighbours
+    from alpha_assets.dataset.tensor import Dataset
 
 LIVES = "listings"  # the feed by which bars of a symbol belong to one life; labels read it
 
 
-def training_data(context: RecipeContext, split: Split) -> Dataset:
+def training_data(context: RecipeContext, split: Split) -> "Dataset":
     """Return the tensors that a month's model is trained on: a view on the resident market.
 
     The same bits as if the month's window were the only one that was ever read.
     """
+    import torch
+
+    from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.training.memory import within_memory
+
     recipe, calendar = context.recipe, context.market.calendar
     resident = resident_window(context, split)
     refuse_few_names(context, resident.names_on(window_sessions(context, split)), split)
@@ -86,15 +85,15 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
     )
     with within_memory(
         f"the cross-sections of {split.month}",
-        torch.device(context.device),
-        partial(_fewer_cells, axes, recipe.spec.training, context.device),
+        torch.device(context.on_device),
+        partial(_fewer_cells, axes, recipe.spec.training, context.on_device),
     ):
         data = Dataset.of_cells(
             resident.view(axes),
             axes,
             labels=rows_by_life(labels, resident.later_lives),
             transform=transform,
-            device=context.device,
+            device=context.on_device,
             dtype=recipe.spec.training.resident_dtype,
         )
     return replace(data, graph=training_graph(context, split, axes))
@@ -102,6 +101,8 @@ def training_data(context: RecipeContext, split: Split) -> Dataset:
 
 def _fewer_cells(axes: Axes, training: TrainingSpec, device: str) -> str:
     """Return what to lower where the cells of a month's window do not fit, and by how much."""
+    from alpha_assets.training.memory import in_words
+
     n_sessions, n_symbols, n_columns = len(axes.sessions), len(axes.symbols), len(axes.features)
     n_bytes = n_sessions * n_symbols * n_columns * training.resident_dtype.itemsize
     half = (
@@ -198,7 +199,7 @@ def _part(
     )
 
 
-def training_graph(context: RecipeContext, split: Split, axes: Axes) -> Neighbours | None:
+def training_graph(context: RecipeContext, split: Split, axes: Axes) -> "Neighbours | None":
     """Return the graphs in force at a month's training and validation sessions.
 
     None where the recipe asks for no graph.
@@ -206,12 +207,14 @@ def training_graph(context: RecipeContext, split: Split, axes: Axes) -> Neighbou
     Raises:
         BadInput: none of the training sessions has a graph with an edge.
     """
+    from alpha_assets.dataset.neighbours import Neighbours
+
     spec, calendar = context.recipe.spec, context.market.calendar
     edges = stored_edges(context, split.decisions)
     if spec.inputs.graph is None or edges is None:
         return None
     made_D = graph_sessions(calendar, axes.sessions)
-    n_neighbours, device = spec.inputs.graph.neighbours, context.device
+    n_neighbours, device = spec.inputs.graph.neighbours, context.on_device
     graph = Neighbours.of(edges, made_D, axes.symbols, n_neighbours, device)
     is_train_D = np.isin(axes.sessions, split.learned)
     if not (graph.graph_D.cpu().numpy()[is_train_D] >= 0).any():

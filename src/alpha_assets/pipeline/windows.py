@@ -14,7 +14,7 @@ from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.store.manifest import Manifest
-from alpha_assets.training import model_month, parent_month
+from alpha_assets.training.retraining import model_month, parent_month
 
 NO_HISTORY = "not_enough_history"
 NO_NAMES = "not_enough_names"  # a hole in the data, or too small a universe, in a month's window

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from alpha_assets.arrays.types import Array, Mask
-from alpha_assets.dataset import Batch
-from alpha_assets.models import Ranker
-from alpha_assets.models.base import known
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.models.base import Ranker, known
 from alpha_assets.training.checkpoint import Checkpoint
 from alpha_assets.training.fit import reproducible
 from alpha_assets.training.predict import batch_output

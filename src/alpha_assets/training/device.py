@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
-
 from alpha_assets.errors import BadInput, LockHeld
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.owner import Owner
 from alpha_assets.store.store import Store
 from alpha_assets.store.wait import when_free
+
+AUTO = "auto"  # CUDA where there is one, else the CPU
+
+
+def checked_device(name: str) -> str:
+    """Return the name of a device that this machine has; `auto` is chosen when it is needed.
+
+    Raises:
+        BadInput: no such device on this machine.
+    """
+    return name if name == AUTO else device_named(name)
 
 
 def device_named(name: str) -> str:
@@ -23,7 +32,11 @@ def device_named(name: str) -> str:
     Raises:
         BadInput: no such device on this machine.
     """
-    if name == "auto":
+    if name == "cpu":  # asked for by name, it loads nothing
+        return name
+    import torch
+
+    if name == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in ("cpu", "cuda"):
         raise BadInput(f"--device {name}: nothing here trains on one; want cpu, cuda or auto")
@@ -43,7 +56,11 @@ def cores() -> int:
 
 def device_count(device: str) -> int:
     """Return how many GPUs a device's name stands for: `cuda` for all, `cuda:1` for one."""
-    return torch.cuda.device_count() if device == "cuda" else 1
+    if device != "cuda":
+        return 1
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def places(device: str) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from alpha_assets.dataset import Batch, Dataset, Fold
-from alpha_assets.models import Output
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models.base import Output
 from alpha_assets.store.scratch import Document
 
 Weights = dict[str, Tensor]

@@ -6,20 +6,23 @@ fit that is taken up again goes on with the same bits.
 Shape letters: D sessions, N symbols, T steps, H horizons, B sessions of a batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import cos, pi
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.dataset import Batch, Dataset
-from alpha_assets.models import Extras, Loss, Output, Ranker, build_loss
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.models.base import Output, Ranker
+from alpha_assets.models.losses.base import Extras, Loss, build_loss
 from alpha_assets.training.degeneracy import check_stages, stage_spreads
 from alpha_assets.training.estimator import Epoch
 from alpha_assets.training.gradient_monitor import GradientWatch
@@ -371,7 +374,26 @@ def _optimizer(model: nn.Module, spec: OptimiserSpec) -> torch.optim.Optimizer:
         for parameters, decay in ((matrices, spec.weight_decay), (others, 0.0))
         if parameters
     ]
-    return torch.optim.AdamW(groups, lr=spec.learning_rate, fused=True)
+    return _AdamW(groups, lr=spec.learning_rate, fused=True)
+
+
+def _bare(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of an optimiser without what keeps the compiler from it."""
+    bare: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    return bare
+
+
+class _AdamW(torch.optim.AdamW):
+    """AdamW as torch has it, but for what keeps the compiler from its methods.
+
+    That loads the compiler, more than a second in each process; nothing is compiled here.
+    """
+
+    add_param_group = _bare(torch.optim.Optimizer.add_param_group)
+    load_state_dict = _bare(torch.optim.Optimizer.load_state_dict)
+    state_dict = _bare(torch.optim.Optimizer.state_dict)
+    zero_grad = _bare(torch.optim.Optimizer.zero_grad)
+    step = torch.no_grad()(_bare(torch.optim.Adam.step))
 
 
 def _randomness(device: torch.device) -> list[Tensor]:

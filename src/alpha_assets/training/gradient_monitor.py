@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.training.degeneracy import GuardSpec, verdict
+from alpha_assets.training.degeneracy import verdict
+from alpha_assets.training.specs.degeneracy import GuardSpec
 
 LOOK_EVERY = 50  # steps between two reads of the device
 DEAD_LOOKS = 4  # looks in a row, hence 200 steps

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.arrays.types import Array, Dates
-from alpha_assets.dataset import Batch, Dataset
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.training.checkpoint import Checkpoint
 from alpha_assets.training.judge import known_returns
 from alpha_assets.training.predict import batch_output

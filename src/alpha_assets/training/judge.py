@@ -11,17 +11,13 @@ from torch import Tensor
 
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.arrays.types import Array
-from alpha_assets.dataset import Dataset
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import TooFewNames
-from alpha_assets.training.degeneracy import (
-    GuardSpec,
-    check_rank_ic,
-    check_scores,
-    score_statistics,
-)
+from alpha_assets.training.degeneracy import check_rank_ic, check_scores, score_statistics
 from alpha_assets.training.estimator import Epoch, Scorer
 from alpha_assets.training.selection import selected_value
 from alpha_assets.training.settings import Plan
+from alpha_assets.training.specs.degeneracy import GuardSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ from alpha_assets.models import (
     TFTSpec,
     TransformerSpec,
 )
-from alpha_assets.training.ridge import RidgeSpec
 from alpha_assets.training.settings import Plan, TrainingSpec, WindowSpec
-from alpha_assets.training.trees import TreesSpec
-from alpha_assets.training.weighted_sum import WeightedSumSpec
+from alpha_assets.training.specs.ridge import RidgeSpec
+from alpha_assets.training.specs.trees import TreesSpec
+from alpha_assets.training.specs.weighted_sum import WeightedSumSpec
 
 ModelSpec = Annotated[
     TransformerSpec

@@ -6,7 +6,7 @@ Apart from the estimators, so that what scores reaches the code that reads and n
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from alpha_assets.models import Sizes
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.training.estimator import Scorer, Weights
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.network import load_network

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 
 import torch
 
-from alpha_assets.dataset import Batch, Sizes
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import OutOfMemory
-from alpha_assets.models import Ranker, RankerSpec
+from alpha_assets.models import RankerSpec
+from alpha_assets.models.base import Ranker
 
 # What torch's allocators and CUDA's libraries say in a RuntimeError.
 FAILURES = (

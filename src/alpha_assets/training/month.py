@@ -7,10 +7,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from alpha_assets.calendar import month_range, next_month
-from alpha_assets.dataset import Dataset, Split
+from alpha_assets.dataset import Split
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, DegenerateModel, RangeError
-from alpha_assets.models import Sizes
 from alpha_assets.spec import digest
 from alpha_assets.store.scratch import Scratch
 from alpha_assets.training.estimator import Aids, Epoch, OnEpoch, Trained
@@ -18,7 +18,6 @@ from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.learner import Learner
 from alpha_assets.training.memory import within_memory
 from alpha_assets.training.preflight import check_labels
-from alpha_assets.training.settings import TrainingSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,32 +115,6 @@ def _start(
     if seed not in parent:
         raise BadInput(f"the parent's checkpoint has seeds {sorted(parent)}, not {seed}")
     return parent[seed]
-
-
-def model_month(month: str, first_month: str, every: int) -> str:
-    """Return the month whose model decides `month`, when one is trained every so many months.
-
-    Args:
-        month: to be decided.
-        first_month: the market's first month with enough history: trained, and counted from.
-        every: `retrain_every`.
-
-    Raises:
-        RangeError: `month` is before the first.
-    """
-    elapsed = len(month_range(first_month, month)) - 1
-    return next_month(month, -(elapsed % every))
-
-
-def parent_month(month: str, first_month: str, spec: TrainingSpec) -> str | None:
-    """Return the month whose weights a retrained `month` starts from; None for a cold start.
-
-    The chain starts cold at the first month and again at the first retraining of each year.
-    """
-    if not spec.warm_start or month == first_month:
-        return None
-    earlier = model_month(next_month(month, -1), first_month, spec.retrain_every)
-    return earlier if earlier[:4] == month[:4] else None
 
 
 def _refuse_twins(seeds: list[Trained]) -> None:

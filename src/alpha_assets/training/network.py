@@ -6,9 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from alpha_assets.dataset import Dataset, Fold
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput
-from alpha_assets.models import Ranker, RankerSpec, Sizes
+from alpha_assets.models import RankerSpec
+from alpha_assets.models.base import Ranker
 from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
 from alpha_assets.training.fit import Fitting, fit, reproducible
 from alpha_assets.training.memory import smaller_session, too_many_weights, within_memory

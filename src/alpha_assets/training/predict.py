@@ -4,7 +4,6 @@ Shape letters: N symbols of the session, H horizons, S seeds.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,33 +12,16 @@ from torch import Tensor
 
 from alpha_assets.arrays.types import Array32, Dates
 from alpha_assets.calendar import as_date
-from alpha_assets.dataset import Axes, Batch, Dataset, symbol_axis
+from alpha_assets.dataset import Axes, symbol_axis
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import DegenerateModel, StaleOutput
-from alpha_assets.models import RankerSpec
 from alpha_assets.panel.lives import plain_symbol
-from alpha_assets.training.checkpoint import Card, Checkpoint
+from alpha_assets.training.card import Card
+from alpha_assets.training.checkpoint import Checkpoint
 from alpha_assets.training.fit import reproducible
-from alpha_assets.training.learner import ModelSpec
 from alpha_assets.training.memory import SMALLER, size_in_words, within_memory
-
-SCHEMA = {
-    "session": pl.Date,
-    "symbol": pl.String,
-    "horizon": pl.Int16,
-    "score": pl.Float32,
-    "model_month": pl.String,
-}
-
-
-def predictions_schema(model: ModelSpec) -> dict[str, Any]:
-    """Return the columns of the scores of a model: one more per quantile."""
-    return {**SCHEMA, **dict.fromkeys(quantile_columns(model), pl.Float32)}
-
-
-def quantile_columns(model: ModelSpec) -> tuple[str, ...]:
-    """Return the names of the columns of quantiles, such as `q10` of level 0.1."""
-    levels = model.quantiles if isinstance(model, RankerSpec) else ()
-    return tuple(f"q{level * 100:g}" for level in levels)
+from alpha_assets.training.score_columns import predictions_schema, quantile_columns
 
 
 def prediction_axes(card: Card, cross_section: pl.DataFrame, sessions: Dates) -> Axes:

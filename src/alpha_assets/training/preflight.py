@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alpha_assets.dataset import Dataset
 from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, DegenerateModel, TooFewNames, did_you_mean
-from alpha_assets.models import LossSpec, Ranker
-from alpha_assets.training.degeneracy import GuardSpec, verdict
+from alpha_assets.models import LossSpec
+from alpha_assets.models.base import Ranker
+from alpha_assets.training.degeneracy import verdict
+from alpha_assets.training.specs.degeneracy import GuardSpec
 
 TIED_SHARE_MAX = 0.5  # of labels equal to the most frequent one: a constant, or a flag
 MEMBERS = 3  # symbols that the zero-tail test moves, one at a time

@@ -13,44 +13,26 @@ Source: Hoerl & Kennard (1970), Technometrics 12(1).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.dataset import Batch, Dataset, Fold
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import TooFewNames
-from alpha_assets.models import Output, Sizes
-from alpha_assets.models.base import known
-from alpha_assets.spec import Spec
+from alpha_assets.models.base import Output, known
 from alpha_assets.training.estimator import Aids, Epoch, Trained, Weights, best_of
 from alpha_assets.training.fit import GUARDED, reproducible
 from alpha_assets.training.judge import guard_best, judge, session_scores
 from alpha_assets.training.settings import Plan
+from alpha_assets.training.specs.base import BaselineSpec
+from alpha_assets.training.specs.ridge import RidgeSpec
 
 BETA = "beta_HF"
-
-
-class RidgeSpec(Spec):
-    """Declared under `[model]` in a recipe."""
-
-    estimator: ClassVar[str] = "ridge"
-    libraries: ClassVar[tuple[str, ...]] = ()
-    is_exact: ClassVar[bool] = True
-
-    kind: Literal["ridge"] = "ridge"
-    """Name of the kind."""
-    penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0), min_length=1
-    )
-    """Penalties to choose from on the validation sessions, as multiples of the mean variance of
-    the features; without validation sessions, the first one.
-    """
-    min_names: int = Field(default=10, ge=2)
-    """Sessions with fewer names with a label are left out."""
 
 
 class Ridge:
@@ -120,7 +102,7 @@ class RidgeModel:
 
 
 def load_ridge(
-    spec: Spec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+    spec: BaselineSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
 ) -> RidgeModel:
     """Return the model that stored coefficients are of; see `loaders.load_model`."""
     shape = (sizes.n_horizons, sizes.n_features)

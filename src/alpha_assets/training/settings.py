@@ -1,13 +1,15 @@
 """What a recipe declares of a training: its windows, its optimiser and its loop."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 
 from alpha_assets.models import LossSpec
 from alpha_assets.spec import EACH_ONCE, Spec
-from alpha_assets.training.degeneracy import GuardSpec
+from alpha_assets.training.specs.degeneracy import GuardSpec
+
+if TYPE_CHECKING:
+    import torch
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every library takes
 Selection = Literal["rank_ic", "icir", "loss", "net_sharpe"]
@@ -113,13 +115,15 @@ class TrainingSpec(Spec):
             )
         return self
 
-    def autocasts(self, device: torch.device) -> bool:
+    def autocasts(self, device: "torch.device") -> bool:
         """Return whether the forward pass runs in bf16 on a device."""
         return self.precision == "bf16" or (self.precision == "auto" and device.type == "cuda")
 
     @property
-    def resident_dtype(self) -> torch.dtype:
+    def resident_dtype(self) -> "torch.dtype":
         """Return what features are held in: what `Dataset.build` takes."""
+        import torch
+
         return torch.float16 if self.resident == "float16" else torch.float32
 
 

@@ -12,91 +12,34 @@ Source: Ke et al. (2017), LightGBM, NIPS 30; Burges (2010), LambdaMART, MSR-TR-2
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from time import perf_counter
-from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from alpha_assets.arrays.ranks import average_rank, rank_ic
 from alpha_assets.arrays.types import Array, Array32, Index
-from alpha_assets.dataset import Batch, Dataset, Fold
-from alpha_assets.errors import BadInput, TooFewNames
-from alpha_assets.models import Output, Sizes
-from alpha_assets.models.base import known
-from alpha_assets.spec import Spec
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.batch import Batch
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.dataset.tensor import Dataset
+from alpha_assets.errors import TooFewNames
+from alpha_assets.models.base import Output, known
 from alpha_assets.training.degeneracy import verdict
 from alpha_assets.training.estimator import Aids, Epoch, Trained, Weights, best_of
 from alpha_assets.training.fit import GUARDED, reproducible
 from alpha_assets.training.judge import guard_best, judge, session_scores
 from alpha_assets.training.settings import Plan
+from alpha_assets.training.specs.trees import TreesSpec, library
 
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-LIBRARY = "lightgbm"
 SEEDS = 2**31  # the library's seeds are below
 _FILE = re.compile(r"h=(\d+)\.txt")
 _THREADS = re.compile(r"^\[num_threads: .*\]\n", re.MULTILINE)
-
-
-class TreesSpec(Spec):
-    """Declared under `[model]` in a recipe; needs the extra `trees`."""
-
-    estimator: ClassVar[str] = "trees"
-    libraries: ClassVar[tuple[str, ...]] = (LIBRARY,)
-
-    kind: Literal["trees"] = "trees"
-    """Name of the kind."""
-    objective: Literal["rank", "regression"] = "rank"
-    """What the trees are grown for: the order within each session (LambdaMART, one query per
-    session), or the squared error of the target.
-    """
-    grades: int = Field(default=10, ge=2, le=100)
-    """G of `rank`: a name with rank r of n by target has the relevance floor(G (r - 1/2) / n), and
-    the gain is the relevance itself.
-    """
-    truncation: int = Field(default=100, gt=0)
-    """Of `rank`: each pair of names that is compared has one among so many with the highest score.
-    """
-    num_leaves: int = Field(default=15, ge=2)
-    """Leaves of a tree, at most."""
-    min_data_in_leaf: int = Field(default=200, gt=0)
-    """Rows of (session, symbol) in a leaf, at least."""
-    learning_rate: float = Field(default=0.05, gt=0)
-    """By which each tree is shrunk."""
-    feature_fraction: float = Field(default=0.7, gt=0, le=1)
-    """Share of the columns that a tree may split on, drawn afresh for each."""
-    bagging_fraction: float = Field(default=0.7, gt=0, le=1)
-    """Share of the rows that a tree is grown on, drawn afresh for each."""
-    lambda_l2: float = Field(default=1.0, ge=0)
-    """Penalty of squared leaf values."""
-    max_rounds: int = Field(default=300, gt=0)
-    """Trees of a horizon, at most; without validation sessions, exactly."""
-    judge_every: int = Field(default=10, gt=0)
-    """Rounds from one validation to the next."""
-    patience_rounds: int = Field(default=50, gt=0)
-    """Rounds without a better validation after which no more trees are grown."""
-    min_names: int = Field(default=10, ge=2)
-    """Sessions with fewer names with a label are left out."""
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing is drawn, so that every seed gives the same trees."""
-        return self.feature_fraction == self.bagging_fraction == 1
-
-    @model_validator(mode="after")
-    def _is_judged_before_patience_ends(self) -> Self:
-        if self.patience_rounds < self.judge_every:
-            raise ValueError(
-                f"patience_rounds = {self.patience_rounds} end before the next validation, which "
-                f"is after judge_every = {self.judge_every} rounds; want at least as many"
-            )
-        return self
 
 
 class Trees:
@@ -277,21 +220,6 @@ def model_of(texts: Mapping[str, bytes], threads: int) -> TreesModel:
         by_horizon[int(found[1])] = content.decode()
     made_by = library().Booster
     return TreesModel([made_by(model_str=by_horizon[h]) for h in sorted(by_horizon)], threads)
-
-
-def library() -> ModuleType:
-    """Return LightGBM.
-
-    Raises:
-        BadInput: it is not installed, or a system library that it needs is not.
-    """
-    try:
-        return import_module(LIBRARY)
-    except (ImportError, OSError) as error:
-        raise BadInput(
-            f'model.kind = "trees" needs LightGBM, which cannot be imported ({error}); install '
-            "the extra with: pip install 'alpha-assets[trees]'"
-        ) from error
 
 
 def parameters(spec: TreesSpec, seed: int, threads: int) -> dict[str, object]:

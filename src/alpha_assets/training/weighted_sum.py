@@ -4,46 +4,23 @@ The score is Σ w x over the z-scored features that the recipe names, at the dec
 as `weights = { rev_5 = 1.0 }` for the reversal of five sessions.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from time import perf_counter
-from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 
-from alpha_assets.dataset import Dataset, Fold
+from alpha_assets.dataset import Fold
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import SpecError
-from alpha_assets.spec import Spec
 from alpha_assets.training.estimator import Aids, Epoch, Trained
 from alpha_assets.training.fit import GUARDED, reproducible
 from alpha_assets.training.judge import guard_best, judge, session_scores
 from alpha_assets.training.ridge import BETA, RidgeModel
 from alpha_assets.training.settings import Plan
+from alpha_assets.training.specs.weighted_sum import WeightedSumSpec
 
 SCORED = "_cs_z"  # ends the column of a z-scored feature
-
-
-class WeightedSumSpec(Spec):
-    """Declared under `[model]` in a recipe."""
-
-    estimator: ClassVar[str] = "weighted_sum"
-    libraries: ClassVar[tuple[str, ...]] = ()
-    is_exact: ClassVar[bool] = True
-
-    kind: Literal["weighted_sum"] = "weighted_sum"
-    """Name of the kind."""
-    weights: Mapping[str, float] = Field(min_length=1)
-    """Of each feature, by name; those that are not named have none."""
-
-    @model_validator(mode="after")
-    def _weighs_something(self) -> Self:
-        if not any(self.weights.values()):
-            raise ValueError(
-                f"weights = {dict(self.weights)}: all are 0, so that every score is the same"
-            )
-        return self
 
 
 class WeightedSum:

@@ -1,26 +1,23 @@
-"""What a ranker is asked for: a weighted list of terms, one family of them per file."""
+"""What a ranker is asked for: a weighted list of terms, one family of them per file.
+
+Declarations alone are imported here: they load no torch.
+"""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from alpha_assets.models.losses.base import (
-    Extras,
-    Loss,
-    LossValue,
-    Part,
-    Sections,
-    Term,
-    Terms,
-    TermSpec,
-    build_loss,
+from alpha_assets.models.losses.specs.base import TermSpec
+from alpha_assets.models.losses.specs.distance import (
+    HuberSpec,
+    MSESpec,
+    PinballSpec,
+    WeightedMSESpec,
 )
-from alpha_assets.models.losses.distance import HuberSpec, MSESpec, PinballSpec, WeightedMSESpec
-from alpha_assets.models.losses.likelihood import ListMLESpec, PairwiseLogisticSpec
-from alpha_assets.models.losses.nuisance import DecorrelationSpec
-from alpha_assets.models.losses.ramp import ramp_rank
-from alpha_assets.models.losses.rank import ICHuberSpec, ICSpec, SoftSpearmanSpec
-from alpha_assets.models.losses.trading import SharpeSpec, SortinoSpec, TurnoverSpec
+from alpha_assets.models.losses.specs.likelihood import ListMLESpec, PairwiseLogisticSpec
+from alpha_assets.models.losses.specs.nuisance import DecorrelationSpec
+from alpha_assets.models.losses.specs.rank import ICHuberSpec, ICSpec, SoftSpearmanSpec
+from alpha_assets.models.losses.specs.trading import SharpeSpec, SortinoSpec, TurnoverSpec
 
 LossSpec = Annotated[
     ICSpec
@@ -41,27 +38,18 @@ LossSpec = Annotated[
 
 __all__ = [
     "DecorrelationSpec",
-    "Extras",
     "HuberSpec",
     "ICHuberSpec",
     "ICSpec",
     "ListMLESpec",
-    "Loss",
     "LossSpec",
-    "LossValue",
     "MSESpec",
     "PairwiseLogisticSpec",
-    "Part",
     "PinballSpec",
-    "Sections",
     "SharpeSpec",
     "SoftSpearmanSpec",
     "SortinoSpec",
-    "Term",
     "TermSpec",
-    "Terms",
     "TurnoverSpec",
     "WeightedMSESpec",
-    "build_loss",
-    "ramp_rank",
 ]

@@ -242,4 +242,4 @@ class _Pool:
 
 def _device(context: RecipeContext, place: int) -> str:
     """Return the device of a worker: of several GPUs, each has its own."""
-    return f"cuda:{place}" if context.device == "cuda" else context.device
+    return f"cuda:{place}" if context.on_device == "cuda" else context.on_device

@@ -53,7 +53,9 @@ class Worker:
 
     def load(self) -> None:
         """Import what tasks need."""
-        import alpha_assets.pipeline.executor  # noqa: F401
+        import alpha_assets.pipeline.executor
+        import alpha_assets.training.month
+        import alpha_assets.training.predict  # noqa: F401
 
     def make(self, sent: Sent) -> None:
         """Run a task."""

@@ -1,0 +1,80 @@
+"""What the declarations of all rankers have in common."""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.spec import Spec
+
+if TYPE_CHECKING:
+    from alpha_assets.models.base import Ranker
+
+MEDIAN = 0.5  # the quantile that is the score
+
+
+class RankerSpec(Spec):
+    """What the declarations of all rankers have in common.
+
+    Attributes:
+        estimator: what trains them, in `training.estimators`.
+        libraries: beside those that every model needs, by the names of their packages.
+    """
+
+    estimator: ClassVar[str] = "network"
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    quantiles: tuple[float, ...] = ()
+    """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""
+    # Absent where it is off, so that recipes without it keep their digests.
+    linear_path: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Whether a linear function of the decision session's features is added to the scores."""
+
+    @model_validator(mode="after")
+    def _median_is_among_quantiles(self) -> Self:
+        levels = self.quantiles
+        if not levels:
+            return self
+        if any(b <= a for a, b in pairwise((0.0, *levels, 1.0))):
+            raise ValueError(
+                f"quantiles = {list(levels)}: want levels between 0 and 1 that rise, "
+                "such as [0.1, 0.5, 0.9]"
+            )
+        if MEDIAN not in levels:
+            raise ValueError(
+                f"quantiles = {list(levels)} have no median, which is the score: add 0.5"
+            )
+        return self
+
+    def check_installed(self) -> None:
+        """Networks need no library that may not be there."""
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the ranker sees the neighbours of each symbol."""
+        return False
+
+    @property
+    def vectors_read(self) -> tuple[str, ...]:
+        """Names of the inputs of raw vectors that the ranker sees."""
+        return ()
+
+    def check_window(self, steps: int) -> None:
+        """Refuse windows that the ranker cannot be built for.
+
+        Raises:
+            BadInput: naming the keys, their values and what would fit.
+        """
+        return
+
+    def build(self, sizes: Sizes) -> "Ranker":
+        """Return the ranker with fresh weights, drawn from torch's generator, without a path."""
+        raise NotImplementedError
+
+    def ranker(self, sizes: Sizes) -> "Ranker":
+        """Return the ranker with fresh weights, and with its linear path if it has one."""
+        from alpha_assets.models.base import WithLinearPath
+
+        trunk = self.build(sizes)
+        return WithLinearPath(trunk, sizes) if self.linear_path else trunk

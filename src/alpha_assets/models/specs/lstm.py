@@ -1,0 +1,32 @@
+"""Declaration of `alpha_assets.models.lstm`."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.specs.base import RankerSpec
+
+if TYPE_CHECKING:
+    from alpha_assets.models.base import Ranker
+
+
+class LSTMSpec(RankerSpec):
+    """Declared under `[model]` in a recipe."""
+
+    kind: Literal["lstm"] = "lstm"
+    """Name of the kind."""
+    hidden: int = Field(default=192, gt=0)
+    """Hidden units of the LSTM."""
+    layers: int = Field(default=2, gt=0)
+    """Layers of the LSTM."""
+    bottleneck: int = Field(default=64, gt=0)
+    """Units between the LSTM's last state and the scores."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of activations dropped between layers and before the scores in training."""
+
+    def build(self, sizes: Sizes) -> "Ranker":
+        """Return the ranker with fresh weights."""
+        from alpha_assets.models.lstm import LSTMRanker
+
+        return LSTMRanker(self, sizes)
