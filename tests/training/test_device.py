@@ -8,7 +8,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 
+from alpha_assets.errors import BadInput
 from alpha_assets.store.store import Store
 from alpha_assets.store.wait import TRIES_BETWEEN_LINES
 from alpha_assets.training import device
@@ -25,6 +27,21 @@ with model_alone(store.folder(*{MODEL}), print), device:
     print("holds", flush=True)
     input()
 """
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cpu:0", "CPU", "", "cpu "])
+def test_what_nothing_trains_on_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=f"--device {name}: nothing here trains on one; want cpu"):
+        device.device_named(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without CUDA")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_that_is_absent_is_refused_and_never_replaced(name: str) -> None:
+    words = f"--device {name}: there is no such device here, which has no CUDA .*want cpu, or auto"
+    with pytest.raises(BadInput, match=words):
+        device.device_named(name)
+    assert device.device_named("auto") == "cpu"
 
 
 @pytest.fixture

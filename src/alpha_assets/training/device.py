@@ -38,12 +38,16 @@ def device_named(name: str) -> str:
 
     if name == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.partition(":")[0] not in ("cpu", "cuda"):
+    if name != "cpu" and name.partition(":")[0] != "cuda":  # cpu:0 would have a lock of its own
         raise BadInput(f"--device {name}: nothing here trains on one; want cpu, cuda or auto")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"--device {name}: {error}; want cpu, cuda or auto") from None
+        there = f"{torch.cuda.device_count()} of CUDA" if torch.cuda.is_available() else "no CUDA"
+        raise BadInput(
+            f"--device {name}: there is no such device here, which has {there} ({error}); want "
+            "cpu, or auto, which is CUDA where there is one"
+        ) from None
     return name
 
 
