@@ -166,7 +166,8 @@ def _smaller_step(fitting: Fitting, data: Dataset, train_D: Tensor, loss: Loss, 
         model.zero_grad(set_to_none=True)
         draws = torch.Generator().manual_seed(0)
         fewer = spec.model_copy(update={"batch_sessions": n})
-        places = batches(train_D, fewer, draws)[0]
+        # Blocks differ in length by what is left of a run: the longest batch must fit, too.
+        places = max(batches(train_D, fewer, draws), key=lambda one: len(one.place_B))
         batch = data.windows(places.place_B, plan.window.sequence)
         loss(*_judged_by(model, data, batch, places, plan, draws)).total.backward()
 
