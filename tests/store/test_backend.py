@@ -187,6 +187,20 @@ def test_a_reader_gets_manifest_and_files_of_one_version(
     assert folder.contents() == {"a.txt": b"new"}
 
 
+def test_a_family_that_is_made_again_leaves_the_others_as_they_are(
+    store: Store, made: ManifestInput
+) -> None:
+    folder = store.folder("sim", "features", "month=2024-01")
+    both = {"price": TABLE, "trend": TABLE}
+    folder.write_families(both, {"price": made, "trend": made}, ["symbol"])
+    for x in (3.0, 4.0):
+        again = TABLE.with_columns(x=pl.lit(x))
+        folder.write_families({"price": again}, {"price": made}, ["symbol"])
+        assert folder.of("price").read()["x"].to_list() == [x, x]
+        assert folder.of("trend").read()["x"].to_list() == [1.0, 2.0]
+        assert folder.damage() is None
+
+
 def test_a_write_that_fails_leaves_the_version_before(folder: Folder, made: ManifestInput) -> None:
     folder.write({"rows": TABLE}, made)
 

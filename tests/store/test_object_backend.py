@@ -118,14 +118,14 @@ def test_what_a_slow_writer_deletes_is_not_what_another_put_meanwhile(
     assert folder.damage() is None
 
 
-def test_what_a_writer_put_after_this_version_is_left_to_it(made: ManifestInput) -> None:
+def test_what_another_writer_put_since_this_one_began_is_left_to_it(made: ManifestInput) -> None:
     store = Unreliable()
     folder = folder_of(backend_over(store))
     folder.write({"rows": OLD}, made)
     young = f"{NAME}/{OBJECTS}/of-who-took-the-lock-over.parquet"
 
     def other_puts(verb: str, key: str) -> None:
-        if verb == "list" and key.endswith(f"{OBJECTS}/"):
+        if verb == "put" and key.endswith(CURRENT):
             store.store.put(young, b"rows")
 
     store.before = other_puts

@@ -135,9 +135,8 @@ class ObjectBackend:
         keep: Collection[str] = (),
     ) -> bytes:
         """Put the objects of the files, then `current.json`; see `Backend.replace`."""
-        inner = next(
-            (one.key for one in self.objects.below(name) if _is_inner(one.key, name)), None
-        )
+        found = self.objects.below(name)
+        inner = next((one.key for one in found if _is_inner(one.key, name)), None)
         if inner is not None:
             raise StorageError(
                 f"{self.address(name)} holds other finished outputs, first "
@@ -149,10 +148,10 @@ class ObjectBackend:
         stats: dict[str, FileStat] = {}
         for file in keep:
             key = before.keys.get(file, "") if before else ""
-            found = self.objects.head(f"{name}/{key}") if key else None
-            if found is not None:
+            kept = self.objects.head(f"{name}/{key}") if key else None
+            if kept is not None:
                 keys[file] = key
-                stats[file] = _stat(self.objects, f"{name}/{key}", found)
+                stats[file] = _stat(self.objects, f"{name}/{key}", kept)
         write = uuid4().hex
         for file, content in files.items():
             keys[file] = _key_of(file, content, write)
@@ -160,7 +159,9 @@ class ObjectBackend:
         text = manifest(stats)
         check_held(self.objects, name)
         self._publish(name, Current(text, keys), before)
-        self._collect(name, keys.values())
+        named = {f"{name}/{key}" for key in keys.values()}
+        there = (one.key for one in found if one.key.startswith(f"{name}/{OBJECTS}/"))
+        self._collect(name, [key for key in there if key not in named])
         return text
 
     def replace_manifest(self, name: str, text: bytes) -> None:
@@ -304,22 +305,13 @@ class ObjectBackend:
                 f"{name}: another process wrote it meanwhile; nothing was written: run again"
             ) from None
 
-    def _collect(self, name: str, kept: Collection[str]) -> None:
-        """Delete the objects of an output that its `current.json` does not name.
+    def _collect(self, name: str, garbage: Collection[str]) -> None:
+        """Delete objects that lay there when a writer began and that its version does not name.
 
-        What is as young as `current.json` stays: a process that took the lock over may have put it.
+        What was put since is another writer's, who took the lock over.
         """
-        named = {f"{name}/{key}" for key in kept}
         try:
-            current = self.objects.head(f"{name}/{CURRENT}")
-            found = self.objects.below(f"{name}/{OBJECTS}") if current else []
-            self.objects.delete(
-                *(
-                    one.key
-                    for one in found
-                    if one.key not in named and current and one.mtime_ns < current.mtime_ns
-                )
-            )
+            self.objects.delete(*garbage)
         except StorageError as error:
             log.warning("%s: objects of earlier versions are left (%s)", name, error)
 
