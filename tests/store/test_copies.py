@@ -4,18 +4,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 from tests.store.memory import MemoryBackend
+from tests.store.proxies import Cutter, target_of
 from tests.store.unreliable import Unreliable
 
 import alpha_assets as aa
 from alpha_assets.cli import main
 from alpha_assets.errors import BadInput, LockHeld, MissingOutput, StorageError
 from alpha_assets.store import Folder, ManifestInput, Store, object_lock
+from alpha_assets.store import objects as objects_module
 from alpha_assets.store.copies import Copied, copy_storage
 from alpha_assets.store.object_backend import ObjectBackend
 from alpha_assets.store.objects import Objects
@@ -375,6 +378,33 @@ def test_a_copy_that_is_cut_off_at_any_request_goes_on_and_shows_nothing_half_co
         assert shown(theirs) == wanted
     assert set(left) == set(range(len(NAMES) + 1))
     assert left == sorted(left, reverse=True)
+
+
+@pytest.mark.slow
+def test_a_copy_to_and_from_an_s3_server_goes_on_when_its_connections_are_cut(
+    new_store: NewStore, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retries = {"max_retries": 0, "retry_timeout": timedelta(seconds=20)}
+    monkeypatch.setattr(objects_module, "_RETRIES", retries)
+    ours = fill(new_store("folder", "from"))
+    wanted, cutter, cut_off = shown(ours), Cutter(target_of(s3), 7, share=0.04, n_bytes=5_000), 0
+    with cutter.serve() as endpoint:
+        for source, name in ((ours, "there"), (None, "back")):
+            for _ in range(100):
+                monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+                url = "s3://bucket/copied"  # opened anew, through the proxy
+                theirs = Store(url) if source else new_store("folder", name)
+                try:
+                    copied(source or Store(url), theirs)
+                    break
+                except StorageError:
+                    cut_off += 1
+                finally:
+                    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+                for name_of, files in shown(Store(url) if source else theirs).items():
+                    assert files in (None, wanted[name_of])
+            assert shown(Store(url) if source else theirs) == wanted
+    assert cut_off > 2
 
 
 def test_the_command_prints_counts_and_the_package_has_the_verb(

@@ -352,6 +352,57 @@ def test_a_store_that_numbers_versions_is_written_on_condition_of_the_number(
     assert folder.read().height == 2
 
 
+class Lagging:
+    """A store whose listings are those of a moment before: what was written last is not in them."""
+
+    def __init__(self, writes: int) -> None:
+        self.store = MemoryStore()
+        self.writes = writes  # by which a listing lags
+        self.listings: list[dict[str, Any]] = [{}]
+
+    def put(self, *args: Any, **options: Any) -> Any:
+        written = self.store.put(*args, **options)
+        self._remember()
+        return written
+
+    def delete(self, keys: Any) -> None:
+        self.store.delete(keys)
+        self._remember()
+
+    def list(self, prefix: str | None) -> list[list[Any]]:
+        then = self.listings[max(0, len(self.listings) - 1 - self.writes)]
+        return [[meta for key, meta in then.items() if key.startswith(prefix or "")]]
+
+    def _remember(self) -> None:
+        now = {meta["path"]: meta for some in self.store.list() for meta in some}
+        self.listings.append(now)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        return getattr(self.store, verb)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("writes", range(12))
+def test_a_listing_that_lags_shows_what_was_and_harms_no_version(
+    made: ManifestInput, writes: int
+) -> None:
+    backend = backend_over(Lagging(writes), f"objects://lagging-{writes}")
+    months = [backend_folder(backend, month) for month in ("month=2024-01", "month=2024-02")]
+    for rows in (OLD, NEW, OLD, NEW):
+        for folder in months:
+            folder.write({"rows": rows}, made)
+            assert folder.read().equals(rows)
+            assert folder.damage() is None
+        for name, stamp in backend.finished(NAME).items():
+            manifest = backend_folder(backend, name).manifest(stamp)
+            assert manifest is not None
+            assert manifest.rows in (1, 2)
+    assert [folder.read().height for folder in months] == [2, 2]
+
+
+def backend_folder(backend: ObjectBackend, month: str) -> Folder:
+    return Folder(backend, (*NAME.split("/"), month))
+
+
 class Repeated(MemoryStore):
     """A store behind a client that repeats each conditional write, whose first answer is lost."""
 
