@@ -44,11 +44,15 @@ SHIPPED = [(market, recipe) for recipe in names("recipes") for market in markets
 
 
 def american(market: Market, folder: Path) -> None:
-    """Bars of 24 symbols by a random walk, all of them members throughout; no price limits."""
+    """Bars of 24 symbols by a random walk, all of them members throughout; no price limits.
+
+    Those that a universe of the market names are among them; half are of one sector.
+    """
     sessions = market.calendar.between("2020-11-02", "2021-03-31")
     rng = np.random.default_rng(4)
     close_DN = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (len(sessions), 24)), axis=0))
-    symbols = [f"S{n:02}" for n in range(24)]
+    named = {name for rules in market.spec.universes.values() for name in rules.symbols or ()}
+    symbols = sorted([*named, *[f"S{n:02}" for n in range(24 - len(named))]])
     rows = pl.DataFrame(
         {
             "date": np.repeat(sessions, 24),
@@ -66,6 +70,8 @@ def american(market: Market, folder: Path) -> None:
     pl.DataFrame(members).with_columns(end=pl.lit(None, pl.Date)).write_parquet(
         folder / "membership.parquet"
     )
+    sectors = ["Hardware", "Software"] * 12
+    pl.DataFrame({"symbol": symbols, "sector": sectors}).write_parquet(folder / "listings.parquet")
 
 
 def made_up(name: str, folder: Path) -> Market:
@@ -76,7 +82,11 @@ def made_up(name: str, folder: Path) -> Market:
         source: Any = FilesSourceSpec(kind="files", path=str(folder / "data"))
     else:  # of the API's server, too, the rows are those of a simulated exchange
         source = SimSourceSpec()
-    spec = market.spec.model_copy(update={"source": source, "sim": SMALL, "first_month": "2020-11"})
+    rig = market.sim if market.sim.rig is not None else None
+    sim = (
+        SMALL if rig is None else rig.model_copy(update={"first": SMALL.first, "last": SMALL.last})
+    )
+    spec = market.spec.model_copy(update={"source": source, "sim": sim, "first_month": "2020-11"})
     return Market(name, spec, str(folder / "storage"))
 
 
@@ -148,7 +158,7 @@ def by_run(planted: Planted) -> tuple[str, ...]:
     planted.reached.clear()
     with contextlib.suppress(CheckFailed):
         walking.run(planted.context, MONTH, MONTH)
-    return tuple(planted.reached)
+    return tuple(dict.fromkeys(planted.reached))  # a task asks again for what it stands on
 
 
 def by_dagster(planted: Planted) -> tuple[str, ...]:
@@ -182,7 +192,7 @@ def by_dagster(planted: Planted) -> tuple[str, ...]:
         definitions.resolve_job_def("month").execute_in_process(
             instance=instance, partition_key=f"{MONTH}-01", raise_on_error=False
         )
-    return tuple(planted.reached)
+    return tuple(dict.fromkeys(planted.reached))
 
 
 FAMILY = next(feature.family for feature in CATALOG if feature.name == "ret_5")

@@ -262,6 +262,14 @@ def test_a_market_wide_series_is_compared_with_its_own_past_and_not_across_symbo
     assert shares["ss_missing"].to_list() == [float(value == 0) for value in expected]
 
 
+def test_a_family_of_market_wide_series_alone_is_made_as_in_company() -> None:
+    features, series = table(300, 4), market_series(300)
+    together = with_series(features, series)
+    alone = with_series(features, series, (MARKET_WIDE,))
+    assert alone["ss_ratio_ts_z"].equals(together["ss_ratio_ts_z"])
+    assert set(alone.columns) == {*KEYS, "sector", "ss_ratio_ts_z", "ss_missing"}
+
+
 def test_a_z_in_time_does_not_feel_which_symbols_there_are() -> None:
     features, series = table(260, 6), market_series(260)
     few = features.filter(pl.col("symbol") < "0002").filter(pl.col("session").dt.day() != 7)

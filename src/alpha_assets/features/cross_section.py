@@ -336,11 +336,12 @@ def _quantiles(x_FN: Array32, share: float) -> tuple[Array, Array, Index]:
     count_FB = run - np.isnan(x_FBR).sum(axis=2)
     count_F = count_FB.sum(axis=1)
     ends = np.arange(min(n_ends, run))
-    low_FE = np.sort(x_FBR[:, :, ends].reshape(len(x_FN), -1), axis=1)
+    shape = (len(x_FN), n_runs * len(ends))  # in full: of no features, -1 has no meaning
+    low_FE = np.sort(x_FBR[:, :, ends].reshape(shape), axis=1)
     place_FBE = count_FB[:, :, None] - 1 - ends
     high_FBE = np.take_along_axis(x_FBR, np.maximum(place_FBE, 0), axis=2)
     high_FBE[place_FBE < 0] = np.nan
-    high_FE = -np.sort(-high_FBE.reshape(len(x_FN), -1), axis=1)  # the greatest first
+    high_FE = -np.sort(-high_FBE.reshape(shape), axis=1)  # the greatest first
     last_F = np.maximum(count_F - 1, 0)
     low_place_F, high_place_F = share * last_F, (1 - share) * last_F
     below_F = high_place_F.astype(np.int64)
