@@ -32,7 +32,7 @@ class WindowSpec(Spec):
 class OptimiserSpec(Spec):
     """Declared under `[optimiser]` in a recipe: AdamW and its learning rate; of networks."""
 
-    learning_rate: float = Field(default=5e-4, ge=1e-8)
+    learning_rate: float = Field(default=5e-4, ge=1e-12)
     """Peak learning rate; smaller ones move no weight in Float32."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """From the peak over all steps: half a cosine to 0, a line to 0, or no change."""
