@@ -3,7 +3,7 @@
 python -m benchmarks [NAME ...]
 
 Names: asof, backtest, capacity, components, cross_section, features, feeds, ingest, losses,
-object_store, precision, rank_ic, resident, road, rules, training, waiting.
+object_store, precision, rank_ic, resident, road, rules, training, waiting, workers.
 """
 
 import subprocess

@@ -1,5 +1,6 @@
 """Months share the resident market, and each has the bits of the month alone."""
 
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -315,7 +316,13 @@ def test_a_market_that_is_held_no_more_is_read_anew(storage: str) -> None:
     assert isinstance(market.space, SharedFile)
     gone = replace(market, space=replace(market.space, path=Path("/proc/self/fd/9999")))
     another = replace(market, space=replace(market.space, inode=(0, 0)))
-    for other, why in ((gone, "/proc/self/fd/9999: "), (another, "is another file by now")):
+    elsewhere = replace(market.space.owner, host="elsewhere")
+    of_another = replace(market, space=replace(market.space, owner=elsewhere))
+    for other, why in (
+        (gone, "/proc/self/fd/9999: "),
+        (another, "is another file by now"),
+        (of_another, f"process {os.getpid()} on elsewhere, gone or of another host"),
+    ):
         lines: list[str] = []
         reader = replace(
             opened(storage, "tiny", *SHORT),

@@ -206,7 +206,9 @@ def executor_named(workers: int | str, context: RecipeContext) -> Executor:
     """
     word = str(workers).strip()
     if word == RAY:
-        raise BadInput("--workers ray: not yet")
+        from alpha_assets.pipeline.executors.cluster import Cluster
+
+        return Cluster()
     is_number = word.isascii() and word.isdecimal()
     if word != AUTO and (not is_number or int(word) < 1):
         raise BadInput(

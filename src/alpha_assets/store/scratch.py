@@ -11,6 +11,7 @@ from alpha_assets.errors import StorageError
 from alpha_assets.store.backend import Backend
 from alpha_assets.store.location import TMP, check_parts
 from alpha_assets.store.os_errors import disk_errors
+from alpha_assets.store.owner import Owner
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class UnnamedFile:
         path = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
         with disk_errors(path, "read"):
             found = path.stat()
-        return SharedFile(path, (found.st_dev, found.st_ino))
+        return SharedFile(path, (found.st_dev, found.st_ino), Owner.current())
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,12 @@ class SharedFile:
     Attributes:
         path: of the file, while that process lives.
         inode: device and number of the file: the path alone may name another one by then.
+        owner: the process.
     """
 
     path: Path
     inode: tuple[int, int]
+    owner: Owner
 
     def mapped(self, n_bytes: int) -> mmap.mmap:
         """Return the first so many bytes, without a copy; what is written to them stays here.
@@ -114,6 +117,8 @@ class SharedFile:
         Raises:
             StorageError: the process is gone, or it is one of another host.
         """
+        if not self.owner.is_here or self.owner.is_dead():
+            raise StorageError(f"{self.path} is of {self.owner.words}, gone or of another host")
         with disk_errors(self.path, "read"):
             descriptor = os.open(self.path, os.O_RDONLY)
         try:
