@@ -17,7 +17,7 @@ from tests.conftest import PIPELINES, linked
 from alpha_assets import project
 from alpha_assets.errors import BadInput
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.executor import executor_named
+from alpha_assets.pipeline.executor import Task, executor_named
 from alpha_assets.pipeline.executors import cluster, versions
 from alpha_assets.pipeline.executors.cluster import Home, work
 from alpha_assets.pipeline.executors.messages import Failed, Sent
@@ -59,6 +59,16 @@ def test_without_an_address_no_cluster_is_started(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(BadInput, match="RAY_ADDRESS names no cluster; set it to the address of"):
         executor_named("ray", context)
+
+
+def test_an_address_at_which_nothing_listens_is_refused_at_once(
+    context: RecipeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))  # it is asked for nothing
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    task = Task(context, ("checkpoint",), ("2021-07",))
+    with pytest.raises(BadInput, match=r"RAY_ADDRESS = '127\.0\.0\.1:1': no cluster answers there"):
+        executor_named("ray", context).run([task], lambda *_: None)
 
 
 def test_other_packages_are_refused_with_both_versions(home: Home) -> None:
@@ -139,4 +149,3 @@ def test_what_a_cluster_cannot_run_is_refused_by_name(ran: Mapping[str, Any]) ->
     assert refused["gpu"].startswith(
         "--workers ray: a task takes 1 CPU and 1 GPU, and no machine of the cluster has as much ("
     )
-    assert refused["address"].startswith("--workers ray: RAY_ADDRESS = '127.0.0.1:1': ")

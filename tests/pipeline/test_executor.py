@@ -134,6 +134,16 @@ def test_nothing_is_a_task_where_all_is_fresh(tiny_run: Path) -> None:
     assert tasks_of(opened, month_stages(opened.recipe), ("2021-07", "2021-08")) == []
 
 
+def test_one_task_alone_starts_no_worker(
+    context: RecipeContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    monkeypatch.setattr(Task, "run", lambda task: ran.append(os.getpid()))
+    Processes(2, FAKE).run(fake(context, "made"), lambda *_: None)
+    assert ran == [os.getpid()]
+    assert pids(folder) == []
+
+
 def test_a_task_whose_worker_is_killed_is_tried_again_and_the_kill_is_named(
     context: RecipeContext, folder: Path
 ) -> None:
@@ -170,7 +180,7 @@ def test_workers_that_never_come_up_stop_the_run(context: RecipeContext, folder:
     with pytest.raises(
         WorkerLost, match=r"3 workers ended at start-up; the last, process .* exit code 3"
     ):
-        Processes(1, FAKE).run(fake(context, "made"), lambda *_: None)
+        Processes(1, FAKE).run(fake(context, "made", "made"), lambda *_: None)
 
 
 def test_the_first_task_that_is_refused_stops_the_run_once_those_before_it_are_done(
@@ -198,7 +208,7 @@ def test_a_task_after_the_one_that_is_refused_ends_with_it(
 
 def test_a_bug_of_a_worker_shows_where_it_is(context: RecipeContext, folder: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="2021-01") as raised:
-        Processes(2, FAKE).run(fake(context, "broken"), lambda *_: None)
+        Processes(2, FAKE).run(fake(context, "broken", "made"), lambda *_: None)
     assert "fake_worker.py" in "".join(raised.value.__notes__)
 
 

@@ -6,6 +6,7 @@ need the same packages, and the storage at the same address.
 
 import os
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from alpha_assets.store.store import Store
 ADDRESS = "RAY_ADDRESS"
 RETRIES = 2  # of a task whose worker or machine is gone
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_ANSWER = 10.0  # for the address of a cluster
 OURS = "ALPHA_"  # variables of the environment that workers get too
 
 _contexts: dict[str, RecipeContext] = {}  # of a worker, by the run that they came with
@@ -141,8 +143,22 @@ class Cluster:
             with self._connected(), _Run(self._ray, tasks, progress).running() as run:
                 run.run()
 
+    def _refuse_silence(self) -> None:
+        """Refuse an address at which nothing listens: Ray would ask for minutes."""
+        host, _, port = self._address.removeprefix("ray://").rpartition(":")
+        if not (host and port.isdecimal()):
+            return  # a word of Ray's, such as auto
+        try:
+            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise BadInput(
+                f"--workers ray: {ADDRESS} = {self._address!r}: no cluster answers there ({error});"
+                " start one with `ray start --head`, or name the address of another"
+            ) from None
+
     @contextmanager
     def _connected(self) -> Iterator[None]:
+        self._refuse_silence()
         ours = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
         threads = dict.fromkeys(LIBRARIES, str(THREADS))
         try:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 
 from alpha_assets.errors import WorkerLost
 from alpha_assets.pipeline.context import RecipeContext, silent
-from alpha_assets.pipeline.executor import Task, with_shared_market
+from alpha_assets.pipeline.executor import InProcess, Task, with_shared_market
 from alpha_assets.pipeline.executors.messages import Done, Failed, Line, Ready, Sent
 from alpha_assets.pipeline.executors.worker import environment
 from alpha_assets.progress import Pace, Progress
@@ -101,7 +101,9 @@ class Processes:
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Return when every task is done; see `Executor`."""
-        if tasks:
+        if len(tasks) == 1:
+            InProcess().run(tasks, progress)  # nothing is side by side: a worker's start is saved
+        elif tasks:
             n_workers = min(self.n_workers, len(tasks))
             with _Pool(tasks, n_workers, self._module, progress).running() as pool:
                 pool.run()
