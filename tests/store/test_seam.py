@@ -49,6 +49,7 @@ ALLOWED = {
     "kept.py": "answers that are kept in the user's cache",
     "features/document.py": "writes pages of docs/",
     "pipeline/coverage_table.py": "writes a table of docs/, from a temporary storage",
+    "pipeline/executors/cluster.py": "goes to the folder that who asked works in; opens nothing",
     "pipeline/study.py": "packs a fold's scores as Parquet into a document that the store gives",
     "project.py": "folders that the user names",
     "report/tearsheet.py": "reads the template that ships with the package",
