@@ -51,6 +51,9 @@ test: setup  ## everything that must hold: lint and all tests
 # Files are given out in the order that tests/conftest.py puts them in, not by how many tests they
 # hold: those with few and long tests would come last, and one worker would end alone.
 pytest proofs: export OMP_NUM_THREADS ?= 1
+# Compiled tests are kept beside them, as Python does unless it is told not to: to prepare the
+# assertions of all tests anew takes a worker some 10 seconds.
+pytest proofs: export PYTHONDONTWRITEBYTECODE :=
 pytest proofs: SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 pytest: setup

@@ -2,11 +2,11 @@
 
     python benchmarks/bench_waiting.py [--storage FOLDER] [--calls 3]
 
+Files are compiled as Python keeps them, whatever the environment says, in a folder of its own.
 Without `--storage` the demo is made first, in a folder of its own, and timed; with it the verbs
 are timed on the demo that lies there.  Of each verb the call that took least CPU time is shown,
-its imports included; `run` is shown
-beside a process that only imports.  The goals of
-the verbs are CPU seconds, that of the demo is wall time on two cores that are free: mind the load.
+its imports included; `run` is shown beside a process that only imports.  The goals of the verbs
+are CPU seconds, that of the demo is wall time on two cores that are free: mind the load.
 """
 
 import argparse
@@ -53,7 +53,9 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
     print(f"{'':<28}{'CPU s':>8}{'wall s':>8}{'goal':>8}  {'':<8}{'load':>6}")
-    with tempfile.TemporaryDirectory() as room:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as room, tempfile.TemporaryDirectory() as compiled:
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled
         storage = asked.storage or room
         stored = ("--storage", storage)
         if asked.storage is None:

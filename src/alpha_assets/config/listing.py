@@ -4,6 +4,7 @@ Recipes are imported where they are asked for: `markets` reads none.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -44,7 +45,7 @@ def recipes() -> list[dict[str, Any]]:
 
 
 def _recipe_row(name: str, market: Callable[[str], Market]) -> dict[str, Any]:
-    from alpha_assets.config.recipe import load_recipe, markets_of, recipe_sizes
+    from alpha_assets.config.recipe import checked, load_recipe, markets_of, recipe_sizes
 
     home, *others = markets_of(name)
     recipe = load_recipe(name, market(home))
@@ -60,7 +61,7 @@ def _recipe_row(name: str, market: Callable[[str], Market]) -> dict[str, Any]:
     }
     for other in others:
         try:
-            load_recipe(name, market(other))
+            checked(replace(recipe, market=market(other), parent=None))
         except AlphaAssetsError as error:
             return {**row, "error": str(error)}
     return row
