@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack, get_type_hints
 
@@ -68,7 +69,7 @@ def test_importing_a_room_called_as_a_verb_leaves_the_verb(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the import of a room does to its package, in whatever order they are imported.
-    monkeypatch.setattr(aa, name, sys.modules[f"alpha_assets.{name}"])
+    monkeypatch.setattr(aa, name, import_module(f"alpha_assets.{name}"))
     assert getattr(aa, name) is getattr(project, name)
 
 
