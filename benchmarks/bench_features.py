@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -242,10 +242,15 @@ class Rules:
     clip: float = 5.0
 
 
+def of_bars(catalog: Sequence[Any]) -> list[Any]:
+    """Return the features that a panel of bars alone can have: no side feed, no series."""
+    return [item for item in catalog if not item.feeds and item.scope == "symbol"]
+
+
 def ours(panel: pl.DataFrame, names: frozenset[str] | None, threads: int) -> tuple[Any, Any, float]:
     from alpha_assets.features import CATALOG, compute_features, cross_section
 
-    catalog = [item for item in CATALOG if names is None or item.name in names]
+    catalog = [item for item in of_bars(CATALOG) if names is None or item.name in names]
     values = compute_features(panel, catalog, *EVER, threads=threads)
     between = time.perf_counter()
     z = cross_section(values, panel, panel, catalog, Rules(), threads=threads).frame
@@ -257,6 +262,9 @@ def run_engine(engine: str, path: Path, threads: int, out: Path | None) -> dict[
     start = time.perf_counter()
     panel = pl.read_parquet(path)
     read = time.perf_counter()
+    # What stands in memory before the work: packages imported so far, and the panel.
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    before_mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
     if engine.startswith("ours"):
         subset = frozenset(formulas(Polars())) if engine == "ours, same features" else None
         values, z, between = ours(panel, subset, threads)
@@ -283,6 +291,7 @@ def run_engine(engine: str, path: Path, threads: int, out: Path | None) -> dict[
         "z": end - between,
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak_mib": usage.ru_maxrss / 1024,
+        "above_panel_mib": usage.ru_maxrss / 1024 - before_mib,
         "n_features": n_features,
         "values": float(n_features * len(panel)),
     }
@@ -300,7 +309,10 @@ def measured(engine: str, path: Path, threads: int, out: Path | None = None) -> 
     busy, start = busy_seconds(), time.perf_counter()
     command = [sys.executable, __file__, "--engine", engine, "--panel", str(path)]
     command += ["--threads", str(threads)] + (["--out", str(out)] if out else [])
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # What a child has to say of its failure goes where ours goes.
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"the process of {engine!r} failed with {done.returncode}; see above")
     wall = time.perf_counter() - start
     result: dict[str, float] = json.loads(done.stdout)
     others = max(busy_seconds() - busy - result["cpu"], 0.0)
@@ -341,12 +353,13 @@ def new_day(path: Path) -> tuple[float, float]:
 
     panel = pl.read_parquet(path)
     sessions = panel["session"].unique().sort()
+    catalog = of_bars(CATALOG)
     start = time.perf_counter()
-    compute_features(panel, CATALOG, *EVER)
+    compute_features(panel, catalog, *EVER)
     full = time.perf_counter() - start
-    recent = panel.filter(pl.col("session") >= sessions[-max_lookback(CATALOG)])
+    recent = panel.filter(pl.col("session") >= sessions[-max_lookback(catalog)])
     start = time.perf_counter()
-    compute_features(recent, CATALOG, sessions[-1], sessions[-1])
+    compute_features(recent, catalog, sessions[-1], sessions[-1])
     return full, time.perf_counter() - start
 
 

@@ -32,8 +32,13 @@ class Took(NamedTuple):
 def took(command: Sequence[str]) -> Took:
     """Run a command and return what it took; it must succeed."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ran = subprocess.run(
+        command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     after, wall = os.times(), time.perf_counter() - start
+    if ran.returncode:
+        sys.stderr.write(ran.stderr)
+        raise SystemExit(f"{' '.join(command)} failed with {ran.returncode}; its words are above")
     cpu = after.children_user - before.children_user
     return Took(cpu + after.children_system - before.children_system, wall)
 
