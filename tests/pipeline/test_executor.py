@@ -17,6 +17,7 @@ from tests.pipeline.fake_worker import FOLDER
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.errors import BadInput, DegenerateModel, WorkerLost
+from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.executor import (
     InProcess,
@@ -26,6 +27,7 @@ from alpha_assets.pipeline.executor import (
     tasks_of,
 )
 from alpha_assets.pipeline.executors.processes import RETRIES, Processes
+from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import month_stages, stage_of
 from alpha_assets.training.device import cores
 
@@ -127,6 +129,23 @@ def test_months_are_tasks_of_their_own_unless_one_starts_from_another(
     shared, why = due("training.retrain_every=2")
     assert sorted(map(len, shared), reverse=True) == [2, 2] or list(map(len, shared)) == [1, 2, 1]
     assert "by training.retrain_every = 2: months share a model" in why
+
+
+def test_a_run_makes_the_earlier_model_that_its_first_month_points_to(
+    tiny_market: Path, tmp_path: Path
+) -> None:
+    storage = str(linked(tiny_market, tmp_path / "storage"))
+    opened = project.open_context(
+        "tiny", storage=storage, overrides=[*SHORT, "training.retrain_every=3"]
+    )
+    (stage, *_) = month_stages(opened.recipe)
+    leaning = next(month for month in MONTHS if stage.leans_on(opened, month, Seen()))
+    (earlier,) = stage.leans_on(opened, leaning, Seen())
+
+    runner.run(opened, leaning, leaning)
+
+    assert opened.checkpoint(earlier).manifest() is not None
+    assert opened.predictions.months() == (leaning,)
 
 
 def test_nothing_is_a_task_where_all_is_fresh(tiny_run: Path) -> None:

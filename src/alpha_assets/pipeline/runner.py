@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from alpha_assets.calendar import month_range, next_month
 from alpha_assets.errors import RangeError
-from alpha_assets.pipeline.checkpoint import ensure_models
+from alpha_assets.pipeline.checkpoint import checkpoint_stage, ensure_models
 from alpha_assets.pipeline.checks import bars_are_sound, require, require_families
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.executor import (
@@ -18,6 +18,7 @@ from alpha_assets.pipeline.executor import (
 )
 from alpha_assets.pipeline.frontier import months_of_data, thin_months
 from alpha_assets.pipeline.raw import ingest_feed
+from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below
 from alpha_assets.pipeline.study import months_to_study, study_stage
@@ -81,6 +82,7 @@ def run(
     for words in thin_months(context, decided):
         context.progress("panel", words)
     by_workers = [stage for stage in month_stages(context.recipe) if stage.name in BY_WORKERS]
+    make_what_models_lean_on(context, decided[0])
     tasks = tasks_of(context, by_workers, decided)
     if tasks and (why := in_order(context, tasks)):
         context.progress("run", why)
@@ -183,6 +185,15 @@ def make_model(context: RecipeContext, month: str) -> None:
     make_market_stages(context, before)
     require_families(context, before[-LATEST:])
     ensure_models(context, month)
+
+
+def make_what_models_lean_on(context: RecipeContext, month: str) -> None:
+    """Make the models of earlier months that the one of a month points to or starts from."""
+    stage = checkpoint_stage(context.recipe)
+    earlier = stage.leans_on(context, month, Seen())
+    if stage.stale(context, earlier, Seen()):
+        context.progress("run", f"{month} goes on from the model of {earlier[-1]}: it comes first")
+        stage.ensure(context, earlier)
 
 
 def make_what_is_remembered(context: RecipeContext, month: str) -> None:
