@@ -281,7 +281,7 @@ def test_labels_that_end_after_the_month_has_begun(
     assert_caught(certify([FIRST]), "checkpoint")
 
 
-def _worst_or_best_by_bits(epochs: list[Any]) -> int:
+def _worst_or_best_by_bits(epochs: list[Any], smoothing: int) -> int:
     """Return an epoch that any change of a validation figure changes: its digits decide."""
     digits = sum(int(abs(epoch.valid_rank_ic) * 1e9) for epoch in epochs)
     return int(digits % len(epochs)) + 1

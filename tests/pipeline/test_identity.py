@@ -309,11 +309,11 @@ def codes(code: Code) -> dict[str, str]:
 # What runs while a stage is made and decides none of its content: how files are kept and named,
 # what is fresh, and words.
 MECHANISM = re.compile(
-    r"alpha_assets\.(store\.|code:|spec:|progress:|pipeline\.(command|freshness|identity|stage|seen):)"
+    r"alpha_assets\.(store\.|code[.:]|spec:|progress:|pipeline\.(command|freshness|identity|stage|seen):)"
 )
 DECLARED = re.compile(r"(\w+_stage|_features|_section|_family_of_\w+)\.<locals>\.<lambda>")
 # Of what is cut off, what else runs: where outputs lie, settings whose values are in the digests,
-# and what refuses.
+# what refuses, and which device trains, which the card names.
 SETTINGS = {
     "config.market:Market": (
         "data_digest data_folder is_simulated notes price_level sim universe _lacks_members"
@@ -325,7 +325,7 @@ SETTINGS = {
     "models.specs.base:RankerSpec": "<lambda>",
     "panel.joins:Join": "panel_columns",
     "panel.universe:check_universe": "",
-    "pipeline.context:MarketContext": "cross_section features panel raw",
+    "pipeline.context:MarketContext": "cross_section features on_device panel raw",
     "pipeline.context:RecipeContext": (
         "backtest checkpoint checkpoints coverage features held_members members predictions "
         "resident section targets report"
@@ -336,6 +336,7 @@ SETTINGS = {
     "pipeline.oracle:oracle_stage": "",
     "sources.sim.source:SimSource": "identity",
     "sources.sim.spec:SimSpec": "<lambda>",
+    "training.device:device_named": "",
 }
 
 
