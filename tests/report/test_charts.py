@@ -13,7 +13,7 @@ from alpha_assets.report.charts import FIGURES, figures
 from alpha_assets.report.figure import interval
 from alpha_assets.report.inputs import ReportInputs
 from alpha_assets.report.tearsheet import chart_images
-from alpha_assets.report.words import percent, unbroken
+from alpha_assets.report.words import money, percent, unbroken
 
 NAMES = (
     *("equity", "drawdown", "monthly_returns", "rolling_ic", "buckets", "monthly_ic", "decay"),
@@ -74,6 +74,13 @@ def test_the_capacity_chart_holds_the_capitals_that_have_figures(drawn: dict[str
     ]  # fmt: skip
     assert points[0]["low"] == pytest.approx(1.2 - 1.96 * 0.5, abs=1e-3)
     assert points[0]["high"] == pytest.approx(1.2 + 1.96 * 0.5, abs=1e-3)
+
+
+def test_the_capacity_chart_writes_amounts_as_the_words_of_the_page_do(run: ReportInputs) -> None:
+    picture = chart_images(run, "svg")["capacity"].decode()
+    assert {"100\u00a0m", "1\u00a0bn", "10\u00a0bn"} <= set(re.findall(r">([^<>]+)<", picture))
+    capital = with_field(figures(run)["capacity"].specification(), "amount")[0]
+    assert capital["amount"] == money(1e8, str(run.metrics["data"]["currency"]))
 
 
 def test_charts_carry_no_colours_of_their_own_and_fill_their_place(drawn: dict[str, Any]) -> None:

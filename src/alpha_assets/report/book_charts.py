@@ -18,11 +18,14 @@ from alpha_assets.report.figure import (
     time_axis,
     tip,
 )
-from alpha_assets.report.inputs import ReportInputs, number, records
+from alpha_assets.report.inputs import ReportInputs, at, number, records
+from alpha_assets.report.words import money
 
 BPS = 1e-4
 PERCENT, PERCENT_1, SHORT_PERCENT = ".0%", ".1%", ".2~%"
 HEIGHT = 230
+# The label of an amount, with the units of the page's words in place of the prefixes of the SI.
+AMOUNT = "replace(replace(replace(datum.label, 'k', '\u00a0k'), 'M', '\u00a0m'), 'G', '\u00a0bn')"
 COST_WORDS = {
     "commission": "commission",
     "spread_cost": "spread",
@@ -159,21 +162,24 @@ def monthly_costs(inputs: ReportInputs) -> Figure:
 def capacity(inputs: ReportInputs) -> Figure:
     """Net and gross Sharpe ratio of the same targets by capital."""
     rows: list[Row] = []
+    currency = str(at(inputs.metrics, "data", "currency") or "")
     for point in records(inputs.metrics, "costs", "capacity", "curve"):
         net, error = number(point, "net", "sharpe"), number(point, "net", "sharpe_se")
         gross = number(point, "gross", "sharpe")
         if net is not None and error is not None and gross is not None:
             found = interval({"mean": net, "error": error})
             ends = {"low": found["low"], "high": found["high"]}
-            rows.append({"capital": number(point, "capital"), "net": net, "gross": gross, **ends})
+            capital = number(point, "capital")
+            words = {"capital": capital, "amount": money(capital, currency)}
+            rows.append({**words, "net": net, "gross": gross, **ends})
     chart = None
     if len(rows) > 1:
         base = alt.Chart(inline(rows)).encode(
             x=alt.X(
                 "capital:Q",
-                title="capital",
+                title=f"capital, {currency}" if currency else "capital",
                 scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="~s"),
+                axis=alt.Axis(format="~s", labelExpr=AMOUNT),
             )
         )
         band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
@@ -183,7 +189,11 @@ def capacity(inputs: ReportInputs) -> Figure:
             .encode(
                 y=alt.Y("ratio:Q", title=None),
                 color=alt.Color("series:N", scale=alt.Scale(domain=["net", "gross"])),
-                tooltip=[tip("capital", ",.3~s"), tip("series"), tip("ratio", ".2f", "Sharpe")],
+                tooltip=[
+                    tip("amount", "", "capital"),
+                    tip("series"),
+                    tip("ratio", ".2f", "Sharpe"),
+                ],
             )
         )
         chart = alt.layer(level_line([{"level": 0.0}], "zero"), band, lines)

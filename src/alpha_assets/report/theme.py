@@ -80,7 +80,11 @@ def vega_config(palette: Palette, *, font: str = FONT) -> dict[str, object]:
             "labelPadding": 6,
             "labelOverlap": True,
         },
-        "axisX": {"grid": False, "tickCount": {"expr": "max(3, min(10, width / 80))"}},
+        "axisX": {
+            "grid": False,
+            "tickCount": {"expr": "max(3, min(10, width / 80))"},
+            "labelSeparation": 6,  # on a phone labels that do not overlap may still touch
+        },
         "axisY": {"tickCount": 5},
         "legend": {
             "orient": "top",
