@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from alpha_assets import cli, project
 from alpha_assets.cli import demo_environment, follow, main, serving
 from alpha_assets.config.market import load_market
-from alpha_assets.errors import CheckFailed, DegenerateModel, LockHeld, SpecError
+from alpha_assets.errors import BadInput, CheckFailed, DegenerateModel, LockHeld, SpecError
 from alpha_assets.sources.jquants import JQuantsSpec
 
 HERE = Path(__file__).parent
@@ -280,8 +280,11 @@ def test_a_demo_in_a_storage_that_is_no_folder_is_refused_and_makes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SpecError, match="'s3' storage is not supported"):
-        demo_environment("s3://bucket/x")
+    for url in ("s3://bucket/x", "GS://bucket"):
+        with pytest.raises(BadInput, match=f"storage = '{url}': demo and ui .* want a folder"):
+            demo_environment(url)
+    with pytest.raises(SpecError, match="'ftp' storage is not supported"):
+        demo_environment("ftp://host/x")
     assert list(tmp_path.iterdir()) == []
     named = demo_environment(f"file://localhost{tmp_path}/my%20storage")["ALPHA_STORAGE"]
     assert named == str(tmp_path / "my storage")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import alpha_assets as aa
-from alpha_assets.errors import BadInput, MissingOutput
+from alpha_assets.errors import BadInput, MissingOutput, RangeError
 
 pytestmark = pytest.mark.usefixtures("pipelines")
 
@@ -28,7 +28,11 @@ def test_families_are_judged_on_validation_sessions_alone(tiny_run: Path) -> Non
 def test_what_cannot_be_judged_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingOutput, match=r"'?tiny'? has no model .* makes it"):
         aa.importance("tiny", storage=str(tmp_path))
-    with pytest.raises(MissingOutput, match="has no model on market 'tiny' of 2021-09 to"):
+    with pytest.raises(MissingOutput, match="has no model on market 'tiny' from 2021-09 on; "):
         aa.importance("tiny", storage=str(tiny_run), first_month="2021-09")
+    with pytest.raises(RangeError, match="'2021-13' is not a month"):
+        aa.importance("tiny", storage=str(tiny_run), last_month="2021-13")
+    with pytest.raises(RangeError, match="last month 2021-07 is before first month 2021-08"):
+        aa.importance("tiny", storage=str(tiny_run), first_month="2021-08", last_month="2021-07")
     with pytest.raises(BadInput, match=r"split.valid_sessions = 0, and families are judged on"):
         aa.importance("tiny", storage=str(tiny_run), overrides=["split.valid_sessions=0"])

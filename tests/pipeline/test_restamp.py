@@ -281,6 +281,8 @@ def test_killed_on_the_way_each_month_is_as_before_or_taken_over(
 def test_an_unknown_stage_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no stage 'featurs'; did you mean features"):
         restamp(tmp_path, "panel", "featurs")
+    with pytest.raises(BadInput, match="there is no stage 'zzz'; want some of panel, "):
+        restamp(tmp_path, "zzz")
     assert restamp(tmp_path) == {}
 
 

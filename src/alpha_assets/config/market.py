@@ -38,7 +38,12 @@ from alpha_assets.sources.files.source import FilesSourceSpec
 from alpha_assets.sources.jquants import JQuantsSpec
 from alpha_assets.sources.sim import SimSourceSpec, SimSpec
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
-from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE, storage_root
+from alpha_assets.store.location import (
+    DEFAULT_STORAGE,
+    STORAGE_VARIABLE,
+    is_object_store,
+    storage_root,
+)
 
 BARS = "daily_bars"
 ALL = "all"  # the universe that every market declares
@@ -178,11 +183,20 @@ class Market(PickledByFields):
 
     @property
     def landing(self) -> Path:
-        """Where rows of an API land, each market's and server's in a folder of its own."""
+        """Where rows of an API land, each market's and server's in a folder of its own.
+
+        Raises:
+            SpecError: the storage is an object store, and no folder is named in its stead.
+        """
         named = os.environ.get(LANDING_VARIABLE)
         if named:
             return Path(named).expanduser().absolute()
         url = self.storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+        if is_object_store(url):
+            raise SpecError(
+                f"storage = {url!r}: answers of an API land in a folder of this machine first; "
+                f"export {LANDING_VARIABLE}=FOLDER"
+            )
         return storage_root(url) / LANDING
 
     @cached_property

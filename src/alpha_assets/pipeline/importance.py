@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.calendar import as_date
+from alpha_assets.calendar import as_date, month_range, month_start
 from alpha_assets.errors import BadInput, MissingOutput
 from alpha_assets.evaluation import overlapping_mean
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
@@ -39,6 +39,7 @@ def importance(
 
     Raises:
         BadInput: the recipe has no validation sessions, or several folds a month.
+        RangeError: the last month is before the first one, or one of them is not a month.
         MissingOutput: no model of those months is stored.
         StaleOutput: other settings, other code or other inputs made one.
     """
@@ -99,8 +100,16 @@ def _models(context: RecipeContext, first: str | None, last: str | None) -> list
     """Return the months that have a model of their own.
 
     Raises:
+        RangeError: the last month is before the first one, or one of them is not a month.
         MissingOutput: there are none.
     """
+    asked = ""
+    if first and last:
+        _ = month_range(first, last)
+        asked = f" from {first} to {last}"
+    elif end := first or last:
+        _ = month_start(end)
+        asked = f" from {first} on" if first else f" to {last}"
     found = []
     for month in context.checkpoints.months():
         if (first and month < first) or (last and month > last):
@@ -110,9 +119,8 @@ def _models(context: RecipeContext, first: str | None, last: str | None) -> list
             found.append(month)
     if not found:
         raise MissingOutput(
-            f"{context.recipe.folder} has no model on market {context.market.name!r}"
-            + (f" of {first or ''} to {last or ''}" if first or last else "")
-            + f"; {run_again(context)}"
+            f"{context.recipe.folder} has no model on market {context.market.name!r}{asked}; "
+            f"{run_again(context)}"
         )
     return found
 

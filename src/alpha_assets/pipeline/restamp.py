@@ -6,7 +6,6 @@ with what is stored bit by bit, and only where all of it is equal writes the new
 manifests of the others.  Files and content hashes stay, so that what follows stays fresh.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import polars as pl
 from safetensors.torch import load
 
 from alpha_assets.config.market import ALL
-from alpha_assets.errors import BadInput, MissingOutput, StorageError
+from alpha_assets.errors import BadInput, MissingOutput, StorageError, did_you_mean
 from alpha_assets.pipeline import freshness
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.command import run_again
@@ -146,9 +145,8 @@ def _wanted(context: RecipeContext, stages: Sequence[Stage[Any]], names: Sequenc
     for given in names:
         name = given.removeprefix(f"{context.recipe.folder}/")
         if name not in {**tables, **known}:
-            near = difflib.get_close_matches(name, tables, n=1, cutoff=0.0)
             raise BadInput(
-                f"there is no stage {given!r}; did you mean {near[0]}? Want some of "
+                f"there is no stage {given!r}; {did_you_mean(name, tables, n=1)}want some of "
                 f"{', '.join(tables)}"
             )
         found.update(tables.get(name) or known[name])

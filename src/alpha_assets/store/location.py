@@ -15,6 +15,7 @@ from alpha_assets.errors import SpecError
 STORAGE_VARIABLE = "ALPHA_STORAGE"  # read by the callers, not in this room
 DEFAULT_STORAGE = "storage"
 TMP = "_tmp"  # unfinished outputs and locks
+OBJECT_STORES = ("s3", "gs", "az")  # schemes of storages that have no folder of this machine
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=@\-]*")
@@ -24,6 +25,11 @@ def scheme_of(url: str) -> str:
     """Return the scheme of a storage URL in lower case; empty for a plain path."""
     scheme = _SCHEME.match(url)
     return scheme.group().lower() if scheme else ""
+
+
+def is_object_store(url: str) -> bool:
+    """Return whether a storage URL names an object store, and no folder of this machine."""
+    return scheme_of(url) in OBJECT_STORES
 
 
 def storage_root(url: str) -> Path:

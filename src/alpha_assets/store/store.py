@@ -13,6 +13,7 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.location import (
     DEFAULT_STORAGE,
+    OBJECT_STORES,
     TMP,
     check_parts,
     check_root,
@@ -44,9 +45,7 @@ def _object_backend(url: str) -> Backend:
 BACKENDS: dict[str, Callable[[str], Backend]] = {
     "": _folder_backend,
     "file": _folder_backend,
-    "s3": _object_backend,
-    "gs": _object_backend,
-    "az": _object_backend,
+    **dict.fromkeys(OBJECT_STORES, _object_backend),
 }
 
 

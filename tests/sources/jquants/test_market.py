@@ -63,6 +63,8 @@ def test_rows_land_below_the_storage_root_each_market_apart(
     assert landing(load_market("jp")) == bare / "outputs" / "_landing" / "jp"
     elsewhere = f"file://{bare}/named"
     assert landing(load_market("jp", storage=elsewhere)) == bare / "named" / "_landing" / "jp"
+    with pytest.raises(SpecError, match=r"'s3://b/x': .* export ALPHA_LANDING=FOLDER"):
+        landing(load_market("jp", storage="s3://b/x"))
     monkeypatch.setenv("ALPHA_LANDING", str(bare / "rows"))
     assert landing(load_market("jp", storage=elsewhere)) == bare / "rows" / "jp"
     assert not list(bare.iterdir())
