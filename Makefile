@@ -72,12 +72,12 @@ coverage: setup  ## measure what is filled on the simulated market, minutes; the
 	$(BIN)/python -W ignore -m alpha_assets.pipeline.coverage_table docs/coverage_sim.csv
 	$(MAKE) docs
 
-bench: setup  ## measured figures, printed as tables
-	$(BIN)/python -m benchmarks
+bench: setup  ## ours beside peers, which get .venv-bench, and the goals; an hour and more
+	$(BIN)/python -W ignore -m benchmarks.goals $(BENCH)
 
 format: setup  ## format and fix what can be fixed by a machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove .venv and caches; storage stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

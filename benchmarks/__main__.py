@@ -2,6 +2,8 @@
 
 python -m benchmarks [NAME ...]
 
+The table of ours, peers and goals is `python -m benchmarks.goals`, or `make bench`.
+
 Names: asof, backtest, capacity, components, cross_section, features, feeds, ingest, losses,
 object_store, precision, rank_ic, resident, road, rules, training, waiting, workers.
 """

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 RECIPE, FIRST, LAST = "rolling_transformer", "2023-07", "2023-12"
@@ -43,11 +43,49 @@ def took(command: Sequence[str]) -> Took:
     return Took(cpu + after.children_system - before.children_system, wall)
 
 
-def row(name: str, found: Took, measured: float, goal: float) -> str:
+class Wait(NamedTuple):
+    """What somebody waits for: its name, what it took, the figure that is judged, and its goal."""
+
+    name: str
+    found: Took
+    measured: float
+    goal: float
+
+
+def waits(storage: str | None, calls: int) -> Iterator[Wait]:
+    """Yield each wait as it is measured: the demo, where no storage holds it, then the verbs."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as room, tempfile.TemporaryDirectory() as compiled:
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled
+        stored = ("--storage", storage or room)
+        if storage is None:
+            demo = took((*ALPHA, "demo", *stored))
+            yield Wait("demo", demo, demo.wall, 45.0)
+
+        def least(*arguments: str, of: Sequence[str] = ALPHA) -> Took:
+            return min(took((*of, *arguments)) for _ in range(calls))
+
+        for name, arguments in {
+            "--help": ("--help",),
+            "recipes": ("recipes",),
+            "markets": ("markets",),
+            "status": ("status", *stored),
+            "sql": ("sql", "select count(*) as n from panel", *stored),
+        }.items():
+            found = least(*arguments)
+            yield Wait(name, found, found.cpu, 0.6)
+        imports = least("-W", "ignore", "-c", "import alpha_assets.project", of=(sys.executable,))
+        yield Wait("imports of run", imports, imports.cpu, 0.6)
+        span = ("--first-month", FIRST, "--last-month", LAST)
+        found = least("run", "--recipe", RECIPE, *span, *stored)
+        yield Wait("run, nothing stale", found, found.cpu - imports.cpu, 1.0)
+
+
+def row(wait: Wait) -> str:
     """Return a line: what was measured, the goal, whether it is met, and the load."""
-    met = "met" if measured <= goal else "missed"
-    load = os.getloadavg()[0]
-    return f"{name:<28}{found.cpu:>8.2f}{found.wall:>8.2f}{goal:>8.1f}  {met:<8}{load:>6.1f}"
+    met = "met" if wait.measured <= wait.goal else "missed"
+    seconds = f"{wait.found.cpu:>8.2f}{wait.found.wall:>8.2f}{wait.goal:>8.1f}"
+    return f"{wait.name:<28}{seconds}  {met:<8}{os.getloadavg()[0]:>6.1f}"
 
 
 def main() -> None:
@@ -58,33 +96,8 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
     print(f"{'':<28}{'CPU s':>8}{'wall s':>8}{'goal':>8}  {'':<8}{'load':>6}")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryDirectory() as room, tempfile.TemporaryDirectory() as compiled:
-        os.environ["PYTHONPYCACHEPREFIX"] = compiled
-        storage = asked.storage or room
-        stored = ("--storage", storage)
-        if asked.storage is None:
-            demo = took((*ALPHA, "demo", *stored))
-            print(row("demo", demo, demo.wall, 45.0), flush=True)
-
-        def least(*arguments: str, of: Sequence[str] = ALPHA) -> Took:
-            return min(took((*of, *arguments)) for _ in range(asked.calls))
-
-        for name, arguments in {
-            "--help": ("--help",),
-            "recipes": ("recipes",),
-            "markets": ("markets",),
-            "status": ("status", *stored),
-            "sql": ("sql", "select count(*) as n from panel", *stored),
-        }.items():
-            found = least(*arguments)
-            print(row(name, found, found.cpu, 0.6), flush=True)
-        imports = least("-W", "ignore", "-c", "import alpha_assets.project", of=(sys.executable,))
-        print(row("imports of run", imports, imports.cpu, 0.6), flush=True)
-        span = ("--first-month", FIRST, "--last-month", LAST)
-        found = least("run", "--recipe", RECIPE, *span, *stored)
-        name = "run, nothing stale"
-        print(row(name, found, found.cpu - imports.cpu, 1.0), flush=True)
+    for wait in waits(asked.storage, asked.calls):
+        print(row(wait), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -30,7 +31,9 @@ from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.stages import stage_of
 
 storage, workers, n_months = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-context = project.open_context("rolling_transformer", storage=storage, device="cpu")
+context = project.open_context(
+    "rolling_transformer", storage=storage, device="cpu", overrides=sys.argv[4:]
+)
 if not workers:
     context = runner.ingest_all(context)
     runner.make_market_stages(context, months_of_data(context))
@@ -44,13 +47,19 @@ print(json.dumps(made))
 """
 
 
-def trial(storage: Path, workers: int, n_months: int) -> tuple[dict[str, str], float, float]:
-    """Return the content hashes, wall and CPU seconds of a trial; 0 workers: what is read."""
+def trial(
+    storage: Path, workers: int, n_months: int, overrides: Sequence[str] = ()
+) -> tuple[dict[str, str], float, float]:
+    """Return the content hashes, wall and CPU seconds of a trial; 0 workers: what is read.
+
+    The overrides are those of the verbs, `market.sim.n_symbols=500` for example, and the same in
+    all trials on a storage.
+    """
     shutil.rmtree(storage / MARKET / RECIPE, ignore_errors=True)
     command = [sys.executable, "-W", "ignore", "-c", TRIAL, str(storage), str(workers)]
     before, start = os.times(), time.perf_counter()
     ran = subprocess.run(
-        [*command, str(n_months)], check=True, stdout=subprocess.PIPE, text=True
+        [*command, str(n_months), *overrides], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     after, wall = os.times(), time.perf_counter() - start
     cpu = after.children_user - before.children_user + after.children_system
