@@ -127,7 +127,10 @@ def run(command: Sequence[str], into: Path, limit_s: float) -> Ran:
 
 @dataclass(frozen=True)
 class Row:
-    """A goal judged: `met` is `yes`, `MISSED`, `no goal` or `not measured: ...`."""
+    """A goal judged: `met` is `yes`, `MISSED`, `no goal` or `not measured: ...`.
+
+    A figure below its ceiling on less data than the goal is about shows nothing: not measured.
+    """
 
     goal: Goal
     met: str
@@ -148,6 +151,8 @@ def judged(goal: Goal, ran: Ran, left_out: Mapping[str, str]) -> Row:
         return Row(goal, "no goal", found)
     value = found[goal.judged]
     is_met = value >= goal.limit if goal.at_least else value <= goal.limit
+    if is_met and goal.judged == "ours" and not found["full"]:
+        return Row(goal, "not measured: less data than the goal is about", found)
     verdict = "yes" if is_met else "MISSED"
     return Row(goal, verdict if found["full"] else verdict + SMALLER, found)
 

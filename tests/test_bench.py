@@ -55,6 +55,12 @@ def test_a_verdict_on_less_data_than_the_goal_is_about_is_marked(
 ) -> None:
     status, met, _ = judge(capfd, FIGURES.format(9, 9, False) + MEMORY.format(1))
     assert (status, met["a kernel"], met["its memory"]) == (0, "yes*", "yes")
+    # A ratio may hold at another size; a ceiling that less data keeps shows nothing.
+    small = MEMORY.replace("True", "False")
+    status, met, _ = judge(capfd, FIGURES.format(9, 9, True) + small.format(1))
+    assert (status, met["its memory"]) == (1, "not measured: less data than the goal is about")
+    status, met, _ = judge(capfd, FIGURES.format(9, 9, True) + small.format(2))
+    assert (status, met["its memory"]) == (0, "MISSED*")
 
 
 def test_a_child_that_fails_is_not_measured_and_its_error_is_shown(
