@@ -23,6 +23,7 @@ from typing import Any, Literal
 from benchmarks.peers import ROOT, install, python_of
 
 PEERS, VENV = ROOT / "benchmarks" / "peers.txt", ROOT / ".venv-bench"
+GRACE_S = 10  # between asking a process to end and ending it
 SMALLER = "*"  # behind a verdict on less data than the goal is about
 
 
@@ -97,24 +98,36 @@ class Ran:
     loads: tuple[float, float] = (0.0, 0.0)
 
 
+def stopped(child: subprocess.Popen[bytes]) -> int:
+    """End a process and its group, with time for what it started to end too; return its status."""
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        return child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        return child.wait()
+
+
 def run(command: Sequence[str], into: Path, limit_s: float) -> Ran:
     """Run a comparison, which writes a line of JSON to `into` for each figure that it has.
 
     Its error stream is printed where it fails, and its last line becomes the reason in the table.
     """
     before, load, start = os.times(), os.getloadavg()[0], time.perf_counter()
-    with subprocess.Popen(
-        [*command, str(into)], stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
-    ) as child:
-        try:
-            errors = child.communicate(timeout=limit_s)[1]
-            last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-            trouble = f"its process failed with {child.returncode}: {last}"
-            trouble = trouble if child.returncode else ""
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # its own children too
-            errors = child.communicate()[1]
-            trouble = f"stopped after {limit_s:g} s"
+    # A file, not a pipe: whatever a child leaves running could hold a pipe open.
+    said = into.with_suffix(".stderr")
+    with said.open("w", encoding="utf-8") as stream:
+        child = subprocess.Popen(
+            [*command, str(into)], stderr=stream, cwd=ROOT, start_new_session=True
+        )
+    try:
+        status, trouble = child.wait(limit_s), ""
+    except subprocess.TimeoutExpired:
+        status, trouble = stopped(child), f"stopped after {limit_s:g} s"
+    errors = said.read_text("utf-8")
+    if status and not trouble:
+        last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+        trouble = f"its process failed with {status}: {last}"
     after, wall = os.times(), time.perf_counter() - start
     if trouble:
         print(errors, file=sys.stderr, flush=True)

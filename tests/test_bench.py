@@ -75,9 +75,16 @@ def test_a_child_that_fails_is_not_measured_and_its_error_is_shown(
     assert "Traceback" in errors
 
 
-def test_a_child_that_does_not_end_is_stopped(capfd: pytest.CaptureFixture[str]) -> None:
-    status, met, _ = judge(capfd, "import time\ntime.sleep(600)", limit_s=0.5)
-    assert (status, met["a kernel"]) == (1, "not measured: stopped after 0.5 s")
+def test_a_child_that_does_not_end_is_asked_to_and_stopped(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    asked = (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(write(goal='small', ours=1, full=1)))"
+    )
+    body = f"import signal, time\n{asked}\ntime.sleep(600)"
+    status, met, _ = judge(capfd, body, limit_s=5)
+    assert (status, met["a kernel"]) == (1, "not measured: stopped after 5 s")
+    assert met["its memory"] == "yes"  # written when it was asked to end
 
 
 def test_a_figure_that_is_left_out_is_not_measured(capfd: pytest.CaptureFixture[str]) -> None:
