@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alpha_assets import cli, project
-from alpha_assets.cli import demo_environment, follow, main, serving
+from alpha_assets.cli import demo_environment, follow, main, prediction, serving
 from alpha_assets.config.market import load_market
 from alpha_assets.errors import BadInput, CheckFailed, DegenerateModel, LockHeld, SpecError
 from alpha_assets.sources.jquants import JQuantsSpec
@@ -253,6 +253,13 @@ ASSET_MATERIALIZATION - Materialized value sim panel.
 ASSET_MATERIALIZATION - Materialized value sim panel.
 Traceback: something
 """
+
+
+def test_a_prediction_is_shown_to_four_decimals() -> None:
+    rows = [{"symbol": "A", "score": -2.784102439880371, "target_weight": None, "horizon": 10}]
+    shown = prediction({"title": "one session", "notes": ["a note"], "rows": rows})
+    assert shown.splitlines()[:2] == ["one session", "a note"]
+    assert shown.splitlines()[-1].split() == ["A", "-2.7841", "10"]
 
 
 def test_the_demo_reports_what_its_dagster_run_logs_and_keeps_the_log() -> None:

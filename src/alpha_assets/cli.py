@@ -721,9 +721,13 @@ def compared(shown: Mapping[str, Any]) -> str:
 
 
 def prediction(shown: Mapping[str, Any]) -> str:
-    """Return the scores and targets of one session."""
+    """Return the scores and targets of one session, to four decimals."""
+    rows = [
+        {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in shown["rows"]
+    ]
     notes = "".join(f"{note}\n" for note in shown["notes"])
-    return f"{shown['title']}\n{notes}\n{table(shown['rows'])}"
+    return f"{shown['title']}\n{notes}\n{table(rows)}"
 
 
 if __name__ == "__main__":

@@ -68,10 +68,15 @@ def hashes(context: MarketContext, table: str) -> dict[str, dict[str, str]]:
 def test_a_recipe_makes_the_families_that_it_reads_and_another_adds_its_own(
     market: MarketContext,
 ) -> None:
+    reported: list[str] = []
     one, two = reading(market, "ret_5", "rsi_14"), reading(market, "beta_60", "opt_iv_z")
 
-    make_market_stages(one, MONTHS)
+    watched = replace(one, progress=lambda stage, _: reported.append(stage))
+    make_market_stages(watched, MONTHS)
 
+    # Nothing looks made twice: members, which are made first, have a name of their own.
+    section = [stage for stage in dict.fromkeys(reported) if "cross_section" in stage]
+    assert section == ["cross_section/traded/members", "cross_section/traded"]
     assert files(one, "features") == {"price", "trend"}
     assert files(one, "cross_section/traded") == {"members", "price", "trend"}
     before = {table: hashes(market, table) for table in TABLES}

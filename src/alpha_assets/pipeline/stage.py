@@ -457,12 +457,14 @@ class Stage(Outputs[C]):
             ]
             if found:
                 stale[month] = found
-        pace, done = Pace(context.progress, self.name), 0
+        # Members of a cross-section are made first, and would look like its families made twice.
+        name = each[0].name if len(each) == 1 else self.name
+        pace, done = Pace(context.progress, name), 0
         for run in _alike(stale, self.at_once) if self.monthly else [list(stale)] * bool(stale):
             pace("months", done, len(stale))
             covered = run if self.monthly else months
             context.progress(
-                self.name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
+                name, covered[0] if len(covered) == 1 else f"{covered[0]} to {covered[-1]}"
             )
             made_of = stale[run[0]]
             for one in () if given else made_of:
