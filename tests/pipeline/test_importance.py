@@ -23,6 +23,11 @@ def test_families_are_judged_on_validation_sessions_alone(tiny_run: Path) -> Non
         assert losses == sorted(losses, reverse=True)
     alone = aa.importance("tiny", storage=str(tiny_run), last_month="2021-07")
     assert alone["importance"][0]["n_sessions"] == 15
+    short = alone["importance"][-1]  # of the longer horizon
+    assert (short["low"], short["high"]) == (None, None)
+    assert (
+        "no interval: 15 sessions are fewer than 3 blocks of" in alone["rows"][-1]["lost without"]
+    )
 
 
 def test_what_cannot_be_judged_is_refused(tiny_run: Path, tmp_path: Path) -> None:

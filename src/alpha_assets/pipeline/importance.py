@@ -4,6 +4,8 @@ Nothing of the decided months is looked at, so that families may be dropped by i
 chosen on what is judged.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,9 @@ def importance(
 
     Returns:
         Rows of `horizon`, `family`, `columns` (how many), `rank_ic` (with all families), `loss`
-        (of it, when the family's columns are permuted), `low` and `high` of the loss,
-        `n_sessions`.  A session that several months validate on counts once, with their mean.
+        (of it, when the family's columns are permuted), `low` and `high` of the loss, None where
+        `reasons` says why, `n_sessions`.  A session that several months validate on counts once,
+        with their mean.
 
     Raises:
         BadInput: the recipe has no validation sessions, or several folds a month.
@@ -85,8 +88,7 @@ def importance(
                     "columns": columns[name],
                     "rank_ic": base["mean"],
                     "loss": figures["mean"],
-                    "low": figures["low"],
-                    "high": figures["high"],
+                    **_ends(figures),
                     "n_sessions": figures["n_sessions"],
                     "first": str(as_date(min(plain))),
                     "last": str(as_date(max(plain))),
@@ -123,6 +125,13 @@ def _models(context: RecipeContext, first: str | None, last: str | None) -> list
             f"{run_again(context)}"
         )
     return found
+
+
+def _ends(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ends of an interval, or why there is none."""
+    if math.isnan(figures["low"]):
+        return {"low": None, "high": None, "reasons": {"low": figures["reasons"]["low"]}}
+    return {"low": figures["low"], "high": figures["high"], "reasons": {}}
 
 
 def _means(by_session: dict[np.datetime64, list[Array]]) -> Array:
