@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 from dagster._core.secrets.env_file import get_env_var_dict
+from dagster._utils.interrupts import setup_interrupt_handlers
 
 from alpha_assets.config.folders import write_project
-from alpha_assets.defs.launch import prepare
+from alpha_assets.defs.launch import hear_signals, prepare
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("DAGSTER_HOME", "ALPHA_STORAGE", "ALPHA_DAGSTER_DIR")
@@ -123,3 +125,17 @@ def test_a_launch_of_ours_has_no_telemetry_in_a_home_of_the_user(
     assert made == {"telemetry": {"enabled": False}}
     with DagsterInstance.get() as instance:
         assert not instance.telemetry_enabled
+
+
+def test_what_a_script_starts_in_the_background_can_be_ended() -> None:
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control leaves it
+        setup_interrupt_handlers()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN, "Dagster lets both do the same"
+        hear_signals()
+        setup_interrupt_handlers()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,13 +1,14 @@
 """Dagster's command line, as this project starts it: `python -m alpha_assets.defs.launch dev …`.
 
-Four things come first: the environment is made to win over `.env` (which Dagster loads over it
+Five things come first: the environment is made to win over `.env` (which Dagster loads over it
 from the folder it starts in), telemetry is switched off, Dagster's databases are made once and
-alone, and runs whose process is gone are ended, so that nothing waits for them.
+alone, runs whose process is gone are ended, so that nothing waits for them, and signals are heard.
 """
 
 import fcntl
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -53,8 +54,19 @@ def prepare() -> list[str]:
             return reap(instance)
 
 
+def hear_signals() -> None:
+    """Hear SIGINT, and so SIGTERM, where a shell started this in the background.
+
+    A shell without job control starts what it puts in the background with SIGINT ignored, and
+    Dagster lets SIGTERM do what SIGINT does: nothing but SIGKILL would end it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """Prepare, and hand over to Dagster's own command line."""
+    hear_signals()
     try:
         done = prepare()
     except AlphaAssetsError as error:
