@@ -188,12 +188,17 @@ def make_model(context: RecipeContext, month: str) -> None:
 
 
 def make_what_models_lean_on(context: RecipeContext, month: str) -> None:
-    """Make the models of earlier months that the one of a month points to or starts from."""
+    """Make the models of earlier months that the one of a month points to or starts from.
+
+    Those that are missing: one that is stale is refused by name, since months that it decided would
+    be stale as well.
+    """
     stage = checkpoint_stage(context.recipe)
     earlier = stage.leans_on(context, month, Seen())
-    if stage.stale(context, earlier, Seen()):
-        context.progress("run", f"{month} goes on from the model of {earlier[-1]}: it comes first")
-        stage.ensure(context, earlier)
+    missing = [one for one in earlier if context.checkpoint(one).manifest() is None]
+    if missing:
+        context.progress("run", f"{month} goes on from the model of {missing[-1]}: it comes first")
+        stage.ensure(context, missing)
 
 
 def make_what_is_remembered(context: RecipeContext, month: str) -> None:
