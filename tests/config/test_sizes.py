@@ -99,3 +99,10 @@ def test_every_size_of_a_shipped_recipe_is_a_recipe() -> None:
         for size in recipe_sizes(name):
             market = load_market(markets_of(name)[0])
             assert load_recipe(name, market, overrides=[f"size={size}"]).spec.about
+
+
+def test_a_size_that_nobody_could_choose_is_refused_before_anybody_does(own: Path) -> None:
+    file = own / "recipes/first.toml"
+    file.write_text(file.read_text() + "\n[sizes.wide.model]\nd_modle = 128\n")
+    with pytest.raises(SpecError, match=r"first\.toml at size wide: .*d_modle"):
+        load_recipe("first", load_market("sim"))

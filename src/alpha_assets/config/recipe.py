@@ -354,10 +354,22 @@ def load_recipe(
     sized, others = at_size(tables, overrides, path.name)
     settings = in_place(override(_of_rule(sized, others), others), path.name)
     spec = parse_spec(settings, RecipeSpec, origin=path.name)
+    if not overrides:
+        _check_sizes(tables, path.name)
     variant = settings_digest(spec)
     if not overrides or variant == _digest_of_file(at_size(tables, (), path.name)[0], path.name):
         variant = ""
     return checked(Recipe(name, spec, market, tuple(overrides), variant), children)
+
+
+def _check_sizes(tables: Mapping[str, Any], origin: str) -> None:
+    """Refuse a file with a size that nobody could choose, before anybody does.
+
+    Of the file as it is: what an override mends at one size may be wrong at another.
+    """
+    for name in sizes_in(tables):
+        at = in_place(at_size(tables, [f"{SIZE}={name}"], origin)[0], origin)
+        parse_spec(at, RecipeSpec, origin=f"{origin} at {SIZE} {name}")
 
 
 def _of_rule(tables: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:

@@ -17,6 +17,8 @@ Row = Mapping[str, object]
 Z_95 = 1.96
 SIGNIFICANT = 6  # digits kept in the page
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# Of an axis of sessions: one form of words from years down to days.
+TICKS = {"year": "%Y", "quarter": "%b", "month": "%b", "week": "%-d %b", "date": "%-d %b"}
 NARROW = 420  # pixels; below, month names are letters and numbers small
 
 
@@ -59,7 +61,8 @@ def _short(value: object) -> object:
 def time_axis() -> alt.X:
     """Return the axis of sessions."""
     # A date without a time is read as UTC: a local axis would be a day early in America.
-    return alt.X("session:T", title=None, scale=alt.Scale(type="utc"))
+    axis = alt.Axis(format=TICKS)
+    return alt.X("session:T", title=None, axis=axis, scale=alt.Scale(type="utc"))
 
 
 def month_axis() -> alt.X:
