@@ -10,15 +10,21 @@ from typing import Any
 
 import pytest
 from tests.conftest import PIPELINES, linked
+from tests.pipeline.damage import flipped
+from tests.store.memory import MemoryBackend
 
 import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError, StorageError
-from alpha_assets.pipeline import checkpoint, freshness, identity
+from alpha_assets.pipeline import checkpoint, freshness, identity, variants
+from alpha_assets.pipeline.stages import month_stages
 from alpha_assets.pipeline.variants import RECORD
+from alpha_assets.store import Store
+from alpha_assets.store.copies import copy_storage
 from alpha_assets.store.manifest import MANIFEST
+from alpha_assets.store.store import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("pipelines")
 MONTHS = {"first_month": "2021-07", "last_month": "2021-08"}
@@ -318,3 +324,168 @@ def test_a_variant_that_waits_while_the_recipe_trains_its_model_refers_to_it(
         "2021-07 shared with tiny/tiny/checkpoint/2021-07",
         "the device is given back",
     ]
+
+
+JULY = {"first_month": "2021-07", "last_month": "2021-07"}
+LENDER = [MODEL]
+TRIALS = ([MODEL, QUANTILE], [MODEL, "portfolio.quantile=0.25"])
+
+
+def folder_of(storage: Path, overrides: list[str]) -> str:
+    return project.open_context("tiny", storage=str(storage), overrides=overrides).recipe.folder
+
+
+@pytest.fixture(scope="module")
+def lent(
+    tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, str, list[str]]:
+    """A storage with a variant of another model, and one that holds more of its names.
+
+    Returns:
+        The storage, the two variants, and what the second one's run printed.
+    """
+    storage = linked(tiny_run, tmp_path_factory.mktemp("lent"))
+    said: list[str] = []
+    aa.run("tiny", storage=str(storage), overrides=LENDER, **JULY)
+    aa.run(
+        "tiny",
+        storage=str(storage),
+        overrides=TRIALS[0],
+        progress=lambda stage, what: said.append(f"{stage}: {what}"),
+        **JULY,
+    )
+    return storage, folder_of(storage, LENDER), folder_of(storage, TRIALS[0]), said
+
+
+def test_a_variant_shares_with_another_what_the_recipe_itself_has_not(
+    lent: tuple[Path, str, str, list[str]],
+) -> None:
+    storage, lender, trial, said = lent
+    assert statuses(storage, lender, "checkpoint") == {"2021-07": "complete"}
+    assert statuses(storage, trial, "checkpoint") == {"2021-07": "shared"}
+    assert statuses(storage, trial, "predictions") == {BOTH[0]: "shared"}
+    assert statuses(storage, trial, "targets") == {BOTH[0]: "complete"}
+    assert f"checkpoint: 2021-07 shared with tiny/{lender}/checkpoint/2021-07" in said
+    ours, theirs = (project.open_context(name, storage=str(storage)) for name in (trial, lender))
+    assert ours.predictions.read().collect().equals(theirs.predictions.read().collect())
+
+
+def test_a_third_variant_refers_to_the_one_that_holds_the_files_however_they_are_named(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    _, lender, trial, _ = lent
+    aa.run("tiny", storage=str(storage), overrides=TRIALS[1], **JULY)
+    third = folder_of(storage, TRIALS[1])
+    manifest = json.loads(
+        (storage / "tiny" / third / "checkpoint" / "2021-07" / MANIFEST).read_text()
+    )
+    assert manifest["shares"] == f"tiny/{lender}/checkpoint/2021-07"
+    assert len({lender, trial, third}) == 3
+
+
+def test_variants_share_among_each_other_where_a_storage_has_no_files(
+    lent: tuple[Path, str, str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = MemoryBackend("memory://lent")
+    monkeypatch.setitem(BACKENDS, "memory", lambda url: memory)
+    store = Store(memory.url)
+    copy_storage(Store(str(lent[0])), store, records=[RECORD], report=lambda stage, what: None)
+    context = project.open_context("tiny", storage=memory.url, overrides=TRIALS[1])
+    (models, scores, *_) = month_stages(context.recipe)
+    for stage in (models, scores):
+        stage.ensure(context, ["2021-07"])
+        held = stage.folder(context, "2021-07").reference()
+        assert held is not None
+        assert held.shares.startswith(f"tiny/{lent[1]}/{stage.name}/")
+
+
+def test_a_variant_whose_lender_is_gone_is_refused_by_name_and_made_again(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    _, lender, trial, _ = lent
+    before = project.open_context(trial, storage=str(storage)).predictions.hashes()
+    shutil.rmtree(storage / "tiny" / lender)
+    with pytest.raises(StorageError, match=f"refers to tiny/{lender}/predictions.*is gone"):
+        project.open_context(trial, storage=str(storage)).predictions.read().collect()
+    aa.run(trial, storage=str(storage), **JULY)
+    assert statuses(storage, trial, "checkpoint") == {"2021-07": "complete"}
+    assert project.open_context(trial, storage=str(storage)).predictions.hashes() == before
+
+
+def test_variants_are_listed_once_and_only_where_the_recipe_has_not_what_is_wanted(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    listed: list[str] = []
+    honest = variants.stored_variants
+
+    def counted(*args: Any) -> list[str]:
+        listed.append(args[2])
+        return honest(*args)
+
+    monkeypatch.setattr(variants, "stored_variants", counted)
+    context = project.open_context("tiny", storage=str(storage), overrides=TRIALS[1])
+    (stage,) = [one for one in month_stages(context.recipe) if one.name == "predictions"]
+    lenders = stage.lenders(context)
+    assert lenders is not None
+    names = [folder.name for month in ("2021-07", "2021-08") for folder in lenders.folders(month)]
+    assert names == [
+        "tiny/tiny/predictions/month=2021-07",
+        f"tiny/{lent[1]}/predictions/month=2021-07",
+        "tiny/tiny/predictions/month=2021-08",
+    ]
+    assert listed == ["tiny"]
+    next(stage.lenders(context).folders("2021-07"))
+    assert listed == ["tiny"]
+
+
+def test_a_variant_that_another_one_made_stale_or_damaged_is_not_referred_to(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    model = storage / "tiny" / lent[1] / "checkpoint" / "2021-07" / "seed=0" / "model.safetensors"
+    flipped(model)
+    aa.run("tiny", storage=str(storage), overrides=TRIALS[1], **JULY)
+    third = folder_of(storage, TRIALS[1])
+    assert statuses(storage, third, "checkpoint") == {"2021-07": "complete"}
+
+
+def test_a_variant_that_waits_while_another_trains_its_model_refers_to_it(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    _, lender, trial, _ = lent
+    for name in (lender, trial):
+        shutil.rmtree(storage / "tiny" / name)
+
+    @contextmanager
+    def another_trains_first(*args: object, threads: int) -> Iterator[None]:
+        shutil.copytree(lent[0] / "tiny" / lender, storage / "tiny" / lender, copy_function=os.link)
+        yield
+
+    monkeypatch.setattr(checkpoint, "device_alone", another_trains_first)
+    monkeypatch.setattr("alpha_assets.training.month.train_month", None)
+    aa.run("tiny", storage=str(storage), overrides=TRIALS[0], **JULY)
+    assert statuses(storage, trial, "checkpoint") == {"2021-07": "shared"}
+
+
+def test_a_reference_to_another_variant_is_taken_over_after_it(
+    lent: tuple[Path, str, str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = linked(lent[0], tmp_path / "storage")
+    _, lender, trial, _ = lent
+    honest = identity._code
+
+    def code(roots: tuple[str, ...], *chosen: Any, **how: Any) -> str:
+        return honest(roots, *chosen, **how)[:: -1 if roots == identity.PREDICTIONS else 1]
+
+    monkeypatch.setattr(identity, "_code", code)
+    where = {"stages": ["predictions"], "storage": str(storage), "device": "cpu"}
+    (before,) = aa.restamp(trial, **where)["rows"]
+    assert f"restamp {lender} first" in before["why"]
+    aa.restamp(lender, **where)
+    (after,) = aa.restamp(trial, **where)["rows"]
+    assert (after["taken over"], after["left"]) == (1, 0)
+    assert statuses(storage, trial, "predictions") == {BOTH[0]: "shared"}

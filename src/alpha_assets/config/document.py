@@ -45,11 +45,11 @@ key for one call. An unknown key, a wrong type or an impossible value is refused
 A recipe is one file, `pipelines/recipes/<name>.toml`: everything of an experiment that may change
 a number. `alpha-assets recipes` lists them, `alpha-assets recipes NAME` prints one with every
 default filled in. `--set section.key=value` overrides a key: the outputs of such a variant lie in
-`<market>/<recipe>@<digest>/`, beside the recipe's own, and share with them what is the same;
-`--recipe <recipe>@<digest>` names it from then on. A table `[sizes.<name>]` holds the sections
-that a size of the recipe changes, such as `[sizes.small.model]` with `d_model = 32`; `--size
-<name>` runs it: a variant as well, and the parent of a second stage is taken at the same size
-where its file has one. An unknown key, a wrong type or an impossible
+`<market>/<recipe>@<digest>/`, beside the recipe's own, and share with it, and with its other
+variants, what is the same; `--recipe <recipe>@<digest>` names it from then on. A table
+`[sizes.<name>]` holds the sections that a size of the recipe changes, such as `[sizes.small.model]`
+with `d_model = 32`; `--size <name>` runs it: a variant as well, and the parent of a second stage is
+taken at the same size where its file has one. An unknown key, a wrong type or an impossible
 value is refused by name.
 """,
 }

@@ -165,19 +165,21 @@ def _stored(context: RecipeContext, stage: Stage[Any]) -> Sequence[str]:
 def _refer_anew(
     context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen: Seen
 ) -> int:
-    """Refer a variant to the recipe's own outputs that were taken over; return how many.
+    """Refer a variant to outputs that were taken over where they lie; return how many.
 
     They hold the content that the variant referred to, and record today's code: nothing is left
     to be compared.
     """
-    done = 0
+    lenders, done = stage.lenders(context), 0
+    if lenders is None:
+        return done
     for month, unit in stage.units(months):
         try:
             reference = stage.folder(context, month).reference()
             if reference is None or reference.code == stage.identity.code:
                 continue
             inputs = stage.inputs(context, unit, seen)
-            shared = stage.share(context, month, inputs, reference.content_hash)
+            shared = stage.share(lenders, month, inputs, reference.content_hash)
         except (MissingOutput, StorageError):
             continue  # named by `_look`
         if shared:
@@ -204,7 +206,7 @@ def _look(context: RecipeContext, stage: Stage[Any], months: Sequence[str], seen
         elif manifest is not None and manifest.code != stage.identity.code and manifest.shares:
             found.others[month] = (
                 f"it is shared with {manifest.shares}, which other code made: restamp "
-                f"{context.recipe.name} first"
+                f"{manifest.shares.split('/')[1]} first"
             )
         elif manifest is not None and manifest.code != stage.identity.code:
             found.of_other_code[month] = manifest

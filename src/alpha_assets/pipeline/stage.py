@@ -21,7 +21,7 @@ from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.seen import Place, Seen
 from alpha_assets.pipeline.transforms import sessions_back
-from alpha_assets.pipeline.variants import record
+from alpha_assets.pipeline.variants import Lenders, record
 from alpha_assets.progress import Pace
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import ROWS, Folder
@@ -304,10 +304,11 @@ class Stage(Outputs[C]):
         if self.check is not None:
             self.check(context, min(months), max(months))
         wanted = sorted(months)
+        lenders = self.lenders(context)
         turns = [wanted] if self.at_once > 1 or not self.monthly else [[m] for m in wanted]
         for turn in turns:
             for families in self._in_order():
-                self._make_stale(context, turn, families, again=again, given=given)
+                self._make_stale(context, turn, families, lenders, again=again, given=given)
         return [self.made(context, month) for month, _ in self.units(months)]
 
     def made(self, context: C, month: str = "") -> Made:
@@ -426,6 +427,7 @@ class Stage(Outputs[C]):
         context: C,
         months: Sequence[str],
         each: "Sequence[Stage[C]]",
+        lenders: Lenders | None,
         *,
         again: bool,
         given: bool,
@@ -436,6 +438,7 @@ class Stage(Outputs[C]):
             context: of the market or recipe.
             months: whose.
             each: the stage itself, or those of its families that are looked at.
+            lenders: of a variant, what it may refer to.
             again: make them in any case.
             given: take what is read as it is.
         """
@@ -469,16 +472,15 @@ class Stage(Outputs[C]):
             made_of = stale[run[0]]
             for one in () if given else made_of:
                 one._require_inputs(context, covered, seen)
-            variant = self._variant_of(context)
-            if variant is not None:
-                record(variant)
-            if not again and self._shares(variant, run, inputs):
+            if lenders is not None:
+                record(lenders.context)
+            if not again and self._shares(lenders, run, inputs):
                 done += len(run)
                 continue
             stage = self.only(made_of) if self.only is not None and self.families else self
             with stage.locks(context, covered):
                 waited = stage.alone is not None and not again
-                if not (waited and self._made_meanwhile(context, covered, variant, run, inputs)):
+                if not (waited and self._made_meanwhile(context, covered, lenders, run, inputs)):
                     for output in stage.make(context, covered, inputs[made_of[0].name]):
                         of_output = {name: found[output.month] for name, found in inputs.items()}
                         stage._write(context, output, of_output)
@@ -492,7 +494,7 @@ class Stage(Outputs[C]):
         self,
         context: C,
         covered: Sequence[str],
-        variant: RecipeContext | None,
+        lenders: Lenders | None,
         run: Sequence[str],
         inputs: Mapping[str, Inputs],
     ) -> bool:
@@ -500,53 +502,56 @@ class Stage(Outputs[C]):
         units, seen = ([month] for month in run) if self.monthly else [covered], Seen()
         if all(self.staleness(context, unit, seen) is None for unit in units):
             return True
-        return self._shares(variant, run, inputs)
+        if lenders is not None:
+            lenders.look_anew()
+        return self._shares(lenders, run, inputs)
 
     def _shares(
-        self, variant: RecipeContext | None, run: Sequence[str], inputs: Mapping[str, Inputs]
+        self, lenders: Lenders | None, run: Sequence[str], inputs: Mapping[str, Inputs]
     ) -> bool:
-        """Refer a variant to the recipe's own outputs; return whether it has all that it needs."""
-        return variant is not None and all(
-            self.share(variant, month, inputs[self.name][month]) for month in run
+        """Refer a variant to stored outputs; return whether it has all that it needs."""
+        return lenders is not None and all(
+            self.share(lenders, month, inputs[self.name][month]) for month in run
         )
 
-    def _variant_of(self, context: C) -> RecipeContext | None:
-        """Return the context where outputs of the stage lie beside the recipe's own."""
+    def lenders(self, context: C) -> Lenders | None:
+        """Return what a variant may refer to; None where outputs lie in the recipe's own folder."""
         if not isinstance(context, RecipeContext) or not context.recipe.variant:
             return None
         place: Callable[[Any], Place] = self.place
-        return context if place(context).name != place(context.at_home()).name else None
+        if place(context).name == place(context.at_home()).name:
+            return None
+        return Lenders(context, place, self.identity.digest)
 
     def share(
         self,
-        context: RecipeContext,
+        lenders: Lenders,
         month: str,
         inputs: Mapping[str, str],
         content_hash: str | None = None,
     ) -> bool:
-        """Refer to the recipe's own output where it is what the variant would make.
+        """Refer to a stored output of the recipe or a variant that is what this one would make.
 
         Args:
-            context: of the variant.
+            lenders: of the variant.
             month: whose output.
             inputs: of the variant's output.
             content_hash: refer only to this content; None: to any.
 
         Returns:
-            Whether it was.
+            Whether there was one.
         """
-        place: Callable[[Any], Place] = self.place
-        origin, folder = (
-            found if isinstance(found, Folder) else found.folder(month)
-            for found in (place(context.at_home()), place(context))
-        )
-        if freshness.staleness(origin, self.identity, inputs) is not None:
-            return False
-        if content_hash not in (None, Seen().hash_of(origin)):
-            return False
-        folder.share(origin, freshness.manifest_of(self.identity, inputs))
-        context.progress(self.name, f"{month or 'all'} shared with {origin.name}")
-        return True
+        context = lenders.context
+        for origin in lenders.folders(month):
+            if freshness.staleness(origin, self.identity, inputs) is not None:
+                continue
+            if content_hash not in (None, Seen().hash_of(origin)):
+                continue
+            made = freshness.manifest_of(self.identity, inputs)
+            lenders.folder_of(context, month).share(origin, made)
+            context.progress(self.name, f"{month or 'all'} shared with {origin.name}")
+            return True
+        return False
 
     def _require_inputs(self, context: C, months: Sequence[str], seen: Seen) -> None:
         """Refuse to read what is missing, or was not made by today's settings and code."""

@@ -6,7 +6,9 @@ the recipe's file has changed.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import (
@@ -20,7 +22,9 @@ from alpha_assets.config.recipe import (
 )
 from alpha_assets.errors import SpecError, StorageError, did_you_mean
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.seen import Place
 from alpha_assets.spec import parse_spec
+from alpha_assets.store.folder import Folder
 from alpha_assets.store.store import Store
 
 RECORD = "variant.json"
@@ -117,3 +121,57 @@ def record(context: RecipeContext) -> None:
         "settings": recipe.spec.model_dump(mode="json"),
     }
     context.store.put_record(json.dumps(content, indent=1).encode(), *place)
+
+
+@dataclass
+class Lenders:
+    """The folders that a variant may refer to where one holds what it would make itself.
+
+    The recipe's own comes first, then those of its other stored variants by name.  Variants are
+    listed when the recipe's own folder does not do, once.
+
+    Attributes:
+        context: of the variant.
+        place: where the outputs of a stage lie.
+        digest: of what decides them; the outputs of a variant have one, so that a variant of
+            another is not looked at for each month.
+    """
+
+    context: RecipeContext
+    place: Callable[[Any], Place]
+    digest: str
+    _others: list[str] | None = field(default=None, init=False)
+    _of_another_digest: set[str] = field(default_factory=set, init=False)
+
+    def folder_of(self, context: RecipeContext, month: str) -> Folder:
+        """Return the folder of a month, or of a stage's only output, in a context."""
+        place = self.place(context)
+        return place if isinstance(place, Folder) else place.folder(month)
+
+    def folders(self, month: str) -> Iterator[Folder]:
+        """Yield the folders that may hold what a month of the variant would be."""
+        yield self.folder_of(self.context.at_home(), month)
+        if self._others is None:
+            recipe = self.context.recipe
+            stored = stored_variants(self.context.store, self.context.market, recipe.name)
+            self._others = [name for name in stored if name != recipe.folder]
+        for name in self._others:
+            if name in self._of_another_digest:
+                continue
+            variant = name.partition(VARIANT)[2]
+            there = replace(self.context, recipe=replace(self.context.recipe, variant=variant))
+            folder = self.folder_of(there, month)
+            try:
+                found = folder.manifest()
+            except StorageError:
+                continue  # damaged: it is named where it is read
+            if found is None or found.shares:
+                continue  # what holds no files lends none: who holds them is asked itself
+            if found.digest != self.digest:
+                self._of_another_digest.add(name)
+                continue
+            yield folder
+
+    def look_anew(self) -> None:
+        """List the variants again: others may have been stored while this one waited."""
+        self._others = None
