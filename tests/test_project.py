@@ -419,6 +419,7 @@ def test_raw_rows_of_two_sources_are_not_mixed(storage: str) -> None:
             "month 2021-03 has too little history",
         ),
         ({"data": Path("/nowhere")}, SpecError, "--data /nowhere: there is no such folder"),
+        ({"data": "s3://rows"}, SpecError, "this is a URL; raw rows are read from a folder"),
         ({"device": "abacus"}, BadInput, "--device abacus"),
         ({"storage": "ftp://bucket"}, BadInput, "ftp"),
     ],

@@ -598,13 +598,14 @@ def follow(lines: Iterable[str], report: Progress) -> str:
 
 def demo_environment(storage: str) -> dict[str, str]:
     """Return the environment of the Dagster processes: a home of their own unless one is set."""
-    from alpha_assets.store.location import check_root, is_object_store, storage_root
+    from alpha_assets.store.location import check_root, is_object_store, shown, storage_root
     from alpha_assets.store.os_errors import disk_errors
 
     if is_object_store(storage):
         raise BadInput(
-            f"storage = {storage!r}: demo and ui keep Dagster's database beside the outputs, and "
-            f"want a folder; `alpha-assets copy FOLDER {storage}` takes the outputs there"
+            f"storage = {shown(storage)!r}: demo and ui keep Dagster's database beside the "
+            f"outputs, and want a folder; `alpha-assets copy FOLDER {shown(storage)}` "
+            "takes the outputs there"
         )
     check_root(storage)
     root = storage_root(storage)

@@ -88,3 +88,13 @@ def test_scratch_is_written_whole_and_removed(tmp_path: Path) -> None:
     for parts in ((), ("..",), ("a/b",)):
         with pytest.raises(SpecError):
             Store(str(tmp_path)).scratch(*parts)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://key:secret@host/x", "file://key:secret@host/x", "ftp://key:secret@host"]
+)
+def test_what_stands_before_a_host_is_in_no_message(url: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        storage_root(url)
+    assert "secret" not in str(raised.value)
+    assert "://...@host" in str(raised.value)

@@ -514,11 +514,15 @@ def test_what_a_store_answers_is_named_without_what_it_holds(
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://", "s3:///prefix", "s3://b", "s3://bucket/a b", "s3://key:secret@bucket", "s3:bucket"],
-)
-def test_a_url_that_names_no_bucket_is_refused(url: str) -> None:
-    with pytest.raises(SpecError, match="want s3://bucket or s3://bucket/prefix"):
+    [
+        "s3://", "s3:///prefix", "s3://b", "s3://bucket/a b", "s3://key:secret@bucket", "s3:bucket",
+        "s3://bucket/a/../b", "s3://bucket/./b", "s3://bucket/..", "s3://bucket/.../",
+    ],
+)  # fmt: skip
+def test_a_url_that_names_no_bucket_or_no_place_in_it_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match="want s3://bucket or s3://bucket/prefix") as raised:
         _ = Store(url).backend
+    assert "secret" not in str(raised.value)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

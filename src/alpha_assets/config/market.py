@@ -42,6 +42,7 @@ from alpha_assets.store.location import (
     DEFAULT_STORAGE,
     STORAGE_VARIABLE,
     is_object_store,
+    shown,
     storage_root,
 )
 
@@ -194,8 +195,8 @@ class Market(PickledByFields):
         url = self.storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
         if is_object_store(url):
             raise SpecError(
-                f"storage = {url!r}: answers of an API land in a folder of this machine first; "
-                f"export {LANDING_VARIABLE}=FOLDER"
+                f"storage = {shown(url)!r}: answers of an API land in a folder of this machine "
+                f"first; export {LANDING_VARIABLE}=FOLDER"
             )
         return storage_root(url) / LANDING
 

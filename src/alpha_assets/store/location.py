@@ -18,7 +18,13 @@ TMP = "_tmp"  # unfinished outputs and locks
 OBJECT_STORES = ("s3", "gs", "az")  # schemes of storages that have no folder of this machine
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
+_SECRET = re.compile(r"(?<=//)[^/]*(?=@)")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=@\-]*")
+
+
+def shown(url: str) -> str:
+    """Return a storage URL as messages show it: without the key that some put before a host."""
+    return _SECRET.sub("...", url)
 
 
 def scheme_of(url: str) -> str:
@@ -41,19 +47,19 @@ def storage_root(url: str) -> Path:
         SpecError: nothing, another scheme, or a `file:` URL of another host.
     """
     if not url.strip():
-        raise SpecError(f"storage = {url!r}: want a folder, such as {DEFAULT_STORAGE!r}")
+        raise SpecError(f"storage = {shown(url)!r}: want a folder, such as {DEFAULT_STORAGE!r}")
     scheme = _SCHEME.match(url)
     if scheme is None:
         return Path(url).expanduser().absolute()
     if scheme.group().lower() != "file":
         raise SpecError(
-            f"storage = {url!r}: {scheme.group()!r} storage is not supported, only a local folder, "
-            "file:///absolute/path, or s3://, gs:// or az:// with a bucket"
+            f"storage = {shown(url)!r}: {scheme.group()!r} storage is not supported, only a local "
+            "folder, file:///absolute/path, or s3://, gs:// or az:// with a bucket"
         )
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise SpecError(
-            f"storage = {url!r}: a file URL names no other machine and an absolute path; "
+            f"storage = {shown(url)!r}: a file URL names no other machine and an absolute path; "
             "want three slashes, file:///absolute/path, or just the path"
         )
     return Path(unquote(parts.path))
@@ -69,7 +75,8 @@ def check_root(url: str) -> None:
     there = next(path for path in (root, *root.parents) if path.exists())
     if not there.is_dir():
         raise SpecError(
-            f"storage = {url!r}: {there} is no folder; want one, or a path where one can be made"
+            f"storage = {shown(url)!r}: {there} is no folder; want one, or a path where "
+            "one can be made"
         )
 
 

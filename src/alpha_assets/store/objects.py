@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from obstore.store import ObjectStore, from_url
 
 from alpha_assets.errors import SpecError
+from alpha_assets.store.location import shown
 from alpha_assets.store.object_errors import NO_BUCKET, code_of, object_errors
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ _CLIENT: "ClientConfig" = {
 }
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._\-]{1,62})((?:/[A-Za-z0-9_.=@\-]+)*)/?")
+_URL = re.compile(
+    r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._\-]{1,62})"
+    r"((?:/(?!\.+(?:/|$))[A-Za-z0-9_.=@\-]+)*)/?"  # no . or .. in place of a name
+)
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,9 @@ def open_objects(url: str) -> Objects:
     match = _URL.fullmatch(url)
     if match is None:
         raise SpecError(
-            f"storage = {url!r}: want s3://bucket or s3://bucket/prefix (or gs:, az:), with "
-            "letters, digits and _ . = @ - in the prefix; credentials belong into the environment"
+            f"storage = {shown(url)!r}: want s3://bucket or s3://bucket/prefix (or gs:, az:), with "
+            "letters, digits and _ . = @ - in the prefix and no . or .. in place of a name; "
+            "credentials belong into the environment"
         )
     # An endpoint that is named without TLS, such as one on loopback, is meant so.
     is_plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)

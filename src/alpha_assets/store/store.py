@@ -18,6 +18,7 @@ from alpha_assets.store.location import (
     check_parts,
     check_root,
     scheme_of,
+    shown,
     storage_root,
 )
 from alpha_assets.store.lock import DEFAULT_WAIT_SECONDS
@@ -35,8 +36,8 @@ def _object_backend(url: str) -> Backend:
         if (error.name or "").partition(".")[0] != "obstore":
             raise
         raise BadInput(
-            f"storage = {url!r}: obstore is not installed, which reads and writes object stores; "
-            "pip install 'alpha-assets[object-store]'"
+            f"storage = {shown(url)!r}: obstore is not installed, which reads and writes object "
+            "stores; pip install 'alpha-assets[object-store]'"
         ) from None
     return open_object_backend(url)
 

@@ -100,6 +100,8 @@ def why_no_folder(folder: Path) -> str:
     """Return what to do about a path that is no folder."""
     if folder.is_file():
         return f"this is a file; name the folder that it lies in, {folder.absolute().parent}"
+    if folder.parts and folder.parts[0].endswith(":"):  # s3://bucket, as a path spells it
+        return "this is a URL; raw rows are read from a folder of this machine: copy them to one"
     return "there is no such folder; name one that holds feeds"
 
 
