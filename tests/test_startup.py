@@ -1,5 +1,6 @@
 """What a verb of the command line does not need, it does not import."""
 
+import gc
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.conftest import linked
 
 import alpha_assets as aa
+from alpha_assets.cli import importing
 
 PIPELINES = Path(__file__).parent / "pipelines"
 TINY = ["--recipe", "tiny", "--market", "tiny"]
@@ -60,3 +62,31 @@ def test_verbs_import_no_library_that_they_do_not_need(tiny_run: Path, tmp_path:
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, **places},
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_verb_leaves_the_garbage_collector_on() -> None:
+    """While it imports there is nothing to collect; a run of years would fill the memory."""
+    assert gc.isenabled()
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_declarations_load_no_arrow() -> None:
+    """Computing does, and so do answers of `sql`."""
+    names = "alpha_assets.project, alpha_assets.config.listing"
+    program = f"import sys, {names}; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_verb_that_asked_duckdb_ends_without_a_complaint() -> None:
+    """DuckDB counts, at the very end, what of it was not cleared away."""
+    program = (
+        "import duckdb; from alpha_assets.cli import importing\n"
+        "with importing(): pass\n"
+        "duckdb.sql('SELECT 1').fetchall()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert ran.stderr == ""

@@ -3,6 +3,8 @@
 Exit codes: 0 ok, 1 a check that failed or a month that the guard stopped, 2 bad input.
 """
 
+import atexit
+import gc
 import json
 import logging
 import os
@@ -12,7 +14,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
@@ -195,7 +198,8 @@ def init(folder: Path) -> None:
 @options("json")
 def markets(name: str | None, as_json: bool) -> None:
     """List the markets, or print one with every default filled in."""
-    from alpha_assets.config import listing
+    with importing():
+        from alpha_assets.config import listing
 
     if name is None:
         show(listing.markets(), as_json, render=table)
@@ -209,7 +213,8 @@ def markets(name: str | None, as_json: bool) -> None:
 @click.option("--market", help="On which the recipe is printed; default: its home.")
 def recipes(name: str | None, market: str | None, size: str | None, as_json: bool) -> None:
     """List the recipes, or print one with every default filled in."""
-    from alpha_assets.config import listing
+    with importing():
+        from alpha_assets.config import listing
 
     if name is None:
         show(listing.recipes(), as_json, render=table)
@@ -223,7 +228,8 @@ def recipes(name: str | None, market: str | None, size: str | None, as_json: boo
 @options("json")
 def features(market: str, as_json: bool) -> None:
     """List the catalogue of features: what each means, needs and comes from."""
-    from alpha_assets.config import listing
+    with importing():
+        from alpha_assets.config import listing
 
     found = listing.catalog(market)
     shown = ("feature", "family", "scope", "unit", "meaning")
@@ -630,7 +636,30 @@ def progress(stage: str, what: str) -> None:
 def opened(recipe: str, **where: Unpack[Where]) -> "aa.Project":
     """Return the project that the options of a verb name; its progress is lines on stderr."""
     where["progress"] = progress
-    return aa.open(recipe, **where)
+    with importing():
+        found = aa.open
+    return found(recipe, **where)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Look for no garbage in modules that are loaded here: they make none, and stay for good.
+
+    Looking, at the end of the process above all, is a quarter of what a verb waits for otherwise.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+        atexit.register(_cleared_at_the_end)
+
+
+def _cleared_at_the_end() -> None:
+    """Let DuckDB be cleared away where it was loaded: it complains of what is left of it."""
+    if "duckdb" in sys.modules:
+        gc.unfreeze()
 
 
 def show(value: Value, as_json: bool, render: Callable[[Value], str]) -> None:

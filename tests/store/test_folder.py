@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 from alpha_assets.errors import BadInput, MissingOutput, SpecError, StorageError
-from alpha_assets.store import Folder, ManifestInput, Store, content_hash
+from alpha_assets.store import Folder, ManifestInput, Store, content_hash, folder_backend
 from alpha_assets.store import snapshot as snapshot_module
+from alpha_assets.store.folder_backend import FolderBackend
 from alpha_assets.store.snapshot import Snapshot, read_snapshot
 
 TABLE = pl.DataFrame({"symbol": ["b", "a"], "x": [2.0, 1.0]})
@@ -301,6 +302,35 @@ def test_damage_is_seen_without_reading(
     damage(Path(folder.address) / "seed=0" / "a.bin")
 
     assert re.search(r"seed=0/a.bin .*; delete .*backtest and run again", folder.damage() or "")
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifests count as old when they are written: their stamp tells versions apart."""
+    monkeypatch.setattr(folder_backend, "_YOUNG_NS", 0)
+
+
+@pytest.mark.usefixtures("aged")
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_bit, delete])
+def test_a_folder_that_was_looked_at_is_read_again_only_where_its_files_differ(
+    folder: Folder, made: ManifestInput, damage: Callable[[Path], None]
+) -> None:
+    folder.write({"rows": TABLE}, made, {"a.bin": b"0123456789"})
+    seen = folder.look()
+    assert seen[0] is not None
+    assert seen[1] is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FolderBackend, "read", None)  # neither manifest nor files are opened again
+        assert folder.look() == seen
+        assert folder.manifest() == seen[0]
+
+    damage(Path(folder.address) / "a.bin")
+
+    assert re.search(r"a.bin .*; delete .*backtest and run again", folder.damage() or "")
+    folder.write({"rows": TABLE[:1]}, made)
+    found, wrong = folder.look()
+    assert found is not None
+    assert (found.rows, wrong) == (1, None)
 
 
 def flip_a_bit_and_set_the_clock_back(path: Path) -> None:

@@ -89,16 +89,22 @@ class Input:
             return self.fn(*arrays_DN)
 
 
+@cache
+def _signature(fn: Callable[..., Array]) -> inspect.Signature:
+    """Return the signature of a function, which is asked for once for each of its windows."""
+    return inspect.signature(fn)
+
+
 def carries(fn: Callable[..., Array]) -> bool:
     """Return whether a function carries a symbol's last price for `max_stale` sessions."""
-    return CARRIES in inspect.signature(fn).parameters
+    return CARRIES in _signature(fn.func if isinstance(fn, partial) else fn).parameters
 
 
 def parameters(fn: Callable[..., Array]) -> tuple[str, ...]:
     """Return the names of a function's positional parameters: its inputs."""
     return tuple(
         parameter.name
-        for parameter in inspect.signature(fn).parameters.values()
+        for parameter in _signature(fn).parameters.values()
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
     )
 

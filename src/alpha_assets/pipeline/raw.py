@@ -83,16 +83,9 @@ def months_of_other_code(context: MarketContext, feed: str) -> tuple[str, ...]:
 
     They are no reason to make anything again: what was delivered cannot always be fetched anew.
     """
-    table, now = context.raw[feed].table, identity.raw(context.market)
-    found = []
-    for month in table.months():
-        try:
-            manifest = table.folder(month).manifest()
-        except StorageError:
-            continue  # named by `lost_months`
-        if manifest is not None and manifest.code not in ("", now):
-            found.append(month)
-    return tuple(found)
+    now = identity.raw(context.market)
+    stored = context.raw[feed].table.manifests()  # others are named by `lost_months`
+    return tuple(month for month, found in stored.items() if found.code not in ("", now))
 
 
 def stored_months(context: MarketContext, feed: str, months: Sequence[str]) -> list[Made]:

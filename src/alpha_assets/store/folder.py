@@ -111,7 +111,7 @@ class Folder:
             if stamp is not None:
                 own = _own_manifest(self.backend, self.parts, stamp)
                 if not own.shares:
-                    return self._seen(own)
+                    return _own_family(self, stamp) if self.family else own
             return self._read(lambda snapshot: self._seen(snapshot.manifest))
         except MissingOutput:
             return None
@@ -125,9 +125,16 @@ class Folder:
         """
         return self.look()[1]
 
-    def look(self) -> tuple[Manifest | None, str | None]:
-        """Return the manifest, and the first damage to the stored files; see `damage`."""
+    def look(self, stamp: Stamp | None = None) -> tuple[Manifest | None, str | None]:
+        """Return the manifest, and the first damage to the stored files; see `damage`.
+
+        Args:
+            stamp: as of `manifest`.
+        """
         try:
+            untouched = self._untouched(stamp)
+            if untouched is not None:
+                return untouched, None
             manifest, moved = self._read(lambda s: (self._seen(s.manifest), self._moved(s)))
         except MissingOutput:
             return None, None
@@ -137,6 +144,30 @@ class Folder:
             with suppress(StorageError):
                 self.holder()._restat()
         return manifest, None
+
+    def _untouched(self, stamp: Stamp | None) -> Manifest | None:
+        """Return the manifest where all files have the stat that it names.
+
+        None where they are to be looked at, also where nothing was ever finished.  The manifest is
+        read once while its stamp stays, and no file is opened.  The inodes tell a version that
+        another one has replaced meanwhile.
+        """
+        path = None if self.verify else self.backend.path(self.name)
+        stamp = stamp or self.backend.stamp(self.name)
+        if path is None or stamp is None:
+            return None
+        found = self.manifest(stamp)
+        if found is None or found.shares:
+            return None
+        for name, stored in found.files.items():
+            try:
+                now = (path / name).stat()
+            except OSError:
+                return None
+            known = (stored.size, stored.mtime_ns, stored.inode)
+            if (now.st_size, now.st_mtime_ns, now.st_ino) != known:
+                return None
+        return found
 
     def is_of_one_file(self) -> bool:
         """Whether it is finished and holds no families: another version wrote it so."""
@@ -556,6 +587,12 @@ class Folder:
 def _own_manifest(backend: Backend, parts: tuple[str, ...], stamp: Stamp) -> Manifest:
     """Return the manifest that a folder has while its stamp stays, read once."""
     return Folder(backend, parts)._in_place(lambda snapshot: snapshot.manifest)
+
+
+@lru_cache(maxsize=1 << 13)
+def _own_family(folder: Folder, stamp: Stamp) -> Manifest | None:
+    """Return what the manifest of a folder says of its family, picked out once."""
+    return of_family(_own_manifest(folder.backend, folder.parts, stamp), folder.family)
 
 
 def month_named(folder: str) -> str:

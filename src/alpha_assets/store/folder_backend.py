@@ -169,7 +169,7 @@ class FolderBackend:
     def stamp(self, name: str) -> Stamp | None:
         """Return inode, size and times of a folder's manifest; see `Backend.stamp`."""
         try:
-            return _stamp(Path(f"{self.root}/{name}/{MANIFEST}").stat())
+            return _stamp(self._at(f"{name}/{MANIFEST}").stat())
         except OSError:
             return None
 

@@ -142,16 +142,18 @@ def parse_manifest(content: bytes, folder: str) -> Manifest:
             written.
     """
     path = f"{folder}/{MANIFEST}"
-    _refuse_other_version(content, path, folder)
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
+        _refuse_other_version(content, path, folder)
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
         raise StorageError(
             f"{path}: not a manifest: {where}: {problem['msg']}; it was truncated, changed by "
             f"hand or written by another version: delete {folder} and run again"
         ) from None
+    if manifest.schema_version not in (UNSEALED, SCHEMA_VERSION):
+        _refuse_other_version(content, path, folder)
     if manifest.schema_version != UNSEALED and not _fits(manifest.seal, content):
         raise StorageError(
             f"{path}: its text is not what was written (its seal is {manifest.seal!r}): it was "

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import IO, ClassVar
 
@@ -74,6 +74,16 @@ class MonthFolders:
                 found[month] = self.hash_of(manifest)
         return found
 
+    def manifests(self) -> dict[str, Manifest]:
+        """Return the manifest of each finished month, but for those that cannot be read."""
+        found: dict[str, Manifest] = {}
+        for month, stamp in self._stamps(None, None).items():
+            with suppress(StorageError):
+                manifest = self.folder(month).manifest(stamp)
+                if manifest is not None:
+                    found[month] = manifest
+        return found
+
     def hash_of(self, manifest: Manifest) -> str:
         """Return the hash of what a month holds, from its manifest."""
         return manifest.content_hash
@@ -107,9 +117,11 @@ class MonthFolders:
         A month's folder without a manifest is one of them: folders are moved into place whole.
         """
         found = {}
-        for month in sorted(self._months(self.store.backend.list(self.name).folders)):
-            folder = self.folder(month)
-            wrong = folder.damage() if folder.is_finished() else folder.lost()
+        folders = self.store.backend.list(self.name).folders
+        finished = self.store.backend.finished(self.name)
+        for month in sorted(self._months(folders)):
+            folder, name = self.folder(month), f"{self.PREFIX}{month}"
+            wrong = folder.look(finished[name])[1] if name in finished else folder.lost()
             if wrong:
                 found[month] = wrong
         return found
