@@ -54,4 +54,10 @@ def test_a_recipe_without_it_keeps_its_digest(on: bool) -> None:
     spec = PLAIN.model_copy(update={"linear_path": on})
 
     assert "linear_path" not in plain
+    assert "linear_start" not in spec.model_dump(mode="json")
     assert (digest(spec) == digest(plain)) is not on
+
+
+def test_a_start_without_a_path_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'linear_start = "ridge".*set linear_path = true'):
+        TransformerSpec(d_model=8, layers=1, heads=2, linear_start="ridge")

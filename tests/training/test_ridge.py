@@ -10,12 +10,13 @@ from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.dataset import Axes, Fold, Split
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import DegenerateModel, TooFewNames
-from alpha_assets.training import GuardSpec, Learner, TrainingSpec, WindowSpec
+from alpha_assets.models import LinearSpec
+from alpha_assets.training import GuardSpec, Learner, OptimiserSpec, TrainingSpec, WindowSpec
 from alpha_assets.training.estimator import Aids, Trained
 from alpha_assets.training.estimators import estimator_of
 from alpha_assets.training.judge import session_scores
 from alpha_assets.training.loaders import load_model
-from alpha_assets.training.ridge import BETA, normal_equations, solve
+from alpha_assets.training.ridge import BETA, normal_equations, solve, unit_line
 from alpha_assets.training.specs.ridge import RidgeSpec
 
 PENALTIES = (1e-3, 0.1, 10.0)
@@ -177,3 +178,47 @@ def test_the_guard_judges_the_kept_coefficients(data: Dataset, split: Split) -> 
 def test_sections_that_do_not_fit_are_refused(sections: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         learner_of(**sections)
+
+
+def line_learner(**training: object) -> Learner:
+    """A network with a line beside it that starts at the ridge, and hardly moves."""
+    return learner_of(
+        model=LinearSpec(linear_path=True, linear_start="ridge"),
+        loss=({"kind": "ic"},),
+        optimiser=OptimiserSpec(learning_rate=1e-9),
+        training=TrainingSpec(max_epochs=1, **training),  # type: ignore[arg-type]
+    )
+
+
+def test_a_network_starts_at_the_ridge_with_scores_of_spread_one(
+    noisy: Dataset, split: Split
+) -> None:
+    fold = split.folds[0]
+    ridge_HF = fitted(learner_of(model=RidgeSpec()), noisy, fold).weights[BETA]
+
+    found_HF = fitted(line_learner(), noisy, fold).weights["weight_HF"].double()
+
+    beta_F, variances = found_HF[0], []
+    for place in noisy.places(fold.train, 1):
+        is_known_N = noisy.mask_DN[place] & torch.isfinite(noisy.target_DNH[place, :, 0])
+        score_N = noisy.x_DNF[place][is_known_N].double() @ beta_F
+        variances.append(float(score_N.var(unbiased=False)))
+    assert np.mean(variances) == pytest.approx(1.0, abs=1e-5)
+    one_F = beta_F / beta_F.norm()
+    torch.testing.assert_close(one_F, ridge_HF[0] / ridge_HF[0].norm(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("selection", ["loss", "icir"])
+def test_its_penalty_goes_by_rank_ic_whatever_selects_epochs(
+    selection: str, noisy: Dataset, split: Split
+) -> None:
+    fold = split.folds[0]
+    plain, other = line_learner(), line_learner(selection=selection)
+
+    assert torch.equal(unit_line(noisy, fold, other), unit_line(noisy, fold, plain))
+
+
+def test_features_that_say_nothing_are_named_by_the_guard(noisy: Dataset, split: Split) -> None:
+    flat = replace(noisy, x_DNF=torch.zeros_like(noisy.x_DNF))
+    with pytest.raises(DegenerateModel):
+        fitted(line_learner(), flat, split.folds[0])

@@ -71,8 +71,9 @@ class Ranker(nn.Module):
 class WithLinearPath(Ranker):
     """A ranker plus a linear function of the decision session's features, trained together.
 
-    The linear weights start at 0, so that a fresh ranker scores as its trunk does; quantiles of a
-    horizon all move by the same amount, and so cannot cross.
+    The linear weights start at 0, so that a fresh ranker scores as its trunk does, unless training
+    sets them (`linear_start`); quantiles of a horizon all move by the same amount, and so cannot
+    cross.
     """
 
     def __init__(self, trunk: Ranker, sizes: Sizes) -> None:

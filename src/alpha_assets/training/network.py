@@ -11,12 +11,13 @@ from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput
 from alpha_assets.models import RankerSpec
-from alpha_assets.models.base import Ranker
+from alpha_assets.models.base import Ranker, WithLinearPath
 from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
 from alpha_assets.training.fit import Fitting, fit, reproducible
 from alpha_assets.training.memory import smaller_session, too_many_weights, within_memory
 from alpha_assets.training.preflight import check_columns, check_model
 from alpha_assets.training.resume import host_copy, load_state, save_state
+from alpha_assets.training.ridge import unit_line
 from alpha_assets.training.settings import Plan
 
 
@@ -39,7 +40,7 @@ class Network:
         sizes, device = view.sizes(sequence), view.device
         too_large = partial(too_many_weights, self._spec, sizes, device)
         with within_memory("the weights of a fresh model", device, too_large):
-            model = self._fresh(sizes, seed, device, aids.start)
+            model = self._fresh(sizes, seed, device, aids.start, self._line(view, fold))
         batch = view.windows((valid_D if len(valid_D) else train_D)[:1], sequence)
         with within_memory("one session", device, partial(smaller_session, model, batch)):
             check_model(model, batch)
@@ -63,12 +64,22 @@ class Network:
             seed, best, tuple(epochs), best_so_far(epochs), may_be_unfinished=bool(len(fold.valid))
         )
 
+    def _line(self, view: Dataset, fold: Fold) -> Tensor | None:
+        """Return where the linear path starts; None: there is none, or it starts at 0."""
+        return unit_line(view, fold, self._plan) if self._spec.linear_start == "ridge" else None
+
     def _fresh(
-        self, sizes: Sizes, seed: int, device: torch.device, start: Mapping[str, Tensor] | None
+        self,
+        sizes: Sizes,
+        seed: int,
+        device: torch.device,
+        start: Mapping[str, Tensor] | None,
+        line_HF: Tensor | None,
     ) -> Ranker:
         """Return a model with the seed's weights, mixed with those that it starts from.
 
-        Fresh weights are drawn on the host, so that they do not depend on the device.
+        Fresh weights are drawn on the host, so that they do not depend on the device; those of the
+        linear path are `line_HF`, where it is given.
 
         Raises:
             BadInput: what it starts from has other weights than the model.
@@ -77,6 +88,10 @@ class Network:
         with torch.random.fork_rng(devices=[]), reproducible(threads, device):
             torch.default_generator.manual_seed(seed)
             model = self._spec.ranker(sizes)
+        if line_HF is not None:
+            assert isinstance(model, WithLinearPath), "the declaration asks for the path"
+            with torch.no_grad():
+                model.weight_HF.copy_(line_HF)
         if start is not None:
             training, fresh = self._plan.training, model.state_dict()
             _refuse_others(start, fresh)

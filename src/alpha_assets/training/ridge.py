@@ -87,6 +87,40 @@ class Ridge:
         return Trained(seed, weights, tuple(epochs), best, may_be_unfinished=False)
 
 
+def unit_line(view: Dataset, fold: Fold, plan: Plan) -> Tensor:
+    """Return the coefficients of a fold's ridge regression, [H, F], for scores of spread 1.
+
+    The penalty is the one of `RidgeSpec` with the best rank IC on the validation sessions; without
+    them the first.  The spread is the root of the mean variance of a training session's scores.
+
+    Raises:
+        TooFewNames: no training session, or no validation session, has enough names with a label.
+    """
+    train_D, valid_D = (
+        torch.from_numpy(view.places(sessions, 1)) for sessions in (fold.train, fold.valid)
+    )
+    spec, horizons = RidgeSpec(), range(len(view.axes.horizons))
+    by_rank_ic = plan.training.model_copy(update={"selection": "rank_ic"})
+    plan = plan.model_copy(update={"training": by_rank_ic})
+    with reproducible(plan.training.threads, torch.device("cpu")):
+        sums = [normal_equations(view, train_D, h, spec.min_names) for h in horizons]
+        best, kept_HF = -np.inf, torch.zeros(len(sums), len(sums[0].xy_F), dtype=torch.float64)
+        if not any(one.xx_FF.any() for one in sums):
+            return kept_HF  # features that say nothing; the network's guard names them
+        for penalty in spec.penalties if len(valid_D) else spec.penalties[:1]:
+            beta_HF, value = torch.stack([solve(one, penalty) for one in sums]), 0.0
+            if len(valid_D):
+                score_DNH = session_scores(RidgeModel(beta_HF), view, valid_D)
+                value = judge(score_DNH, view, valid_D, plan, f"penalty {penalty:g}", None).selected
+            if value > best:
+                best, kept_HF = value, beta_HF
+        variance_H = [
+            float(beta_F @ one.xx_FF @ beta_F) for one, beta_F in zip(sums, kept_HF, strict=True)
+        ]
+    spread_H1 = torch.tensor(variance_H, dtype=torch.float64).sqrt()[:, None]
+    return torch.where(spread_H1 > 0, kept_HF / spread_H1, 0.0)
+
+
 class RidgeModel:
     """A ready model: coefficients of the decision session's features."""
 

@@ -1,7 +1,7 @@
 """What the declarations of all rankers have in common."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,12 @@ class RankerSpec(Spec):
     # Absent where it is off, so that recipes without it keep their digests.
     linear_path: bool = Field(default=False, exclude_if=lambda on: not on)
     """Whether a linear function of the decision session's features is added to the scores."""
+    linear_start: Literal["zero", "ridge"] = Field(
+        default="zero", exclude_if=lambda start: start == "zero"
+    )
+    """Where that function starts, with `linear_path`: at 0, or at the ridge regression of the fold
+    that is trained on, with scores of spread 1, so that the network learns what a line leaves.
+    """
 
     @model_validator(mode="after")
     def _median_is_among_quantiles(self) -> Self:
@@ -44,6 +50,15 @@ class RankerSpec(Spec):
         if MEDIAN not in levels:
             raise ValueError(
                 f"quantiles = {list(levels)} have no median, which is the score: add 0.5"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_starts_is_there(self) -> Self:
+        if self.linear_start != "zero" and not self.linear_path:
+            raise ValueError(
+                f'linear_start = "{self.linear_start}" says where the linear path starts, and '
+                "there is none: set linear_path = true, or leave linear_start out"
             )
         return self
 
