@@ -135,8 +135,34 @@ def test_few_sessions_have_a_difference_and_say_why_there_is_no_interval() -> No
     assert math.isnan(row["low"])
     assert math.isnan(row["high"])
     assert row["reasons"] == dict.fromkeys(
-        ("low", "high"), "3 sessions are fewer than 3 blocks of 6"
+        ("low", "high"), "too short: 3 sessions are fewer than 20"
     )
+
+
+def test_nineteen_sessions_are_too_short_to_compare_and_twenty_are_not() -> None:
+    rng = np.random.default_rng(3)
+
+    def pair(n: int) -> dict[str, Any]:
+        a, b = (
+            track(name, rng.normal(0, 0.01, n), ic={2: rng.normal(0, 0.1, n).tolist()})
+            for name in "ab"
+        )
+        return compared(a, b)
+
+    why = "too short: 19 sessions are fewer than 20"
+    for figure, missing in (
+        ("rank_ic", ("low", "high")),
+        ("turnover", ("difference", "low", "high")),
+        ("sharpe", ("difference", "low", "high")),
+    ):
+        short, long = difference(pair(19), figure), difference(pair(20), figure)
+        assert all(math.isnan(short[name]) for name in missing)
+        assert {short["reasons"][name] for name in missing} == {why}
+        assert math.isfinite(long["difference"])
+    own = pair(19)["recipes"][0]
+    assert math.isnan(own["rank_ic"]["h2"]["error"])
+    assert math.isnan(own["rank_ic"]["h2"]["low"])
+    assert math.isnan(own["turnover"]["annual"])
 
 
 def test_a_book_without_spread_has_no_difference_of_sharpe_ratios() -> None:

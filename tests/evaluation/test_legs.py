@@ -85,7 +85,7 @@ def test_sessions_that_do_not_count_are_left_out_of_legs() -> None:
 
 
 def test_concentration_names_what_made_the_profit_and_the_worst_months() -> None:
-    found: Any = concentration(made_up([1.0] * 9 + [11.0], [0.0] * 10))
+    found: Any = concentration(made_up([1.0] * 9 + [11.0] + [0.0] * 10, [0.0] * 20))
 
     assert found["pnl_net"] == approx(20)
     assert found["top_names"] == [
@@ -105,10 +105,26 @@ def test_concentration_names_what_made_the_profit_and_the_worst_months() -> None
 
 
 def test_a_book_that_lost_money_has_no_shares_of_a_profit() -> None:
-    found: Any = concentration(made_up([-1.0] * 10, [0.0] * 10))
+    found: Any = concentration(made_up([-1.0] * 20, [0.0] * 20))
 
     assert math.isnan(found["top_names_share"])
     assert found["reasons"]["best_sessions_share"].startswith("the positions earned nothing in all")
+
+
+def test_of_nineteen_sessions_no_share_of_the_profit_and_no_turnover_of_a_year_is_told() -> None:
+    short, long = (made_up([1.0] * n, [0.0] * n) for n in (19, 20))
+    found: Any = concentration(short)
+    why = "too short: 19 sessions are fewer than 20"
+    assert found["reasons"] == dict.fromkeys(("top_names_share", "best_sessions_share"), why)
+    assert math.isnan(found["best_sessions_share"])
+    assert math.isnan(found["top_names"][0]["share"])
+    assert found["pnl_net"] == approx(19)
+    told: Any = concentration(long)
+    assert told["best_sessions_share"] == approx(5 / 20)
+
+    turnovers = [legs(one.legs, sessions_per_year=YEAR)["long"] for one in (short, long)]
+    assert math.isnan(turnovers[0]["turnover_annual"])
+    assert turnovers[1]["turnover_annual"] == approx(0.02 * YEAR)
 
 
 def test_nineteen_sessions_are_too_short_for_a_ratio_and_twenty_are_not() -> None:
@@ -164,6 +180,20 @@ def test_the_capital_that_breaks_even_lies_between_two_of_the_curve() -> None:
     assert first["trading_bps"] == approx(100)
     assert first["orders"]["n_unfinished"] == 1
     assert first["net"]["sharpe"] > found["curve"][2]["net"]["sharpe"]
+
+
+def test_a_curve_over_nineteen_sessions_tells_nothing_of_a_year_and_no_break_even() -> None:
+    for n in (19, 20):
+        wave = 0.01 * np.resize([1.0, -1.0], n)
+        found = curve_of(np.array([0.003 + wave, 0.001 + wave, -0.001 + wave]))
+        first = found["curve"][0]
+        of_a_year = [first["turnover_annual"], first["cost_annual_return"]]
+        if n < 20:
+            assert all(map(math.isnan, [*of_a_year, found["break_even_capital"]]))
+            assert found["reason"] == "too short: 19 sessions are fewer than 20"
+        else:
+            assert all(map(math.isfinite, [*of_a_year, found["break_even_capital"]]))
+        assert first["trading_bps"] == approx(100)
 
 
 @pytest.mark.parametrize(

@@ -116,17 +116,47 @@ def test_a_session_without_a_rate_earns_nothing(make_books: Any) -> None:
 
 
 def test_costs_by_hand(make_books: Any, make_trades: Any) -> None:
-    # Equity before: 1,000 and 1,010.  Paid 5 and 0, traded 2,000 and 500 in all.
-    daily = make_books([0.01, 0.0], cost=[5.0, 0.0])
+    # Equity before: 1,000, then 1,010.  Paid 5 and nothing more, traded 2,000 and 500 in all.
+    daily = make_books([0.01] + [0.0] * 19, cost=[5.0] + [0.0] * 19)
     found: Any = costs(daily, make_trades([2_000.0, -500.0]), YEAR)
     parts = {row["part"]: row for row in found["parts"]}
     assert parts["commission"]["money"] == 5
     assert parts["commission"]["bps_of_traded"] == pytest.approx(5 / 2_500 * 1e4)
-    assert parts["commission"]["annual_return"] == pytest.approx(0.005 / (2 / YEAR))
+    assert parts["commission"]["annual_return"] == pytest.approx(0.005 / (20 / YEAR))
     assert found["earned_before_costs"] == pytest.approx(15)
     assert found["break_even_bps"] == pytest.approx(15 / 2_500 * 1e4)
     assert found["total"] == 5
     assert parts["impact_cost"]["money"] == 0
+
+
+def test_nineteen_sessions_are_too_short_for_a_figure_of_a_year(
+    make_books: Any, make_trades: Any, no_positions: Any
+) -> None:
+    why = "too short: 19 sessions are fewer than 20"
+    r = np.random.default_rng(2).normal(0, 0.01, 20).tolist()
+    for n in (19, 20):
+        daily = make_books(r[:n], cost=[5.0] * n)
+        bill: Any = costs(daily, make_trades([2_000.0, -500.0]), YEAR)
+        found: Any = portfolio(daily, no_positions, sessions_per_year=YEAR)
+        of_a_year = (
+            bill["total_annual_return"],
+            bill["parts"][0]["annual_return"],
+            found["turnover"]["annual"],
+            *(found["net"][name] for name in ("volatility", "skew", "kurtosis", "sharpe")),
+        )
+        volatility = found["by_year"][0]["volatility"]
+        if n < 20:
+            assert all(math.isnan(value) for value in of_a_year)
+            assert volatility is None
+            assert found["turnover"]["reasons"]["annual"] == why
+            assert bill["reasons"]["total_annual_return"] == why
+            assert found["net"]["reasons"]["volatility"] == why
+        else:
+            assert all(math.isfinite(value) for value in of_a_year)
+            assert volatility == pytest.approx(found["net"]["volatility"])
+        # What was earned, paid and traded is known of any span.
+        assert bill["total"] == 5 * n
+        assert math.isfinite(found["net"]["total_return"])
 
 
 def test_exits_because_the_archive_stopped_are_counted(make_books: Any, make_trades: Any) -> None:
@@ -148,7 +178,7 @@ def test_calendar_of_returns_agrees_with_pandas(make_books: Any, no_positions: A
 
 
 def test_turnover_implies_a_holding_time(make_books: Any, no_positions: Any) -> None:
-    found: Any = portfolio(make_books([0.0] * 5), no_positions, sessions_per_year=YEAR)
+    found: Any = portfolio(make_books([0.0] * 20), no_positions, sessions_per_year=YEAR)
     assert found["turnover"]["annual"] == pytest.approx(25)
     # A book of twice equity that turns over a tenth of equity a session lives twenty.
     assert found["turnover"]["holding_sessions"] == pytest.approx(20)

@@ -143,6 +143,21 @@ def test_spread_is_top_less_bottom(world: Any) -> None:
     assert found["n_buckets"] == 10
 
 
+def test_buckets_of_nineteen_sessions_have_means_and_no_test(world: Any) -> None:
+    for n in (19, 20):
+        days = world.predictions["session"].unique().sort().head(n)
+        few = world.predictions.filter(pl.col("session").is_in(days.implode()))
+        found: Any = signal(few, world.labels).statistics["h1"]["buckets"]
+        uncertain = [
+            *(found["spread"][name] for name in ("icir", "t_nw", "low", "high")),
+            *(row["error"] for row in found["means"]),
+            *found["monotonicity"].values(),
+        ]
+        assert all(map(math.isnan if n < 20 else math.isfinite, uncertain))
+        assert found["reason"] == ("too short: 19 sessions are fewer than 20" if n < 20 else None)
+        assert math.isfinite(found["spread"]["mean"])
+
+
 def test_sessions_with_fewer_than_ten_pairs_are_left_out_and_counted(world: Any) -> None:
     first = world.predictions["session"][0]
     thin = world.predictions.filter((pl.col("session") != first) | (pl.col("symbol") < "s009"))

@@ -9,8 +9,14 @@ import numpy as np
 
 from alpha_assets.arrays.ranks import MIN_PAIRS, average_rank
 from alpha_assets.arrays.types import Array
-from alpha_assets.evaluation.inference import block_length, overlapping_error, overlapping_mean
+from alpha_assets.evaluation.inference import (
+    block_length,
+    enough,
+    overlapping_error,
+    overlapping_mean,
+)
 from alpha_assets.evaluation.monotonicity import monotonicity
+from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
 
 Record = dict[str, object]
 
@@ -63,7 +69,8 @@ def buckets(
 
     Returns:
         `means` (records; `mean_excess` is over the mean of the session's buckets, `error` as
-        `overlapping_error` has it), `spread` (highest less lowest bucket), `monotonicity`.
+        `overlapping_error` has it), `spread` (highest less lowest bucket), `monotonicity`; of fewer
+        than `MIN_SESSIONS` sessions no error, interval or test, and the `reason`.
     """
     n_buckets = 0 if math.isnan(n_names) else bucket_count(n_names)
     if n_buckets == 0:
@@ -81,20 +88,24 @@ def buckets(
             "reason": why,
         }
     excess_DQ = return_DQ - return_DQ.mean(axis=1, keepdims=True)
-    j, p = monotonicity(return_DQ, block_length(len(return_DQ), horizon), seed)
+    n = len(return_DQ)
+    is_short = n < MIN_SESSIONS
+    j, p = monotonicity(return_DQ, block_length(n, horizon), seed)
     return {
         "n_buckets": n_buckets,
-        "n_sessions": len(return_DQ),
+        "n_sessions": n,
         "means": [
             {
                 "bucket": q + 1,
                 "mean_return": float(return_DQ[:, q].mean()),
                 "mean_excess": float(excess_DQ[:, q].mean()),
-                "error": overlapping_error(excess_DQ[:, q], horizon, phi),
+                "error": (
+                    math.nan if is_short else overlapping_error(excess_DQ[:, q], horizon, phi)
+                ),
             }
             for q in range(n_buckets)
         ],
-        "spread": overlapping_mean(return_DQ[:, -1] - return_DQ[:, 0], horizon, phi, seed),
-        "monotonicity": {"j": j, "p": p},
-        "reason": None,
+        "spread": enough(overlapping_mean(return_DQ[:, -1] - return_DQ[:, 0], horizon, phi, seed)),
+        "monotonicity": {"j": math.nan, "p": math.nan} if is_short else {"j": j, "p": p},
+        "reason": too_short(n) if is_short else None,
     }

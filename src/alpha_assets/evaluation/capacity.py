@@ -9,7 +9,7 @@ import numpy as np
 
 from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.backtest import Capacity, OrderCounts
-from alpha_assets.evaluation.performance import judged_performance
+from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 
 Record = dict[str, object]
 
@@ -57,13 +57,15 @@ def capacity_curve(
 
     Returns:
         `curve`: a record a capital: `net`, `gross` (Sharpe, its error, annual return),
-        `turnover_annual`, `cost_annual_return`, `trading_bps`, `break_even_bps` (of traded
-        notional, as in `costs`), `orders`, `reason` (None, or why there are no figures).
+        `turnover_annual`, `cost_annual_return` (NaN where the sessions are too few to be judged),
+        `trading_bps`, `break_even_bps` (of traded notional, as in `costs`), `orders`, `reason`
+        (None, or why there are no figures).
         `break_even_capital`: where the mean net return over cash passes 0, between two capitals
         by interpolation in the logarithm; null with its `reason` where it does not.
     """
     n_sessions = found.net_return.shape[1]
     counts_D = np.ones(n_sessions, dtype=bool) if counts_D is None else counts_D
+    n_judged = int(np.count_nonzero(counts_D))
     curve: list[Record] = []
     excess_C = np.full(len(found.capital), np.nan)
     for c, capital in enumerate(found.capital.tolist()):
@@ -95,7 +97,7 @@ def capacity_curve(
         traded = float(found.traded[c, counts_D].sum())
         cost_D, trading_D = found.cost[c, counts_D], found.trading_cost[c, counts_D]
         kept_money = float(gross_D[counts_D] @ before_D) - float((cost_D - trading_D).sum())
-        years = np.count_nonzero(counts_D) / sessions_per_year
+        years = n_judged / sessions_per_year if n_judged >= MIN_SESSIONS else math.nan
         record |= {
             "turnover_annual": float(found.turnover[c, counts_D].sum()) / years,
             "cost_annual_return": float((cost_D / before_D).sum()) / years,
@@ -103,6 +105,8 @@ def capacity_curve(
             "break_even_bps": kept_money / traded / BPS if traded else math.nan,
         }
     capital, reason = break_even(found.capital, excess_C)
+    if 0 < n_judged < MIN_SESSIONS:
+        capital, reason = math.nan, too_short(n_judged)
     return {"curve": curve, "break_even_capital": capital, "reason": reason}
 
 

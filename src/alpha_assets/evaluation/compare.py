@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.evaluation.inference import overlapping_error, overlapping_mean
+from alpha_assets.evaluation.inference import enough, overlapping_error, overlapping_mean
 from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 from alpha_assets.evaluation.portfolio import turnover
 from alpha_assets.evaluation.sharpe import sharpe_influence, sharpe_ratio
@@ -89,7 +89,7 @@ def comparison(records: Sequence[TrackRecord], sessions_per_year: float) -> Reco
         found = [
             *[_of_mean("rank_ic", x[i] - x[0], h, h) for h, x in coefficients.items()],
             _of_sharpe(tables[0], tables[i], traded, sessions_per_year),
-            _of_mean("turnover", turned_D * sessions_per_year, traded),
+            _of_turnover(turned_D * sessions_per_year, traded),
         ]
         differences += [
             {"recipe": record.recipe, "against": records[0].recipe, **row} for row in found
@@ -122,9 +122,10 @@ def _own_figures(
     signal: dict[str, Record] = {}
     for h, ic_D in ic.items():
         phi = record.persistence[h]
-        whole = overlapping_mean(ic_D, h, phi, record.seed)
+        whole = enough(overlapping_mean(ic_D, h, phi, record.seed))
         shown = ("mean", *INTERVAL, "reasons")
-        error = overlapping_error(ic_D, h, phi)
+        is_long = len(ic_D) >= MIN_SESSIONS
+        error = overlapping_error(ic_D, h, phi) if is_long else math.nan
         signal[f"h{h}"] = {"error": error, **{name: whole[name] for name in shown}}
     net = judged_performance(
         daily["net_return"].to_numpy(),
@@ -150,7 +151,7 @@ def _of_mean(figure: str, difference_D: Array, horizon: int, of: int | None = No
         horizon: sessions over which neighbours are correlated, for the length of a block.
         of: the horizon of the figure; None: it has none.
     """
-    whole = overlapping_mean(difference_D, horizon, math.nan, SEED)
+    whole = enough(overlapping_mean(difference_D, horizon, math.nan, SEED))
     reasons = whole["reasons"]
     assert isinstance(reasons, dict), "one sentence for each value that is missing"
     reasons = {name: reasons[name] for name in ("mean", "low", "high") if name in reasons}
@@ -162,6 +163,18 @@ def _of_mean(figure: str, difference_D: Array, horizon: int, of: int | None = No
         "difference": whole["mean"],
         **{name: whole[name] for name in INTERVAL},
         "reasons": {name.replace("mean", "difference"): why for name, why in reasons.items()},
+    }
+
+
+def _of_turnover(difference_D: Array, horizon: int) -> Record:
+    """Return the difference of two turnovers of a year; none of too few sessions."""
+    found = _of_mean("turnover", difference_D, horizon)
+    n = len(difference_D)
+    if n >= MIN_SESSIONS:
+        return found
+    return found | {
+        "difference": math.nan,
+        "reasons": dict.fromkeys(("difference", *INTERVAL[:2]), too_short(n)),
     }
 
 

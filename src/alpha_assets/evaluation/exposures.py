@@ -11,8 +11,8 @@ import polars as pl
 
 from alpha_assets.arrays.ranks import average_rank, rank_ic
 from alpha_assets.arrays.types import Array
-from alpha_assets.evaluation.inference import overlapping_mean
-from alpha_assets.evaluation.signal import Grid, enough, score_persistence
+from alpha_assets.evaluation.inference import enough, overlapping_mean
+from alpha_assets.evaluation.signal import Grid, score_persistence
 
 Record = dict[str, object]
 

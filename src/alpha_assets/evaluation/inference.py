@@ -10,16 +10,19 @@ A statistic that cannot be had is NaN, never a plausible default.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from alpha_assets.arrays.types import Array
+from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
 
 CONFIDENCE = 0.95
 Z_95 = 1.959963984540054
 MIN_NONOVERLAP = 3  # values in each thinned series; with fewer a t has no meaning
 MIN_BLOCKS = 3  # an interval from fewer blocks would be read off the blocks themselves
 N_BOOTSTRAP = 1_999  # so that the 2.5 % quantile is an order statistic
+UNCERTAIN = ("icir", "t", "t_iid", "t_nw", "t_vif", "t_nonoverlap", "low", "high")
 ROUNDING = 1e-12  # a spread this small beside the mean is rounding, not spread
 
 
@@ -258,3 +261,14 @@ def _ratio(x_D: Array, variance: float) -> float:
 def _has_spread(variance: float, mean: float) -> bool:
     """Return whether a variance is more than the rounding of its mean (NaN: it is not)."""
     return variance > (ROUNDING * abs(mean)) ** 2
+
+
+def enough(figures: Mapping[str, object]) -> dict[str, object]:
+    """Return the figures of a mean without its t-statistics and interval, if it is too short."""
+    n, reasons = figures["n_sessions"], figures["reasons"]
+    assert isinstance(n, int)
+    assert isinstance(reasons, dict)
+    if not 0 < n < MIN_SESSIONS:
+        return dict(figures)
+    nothing = dict.fromkeys(UNCERTAIN, math.nan)
+    return {**figures, **nothing, "reasons": reasons | dict.fromkeys(UNCERTAIN, too_short(n))}

@@ -13,7 +13,7 @@ import polars as pl
 
 from alpha_assets.arrays.types import Array, Mask
 from alpha_assets.backtest import Attribution
-from alpha_assets.evaluation.performance import judged_performance
+from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 
 Record = dict[str, object]
 
@@ -45,6 +45,8 @@ def legs(
         for leg in ("long", "short")
     }
     values["long_short"] = {name: values["long"][name] + values["short"][name] for name in ADDED_UP}
+    # Of a year only where the sessions are enough to be judged; `net` has the reason.
+    year = sessions_per_year if np.count_nonzero(counts_D) >= MIN_SESSIONS else math.nan
     found: Record = {}
     for leg, of_leg in values.items():
         sides = {
@@ -58,7 +60,7 @@ def legs(
         }
         found[leg] = {
             **sides,
-            "turnover_annual": _mean(of_leg["turnover"]) * sessions_per_year,
+            "turnover_annual": _mean(of_leg["turnover"]) * year,
             "exposure_mean": _mean(of_leg["exposure"]),
             "pnl_gross": float(of_leg["pnl_gross"].sum()),
             "pnl_net": float(of_leg["pnl_net"].sum()),
@@ -74,7 +76,8 @@ def concentration(found: Attribution, counts_D: Mask | None = None) -> Record:
     """Return how much of the profit the best names and sessions made, and the worst months.
 
     Of the net profit and loss of positions, without the interest on cash.  A share above 1 means
-    that everything else lost money; where the book lost money in all there is no share.
+    that everything else lost money; where the book lost money in all, or the sessions are too few
+    to be judged, there is no share.
 
     Args:
         found: of the books; its names are of the sessions that count.
@@ -98,10 +101,13 @@ def concentration(found: Attribution, counts_D: Mask | None = None) -> Record:
         of_month = found.names.filter(month=row["month"]).sort("pnl_net", "symbol")
         made = of_month.filter(pl.col("pnl_net") < 0).head(NAMES_OF_MONTH)
         months.append({**row, "names": made.select("symbol", "leg", "pnl_net").to_dicts()})
-    reason = "the positions earned nothing in all: there is no share of it"
+    n, reason = len(by_session), "the positions earned nothing in all: there is no share of it"
+    scale = total
+    if 0 < n < MIN_SESSIONS:
+        scale, reason = math.nan, too_short(n)
     shares = ("top_names_share", "best_sessions_share")
-    names, names_share = _best(by_name, "symbol", TOP_NAMES, total)
-    sessions, sessions_share = _best(by_session, "session", BEST_SESSIONS, total)
+    names, names_share = _best(by_name, "symbol", TOP_NAMES, scale)
+    sessions, sessions_share = _best(by_session, "session", BEST_SESSIONS, scale)
     return {
         "pnl_net": total,
         "top_names": names,
@@ -109,7 +115,7 @@ def concentration(found: Attribution, counts_D: Mask | None = None) -> Record:
         "best_sessions": sessions,
         "best_sessions_share": sessions_share,
         "worst_months": months,
-        "reasons": {} if total > 0 else dict.fromkeys(shares, reason),
+        "reasons": {} if scale > 0 else dict.fromkeys(shares, reason),
     }
 
 

@@ -25,7 +25,16 @@ Z_95 = 1.959963984540054
 MIN_SESSIONS = 20  # fewer are too short for ratios and for figures of a year
 MIN_TAIL = {"95": 20, "99": 100}  # sessions; with fewer the tail holds less than one of them
 OF_A_YEAR = (
-    *("annual_return", "sharpe", "sharpe_se", "sharpe_low", "sharpe_high"),
+    *(
+        "annual_return",
+        "volatility",
+        "skew",
+        "kurtosis",
+        "sharpe",
+        "sharpe_se",
+        "sharpe_low",
+        "sharpe_high",
+    ),
     *("sharpe_se_mertens", "sharpe_se_lo", "sharpe_se_hac"),
     *("psr", "min_track_record_years", "sortino", "calmar"),
 )
@@ -118,8 +127,8 @@ def judged_performance(
 ) -> Record:
     """Return `performance`, of a span that is long enough to be judged.
 
-    Fewer than `MIN_SESSIONS` are too short for ratios, their errors and the annual return: NaN,
-    and the reason says so.
+    Fewer than `MIN_SESSIONS` are too short for ratios, their errors, moments and what is of a year:
+    NaN, and the reason says so.
     """
     values = performance(
         return_D, sessions, sessions_per_year=sessions_per_year, cash_D=cash_D, hac_lag=hac_lag

@@ -13,7 +13,7 @@ import polars as pl
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE, interest
 from alpha_assets.arrays.types import Array, Mask
-from alpha_assets.evaluation.performance import judged_performance
+from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 
 Record = dict[str, object]
 
@@ -49,14 +49,18 @@ def cash_return(daily: pl.DataFrame, rates: pl.DataFrame | None) -> Array:
 
 
 def by_period(daily: pl.DataFrame, word: str, *, sessions_per_year: float) -> list[Record]:
-    """Return gross and net return and turnover per `year` or `month`, in order."""
+    """Return gross and net return and turnover per `year` or `month`, in order.
+
+    Volatilities are null where all sessions together are too few to be judged.
+    """
+    root = math.sqrt(sessions_per_year) if len(daily) >= MIN_SESSIONS else None
     form = {"year": "%Y", "month": "%Y-%m"}[word]
     rows = (
         daily.group_by(pl.col("session").dt.strftime(form).alias(word))
         .agg(
             gross_return=(pl.col("gross_return") + 1).product() - 1,
             net_return=(pl.col("net_return") + 1).product() - 1,
-            volatility=pl.col("net_return").std() * math.sqrt(sessions_per_year),
+            volatility=pl.col("net_return").std() * pl.lit(root, dtype=pl.Float64),
             turnover=pl.col("turnover").sum(),
             n_sessions=pl.len(),
         )
@@ -75,13 +79,16 @@ def turnover(daily: pl.DataFrame, sessions_per_year: float) -> Record:
         }
     mean = float(daily["turnover"].to_numpy().mean())
     gross = float(daily["gross_exposure"].to_numpy().mean())
+    n, reasons = len(daily), {} if mean > 0 else {"holding_sessions": "nothing was traded"}
+    if n < MIN_SESSIONS:
+        reasons["annual"] = too_short(n)
     return {
         "per_session": mean,
-        "annual": mean * sessions_per_year,
+        "annual": mean * sessions_per_year if n >= MIN_SESSIONS else math.nan,
         # Half of all trades are exits, so a share `mean` of equity leaves each session.
         "holding_sessions": gross / mean if mean > 0 else math.nan,
         "gross_exposure_mean": gross,
-        "reasons": {} if mean > 0 else {"holding_sessions": "nothing was traded"},
+        "reasons": reasons,
     }
 
 
@@ -122,6 +129,7 @@ def costs(
 
     Break-even: the cost in bps of traded notional, after borrow, at which nothing would be
     left of what the book earned before costs; below `trading_bps` the book lost money.
+    Shares of equity a year are NaN where the sessions are too few to be judged.
 
     Args:
         daily: the backtest's daily table.
@@ -133,7 +141,7 @@ def costs(
     if counts_D is not None and not counts_D.all():
         before_D, daily = before_D[counts_D], daily.filter(pl.Series(counts_D))
         trades = trades.join(daily.select("session"), on="session", how="semi")
-    years = len(daily) / sessions_per_year
+    years = len(daily) / sessions_per_year if len(daily) >= MIN_SESSIONS else math.nan
     traded = float(trades["notional"].abs().sum())
     spent_DC = daily.select(
         *COST_PARTS, trading=pl.sum_horizontal(TRADING_COSTS), total=pl.sum_horizontal(COST_PARTS)
@@ -162,6 +170,8 @@ def costs(
         }
         bps_figures = ("trading_bps", "break_even_bps")
         reasons = {} if traded > 0 else dict.fromkeys(bps_figures, "nothing was traded")
+        if math.isnan(years):
+            reasons["total_annual_return"] = too_short(len(daily))
     return {
         "parts": list(parts.values()),
         **bill,

@@ -19,17 +19,17 @@ from alpha_assets.arrays.types import Array, Dates, Mask
 from alpha_assets.errors import BadInput
 from alpha_assets.evaluation.buckets import buckets
 from alpha_assets.evaluation.inference import (
+    enough,
     overlapping_error,
     overlapping_mean,
     variance_inflation,
 )
-from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
+from alpha_assets.evaluation.performance import MIN_SESSIONS
 from alpha_assets.evaluation.planted import Learning, ceiling_record, component_records
 
 Record = dict[str, object]
 
 KEY = ("session", "symbol", "horizon")
-UNCERTAIN = ("icir", "t", "t_iid", "t_nw", "t_vif", "t_nonoverlap", "low", "high")
 SIZES = ("small", "middle", "large")
 
 
@@ -225,17 +225,6 @@ def _figures(
         "n_pairs_median": n_names,
         "buckets": buckets(score_DN, label_DN, n_names, horizon, phi, seed),
     }
-
-
-def enough(figures: Mapping[str, object]) -> Record:
-    """Return the figures of a mean without its t-statistics and interval, if it is too short."""
-    n, reasons = figures["n_sessions"], figures["reasons"]
-    assert isinstance(n, int)
-    assert isinstance(reasons, dict)
-    if not 0 < n < MIN_SESSIONS:
-        return dict(figures)
-    nothing = dict.fromkeys(UNCERTAIN, math.nan)
-    return {**figures, **nothing, "reasons": reasons | dict.fromkeys(UNCERTAIN, too_short(n))}
 
 
 def _n_constant(score_DN: Array) -> int:

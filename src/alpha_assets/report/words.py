@@ -173,9 +173,11 @@ def _cost_verdict(metrics: Mapping[str, object]) -> list[str]:
     costs = at(metrics, "costs")
     paid, spare = number(costs, "trading_bps"), number(costs, "break_even_bps")
     share = number(costs, "total_annual_return")
-    if paid is None or spare is None or share is None:
+    if paid is None or spare is None:
         return []
-    text = f"Costs took {percent(share)} of equity a year; trading cost {bps(paid)} of what was "
+    took = "Trading cost" if share is None else f"Costs took {percent(share)} of equity a year; "
+    took += " " if share is None else "trading cost "
+    text = f"{took}{bps(paid)} of what was "
     if spare > 0:
         return [text + f"traded, and the book breaks even at {bps(spare)}."]
     return [text + "traded, and the book would lose money even if trading were free."]
