@@ -157,6 +157,16 @@ def test_a_name_whose_volatility_is_unknown_is_not_ranked() -> None:
     assert {n for n, w in found.select("symbol", "target_weight").rows() if w} == set("ACDE")
 
 
+def test_where_nothing_is_known_of_any_name_that_is_the_reason_and_not_the_size_of_a_side() -> None:
+    five = {"A": 5.0, "B": 4.0, "C": 3.0, "D": 2.0, "E": 1.0}
+    spec = RANK.model_copy(update={"neutral": ("beta",), "inverse_volatility": True})
+    features = pl.DataFrame({"symbol": list(five), "vol_c2c_20": [None, 0.1, 0.1, 0.1, 0.1]})
+    found = decided(five, spec, features=features)
+    assert set(found["reason"]) == {
+        "no name can be ranked: of each, its beta is unknown and its volatility is unknown"
+    }
+
+
 def test_sector_neutral_weights_sum_to_zero_in_each_sector() -> None:
     rng = np.random.default_rng(3)
     names = [f"S{k:02d}" for k in range(40)]

@@ -35,6 +35,8 @@ def test_empty_rebalances_are_counted_with_their_commonest_reason() -> None:
         "n_empty": 2,
         "n_unsolved": 0,
         "n_over_cap": 0,
+        "n_capped": 0,
+        "n_below_exposure": 0,
         "reasons": [{"reason": TOO_FEW, "n_rebalances": 2}],
         "names_scored": 3.0,
         "n_sessions": 4,

@@ -46,3 +46,25 @@ def test_the_share_of_the_attainable_is_printed_or_not_known() -> None:
 
     assert shown["  share of attainable Sharpe"] == "25 % ± 10 % of 3.00 ± 0.50"
     assert shown["  share of attainable Sharpe, planted drift under this rule"] == "not known"
+
+
+def test_a_ratio_that_cannot_be_had_says_why_and_what_held_a_book_back_is_counted() -> None:
+    why = "too short: 6 sessions are fewer than 20"
+    none = {"sharpe": None, "sharpe_se": None, "reasons": {"sharpe": why}}
+    counts = {"n": 10, "n_empty": 0, "n_below_exposure": 4, "n_capped": 3, "n_over_cap": 0}
+    portfolio = {
+        "net": none,
+        "gross": {"sharpe": 1.0, "sharpe_se": 0.5},
+        "rebalances": {**counts, "n_unsolved": 2},
+        "legs": {"long": {"net": none}, "short": {"net": {"sharpe": 2.0, "sharpe_se": 0.5}}},
+    }
+    shown = headline_figures({"signal": {}, "portfolio": portfolio})
+    assert shown == {
+        "Sharpe, net": f"none: {why}",
+        "Sharpe, gross": "1.00 ± 0.50",
+        "rebalances that aimed at less than the exposure": "4 of 10",
+        "rebalances that stopped at max_turnover": "3 of 10",
+        "rebalances at which the solver did not converge": "2 of 10",
+        "  long leg, net": f"none: {why}",
+        "  short leg, net": "2.00",
+    }

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import linked
 
+import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.calendar import Calendar, CalendarSpec
+from alpha_assets.evaluation.rebalances import rebalances
 from alpha_assets.pipeline import decide
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
@@ -171,3 +174,52 @@ def test_a_month_is_not_decided_without_the_rows_that_its_first_week_began_with(
         *("predictions", "panel", "members/before", "panel/before")
     }
     assert set(stage.inputs(decided, ["2018-12"], Seen())) == {"predictions", "panel"}
+
+
+LITTLE = ["portfolio.max_weight=0.01", "portfolio.step=0.5"]
+
+
+@pytest.mark.usefixtures("pipelines")
+def test_a_rule_that_remembers_counts_what_it_aims_at(tiny_run: Path, tmp_path: Path) -> None:
+    storage = linked(tiny_run, tmp_path / "storage")
+    said: list[str] = []
+    months = {"first_month": "2021-07", "last_month": "2021-08"}
+
+    def run(*overrides: str) -> Any:
+        aa.run(
+            "tiny",
+            storage=str(storage),
+            overrides=list(overrides),
+            progress=lambda stage, what: said.append(f"{stage}: {what}"),
+            **months,
+        )
+        return aa.results("tiny", storage=str(storage), overrides=list(overrides))["metrics"]
+
+    half, little = run("portfolio.step=0.5"), run(*LITTLE)
+    # On the way to its aim a book holds less than its exposure, and aims at all of it.
+    assert half["portfolio"]["rebalances"]["n_below_exposure"] == 0
+    counts = little["portfolio"]["rebalances"]
+    assert counts["n_below_exposure"] == counts["n"] > 0
+    words = f"At {counts['n']} of {counts['n']} rebalances the limits left less than 90% of"
+    assert any(note.startswith(words) for note in little["data"]["notes"])
+    assert any(line.startswith("targets: 2021-07: At ") for line in said)
+    context = project.open_context("tiny", storage=str(storage), overrides=LITTLE)
+    made = targets_stage(context.recipe).made(context, "2021-07")
+    assert made.facts["rebalances_below_exposure"] == 5
+    assert "below_exposure" not in made.facts
+
+
+def test_a_rebalance_after_the_books_counts_in_no_figure_of_them() -> None:
+    daily = pl.DataFrame({"gross_exposure": [0.9]})
+    targets = pl.DataFrame(
+        {
+            "session": [date(2021, 8, 30)],
+            "symbol": ["a"],
+            "score": [1.0],
+            "target_weight": [0.1],
+            "reason": ["top quantile"],
+        }
+    )
+    later = date(2021, 9, 6)
+    assert rebalances(targets, daily, below_exposure=[later])["n_below_exposure"] == 0
+    assert rebalances(targets, daily, below_exposure=[date(2021, 8, 30)])["n_below_exposure"] == 1

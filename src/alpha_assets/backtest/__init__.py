@@ -8,8 +8,10 @@ from alpha_assets.backtest.costs import CostsSpec, check_costs
 from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.portfolio import (
     TARGETS,
+    Decided,
     Known,
     check_portfolio,
+    decided,
     target_weights,
 )
 from alpha_assets.backtest.prices import Basis
@@ -19,7 +21,9 @@ from alpha_assets.backtest.rebalances import (
     below_exposure,
     displaced,
     held_back,
+    little_aimed_at,
     rebalance_sessions,
+    thin_sides,
 )
 from alpha_assets.backtest.rules import PortfolioSpec, QuantileSpec, RuleSpec, smoothed
 from alpha_assets.backtest.simulator import backtest, simulate
@@ -31,6 +35,7 @@ __all__ = [
     "Books",
     "Capacity",
     "CostsSpec",
+    "Decided",
     "Displaced",
     "HeldBack",
     "Known",
@@ -47,12 +52,15 @@ __all__ = [
     "cash_rates",
     "check_costs",
     "check_portfolio",
+    "decided",
     "displaced",
     "held_back",
+    "little_aimed_at",
     "marks_of",
     "paid_rates",
     "rebalance_sessions",
     "simulate",
     "smoothed",
     "target_weights",
+    "thin_sides",
 ]

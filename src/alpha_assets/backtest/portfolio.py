@@ -7,7 +7,8 @@ Shape letters: N scored names, M names that are scored or held, T sessions.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypedDict
+from math import nan
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import polars as pl
@@ -69,6 +70,18 @@ class Known:
 NOTHING_KNOWN = Known()
 
 
+class Decided(NamedTuple):
+    """What was decided for a session.
+
+    Attributes:
+        rows: `TARGETS`.
+        filled: share of `gross_exposure` that the rule aims at; see `Aim.filled`.
+    """
+
+    rows: pl.DataFrame
+    filled: float
+
+
 def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = None) -> None:
     """Refuse rules that a market or its universe can never follow.
 
@@ -104,7 +117,12 @@ def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = N
 def target_weights(
     scores: pl.DataFrame, known: Known | Collection[str], spec: PortfolioSpec
 ) -> pl.DataFrame:
-    """Return what to hold from one session on.
+    """Return what to hold from one session on; see `decided`."""
+    return decided(scores, known, spec).rows
+
+
+def decided(scores: pl.DataFrame, known: Known | Collection[str], spec: PortfolioSpec) -> Decided:
+    """Return what to hold from one session on, and how much of its exposure the rule aims at.
 
     Names of equal score stand in the order of symbols.  Two sides share the gross exposure
     equally; one side alone has all of it.  Every scored name has a row, and every name that the
@@ -128,7 +146,8 @@ def target_weights(
     )
     _check_scores(scored)
     if not scored.height:
-        return scored.with_columns(target_weight=pl.lit(0.0), reason=pl.lit("")).cast(TARGETS)  # type: ignore[arg-type]
+        rows = scored.with_columns(target_weight=pl.lit(0.0), reason=pl.lit("")).cast(TARGETS)  # type: ignore[arg-type]
+        return Decided(rows, nan)
     symbols = scored["symbol"].to_list()
     seen = _seen(scored, symbols, known, spec)
     aim = aim_of(seen, spec)
@@ -143,7 +162,7 @@ def target_weights(
         pl.Series("reason", aim.reason_N.tolist(), pl.String),
     ).cast(TARGETS)  # type: ignore[arg-type]
     if not gone:
-        return rows
+        return Decided(rows, aim.filled)
     leaving = pl.DataFrame(
         {
             "session": [scored["session"][0]] * len(gone),
@@ -154,7 +173,7 @@ def target_weights(
         },
         schema=TARGETS,
     )
-    return pl.concat([rows, leaving]).sort("symbol")
+    return Decided(pl.concat([rows, leaving]).sort("symbol"), aim.filled)
 
 
 def _seen(scored: pl.DataFrame, symbols: list[str], known: Known, spec: PortfolioSpec) -> Seen:

@@ -16,14 +16,16 @@ import polars as pl
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Dates
 from alpha_assets.backtest.market_data import Marks
-from alpha_assets.backtest.rules import PortfolioSpec
+from alpha_assets.backtest.rules import PortfolioSpec, QuantileSpec
 from alpha_assets.backtest.rules.cost_aware import UNSOLVED
+from alpha_assets.backtest.rules.quantile import BOTTOM, TOP
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 
 MUCH_LESS = 0.9  # of the exposure
 MAX_GROSS = 10.0  # of equity: the limit of `portfolio.gross_exposure`
 ROUNDING = 1e-9  # of equity
+BOUND = 1 - 1e-5  # of a cap: who trades more than this share of it was stopped by it
 
 
 def rebalance_sessions(
@@ -107,10 +109,16 @@ class HeldBack:
     Attributes:
         unsolved: at which a solver did not converge, so that what was held stayed.
         over_cap: at which limits took more trading than `max_turnover` allows.
+        capped: at which `max_turnover` was traded and no more: the cap bound.
+        n: rebalances in all.
+        gross: sum of absolute weights at the last one.
     """
 
     unsolved: tuple[date, ...]
     over_cap: tuple[date, ...]
+    capped: tuple[date, ...] = ()
+    n: int = 0
+    gross: float = 0.0
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -126,6 +134,12 @@ class HeldBack:
                 f"At {len(self.over_cap)} rebalances limits took more trading than "
                 f"portfolio.max_turnover allows: {_some([str(day) for day in self.over_cap])}."
             )
+        if self.capped:
+            found.append(
+                f"At {len(self.capped)} of {self.n} rebalances trading stopped at "
+                "portfolio.max_turnover, short of what the rule aims at; the last one holds "
+                f"{self.gross:.3g} of equity: {_some([str(day) for day in self.capped])}."
+            )
         return tuple(found)
 
 
@@ -140,7 +154,7 @@ def held_back(
         held: weights of the targets before them; None: nothing.
     """
     stuck = targets.filter(pl.col("reason") == UNSOLVED)["session"].unique().sort().to_list()
-    over, before = [], dict(held or {})
+    over, capped, before = list[date](), list[date](), dict(held or {})
     for (session,), rows in targets.sort("session", "symbol").group_by(
         "session", maintain_order=True
     ):
@@ -149,32 +163,102 @@ def held_back(
         turnover = sum(abs(weight - before.get(name, 0.0)) for name, weight in now.items())
         if max_turnover is not None and turnover > max_turnover + ROUNDING:
             over.append(session)
+        elif max_turnover is not None and turnover > max_turnover * BOUND:
+            capped.append(session)
         before = now
-    return HeldBack(tuple(stuck), tuple(over))
+    gross = sum(abs(weight) for weight in before.values())
+    return HeldBack(tuple(stuck), tuple(over), tuple(capped), targets["session"].n_unique(), gross)
 
 
-def below_exposure(targets: pl.DataFrame, rule: PortfolioSpec) -> tuple[str, ...]:
-    """Return, in words, that limits left much less held than the rule's exposure; else nothing.
+def below_exposure(filled: Mapping[date, float], n: int, rule: PortfolioSpec) -> tuple[str, ...]:
+    """Return, in words, that a rule aims at much less than its exposure; else nothing.
+
+    What is aimed at counts, not what is held on the way there: a book that is built up in steps, or
+    under a cap on turnover, is not short of its exposure.
+
+    Args:
+        filled: by rebalance the share of the exposure that is aimed at, where it is less than
+            `MUCH_LESS`; see `little_aimed_at`.
+        n: rebalances in all.
+        rule: that decided them.
+    """
+    if not filled:
+        return ()
+    first = min(filled)
+    limits = ", ".join(f"portfolio.{name} = {value:g}" for name, value in rule.limits.items())
+    some = f"At {len(filled)} of {n} rebalances"
+    exposure = f"less than {MUCH_LESS:.0%} of portfolio.gross_exposure = {rule.gross_exposure:g}"
+    amount = f"{filled[first] * rule.gross_exposure:.3g} at {first}"
+    if not rule.fills_its_exposure:
+        return (
+            f"{some} rule = {rule.rule!r} aimed at {exposure}, the most that it may hold, first "
+            f"{amount}: drift, risk and costs leave no more worth holding"
+            f"{f', inside {limits}' if limits else ''}.",
+        )
+    return (
+        f"{some} the limits left {exposure} to aim at, first {amount}: {limits or 'neutrality'} "
+        "hold it back; want wider limits, more names a side, or a lower exposure.",
+    )
+
+
+def thin_sides(targets: pl.DataFrame, rule: PortfolioSpec) -> tuple[str, ...]:
+    """Return, in words, that the universe is too small for the rule's sides; else nothing.
+
+    Where fewer names than `count` could be held on a side, and where a band reaches among the names
+    that the other side enters, or to the last one.
 
     Args:
         targets: rebalances; those that hold nothing are not counted.
         rule: that decided them.
     """
-    if not rule.limits or not rule.fills_its_exposure:
+    if not isinstance(rule, QuantileSpec):
         return ()
-    gross = pl.col("target_weight").abs().sum()
-    each = targets.group_by("session").agg(gross=gross).sort("session")
-    least = MUCH_LESS * rule.gross_exposure
-    low = each.filter((pl.col("gross") > 0) & (pl.col("gross") < least))
-    if not low.height:
-        return ()
-    limits = ", ".join(f"portfolio.{name} = {value:g}" for name, value in rule.limits.items())
-    return (
-        f"At {low.height} of {each.height} rebalances the limits left less than {MUCH_LESS:.0%} of "
-        f"portfolio.gross_exposure = {rule.gross_exposure:g}, first {low['gross'][0]:.3g} at "
-        f"{low['session'][0]}: {limits} hold it back; want wider limits, "
-        "more names a side, or a lower exposure.",
+    each = (
+        targets.group_by("session")
+        .agg(
+            n=pl.col("score").is_not_null().sum(),
+            long=(pl.col("reason") == TOP).sum(),
+            short=(pl.col("reason") == BOTTOM).sum(),
+            is_empty=(pl.col("target_weight") == 0).all(),
+        )
+        .filter(~pl.col("is_empty"))
+        .sort("session")
     )
+    sides = ["long"] if rule.is_long_only else ["long", "short"]
+    found = []
+    thin = each.filter(pl.min_horizontal(sides) < (rule.count or 0))
+    if thin.height:
+        first = thin.row(0, named=True)
+        names = " and ".join(f"{first[side]} {side}" for side in sides)
+        found.append(
+            f"At {thin.height} of {each.height} rebalances a side has fewer names than "
+            f"portfolio.count = {rule.count}, first {names} at {first['session']}: the universe "
+            "has too few that may be held; want a smaller count."
+        )
+    wide = [
+        (row["session"], row["n"])
+        for row in each.iter_rows(named=True)
+        if (rule.exit_count or 0) + (1 if rule.is_long_only else rule.size(row["n"])) > row["n"]
+    ]
+    if rule.exit_count is not None and wide:
+        day, n = wide[0]
+        where = "to the last name" if rule.is_long_only else "among those that the other side holds"
+        found.append(
+            f"At {len(wide)} of {each.height} rebalances the hold band reaches {where}, first at "
+            f"{day}: a name leaves below rank {rule.exit_count} of {n} (portfolio.exit_count); "
+            "want a narrower band."
+        )
+    return tuple(found)
+
+
+def little_aimed_at(filled: Mapping[date, float]) -> dict[date, float]:
+    """Return the rebalances that aim at much less than the rule's exposure.
+
+    Args:
+        filled: by rebalance the share of the exposure that is aimed at; those that aim at nothing
+            are counted as empty, and not here.
+    """
+    return {day: share for day, share in filled.items() if 0 < share < MUCH_LESS}
 
 
 def _some(words: list[str], most: int = 5) -> str:

@@ -549,7 +549,8 @@ class _Account:
         if not self.equity > 0:
             raise CheckFailed(
                 f"the equity is used up at {marks.sessions[d]}: {self.equity:,.0f} of "
-                f"{equity_before:,.0f} the session before; lower portfolio.gross_exposure"
+                f"{equity_before:,.0f} the session before, {bill:,.0f} of it paid as costs; lower "
+                "portfolio.gross_exposure, or [costs]"
             )
         # The other way to the same equity: by what prices did, not by what is left.
         earned = carried + gained + dividends + interest - bill

@@ -101,6 +101,7 @@ class EvaluationInputs:
         asked: the first and last month that were asked for, `YYYY-MM`; None: not known.
         undecided: stretches of those months that nothing decided: they count in no figure.
         targets: `session symbol target_weight reason` of the rebalances, or None.
+        below_exposure: rebalances that aimed at much less than the rule's exposure.
         attribution: what legs and names earned, names of the sessions that count; or None.
         capacity: the same targets with other capitals; or None.
         order_counts: what became of orders; or None.
@@ -125,6 +126,7 @@ class EvaluationInputs:
     asked: tuple[str, str] | None = None
     undecided: tuple[Undecided, ...] = ()
     targets: pl.DataFrame | None = None
+    below_exposure: tuple[date, ...] = ()
     attribution: Attribution | None = None
     capacity: Capacity | None = None
     order_counts: OrderCounts | None = None
@@ -172,7 +174,11 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
             **books,
             "rebalances": {
                 **rebalances(
-                    decided, daily, inputs.positions, inputs.facts.sides.get("max_turnover")
+                    decided,
+                    daily,
+                    inputs.positions,
+                    inputs.facts.sides.get("max_turnover"),
+                    inputs.below_exposure,
                 ),
                 **inputs.facts.sides,
             },

@@ -1,5 +1,8 @@
 """How often there was something to hold, and how often nothing was held."""
 
+from collections.abc import Collection
+from datetime import date
+
 import numpy as np
 import polars as pl
 
@@ -13,6 +16,7 @@ def rebalances(
     daily: pl.DataFrame,
     positions: pl.DataFrame | None = None,
     max_turnover: float | None = None,
+    below_exposure: Collection[date] = (),
 ) -> Record:
     """Return counts of rebalances and of sessions at which the book was empty.
 
@@ -22,12 +26,13 @@ def rebalances(
         daily: the judged sessions of the daily table.
         positions: of the backtest; None: sides without a position are not counted.
         max_turnover: the rule's cap on turnover, if it has one.
+        below_exposure: rebalances that aimed at much less than the rule's exposure.
 
     Returns:
         `n`, `n_empty` (every weight 0), `reasons` of the empty ones (records of `reason` and
         `n_rebalances`, most frequent first), `n_unsolved` (a solver did not converge, and what was
-        held stayed), `n_over_cap` (limits took more trading than the cap),
-        `names_scored` (median of all rebalances),
+        held stayed), `n_over_cap` (limits took more trading than the cap), `n_capped` (trading
+        stopped at the cap), `n_below_exposure`, `names_scored` (median of all rebalances),
         `n_sessions`, `n_sessions_empty` (nothing held at the close), `n_longs_unfilled` and
         `n_shorts_unfilled` (rebalances that wanted the side and held no name of it at the close).
     """
@@ -47,6 +52,8 @@ def rebalances(
         "reasons": reasons.sort(["n_rebalances", "reason"], descending=[True, False]).to_dicts(),
         "n_unsolved": len(back.unsolved),
         "n_over_cap": len(back.over_cap),
+        "n_capped": len(back.capped),
+        "n_below_exposure": each.filter(pl.col("session").is_in(list(below_exposure))).height,
         "names_scored": float(np.median(names)) if len(names) else None,
         "n_sessions": len(daily),
         "n_sessions_empty": int((daily["gross_exposure"] == 0).sum()),

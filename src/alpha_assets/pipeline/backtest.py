@@ -6,7 +6,14 @@ from datetime import date
 
 import polars as pl
 
-from alpha_assets.backtest import Books, backtest, below_exposure, displaced, held_back
+from alpha_assets.backtest import (
+    Books,
+    backtest,
+    below_exposure,
+    displaced,
+    held_back,
+    thin_sides,
+)
 from alpha_assets.calendar import as_date, month_range
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
@@ -22,7 +29,7 @@ from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.raw import backtest_feeds, judged_rows
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
-from alpha_assets.pipeline.targets import targets_stage
+from alpha_assets.pipeline.targets import stored_below_exposure, targets_stage
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import NO_HISTORY
 from alpha_assets.report.words import warnings
@@ -215,7 +222,10 @@ def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Boo
             *begins,
             *odd.sentences,
             *back.sentences,
-            *below_exposure(targets, rule),
+            *thin_sides(targets, rule),
+            *below_exposure(
+                stored_below_exposure(context, months), targets["session"].n_unique(), rule
+            ),
             *books.notes,
         ),
     )

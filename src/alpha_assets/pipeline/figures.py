@@ -30,6 +30,7 @@ from alpha_assets.pipeline.oracle import (
     oracle_ic,
     planted_components,
 )
+from alpha_assets.pipeline.targets import stored_below_exposure
 from alpha_assets.pipeline.train import stored_listings
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import why_skipped
@@ -99,6 +100,7 @@ def evaluation_inputs(
         capacity=capacity(pages.wanted, pages.marks, spec.portfolio, context.recipe.costs, sizes),
         order_counts=books.order_counts,
         factors=factors(context, months, panel),
+        below_exposure=tuple(stored_below_exposure(context, months)),
         gates=spec.gates,
         of_parent=scores_of_parent(context, months),
     )

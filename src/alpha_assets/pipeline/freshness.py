@@ -22,8 +22,9 @@ from alpha_assets.store.table import AGAIN, DAMAGED, OF_ONE_FILE
 # Of a manifest's extra: what is no fact to be shown.
 CODE_PARTS = "code"  # digests of code by name
 COUNTS = "counts"  # of cells, for the coverage
+BELOW = "below_exposure"  # of targets: rebalances that aim at less, and at how much
 RESTAMPED = "restamped"  # from which code, and which months were made again to compare
-NOT_FACTS = (CODE_PARTS, COUNTS, RESTAMPED, DATED)
+NOT_FACTS = (CODE_PARTS, COUNTS, BELOW, RESTAMPED, DATED)
 
 
 def staleness(folder: Folder, made_by: Identity, inputs: Mapping[str, str]) -> str | None:

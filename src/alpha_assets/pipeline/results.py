@@ -6,6 +6,13 @@ from typing import Any
 from alpha_assets.evaluation.gates import NOT_JUDGED
 from alpha_assets.pipeline.context import RecipeContext
 
+# What rebalances are counted of, beside those that hold nothing.
+HELD_BACK = {
+    "n_below_exposure": "that aimed at less than the exposure",
+    "n_capped": "that stopped at max_turnover",
+    "n_over_cap": "whose limits needed more than max_turnover",
+    "n_unsolved": "at which the solver did not converge",
+}
 # Decimals and names of the figures of a comparison.
 COMPARED = {
     "rank_ic": (4, "rank IC"),
@@ -45,9 +52,7 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
             shown[words] = _with_error(row["correlation"], row["error"], 2)
     for side in ("net", "gross"):
         figures = metrics["portfolio"][side]
-        shown[f"Sharpe, {side}"] = (
-            f"{_number(figures['sharpe'], 2)} ± {_number(figures['sharpe_se'], 2)}"
-        )
+        shown[f"Sharpe, {side}"] = _sharpe(figures, with_error=True)
     shown |= _attainable_figures(metrics.get("attainable") or {})
     rule = metrics["portfolio"].get("rebalances") or {}
     if rule.get("n_empty"):
@@ -60,10 +65,13 @@ def headline_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
             shown[f"rebalances whose {side} were not filled"] = (
                 f"{rule[f'n_{side}_unfilled']} of {rule['n']}"
             )
+    for name, words in HELD_BACK.items():
+        if rule.get(name):
+            shown[f"rebalances {words}"] = f"{rule[name]} of {rule['n']}"
     for leg in ("long", "short"):
         of_leg = (metrics["portfolio"].get("legs") or {}).get(leg)
         if of_leg:
-            shown[f"  {leg} leg, net"] = _number(of_leg["net"]["sharpe"], 2)
+            shown[f"  {leg} leg, net"] = _sharpe(of_leg["net"])
     for gate in metrics.get("gates") or ():
         shown[f"gate {gate['gate']}"] = gate_in_words(gate)
     return shown
@@ -92,6 +100,14 @@ def _attainable_figures(found: Mapping[str, Any]) -> dict[str, str]:
             f"{_with_error(own['attainable'], own['attainable_error'], 2)}"
         )
     return shown
+
+
+def _sharpe(figures: Mapping[str, Any], *, with_error: bool = False) -> str:
+    """Return a Sharpe ratio, or why there is none."""
+    if figures["sharpe"] is None:
+        why = (figures.get("reasons") or {}).get("sharpe")
+        return f"none: {why}" if why else _number(None, 2)
+    return _with_error(figures["sharpe"], figures["sharpe_se"] if with_error else None, 2)
 
 
 def _interval(figures: Mapping[str, Any], digits: int = 4) -> str:

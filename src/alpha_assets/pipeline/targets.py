@@ -1,6 +1,6 @@
 """The stage of targets: what to hold from every rebalance session on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import TypedDict
 
@@ -14,11 +14,13 @@ from alpha_assets.backtest import (
     Displaced,
     Known,
     below_exposure,
+    decided,
     displaced,
     held_back,
+    little_aimed_at,
     rebalance_sessions,
     smoothed,
-    target_weights,
+    thin_sides,
 )
 from alpha_assets.backtest.rules.base import RETURN
 from alpha_assets.calendar import as_date, month_of
@@ -28,6 +30,7 @@ from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.checkpoint import IS_FIRST
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.freshness import BELOW
 from alpha_assets.pipeline.frontier import frontier
 from alpha_assets.pipeline.held import (
     NOTHING,
@@ -108,14 +111,16 @@ def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) 
     panel = context.panel.read(month, month, columns=PANEL_COLUMNS).collect()
     possible, earlier = before_in_period(context, month)
     memory = remembered(context, month)
-    frame = targets_of(context, predictions, panel, earlier=earlier, memory=memory)
+    frame, filled = decided_over(context, predictions, panel, earlier=earlier, memory=memory)
     rebalanced = frame["session"].unique().sort().to_numpy().astype("datetime64[D]")
     odd = Displaced((), ())
     if source.status not in SKIPPED:
         odd = _displaced(context, month, np.union1d(rebalanced, earlier[:1]), possible)
     back = held_back(frame, context.recipe.spec.portfolio.max_turnover, memory.held)
-    limits = below_exposure(frame, context.recipe.spec.portfolio)
-    for words in (*odd.sentences, *back.sentences, *limits):
+    low = little_aimed_at(filled)
+    limits = below_exposure(low, len(rebalanced), context.recipe.spec.portfolio)
+    thin = thin_sides(frame, context.recipe.spec.portfolio)
+    for words in (*odd.sentences, *back.sentences, *thin, *limits):
         context.progress("targets", f"{month}: {words}")
     facts = {
         "rebalances": len(rebalanced),
@@ -123,9 +128,31 @@ def make_targets(context: RecipeContext, months: Sequence[str], inputs: Inputs) 
         "rebalances_missed": len(odd.missed),
         "rebalances_unsolved": len(back.unsolved),
         "rebalances_over_cap": len(back.over_cap),
+        "rebalances_capped": len(back.capped),
+        "rebalances_below_exposure": len(low),
         "names_held": frame.filter(pl.col("target_weight") != 0)["symbol"].n_unique(),
     }
-    yield Output(month, {ROWS: frame}, status=source.status, facts=facts)
+    more = {BELOW: {str(day): share for day, share in low.items()}}
+    yield Output(month, {ROWS: frame}, status=source.status, facts=facts, more=more)
+
+
+def stored_below_exposure(context: RecipeContext, months: Sequence[str]) -> dict[date, float]:
+    """Return the rebalances of months whose targets aim at much less than the rule's exposure.
+
+    Args:
+        context: with a recipe.
+        months: whose targets are stored.
+
+    Returns:
+        By session the share of the exposure that is aimed at.
+    """
+    found = dict[date, float]()
+    for month in months:
+        manifest = context.targets.folder(month).manifest()
+        if manifest is not None:
+            stored: Mapping[str, float] = manifest.extra[BELOW]
+            found |= {date.fromisoformat(day): share for day, share in stored.items()}
+    return found
 
 
 def _is_first(context: RecipeContext, month: str) -> bool:
@@ -204,6 +231,18 @@ def targets_of(
     earlier: Dates | None = None,
     memory: Remembered = NOTHING,
 ) -> pl.DataFrame:
+    """Return what to hold from each rebalance session among some; see `decided_over`."""
+    return decided_over(context, predictions, panel, earlier=earlier, memory=memory)[0]
+
+
+def decided_over(
+    context: RecipeContext,
+    predictions: pl.DataFrame,
+    panel: pl.DataFrame,
+    *,
+    earlier: Dates | None = None,
+    memory: Remembered = NOTHING,
+) -> tuple[pl.DataFrame, dict[date, float]]:
     """Return what to hold from each rebalance session among the predicted ones.
 
     Args:
@@ -212,8 +251,12 @@ def targets_of(
         panel: `PANEL_COLUMNS` of the same sessions.
         earlier: decided sessions before them in the period of the first one.
         memory: what the rule remembers of the sessions before.
+
+    Returns:
+        Targets, and by session the share of its exposure that the rule aims at; NaN unknown.
     """
     spec, calendar = context.recipe.spec.portfolio, context.market.calendar
+    filled = dict[date, float]()
     sessions = predictions["session"].unique().sort().to_numpy().astype("datetime64[D]")
     before = sessions[:0] if earlier is None else earlier
     frames, held = [pl.DataFrame(schema=TARGETS)], dict(memory.held)
@@ -231,10 +274,11 @@ def targets_of(
             **_of_worth(context, predictions, memory.scores, session),
         )
         scores = _scores_at(context, predictions, memory.scores, session)
-        frames.append(target_weights(scores, known, spec))
-        if frames[-1].height:
-            held = last_held(frames[-1])
-    return pl.concat(frames)
+        rows, filled[as_date(session)] = decided(scores, known, spec)
+        frames.append(rows)
+        if rows.height:
+            held = last_held(rows)
+    return pl.concat(frames), filled
 
 
 def _of_features(

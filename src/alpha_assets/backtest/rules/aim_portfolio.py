@@ -71,7 +71,8 @@ class AimPortfolioSpec(OptimisedSpec):
         weight_N = np.where(is_barred_N, np.minimum(seen.held_N, 0.0), weight_N)
         weight_N[np.abs(weight_N) < self.close_below * (free_N == 0)] = 0.0
         weight_N = limited(weight_N, seen.sector_N, self)
-        return Aim(weight_N, self.reasons(weight_N, seen))
+        filled = float(np.abs(free_N).sum()) * rate.discount / self.gross_exposure
+        return Aim(weight_N, self.reasons(weight_N, seen), filled=filled)
 
     def _allowed(self, weight_N: Array, seen: Seen) -> Array:
         """Return weights that may be entered: no barred short, neutral, inside limits."""

@@ -6,6 +6,7 @@ Shape letters: N names of a session, T sessions up to the one before it, S secto
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
@@ -67,7 +68,7 @@ class RuleSpec(Spec):
     """Largest absolute weight of a name; what is cut off goes to the others of its side, and
     stays in cash where all of them are at the limit.
     """
-    gross_exposure: float = Field(default=1.0, gt=0, le=10)
+    gross_exposure: float = Field(default=1.0, ge=1e-3, le=10)
     """Sum of absolute weights, a fraction of equity."""
     max_net: float | None = Field(default=None, ge=0, le=10)
     """Largest absolute sum of weights: the larger side is held smaller; none: no limit."""
@@ -168,7 +169,7 @@ class RuleSpec(Spec):
 
     @property
     def fills_its_exposure(self) -> bool:
-        """Whether all of `gross_exposure` is held at each rebalance but for limits."""
+        """Whether it aims at all of `gross_exposure`, but for limits, regimes and volatility."""
         return False
 
     @property
@@ -231,11 +232,14 @@ class Aim:
         reason_N: why, of every scored name.
         for_all: a reason that holds for the session as a whole, and so for names that were left
             out before the rule was asked as well; empty where there is none.
+        filled: share of `gross_exposure` that the rule aims at, before regimes and a volatility
+            target scale it; NaN where nothing was decided.
     """
 
     weight_N: Array
     reason_N: Array
     for_all: str = ""
+    filled: float = nan
 
     @staticmethod
     def nothing(n: int, why: str) -> "Aim":

@@ -60,7 +60,8 @@ class CostAwareSpec(OptimisedSpec):
             held_N = limited(seen.held_N, seen.sector_N, self)
             return Aim(held_N, np.full(n, UNSOLVED, dtype=object), UNSOLVED)
         weight_N = limited(weight_N, seen.sector_N, self)
-        return Aim(weight_N, self.reasons(weight_N, seen))
+        filled = float(np.abs(weight_N).sum()) / gross
+        return Aim(weight_N, self.reasons(weight_N, seen), filled=filled)
 
     def problem(self, seen: Seen, gross: float, turnover: float | None) -> Problem:
         """Return what is solved for a session, at a gross exposure and a cap on turnover."""

@@ -32,13 +32,16 @@ def aim_of(seen: Seen, spec: RuleSpec) -> Aim:
             reason_N[can_N & ~is_known_N] = words
             can_N &= is_known_N
     some = np.flatnonzero(can_N)
+    if n and not len(some):
+        words = " and ".join(sorted(set(reason_N.tolist())))
+        return Aim.nothing(n, f"no name can be ranked: of each, {words}")
     aim = spec.aim(seen if len(some) == n else seen.only(some))
     weight_N = np.zeros(n)
     weight_N[some] = aim.weight_N
     reason_N[some] = aim.reason_N
     if aim.for_all:
         reason_N[:] = aim.for_all
-    return Aim(weight_N, reason_N, aim.for_all)
+    return Aim(weight_N, reason_N, aim.for_all, aim.filled)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ class SidedSpec(RuleSpec):
 
     @property
     def fills_its_exposure(self) -> bool:
-        """Whether all of `gross_exposure` is held at each rebalance but for limits."""
-        return not self.remembers and self.volatility_target is None and not self.regimes.used
+        """Whether it aims at all of `gross_exposure`, but for limits, regimes and volatility."""
+        return True
 
     @property
     def unheld(self) -> str:
@@ -61,7 +61,8 @@ class SidedSpec(RuleSpec):
             kinds = " and ".join(self.neutral)
             return Aim.nothing(n, f"no weights of these names are neutral to {kinds}")
         weight_N = limited(weight_N, seen.sector_N, self)
-        return Aim(weight_N * exposure_of(weight_N, seen, self), reason_N)
+        filled = float(np.abs(weight_N).sum()) / self.gross_exposure
+        return Aim(weight_N * exposure_of(weight_N, seen, self), reason_N, filled=filled)
 
 
 def exposure_of(weight_N: Array, seen: Seen, spec: RuleSpec) -> float:
