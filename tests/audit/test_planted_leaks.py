@@ -288,15 +288,15 @@ def _worst_or_best_by_bits(epochs: list[Any], smoothing: int) -> int:
 
 
 def test_targets_that_know_who_will_have_a_bar(certify: Certify, monkeypatch: Patch) -> None:
-    clean = targets.targets_of
+    clean = targets.decided_over
 
     def leaky(
         context: RecipeContext, predictions: pl.DataFrame, panel: pl.DataFrame, **more: Any
-    ) -> pl.DataFrame:
+    ) -> tuple[pl.DataFrame, dict[date, float]]:
         rows = context.raw["daily_bars"].read().filter(pl.col("volume") > 100_000)
         traded = rows.select(pl.col("event_date").alias("session"), "symbol").unique().collect()
         scored = predictions.join(traded, on=["session", "symbol"], how="semi")
         return clean(context, scored, panel, **more)
 
-    monkeypatch.setattr(targets, "targets_of", leaky)
+    monkeypatch.setattr(targets, "decided_over", leaky)
     assert_caught(certify([date(2021, 7, 26)]), "targets")
