@@ -16,7 +16,7 @@ from alpha_assets.backtest.rules import (
     ScoreWeightedSpec,
     SoftmaxSpec,
 )
-from alpha_assets.backtest.rules.dense import Weighing, weights_over
+from alpha_assets.backtest.rules.dense import Aims, Weighing, weights_over
 from alpha_assets.errors import BadInput
 
 RULES = [
@@ -128,3 +128,24 @@ def test_a_rule_that_reads_costs_is_refused_without_them() -> None:
     nothing = np.zeros((1, 3), dtype=bool)
     with pytest.raises(BadInput, match="'aim_portfolio' reads costs, returns and ADV"):
         weights_over(np.zeros((1, 3)), nothing, ~nothing, [0], WEIGHED[0])
+
+
+@pytest.mark.parametrize("spec", [RULES[0], RankWeightedSpec(rule="rank_weighted", horizon=5)])
+def test_aims_are_shared_where_the_same_barred_names_are_short(spec: RuleSpec) -> None:
+    # The last two names may not be shorted at session 1; who is short of them already stays so.
+    score_DN = np.tile(np.arange(10.0)[::-1], (2, 1))
+    barred_DN = np.zeros((2, 10), dtype=bool)
+    barred_DN[1, 8:] = True
+    listed_DN = np.ones((2, 10), dtype=bool)
+
+    def over(rebalances: list[int], aims: Aims | None = None) -> dict[int, Array]:
+        return weights_over(score_DN, barred_DN, listed_DN, rebalances, spec, aims=aims)
+
+    shared: Aims = {}
+    for rebalances in ([0, 1], [1], [0, 1], [1]):
+        together, apart = over(rebalances, shared), over(rebalances)
+        for d in rebalances:
+            np.testing.assert_array_equal(together[d], apart[d])
+    was_short = isinstance(spec, RankWeightedSpec)
+    assert (over([0, 1])[1] != over([1])[1]).any() == was_short
+    assert len(shared) == 3  # session 0, and session 1 with and without these shorts

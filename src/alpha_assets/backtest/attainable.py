@@ -16,8 +16,8 @@ from alpha_assets.backtest.capacity import Account, net_returns
 from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.backtest.rebalances import rebalance_sessions
-from alpha_assets.backtest.rules import PortfolioSpec
-from alpha_assets.backtest.rules.dense import weights_over
+from alpha_assets.backtest.rules import OptimisedSpec, PortfolioSpec
+from alpha_assets.backtest.rules.dense import Aims, weights_over
 from alpha_assets.calendar import Calendar, RebalanceRule
 
 # What each rule of the family wants to hold; a further rule is a further line.
@@ -99,13 +99,14 @@ def rule_returns(
         settings: capital and scale of costs.
     """
     decided = marks.sessions[~np.isnan(score_DN).all(axis=1)]
-    can_share = not is_barred_DN.any()  # else an aim depends on what is short already
-    aims: dict[PortfolioSpec, dict[int, Array]] = {}
+    aims: dict[PortfolioSpec, Aims] = {}
     wanted = []
     for rule in rules.values():
         due = rebalance_sessions(decided, decided[:0], calendar, rule.rebalance)
         kind = rule.model_copy(update={"step": 1.0, "max_turnover": None, "rebalance": "daily"})
-        known = aims.setdefault(kind, {}) if can_share and not rule.has_band else None
+        # What a band keeps depends on all that is held, as does what is worth its cost.
+        depends = rule.has_band or isinstance(rule, OptimisedSpec)
+        known = None if depends else aims.setdefault(kind, {})
         wanted.append(
             weights_over(
                 score_DN, is_barred_DN, is_listed_DN, _places(marks, due), rule, aims=known

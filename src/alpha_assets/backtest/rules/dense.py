@@ -18,6 +18,9 @@ from alpha_assets.backtest.rules.decide import aim_of, moved
 from alpha_assets.backtest.rules.optimised import OptimisedSpec
 from alpha_assets.errors import BadInput
 
+# What a rule wants to hold, by the place of the session and which names are short and barred.
+Aims = dict[tuple[int, bytes], Array]
+
 
 @dataclass(frozen=True)
 class Weighing:
@@ -44,7 +47,7 @@ def weights_over(
     spec: RuleSpec,
     sector_N: Index | None = None,
     weighing: Weighing | None = None,
-    aims: dict[int, Array] | None = None,
+    aims: Aims | None = None,
 ) -> dict[int, Array]:
     """Return what is to be held from each rebalance on, by the place of its session.
 
@@ -56,9 +59,10 @@ def weights_over(
         spec: the rule.
         sector_N: place of the sector; default: all in one.
         weighing: of rules that weigh drift against costs; needed by them alone.
-        aims: what the rule wants to hold, by the place of the session, as far as an earlier call
-            for the same scores found it; completed here.  Of rules that differ in nothing but
-            `step`, `max_turnover` and `rebalance`, and whose aim does not depend on what is held.
+        aims: what the rule wants to hold, as far as an earlier call for the same scores found it;
+            completed here.  Of rules that differ in nothing but `step`, `max_turnover` and
+            `rebalance`, and whose aim depends on nothing that is held but on short positions in
+            names that may not be shorted: they may stay.
 
     Raises:
         BadInput: the rule reads features or smoothed scores, or what is not given.
@@ -80,8 +84,9 @@ def weights_over(
         some = np.flatnonzero(~np.isnan(score_DN[d]))
         if not len(some):
             continue
-        if d in known:
-            held_N = moved(held_N, known[d], sector_N, spec).weight_M
+        asked = d, (is_barred_DN[d] & (held_N < 0)).tobytes()
+        if asked in known:
+            held_N = moved(held_N, known[asked], sector_N, spec).weight_M
             found[d] = held_N
             continue
         unknown_K = np.full(len(some), np.nan)
@@ -100,7 +105,7 @@ def weights_over(
             seen = _weighed(seen, weighing, score_DN, d, some, spec)
         aim_N = np.zeros(n_symbols)
         aim_N[some] = aim_of(seen, spec).weight_N
-        known[d] = aim_N
+        known[asked] = aim_N
         held_N = moved(held_N, aim_N, sector_N, spec).weight_M
         found[d] = held_N
     return found
