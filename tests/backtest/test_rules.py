@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from alpha_assets.backtest import Known, QuantileSpec, target_weights
 from alpha_assets.backtest.rules import (
+    AimPortfolioSpec,
+    CostAwareSpec,
     RankWeightedSpec,
     RegimeExposure,
     RuleSpec,
@@ -297,6 +299,13 @@ def test_smoothed_scores_weigh_newer_sessions_more() -> None:
         (RankWeightedSpec, {"neutral": ("beta", "beta")}, "has 'beta' twice"),
         (
             RankWeightedSpec,
+            {"neutral": ("sector", "beta"), "max_sector": 0.1},
+            r"neutral = \['sector', 'beta'\] and max_sector = 0.1: what max_sector cuts off",
+        ),
+        (QuantileSpec, {"neutral": ("beta",), "max_net": 0.0}, "and max_net = 0.0: what max_net"),
+        (RankWeightedSpec, {"gross_exposure": 1e-300}, "gross_exposure"),
+        (
+            RankWeightedSpec,
             {"smoothing_sessions": 30},
             "smoothing_sessions = 30 plays no part, as smoothing is none: set smoothing, or leave",
         ),
@@ -310,6 +319,17 @@ def test_values_that_make_no_sense_are_refused(
     )
     with pytest.raises(ValueError, match=words):
         kind(**{"rule": rule, "horizon": 5, **change})
+
+
+def test_neutrality_to_beta_and_limits_go_together_where_both_are_kept() -> None:
+    for limit in ({"max_sector": 0.1}, {"max_net": 0.1}):
+        both = {"horizon": 5, "neutral": ("beta",), **limit}
+        assert CostAwareSpec.model_validate({"rule": "cost_aware", **both}).limits == limit
+        with pytest.raises(ValueError, match="would not be neutral to beta"):
+            AimPortfolioSpec.model_validate({"rule": "aim_portfolio", **both})
+    # Of a sector whose weights sum to 0 a limit leaves weights that sum to 0.
+    spec = {"rule": "rank_weighted", "horizon": 5, "neutral": ("sector",), "max_sector": 0.1}
+    assert RankWeightedSpec.model_validate(spec).limits == {"max_sector": 0.1}
 
 
 SPECS = [

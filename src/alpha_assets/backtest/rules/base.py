@@ -77,7 +77,9 @@ class RuleSpec(Spec):
     inverse_volatility: bool = False
     """Divide each name's share of its side by its volatility of 20 sessions."""
     neutral: tuple[Literal["sector", "beta"], ...] = ()
-    """Weights sum to 0 in each sector; or times beta over all names. Of long/short rules."""
+    """Weights sum to 0 in each sector; or times beta over all names. Of long/short rules; beta
+    beside `max_sector` or `max_net` of `cost_aware` alone.
+    """
     volatility_target: float | None = Field(default=None, ge=1e-3, le=2)
     """Yearly standard deviation that the weights are scaled down to, by the Ledoit-Wolf covariance
     of 252 sessions; the exposure never exceeds `gross_exposure`.
@@ -114,6 +116,13 @@ class RuleSpec(Spec):
                 f"neutral = {list(self.neutral)} needs a short side, and rule holds none; leave "
                 "neutral out or choose a long/short rule"
             )
+        cuts = [name for name in ("max_sector", "max_net") if getattr(self, name) is not None]
+        if "beta" in self.neutral and cuts and not self.keeps_all_limits:
+            raise ValueError(
+                f"neutral = {list(self.neutral)} and {cuts[0]} = {getattr(self, cuts[0])}: what "
+                f"{cuts[0]} cuts off is made up for nowhere, and the weights would not be neutral "
+                "to beta; leave one of them out, or use rule = 'cost_aware', which keeps both"
+            )
         if self.is_long_only and self.max_net is not None and self.max_net < self.gross_exposure:
             raise ValueError(
                 f"max_net = {self.max_net} is below gross_exposure = {self.gross_exposure}, and a "
@@ -149,6 +158,11 @@ class RuleSpec(Spec):
     @property
     def is_long_only(self) -> bool:
         """Whether there is no short side."""
+        return False
+
+    @property
+    def keeps_all_limits(self) -> bool:
+        """Whether limits and neutrality are kept together, and not one after the other."""
         return False
 
     @property

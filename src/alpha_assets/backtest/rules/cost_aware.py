@@ -34,6 +34,11 @@ class CostAwareSpec(OptimisedSpec):
     trade_penalty: float = Field(default=0.0, ge=0, le=1e6)
     """Times half the variance of the trades themselves: a further, quadratic cost."""
 
+    @property
+    def keeps_all_limits(self) -> bool:
+        """Whether limits and neutrality are kept together: the solver does."""
+        return True
+
     def check_installed(self) -> None:
         """Refuse the rule where the solver is not installed.
 
