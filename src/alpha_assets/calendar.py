@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from pydantic import Field, model_validator
 
-from alpha_assets.arrays.places import places_on
+from alpha_assets.arrays.places import places_on, runs
 from alpha_assets.arrays.types import Dates, Index, Instants, Mask
 from alpha_assets.errors import RangeError, SpecError
 from alpha_assets.kept import read_kept, user_cache, write_kept
@@ -159,7 +159,11 @@ class Calendar:
             Numbers on the session axis; `len(sessions)` where no known session follows.
         """
         instants = np.asarray(available_at, dtype="datetime64[us]")
-        return np.asarray(np.searchsorted(self.decisions, instants, side="left"), dtype=np.int64)
+        if instants.ndim != 1:
+            return np.asarray(np.searchsorted(self.decisions, instants, side="left"))
+        first_P, length_P = runs(instants)  # rows of a delivery were published together
+        number_P = np.searchsorted(self.decisions, instants[first_P], side="left")
+        return np.repeat(number_P, length_P)
 
     def decision(self, session: object) -> Instants:
         """Return the UTC instant at which each session is decided."""

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from alpha_assets.arrays.asof import at_or_before, last_row, latest_rows
-from alpha_assets.arrays.places import codes, places_on
+from alpha_assets.arrays.places import codes, places_on, runs
 from alpha_assets.arrays.rates import interest, paid_rate, rate_in_force
 
 DAYS = np.array(["2024-01-04", "2024-01-05", "2024-01-09"], dtype="datetime64[D]")
@@ -64,3 +64,12 @@ def test_cash_earns_by_calendar_night_and_what_is_unknown_stays_unknown() -> Non
     paid_D = interest(paid_rate(rate_D, where_unknown=0.0), nights_D)
     np.testing.assert_allclose(paid_D, [0.0001, 0.0003, 0.0], rtol=1e-15)
     assert paid_rate(rate_D, where_unknown=0.01).tolist() == [0.0365, 0.0365, 0.01]
+
+
+@pytest.mark.parametrize("values", [[], [3], [3, 3, 1, 1, 1, 3]])
+def test_runs_repeat_to_what_they_are_of(values: list[int]) -> None:
+    value_R = np.array(values, dtype=np.int32)
+    first_P, length_P = runs(value_R)
+
+    assert np.array_equal(np.repeat(value_R[first_P], length_P), value_R)
+    assert (value_R[first_P][1:] != value_R[first_P][:-1]).all()

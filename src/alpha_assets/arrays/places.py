@@ -15,7 +15,10 @@ from alpha_assets.arrays.types import Index
 
 def codes(values: pl.Series, known: pl.Series | Sequence[str]) -> Index:
     """Return the place of each value in `known`, -1 where it is not."""
-    words = values.cast(pl.String).cast(pl.Enum(known), strict=False)
+    axis = pl.Enum(known)
+    words = values
+    if values.dtype != axis:
+        words = values.cast(pl.String).cast(axis, strict=False)
     return np.asarray(words.to_physical().cast(pl.Int64).fill_null(-1).to_numpy())
 
 
@@ -25,3 +28,11 @@ def places_on(axis_A: NDArray[Any], value_R: NDArray[Any]) -> Index:
         return np.full(np.shape(value_R), -1, dtype=np.int64)
     place_R = np.searchsorted(axis_A, value_R).clip(max=len(axis_A) - 1)
     return np.where(axis_A[place_R] == value_R, place_R, -1)
+
+
+def runs(value_R: NDArray[Any]) -> tuple[Index, Index]:
+    """Return where each run of equal neighbours begins, and how long it is."""
+    is_first_R = np.ones(len(value_R), dtype=bool)
+    np.not_equal(value_R[1:], value_R[:-1], out=is_first_R[1:])
+    first_P = np.flatnonzero(is_first_R)
+    return first_P, np.diff(first_P, append=len(value_R))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE
 from alpha_assets.arrays.types import Array, Index
@@ -164,7 +166,7 @@ class Pages:
     traded: list[tuple[int, Trades]] = field(default_factory=list)
     held: list[tuple[int, Holdings]] = field(default_factory=list)
     ordered: list[tuple[int, Orders]] = field(default_factory=list)
-    counted: dict[str, set[tuple[int, int, int]]] = field(default_factory=dict)
+    counted: dict[str, list[tuple[int, Index]]] = field(default_factory=dict)
     wanted: Mapping[int, Array] = field(default_factory=dict)
     has_lives: bool = False
     participation: list[Array] = field(default_factory=list)
@@ -175,9 +177,8 @@ class Pages:
     def count(self, d: int, what: str, symbol_K: Index) -> None:
         """Count that something happened on a session to the open orders of some symbols."""
         if len(symbol_K):
-            rebalance = len(self.ordered)
-            happened = self.counted.setdefault(what, set())
-            happened.update((d, rebalance, symbol) for symbol in symbol_K.tolist())
+            order_K = len(self.ordered) * len(self.marks.symbols) + symbol_K
+            self.counted.setdefault(what, []).append((d, order_K))
 
     def books(self) -> Books:
         """Return all pages as tables, rows in key order."""
@@ -209,8 +210,8 @@ class Pages:
     def _notes(self) -> tuple[str, ...]:
         counts = []
         for what, happened in sorted(self.counted.items()):
-            orders = {(rebalance, symbol) for _, rebalance, symbol in happened}
-            days = len({d for d, _, _ in happened})
+            orders = np.unique(np.concatenate([order_K for _, order_K in happened]))
+            days = len({d for d, _ in happened})
             counts.append(what.format(n=f"{len(orders):,}", days=f"{days:,}") + ".")
         return (*rate_notes(self.marks), *counts)
 
@@ -254,10 +255,10 @@ class Pages:
         value_R = np.where(shares_R != 0, shares_R * mark_R, 0.0)
         return self._keys(session_R, symbol_R).with_columns(
             shares=shares_R,
-            mark_price=pl.Series(mark_R).fill_nan(None),
+            mark_price=_known(mark_R),
             market_value=value_R,
             weight=value_R / equity_D[session_R],
-            target_weight=pl.Series(target_R).fill_nan(None),
+            target_weight=_known(target_R),
         )
 
     def _trades(self) -> pl.DataFrame:
@@ -292,14 +293,29 @@ class Pages:
         """Return the prices and ratios used: rows with a bar, or a split without one."""
         marks = self.marks
         is_used_DN = ~np.isnan(marks.close) | (marks.share_ratio != 1.0)
-        n_symbols, n_rows_D = is_used_DN.shape[1], np.count_nonzero(is_used_DN, axis=1)
-        cell_R = np.flatnonzero(is_used_DN)
-        session_R = np.repeat(np.arange(len(n_rows_D)), n_rows_D)
-        return self._keys(session_R, cell_R - n_symbols * session_R).with_columns(
-            open=pl.Series(marks.open.ravel()[cell_R]).fill_nan(None),
-            close=pl.Series(marks.close.ravel()[cell_R]).fill_nan(None),
-            share_ratio=marks.share_ratio.ravel()[cell_R],
+        day_D = marks.sessions.astype("datetime64[D]").astype(np.int32)
+        place_N = np.arange(is_used_DN.shape[1], dtype=np.uint32)
+        place_R = np.broadcast_to(place_N, is_used_DN.shape)[is_used_DN]
+        return pl.DataFrame(
+            {
+                "session": _column(np.repeat(day_D, is_used_DN.sum(axis=1))).cast(pl.Date),
+                "symbol": pl.Series(marks.symbols, dtype=pl.String).gather(_column(place_R)),
+                "open": _known(marks.open[is_used_DN]),
+                "close": _known(marks.close[is_used_DN]),
+                "share_ratio": _column(marks.share_ratio[is_used_DN]),
+            }
         )
+
+
+def _column(value_R: NDArray[np.generic]) -> pl.Series:
+    """Return values as a column, without a copy of them."""
+    return pl.Series(pa.array(value_R))
+
+
+def _known(value_R: Array) -> pl.Series:
+    """Return values as a column, null where they are NaN."""
+    column = _column(value_R)
+    return column.fill_nan(None) if np.isnan(value_R).any() else column
 
 
 def rate_notes(marks: Marks) -> tuple[str, ...]:

@@ -120,9 +120,9 @@ def dividends(
 
     An ex-date between sessions pays at the next one.
     """
-    paid_DN = np.zeros((len(sessions), len(symbols)))
+    shape = (len(sessions), len(symbols))
     if rows is None:
-        return paid_DN
+        return np.zeros(shape)
     inside = pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= sessions[-1])
     events = last_stored(rows.filter(inside), DIVIDENDS)
     # An ex-date before the first session, but after the last one before it, pays at the first.
@@ -131,8 +131,9 @@ def dividends(
     n = codes(events["symbol"], pl.Series(symbols, dtype=pl.String))
     held = d >= 0
     amount = events["amount"].cast(pl.Float64).fill_null(0.0).to_numpy()
-    np.add.at(paid_DN, (d[held], n[held]), amount[held])
-    return paid_DN
+    cell = d[held] * len(symbols) + n[held]
+    paid = np.bincount(cell, amount[held], minlength=shape[0] * shape[1])
+    return np.asarray(paid, dtype=np.float64).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +178,11 @@ def loans(
         return unknown
     code_R = codes(past.frame["symbol"], pl.Series(symbols, dtype=pl.String))
     row_DN = latest_rows(past.effective_R, code_R, span, len(symbols))
-    age_DN = np.arange(span.start, span.stop)[:, None] - past.effective_R[row_DN]
-    is_known_DN = (row_DN >= 0) & (age_DN <= (BORROW.max_stale or 0))
     fee_R = past.frame["fee_bps_annual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    fee_DN = np.where(is_known_DN, fee_R[row_DN], np.nan)
+    is_known_DN, fee_DN = row_DN >= 0, np.empty(shape)
+    for session, row_N, is_known_N, fee_N in zip(span, row_DN, is_known_DN, fee_DN, strict=True):
+        is_known_N &= past.effective_R.take(row_N) >= session - (BORROW.max_stale or 0)
+        fee_N[:] = np.where(is_known_N, fee_R.take(row_N), np.nan)
     shares = past.frame.get_column("available_shares", default=None)
     if shares is None or not shares.count():
         return Loans(fee_DN, unknown.available, unknown.quoted)

@@ -88,6 +88,21 @@ class Marks:
         return not bool(np.isnan(self.lendable).all())
 
     @cached_property
+    def has_fees(self) -> bool:
+        """Whether lenders quote a fee for any name at all."""
+        return not bool(np.isnan(self.fee_bps_annual).all())
+
+    @cached_property
+    def has_split_D(self) -> Mask:
+        """[D] whether shares of any name are split."""
+        return np.asarray((self.share_ratio != 1.0).any(axis=1))
+
+    @cached_property
+    def has_dividend_D(self) -> Mask:
+        """[D] whether any name pays a dividend."""
+        return np.asarray((self.dividend != 0.0).any(axis=1))
+
+    @cached_property
     def cash_rate_paid(self) -> Array:
         """[D] what cash is paid, a fraction a year; `UNKNOWN_RATE` where it is not known."""
         return paid_rate(self.cash_rate_annual, where_unknown=UNKNOWN_RATE)

@@ -36,6 +36,7 @@ class Prices:
         cell_R: place of each bar in a flattened [D, N] array.
         code_R: its symbol.
         usable_R: row from which the bar's first revision was known.
+        is_on_time_R: the next session was decided with the bar.
         basis: what `open` and `close` mean.
     """
 
@@ -45,6 +46,7 @@ class Prices:
     cell_R: Index
     code_R: Index
     usable_R: Index
+    is_on_time_R: Mask
     basis: Basis
 
     @classmethod
@@ -59,21 +61,26 @@ class Prices:
     ) -> "Prices":
         """Return the bars of `symbols` (sorted) up to `last`; axes begin at `first` or before."""
         stop = int(calendar.index_of(last)) + 1
-        wanted = rows.filter(
-            pl.col("symbol").is_in(symbols) & (pl.col("event_date") <= as_date(last))
-        )
-        stored = bar_revisions(wanted, calendar, len(calendar.sessions) - 1)
+        names = pl.Series(symbols, dtype=pl.String)
+        coded = rows.with_columns(pl.col("symbol").cast(pl.Enum(names), strict=False))
+        is_wanted = coded.select(
+            pl.col("symbol").is_not_null() & (pl.col("event_date") <= as_date(last))
+        ).to_series()
+        wanted = coded if is_wanted.all() else coded.filter(is_wanted)  # a copy would only cost
+        stored = bar_revisions(wanted, calendar, len(calendar.sessions) - 1, names)
         bars = stored.first
         start = min(int(x) for x in (calendar.index_of(first), *bars.session_R[:1]))  # in order
-        place = np.searchsorted(np.array(symbols), bars.symbols.to_numpy())
-        code_R = place[bars.code_R] if len(bars.code_R) else bars.code_R
+        cell_R = bars.session_R - start
+        cell_R *= len(symbols)
+        cell_R += bars.code_R
         return cls(
             stored=stored,
             start=start,
             shape=(stop - start, len(symbols)),
-            cell_R=(bars.session_R - start) * len(symbols) + code_R,
-            code_R=code_R,
+            cell_R=cell_R,
+            code_R=bars.code_R,
             usable_R=bars.usable_R - start,
+            is_on_time_R=~bars.is_late_R,
             basis=basis,
         )
 
@@ -97,14 +104,19 @@ class Prices:
         """Return the shares after each session's split for one share before."""
         if self.basis == "total_return":
             return np.ones(self.shape)
-        stated_R = self._column("share_factor", np.nan)
-        implied_R = 1.0 / self._column("adjustment_factor", 1.0)
-        return self._ones_but(np.where(np.isnan(stated_R), implied_R, stated_R))
+        factor_R = self._column("adjustment_factor", 1.0)
+        if self._states_shares:
+            stated_R = self._column("share_factor", np.nan)
+            return self._ones_but(np.where(np.isnan(stated_R), 1.0 / factor_R, stated_R))
+        moved = np.flatnonzero(factor_R != 1.0)
+        ratio_DN = np.ones(self.shape)
+        ratio_DN.ravel()[self.cell_R[moved]] = 1.0 / factor_R[moved]
+        return ratio_DN
 
     @cached_property
     def mark(self) -> Array:
         """Return the last price there is, restated for splits since; NaN before the first bar."""
-        return carried(self.close, self.share_ratio)
+        return self._marks[1:]
 
     def fillable(self, fill: Literal["open", "close"], side: Literal["buy", "sell"]) -> Mask:
         """Return where an auction had someone on the other side.
@@ -113,14 +125,20 @@ class Prices:
         volume is unknown there is one), and none where the price stands at the limit that the
         session touched: buyers at the upper one, or sellers at the lower one, wait in vain.
         """
-        price_R = self._column(fill, np.nan)
-        is_touched_R = self._column("upper_limit" if side == "buy" else "lower_limit", 0.0) > 0
-        if side == "buy":
-            is_locked_R = is_touched_R & (price_R >= self._column("high", np.nan))
-        else:
-            is_locked_R = is_touched_R & (price_R <= self._column("low", np.nan))
         may_DN = ~np.isnan(self.open if fill == "open" else self.close)
-        may_DN.ravel()[self.cell_R[is_locked_R | (self._column("volume", np.nan) == 0)]] = False
+        frame = self.stored.last
+        limit, end = ("upper_limit", "high") if side == "buy" else ("lower_limit", "low")
+        if limit in frame.columns:
+            is_touched = frame[limit]
+            touched = _places(is_touched if is_touched.dtype == pl.Boolean else is_touched > 0)
+            price_P, end_P = (
+                self._column(name, np.nan)[touched] if name in frame.columns else np.nan
+                for name in (fill, end)
+            )
+            is_locked_P = price_P >= end_P if side == "buy" else price_P <= end_P
+            may_DN.ravel()[self.cell_R[touched[is_locked_P]]] = False
+        if "volume" in frame.columns:
+            may_DN.ravel()[self.cell_R[_places(frame["volume"] == 0)]] = False
         return may_DN
 
     def has_volume(self) -> Mask:
@@ -137,10 +155,10 @@ class Prices:
         real one in the proportion of the two raw ones, and where the bar was withdrawn later the
         raw one at the scale that the chain has on its session.
         """
-        known_DN = shift(self.mark, 1)
         cell_V, usable_V, close_V = self._closes_over_time()
         if not len(cell_V):
-            return known_DN
+            return self._mark_before
+        known_DN = self._mark_before.copy()
         if self.basis == "total_return":
             raw_DN = self._grid("close")
             raw_V = raw_DN.ravel()[cell_V]
@@ -205,9 +223,12 @@ class Prices:
         Only of names with a late or a corrected close; in the order in which one hides another.
         """
         stored, raw_R = self.stored, self._known_column("close", np.nan)
+        if not len(stored.bar_V) and self.is_on_time_R.all():
+            nothing = np.empty(0, dtype=np.int64)
+            return nothing, nothing, np.empty(0)
         first_V = self.stored.revised["close"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         is_changed_V = first_V != self._column("close", np.nan)[stored.bar_V]
-        late_R = ~np.isnan(raw_R) & ~self._is_on_time_R
+        late_R = ~np.isnan(raw_R) & ~self.is_on_time_R
         odd = np.unique(
             np.concatenate([self.code_R[late_R], self.code_R[stored.bar_V[is_changed_V]]])
         )
@@ -230,22 +251,40 @@ class Prices:
         """
         close_R = self._known_column("close", np.nan)
         volume_R = self._known_column("volume", np.nan)
-        traded_R = self._known_column("turnover_value", np.nan)
-        traded_R = np.where(np.isnan(traded_R), close_R * volume_R, traded_R)
+        traded_R = close_R * volume_R
+        if "turnover_value" in self.stored.first.frame.columns:
+            stated_R = self._known_column("turnover_value", np.nan)
+            traded_R = np.where(np.isnan(stated_R), traded_R, stated_R)
         traded_DN = self._on_time_values(traded_R)
         is_unknown_DN = np.isnan(traded_DN)
-        has_begun_DN = np.maximum.accumulate(~is_unknown_DN, axis=0)
-        is_blind_R = np.isnan(traded_R) & ~np.isnan(close_R) & self._is_on_time_R
-        has_begun_DN.ravel()[self.cell_R[is_blind_R]] = False
-        traded_DN[is_unknown_DN & has_begun_DN] = 0.0
+        is_blind_R = np.isnan(traded_R) & ~np.isnan(close_R) & self.is_on_time_R
+        first_N = np.argmin(is_unknown_DN, axis=0)  # of a name without any: the first row
+        is_unknown_DN.ravel()[self.cell_R[is_blind_R]] = False
+        row_P, n_P = np.nonzero(is_unknown_DN)
+        has_begun_P = row_P > first_N[n_P]
+        has_begun_P &= ~np.isnan(traded_DN[first_N[n_P], n_P])
+        traded_DN[row_P[has_begun_P], n_P[has_begun_P]] = 0.0
         return traded_DN
 
     def changes(self) -> Array:
         """Return daily log returns, splits and rights taken out, as known the session after."""
+        if self.basis == "price" and self._is_known_as_it_stands:
+            return self._changes_of_marks()
         close_DN, factor_DN = self._on_time("close"), self._known_factor
         restated_DN = shift(carried(close_DN, 1.0 / factor_DN), 1) * factor_DN
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.log(close_DN / restated_DN))
+
+    def _changes_of_marks(self) -> Array:
+        """Return `changes` where every bar was on time and never corrected: marks are known."""
+        change_DN = np.empty(self.shape)
+        factor_R = self._column("adjustment_factor", 1.0)
+        cell_P = self.cell_R[moved := np.flatnonzero(factor_R != 1.0)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.divide(self.close, self._mark_before, out=change_DN)
+            restated_P = self._mark_before.ravel()[cell_P] * factor_R[moved]
+            change_DN.ravel()[cell_P] = self.close.ravel()[cell_P] / restated_P
+            return np.log(change_DN, out=change_DN)
 
     def later_changes(self, change_DN: Array) -> "Later":
         """Return by how much corrected and late factors move the returns that decisions know.
@@ -260,6 +299,8 @@ class Prices:
         follows_V = np.append(False, (stored.bar_V[1:] == stored.bar_V[:-1]) & ~is_first_V[:-1])
         before_V = np.where(follows_V, np.roll(factor_V, 1), before_V)
         found = np.flatnonzero(~is_first_V & (factor_V != before_V))
+        if not len(found):
+            return Later.none()
         cell_P = self.cell_R[stored.bar_V[found]]
         row_P, code_P = cell_P // self.shape[1], cell_P % self.shape[1]
         # A factor of a session without a price shows in the return of the next one with a price;
@@ -298,10 +339,37 @@ class Prices:
             return self._factor
         return self._ones_but(self._known_column("adjustment_factor", 1.0))
 
+    @property
+    def _states_shares(self) -> bool:
+        """Whether a split may state shares beside its factor."""
+        frame = self.stored.last
+        return "share_factor" in frame.columns and frame["share_factor"].count() > 0
+
+    @property
+    def _is_known_as_it_stands(self) -> bool:
+        """Whether every bar was on time, never corrected, and shares move by its factor alone."""
+        is_last = self.stored.last is self.stored.first.frame
+        return is_last and not self._states_shares and bool(self.is_on_time_R.all())
+
     @cached_property
-    def _is_on_time_R(self) -> Mask:
-        """Whether the next session was decided with the bar."""
-        return np.asarray(self.usable_R == self.cell_R // self.shape[1] + 1)
+    def _marks(self) -> Array:
+        """The marks, and a session before the first: also those of the session before each."""
+        mark_DN = np.empty((self.shape[0] + 1, self.shape[1]))
+        mark_DN[0] = np.nan
+        carried(self.close, self.share_ratio, out_DN=mark_DN[1:])
+        return mark_DN
+
+    @property
+    def _mark_before(self) -> Array:
+        """The marks of the session before each."""
+        return self._marks[:-1]
+
+    @cached_property
+    def _is_stored_DN(self) -> Mask:
+        """Whether a bar is stored."""
+        is_stored_DN = np.zeros(self.shape, dtype=bool)
+        is_stored_DN.ravel()[self.cell_R] = True
+        return is_stored_DN
 
     def _column(self, name: str, unknown: float) -> Array:
         """Return a column of the last revisions."""
@@ -312,15 +380,18 @@ class Prices:
         return _floats(self.stored.first.frame, name, unknown)
 
     def _grid(self, name: str) -> Array:
-        return self._placed(self._column(name, np.nan), slice(None))
+        return self._placed(self._column(name, np.nan))
 
     def _on_time(self, name: str) -> Array:
         """Return a column as first known, without bars that missed the next decision."""
         return self._on_time_values(self._known_column(name, np.nan))
 
     def _on_time_values(self, value_R: Array) -> Array:
-        which_R = self._is_on_time_R
-        return self._placed(value_R, slice(None) if which_R.all() else which_R)
+        if self.is_on_time_R.all():
+            return self._placed(value_R)
+        out_DN = np.full(self.shape, np.nan)
+        out_DN.ravel()[self.cell_R[self.is_on_time_R]] = value_R[self.is_on_time_R]
+        return out_DN
 
     def _ones_but(self, value_R: Array) -> Array:
         """Return values on the axes, 1 where there is no bar; most of them are 1."""
@@ -329,9 +400,10 @@ class Prices:
         out_DN.ravel()[self.cell_R[which]] = value_R[which]
         return out_DN
 
-    def _placed(self, value_R: Array, which_R: Mask | slice) -> Array:
+    def _placed(self, value_R: Array) -> Array:
+        """Return values on the axes, NaN where there is no bar."""
         out_DN = np.full(self.shape, np.nan)
-        out_DN.ravel()[self.cell_R[which_R]] = value_R[which_R]
+        out_DN[self._is_stored_DN] = value_R  # bars are in the order of cells
         return out_DN
 
 
@@ -359,6 +431,8 @@ class Later:
 
     def inside(self, d: int) -> Index:
         """Return which of them the window of session d holds and its decision knows."""
+        if not len(self.row_P):
+            return self.row_P
         is_in_P = (self.row_P >= d) & (self.row_P < d + WINDOW) & (self.known_P <= d)
         return np.flatnonzero(is_in_P)
 
@@ -379,12 +453,14 @@ class Trailing:
     @classmethod
     def of(cls, x_DN: Array, first: int, later: "Later | None" = None) -> "Trailing":
         """Return windows that end before row `first`, `first` + 1, and so on."""
-        missing = np.full((max(WINDOW - first, 0), x_DN.shape[1]), np.nan)
+        x_DN, n_missing = x_DN[max(first - WINDOW, 0) :], max(WINDOW - first, 0)
+        if n_missing:
+            x_DN = np.concatenate([np.full((n_missing, x_DN.shape[1]), np.nan), x_DN])
         later = Later.none() if later is None else later
         moved = Later(
             later.row_P + (WINDOW - first), later.code_P, later.known_P - first, later.by_P
         )
-        return cls(np.concatenate([missing, x_DN[max(first - WINDOW, 0) :]]), moved)
+        return cls(x_DN, moved)
 
     def mean(self, d: int, symbol_K: Index) -> Array:
         """Return the mean of the known values; NaN where fewer than four fifths are known."""
@@ -394,7 +470,8 @@ class Trailing:
         """Return the standard deviation (ddof 1); NaN where fewer than four fifths are known."""
         x_WK, mean_K, count_K = self._moments(d, symbol_K)
         off_WK = x_WK - mean_K
-        off_WK[np.isnan(off_WK)] = 0.0
+        if (count_K != WINDOW).any():  # NaN too: too few are known
+            off_WK[np.isnan(off_WK)] = 0.0
         return np.asarray(np.sqrt((off_WK * off_WK).sum(axis=0) / (count_K - 1)))
 
     def has_any(self, d: int, symbol_K: Index) -> Mask:
@@ -419,6 +496,11 @@ def _floats(frame: pl.DataFrame, name: str, unknown: float) -> Array:
     if name not in frame.columns:
         return np.full(frame.height, unknown)
     return frame[name].cast(pl.Float64).fill_null(unknown).to_numpy()
+
+
+def _places(is_so: pl.Series) -> Index:
+    """Return where a column is true."""
+    return is_so.fill_null(False).arg_true().to_numpy().astype(np.int64)
 
 
 def chained(close_DN: Array, factor_DN: Array) -> Array:
@@ -452,9 +534,15 @@ def chain_scale(close_DN: Array, factor_DN: Array) -> Array:
     return np.asarray(level_DN[first_N, np.arange(level_DN.shape[1])] / level_DN)
 
 
-def carried(close_DN: Array, ratio_DN: Array) -> Array:
-    """Return each close, and where there is none the last one per share of the session."""
-    out_DN = np.empty_like(close_DN)
+def carried(close_DN: Array, ratio_DN: Array, out_DN: Array | None = None) -> Array:
+    """Return each close, and where there is none the last one per share of the session.
+
+    Args:
+        close_DN: NaN where there is none.
+        ratio_DN: shares of the session for one share before.
+        out_DN: written into, and returned; default: a new array.
+    """
+    out_DN = np.empty_like(close_DN) if out_DN is None else out_DN
     last_N = np.full(close_DN.shape[1], np.nan)
     for close_N, ratio_N, out_N in zip(close_DN, ratio_DN, out_DN, strict=True):
         np.divide(last_N, ratio_N, out=out_N)

@@ -283,7 +283,9 @@ def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
             f"targets of {day_R[is_stranger_R][0]} have no session in the books, which begin on "
             f"{marks.sessions[0]}; targets stand on sessions"
         )
-    days, place_R = np.unique(session_R, return_inverse=True)
+    n_rows_D = np.bincount(session_R, minlength=len(marks.sessions))
+    days = np.flatnonzero(n_rows_D)
+    place_R = (np.cumsum(n_rows_D > 0) - 1)[session_R]
     is_named_R = named["symbol"].is_not_null().to_numpy()
     place_R, named = place_R[is_named_R], named.filter(pl.Series(is_named_R))
     odd = named.filter(~pl.col("target_weight").is_finite().fill_null(False))
@@ -297,8 +299,9 @@ def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
     if (symbol_R < 0).any():
         unknown = named["symbol"].to_list()[int(np.argmax(symbol_R < 0))]
         raise BadInput(f"targets name {unknown!r}, which the marks do not have")
-    n_rows_DN = np.zeros((len(days), len(marks.symbols)), dtype=np.int32)
-    np.add.at(n_rows_DN, (place_R, symbol_R), 1)
+    shape = (len(days), len(marks.symbols))
+    cell_R = place_R * len(marks.symbols) + symbol_R
+    n_rows_DN = np.bincount(cell_R, minlength=shape[0] * shape[1]).reshape(shape)
     if (n_rows_DN > 1).any():
         d, n = np.argwhere(n_rows_DN > 1)[0]
         raise BadInput(
@@ -306,7 +309,7 @@ def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
             "want one"
         )
     weight_DN = np.zeros(n_rows_DN.shape)
-    weight_DN[place_R, symbol_R] = named["target_weight"].to_numpy()
+    weight_DN.ravel()[cell_R] = named["target_weight"].to_numpy()
     gross_D = np.abs(weight_DN).sum(axis=1)
     if (gross_D > MAX_GROSS + ROUNDING).any():
         d = int(np.argmax(gross_D > MAX_GROSS + ROUNDING))

@@ -13,7 +13,7 @@ One session, in order:
 Nothing of steps 1 and 3 reads a bar of the session.  Shape letters: N symbols, K some of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -55,6 +55,7 @@ DUST = 1e-13  # of equity: an order or a rest that is worth less is rounding
 ROUNDING = 1e-12  # of lendable shares: room for less is none
 WHOLE = 1e-6  # shares: nearer than this to a whole number is a whole number
 
+NOTHING = (0.0, 0.0, 0.0)  # spent on commission, spread and impact where nothing is traded
 REBALANCE, CARRIED, FRACTION = "rebalance", "carried", "fraction"
 
 
@@ -270,6 +271,8 @@ class _Account:
         sized_at_K: the known close at which each order was sized, per share of now.
         is_partial_N: the order of the last rebalance was filled in part at some session.
         is_carried_N: it was still open after its first session.
+        unset_N: NaN: what stands for targets where none were set.
+        adv: of a session and the orders open then the ADV, where it was asked for last.
     """
 
     marks: Marks
@@ -286,8 +289,8 @@ class _Account:
     sized_at_K: Array
     is_partial_N: Mask
     is_carried_N: Mask
-    has_split_D: Mask
-    has_dividend_D: Mask
+    unset_N: Array
+    adv: tuple[int, Index, Array] | None = None
 
     @classmethod
     def opened(cls, marks: Marks, portfolio: PortfolioSpec, costs: CostsSpec) -> "_Account":
@@ -307,15 +310,14 @@ class _Account:
             sized_at_K=np.empty(0),
             is_partial_N=np.zeros(len(marks.symbols), dtype=bool),
             is_carried_N=np.zeros(len(marks.symbols), dtype=bool),
-            has_split_D=(marks.share_ratio != 1.0).any(axis=1),
-            has_dividend_D=(marks.dividend != 0.0).any(axis=1),
+            unset_N=np.full(len(marks.symbols), np.nan),
         )
 
     def live(self, d: int, target_N: Array | None) -> None:
         """Carry the account through one session."""
         if target_N is not None:
             self.order_to(d, target_N)
-        if self.has_split_D[d]:
+        if self.marks.has_split_D[d]:
             ratio_N = self.marks.share_ratio[d]
             self.shares_N = self.shares_N * ratio_N
             self.missing_K = self.missing_K * ratio_N[self.order_K]
@@ -325,7 +327,7 @@ class _Account:
         # What the close of the session before has become: it earns the session's dividends.
         before_K, before_shares_K = self.held_K, self.shares_N[self.held_K]
         trades = []
-        if self.has_split_D[d] and self.portfolio.lot is not None:
+        if self.marks.has_split_D[d] and self.portfolio.lot is not None:
             trades += self.pay_fractions(d)
         if d in self.marks.exits:
             trades += self.leave(d)
@@ -367,7 +369,7 @@ class _Account:
         self.order_K, self.missing_K = some_K[is_order_K], missing_K[is_order_K]
         self.sized_at_K = close_K[is_order_K]
         money_of_K = np.abs(self.missing_K) * self.sized_at_K
-        adv_K = self.marks.traded.mean(d, self.order_K)
+        adv_K = self.adv_of_orders(d)
         share_K = np.where(adv_K == 0, np.inf, np.nan)
         np.divide(money_of_K, adv_K, out=share_K, where=adv_K > 0)
         self.pages.participation.append(share_K)
@@ -378,6 +380,12 @@ class _Account:
             counted_K = money_K / raw_K - self.shares_N[some_K] * (close_K / raw_K)
             sized = Orders(self.order_K, counted_K[is_order_K], raw_K[is_order_K])
         self.pages.ordered.append((d, sized))
+
+    def adv_of_orders(self, d: int) -> Array:
+        """Return the ADV of each open order, as known at D."""
+        if self.adv is None or self.adv[0] != d or self.adv[1] is not self.order_K:
+            self.adv = d, self.order_K, self.marks.traded.mean(d, self.order_K)
+        return self.adv[2]
 
     def settle_orders(self) -> None:
         """Count what became of the last rebalance's orders; what is open of them is cancelled."""
@@ -427,12 +435,14 @@ class _Account:
             return []
         price_K = (marks.open if self.portfolio.fill == "open" else marks.close)[d, order_K]
         price_K = to_tick(price_K, self.missing_K, self.costs)
-        adv_K = marks.traded.mean(d, order_K)
+        has_impact = self.costs.impact_coefficient > 0
+        asks_adv = has_impact or self.portfolio.max_participation is not None
+        adv_K = self.adv_of_orders(d) if asks_adv else np.full(len(order_K), np.nan)
         shares_K = np.where(may_K, self.missing_K, 0.0)
         if self.portfolio.max_participation is not None:
             most_K = most_filled(marks, d, order_K, price_K, adv_K, self.portfolio)
             self.pages.count(d, NO_LIMIT, order_K[np.isinf(most_K) & may_K])
-            shares_K = np.clip(shares_K, -most_K, most_K)
+            shares_K = np.minimum(np.maximum(shares_K, -most_K), most_K)
         shares_K = self.paid_for(d, self.within_loans(d, shares_K))
         symbol_K = order_K[may_K]
         shares_K, price_K, adv_K = shares_K[may_K], price_K[may_K], adv_K[may_K]
@@ -443,13 +453,12 @@ class _Account:
         self.keep_open(is_open_K)
         self.is_partial_N[symbol_K[is_open_K[may_K] & (shares_K != 0)]] = True
         notional_K = shares_K * price_K
-        cost_3K = np.array(
-            [
-                commission(notional_K, self.costs),
-                spread_cost(notional_K, marks.half_spread[d, symbol_K], self.costs),
-                impact_cost(notional_K, adv_K, marks.changes.std(d, symbol_K), self.costs),
-            ]
-        )
+        cost_3K = np.zeros((3, len(symbol_K)))
+        cost_3K[0] = commission(notional_K, self.costs)
+        cost_3K[1] = spread_cost(notional_K, marks.half_spread[d, symbol_K], self.costs)
+        if has_impact:
+            volatility_K = marks.changes.std(d, symbol_K)
+            cost_3K[2] = impact_cost(notional_K, adv_K, volatility_K, self.costs)
         after_K = self.shares_N[symbol_K] + shares_K
         after_K[np.abs(after_K) * price_K <= DUST * self.equity] = 0.0
         self.shares_N[symbol_K] = after_K
@@ -519,17 +528,24 @@ class _Account:
         """Mark to the close, pay and receive, check the balance, and write the session down."""
         marks, mark_N, equity_before = self.marks, self.marks.mark[d], self.equity
         notional = traded = gained = 0.0
-        spent_3 = np.zeros(3)
+        spent: Sequence[float] = NOTHING
+        bill = 0.0
+        if trades:
+            spent_3 = np.zeros(3)
+            for some in trades:
+                spent_3 += some.cost_3K.sum(axis=1)
+            spent, bill = spent_3.tolist(), float(spent_3.sum())
         for some in trades:
             notional_K = some.shares_K * some.price_K
             notional += float(notional_K.sum())
             traded += float(np.abs(notional_K).sum())
             gained += float(some.shares_K @ (mark_N[some.symbol_K] - some.price_K))
-            spent_3 += some.cost_3K.sum(axis=1)
         dividends = interest = 0.0
-        if self.has_dividend_D[d]:
-            self.refuse_dividends_above_price(d, before_K)
-            dividends = float(before_shares_K @ marks.dividend[d, before_K])
+        if self.marks.has_dividend_D[d]:
+            paid_K = marks.dividend[d, before_K]
+            pays = np.flatnonzero(paid_K)
+            self.refuse_dividends_above_price(d, before_K[pays], paid_K[pays])
+            dividends = float(before_shares_K @ paid_K)
         if d:  # the capital arrives on the first session
             interest = float(self.cash * marks.cash_return[d - 1])
         held_K = self.held_K
@@ -538,9 +554,11 @@ class _Account:
             is_above_K = -shares_K > marks.lendable[d, held_K] + WHOLE
             self.pages.count(d, ABOVE_LOANS, held_K[is_above_K])
         value_K = shares_K * mark_N[held_K]
-        fee_K = marks.fee_bps_annual[d, held_K]
-        borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
-        bill = float(spent_3.sum()) + borrowed
+        borrowed = 0.0
+        if marks.has_fees or self.costs.borrow_fee_bps_annual > 0:
+            fee_K = marks.fee_bps_annual[d, held_K]
+            borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
+        bill += borrowed
         value = float(value_K.sum())
         carried = value if not trades else float(before_shares_K @ mark_N[before_K])
         carried, self.value = carried - self.value, value
@@ -564,7 +582,7 @@ class _Account:
                 0.5 * traded / equity_before,
                 float(np.abs(value_K).sum()) / self.equity,
                 self.value / self.equity,
-                *spent_3.tolist(),
+                *spent,
                 borrowed,
                 dividends,
                 interest,
@@ -574,19 +592,19 @@ class _Account:
         )
         self.pages.traded += [(d, some) for some in trades]
         if target_N is None:
-            page = Holdings(held_K, shares_K, np.full(len(held_K), np.nan))
+            page = Holdings(held_K, shares_K, self.unset_N[: len(held_K)])
         else:
             named_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
             page = Holdings(named_K, self.shares_N[named_K], target_N[named_K])
         self.pages.held.append((d, page))
 
-    def refuse_dividends_above_price(self, d: int, held_K: Index) -> None:
+    def refuse_dividends_above_price(self, d: int, held_K: Index, paid_K: Array) -> None:
         """Refuse a dividend per share of more than the share was worth the close before.
 
         Raises:
             BadInput: there is one of a name that is held.
         """
-        paid_K, worth_K = self.marks.dividend[d, held_K], self.last_marks(d, held_K)
+        worth_K = self.last_marks(d, held_K)
         odd = np.flatnonzero(paid_K > worth_K)
         if len(odd):
             k = int(odd[0])
@@ -622,7 +640,9 @@ def most_filled(
     assert portfolio.max_participation is not None
     most_K = portfolio.max_participation * adv_K / price_K
     most_K[np.isnan(most_K)] = 0.0
-    most_K[..., ~marks.traded.has_any(d, symbol_K)] = np.inf
+    blind = np.flatnonzero(np.isnan(adv_K))  # of fewer names it is asked whether anything is known
+    if len(blind):
+        most_K[..., blind[~marks.traded.has_any(d, symbol_K[blind])]] = np.inf
     return most_K if portfolio.lot is None else towards_zero(most_K, portfolio.lot)
 
 

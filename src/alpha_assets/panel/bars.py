@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from alpha_assets.arrays.places import codes
+from alpha_assets.arrays.places import codes, runs
 from alpha_assets.arrays.types import Counts, Index, Mask
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
@@ -78,7 +78,7 @@ def first_effective(
         symbols=symbols,
         code_R=code_R,
         session_R=session_R,
-        usable_R=np.maximum(effective_R, session_R + 1),
+        usable_R=np.maximum(effective_R, after_R := session_R + 1, out=after_R),
         has_price_R=frame["close"].is_not_null().to_numpy(),
     )
 
@@ -112,22 +112,25 @@ def known_rows(
 
 def session_numbers(dates: pl.Series, calendar: Calendar) -> Index:
     """Return the number of each date on the session axis; one look-up per distinct date."""
-    distinct = dates.unique().sort()
-    if not len(distinct):
+    day_R = dates.to_physical().to_numpy()
+    if not len(day_R):
         return np.empty(0, dtype=np.int64)
+    first_P, length_P = runs(day_R)
+    day_P = day_R[first_P].astype(np.int64)
+    distinct = dates.gather(first_P).unique().sort()
     number = calendar.index_of(distinct.to_numpy())
     day = distinct.to_physical().to_numpy().astype(np.int64)
     table = np.zeros(day[-1] - day[0] + 1, dtype=np.int64)
     table[day - day[0]] = number
-    return np.asarray(table[dates.to_physical().to_numpy() - day[0]])
+    return np.repeat(table[day_P - day[0]], length_P)
 
 
 def _first_of_each(key_R: Index, effective_R: Index, frame: pl.DataFrame) -> Index | None:
     """Return one row per key, in key order; None where all rows are that already."""
-    step_R = np.diff(key_R)
-    if (step_R > 0).all():
+    if (key_R[1:] > key_R[:-1]).all():
         return None
-    order = np.argsort(key_R, kind="stable") if (step_R < 0).any() else np.arange(len(key_R))
+    is_sorted = (key_R[1:] >= key_R[:-1]).all()
+    order = np.arange(len(key_R)) if is_sorted else np.argsort(key_R, kind="stable")
     sorted_R = key_R[order]
     same_R = sorted_R[1:] == sorted_R[:-1]
     if not same_R.any():

@@ -47,7 +47,10 @@ class BarRevisions:
 
 
 def bar_revisions(
-    rows: pl.DataFrame | pl.LazyFrame, calendar: Calendar, until: int
+    rows: pl.DataFrame | pl.LazyFrame,
+    calendar: Calendar,
+    until: int,
+    symbols: pl.Series | None = None,
 ) -> BarRevisions:
     """Return what the store holds of each bar, rows effective at session `until` or before.
 
@@ -58,12 +61,13 @@ def bar_revisions(
         rows: raw rows of `daily_bars`, revisions included, in any order.
         calendar: of the market.
         until: number of a session; rows that are not effective by it do not exist.
+        symbols: those to count by, sorted; default: those of the rows.
 
     Raises:
         FeedError: a row without `available_at`, or two rows of the same bar and clock.
     """
     known = factors_kept(levelled(known_rows(rows, calendar, until, "daily_bars")))
-    first = first_effective(known, calendar, until)
+    first = first_effective(known, calendar, until, symbols)
     if first.frame.height == known.height:  # no bar has two rows
         nothing = np.empty(0, dtype=np.int64)
         return BarRevisions(first, first.frame, known.clear(), nothing, nothing)
