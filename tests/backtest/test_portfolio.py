@@ -219,13 +219,31 @@ def test_lots_are_refused_where_prices_are_not_as_traded() -> None:
 
 
 def test_a_band_as_wide_as_the_universe_is_refused() -> None:
-    spec = QuantileSpec(horizon=5, count=3, exit_count=14)
+    spec = QuantileSpec(rule="long_only_quantile", horizon=5, count=3, exit_count=14)
 
     check_portfolio(spec, "raw")  # how many names there are is not known
     check_portfolio(spec, "raw", 15)
     words = "a held name leaves below rank 14 .* the universe has 14 names: none would ever leave"
     with pytest.raises(SpecError, match=words):
         check_portfolio(spec, "raw", 14)
+
+
+@pytest.mark.parametrize(
+    ("keys", "least", "words"),
+    [
+        ({"count": 8}, 16, "two sides of count = 8 names, 16 in all, .* universe has 15"),
+        ({"count": 5, "exit_count": 9}, 14, "exit_count = 9 of the 13 names of the universe"),
+        ({"rule": "long_only_quantile", "count": 8}, 8, "a side of count = 8 names, 8 in all"),
+    ],
+)
+def test_sides_and_bands_that_named_symbols_are_too_few_for_are_refused(
+    keys: dict[str, object], least: int, words: str
+) -> None:
+    spec = QuantileSpec.model_validate({"horizon": 5, **keys})
+    check_portfolio(spec, "raw", least)
+    check_portfolio(spec, "raw")  # how many names there are is not known
+    with pytest.raises(SpecError, match=words):
+        check_portfolio(spec, "raw", least - 1)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from alpha_assets.backtest.rules import (
     Charges,
     OptimisedSpec,
     PortfolioSpec,
+    QuantileSpec,
     Seen,
     Worth,
     aim_of,
@@ -91,8 +92,8 @@ def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = N
         named: names of the universe, where they are listed; else None.
 
     Raises:
-        SpecError: lots on split-adjusted prices, sides that the universe can never fill, or a
-            hold band as wide as the universe.
+        SpecError: lots on split-adjusted prices, sides that the universe can never fill, a hold
+            band as wide as the universe, or one that reaches into the other side.
     """
     if spec.lot is not None and price_level != "raw":
         raise SpecError(
@@ -106,11 +107,30 @@ def check_portfolio(spec: PortfolioSpec, price_level: str, named: int | None = N
             "held; set quantile or count so that a side has enough names, choose rank_weighted, "
             "or lower min_side"
         )
+    if named is not None and isinstance(spec, QuantileSpec) and spec.count is not None:
+        _check_count(spec, spec.count, named)
     last = None if named is None else spec.last_rank(named)
     if named is not None and last is not None and last >= named:
         raise SpecError(
             f"portfolio: a held name leaves below rank {last} (exit_count or exit_quantile), and "
             f"the universe has {named} names: none would ever leave; set a narrower band"
+        )
+
+
+def _check_count(spec: QuantileSpec, count: int, named: int) -> None:
+    """Refuse sides, and bands around them, that a universe of named symbols is too small for."""
+    n_sides = 1 if spec.is_long_only else 2
+    if n_sides * count > named:
+        sides = "a side of" if n_sides == 1 else "two sides of"
+        raise SpecError(
+            f"portfolio: {sides} count = {count} names, {n_sides * count} in all, could never be "
+            f"full: the universe has {named}; want at most {named // n_sides}"
+        )
+    if n_sides == 2 and (spec.exit_count or 0) + count > named:
+        raise SpecError(
+            f"portfolio: exit_count = {spec.exit_count} of the {named} names of the universe "
+            f"reaches into the {count} that the other side enters: a name would stay long among "
+            f"those to be short; want at most {named - count}"
         )
 
 
