@@ -300,9 +300,13 @@ def test_smoothed_scores_weigh_newer_sessions_more() -> None:
         (
             RankWeightedSpec,
             {"neutral": ("sector", "beta"), "max_sector": 0.1},
-            r"neutral = \['sector', 'beta'\] and max_sector = 0.1: what max_sector cuts off",
+            r"neutral = \['sector', 'beta'\] and max_sector = 0.1: nothing makes up",
         ),
-        (QuantileSpec, {"neutral": ("beta",), "max_net": 0.0}, "and max_net = 0.0: what max_net"),
+        (
+            QuantileSpec,
+            {"neutral": ("beta",), "max_net": 0.0},
+            "and max_net = 0.0: nothing makes up",
+        ),
         (RankWeightedSpec, {"gross_exposure": 1e-300}, "gross_exposure"),
         (
             RankWeightedSpec,

@@ -363,7 +363,7 @@ def load_recipe(
 
 
 def _check_sizes(tables: Mapping[str, Any], origin: str) -> None:
-    """Refuse a file with a size that nobody could choose, before anybody does.
+    """Refuse a file with a size that cannot be chosen, before it is asked for.
 
     Of the file as it is: what an override mends at one size may be wrong at another.
     """

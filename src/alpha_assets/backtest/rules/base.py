@@ -119,9 +119,9 @@ class RuleSpec(Spec):
         cuts = [name for name in ("max_sector", "max_net") if getattr(self, name) is not None]
         if "beta" in self.neutral and cuts and not self.keeps_all_limits:
             raise ValueError(
-                f"neutral = {list(self.neutral)} and {cuts[0]} = {getattr(self, cuts[0])}: what "
-                f"{cuts[0]} cuts off is made up for nowhere, and the weights would not be neutral "
-                "to beta; leave one of them out, or use rule = 'cost_aware', which keeps both"
+                f"neutral = {list(self.neutral)} and {cuts[0]} = {getattr(self, cuts[0])}: nothing "
+                f"makes up for what {cuts[0]} cuts off, and the weights would not be neutral to "
+                "beta; leave one of them out, or use rule = 'cost_aware', which keeps both"
             )
         if self.is_long_only and self.max_net is not None and self.max_net < self.gross_exposure:
             raise ValueError(
