@@ -154,6 +154,19 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
     assert told(sharpe=None)[1].startswith("The portfolio cannot be judged")
 
 
+def test_a_book_that_is_too_short_says_so_and_what_trading_cost_without_a_figure_of_a_year() -> (
+    None
+):
+    why = "too short: 6 sessions are fewer than 20"
+    net = {"sharpe": None, "sharpe_se": None, "reasons": {"sharpe": why}}
+    costs = {"trading_bps": 24.1, "break_even_bps": 11.9, "total_annual_return": None}
+    said = verdict({"portfolio": {"net": net}, "costs": costs})
+    assert f"The portfolio cannot be judged: {why}." in said
+    assert said[-1] == (
+        "Trading cost 24.1 bps of what was traded, and the book breaks even at 11.9 bps."
+    )
+
+
 def test_book_that_loses_before_costs_is_not_given_a_break_even() -> None:
     assert "even if trading were free" in told(break_even=-3.0)[-1]
 

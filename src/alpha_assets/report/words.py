@@ -149,7 +149,8 @@ def _book_verdict(metrics: Mapping[str, object]) -> str:
     net = at(metrics, "portfolio", "net")
     sharpe, error = number(net, "sharpe"), number(net, "sharpe_se")
     if sharpe is None or error is None:
-        return "The portfolio cannot be judged: its returns have no Sharpe ratio."
+        why = at(net, "reasons", "sharpe") or "its returns have no Sharpe ratio"
+        return f"The portfolio cannot be judged: {why}."
     size = f"Sharpe {plain(sharpe)} ± {plain(error)}"
     years, needed = number(metrics, "span", "years"), number(net, "min_track_record_years")
     if sharpe >= CLEAR * error:
