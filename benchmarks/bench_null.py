@@ -23,8 +23,10 @@ from typing import Any
 from scipy.stats import norm
 
 import alpha_assets as aa
+from alpha_assets.calendar import month_range
 from alpha_assets.config.recipe import recipe_sizes
 from alpha_assets.errors import AlphaAssetsError
+from alpha_assets.pipeline.runner import make_model
 
 LEVEL = 0.05
 SEEDS = (101, 102)
@@ -74,14 +76,16 @@ def overrides_of(recipe: str, seed: int) -> tuple[str, ...]:
 
 def figures_of(recipe: str, seed: int, storage: Path, first: str, last: str) -> list[Figure]:
     """Return the figures of a cell."""
-    found: dict[str, Any] = aa.run(
+    project = aa.open(
         recipe,
         market="sim",
         storage=str(storage / str(seed)),
         overrides=overrides_of(recipe, seed),
-        first_month=first,
-        last_month=last,
     )
+    if project.context.recipe.parent is not None:
+        for month in month_range(first, last):
+            make_model(project.context, month)  # the parent's too
+    found: dict[str, Any] = project.run(first, last)
     metrics = found["metrics"]
     horizon = next(iter(metrics["signal"].values()))
     rank_ic, gross = horizon["rank_ic"], metrics["portfolio"]["gross"]
