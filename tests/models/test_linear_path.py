@@ -5,6 +5,7 @@ import torch
 from tests.models.test_contract import SIZES, made, noise
 
 from alpha_assets.models import LinearSpec, TransformerSpec
+from alpha_assets.models.base import WithLinearPath
 from alpha_assets.spec import digest
 
 PLAIN = TransformerSpec(d_model=8, layers=1, heads=2)
@@ -61,3 +62,20 @@ def test_a_recipe_without_it_keeps_its_digest(on: bool) -> None:
 def test_a_start_without_a_path_is_refused() -> None:
     with pytest.raises(ValueError, match=r'linear_start = "ridge".*set linear_path = true'):
         TransformerSpec(d_model=8, layers=1, heads=2, linear_start="ridge")
+
+
+@pytest.mark.parametrize("levels", [(), (0.1, 0.5, 0.9)])
+def test_beside_a_line_that_is_known_a_fresh_trunk_counts_a_tenth(
+    levels: tuple[float, ...],
+) -> None:
+    spec = PLAIN.model_copy(update={"linear_path": True, "quantiles": levels})
+    model, batch = made(spec), noise()
+    before_BNH = model(batch)
+    assert isinstance(model, WithLinearPath)
+
+    model.start_at(torch.zeros(2, 6))
+    torch.testing.assert_close(model(batch), 0.1 * before_BNH)
+
+    model.start_at(torch.ones(2, 6))
+    line_BN = batch.x_BNTF[:, :, -1].sum(-1).masked_fill(~batch.mask_BN, 0.0)
+    torch.testing.assert_close(model(batch)[..., 0], 0.01 * before_BNH[..., 0] + line_BN)

@@ -17,6 +17,7 @@ from alpha_assets.dataset.batch import Batch
 from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.models.specs.base import MEDIAN
 
+BESIDE_A_LINE = 0.1  # spread of a fresh trunk's scores beside a line that is known
 FIRST_GAP = 0.5  # between neighbouring quantiles of a fresh head, in score units
 
 
@@ -81,6 +82,18 @@ class WithLinearPath(Ranker):
         self.quantiles = trunk.quantiles
         self.trunk = trunk
         self.weight_HF = nn.Parameter(torch.zeros(sizes.n_horizons, sizes.n_features))
+
+    @torch.no_grad()
+    def start_at(self, line_HF: Tensor) -> None:
+        """Set the linear weights, and let the trunk's fresh scores be small beside theirs.
+
+        Args:
+            line_HF: with scores of spread 1.
+        """
+        self.weight_HF.copy_(line_HF)
+        head = self.trunk.head
+        assert isinstance(head, Head), "every network reads out through one"
+        head.weight_HE.mul_(BESIDE_A_LINE)
 
     def activation(self, head: Tensor) -> Tensor:
         """Return the scores of the sum, as the trunk makes them of its own last stage."""

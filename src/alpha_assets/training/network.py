@@ -79,7 +79,7 @@ class Network:
         """Return a model with the seed's weights, mixed with those that it starts from.
 
         Fresh weights are drawn on the host, so that they do not depend on the device; those of the
-        linear path are `line_HF`, where it is given.
+        linear path are `line_HF`, where it is given, and the network starts small beside it.
 
         Raises:
             BadInput: what it starts from has other weights than the model.
@@ -90,8 +90,7 @@ class Network:
             model = self._spec.ranker(sizes)
         if line_HF is not None:
             assert isinstance(model, WithLinearPath), "the declaration asks for the path"
-            with torch.no_grad():
-                model.weight_HF.copy_(line_HF)
+            model.start_at(line_HF)
         if start is not None:
             training, fresh = self._plan.training, model.state_dict()
             _refuse_others(start, fresh)

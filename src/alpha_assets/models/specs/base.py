@@ -34,7 +34,8 @@ class RankerSpec(Spec):
         default="zero", exclude_if=lambda start: start == "zero"
     )
     """Where that function starts, with `linear_path`: at 0, or at the ridge regression of the fold
-    that is trained on, with scores of spread 1, so that the network learns what a line leaves.
+    that is trained on, with scores of spread 1 and those of the network a tenth of theirs, so that
+    it learns what a line leaves.
     """
 
     @model_validator(mode="after")
