@@ -127,7 +127,7 @@ def taken(
     known_L = row_L >= 0
     # -1 reads some row, then erased.  An age needs no more than 16 bits, and fresh memory costs.
     age_L = past.effective_R.astype(np.int16).take(row_L)
-    np.subtract(session_L, age_L, out=age_L, casting="unsafe")
+    np.subtract(session_L.astype(np.int16), age_L, out=age_L)
     age = nullable(f"{feed}_age", age_L, known_L)
     lasts = [name for name in values if name in lasting]
     limited = [name for name in values if name not in lasting]
@@ -142,7 +142,14 @@ def rows_at(
     frame: pl.DataFrame, columns: Sequence[str], row_L: Places, known_L: Mask
 ) -> pl.DataFrame:
     """Return the rows at some places, all columns at once; null where there is none."""
-    return frame.select(columns)[nullable("", row_L.view(np.uint32), known_L)]
+    if not frame.height:
+        return frame.select(columns)[nullable("", row_L.view(np.uint32), known_L)]
+    # Nulls among the places would be looked for anew in every column.
+    found = frame.select(columns)[pl.Series(np.maximum(row_L, 0).view(np.uint32))]
+    if known_L.all():
+        return found
+    is_known = pl.lit(pl.Series(known_L))
+    return found.select(pl.when(is_known).then(pl.all()).name.keep())
 
 
 def nullable(name: str, value_L: NDArray[np.generic], known_L: Mask) -> pl.Series:

@@ -14,7 +14,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.arrays.asof import latest_rows
+from alpha_assets.arrays.asof import keep_greatest, latest_rows
 from alpha_assets.arrays.keys import KEYS, MAX_STALE
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Index, Mask, Places
@@ -171,7 +171,7 @@ def _bars_so_far(bars: Bars, span: range) -> tuple[Places, Index]:
     np.cumsum(count_DN, axis=0, out=count_DN)
     latest_DN = np.full(shape, -1, dtype=np.int64)
     np.maximum.at(latest_DN.ravel(), cell, bars.session_R[rows])
-    np.maximum.accumulate(latest_DN, axis=0, out=latest_DN)
+    keep_greatest(latest_DN)
     return count_DN, latest_DN
 
 
