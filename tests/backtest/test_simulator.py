@@ -28,7 +28,7 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import CostsSpec, QuantileSpec
+from alpha_assets.backtest import CostsSpec, QuantileSpec, simulator
 from alpha_assets.backtest.costs import to_tick
 from alpha_assets.backtest.simulator import most_sold
 from alpha_assets.errors import BadInput, CheckFailed
@@ -1083,3 +1083,37 @@ def test_targets_that_sum_to_more_than_any_exposure_are_refused() -> None:
     market = raw(daily_bars=[*path("A", [100.0] * 3), *path("B", [100.0] * 3)])
     with pytest.raises(BadInput, match=r"of 2023-06-06 sum to 100 of equity.*in percent"):
         books(hold((1, {"A": 60.0, "B": -40.0})), market, 2)
+
+
+def test_sessions_at_which_nothing_happens_go_in_one_and_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    names, n = [f"S{i}" for i in range(9)], 30
+    closes = {name: 100.0 * np.exp(np.cumsum(0.02 * rng.standard_normal(n))) for name in names}
+    market = raw(
+        daily_bars=[row for name in names for row in path(name, closes[name].tolist())],
+        borrow=[fee(name, i, 80.0 + i) for name in names[5:] for i in (0, 9)],
+        rates=[rate(0, 0.03)],
+        dividends=[dividend("S1", 20, 1.0)],
+    )
+    weights = dict(zip(names, [0.3, 0.2, 0.1, 0.1, 0.1, -0.2, -0.1, -0.1, -0.1], strict=True))
+    targets = hold((1, weights), (12, {name: -weight for name, weight in weights.items()}))
+    rested: list[int] = []
+    rest = simulator._Account.rest
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            simulator._Account,
+            "rest",
+            lambda self, first, stop: (rested.extend(range(first, stop)), rest(self, first, stop)),
+        )
+        found = books(targets, market, n - 1, costs=CostsSpec())
+    assert rested == [d for d in range(1, n) if d not in (1, 12, 20)]
+
+    monkeypatch.setattr(
+        simulator, "_next_with_events", lambda wanted, marks: np.arange(len(marks.sessions))
+    )
+    each = books(targets, market, n - 1, costs=CostsSpec())
+
+    for table in ("daily", "positions", "trades"):
+        assert_frame_equal(getattr(found, table), getattr(each, table), check_exact=True)

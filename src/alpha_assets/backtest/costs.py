@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from alpha_assets.arrays.rates import DAYS_A_YEAR
-from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.types import Array, Index
 from alpha_assets.errors import SpecError
 from alpha_assets.spec import Spec
 
@@ -168,7 +168,9 @@ def impact_cost(notional_K: Array, adv_K: Array, volatility_K: Array, spec: Cost
     return spec.impact_coefficient * volatility_K * np.sqrt(participation_K) * traded_K
 
 
-def borrow_cost(value_K: Array, fee_bps_annual_K: Array, nights: int, spec: CostsSpec) -> Array:
+def borrow_cost(
+    value_K: Array, fee_bps_annual_K: Array, nights: int | Index, spec: CostsSpec
+) -> Array:
     """Return the fee for carrying short positions to the next session.
 
     cost = max(-value, 0) · fee · nights / 365
@@ -177,7 +179,8 @@ def borrow_cost(value_K: Array, fee_bps_annual_K: Array, nights: int, spec: Cost
         value_K: market value after the close, signed; longs pay nothing.
         fee_bps_annual_K: the lender's fee as known at the decision, basis points a year; NaN
             where none is quoted: the spec's own then.
-        nights: calendar nights until the next session: 1 midweek, 3 over a weekend.
+        nights: calendar nights until the next session: 1 midweek, 3 over a weekend; of several
+            sessions as [D, 1], where the other arrays are [D, K].
         spec: the fee where none is quoted.
 
     Returns:

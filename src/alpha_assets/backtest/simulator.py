@@ -250,10 +250,30 @@ def walk(
     """
     account = _Account.opened(marks, portfolio, costs)
     account.pages.wanted = wanted
-    for d in range(len(marks.sessions)):
-        account.live(d, wanted.get(d))
+    next_D = _next_with_events(wanted, marks)
+    d = 0
+    while d < len(marks.sessions):
+        until = d if len(account.order_K) else int(next_D[d])
+        if until > d:
+            account.rest(d, until)
+        else:
+            account.live(d, wanted.get(d))
+            until = d + 1
+        d = until
     account.settle_orders()
     return account.pages
+
+
+def _next_with_events(wanted: Mapping[int, Array], marks: Marks) -> Index:
+    """Return, for each session, the first from it on at which more happens than new prices.
+
+    A rebalance, a split, a dividend or an exit of any name; the first session, at which the
+    capital arrives; all, where loans are counted.  Open orders are the account's.
+    """
+    happens_D = marks.has_split_D | marks.has_dividend_D | marks.has_lendable
+    happens_D[[0, *wanted, *marks.exits]] = True
+    n = len(happens_D)
+    return np.minimum.accumulate(np.where(happens_D, np.arange(n), n)[::-1])[::-1]
 
 
 @dataclass
@@ -525,62 +545,136 @@ class _Account:
         trades: list[Trades],
         target_N: Array | None,
     ) -> None:
-        """Mark to the close, pay and receive, check the balance, and write the session down."""
-        marks, mark_N, equity_before = self.marks, self.marks.mark[d], self.equity
-        notional = traded = gained = 0.0
+        """Mark to the close, pay and receive, and write the session down."""
+        marks, mark_N = self.marks, self.marks.mark[d]
+        notional = traded = gained = costs = 0.0
         spent: Sequence[float] = NOTHING
-        bill = 0.0
         if trades:
             spent_3 = np.zeros(3)
             for some in trades:
+                notional_K = some.shares_K * some.price_K
+                notional += float(notional_K.sum())
+                traded += float(np.abs(notional_K).sum())
+                gained += float(some.shares_K @ (mark_N[some.symbol_K] - some.price_K))
                 spent_3 += some.cost_3K.sum(axis=1)
-            spent, bill = spent_3.tolist(), float(spent_3.sum())
-        for some in trades:
-            notional_K = some.shares_K * some.price_K
-            notional += float(notional_K.sum())
-            traded += float(np.abs(notional_K).sum())
-            gained += float(some.shares_K @ (mark_N[some.symbol_K] - some.price_K))
-        dividends = interest = 0.0
-        if self.marks.has_dividend_D[d]:
+            spent, costs = spent_3.tolist(), float(spent_3.sum())
+        dividends = 0.0
+        if marks.has_dividend_D[d]:
             paid_K = marks.dividend[d, before_K]
             pays = np.flatnonzero(paid_K)
             self.refuse_dividends_above_price(d, before_K[pays], paid_K[pays])
             dividends = float(before_shares_K @ paid_K)
-        if d:  # the capital arrives on the first session
-            interest = float(self.cash * marks.cash_return[d - 1])
         held_K = self.held_K
         shares_K = self.shares_N[held_K]
         if marks.has_lendable:
             is_above_K = -shares_K > marks.lendable[d, held_K] + WHOLE
             self.pages.count(d, ABOVE_LOANS, held_K[is_above_K])
         value_K = shares_K * mark_N[held_K]
-        borrowed = 0.0
-        if marks.has_fees or self.costs.borrow_fee_bps_annual > 0:
-            fee_K = marks.fee_bps_annual[d, held_K]
-            borrowed = float(borrow_cost(value_K, fee_K, int(marks.nights[d]), self.costs).sum())
-        bill += borrowed
         value = float(value_K.sum())
-        carried = value if not trades else float(before_shares_K @ mark_N[before_K])
+        self.balance(
+            d,
+            value=value,
+            gross=float(np.abs(value_K).sum()),
+            borrowed=float(self.borrow_costs(slice(d, d + 1), value_K[None])[0]),
+            carried=float(before_shares_K @ mark_N[before_K]) if trades else value,
+            notional=notional,
+            traded=traded,
+            gained=gained,
+            spent=spent,
+            costs=costs,
+            dividends=dividends,
+        )
+        self.pages.traded += [(d, some) for some in trades]
+        if target_N is None:
+            page = Holdings(held_K, shares_K, self.unset_N[: len(held_K)])
+        else:
+            named_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
+            page = Holdings(named_K, self.shares_N[named_K], target_N[named_K])
+        self.pages.held.append((d, page))
+
+    def rest(self, first: int, stop: int) -> None:
+        """Carry the account through sessions at which nothing happens but new prices.
+
+        What `live` does, bit for bit, in one go: nothing is open, traded, split or paid out.
+        """
+        held_K = self.held_K
+        shares_K = self.shares_N[held_K]
+        value_SK = shares_K * self.marks.mark[first:stop].take(held_K, axis=1)
+        page = Holdings(held_K, shares_K, self.unset_N[: len(held_K)])
+        of_sessions = zip(
+            range(first, stop),
+            value_SK.sum(axis=1).tolist(),
+            np.abs(value_SK).sum(axis=1).tolist(),
+            self.borrow_costs(slice(first, stop), value_SK).tolist(),
+            strict=True,
+        )
+        for d, value, gross, borrowed in of_sessions:
+            self.balance(d, value=value, gross=gross, borrowed=borrowed, carried=value)
+            self.pages.held.append((d, page))
+
+    def borrow_costs(self, sessions: slice, value_SK: Array) -> Array:
+        """Return the fee for what is short at the close of each session, money."""
+        marks = self.marks
+        if not marks.has_fees and self.costs.borrow_fee_bps_annual == 0:
+            return np.zeros(len(value_SK))
+        fee_SK = marks.fee_bps_annual[sessions].take(self.held_K, axis=1)
+        cost_SK = borrow_cost(value_SK, fee_SK, marks.nights[sessions, None], self.costs)
+        return np.asarray(cost_SK.sum(axis=1))
+
+    def balance(
+        self,
+        d: int,
+        *,
+        value: float,
+        gross: float,
+        borrowed: float,
+        carried: float,
+        notional: float = 0.0,
+        traded: float = 0.0,
+        gained: float = 0.0,
+        spent: Sequence[float] = NOTHING,
+        costs: float = 0.0,
+        dividends: float = 0.0,
+    ) -> None:
+        """Pay and receive, check the balance, and write the account of a session down.
+
+        Args:
+            d: place of the session.
+            value: of all positions at the close, net.
+            gross: the same without signs.
+            borrowed: fee for what is short.
+            carried: value at the close of what was held before the session's trades.
+            notional: traded money, net; purchases are positive.
+            traded: the same without signs.
+            gained: by trades, from their prices to the close.
+            spent: commission, spread and impact.
+            costs: their sum.
+            dividends: received less paid.
+        """
+        equity_before = self.equity
+        interest = 0.0
+        if d:  # the capital arrives on the first session
+            interest = float(self.cash * self.marks.cash_return[d - 1])
+        bill = costs + borrowed
         carried, self.value = carried - self.value, value
         self.cash += -notional - bill + dividends + interest
         self.equity = self.cash + self.value
         if not self.equity > 0:
             raise CheckFailed(
-                f"the equity is used up at {marks.sessions[d]}: {self.equity:,.0f} of "
-                f"{equity_before:,.0f} the session before, {bill:,.0f} of it paid as costs; lower "
-                "portfolio.gross_exposure, or [costs]"
+                f"the equity is used up at {self.marks.sessions[d]}: {self.equity:,.0f} of "
+                f"{equity_before:,.0f} the session before; lower portfolio.gross_exposure"
             )
         # The other way to the same equity: by what prices did, not by what is left.
         earned = carried + gained + dividends + interest - bill
         error = abs(equity_before + earned - self.equity)
-        assert error <= TOLERANCE * self.equity, f"books out by {error} at {marks.sessions[d]}"
+        assert error <= TOLERANCE * self.equity, f"books out by {error} at {self.marks.sessions[d]}"
         net = self.equity / equity_before - 1.0
         self.pages.days.append(
             (
                 net + bill / equity_before,
                 net,
                 0.5 * traded / equity_before,
-                float(np.abs(value_K).sum()) / self.equity,
+                gross / self.equity,
                 self.value / self.equity,
                 *spent,
                 borrowed,
@@ -590,13 +684,6 @@ class _Account:
                 self.equity,
             )
         )
-        self.pages.traded += [(d, some) for some in trades]
-        if target_N is None:
-            page = Holdings(held_K, shares_K, self.unset_N[: len(held_K)])
-        else:
-            named_K = np.flatnonzero((target_N != 0) | (self.shares_N != 0))
-            page = Holdings(named_K, self.shares_N[named_K], target_N[named_K])
-        self.pages.held.append((d, page))
 
     def refuse_dividends_above_price(self, d: int, held_K: Index, paid_K: Array) -> None:
         """Refuse a dividend per share of more than the share was worth the close before.
