@@ -464,14 +464,16 @@ class _Account:
             self.pages.count(d, NO_LIMIT, order_K[np.isinf(most_K) & may_K])
             shares_K = np.minimum(np.maximum(shares_K, -most_K), most_K)
         shares_K = self.paid_for(d, self.within_loans(d, shares_K))
-        symbol_K = order_K[may_K]
-        shares_K, price_K, adv_K = shares_K[may_K], price_K[may_K], adv_K[may_K]
+        which = slice(None) if may_K.all() else may_K
+        symbol_K = order_K[which]
+        shares_K, price_K, adv_K = shares_K[which], price_K[which], adv_K[which]
         is_open_K = ~may_K
         self.missing_K = self.missing_K.copy()  # the page of orders keeps what was ordered
-        self.missing_K[may_K] -= shares_K
-        is_open_K[may_K] = np.abs(self.missing_K[may_K]) * price_K > DUST * self.equity
+        self.missing_K[which] -= shares_K
+        is_open_K[which] = np.abs(self.missing_K[which]) * price_K > DUST * self.equity
+        is_partial_K = is_open_K[which] & (shares_K != 0)
         self.keep_open(is_open_K)
-        self.is_partial_N[symbol_K[is_open_K[may_K] & (shares_K != 0)]] = True
+        self.is_partial_N[symbol_K[is_partial_K]] = True
         notional_K = shares_K * price_K
         cost_3K = np.zeros((3, len(symbol_K)))
         cost_3K[0] = commission(notional_K, self.costs)
@@ -511,6 +513,8 @@ class _Account:
         factor, so that the side is no larger than it would be had its orders that close
         positions been filled; money at the closes at which the orders were sized.
         """
+        if (shares_K == self.missing_K).all():
+            return shares_K
         held_K = self.shares_N[self.order_K]
         shuts_K = closing(self.missing_K, held_K)
         shut_K = closing(shares_K, held_K)
