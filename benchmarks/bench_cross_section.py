@@ -61,7 +61,7 @@ EPOCHS, WIDTH = 6, 16  # of `atft_gat_fan`
 COST_BPS = 6.0  # commission and half-spread of the rig
 SESSIONS_A_YEAR = 245
 SHARED = 0.5  # of the variance of returns, between neighbours, where the graph is estimated
-CORRELATED = 60  # sessions behind an estimated graph
+CORRELATED = (60, 240)  # sessions behind an estimated graph, at least and at most
 BRANCHES = {  # columns of the rig are "x0" to "x9"
     "price": BranchSpec(columns=("x0",), hidden=16, latent=8, dropout=0.0),
     "statement": BranchSpec(columns=("x3",), hidden=16, latent=8, dropout=0.0),
@@ -125,6 +125,7 @@ def estimated_graph(data: Dataset) -> Neighbours:
 
     A graph looks back on `CORRELATED` returns, of which the last one is known at its session.
     """
+    least, most = CORRELATED
     return_DN = data.return_DNH[..., 0]
     residual_DN = return_DN - return_DN.mean(1, keepdims=True)
     edges, weights, graph_D = [], [], []
@@ -133,13 +134,13 @@ def estimated_graph(data: Dataset) -> Neighbours:
         graph_D.append(len(edges) if d % 5 == 0 else len(edges) - 1)
         if d % 5:
             continue
-        past_DN = residual_DN[max(0, known - CORRELATED) : max(known, 2)]
+        past_DN = residual_DN[max(0, known - most) : max(known, 2)]
         rho_NN = np.nan_to_num(np.corrcoef(past_DN, rowvar=False))
         np.fill_diagonal(rho_NN, -1.0)
         nearest_NK = np.argsort(-rho_NN, axis=1, kind="stable")[:, :NEIGHBOURS]
         edges.append(nearest_NK.astype(np.int32))
         weights.append(np.take_along_axis(rho_NN, nearest_NK, 1).astype(np.float32))
-    is_known_G = np.arange(len(edges))[:, None, None] * 5 > CORRELATED
+    is_known_G = np.arange(len(edges))[:, None, None] * 5 > least
     weight_GNK = np.where(is_known_G, np.stack(weights), 0.0).astype(np.float32)
     return Neighbours(
         torch.from_numpy(np.stack(edges)), torch.from_numpy(weight_GNK), torch.tensor(graph_D)

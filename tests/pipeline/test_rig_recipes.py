@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
-CELLS = {  # judged figures of each recipe; `atft_gat_fan` misses its marks, see the log
+CELLS = {  # judged figures of each recipe; `atft_gat_fan` misses one mark, see the log
     "rolling_transformer": 2,
     "semis_tft": 2,
     "apex_ranker": 2,
