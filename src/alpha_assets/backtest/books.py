@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE
@@ -309,6 +308,8 @@ class Pages:
 
 def _column(value_R: NDArray[np.generic]) -> pl.Series:
     """Return values as a column, without a copy of them."""
+    import pyarrow as pa  # takes a twentieth of the time that a verb has which computes nothing
+
     return pl.Series(pa.array(value_R))
 
 
