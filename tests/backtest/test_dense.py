@@ -1,5 +1,6 @@
 """Targets on dense arrays are those that the frames give."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ from alpha_assets.backtest.rules import (
     ScoreWeightedSpec,
     SoftmaxSpec,
 )
-from alpha_assets.backtest.rules.dense import Aims, Weighing, weights_over
+from alpha_assets.backtest.rules.dense import Aims, Weighing, walk_over, weights_over
 from alpha_assets.errors import BadInput
 
 RULES = [
@@ -122,6 +123,69 @@ def test_dense_targets_weigh_drift_as_the_frames_do(spec: OptimisedSpec) -> None
         # A solver's rounding is that of its tolerance, where inputs differ in the last bit.
         atol = 1e-6 if spec.rule == "cost_aware" else 1e-12
         np.testing.assert_allclose(dense[d], want, rtol=0, atol=atol)
+
+
+def test_arrays_that_begin_before_the_scores_and_costs_at_a_scale_count_alike() -> None:
+    rng = np.random.default_rng(7)
+    n_days, n = 100, 12
+    score_DN = rng.normal(size=(n_days, n))
+    return_DN = rng.normal(0, 0.02, size=(n_days, n))
+    adv_DN, costs = rng.lognormal(17, 1, size=(n_days, n)), CostsSpec()
+    nothing_DN, whole = np.zeros((n_days, n), dtype=bool), Weighing(costs, return_DN, adv_DN)
+    spec = AimPortfolioSpec(rule="aim_portfolio", horizon=2, drift_bps=30.0)
+
+    def held(weighing: Weighing, first: int = 0) -> list[Array]:
+        """Return what is held at sessions 80 and 90, of scores from `first` on."""
+        walk = walk_over(
+            *(score_DN[first:], nothing_DN[first:], ~nothing_DN[first:]),
+            (80 - first, 90 - first),
+            spec,
+            weighing=weighing,
+        )
+        assert walk.unsolved == ()
+        return list(walk.weights.values())
+
+    want = held(whole)
+    np.testing.assert_array_equal(held(replace(whole, row_D=np.arange(70, n_days)), 70), want)
+    names = ("commission_bps", "half_spread_bps", "impact_coefficient", "borrow_fee_bps_annual")
+    dear = costs.model_copy(update={name: 3 * getattr(costs, name) for name in names})
+    np.testing.assert_allclose(
+        held(replace(whole, cost_scale=3.0)), held(replace(whole, costs=dear)), rtol=1e-12
+    )
+    assert np.abs(want[1] - held(replace(whole, cost_scale=3.0))[1]).max() > 1e-3
+
+
+def test_a_score_that_is_the_drift_is_taken_as_it_is() -> None:
+    # Standardised and declared at its own spread, the same scores say the same but for their mean.
+    rng = np.random.default_rng(3)
+    drift_DN = rng.normal(0, 0.01, size=(90, 12))
+    drift_DN -= drift_DN.mean(axis=1, keepdims=True)
+    drift_DN /= drift_DN.std(axis=1, keepdims=True) / 0.01
+    return_DN = rng.normal(0, 0.02, size=(90, 12))
+    weighing = Weighing(CostsSpec(), return_DN, rng.lognormal(17, 1, size=(90, 12)))
+    nothing_DN = np.zeros((90, 12), dtype=bool)
+    spec = AimPortfolioSpec(rule="aim_portfolio", horizon=2, drift_bps=100.0, clip=9.0)
+
+    def held(score_DN: Array, is_drift: bool) -> Array:
+        given = replace(weighing, is_drift=is_drift)
+        return weights_over(score_DN, nothing_DN, ~nothing_DN, [80], spec, weighing=given)[80]
+
+    np.testing.assert_allclose(held(drift_DN, True), held(drift_DN, False), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(held(5 * drift_DN, False), held(drift_DN, False), rtol=1e-9)
+    assert np.abs(held(drift_DN / 5, True) - held(drift_DN, True)).max() > 1e-3
+
+
+def test_sectors_of_each_session_count() -> None:
+    rng = np.random.default_rng(3)
+    score_DN = rng.normal(size=(2, 20))
+    nothing_DN = np.zeros((2, 20), dtype=bool)
+    spec = RankWeightedSpec(rule="rank_weighted", horizon=2, neutral=("sector",))
+    sector_DN = np.stack([np.arange(20) % 2, np.arange(20) % 5])
+    found = weights_over(score_DN, nothing_DN, ~nothing_DN, [0, 1], spec, sector_DN)
+
+    for d in range(2):
+        sums = np.bincount(sector_DN[d], weights=found[d])
+        np.testing.assert_allclose(sums, 0, atol=1e-12)
 
 
 def test_a_rule_that_reads_costs_is_refused_without_them() -> None:

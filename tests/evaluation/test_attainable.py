@@ -1,6 +1,7 @@
 """The share of the attainable: by hand, without the luck of the choice, and when not known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,28 @@ def test_each_setting_has_its_figures_and_the_rules_that_were_chosen() -> None:
     assert first["reached_share"] == approx(first["reached"] / first["attainable"])
     assert {first["chosen_on_even"], first["chosen_on_odd"]} <= {"rank", "score", "quantile"}
     assert first["reason"] is None
+
+
+def test_rules_left_out_or_not_walked_are_said_and_never_chosen() -> None:
+    inputs = made_up()
+    net_RSD = inputs.net_RSD.copy()
+    net_RSD[2, 3:] = np.nan  # the third is walked at the first three settings alone
+    net_RSD[2, :3] += 0.01
+    why = {"cost-aware, weekly": "no solver"}
+    found = record(
+        replace(
+            inputs, net_RSD=net_RSD, left_out=why, unsolved_S=(1, 0, 2, 0, 0, 0), own_unsolved=4
+        )
+    )
+    rows = found["sharpe"]
+    assert isinstance(rows, list)
+
+    assert found["left_out"] == why
+    assert [row["n_rules"] for row in rows] == [3, 3, 3, 2, 2, 2]
+    assert [row["unsolved"] for row in rows] == [1, 0, 2, 0, 0, 0]
+    assert {row["own_rule_unsolved"] for row in rows} == {4}
+    assert [row["chosen_on_even"] == "quantile" for row in rows] == [True] * 3 + [False] * 3
+    assert not any(math.isnan(row["attainable"]) for row in rows)
 
 
 @pytest.mark.parametrize(

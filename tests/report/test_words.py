@@ -252,6 +252,20 @@ def test_the_share_of_the_attainable_is_said_or_why_it_is_not_known() -> None:
     )
 
 
+def test_what_is_left_out_of_the_family_is_said_and_what_was_not_solved() -> None:
+    own = {"cost_scale": 1.0, "attainable": 3.0, "reached_share": 0.25, "unsolved": 2}
+    why = "it needs CVXPY; install the extra with: pip install 'alpha-assets[portfolio]'"
+    found = {"sharpe": [own, own | {"unsolved": 1}], "left_out": {"cost-aware, weekly": why}}
+    said = verdict({"attainable": found})
+
+    assert f"The rule “cost-aware, weekly” is left out of that family: {why}." in said
+    assert any(
+        words.startswith("At 3 rebalances of that family's cost-aware rule") for words in said
+    )
+    found = {"sharpe": [own | {"unsolved": 0}], "left_out": {}}
+    assert not any("that family" in words for words in verdict({"attainable": found}))
+
+
 def test_the_table_of_the_attainable_says_not_known_and_why() -> None:
     row = {"capital": 1e8, "cost_scale": 1.0, "reason": "nothing was planted"}
     (shown,) = attainable_table({"attainable": {"sharpe": [row]}}).rows

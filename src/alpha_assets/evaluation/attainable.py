@@ -34,9 +34,13 @@ class AttainableInputs:
         settings: of capital and costs; the first ones have the recipe's capital.
         why: why nothing of it is known; empty where it is.
         rules: names of the family.
-        net_RSD: net return of the planted scores under each rule and setting.
+        net_RSD: net return of the planted scores under each rule and setting; NaN throughout where
+            a rule is not walked at a setting.
         own_SD: the same under the recipe's own rule; None: it reads more than scores.
         reached_SD: net return of the recipe's own targets.
+        left_out: why, by name, rules of the family are left out.
+        unsolved_S: rebalances of the cost-aware rule at which the solver did not converge.
+        own_unsolved: those of the planted drift under the recipe's own rule.
     """
 
     settings: tuple[Setting, ...]
@@ -45,6 +49,9 @@ class AttainableInputs:
     net_RSD: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))
     own_SD: Array | None = None
     reached_SD: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    unsolved_S: tuple[int, ...] = ()
+    own_unsolved: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +131,10 @@ def attainable_record(
         `sharpe`: a record a setting: `capital`, `cost_scale`, `attainable` and its error, the
         rules `chosen_on_even` and `chosen_on_odd`, and of `reached` (the recipe) and `own_rule`
         (the planted drift under the recipe's rule) the net Sharpe ratio and the share of the
-        attainable, with errors; null with its `reason`.  `reason`: why nothing is known, or null.
+        attainable, with errors; null with its `reason`; `n_rules` that were walked, and at how many
+        rebalances the solver did not converge, `unsolved` and `own_rule_unsolved`.
+        `left_out`: why, by name, rules of the family are left out.
+        `reason`: why nothing is known, or null.
     """
     n = int(np.count_nonzero(counts_D))
     why = inputs.why
@@ -132,12 +142,16 @@ def attainable_record(
         why = f"{n} sessions are fewer than {2 * MIN_SESSIONS}, {MIN_SESSIONS} to choose a rule on"
     if why:
         nothing = [_nothing(setting, why) for setting in inputs.settings]
-        return {"sharpe": nothing, "reason": why}
+        return {"sharpe": nothing, "left_out": {}, "reason": why}
     year = math.sqrt(sessions_per_year)
     records: list[Record] = []
     for s, setting in enumerate(inputs.settings):
         best = attainable((inputs.net_RSD[:, s] - cash_D)[:, counts_D], hac_lag)
         record = _nothing(setting, None)
+        is_walked_R = ~np.isnan(inputs.net_RSD[:, s]).all(axis=1)
+        record["n_rules"] = int(np.count_nonzero(is_walked_R))
+        record["unsolved"] = inputs.unsolved_S[s] if inputs.unsolved_S else 0
+        record["own_rule_unsolved"] = inputs.own_unsolved
         record |= {"attainable": best.sharpe * year, "attainable_error": best.error * year}
         if best.chosen is not None:
             even, odd = best.chosen
@@ -163,7 +177,7 @@ def attainable_record(
                 share, error = share_of(excess_D, best, hac_lag)
                 record |= {f"{name}_share": share, f"{name}_share_error": error}
         records.append(record)
-    return {"sharpe": records, "reason": None}
+    return {"sharpe": records, "left_out": dict(inputs.left_out), "reason": None}
 
 
 def _nothing(setting: Setting, why: str | None) -> Record:
@@ -178,6 +192,7 @@ def _nothing(setting: Setting, why: str | None) -> Record:
         "cost_scale": setting.cost_scale,
         **dict.fromkeys(("attainable", "attainable_error", *figures), math.nan),
         **dict.fromkeys(("chosen_on_even", "chosen_on_odd")),
+        **dict.fromkeys(("n_rules", "unsolved", "own_rule_unsolved"), 0),
         "own_rule_reason": None,
         "reason": why,
     }

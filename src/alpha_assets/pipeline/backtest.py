@@ -14,6 +14,7 @@ from alpha_assets.backtest import (
     held_back,
     thin_sides,
 )
+from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS
 from alpha_assets.calendar import as_date, month_range
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, RangeError, StorageError
@@ -21,7 +22,13 @@ from alpha_assets.evaluation import evaluate, metrics_json
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
-from alpha_assets.pipeline.families import RETURNS, factors_read, tables_of
+from alpha_assets.pipeline.families import (
+    RETURNS,
+    WEIGHED_BY,
+    factors_read,
+    tables_of,
+    weighs_drift,
+)
 from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
 from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
@@ -56,9 +63,7 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
             Read(predictions_stage(recipe)),
             *_scores_of_parent(recipe),
             Read(panel_stage(market), months_back=1),
-            Read(
-                features_stage(market, tables_of(market, [RETURNS, *factors_read(recipe).values()]))
-            ),
+            _features_read(recipe),
             *[
                 Read(raw_rows(feed), all_before=True, until=None, optional=True)
                 for feed in backtest_feeds(market)
@@ -68,6 +73,15 @@ def backtest_stage(recipe: Recipe) -> Stage[RecipeContext]:
         monthly=False,
         records=("data.code_version",),
     )
+
+
+def _features_read(recipe: Recipe) -> Read[RecipeContext]:
+    """Return that features are read: of regimes and exposures, and what a planted drift needs."""
+    market, wanted = recipe.market, [RETURNS, *factors_read(recipe).values()]
+    if not weighs_drift(market):
+        return Read(features_stage(market, tables_of(market, wanted)))
+    families = tables_of(market, [*wanted, *WEIGHED_BY])
+    return Read(features_stage(market, families), sessions_back=COVARIANCE_SESSIONS - 1)
 
 
 def _scores_of_parent(recipe: Recipe) -> tuple[Read[RecipeContext], ...]:

@@ -7,6 +7,7 @@ recipe makes those that it reads, and no others.
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
+from alpha_assets.backtest.rules.optimised import ADV, SPREAD
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.features import Feature, is_interaction
@@ -21,6 +22,8 @@ FACTORS = {
     "reversal": "rev_5",
     "volatility": "vol_c2c_60",
 }
+# What rules read that weigh a planted drift, whatever the recipe reads itself.
+WEIGHED_BY = (RETURNS, ADV, SPREAD)
 VOLATILITY = f"vol_c2c_{VOLATILITY_SESSIONS}"  # by which the label `vol_scaled` divides
 
 F = TypeVar("F", bound=Feature)
@@ -34,6 +37,11 @@ def families_of(features: Iterable[Feature]) -> tuple[str, ...]:
 def within(features: Iterable[F], families: Collection[str] | None) -> tuple[F, ...]:
     """Return the features of some families; None: of all."""
     return tuple(item for item in features if families is None or item.family in families)
+
+
+def weighs_drift(market: Market) -> bool:
+    """Return whether a drift was planted that rules can weigh: it is known in units of return."""
+    return market.is_simulated and market.sim.rig is None
 
 
 def tables_of(market: Market, names: Collection[str]) -> tuple[str, ...]:
@@ -81,6 +89,8 @@ def feature_families(recipe: Recipe) -> tuple[str, ...]:
     Its model, its label, its portfolio rule and its backtest read them.
     """
     wanted = [*behind(recipe.features), RETURNS, *recipe.spec.portfolio.features]
+    if weighs_drift(recipe.market):
+        wanted += WEIGHED_BY
     if recipe.spec.label.kind == "vol_scaled":
         wanted.append(VOLATILITY)
     return tables_of(recipe.market, wanted)

@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from alpha_assets.backtest.rules.solver import is_installed
 from alpha_assets.code import code_digest
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.features.code import compute_digest, feature_digests
 from alpha_assets.features.compute import inputs_with
+from alpha_assets.pipeline.families import weighs_drift
 from alpha_assets.spec import digest, kept
 from alpha_assets.training import Learner
 
@@ -301,7 +303,13 @@ def targets(recipe: Recipe) -> Identity:
 
 
 def backtest(recipe: Recipe) -> Identity:
-    """Return the identity of books and figures, which print the digest of the whole recipe."""
+    """Return the identity of books and figures, which print the digest of the whole recipe.
+
+    On simulated markets, where a rule of the family of the attainable needs the solver, also of
+    whether it is installed.
+    """
+    if weighs_drift(recipe.market):
+        return Identity(digest(recipe.digest, {"solver": is_installed()}), _code(BACKTEST))
     return Identity(recipe.digest, _code(BACKTEST))
 
 

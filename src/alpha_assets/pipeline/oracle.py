@@ -13,21 +13,37 @@ import polars as pl
 
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.ranks import rank_ic
-from alpha_assets.arrays.types import Array
+from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.backtest import Books, Marks, PortfolioSpec, marks_of
-from alpha_assets.backtest.attainable import family, rule_returns, settings_around
+from alpha_assets.backtest.attainable import (
+    WEIGHED,
+    Scored,
+    WeighedFamily,
+    family,
+    rule_returns,
+    settings_around,
+    weighed_family,
+    weighed_returns,
+)
 from alpha_assets.backtest.capacity import Account, net_returns
-from alpha_assets.calendar import as_date
+from alpha_assets.backtest.rules import OptimisedSpec
+from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS
+from alpha_assets.backtest.rules.dense import Weighing
+from alpha_assets.backtest.rules.optimised import ADV, SPREAD
+from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.evaluation import Learning
 from alpha_assets.evaluation.attainable import AttainableInputs
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
+from alpha_assets.pipeline.families import RETURNS, WEIGHED_BY, weighs_drift
 from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
+from alpha_assets.pipeline.transforms import sessions_back
 from alpha_assets.sources.sim import component_names, oracle, standard_error
 
 ORACLE = "_oracle"
+NOT_IN_RETURN = "the drift of a rig is a score, not known in units of return"
 KNOWN_TO = 0.2  # of a planted rank IC: with a larger standard error it is not known
 
 
@@ -111,7 +127,7 @@ def attainable_inputs(
         predictions: of the recipe.
         books: of the recipe's own targets.
         planted: rank IC of the planted drift at the traded horizon, or why it is not known.
-        panel: `session symbol shortable` of the names in the market.
+        panel: `session symbol shortable sector` of the names in the market.
     """
     spec = context.recipe.spec.portfolio
     settings = settings_around(spec.capital)
@@ -125,31 +141,81 @@ def attainable_inputs(
     known = scored.join(_drifts(context), on=["session", "symbol"], how="inner")
     marks = _marks_of_all(context, books.pages.marks, known["symbol"])
     barred = panel.filter(~pl.col("shortable").fill_null(True)).with_columns(x=1.0)
-    rules: dict[str, PortfolioSpec] = family(spec)
-    own = None if spec.features or spec.scores_back else len(rules)
-    if own is not None:
-        rules["own"] = spec
-    net_RSD = rule_returns(
+    scored = Scored(
         _on_axes(known, marks, column),
         ~np.isnan(_on_axes(barred, marks, "x")),
         ~np.isnan(_on_axes(panel.with_columns(x=1.0), marks, "x")),
-        marks,
-        context.market.calendar,
-        rules,
-        context.recipe.costs,
-        settings,
+        _sectors(panel, marks),
     )
+    calendar, costs = context.market.calendar, context.recipe.costs
+    rules: dict[str, PortfolioSpec] = family(spec)
+    names = tuple(rules)
+    if not (spec.features or spec.scores_back):
+        rules["own"] = spec
+    net_RSD = rule_returns(*scored[:3], marks, calendar, rules, costs, settings, scored.sector_DN)
+    own_SD = net_RSD[-1] if len(rules) > len(names) else None
+    net_RSD, own_unsolved = net_RSD[: len(names)], 0
+    weighed = WeighedFamily({}, dict.fromkeys(WEIGHED, NOT_IN_RETURN))
+    unsolved_S = np.zeros(len(settings), dtype=np.int64)
+    if weighs_drift(context.market):
+        weighed = weighed_family(spec)
+        is_own = isinstance(spec, OptimisedSpec) and not spec.reads_others
+        found = weighed_returns(
+            scored,
+            marks,
+            calendar,
+            weighed.rules,
+            _weighing(context, marks),
+            settings,
+            own=spec if is_own else None,
+        )
+        n = len(weighed.rules)
+        net_RSD = np.concatenate([net_RSD, found.net_RSD[:n]])
+        unsolved_S = found.unsolved_RS[:n].sum(axis=0)
+        if is_own:
+            own_SD, own_unsolved = found.net_RSD[n], int(found.unsolved_RS[n, 0])
     accounts = [Account(0, *setting) for setting in settings]
     reached_SD = net_returns(
         [books.pages.wanted], books.pages.marks, spec, context.recipe.costs, accounts
     )
     return AttainableInputs(
         settings=settings,
-        rules=tuple(rules)[: len(rules) - (own is not None)],
-        net_RSD=net_RSD[:own],
-        own_SD=None if own is None else net_RSD[own],
+        rules=(*names, *weighed.rules),
+        net_RSD=net_RSD,
+        own_SD=own_SD,
         reached_SD=reached_SD,
+        left_out=weighed.left_out,
+        unsolved_S=tuple(unsolved_S.tolist()),
+        own_unsolved=own_unsolved,
     )
+
+
+def _weighing(context: RecipeContext, marks: Marks) -> Weighing:
+    """Return what rules read that weigh drift, as they read it when they decide: from features."""
+    first, last = as_date(marks.sessions[0]), as_date(marks.sessions[-1])
+    start = sessions_back(context.market.calendar, first, COVARIANCE_SESSIONS - 1)
+    columns = ["session", "symbol", *WEIGHED_BY]
+    rows = (
+        context.features.read(month_of(start), month_of(last), columns)
+        .filter(pl.col("session").is_between(start, last))
+        .collect()
+    )
+    sessions = rows["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    return Weighing(
+        context.recipe.costs,
+        *(_on_axes(rows, marks, name, sessions) for name in (RETURNS, ADV, SPREAD)),
+        row_D=np.searchsorted(sessions, marks.sessions),
+    )
+
+
+def _sectors(panel: pl.DataFrame, marks: Marks) -> Index:
+    """Return the place of every name's sector by session, [D, N]; -1 unknown."""
+    words = panel["sector"].drop_nulls().unique().sort()
+    known = panel.filter(pl.col("sector").is_not_null())
+    place_DN = _on_axes(
+        known.with_columns(x=pl.Series(codes(known["sector"], words.to_list()))), marks, "x"
+    )
+    return np.where(np.isnan(place_DN), -1, place_DN).astype(np.int64)
 
 
 def _marks_of_all(context: RecipeContext, own: Marks, scored: pl.Series) -> Marks:
@@ -187,14 +253,22 @@ def _drifts(context: RecipeContext) -> pl.DataFrame:
     return stage.folder(context).read("expected")
 
 
-def _on_axes(rows: pl.DataFrame, marks: Marks, column: str) -> Array:
-    """Return `session symbol` rows on the axes of a market, [D, N]; NaN where there is none."""
+def _on_axes(rows: pl.DataFrame, marks: Marks, column: str, sessions: Dates | None = None) -> Array:
+    """Return `session symbol` rows on the axes of a market, [D, N]; NaN where there is none.
+
+    Args:
+        rows: also of other sessions and symbols.
+        marks: the market.
+        column: of the rows.
+        sessions: in place of those of the market.
+    """
+    sessions = marks.sessions if sessions is None else sessions
     symbols = pl.Series("symbol", list(marks.symbols))
     rows = rows.filter(
-        pl.col("symbol").is_in(symbols.implode()) & pl.col("session").is_in(marks.sessions.tolist())
+        pl.col("symbol").is_in(symbols.implode()) & pl.col("session").is_in(sessions.tolist())
     )
-    x_DN = np.full((len(marks.sessions), len(symbols)), np.nan)
-    d = np.searchsorted(marks.sessions, rows["session"].to_numpy().astype("datetime64[D]"))
+    x_DN = np.full((len(sessions), len(symbols)), np.nan)
+    d = np.searchsorted(sessions, rows["session"].to_numpy().astype("datetime64[D]"))
     x_DN[d, codes(rows["symbol"], marks.symbols)] = rows[column].cast(pl.Float64).to_numpy()
     return x_DN
 

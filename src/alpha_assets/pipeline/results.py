@@ -99,6 +99,9 @@ def _attainable_figures(found: Mapping[str, Any]) -> dict[str, str]:
             else f"{100 * share:.0f} % ± {100 * own[f'{name}_share_error']:.0f} % of "
             f"{_with_error(own['attainable'], own['attainable_error'], 2)}"
         )
+    left_out = found.get("left_out") or {}
+    for name, why in left_out.items():
+        shown[f"  left out of the rules that attain it: {name}"] = str(why)
     return shown
 
 

@@ -117,14 +117,34 @@ def _attainable_verdict(metrics: Mapping[str, object]) -> list[str]:
     own = next(row for row in rows if number(row, "cost_scale") == 1.0)
     share, error = number(own, "reached_share"), number(own, "reached_share_error")
     if share is None:
-        return [f"What share of the attainable that is, is not known: {at(own, 'reason')}."]
+        why = f"What share of the attainable that is, is not known: {at(own, 'reason')}."
+        return [why, *_family_words(metrics)]
     rule = number(own, "own_rule_share")
     of_rule = f"; the planted drift itself keeps {percent(rule, 0)} under this rule" if rule else ""
     return [
         f"That is {percent(share, 0)} ± {percent(error, 0)} of the "
         f"{plain(number(own, 'attainable'))} that the planted drift earns under the best of a "
-        f"family of rules at these costs and this capital{of_rule}."
+        f"family of rules at these costs and this capital{of_rule}.",
+        *_family_words(metrics),
     ]
+
+
+def _family_words(metrics: Mapping[str, object]) -> list[str]:
+    """Return which rules of the family are left out and why, and what was held unsolved."""
+    left_out, said = at(metrics, "attainable", "left_out"), []
+    if isinstance(left_out, Mapping):
+        said = [
+            f"The rule “{name}” is left out of that family: {why}."
+            for name, why in left_out.items()
+        ]
+    rows = records(metrics, "attainable", "sharpe")
+    n = sum(number(row, "unsolved") or 0 for row in rows)
+    if n:
+        said.append(
+            f"At {whole(n)} rebalances of that family's cost-aware rule the solver did not "
+            "converge, and what was held went on."
+        )
+    return said
 
 
 def _ceiling_words(planted: object) -> str:

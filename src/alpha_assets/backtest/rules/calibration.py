@@ -24,15 +24,19 @@ class Worth:
         mean: of the sessions' slopes, before it was shrunk.
         error: standard error of the mean; sessions nearer than the horizon overlap.
         n_sessions: that count.
+        is_itself: whether the score is the drift over the horizon, a fraction: it is neither
+            standardised nor clipped, and `drift` is 1.
     """
 
     drift: float
     mean: float = nan
     error: float = nan
     n_sessions: int = 0
+    is_itself: bool = False
 
 
 UNKNOWN = Worth(nan)
+ITSELF = Worth(1.0, is_itself=True)
 
 
 def declared(drift_bps: float) -> Worth:

@@ -65,6 +65,10 @@ class Charges:
         """Return the charges of some names, by their places."""
         return Charges(self.linear_N[some], self.impact_N[some], self.borrow_N[some])
 
+    def times(self, scale: float) -> "Charges":
+        """Return the charges where every cost is multiplied."""
+        return Charges(self.linear_N * scale, self.impact_N * scale, self.borrow_N * scale)
+
     def of_trade(self, change_N: Array) -> float:
         """Return what changes of weights cost, a fraction of equity."""
         size_N = np.abs(change_N)

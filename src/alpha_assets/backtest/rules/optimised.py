@@ -135,6 +135,8 @@ class OptimisedSpec(RuleSpec):
 
     def drift(self, seen: Seen) -> Array:
         """Return what each name is expected to earn over the horizon, a fraction."""
+        if seen.worth.is_itself:
+            return seen.score_N
         z_N = np.clip(standardised(seen.score_N), -self.clip, self.clip)
         return seen.worth.drift * z_N
 

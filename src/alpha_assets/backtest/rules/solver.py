@@ -5,6 +5,7 @@ Shape letters: N names, K factors of the covariance.
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from math import sqrt
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from alpha_assets.backtest.rules.charges import Charges
 from alpha_assets.backtest.rules.covariance import Factors
 from alpha_assets.errors import BadInput
 
-LIBRARY = "cvxpy"
+LIBRARY, SOLVER = "cvxpy", "clarabel"
 MOST_ITERATIONS = 200
 # Units of weight, as a share of an equal one, and tolerances: what is tried in turn.
 ATTEMPTS = ((1.0, 1e-8), (0.1, 1e-8), (0.01, 1e-8), (0.1, 1e-7))
@@ -32,13 +33,18 @@ def library() -> ModuleType:
         BadInput: it is not installed, or the solver is not.
     """
     try:
-        import_module("clarabel")
+        import_module(SOLVER)
         return import_module(LIBRARY)
     except (ImportError, OSError) as error:
         raise BadInput(
             'portfolio.rule = "cost_aware" needs CVXPY and Clarabel, which cannot be imported '
             f"({error}); install the extra with: pip install 'alpha-assets[portfolio]'"
         ) from error
+
+
+def is_installed() -> bool:
+    """Return whether the solver is there, without the second that importing it takes."""
+    return all(find_spec(name) is not None for name in (LIBRARY, SOLVER))
 
 
 @dataclass(frozen=True)
