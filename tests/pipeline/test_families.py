@@ -77,13 +77,14 @@ def test_a_recipe_makes_the_families_that_it_reads_and_another_adds_its_own(
     # Nothing looks made twice: members, which are made first, have a name of their own.
     section = [stage for stage in dict.fromkeys(reported) if "cross_section" in stage]
     assert section == ["cross_section/traded/members", "cross_section/traded"]
-    assert files(one, "features") == {"price", "trend"}
+    # `liquidity` for the rules that weigh what was planted; `ret_1` of `price` for the regimes.
+    assert files(one, "features") == {"price", "trend", "liquidity"}
     assert files(one, "cross_section/traded") == {"members", "price", "trend"}
     before = {table: hashes(market, table) for table in TABLES}
 
     make_market_stages(two, MONTHS)
 
-    assert files(two, "features") == {"price", "trend", "risk", "opt"}  # `ret_1` for the regimes
+    assert files(two, "features") == {"price", "trend", "liquidity", "risk", "opt"}
     assert files(two, "cross_section/traded") == {"members", "price", "trend", "risk", "opt"}
     for table in TABLES:
         assert {**hashes(market, table), **before[table]} == hashes(market, table)
@@ -106,12 +107,15 @@ def test_what_any_recipe_reads_is_made_for_the_market(market: MarketContext) -> 
     product = reading(market, "x_mom_12_1__sector_short_z_60").recipe
     scaled = reading(market, "stale", recipe="tiny_feeds").recipe
 
-    assert feature_families(one) == ("price", "trend")
-    assert feature_families(product) == ("price", "sector_short")
-    assert feature_families(scaled) == ("price", "volatility", "trading")  # its label is scaled
+    assert feature_families(one) == ("price", "trend", "liquidity")
+    assert feature_families(product) == ("price", "liquidity", "sector_short")
+    # Its label is scaled.
+    assert feature_families(scaled) == ("price", "volatility", "liquidity", "trading")
     assert section_families(product) == ("x",)
     assert set(sections_made(product)) == {"price", "sector_short", "x"}
-    assert families_read(market.market, [one, product]) == ("price", "trend", "sector_short")
+    assert families_read(market.market, [one, product]) == (
+        "price", "trend", "liquidity", "sector_short",
+    )  # fmt: skip
     assert families_read(market.market, []) == tuple(
         dict.fromkeys(feature.family for feature in market.market.catalog)
     )
@@ -134,7 +138,7 @@ def test_another_code_of_one_feature_makes_its_family_stale_and_no_other(
     seen = Seen()
     assert features.stale(context, MONTHS, seen) == dict.fromkeys(
         MONTHS,
-        "1 of 2 families, first trend: made by code that has changed since (first: rsi_14)",
+        "1 of 3 families, first trend: made by code that has changed since (first: rsi_14)",
     )
     assert section.stale(context, MONTHS, seen) == dict.fromkeys(
         MONTHS, "1 of 3 families, first trend: its input features/trend is to be made again"
@@ -216,7 +220,7 @@ def test_a_storage_in_one_file_a_month_is_named_stale_and_made_again(
         rows = table.read(month, month).collect()
         table.folder(month).write({"rows": rows}, manifest_of(identity.panel(market.market), {}))
 
-    words = "1 of 1 families, first price: its month holds all columns in one file, as an earlier"
+    words = "2 of 2 families, first price: its month holds all columns in one file, as an earlier"
     assert stage_of(context, "features").stale(context, MONTHS, Seen())["2021-01"].startswith(words)
     (row,) = [row for row in status(context) if row["stage"] == "features"]
     assert row["to do"] >= len(MONTHS)
@@ -225,4 +229,4 @@ def test_a_storage_in_one_file_a_month_is_named_stale_and_made_again(
 
     make_market_stages(context, MONTHS)
 
-    assert files(context, "features") == {"price"}
+    assert files(context, "features") == {"price", "liquidity"}

@@ -147,25 +147,25 @@ def test_the_walk_holds_what_the_targets_stage_would_of_the_planted_drift(
     held: list[Any] = []
     clean = walks.net_returns
 
-    def watched(wanted: Any, *others: Any) -> Any:
-        held.append(wanted)
-        return clean(wanted, *others)
+    def watched(wanted: Any, marks: Any, *others: Any) -> Any:
+        held.append((wanted, marks))
+        return clean(wanted, marks, *others)
 
     monkeypatch.setattr(walks, "net_returns", watched)
     books = books_of(stored, predictions, stored.targets.read(months[0], months[-1]).collect())
     found = attainable_inputs(context, predictions, books, 0.1, panel.collect())
-    own, symbols = held[-1][-1], books.pages.marks.symbols
+    (*_, own), marks = held[-1]
 
     assert found.own_SD is not None
     days = want["session"].unique().sort().to_numpy().astype("datetime64[D]")
     assert len(own) == len(days) > 4
     for place, weight_N in own.items():
-        today = want.filter(pl.col("session") == books.pages.marks.sessions[place])
-        assert set(today.filter(pl.col("target_weight") != 0)["symbol"]) <= set(symbols)
+        today = want.filter(pl.col("session") == marks.sessions[place])
+        assert set(today["symbol"]) <= set(marks.symbols)
         weights = dict(today.select("symbol", "target_weight").iter_rows())
         # A solver's rounding is that of its tolerance, where inputs differ in the last bit.
         atol = 1e-6 if rule == "cost_aware" else 1e-12
-        want_N = np.array([weights.get(name, 0.0) for name in symbols])
+        want_N = np.array([weights.get(name, 0.0) for name in marks.symbols])
         np.testing.assert_allclose(weight_N, want_N, rtol=0, atol=atol)
     assert np.abs(weight_N).sum() > 0.1
 
