@@ -26,6 +26,7 @@ from alpha_assets.backtest.attainable import (
     Scored,
     Setting,
     WeighedReturns,
+    Weigher,
     family,
     rule_returns,
     settings_around,
@@ -36,7 +37,6 @@ from alpha_assets.backtest.capacity import Account, net_returns
 from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.backtest.rules import (
     CostAwareSpec,
-    OptimisedSpec,
     RankWeightedSpec,
     cost_aware,
     solver,
@@ -150,15 +150,13 @@ class Weighed:
             is_drift=False,
         )
 
-    def returns(self, own: OptimisedSpec | None = None) -> WeighedReturns:
+    def returns(self, own: Weigher | None = None) -> WeighedReturns:
         rules = weighed_family(PORTFOLIO).rules
         return weighed_returns(
             self.scored, self.marks, TOKYO, rules, self.weighing, SETTINGS, own=own
         )
 
-    def alone(
-        self, spec: OptimisedSpec, setting: Setting, *, is_drift: bool, scale: float
-    ) -> Array:
+    def alone(self, spec: Weigher, setting: Setting, *, is_drift: bool, scale: float) -> Array:
         """Return what one rule earns at one setting, planned at some scale of costs."""
         decided = self.marks.sessions[5:]
         due = rebalance_sessions(decided, decided[:0], TOKYO, spec.rebalance)

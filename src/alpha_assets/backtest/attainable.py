@@ -18,7 +18,7 @@ from alpha_assets.backtest.capacity import Account, net_returns
 from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.backtest.rebalances import rebalance_sessions
-from alpha_assets.backtest.rules import CostAwareSpec, OptimisedSpec, PortfolioSpec, RuleSpec
+from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec, PortfolioSpec, RuleSpec
 from alpha_assets.backtest.rules.dense import Aims, Walk, Weighing, walk_over, weights_over
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
@@ -50,6 +50,7 @@ WEIGHED: Mapping[str, Mapping[str, Any]] = {
     "aim portfolio, weekly": {"rule": "aim_portfolio", "rebalance": "weekly"},
     "cost-aware, weekly": {"rule": "cost_aware", "rebalance": "weekly"},
 }
+Weigher = AimPortfolioSpec | CostAwareSpec
 # What the family takes over from the portfolio that it is the yardstick of.
 SHARED = ("horizon", "min_side", "gross_exposure", "fill", "lot", "max_participation")
 
@@ -92,7 +93,7 @@ class WeighedFamily(NamedTuple):
         left_out: why, by name, those are left out whose library is not installed.
     """
 
-    rules: dict[str, OptimisedSpec]
+    rules: dict[str, Weigher]
     left_out: dict[str, str]
 
 
@@ -102,10 +103,11 @@ def weighed_family(portfolio: PortfolioSpec) -> WeighedFamily:
     Their scores are the drift itself, so that they have nothing to estimate.
     """
     shared = {name: getattr(portfolio, name) for name in (*SHARED, "capital")}
-    rule: TypeAdapter[OptimisedSpec] = TypeAdapter(PortfolioSpec)
+    rule: TypeAdapter[PortfolioSpec] = TypeAdapter(PortfolioSpec)
     found = WeighedFamily({}, {})
     for name, declared in WEIGHED.items():
         spec = rule.validate_python({**shared, **declared})
+        assert isinstance(spec, Weigher), "each of them weighs the drift"
         try:
             spec.check_installed()
         except BadInput as why:
@@ -147,7 +149,7 @@ class _Plan(NamedTuple):
     """A rule at one capital and one scale of costs, and the settings whose accounts hold it."""
 
     rule: int
-    spec: OptimisedSpec
+    spec: Weigher
     weighing: Weighing
     settings: tuple[int, ...]
 
@@ -156,10 +158,10 @@ def weighed_returns(
     scored: Scored,
     marks: Marks,
     calendar: Calendar,
-    rules: Mapping[str, OptimisedSpec],
+    rules: Mapping[str, Weigher],
     weighing: Weighing,
     settings: Sequence[Setting],
-    own: OptimisedSpec | None = None,
+    own: Weigher | None = None,
 ) -> WeighedReturns:
     """Return what a drift earns after costs under rules that weigh it.
 

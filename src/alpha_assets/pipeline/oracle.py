@@ -5,6 +5,7 @@ Shape letters: D sessions, N symbols, S settings of capital and costs.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -18,7 +19,7 @@ from alpha_assets.backtest import Books, Marks, PortfolioSpec, marks_of
 from alpha_assets.backtest.attainable import (
     WEIGHED,
     Scored,
-    WeighedFamily,
+    Weigher,
     family,
     rule_returns,
     settings_around,
@@ -26,17 +27,15 @@ from alpha_assets.backtest.attainable import (
     weighed_returns,
 )
 from alpha_assets.backtest.capacity import Account, net_returns
-from alpha_assets.backtest.rules import OptimisedSpec
 from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS
 from alpha_assets.backtest.rules.dense import Weighing
-from alpha_assets.backtest.rules.optimised import ADV, SPREAD
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
 from alpha_assets.evaluation import Learning
 from alpha_assets.evaluation.attainable import AttainableInputs
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
-from alpha_assets.pipeline.families import RETURNS, WEIGHED_BY, weighs_drift
+from alpha_assets.pipeline.families import WEIGHED_BY, weighs_drift
 from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
 from alpha_assets.pipeline.transforms import sessions_back
@@ -137,8 +136,8 @@ def attainable_inputs(
         why = "the market is so large that its drift is measured on some sessions only"
         return AttainableInputs(settings=settings, why=why)
     column = f"{_score(context)}_h{spec.horizon}"
-    scored = predictions.filter(pl.col("horizon") == spec.horizon).select("session", "symbol")
-    known = scored.join(_drifts(context), on=["session", "symbol"], how="inner")
+    names = predictions.filter(pl.col("horizon") == spec.horizon).select("session", "symbol")
+    known = names.join(_drifts(context), on=["session", "symbol"], how="inner")
     marks = _marks_of_all(context, books.pages.marks, known["symbol"])
     barred = panel.filter(~pl.col("shortable").fill_null(True)).with_columns(x=1.0)
     scored = Scored(
@@ -149,44 +148,61 @@ def attainable_inputs(
     )
     calendar, costs = context.market.calendar, context.recipe.costs
     rules: dict[str, PortfolioSpec] = family(spec)
-    names = tuple(rules)
+    n = len(rules)
     if not (spec.features or spec.scores_back):
         rules["own"] = spec
-    net_RSD = rule_returns(*scored[:3], marks, calendar, rules, costs, settings, scored.sector_DN)
-    own_SD = net_RSD[-1] if len(rules) > len(names) else None
-    net_RSD, own_unsolved = net_RSD[: len(names)], 0
-    weighed = WeighedFamily({}, dict.fromkeys(WEIGHED, NOT_IN_RETURN))
-    unsolved_S = np.zeros(len(settings), dtype=np.int64)
+    score_DN, is_barred_DN, is_listed_DN, sector_DN = scored
+    net_RSD = rule_returns(
+        score_DN, is_barred_DN, is_listed_DN, marks, calendar, rules, costs, settings, sector_DN
+    )
+    of_family = AttainableInputs(
+        settings=settings,
+        rules=tuple(rules)[:n],
+        net_RSD=net_RSD[:n],
+        own_SD=net_RSD[n] if len(rules) > n else None,
+        left_out=dict.fromkeys(WEIGHED, NOT_IN_RETURN),
+    )
     if weighs_drift(context.market):
-        weighed = weighed_family(spec)
-        is_own = isinstance(spec, OptimisedSpec) and not spec.reads_others
-        found = weighed_returns(
-            scored,
-            marks,
-            calendar,
-            weighed.rules,
-            _weighing(context, marks),
-            settings,
-            own=spec if is_own else None,
-        )
-        n = len(weighed.rules)
-        net_RSD = np.concatenate([net_RSD, found.net_RSD[:n]])
-        unsolved_S = found.unsolved_RS[:n].sum(axis=0)
-        if is_own:
-            own_SD, own_unsolved = found.net_RSD[n], int(found.unsolved_RS[n, 0])
+        of_family = _with_weighed(context, of_family, scored, marks)
     accounts = [Account(0, *setting) for setting in settings]
     reached_SD = net_returns(
         [books.pages.wanted], books.pages.marks, spec, context.recipe.costs, accounts
     )
-    return AttainableInputs(
-        settings=settings,
-        rules=(*names, *weighed.rules),
-        net_RSD=net_RSD,
-        own_SD=own_SD,
-        reached_SD=reached_SD,
-        left_out=weighed.left_out,
-        unsolved_S=tuple(unsolved_S.tolist()),
-        own_unsolved=own_unsolved,
+    return replace(of_family, reached_SD=reached_SD)
+
+
+def _with_weighed(
+    context: RecipeContext, inputs: AttainableInputs, scored: Scored, marks: Marks
+) -> AttainableInputs:
+    """Return the same with the rules that weigh the drift, the recipe's own among them.
+
+    Args:
+        context: with a recipe, on a market whose drift is known in units of return.
+        inputs: of the rules that read scores.
+        scored: the drift, on the sessions and symbols of `marks`.
+        marks: the market.
+    """
+    spec = context.recipe.spec.portfolio
+    family_ = weighed_family(spec)
+    own = spec if isinstance(spec, Weigher) and not spec.reads_others else None
+    found = weighed_returns(
+        scored,
+        marks,
+        context.market.calendar,
+        family_.rules,
+        _weighing(context, marks),
+        inputs.settings,
+        own,
+    )
+    n = len(family_.rules)
+    return replace(
+        inputs,
+        rules=(*inputs.rules, *family_.rules),
+        net_RSD=np.concatenate([inputs.net_RSD, found.net_RSD[:n]]),
+        own_SD=inputs.own_SD if own is None else found.net_RSD[n],
+        left_out=family_.left_out,
+        unsolved_S=tuple(found.unsolved_RS[:n].sum(axis=0).tolist()),
+        own_unsolved=0 if own is None else int(found.unsolved_RS[n, 0]),
     )
 
 
@@ -201,9 +217,12 @@ def _weighing(context: RecipeContext, marks: Marks) -> Weighing:
         .collect()
     )
     sessions = rows["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    return_DN, adv_DN, spread_DN = (_on_axes(rows, marks, x, sessions) for x in WEIGHED_BY)
     return Weighing(
         context.recipe.costs,
-        *(_on_axes(rows, marks, name, sessions) for name in (RETURNS, ADV, SPREAD)),
+        return_DN,
+        adv_DN,
+        spread_DN,
         row_D=np.searchsorted(sessions, marks.sessions),
     )
 

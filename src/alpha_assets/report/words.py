@@ -131,20 +131,20 @@ def _attainable_verdict(metrics: Mapping[str, object]) -> list[str]:
 
 def _family_words(metrics: Mapping[str, object]) -> list[str]:
     """Return which rules of the family are left out and why, and what was held unsolved."""
-    left_out, said = at(metrics, "attainable", "left_out"), []
+    left_out, sentences = at(metrics, "attainable", "left_out"), []
     if isinstance(left_out, Mapping):
-        said = [
+        sentences = [
             f"The rule “{name}” is left out of that family: {why}."
             for name, why in left_out.items()
         ]
     rows = records(metrics, "attainable", "sharpe")
     n = sum(number(row, "unsolved") or 0 for row in rows)
     if n:
-        said.append(
+        sentences.append(
             f"At {whole(n)} rebalances of that family's cost-aware rule the solver did not "
             "converge, and what was held went on."
         )
-    return said
+    return sentences
 
 
 def _ceiling_words(planted: object) -> str:
