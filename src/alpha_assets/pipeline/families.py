@@ -22,7 +22,7 @@ FACTORS = {
     "reversal": "rev_5",
     "volatility": "vol_c2c_60",
 }
-# What rules read that weigh a planted drift, whatever the recipe itself reads: returns, ADV, spread.
+# What rules read that weigh a planted drift, beside what the recipe reads: returns, ADV, spread.
 WEIGHED_BY = (RETURNS, ADV, SPREAD)
 VOLATILITY = f"vol_c2c_{VOLATILITY_SESSIONS}"  # by which the label `vol_scaled` divides
 
