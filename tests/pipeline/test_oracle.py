@@ -17,8 +17,10 @@ from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.evaluation.attainable import AttainableInputs
 from alpha_assets.pipeline import identity
+from alpha_assets.pipeline import oracle as planted
 from alpha_assets.pipeline.backtest import judged_months, scores_of
 from alpha_assets.pipeline.context import RecipeContext
+from alpha_assets.pipeline.families import weighs_drift
 from alpha_assets.pipeline.held import Remembered
 from alpha_assets.pipeline.oracle import attainable_inputs, oracle_ic, oracle_stage, stored_oracle
 from alpha_assets.pipeline.raw import judged_rows
@@ -36,10 +38,10 @@ def context(built: Path) -> RecipeContext:
 def test_no_stage_reads_what_was_planted() -> None:
     recipe = load_recipe("tiny", load_market("tiny"))
     below: list[Any] = list(stages_below(recipe))
-    planted = oracle_stage(recipe.market).key
+    key = oracle_stage(recipe.market).key
 
     for stage in [*below, *recipe_stages(recipe)]:
-        assert planted not in [read.of.key for read in stage.reads if read.of is not None]
+        assert key not in [read.of.key for read in stage.reads if read.of is not None]
 
 
 def test_all_names_have_the_rank_ic_of_the_summary_where_it_is_known(
@@ -74,11 +76,11 @@ def test_a_rank_ic_of_two_names_is_not_known(
 def test_metrics_hold_the_share_of_the_attainable(context: RecipeContext) -> None:
     metrics = json.loads(context.backtest.contents("metrics.json")["metrics.json"])
     rows = metrics["attainable"]["sharpe"]
-    planted = metrics["signal"]["h5"]["planted"]
+    of_signal = metrics["signal"]["h5"]["planted"]
 
     assert [row["cost_scale"] for row in rows[:3]] == [0.5, 1.0, 2.0]
-    if planted["reason"] is not None:
-        assert {row["reason"] for row in rows} == {planted["reason"]}
+    if of_signal["reason"] is not None:
+        assert {row["reason"] for row in rows} == {of_signal["reason"]}
         return
     own = rows[1]
     assert own["reached"] == pytest.approx(metrics["portfolio"]["net"]["sharpe"], abs=1e-6)
@@ -134,12 +136,12 @@ def test_the_walk_holds_what_the_targets_stage_would_of_the_planted_drift(
     months = judged_months(stored)
     predictions, panel = scores_of(stored, months), stored.panel.read(months[0], months[-1])
     drift = oracle_stage(context.market).folder(context).read("expected")
-    planted = predictions.join(drift, on=["session", "symbol"]).with_columns(score="f_price_h5")
+    known = predictions.join(drift, on=["session", "symbol"]).with_columns(score="f_price_h5")
     spec = context.recipe.spec.portfolio
     features = context.features.read(None, months[-1], ["session", "symbol", *spec.features])
     want = targets_of(
         context,
-        planted.select(predictions.columns),
+        known.select(predictions.columns),
         panel.select(PANEL_COLUMNS).collect(),
         memory=Remembered(features=features.collect()),
     )
@@ -196,3 +198,26 @@ def test_without_the_solver_the_record_says_so(
 
     assert len(found.rules) == 73
     assert "alpha-assets[portfolio]" in found.left_out["cost-aware, weekly"]
+
+
+def test_on_a_rig_whose_drift_is_a_score_both_rules_are_left_out_by_name(
+    context: RecipeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    months = judged_months(context)
+    predictions = scores_of(context, months)
+    panel = context.panel.read(months[0], months[-1]).collect()
+    books = books_of(context, predictions, context.targets.read(months[0], months[-1]).collect())
+    monkeypatch.setattr(planted, "weighs_drift", lambda market: False)
+    found = attainable_inputs(context, predictions, books, 0.1, panel)
+
+    assert len(found.rules) == len(found.net_RSD) == 72
+    assert set(found.left_out) == set(WEIGHED)
+    assert {"not known in units of return" in why for why in found.left_out.values()} == {True}
+
+
+def test_a_rig_plants_nothing_that_rules_can_weigh() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ALPHA_PIPELINES")
+        assert weighs_drift(load_market("sim"))
+        assert not weighs_drift(load_market("rig"))
+        assert not weighs_drift(load_market("us"))
