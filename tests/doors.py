@@ -52,6 +52,9 @@ selection = "net_sharpe"
 max_epochs = 2
 """,
     },
+    "line": {
+        MODEL: MODEL.replace("heads = 2", 'heads = 2\nlinear_path = true\nlinear_start = "ridge"')
+    },
     "averaged": {
         MODEL: '[model]\nkind = "linear"\n\n[[loss]]\nkind = "ic"\n',
         TRAINING: '[training]\naverage = "ema"\naverage_decay = 0.9\nmax_epochs = 3\n',

@@ -6,22 +6,26 @@ Those marked slow rebuild the stages of a market with a model in four worlds.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from tests.audit.conftest import certifying
-from tests.audit.test_planted_leaks import assert_caught
+from tests.audit.test_planted_leaks import assert_caught, unpurged
 from tests.doors import DOORS, written
 
 from alpha_assets.audit.perturb import Deletion, Mixed, World
 from alpha_assets.audit.rebuild import in_store
 from alpha_assets.config.recipe import load_recipe
+from alpha_assets.dataset import Fold, Split
+from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.vectors import VectorStates
-from alpha_assets.pipeline import inputs, neighbours, predictions, train
+from alpha_assets.pipeline import checkpoint, inputs, neighbours, predictions, train
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
@@ -29,7 +33,9 @@ from alpha_assets.pipeline.inputs import FittedInput
 from alpha_assets.pipeline.transforms import member_rows, panel_rows
 from alpha_assets.pipeline.windows import split_of
 from alpha_assets.store.compare import compare_weights
+from alpha_assets.training import network
 from alpha_assets.training.pca import fit_pca
+from alpha_assets.training.settings import Plan
 
 FIRST, MIDDLE = date(2021, 7, 1), date(2021, 7, 14)
 
@@ -101,6 +107,36 @@ def test_edges_of_a_later_graph_that_reach_the_model(
             room, "graph_sessions", lambda calendar, days: honest(calendar, days + later)
         )
     assert_caught(certify([cut]), stage)
+
+
+@pytest.mark.slow
+def test_a_line_that_starts_at_labels_of_the_month(opened: Opened, monkeypatch: Patch) -> None:
+    # The network learns from what it may know; its line starts where a ridge regression ends that
+    # is fitted up to the eve of the month, whose labels end within it.
+    certify, honest, labels = certifying(opened("line")), network.unit_line, train.labels_between
+    asked: list[tuple[RecipeContext, Split]] = []
+
+    def noted(context: RecipeContext, split: Split) -> Dataset:
+        asked.append((context, split))
+        return train.training_data(context, split)
+
+    def ahead(view: Dataset, fold: Fold, plan: Plan) -> torch.Tensor:
+        context, split = asked[-1]
+        later = unpurged(split, context, train_last=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "labels_between", partial(unbounded, labels))
+            seen = train.training_data(context, later)
+        assert seen.axes.features == view.axes.features
+        return honest(seen, later.folds[0], plan)
+
+    monkeypatch.setattr(checkpoint, "training_data", noted)
+    monkeypatch.setattr(network, "unit_line", ahead)
+    assert_caught(certify([FIRST]), "checkpoint")
+
+
+def unbounded(labels: Any, context: RecipeContext, first: date, last: date, **_: Any) -> Any:
+    """Return the labels of a span, whenever they became known."""
+    return labels(context, first, last, known_by=None)
 
 
 @pytest.mark.slow
