@@ -51,7 +51,7 @@ from alpha_assets.backtest.rules import (
     aim_of,
     declared,
 )
-from alpha_assets.backtest.rules.dense import weights_over
+from alpha_assets.backtest.rules.dense import walk_over
 from alpha_assets.backtest.simulator import walk
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
@@ -373,7 +373,7 @@ def all_held_targets(case: Case, seed: int = 0) -> pl.DataFrame:
     shape = (len(case.sessions), len(case.symbols))
     due = np.flatnonzero(case.calendar.rebalances(case.sessions, "weekly")).tolist()
     score_DN, nothing_DN = rng.standard_normal(shape), np.zeros(shape, dtype=bool)
-    held = weights_over(score_DN, nothing_DN, ~nothing_DN, due, spec)
+    held = walk_over(score_DN, nothing_DN, ~nothing_DN, due, spec).weights
     names = pl.Series(case.symbols)
     return pl.DataFrame(
         {

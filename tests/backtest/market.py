@@ -11,7 +11,7 @@ import polars as pl
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, QuantileSpec, backtest
 from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec, OptimisedSpec
-from alpha_assets.backtest.rules.dense import Weighing, weights_over
+from alpha_assets.backtest.rules.dense import Weighing, walk_over
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 TOKYO = Calendar.load(
@@ -362,9 +362,9 @@ def weighed_targets(
     weighing = Weighing(costs, return_DN, adv_DN=rng.lognormal(12.0, 1.0, shape))
     is_barred_DN, is_listed_DN = rng.random(shape) < 0.1, np.ones(shape, dtype=bool)
     due = history + np.sort(rng.choice(n_sessions - 1, n_sessions // 6, replace=False))
-    weights = weights_over(
+    weights = walk_over(
         score_DN, is_barred_DN, is_listed_DN, due.tolist(), spec, weighing=weighing
-    )
+    ).weights
     assert any(weight_N.any() for weight_N in weights.values())
     names = [f"S{i}" for i in range(n_symbols)]
     return hold(

@@ -17,7 +17,7 @@ from alpha_assets.backtest.rules import (
     ScoreWeightedSpec,
     SoftmaxSpec,
 )
-from alpha_assets.backtest.rules.dense import Aims, Weighing, walk_over, weights_over
+from alpha_assets.backtest.rules.dense import Aims, Weighing, walk_over
 from alpha_assets.errors import BadInput
 
 RULES = [
@@ -46,7 +46,7 @@ def test_dense_targets_are_those_of_the_frames(spec: RuleSpec) -> None:
     listed_DN[4:, 3] = False
     score_DN[4:, 3] = np.nan
     sector_N = np.arange(25) % 4
-    dense = weights_over(score_DN, barred_DN, listed_DN, range(1, n_days, 2), spec, sector_N)
+    dense = walk_over(score_DN, barred_DN, listed_DN, range(1, n_days, 2), spec, sector_N).weights
     held: dict[str, float] = {}
     for d in range(1, n_days, 2):
         there = np.flatnonzero(~np.isnan(score_DN[d]))
@@ -73,7 +73,7 @@ def test_a_rule_that_reads_more_than_scores_is_refused() -> None:
     spec = RankWeightedSpec(rule="rank_weighted", horizon=5, smoothing=2)
     nothing = np.zeros((1, 3), dtype=bool)
     with pytest.raises(BadInput, match="reads more than the scores of a session"):
-        weights_over(np.zeros((1, 3)), nothing, ~nothing, [0], spec)
+        walk_over(np.zeros((1, 3)), nothing, ~nothing, [0], spec)
 
 
 @pytest.mark.parametrize("spec", WEIGHED, ids=lambda spec: spec.rule)
@@ -93,7 +93,7 @@ def test_dense_targets_weigh_drift_as_the_frames_do(spec: OptimisedSpec) -> None
     costs, sector_N = CostsSpec(), np.arange(n) % 4
     weighing = Weighing(costs, return_DN, adv_DN)
     due, listed_DN = (75, 80, 99), np.ones(score_DN.shape, dtype=bool)
-    dense = weights_over(score_DN, barred_DN, listed_DN, due, spec, sector_N, weighing)
+    dense = walk_over(score_DN, barred_DN, listed_DN, due, spec, sector_N, weighing).weights
 
     def long_form(value: str, x_DN: Array, last: int) -> pl.DataFrame:
         d, k = np.nonzero(~np.isnan(x_DN[: last + 1]))
@@ -168,7 +168,7 @@ def test_a_score_that_is_the_drift_is_taken_as_it_is() -> None:
 
     def held(score_DN: Array, is_drift: bool) -> Array:
         given = replace(weighing, is_drift=is_drift)
-        return weights_over(score_DN, nothing_DN, ~nothing_DN, [80], spec, weighing=given)[80]
+        return walk_over(score_DN, nothing_DN, ~nothing_DN, [80], spec, weighing=given).weights[80]
 
     np.testing.assert_allclose(held(drift_DN, True), held(drift_DN, False), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(held(5 * drift_DN, False), held(drift_DN, False), rtol=1e-9)
@@ -181,7 +181,7 @@ def test_sectors_of_each_session_count() -> None:
     nothing_DN = np.zeros((2, 20), dtype=bool)
     spec = RankWeightedSpec(rule="rank_weighted", horizon=2, neutral=("sector",))
     sector_DN = np.stack([np.arange(20) % 2, np.arange(20) % 5])
-    found = weights_over(score_DN, nothing_DN, ~nothing_DN, [0, 1], spec, sector_DN)
+    found = walk_over(score_DN, nothing_DN, ~nothing_DN, [0, 1], spec, sector_DN).weights
 
     for d in range(2):
         sums = np.bincount(sector_DN[d], weights=found[d])
@@ -191,7 +191,7 @@ def test_sectors_of_each_session_count() -> None:
 def test_a_rule_that_reads_costs_is_refused_without_them() -> None:
     nothing = np.zeros((1, 3), dtype=bool)
     with pytest.raises(BadInput, match="'aim_portfolio' reads costs, returns and ADV"):
-        weights_over(np.zeros((1, 3)), nothing, ~nothing, [0], WEIGHED[0])
+        walk_over(np.zeros((1, 3)), nothing, ~nothing, [0], WEIGHED[0])
 
 
 @pytest.mark.parametrize("spec", [RULES[0], RankWeightedSpec(rule="rank_weighted", horizon=5)])
@@ -203,7 +203,7 @@ def test_aims_are_shared_where_the_same_barred_names_are_short(spec: RuleSpec) -
     listed_DN = np.ones((2, 10), dtype=bool)
 
     def over(rebalances: list[int], aims: Aims | None = None) -> dict[int, Array]:
-        return weights_over(score_DN, barred_DN, listed_DN, rebalances, spec, aims=aims)
+        return walk_over(score_DN, barred_DN, listed_DN, rebalances, spec, aims=aims).weights
 
     shared: Aims = {}
     for rebalances in ([0, 1], [1], [0, 1], [1]):

@@ -25,7 +25,7 @@ from alpha_assets.pipeline.held import Remembered
 from alpha_assets.pipeline.oracle import attainable_inputs, oracle_ic, oracle_stage, stored_oracle
 from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stages import recipe_stages, stages_below
-from alpha_assets.pipeline.targets import PANEL_COLUMNS, targets_of
+from alpha_assets.pipeline.targets import PANEL_COLUMNS, decided_over
 
 pytestmark = pytest.mark.usefixtures("pipelines")
 
@@ -139,7 +139,7 @@ def test_the_walk_holds_what_the_targets_stage_would_of_the_planted_drift(
     known = predictions.join(drift, on=["session", "symbol"]).with_columns(score="f_price_h5")
     spec = context.recipe.spec.portfolio
     features = context.features.read(None, months[-1], ["session", "symbol", *spec.features])
-    want = targets_of(
+    want, _ = decided_over(
         context,
         known.select(predictions.columns),
         panel.select(PANEL_COLUMNS).collect(),

@@ -19,7 +19,7 @@ from alpha_assets.backtest.costs import CostsSpec
 from alpha_assets.backtest.market_data import Marks
 from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec, PortfolioSpec, RuleSpec
-from alpha_assets.backtest.rules.dense import Aims, Walk, Weighing, walk_over, weights_over
+from alpha_assets.backtest.rules.dense import Aims, Walk, Weighing, walk_over
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
 
@@ -258,9 +258,8 @@ def rule_returns(
         kind = rule.model_copy(update={"step": 1.0, "max_turnover": None, "rebalance": "daily"})
         known = None if rule.has_band else aims.setdefault(kind, {})  # it goes by all that is held
         due = _due(score_DN, marks, calendar, rule)
-        wanted.append(
-            weights_over(score_DN, is_barred_DN, is_listed_DN, due, rule, sector_DN, aims=known)
-        )
+        walk = walk_over(score_DN, is_barred_DN, is_listed_DN, due, rule, sector_DN, aims=known)
+        wanted.append(walk.weights)
     accounts = [Account(r, *setting) for r in range(len(wanted)) for setting in settings]
     fills = next(iter(rules.values()))
     net_CD = net_returns(wanted, marks, fills, costs, accounts)

@@ -17,7 +17,7 @@ from alpha_assets.pipeline.held import remembered_at
 from alpha_assets.pipeline.neighbours import edges_of_session, edges_start
 from alpha_assets.pipeline.predictions import month_model, scores
 from alpha_assets.pipeline.raw import lost_months
-from alpha_assets.pipeline.targets import earlier_in_period, targets_of
+from alpha_assets.pipeline.targets import decided_over, earlier_in_period
 from alpha_assets.pipeline.transforms import (
     decidable_sessions,
     feature_rows,
@@ -159,7 +159,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         decidable_sessions(market, each, panel, of_month),
         features,
     )
-    targets = targets_of(context, found, panel, earlier=earlier, memory=memory)
+    targets, _ = decided_over(context, found, panel, earlier=earlier, memory=memory)
     return Decision(
         session=session,
         model_month=model.checkpoint.card.month,

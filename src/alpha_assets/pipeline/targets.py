@@ -223,18 +223,6 @@ def _displaced(context: RecipeContext, month: str, rebalanced: Dates, possible: 
     return displaced(rebalanced, seen, calendar, rule)
 
 
-def targets_of(
-    context: RecipeContext,
-    predictions: pl.DataFrame,
-    panel: pl.DataFrame,
-    *,
-    earlier: Dates | None = None,
-    memory: Remembered = NOTHING,
-) -> pl.DataFrame:
-    """Return what to hold from each rebalance session among some; see `decided_over`."""
-    return decided_over(context, predictions, panel, earlier=earlier, memory=memory)[0]
-
-
 def decided_over(
     context: RecipeContext,
     predictions: pl.DataFrame,

@@ -62,22 +62,6 @@ class Walk(NamedTuple):
     unsolved: tuple[int, ...]
 
 
-def weights_over(
-    score_DN: Array,
-    is_barred_DN: Mask,
-    is_listed_DN: Mask,
-    rebalances: Collection[int],
-    spec: RuleSpec,
-    sectors: Index | None = None,
-    weighing: Weighing | None = None,
-    aims: Aims | None = None,
-) -> dict[int, Array]:
-    """Return what is to be held from each rebalance on; see `walk_over`."""
-    return walk_over(
-        score_DN, is_barred_DN, is_listed_DN, rebalances, spec, sectors, weighing, aims
-    ).weights
-
-
 def walk_over(
     score_DN: Array,
     is_barred_DN: Mask,
