@@ -380,7 +380,7 @@ def test_orders_are_the_same_in_every_future(
 ) -> None:
     found = orders_at()
     # Of a book that begins there, and of one that has lived a week.
-    assert [one.cells for one in found] == [12, 12]
+    assert [(one.stage, one.cells) for one in found] == [("first_orders", 12), ("orders", 12)]
     assert first_of(found) == ""
 
 

@@ -14,14 +14,14 @@ from datetime import date
 import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
-from alpha_assets.audit.rebuild import Rebuilt
+from alpha_assets.audit.rebuild import ORDERS, Rebuilt
 from alpha_assets.backtest import simulator
 from alpha_assets.calendar import month_of
 from alpha_assets.store.compare import Comparison, compare_tables
 
 Raw = Mapping[str, pl.DataFrame]
 
-STAGE = "orders"
+FRESH, BEGUN = ORDERS  # of a book that begins at the cut, and of one that began before it
 LISTINGS = "listings"
 
 
@@ -42,16 +42,16 @@ def orders_compared(here: Rebuilt, raw: Raw, other: Raw, cut: date) -> list[Comp
         return []
     first = min(targets["session"].to_list())
     exits = {name: _unlived(raw[name], other[name], cut) for name in raw if name == LISTINGS}
-    books = [(cut, {**other, **exits})]
+    books = [(FRESH, cut, {**other, **exits})]
     if first < cut:
         books.append(
-            (first, {name: _unlived(rows, other[name], cut) for name, rows in raw.items()})
+            (BEGUN, first, {name: _unlived(rows, other[name], cut) for name, rows in raw.items()})
         )
     found = []
-    for begun, world in books:
+    for stage, begun, world in books:
         sides = [_orders(here, targets, rows, begun, cut) for rows in (raw, world)]
         needed = _are_due(targets, begun, cut)
-        found.append(compare_tables(STAGE, sides[0], sides[1], KEYS, needed=needed))
+        found.append(compare_tables(stage, sides[0], sides[1], KEYS, needed=needed))
     return found
 
 

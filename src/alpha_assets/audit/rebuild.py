@@ -44,7 +44,8 @@ MARKET_STAGES = ("panel", "features", "cross_section")
 GRAPH = "graph"
 MODEL_STAGES = ("checkpoint", "card")
 PREDICT = ("predict", "predict_targets")  # what the verb `predict` decides, against the tables
-STAGES = (*MARKET_STAGES, GRAPH, *MODEL_STAGES, "predictions", "targets", *PREDICT, "orders")
+ORDERS = ("first_orders", "orders")
+STAGES = (*MARKET_STAGES, GRAPH, *MODEL_STAGES, "predictions", "targets", *PREDICT, *ORDERS)
 
 # What names a row, where it is not session and symbol.
 KEY_OF = {GRAPH: EDGE_KEYS, "predictions": (*KEYS, "horizon")}
