@@ -47,7 +47,7 @@ from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stages import stage_of
 from alpha_assets.pipeline.status import status as status_rows
 from alpha_assets.pipeline.study import stored_study
-from alpha_assets.pipeline.variants import RECORD, recipe_named
+from alpha_assets.pipeline.variants import RECORD, recipe_named, stored_variants
 from alpha_assets.progress import Progress
 from alpha_assets.store.copies import copy_storage
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE
@@ -348,7 +348,8 @@ class Project:
         """Return the context of another recipe or variant on the same market and storage."""
         market, base = context.market, name.partition(VARIANT)[0]
         listed = markets_of(base)
-        if market.name not in listed:
+        # A variant may name markets of its own, and is stored on one of them.
+        if market.name not in listed and name not in stored_variants(context.store, market, base):
             both = [one for one in markets_of(context.recipe.name) if one in listed]
             way_out = f"choose --market {' or '.join(both)}" if both else "they have none together"
             raise SpecError(

@@ -26,7 +26,7 @@ from alpha_assets.errors import (
     StorageError,
 )
 from alpha_assets.evaluation import TrackRecord
-from alpha_assets.pipeline import compare
+from alpha_assets.pipeline import compare, variants
 from alpha_assets.pipeline.compare import Judged, left_out, stored_record
 
 QUANTILE = "portfolio.quantile=0.3"
@@ -231,6 +231,18 @@ def test_other_universes_horizons_and_costs_are_named(
         "costs.commission_bps differs: 1.0 (a); 9.0 (b).",
         "Horizons differ: 2, 5 (a); 5 (b); rank IC is compared at those that all predict.",
     ]
+
+
+def test_a_variant_is_compared_on_the_market_that_it_names_itself(
+    stored: tuple[str, str], tmp_path: Path
+) -> None:
+    # tiny_us.toml lists its own market alone; its variant lists this one, and is stored on it.
+    storage = str(linked(Path(stored[0]), tmp_path / "own"))
+    here = ['markets=["tiny"]', "portfolio.step=0.5"]
+    there = project.open_context("tiny_us", market="tiny", storage=storage, overrides=here)
+    variants.record(there)
+    with pytest.raises(MissingOutput, match=rf"{there.recipe.folder}/backtest"):
+        aa.compare("tiny", there.recipe.folder, storage=storage)
 
 
 def test_what_cannot_be_compared_is_refused_by_name(stored: tuple[str, str]) -> None:
