@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.audit.conftest import PIPELINES, Certify, certifying
+from tests.audit.leaks import unbounded
 from tests.audit.test_planted_leaks import FIRST, assert_caught, unpurged
 
 from alpha_assets.calendar import month_of
@@ -45,9 +46,5 @@ def test_labels_that_end_after_the_month_has_begun(
             else split_of(context, month, usable)
         ),
     )
-    monkeypatch.setattr(
-        train,
-        "labels_between",
-        lambda context, first, last, known_by: labels(context, first, last, None),
-    )
+    monkeypatch.setattr(train, "labels_between", unbounded(labels))
     assert_caught(certify_it([FIRST]), "checkpoint")

@@ -6,7 +6,6 @@ Those marked slow rebuild the stages of a market with a model in four worlds.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 from tests.audit.conftest import certifying
+from tests.audit.leaks import unbounded
 from tests.audit.test_planted_leaks import assert_caught, unpurged
 from tests.doors import DOORS, written
 
@@ -124,7 +124,7 @@ def test_a_line_that_starts_at_labels_of_the_month(opened: Opened, monkeypatch: 
         context, split = asked[-1]
         later = unpurged(split, context, train_last=True)
         with monkeypatch.context() as patch:
-            patch.setattr(train, "labels_between", partial(unbounded, labels))
+            patch.setattr(train, "labels_between", unbounded(labels))
             seen = train.training_data(context, later)
         assert seen.axes.features == view.axes.features
         return honest(seen, later.folds[0], plan)
@@ -132,11 +132,6 @@ def test_a_line_that_starts_at_labels_of_the_month(opened: Opened, monkeypatch: 
     monkeypatch.setattr(checkpoint, "training_data", noted)
     monkeypatch.setattr(network, "unit_line", ahead)
     assert_caught(certify([FIRST]), "checkpoint")
-
-
-def unbounded(labels: Any, context: RecipeContext, first: date, last: date, **_: Any) -> Any:
-    """Return the labels of a span, whenever they became known."""
-    return labels(context, first, last, known_by=None)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.audit.leaks import unbounded
 from tests.planting import around
 
 from alpha_assets.audit import Certificate
@@ -270,11 +271,7 @@ def test_labels_that_end_after_the_month_has_begun(
             else split_of(context, month, usable)
         ),
     )
-    monkeypatch.setattr(
-        train,
-        "labels_between",
-        lambda context, first, last, known_by: labels(context, first, last, None),
-    )
+    monkeypatch.setattr(train, "labels_between", unbounded(labels))
     if not train_last:
         # Stop by the last epoch that is best in hindsight: the choice shows in the weights.
         monkeypatch.setattr("alpha_assets.training.network.best_of", _worst_or_best_by_bits)
