@@ -26,7 +26,7 @@ import alpha_assets as aa
 from alpha_assets.calendar import month_range
 from alpha_assets.config.recipe import recipe_sizes
 from alpha_assets.errors import AlphaAssetsError
-from alpha_assets.pipeline.runner import make_model
+from alpha_assets.pipeline.runner import ingest_all, make_model
 
 LEVEL = 0.05
 SEEDS = (101, 102)
@@ -83,6 +83,7 @@ def figures_of(recipe: str, seed: int, storage: Path, first: str, last: str) -> 
         overrides=overrides_of(recipe, seed),
     )
     if project.context.recipe.parent is not None:
+        ingest_all(project.context)
         for month in month_range(first, last):
             make_model(project.context, month)  # the parent's too
     found: dict[str, Any] = project.run(first, last)
