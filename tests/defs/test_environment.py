@@ -1,9 +1,11 @@
 """What the environment names wins, wherever Dagster is started."""
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from dagster._core.secrets.env_file import get_env_var_dict
 from dagster._utils.interrupts import setup_interrupt_handlers
 
 from alpha_assets.config.folders import write_project
+from alpha_assets.defs import launch
 from alpha_assets.defs.launch import hear_signals, prepare
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,26 @@ def test_a_launch_of_ours_leaves_the_folder_of_env_and_keeps_its_paths(
     assert os.environ["ALPHA_STORAGE"] == str(tmp_path / "mine")
     assert os.environ["ALPHA_PIPELINES"] == str(tmp_path / "pipelines")
     assert get_env_var_dict(str(Path.cwd())) == {}
+
+
+def test_a_launch_of_ours_finds_the_files_that_its_command_line_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("ALPHA_DAGSTER_DIR", str(tmp_path / "runs"))
+    given = ["dev", "-w", "workspace.yaml", "--workspace=b.yaml", "-f", "/c.py", "-h", "127.0.0.1"]
+    monkeypatch.setattr(sys, "argv", ["launch", *given])
+    seen: list[str] = []
+    monkeypatch.setattr(launch, "hear_signals", lambda: None)
+    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: seen.extend(sys.argv[1:]))
+    launch.main()
+    assert Path.cwd() == tmp_path / "runs"
+    here = str(tmp_path)
+    assert seen == [
+        "dev", "-w", f"{here}/workspace.yaml", f"--workspace={here}/b.yaml",
+        "-f", "/c.py", "-h", "127.0.0.1",
+    ]  # fmt: skip
 
 
 def test_any_command_of_dagster_in_a_project_folder_finds_its_home_without_telemetry(

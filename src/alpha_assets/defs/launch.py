@@ -10,6 +10,7 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dagster import DagsterInstance
@@ -22,6 +23,14 @@ PATHS = (HOME, "ALPHA_DAGSTER_DIR", "ALPHA_PIPELINES", "ALPHA_DATA", "ALPHA_LAND
 STORAGE = "ALPHA_STORAGE"  # a path or a URL
 RUNS = "ALPHA_DAGSTER_DIR"
 BAD_INPUT = 2  # exit code
+PATH_OPTIONS = (
+    "-w",
+    "--workspace",
+    "-f",
+    "--python-file",
+    "-d",
+    "--working-directory",
+)  # of Dagster's command line
 NO_UPLOAD = "DAGSTER_DISABLE_TELEMETRY"
 NO_TELEMETRY = "telemetry:\n  enabled: false\n"
 
@@ -54,6 +63,21 @@ def prepare() -> list[str]:
             return reap(instance)
 
 
+def with_absolute_paths(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with every path as of this folder, which is left later."""
+    made, is_path = [], False
+    for word in words:
+        option, equals, value = word.partition("=")
+        if is_path:
+            made.append(str(Path(word).absolute()))
+        elif equals and option in PATH_OPTIONS:
+            made.append(f"{option}={Path(value).absolute()}")
+        else:
+            made.append(word)
+        is_path = not is_path and word in PATH_OPTIONS
+    return made
+
+
 def hear_signals() -> None:
     """Hear SIGINT, and so SIGTERM, where a shell started this in the background.
 
@@ -67,6 +91,7 @@ def hear_signals() -> None:
 def main() -> None:
     """Prepare, and hand over to Dagster's own command line."""
     hear_signals()
+    sys.argv[1:] = with_absolute_paths(sys.argv[1:])
     try:
         done = prepare()
     except AlphaAssetsError as error:
