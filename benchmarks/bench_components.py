@@ -34,7 +34,7 @@ from alpha_assets.models import (
     TransformerSpec,
 )
 from alpha_assets.models.losses import ICSpec
-from alpha_assets.sources.sim import generate
+from alpha_assets.sources.sim import SimMarket, generate
 from alpha_assets.sources.sim.rig import COMPONENTS
 from alpha_assets.training import GuardSpec, OptimiserSpec, TrainingSpec, WindowSpec
 from alpha_assets.training.estimator import Aids
@@ -89,10 +89,8 @@ def rig(seed: int, off: str) -> tuple[Dataset, np.ndarray]:
         update={"seed": seed, "rig": market.sim.rig.model_copy(update=switched)}
     )
     made = generate.__wrapped__(spec, market.calendar)
-    open_DN = made.adjusted("open")
-    n = len(open_DN) - 2  # sessions whose next one is known to its end
-    return_DN = open_DN[2:] / open_DN[1:-1] - 1
-    shape = return_DN.shape
+    return_DN = next_returns(made)
+    n, shape = len(return_DN), return_DN.shape
     x_DNF = np.moveaxis(normal(made.rig.series), 0, -1)[:n]
     symbols = tuple(f"S{place:03d}" for place in range(shape[1]))
     names = tuple(f"x{place}" for place in range(x_DNF.shape[-1]))
@@ -110,6 +108,19 @@ def rig(seed: int, off: str) -> tuple[Dataset, np.ndarray]:
         market_DM=torch.from_numpy(made.rig.regime[:n].astype(np.float32))[:, None],
     )
     return data, made.components[:, :n].astype(np.float64)
+
+
+def noise(seed: int) -> np.ndarray:
+    """Return what a draw of the rig returns with nothing planted, its shocks alone, [D, N]."""
+    market = load_market("rig")
+    spec = market.sim.model_copy(update={"seed": seed, "signal": 0.0})
+    return next_returns(generate.__wrapped__(spec, market.calendar))
+
+
+def next_returns(made: SimMarket) -> np.ndarray:
+    """Return returns from the next open to the one after, of sessions that have both."""
+    open_DN = made.adjusted("open")
+    return np.asarray(open_DN[2:] / open_DN[1:-1] - 1)
 
 
 def normal(x: np.ndarray) -> np.ndarray:

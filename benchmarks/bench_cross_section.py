@@ -28,6 +28,7 @@ from bench_components import (
     TESTED_FROM,
     TRAINED,
     VALID,
+    noise,
     normal,
     rig,
     unit,
@@ -60,7 +61,7 @@ from alpha_assets.training.settings import Plan
 EPOCHS, WIDTH = 6, 16  # of `atft_gat_fan`
 COST_BPS = 6.0  # commission and half-spread of the rig
 SESSIONS_A_YEAR = 245
-SHARED = 0.5  # of the variance of returns, between neighbours, where the graph is estimated
+SHARED = 0.5  # of the variance of shocks, with neighbours, where the graph is estimated
 CORRELATED = (60, 240)  # sessions behind an estimated graph, at least and at most
 BRANCHES = {  # columns of the rig are "x0" to "x9"
     "price": BranchSpec(columns=("x0",), hidden=16, latent=8, dropout=0.0),
@@ -148,18 +149,23 @@ def estimated_graph(data: Dataset) -> Neighbours:
 
 
 def with_peers(seed: int, data: Dataset) -> Dataset:
-    """Return the dataset with returns that neighbours share a part of, so that it can be estimated.
+    """Return the dataset with shocks that neighbours share a part of, so that it can be estimated.
 
-    To each return is added the mean of a shock of the symbol and of its neighbours, drawn afresh
-    each session, with `SHARED` of the variance of the sum.
+    Of the variance of each symbol's shocks, `SHARED` is from then on the mean of a shock of the
+    symbol and of its neighbours, drawn afresh each session.  What is planted stays as it is, and so
+    does the variance of the whole: added on top, the shared part would halve the share of the
+    returns' variance that is planted.
     """
     n = len(data.axes.symbols)
     edge_NK = neighbours(stream(seed, Purpose.RIG, _PLACES).random((n, 2)))
-    return_DN = data.return_DNH[..., 0]
+    return_DN, noise_DN = data.return_DNH[..., 0], noise(seed)
+    planted_DN = return_DN - noise_DN
+    common_D1 = noise_DN.mean(1, keepdims=True)
+    own_DN = noise_DN - common_D1
     shock_DN = np.random.default_rng(seed).standard_normal(return_DN.shape)
-    shared_DN = unit(shock_DN + shock_DN[:, edge_NK].sum(2))
-    own_sd = (return_DN - return_DN.mean(1, keepdims=True)).std()
-    return_DN = return_DN + own_sd * np.sqrt(SHARED / (1 - SHARED)) * shared_DN
+    shared_DN = own_DN.std(0) * unit(shock_DN + shock_DN[:, edge_NK].sum(2))
+    own_DN = np.sqrt(1 - SHARED) * own_DN + np.sqrt(SHARED) * shared_DN
+    return_DN = planted_DN + common_D1 + own_DN
     target_DN = normal(return_DN).astype(np.float32)
     return replace(
         data, return_DNH=return_DN[..., None], target_DNH=torch.from_numpy(target_DN)[..., None]

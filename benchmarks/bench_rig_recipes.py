@@ -142,14 +142,20 @@ def middle(score_DNH: np.ndarray) -> np.ndarray:
 
 
 def figures(cell: Cell, recipe: Recipe, seed: int, off: str) -> dict[str, float]:
-    """Return correlations with all components, the rank IC, and what training took."""
+    """Return correlations with all components, the rank IC, and what training took.
+
+    The rank IC of all that is planted stands beside it, so that cells on different markets compare.
+    """
     data, g_CDN = data_of(cell, recipe, seed, off)
     score_DN, cost = trained(recipe, data, seed)
-    with_C = (unit(score_DN) * unit(g_CDN[:, TESTED_FROM:])).mean(axis=(1, 2))
-    ranks = unit(rankdata(score_DN, axis=-1))
+    g_CDN = g_CDN[:, TESTED_FROM:]
+    with_C = (unit(score_DN) * unit(g_CDN)).mean(axis=(1, 2))
+    planted_DN = g_CDN[[name != off for name in COMPONENTS]].sum(axis=0)
     returns = unit(rankdata(data.return_DNH[TESTED_FROM:, :, 0], axis=-1))
-    held = dict(zip(COMPONENTS, with_C.tolist(), strict=True))
-    return {**held, "rank IC": float((ranks * returns).mean()), **cost}
+    found = dict(zip(COMPONENTS, with_C.tolist(), strict=True))
+    for name, x_DN in (("rank IC", score_DN), ("planted rank IC", planted_DN)):
+        found[name] = float((unit(rankdata(x_DN, axis=-1)) * returns).mean())
+    return {**found, **cost}
 
 
 def measure(cell: Cell, seeds: list[int], settings: tuple[str, ...], *, with_off: bool) -> None:
