@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from alpha_assets.errors import SpecError
 from alpha_assets.spec import (
@@ -34,6 +34,12 @@ class OfName(Spec):
     kind: str = "plain"
 
 
+def _refuse_even(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"odd = {number} is even; want an odd one")
+    return number
+
+
 class Outer(Spec):
     about: str
     start: date
@@ -41,6 +47,7 @@ class Outer(Spec):
     inner: Inner = Inner()
     one: dict[str, OfName] = Field(default_factory=dict)
     counts: tuple[int, ...] = Field(default=(1,), min_length=1)
+    odd: Annotated[int, AfterValidator(_refuse_even)] = 1
 
 
 GOOD = 'about = "x"\nstart = 2020-01-06\nrate = 1\n[inner]\nsize = 4\nnames = ["a", "b"]\n'
@@ -83,6 +90,13 @@ def test_a_file_is_read_with_its_types(tmp_path: Path) -> None:
         ),
         (GOOD + "[one.a]\nkidn = 3\n", r"'one\.a\.kidn' \(it holds 3\); did you mean kind\?"),
         (GOOD.replace("4", '"4"'), r"recipe\.toml: inner\.size = '4': .*valid integer"),
+        (GOOD.replace("4", "{a = 1}"), r"inner\.size = {'a': 1}: .*valid integer"),
+        (GOOD.replace("4", "true"), r"inner\.size = true: .*valid integer"),
+        (GOOD.replace('["a", "b"]', '"a"'), r"inner\.names = 'a': want a list, in brackets"),
+        (GOOD.replace('["a", "b"]', "{}"), r"inner\.names = {}: want a list, in brackets"),
+        ('inner = 3\nabout = "x"\nstart = 2020-01-06\n', r"inner = 3: want a section, or a table"),
+        ("counts = []\n" + GOOD, r"counts = \[\]: want at least 1 of them"),
+        ("odd = 4\n" + GOOD, r"recipe\.toml: odd = 4 is even; want an odd one$"),
         (GOOD.replace("4", "0"), r"recipe\.toml: inner\.size = 0: .*greater than 0"),
         (GOOD.replace("2020-01-06", '"soon"'), r"recipe\.toml: start = 'soon': .*date"),
         (GOOD.replace('about = "x"', ""), r"recipe\.toml: key 'about' is missing"),
@@ -101,7 +115,7 @@ def test_a_list_is_not_called_short_where_an_item_is_wrong(tmp_path: Path) -> No
     with pytest.raises(SpecError) as caught:
         read_spec(write(tmp_path, "counts = [1.5]\n" + GOOD), Outer)
     assert re.fullmatch(r".*: counts\.0 = 1\.5: [^\n]*", str(caught.value))
-    with pytest.raises(SpecError, match=r"counts = \[\]: .*at least 1 item"):
+    with pytest.raises(SpecError, match=r"counts = \[\]: want at least 1"):
         read_spec(write(tmp_path, "counts = []\n" + GOOD), Outer)
 
 

@@ -24,6 +24,14 @@ DIGEST_LENGTH = 12  # hexadecimal digits
 NONE = "none"
 LARGEST = 2**63  # of integers, by absolute value
 OPENS_TOML = ("[", "{", '"', "'")  # begins of values that are never plain text
+# What is wanted, in the words of TOML, by pydantic's name of the problem; it has those of JSON.
+WANTED: Mapping[str, str] = {
+    "dict_type": "want a section, or a table in braces",
+    "model_type": "want a section, or a table in braces",
+    "tuple_type": "want a list, in brackets",
+    "list_type": "want a list, in brackets",
+    "too_short": "want at least {min_length} of them",
+}
 
 
 class Spec(BaseModel):
@@ -362,6 +370,17 @@ def _problem(
         return f"{origin}: key '{key}.{name}' is missing"
     if problem["type"] == "literal_error":
         reason += _nearest_choice(problem)
-    if isinstance(problem["input"], Mapping):  # a section, or the whole file: the reason names keys
-        return f"{origin}: {key}: {reason}" if key else f"{origin}: {reason}"
-    return f"{origin}: {key} = {problem['input']!r}: {reason}"
+    if problem["type"] in WANTED:
+        reason = WANTED[problem["type"]].format(**problem.get("ctx", {}))
+    if problem["type"] == "value_error":
+        section, _, name = key.rpartition(".")
+        if isinstance(problem["input"], Mapping):  # a section, or the whole file: it names keys
+            return f"{origin}: {key}: {reason}" if key else f"{origin}: {reason}"
+        if reason.startswith(f"{name} = "):  # it names the key and its value
+            return f"{origin}: {section}.{reason}" if section else f"{origin}: {reason}"
+    return f"{origin}: {key} = {_shown(problem['input'])}: {reason}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as a file has it, as far as that differs from Python."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)

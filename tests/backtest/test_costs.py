@@ -132,6 +132,8 @@ def test_what_a_preset_resolves_to_is_itself_a_declaration(name: str) -> None:
     ("settings", "words"),
     [
         ({"preset": "reserch_10bps"}, "did you mean 'research_10bps'"),
+        ({"preset": ["retail"]}, "there is no preset ['retail'] of costs: research_10bps"),
+        ({"preset": {}}, "there is no preset {} of costs: research_10bps"),
         ({"preset": 7}, "there is no preset 7 of costs: research_10bps, research_liquid"),
         ({"commission_bps": -1.0}, "commission_bps = -1.0: Input should be greater than or equal"),
         ({"half_spread_bps": -1.0}, "half_spread_bps = -1.0"),

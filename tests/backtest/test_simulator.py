@@ -958,6 +958,17 @@ def test_ticks_on_total_return_prices_are_refused() -> None:
         books(targets, market, 2, PLAIN, costs, "total_return")
 
 
+@pytest.mark.parametrize(("tick", "is_refused"), [(90.0, False), (110.0, True), (1e300, True)])
+def test_a_tick_above_most_prices_is_refused(tick: float, is_refused: bool) -> None:
+    costs = FREE.model_copy(update={"tick": tick})
+    market, targets = raw(daily_bars=path("A", [100.0] * 3)), hold((1, {"A": 0.5}))
+    if not is_refused:
+        assert books(targets, market, 2, PLAIN, costs).trades["price"].to_list() == [180.0]
+        return
+    with pytest.raises(BadInput, match=r"costs\.tick = .* is more than .* median close .* is 100"):
+        books(targets, market, 2, PLAIN, costs)
+
+
 def test_what_lenders_have_counts_from_the_session_that_knows_it() -> None:
     market = raw(daily_bars=path("A", [100.0] * 3), borrow=[fee("A", 1, 0.0, 0.0)])
 

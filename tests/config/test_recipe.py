@@ -123,6 +123,15 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
             ["split.min_train_sessions=61"],
             "min_train_sessions = 61 is more than lookback_sessions = 60",
         ),
+        # Sizes that leave 64 bits, or take hours to make.
+        (
+            "tiny",
+            [f"model.d_model={10**18}"],
+            "d_model = 1000000000000000000: Input should be less",
+        ),
+        ("tiny", ["model.layers=100000"], "layers = 100000: Input should be less than or equal"),
+        ("tiny", ["model={kind='lstm',hidden=20000000}"], "hidden = 20000000: Input should be"),
+        ("news_branch", ["model.branches.news.latent=20000000"], "news.latent = 20000000: Input"),
         # Keys with another name.
         ("tiny", ["training.patiense=3"], "'training.patiense' .*; did you mean patience"),
         ("tiny", ["portfolio.quantil=3"], "'portfolio.quantil' .*; did you mean quantile"),

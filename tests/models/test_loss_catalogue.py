@@ -261,8 +261,16 @@ class OneTerm(Spec):
         ({"kind": "listmle", "temperature": 0.0}, "temperature = 0.0: Input should be greater"),
         ({"kind": "sharpe", "cost_bps": -1.0}, "cost_bps = -1.0: Input should be greater than or"),
         ({"kind": "decorrelation"}, "'loss.0.column' is missing"),
+        # What leaves Float32, or hours of pairs.
+        ({"kind": "mse", "weight": 1e308}, "weight = 1e+308: Input should be less"),
+        ({"kind": "mse", "horizon_weights": [1e308]}, "horizon_weights.0 = 1e+308: Input should"),
+        ({"kind": "listmle", "temperature": 1e-300}, "temperature = 1e-300: Input should be"),
+        ({"kind": "pairwise_logistic", "temperature": 1e300}, "temperature = 1e+300: Input"),
+        ({"kind": "pairwise_logistic", "shifts": 10**9}, "shifts = 1000000000: Input should be"),
+        ({"kind": "ic", "pin": 1e300}, "pin = 1e+300: Input should be less"),
+        ({"kind": "sortino", "cost_bps": 1e5}, "cost_bps = 100000.0: Input should be less than"),
     ],
 )
 def test_a_term_that_cannot_be_is_refused_by_name(term: dict[str, Any], words: str) -> None:
-    with pytest.raises(SpecError, match=words.replace("(", r"\(")):
+    with pytest.raises(SpecError, match=words.replace("(", r"\(").replace("+", r"\+")):
         parse_spec({"loss": [term]}, OneTerm, origin="r.toml")

@@ -48,6 +48,10 @@ ONE = WindowSpec(sequence=1)
             lambda: TrainingSpec(sampler="blocks", batch_sessions=6, block_sessions=4),
             r"batch_sessions = 6 is not a multiple of block_sessions = 4",
         ),
+        (
+            lambda: OptimiserSpec(learning_rate=0.5, weight_decay=2.0),
+            r"learning_rate = 0.5 times weight_decay = 2 is 1, the share .* want a product below 1",
+        ),
         (lambda: TrainingSpec(parent="a", warm_start=True), r"not from both; leave one out"),
         (lambda: Learner(model=RidgeSpec(), loss=(IC,), window=ONE), r"take \[\[loss\]\] out"),
         (lambda: Learner(model=RidgeSpec()), r"set window.sequence = 1, not 5"),

@@ -82,7 +82,7 @@ class CostsSpec(Spec):
         if not isinstance(values, Mapping) or values.get("preset") is None:
             return values
         name = values["preset"]
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             near = get_close_matches(str(name), PRESETS, n=2, cutoff=0.3)
             guess = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(f"there is no preset {name!r} of costs: {', '.join(PRESETS)}{guess}")

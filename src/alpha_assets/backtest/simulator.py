@@ -182,7 +182,7 @@ def _held_on_marks(
     """Return targets of the names that are ever held, their market, and whether lives were split.
 
     Raises:
-        BadInput: lots on prices that were never traded.
+        BadInput: lots or ticks on prices that were never traded, or a tick above most prices.
     """
     if portfolio.lot is not None and basis == "total_return":
         raise BadInput(
@@ -210,10 +210,29 @@ def _held_on_marks(
         spread=costs.spread,
         max_stale=max_stale,
     )
+    _refuse_tick_above_prices(marks, costs)
     # A row of weight 0 still makes its session a rebalance; a name never held needs no more.
     known = pl.col("symbol").is_in(symbols)
     wanted = targets.with_columns(symbol=pl.when(known).then("symbol"))
     return wanted, marks, bool(lives)
+
+
+def _refuse_tick_above_prices(marks: Marks, costs: CostsSpec) -> None:
+    """Refuse a step of prices that most of them are smaller than: it is no exchange's.
+
+    Raises:
+        BadInput: naming the step and the price.
+    """
+    known_K = marks.close[np.isfinite(marks.close)]
+    if costs.tick is None or not len(known_K):
+        return
+    typical = float(np.median(known_K))
+    if costs.tick > typical:
+        raise BadInput(
+            f"costs.tick = {costs.tick:g} is more than a price: the median close of the names "
+            f"that are held is {typical:g}; want the step of prices at the exchange, or leave tick "
+            "out"
+        )
 
 
 def simulate(

@@ -43,6 +43,17 @@ class OptimiserSpec(Spec):
     clip: float = Field(default=1.0, ge=1e-4)
     """Largest norm of all gradients together; below, AdamW takes them for rounding."""
 
+    @model_validator(mode="after")
+    def _decay_leaves_something(self) -> Self:
+        taken = self.learning_rate * self.weight_decay
+        if taken >= 1:
+            raise ValueError(
+                f"learning_rate = {self.learning_rate:g} times weight_decay = "
+                f"{self.weight_decay:g} is {taken:g}, the share of every weight that a step takes "
+                "off; want a product below 1"
+            )
+        return self
+
 
 class TrainingSpec(Spec):
     """Declared under `[training]` in a recipe."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import Depth, RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -16,9 +16,9 @@ class ALSTMSpec(RankerSpec):
 
     kind: Literal["alstm"] = "alstm"
     """Name of the kind."""
-    hidden: int = Field(default=64, ge=2)
+    hidden: Width = Field(default=64, ge=2)
     """Hidden units; the attention has half as many."""
-    layers: int = Field(default=2, gt=0)
+    layers: Depth = 2
     """Layers of the recurrent network."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Of the recurrent network."""

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import Depth, RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -17,11 +17,11 @@ class AtftGatFanSpec(RankerSpec):
 
     kind: Literal["atft_gat_fan"] = "atft_gat_fan"
     """Name of the kind."""
-    d_model: int = Field(default=32, gt=0)
+    d_model: Width = 32
     """Width of the model; a multiple of `heads` and of `graph_heads`."""
     heads: int = Field(default=4, gt=0)
     """Heads of the attention over steps."""
-    feed_forward: int = Field(default=2, gt=0)
+    feed_forward: Depth = 2
     """Hidden units behind it, as a multiple of `d_model`."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of activations dropped in training."""
@@ -38,7 +38,7 @@ class AtftGatFanSpec(RankerSpec):
     """Whether symbols attend to their neighbours."""
     graph_heads: int = Field(default=4, gt=0)
     """Heads of that attention."""
-    graph_layers: int = Field(default=1, gt=0)
+    graph_layers: Depth = 1
     """Layers of it: how far along the graph a symbol sees."""
     graph_values: Literal["steps", "state"] = "steps"
     """What the first layer gathers: a line through the tokens of all steps of the neighbours, from

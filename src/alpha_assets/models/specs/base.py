@@ -1,7 +1,7 @@
 """What the declarations of all rankers have in common."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
 
 MEDIAN = 0.5  # the quantile that is the score
+
+# Beyond, a count of weights or of their bytes may leave 64 bits, where torch has no words for it.
+Width = Annotated[int, Field(gt=0, le=10_000_000)]
+# Of layers, or of one width in another: each layer is made by itself, and a million take hours.
+Depth = Annotated[int, Field(gt=0, le=1000)]
 
 
 class RankerSpec(Spec):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import Depth, RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -16,9 +16,9 @@ class DeepMomentumSpec(RankerSpec):
 
     kind: Literal["deep_momentum"] = "deep_momentum"
     """Name of the kind."""
-    hidden: int = Field(default=32, gt=0)
+    hidden: Width = 32
     """Width of the tokens and of the LSTM's state."""
-    layers: int = Field(default=1, gt=0)
+    layers: Depth = 1
     """Layers of the LSTM."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of activations dropped in training, of the tokens and of the last state."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import Depth, RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -16,11 +16,11 @@ class LSTMSpec(RankerSpec):
 
     kind: Literal["lstm"] = "lstm"
     """Name of the kind."""
-    hidden: int = Field(default=192, gt=0)
+    hidden: Width = 192
     """Hidden units of the LSTM."""
-    layers: int = Field(default=2, gt=0)
+    layers: Depth = 2
     """Layers of the LSTM."""
-    bottleneck: int = Field(default=64, gt=0)
+    bottleneck: Width = 64
     """Units between the LSTM's last state and the scores."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of activations dropped between layers and before the scores in training."""

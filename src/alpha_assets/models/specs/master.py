@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -17,7 +17,7 @@ class MasterSpec(RankerSpec):
 
     kind: Literal["master"] = "master"
     """Name of the kind."""
-    d_model: int = Field(default=32, gt=0, multiple_of=2)
+    d_model: Width = Field(default=32, multiple_of=2)
     """Width of the model; even, and a multiple of both numbers of heads."""
     time_heads: int = Field(default=4, gt=0)
     """Heads of the attention over steps."""

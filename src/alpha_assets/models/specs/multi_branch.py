@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import RankerSpec, Width
 from alpha_assets.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class BranchSpec(Spec):
     """The input of kind `vectors` that it reads, instead of columns."""
     absent: bool = False
     """Whether the branch is left out, for its feed is not there."""
-    hidden: int = Field(default=32, gt=0)
+    hidden: Width = 32
     """Hidden units."""
-    latent: int = Field(default=16, gt=0)
+    latent: Width = 16
     """Width of what comes out."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of hidden activations dropped in training."""
@@ -50,7 +50,7 @@ class MultiBranchSpec(RankerSpec):
     """Name of the kind."""
     branches: dict[str, BranchSpec] = Field(min_length=1)
     """By name; their order means nothing."""
-    hidden: int = Field(default=32, gt=0)
+    hidden: Width = 32
     """Hidden units behind the branches."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of those dropped in training."""

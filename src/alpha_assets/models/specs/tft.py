@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.models.specs.base import Depth
 from alpha_assets.models.specs.transformer import AttentionSpec
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class TFTSpec(AttentionSpec):
     """Name of the kind."""
     heads: int = Field(default=4, gt=0)
     """Attention heads; they share one value projection of width `d_model` / `heads`."""
-    attention_layers: int = Field(default=1, gt=0)
+    attention_layers: Depth = 1
     """Attention blocks, each with its gate, before the position-wise network."""
     selection: Literal["shared", "per_feature"] = "shared"
     """Variable selection: one network for all features, or the paper's, one for each."""

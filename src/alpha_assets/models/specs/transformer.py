@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.models.specs.base import RankerSpec
+from alpha_assets.models.specs.base import Depth, RankerSpec, Width
 
 if TYPE_CHECKING:
     from alpha_assets.models.base import Ranker
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AttentionSpec(RankerSpec):
     """What the declarations of rankers with attention have in common."""
 
-    d_model: int = Field(default=32, gt=0)
+    d_model: Width = 32
     """Width of the model; a multiple of `heads`."""
     heads: int = Field(default=2, gt=0)
     """Attention heads."""
@@ -29,9 +29,9 @@ class AttentionSpec(RankerSpec):
 class EncoderSpec(AttentionSpec):
     """What the declarations of rankers with a Transformer encoder have in common."""
 
-    layers: int = Field(default=1, gt=0)
+    layers: Depth = 1
     """Encoder layers."""
-    feed_forward: int = Field(default=4, gt=0)
+    feed_forward: Depth = 4
     """Hidden units of a layer, as a multiple of `d_model`."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of activations dropped in training."""

@@ -1,6 +1,6 @@
 """What the declarations of all loss terms have in common."""
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,8 @@ from alpha_assets.spec import Spec
 
 if TYPE_CHECKING:
     from alpha_assets.models.losses.base import Term
+
+LARGEST = 1e6  # of a weight: a term that outweighs another one more leaves nothing of it in Float32
 
 
 class TermSpec(Spec):
@@ -23,9 +25,9 @@ class TermSpec(Spec):
     needs_quantiles: ClassVar[bool] = False
     needs_returns: ClassVar[bool] = False
 
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=LARGEST)
     """Of the term in the sum."""
-    horizon_weights: tuple[float, ...] = ()
+    horizon_weights: tuple[Annotated[float, Field(le=LARGEST)], ...] = ()
     """Of each of `label.horizons`, in their order; none: all alike. Only their ratios count."""
     min_names: int = Field(default=10, ge=2)
     """Sessions with fewer names give no loss."""

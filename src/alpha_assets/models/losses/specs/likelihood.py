@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alpha_assets.models.losses.specs.base import TermSpec
+from alpha_assets.models.losses.specs.base import LARGEST, TermSpec
 
 if TYPE_CHECKING:
     from alpha_assets.models.losses.base import Sections, Term, Terms
@@ -18,7 +18,7 @@ class PairwiseLogisticSpec(TermSpec):
 
     kind: Literal["pairwise_logistic"] = "pairwise_logistic"
     """Name of the kind."""
-    shifts: int = Field(default=32, ge=0)
+    shifts: int = Field(default=32, ge=0, le=10_000)
     """Each name is compared with those at so many distances on the symbol axis, from next to it
     to half of the axis; 0: every name with one other, paired at random anew in each epoch.
     """
@@ -26,9 +26,9 @@ class PairwiseLogisticSpec(TermSpec):
     """Probability with which the order of a pair is taken to be the other one."""
     gap: float = Field(default=0.0, ge=0)
     """Pairs whose targets lie closer are left out; equal targets count as one half."""
-    temperature: float = Field(default=10.0, gt=0)
+    temperature: float = Field(default=10.0, ge=1e-3, le=LARGEST)
     """Spreads of the scores that make a logit of 1."""
-    pin: float = Field(default=1e-3, ge=0)
+    pin: float = Field(default=1e-3, ge=0, le=LARGEST)
     """Weight of the term that holds the spread of the scores near 1."""
 
     @property
@@ -66,9 +66,9 @@ class ListMLESpec(TermSpec):
 
     kind: Literal["listmle"] = "listmle"
     """Name of the kind."""
-    temperature: float = Field(default=10.0, gt=0)
+    temperature: float = Field(default=10.0, ge=1e-3, le=LARGEST)
     """Spreads of the scores that make a logit of 1."""
-    pin: float = Field(default=1e-3, ge=0)
+    pin: float = Field(default=1e-3, ge=0, le=LARGEST)
     """Weight of the term that holds the spread of the scores near 1."""
 
     def build(self) -> "Term":

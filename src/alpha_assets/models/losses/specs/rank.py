@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from alpha_assets.models.losses.specs.base import TermSpec
+from alpha_assets.models.losses.specs.base import LARGEST, TermSpec
 
 if TYPE_CHECKING:
     from alpha_assets.models.losses.base import Sections, Term, Terms
@@ -15,7 +15,7 @@ class ICSpec(TermSpec):
 
     kind: Literal["ic"] = "ic"
     """Name of the kind."""
-    pin: float = Field(default=1e-3, ge=0)
+    pin: float = Field(default=1e-3, ge=0, le=LARGEST)
     """Weight of the term that holds the spread of the scores near 1."""
 
     def build(self) -> "Term":
@@ -59,7 +59,7 @@ class SoftSpearmanSpec(TermSpec):
     """Name of the kind."""
     ramp: float = Field(default=0.2, gt=0, le=2)
     """Half-width of the ramp in spreads of the scores; 0.2 is 16 % of the names."""
-    pin: float = Field(default=1e-3, ge=0)
+    pin: float = Field(default=1e-3, ge=0, le=LARGEST)
     """Weight of the term that holds the spread of the scores near 1."""
 
     def build(self) -> "Term":

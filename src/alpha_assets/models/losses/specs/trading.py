@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from alpha_assets.models.losses.specs.base import TermSpec
+from alpha_assets.models.losses.specs.base import LARGEST, TermSpec
 
 if TYPE_CHECKING:
     from alpha_assets.models.losses.base import Sections, Term, Terms
@@ -40,11 +40,11 @@ class _EarningsSpec(TermSpec):
     needs_order: ClassVar[bool] = True
     needs_returns: ClassVar[bool] = True
 
-    cost_bps: float = Field(default=0.0, ge=0)
+    cost_bps: float = Field(default=0.0, ge=0, lt=10_000)
     """Of traded notional, of what changes from each session to the next; 0: earnings are gross.
     Sessions of which the one before is not in the block are left out where costs are charged.
     """
-    pin: float = Field(default=1e-3, ge=0)
+    pin: float = Field(default=1e-3, ge=0, le=LARGEST)
     """Weight of the term that holds the spread of the scores near 1."""
 
 
