@@ -159,8 +159,9 @@ def edit_card(folder: Path, **changes: object) -> None:
     [
         ({"schema_version": 9}, "schema_version = 9, want 5"),
         ({"features": ["f0_cs_z"]}, "not the weights of the model"),
-        ({"surprise": 1}, "not a card"),
-        ({"threads": "one"}, "not a card"),
+        ({"surprise": 1}, r"not a card \(unknown key 'surprise' .*\); train the month again"),
+        ({"threads": "one"}, r"not a card \(threads = 'one': .* valid integer\); train the month"),
+        ({"threads": "one", "month": 1}, r"not a card \(month = 1: .*; and 1 more\); train the mo"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(
@@ -168,12 +169,14 @@ def test_a_card_that_does_not_fit_is_refused(
 ) -> None:
     edit_card(folder, **changes)
 
-    with pytest.raises(StaleOutput, match=words):
+    with pytest.raises(StaleOutput, match=words) as refused:
         load_checkpoint(folder)
+    assert "\n" not in str(refused.value)
 
 
-def test_a_card_that_is_not_json_is_refused(folder: Path) -> None:
-    (folder / "card.json").write_text("[]")
+@pytest.mark.parametrize("text", ["[]", "", "null", "{", "[" * 100_000], ids=len)
+def test_a_card_that_is_not_json_is_refused(folder: Path, text: str) -> None:
+    (folder / "card.json").write_text(text)
 
     with pytest.raises(StaleOutput, match="not a card"):
         load_checkpoint(folder)

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
-from alpha_assets.errors import BadInput, MissingOutput, StaleOutput
+from alpha_assets.errors import BadInput, MissingOutput, SpecError, StaleOutput
 from alpha_assets.models.base import Ranker
+from alpha_assets.spec import parse_spec
 from alpha_assets.training.card import CARD, SCHEMA_VERSION, Card, FoldCard, InputCard, SeedCard
 from alpha_assets.training.estimator import Scorer, Trained, Weights
 from alpha_assets.training.loaders import load_model
@@ -216,8 +217,8 @@ def checkpoint_of(
             model = load_model(card.learner, weights[folder], contents, card.sizes)
         except (safetensors.SafetensorError, RuntimeError) as error:
             raise StaleOutput(
-                f"{name}/{folder}: not the weights of the model on the card ({error}); "
-                "train the month again"
+                f"{name}/{folder}: not the weights of the model on the card "
+                f"({' '.join(str(error).split())}); train the month again"
             ) from error
         models.append(model.to(device) if isinstance(model, Ranker) else model)
     return Checkpoint(card, tuple(models), weights, texts, _fitted(files, card, name))
@@ -259,10 +260,23 @@ def _parsed_card(content: bytes, path: str) -> Card:
                 f"{path}: schema_version = {version}, want {SCHEMA_VERSION}; train the month again"
             )
         return Card.model_validate_json(content)
-    except (ValidationError, ValueError, AttributeError) as error:
-        if isinstance(error, StaleOutput):
-            raise
+    except StaleOutput:
+        raise
+    except ValidationError as error:
+        why = _first_problem(content, path)
+        raise StaleOutput(f"{path}: not a card ({why}); train the month again") from error
+    except (ValueError, AttributeError, RecursionError) as error:
         raise StaleOutput(f"{path}: not a card ({error}); train the month again") from error
+
+
+def _first_problem(content: bytes, path: str) -> str:
+    """Return in one line what is wrong with a card, and how much else is."""
+    try:
+        parse_spec(json.loads(content), Card, path)
+    except SpecError as error:
+        first, *others = str(error).removeprefix(f"{path}: ").split("\n")
+        return f"{first}; and {len(others)} more" if others else first
+    return "it cannot be read"  # what reads it as a declaration is more lenient nowhere
 
 
 def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
