@@ -58,7 +58,7 @@ def first_usable(context: RecipeContext) -> date:
     spec = context.recipe.spec
     for why, rests in (
         ("an expanding window", spec.split.expanding),
-        ("the count of split.retrain_every months", spec.training.retrain_every > 1),
+        ("the count of training.retrain_every months", spec.training.retrain_every > 1),
         ("the chain of warm starts", spec.training.warm_start),
     ):
         if rests:
