@@ -7,7 +7,7 @@ from tests.doors import written
 
 from alpha_assets.config.market import Market, load_market
 from alpha_assets.config.recipe import load_recipe
-from alpha_assets.errors import SpecError
+from alpha_assets.errors import BadInput, SpecError
 
 NEWS = "inputs.news"
 
@@ -152,9 +152,48 @@ def test_what_does_not_fit_is_refused_by_name(
     assert "'about'" not in text, "a refusal shows its keys, not the whole file"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "words"),
+    [
+        (
+            "tiny_ridge",
+            ["model={kind='weighted_sum',weights={ret_51=1.0}}"],
+            "model.weights: 'ret_51' is no feature that the recipe reads; did you mean ret_5?",
+        ),
+        (
+            "news_branch",
+            ['model.branches.price.families=["pric"]'],
+            r"\[model.branches.price\] families: 'pric' is not among .*; did you mean price?",
+        ),
+        (
+            "news_branch",
+            ['model.branches.price.columns=["ret_51_cs_z"]'],
+            r"\[model.branches.price\] columns: 'ret_51_cs_z' is not .* did you mean ret_5_cs_z",
+        ),
+        ("tiny", ["model={kind='master'}"], "weighs features by market-wide series, and the input"),
+    ],
+)
+def test_what_a_model_reads_is_looked_for_before_anything_runs(
+    market: Market, recipe: str, overrides: list[str], words: str
+) -> None:
+    odd = load_recipe(recipe, market, overrides=overrides)
+    with pytest.raises(BadInput, match=words):
+        odd.check_features()
+
+
+def test_columns_of_a_fitted_input_are_columns(market: Market) -> None:
+    reads = "model={kind='multi_branch',branches.a={families=['inputs.news'],columns=['%s']}}"
+    for column in ("news_03", "news_present", "price_missing"):
+        load_recipe("news_pca", market, overrides=[reads % column]).check_features()
+    with pytest.raises(BadInput, match=r"'news_04' is not among"):
+        load_recipe("news_pca", market, overrides=[reads % "news_04"]).check_features()
+
+
 @pytest.mark.parametrize("name", ["news_pca", "news_branch", "tiny_graph", "quantiles", "turnover"])
 def test_what_fits_is_read(market: Market, name: str) -> None:
-    assert load_recipe(name, market).name == name
+    recipe = load_recipe(name, market)
+    recipe.check_features()
+    assert recipe.name == name
 
 
 def test_a_block_may_be_all_that_is_trained_on(market: Market) -> None:

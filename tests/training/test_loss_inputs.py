@@ -12,7 +12,7 @@ from tests.training.test_month import Killed, changed, fingerprint, resume
 
 from alpha_assets.dataset import Split
 from alpha_assets.dataset.tensor import Dataset
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import BadInput, TooFewNames
 from alpha_assets.models.losses import (
     DecorrelationSpec,
     ICSpec,
@@ -95,6 +95,26 @@ def test_random_pairs_learn_the_signal_and_resume_with_the_same_bits(
     assert fingerprint(again) == fingerprint(whole)
     torch.manual_seed(8)  # what others draw means nothing
     assert fingerprint(train_month(data, split, paired)) == fingerprint(whole)
+
+
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        (
+            ICSpec(min_names=31),
+            r'"ic": min_names = 31, and the training sessions have 30 names .* to 30 or less',
+        ),
+        (
+            PairwiseLogisticSpec(gap=1e9),
+            r'"pairwise_logistic": gap = 1e\+09, and no two targets .* set a smaller gap',
+        ),
+    ],
+)
+def test_a_term_that_no_session_counts_for_is_refused(
+    data: Dataset, split: Split, learner: Learner, term: LossSpec, words: str
+) -> None:
+    with pytest.raises(TooFewNames, match=words):
+        train_month(data, split, with_loss(learner, term, seeds=(0,), max_epochs=1))
 
 
 def test_a_term_reads_its_column_as_of_the_decision(

@@ -53,7 +53,7 @@ def test_its_validation_rank_ic_is_that_of_the_feature(data: Dataset, split: Spl
 
 
 def test_a_weight_of_a_feature_that_is_not_read_is_refused(data: Dataset, split: Split) -> None:
-    with pytest.raises(SpecError, match=r"'f_0' is no feature .* did you mean 'f0'\?; name it"):
+    with pytest.raises(SpecError, match=r"'f_0' is no feature .* did you mean f0\? name it under"):
         fitted(learner_of(f_0=1.0), data, split)
 
 

@@ -25,6 +25,7 @@ from alpha_assets.dataset import (
     SplitSpec,
     VectorsSpec,
 )
+from alpha_assets.dataset.inputs import columns_of, family_of
 from alpha_assets.errors import SpecError, did_you_mean
 from alpha_assets.evaluation import GatesSpec
 from alpha_assets.features import Feature, FeaturesSpec, select
@@ -261,8 +262,19 @@ class Recipe(PickledByFields):
         self._check_columns()
 
     def _check_columns(self) -> None:
-        """Refuse terms of the loss that read a column which the recipe does not."""
+        """Refuse a model or terms of the loss that read what the recipe does not."""
         scored = [f"{one.name}_cs_z" for one in self.features if one.scope != "market"]
+        families = dict.fromkeys(one.family for one in self.features)
+        fitted = self.spec.inputs.fitted
+        self.spec.model.check_reads(
+            [*families, *map(family_of, fitted)],
+            [
+                *scored,
+                *[f"{family}_missing" for family in families],
+                *[column for name, one in fitted.items() for column in columns_of(name, one)],
+            ],
+            sum(one.scope == "market" for one in self.features),
+        )
         for term in self.spec.loss:
             for name in term.columns:
                 if name not in scored:

@@ -100,3 +100,14 @@ class InputsSpec(Spec):
     def vectors(self) -> Mapping[str, VectorsSpec]:
         """Those that a model reads as they are."""
         return {name: one for name, one in self.named.items() if isinstance(one, VectorsSpec)}
+
+
+def columns_of(name: str, spec: PcaSpec) -> tuple[str, ...]:
+    """Return the columns of a fitted input, the presence of a vector last."""
+    numbers = range(1, spec.components + 1)
+    return (*[f"{name}_{k:0{spec.n_digits}d}" for k in numbers], f"{name}_present")
+
+
+def family_of(name: str) -> str:
+    """Return the family of a fitted input's columns, which no family of features is called by."""
+    return f"inputs.{name}"

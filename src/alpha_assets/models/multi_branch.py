@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.dataset.sizes import Sizes
-from alpha_assets.errors import BadInput
 from alpha_assets.models.base import Head, Ranker, known
-from alpha_assets.models.specs.multi_branch import BranchSpec, MultiBranchSpec
+from alpha_assets.models.specs.multi_branch import BranchSpec, MultiBranchSpec, not_there
 
 
 class MultiBranchRanker(Ranker):
@@ -24,6 +23,7 @@ class MultiBranchRanker(Ranker):
 
     def __init__(self, spec: MultiBranchSpec, sizes: Sizes) -> None:
         super().__init__()
+        spec.check_reads(sizes.families, sizes.columns, sizes.n_market)
         self.quantiles = spec.quantiles
         self.names = tuple(spec.present)
         self.branches = nn.ModuleList(
@@ -52,8 +52,8 @@ class Branch(nn.Module):
         self.scale = one.scale
         self.vectors = one.vectors
         if one.vectors and one.vectors not in sizes.vectors:
-            raise _not_there(name, "vectors", one.vectors, tuple(sizes.vectors))
-        place_C = () if one.vectors else _places(name, one, sizes)
+            raise not_there(name, "vectors", one.vectors, tuple(sizes.vectors))
+        place_C = () if one.vectors else _places(one, sizes)
         self.register_buffer("place_C", torch.tensor(place_C, dtype=torch.long), persistent=False)
         n_inputs = sizes.vectors[one.vectors] if one.vectors else len(place_C)
         self.layers = nn.Sequential(
@@ -92,24 +92,10 @@ def _layer(n_in: int, n_out: int, spec: MultiBranchSpec) -> list[nn.Module]:
     return [linear, *norm, nn.ReLU() if spec.activation == "relu" else nn.GELU()]
 
 
-def _places(name: str, one: BranchSpec, sizes: Sizes) -> tuple[int, ...]:
+def _places(one: BranchSpec, sizes: Sizes) -> tuple[int, ...]:
     """Return the places in F of the columns that a branch reads, rising, each once."""
     places: set[int] = set()
     for family in one.families:
-        if family not in sizes.families:
-            raise _not_there(name, "families", family, tuple(sizes.families))
         places.update(sizes.families[family])
-    for column in one.columns:
-        if column not in sizes.columns:
-            raise _not_there(name, "columns", column, sizes.columns)
-        places.add(sizes.columns.index(column))
+    places.update(sizes.columns.index(column) for column in one.columns)
     return tuple(sorted(places))
-
-
-def _not_there(name: str, key: str, value: str, offered: tuple[str, ...]) -> BadInput:
-    """Return the error of a branch whose input is not there."""
-    near = ", ".join(offered[:20]) + (" ..." if len(offered) > 20 else "")
-    return BadInput(
-        f"[model.branches.{name}] {key}: {value!r} is not among the recipe's inputs "
-        f"({near or 'none'}); name one of them, or leave the branch out by absent = true"
-    )

@@ -17,6 +17,7 @@ from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe, vector_column
 from alpha_assets.dataset import PcaSpec, Split, VectorsSpec
 from alpha_assets.dataset.cells import on_axes
+from alpha_assets.dataset.inputs import columns_of, family_of
 from alpha_assets.dataset.space import Space
 from alpha_assets.errors import BadInput
 from alpha_assets.features.cross_section import section_z
@@ -49,17 +50,6 @@ def feeds_of_inputs(recipe: Recipe) -> tuple[str, ...]:
     if feeds and LISTINGS in recipe.market.feeds:
         feeds[LISTINGS] = None
     return tuple(feeds)
-
-
-def columns_of(name: str, spec: PcaSpec) -> tuple[str, ...]:
-    """Return the columns of a fitted input, the presence of a vector last."""
-    numbers = range(1, spec.components + 1)
-    return (*[f"{name}_{k:0{spec.n_digits}d}" for k in numbers], f"{name}_present")
-
-
-def family_of(name: str) -> str:
-    """Return the family of a fitted input's columns, which no family of features is called by."""
-    return f"inputs.{name}"
 
 
 def states_of(

@@ -15,7 +15,7 @@ from alpha_assets.models.base import Ranker, WithLinearPath
 from alpha_assets.training.estimator import Aids, Trained, Weights, best_of
 from alpha_assets.training.fit import Fitting, fit, reproducible
 from alpha_assets.training.memory import smaller_session, too_many_weights, within_memory
-from alpha_assets.training.preflight import check_columns, check_model
+from alpha_assets.training.preflight import check_columns, check_model, check_terms
 from alpha_assets.training.resume import host_copy, load_state, save_state
 from alpha_assets.training.ridge import unit_line
 from alpha_assets.training.settings import Plan
@@ -37,6 +37,7 @@ class Network:
             torch.from_numpy(view.places(sessions, sequence)).to(view.device)
             for sessions in (fold.train, fold.valid)
         )
+        check_terms(self._plan.loss, view, train_D)
         sizes, device = view.sizes(sequence), view.device
         too_large = partial(too_many_weights, self._spec, sizes, device)
         with within_memory("the weights of a fresh model", device, too_large):

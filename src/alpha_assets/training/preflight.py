@@ -15,6 +15,7 @@ from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import BadInput, DegenerateModel, TooFewNames, did_you_mean
 from alpha_assets.models import LossSpec
 from alpha_assets.models.base import Ranker
+from alpha_assets.models.losses import PairwiseLogisticSpec
 from alpha_assets.training.degeneracy import verdict
 from alpha_assets.training.specs.degeneracy import GuardSpec
 
@@ -36,6 +37,37 @@ def check_columns(loss: Sequence[LossSpec], features: Sequence[str]) -> None:
                     f"that the model reads; {did_you_mean(name, features)}choose one of "
                     "[features], and window.min_span so that no month goes without it"
                 )
+
+
+def check_terms(loss: Sequence[LossSpec], data: Dataset, place_D: Tensor) -> None:
+    """Refuse terms of a loss that no training session counts for: they would be 0, unnoticed.
+
+    Args:
+        loss: the terms.
+        data: the month's dataset.
+        place_D: places of the training sessions.
+
+    Raises:
+        TooFewNames: naming the term, its limit, and what the sessions have.
+    """
+    target_DNH = data.target_DNH[place_D]
+    known_DNH = torch.isfinite(target_DNH) & data.mask_DN[place_D][..., None]
+    most = int(known_DNH.sum(1).max())
+    highest_DH = target_DNH.masked_fill(~known_DNH, -torch.inf).amax(1)
+    lowest_DH = target_DNH.masked_fill(~known_DNH, torch.inf).amin(1)
+    widest = float((highest_DH - lowest_DH).max())
+    for term in loss:
+        if term.min_names > most:
+            raise TooFewNames(
+                f'loss "{term.kind}": min_names = {term.min_names}, and the training sessions have '
+                f"{most} names with a label at most, so that the term would never count: set its "
+                f"min_names to {max(most, 2)} or less, or choose a universe of more names"
+            )
+        if isinstance(term, PairwiseLogisticSpec) and term.gap > widest:
+            raise TooFewNames(
+                f'loss "{term.kind}": gap = {term.gap:g}, and no two targets of a training session '
+                f"are more than {widest:.3g} apart, so that no pair would count: set a smaller gap"
+            )
 
 
 def check_labels(data: Dataset, place_D: Tensor, guard: GuardSpec) -> None:

@@ -5,22 +5,18 @@ as `weights = { rev_5 = 1.0 }` for the reversal of five sessions.
 """
 
 from dataclasses import replace
-from difflib import get_close_matches
 from time import perf_counter
 
 import torch
 
 from alpha_assets.dataset import Fold
 from alpha_assets.dataset.tensor import Dataset
-from alpha_assets.errors import SpecError
 from alpha_assets.training.estimator import Aids, Epoch, Trained
 from alpha_assets.training.fit import GUARDED, reproducible
 from alpha_assets.training.judge import guard_best, judge, session_scores
 from alpha_assets.training.ridge import BETA, RidgeModel
 from alpha_assets.training.settings import Plan
-from alpha_assets.training.specs.weighted_sum import WeightedSumSpec
-
-SCORED = "_cs_z"  # ends the column of a z-scored feature
+from alpha_assets.training.specs.weighted_sum import SCORED, WeightedSumSpec
 
 
 class WeightedSum:
@@ -69,14 +65,6 @@ class WeightedSum:
 
     def _weights(self, columns: tuple[str, ...]) -> list[float]:
         """Return the weight of each column."""
+        self._spec.check_reads((), columns, 0)
         named = {f"{name}{SCORED}": weight for name, weight in self._spec.weights.items()}
-        for column in named.keys() - set(columns):
-            name = column.removesuffix(SCORED)
-            read = [one.removesuffix(SCORED) for one in columns if one.endswith(SCORED)]
-            near = get_close_matches(name, read, n=1)
-            raise SpecError(
-                f"[model] weights: {name!r} is no feature that the recipe reads"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-                + "; name it under [features] as well"
-            )
         return [named.get(column, 0.0) for column in columns]

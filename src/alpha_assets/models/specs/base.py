@@ -1,5 +1,6 @@
 """What the declarations of all rankers have in common."""
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -86,6 +87,21 @@ class RankerSpec(Spec):
 
         Raises:
             BadInput: naming the keys, their values and what would fit.
+        """
+        return
+
+    def check_reads(
+        self, families: Collection[str], columns: Collection[str], n_market: int
+    ) -> None:
+        """Refuse what the ranker reads by name and the recipe does not have.
+
+        Args:
+            families: of the columns.
+            columns: by name.
+            n_market: market-wide series.
+
+        Raises:
+            BadInput: naming it, and the nearest names that there are.
         """
         return
 

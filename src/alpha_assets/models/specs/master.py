@@ -1,5 +1,6 @@
 """Declaration of `alpha_assets.models.master`."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -40,6 +41,21 @@ class MasterSpec(RankerSpec):
                 raise ValueError(f"d_model = {self.d_model} is not a multiple of {name} = {heads}")
         return self
 
+    def check_reads(
+        self, families: Collection[str], columns: Collection[str], n_market: int
+    ) -> None:
+        """Refuse a gate without a market-wide series to open it.
+
+        Raises:
+            BadInput: naming both.
+        """
+        if self.gate != "none" and not n_market:
+            raise BadInput(
+                f'model.gate = "{self.gate}" weighs features by market-wide series, and the '
+                "inputs have none: add a family that has some to features.families, or set "
+                'model.gate = "none"'
+            )
+
     def build(self, sizes: Sizes) -> "Ranker":
         """Return the ranker with fresh weights.
 
@@ -48,10 +64,5 @@ class MasterSpec(RankerSpec):
         """
         from alpha_assets.models.master import MasterRanker
 
-        if self.gate != "none" and not sizes.n_market:
-            raise BadInput(
-                f'model.gate = "{self.gate}" weighs features by market-wide series, and the '
-                "inputs have none: add a family that has some to features.families, or set "
-                'model.gate = "none"'
-            )
+        self.check_reads(sizes.families, sizes.columns, sizes.n_market)
         return MasterRanker(self, sizes)

@@ -1,11 +1,12 @@
 """Declarations of `alpha_assets.models.multi_branch`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from alpha_assets.dataset.sizes import Sizes
+from alpha_assets.errors import BadInput, did_you_mean
 from alpha_assets.models.specs.base import RankerSpec, Width
 from alpha_assets.spec import Spec
 
@@ -80,6 +81,23 @@ class MultiBranchSpec(RankerSpec):
         """Names of the inputs of raw vectors that the ranker sees."""
         return tuple(sorted({one.vectors for one in self.present.values() if one.vectors}))
 
+    def check_reads(
+        self, families: Collection[str], columns: Collection[str], n_market: int
+    ) -> None:
+        """Refuse a branch that reads a family or a column which the recipe does not have.
+
+        Raises:
+            BadInput: naming the branch, what it reads, and the nearest names.
+        """
+        for name, one in self.present.items():
+            for key, wanted, offered in (
+                ("families", one.families, families),
+                ("columns", one.columns, columns),
+            ):
+                for value in wanted:
+                    if value not in offered:
+                        raise not_there(name, key, value, offered)
+
     def build(self, sizes: Sizes) -> "Ranker":
         """Return the ranker with fresh weights.
 
@@ -89,3 +107,13 @@ class MultiBranchSpec(RankerSpec):
         from alpha_assets.models.multi_branch import MultiBranchRanker
 
         return MultiBranchRanker(self, sizes)
+
+
+def not_there(name: str, key: str, value: str, offered: Collection[str]) -> BadInput:
+    """Return the error of a branch whose input is not there."""
+    some = ", ".join(list(offered)[:20]) + (" ..." if len(offered) > 20 else "")
+    return BadInput(
+        f"[model.branches.{name}] {key}: {value!r} is not among the recipe's inputs "
+        f"({some or 'none'}); {did_you_mean(value, offered)}name one of them, or leave the branch "
+        "out by absent = true"
+    )
