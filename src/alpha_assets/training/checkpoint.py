@@ -276,7 +276,7 @@ def _first_problem(content: bytes, path: str) -> str:
     except SpecError as error:
         first, *others = str(error).removeprefix(f"{path}: ").split("\n")
         return f"{first}; and {len(others)} more" if others else first
-    return "it cannot be read"  # what reads it as a declaration is more lenient nowhere
+    return "it is no declaration of one"
 
 
 def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
