@@ -48,8 +48,8 @@ def plant(patch: Patch, leak: Callable[[pl.DataFrame, Any], pl.DataFrame]) -> No
     """Pass every made feature table through `leak(features, panel)`."""
     honest = market_stages.feature_rows
 
-    def leaky(market: Any, panel: pl.DataFrame, *asked: Any) -> pl.DataFrame:
-        return leak(honest(market, panel, *asked), panel)
+    def leaky(market: Any, panel: pl.LazyFrame, *asked: Any) -> pl.DataFrame:
+        return leak(honest(market, panel, *asked), panel.lazy().collect())
 
     patch.setattr(market_stages, "feature_rows", leaky)
 

@@ -56,8 +56,8 @@ def plant_in_features(patch: Patch, leak: Callable[[pl.DataFrame, pl.DataFrame],
     """Pass every made feature table through `leak(features, panel)`."""
     clean = market_stages.feature_rows
 
-    def leaky(market: Any, panel: pl.DataFrame, *asked: Any) -> Any:
-        return leak(clean(market, panel, *asked), panel)
+    def leaky(market: Any, panel: pl.LazyFrame, *asked: Any) -> Any:
+        return leak(clean(market, panel, *asked), panel.lazy().collect())
 
     patch.setattr(market_stages, "feature_rows", leaky)
 

@@ -8,9 +8,11 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG as EVERY_FEATURE
-from alpha_assets.features import compute_features
+from alpha_assets.features import compute_features, max_lookback
+from alpha_assets.features.compute import by_reach, inputs_with, panel_columns
 
 CATALOG = tuple(feature for feature in EVERY_FEATURE if not feature.feeds)
 EVER = (date(2000, 1, 1), date(2100, 1, 1))
@@ -25,6 +27,25 @@ def test_the_rows_are_those_of_the_panel_in_the_span(panel: pl.DataFrame) -> Non
     assert values.select("session", "symbol").equals(expected.select("session", "symbol"))
     assert values.columns == ["session", "symbol", *[feature.name for feature in CATALOG]]
     assert set(values.dtypes[2:]) == {pl.Float32}
+
+
+def test_made_by_reach_from_few_columns_they_have_the_bits_of_the_whole_panel(
+    panel: pl.DataFrame,
+) -> None:
+    sessions = panel["session"].unique().sort()
+    first, last = sessions[-15], sessions[-1]
+    whole = compute_features(panel, CATALOG, first, last)
+    inputs, groups = inputs_with((), MAX_STALE), by_reach(CATALOG)
+
+    assert len(groups) > 2
+    assert sorted(item.name for group in groups for item in group) == sorted(whole.columns[2:])
+    reaches = [max_lookback(group) for group in groups]
+    assert reaches == sorted(reaches)
+    for group, reach in zip(groups, reaches, strict=True):
+        needed = [name for name in panel_columns(group, inputs) if name in panel.columns]
+        near = panel.select(needed).filter(pl.col("session") >= sessions[-15 - (reach - 1)])
+        made = compute_features(near, group, first, last)
+        assert made.equals(whole.select(made.columns)), reach
 
 
 def test_unknown_is_null_and_never_nan_or_infinite(panel: pl.DataFrame) -> None:

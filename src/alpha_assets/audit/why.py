@@ -5,7 +5,7 @@ Shape letters: T sessions of a window, F columns, N symbols of the section.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date
 from typing import Any
 
@@ -21,15 +21,12 @@ from alpha_assets.calendar import as_date, month_of, next_month
 from alpha_assets.config.market import Market
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.features import Feature, is_interaction, max_lookback
+from alpha_assets.features.compute import panel_columns
 from alpha_assets.features.cross_section import section_z
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
-    OPTIONAL_COLUMNS,
-    REQUIRED_COLUMNS,
-    VERSION_COLUMNS,
     Input,
     inputs_at,
-    inputs_behind,
     joined,
     pools_symbols,
 )
@@ -47,8 +44,6 @@ from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.transforms import market_wide, series_of, series_start, sessions_back
 from alpha_assets.store.table import MonthTable
 from alpha_assets.training.card import Card
-
-SECTION_COLUMNS = ("sector", "market_segment")
 
 
 def explain(context: RecipeContext, symbol: str, session: str) -> dict[str, Any]:
@@ -146,14 +141,6 @@ def inputs_of(market: Market) -> dict[str, Input]:
     }
 
 
-def columns_of(features: Iterable[Feature], inputs: Mapping[str, Input]) -> list[str]:
-    """Return the panel columns that features are made of."""
-    named = [name for item in features for name in item.inputs]
-    leaves = [c for item in inputs_behind(named, inputs).values() for c in item.columns]
-    base = (*KEYS, *SECTION_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *VERSION_COLUMNS)
-    return list(dict.fromkeys((*base, *leaves)))
-
-
 def _rows(table: MonthTable, first: str, last: str, day: date, symbol: str) -> pl.DataFrame:
     is_it = (pl.col("session") == day) & (pl.col("symbol") == symbol)
     return table.read(first, last).filter(is_it).collect()
@@ -201,9 +188,9 @@ def _panel_rows(
     inputs = inputs_of(context.market)
     alone = [item for item in used if not reads_others(item, inputs)]
     others = [item for item in used if reads_others(item, inputs)]
-    own = _span(context, alone, day, columns_of(alone, inputs))
+    own = _span(context, alone, day, panel_columns(alone, inputs))
     own = own.filter(pl.col("symbol").is_in([symbol]) | _carries(own, symbol, panel_row, alone))
-    whole = _span(context, others, day, columns_of(others, inputs)) if others else None
+    whole = _span(context, others, day, panel_columns(others, inputs)) if others else None
     return {
         "panel_rows": table_of(own, context.market.calendar.zone),
         "panel_of_all": None if whole is None else packed_table(whole),

@@ -7,6 +7,7 @@ not know, and each session takes the column of what it knew.
 Shape letters: D sessions, N symbols, C columns (symbols, then their later states), R panel rows.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,10 +40,12 @@ from alpha_assets.features.inputs import (
     MARKET_RETURN,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
+    VERSION_COLUMNS,
     Input,
     add_returns,
     as_column,
     inputs_at,
+    inputs_behind,
     joined,
     pools_symbols,
 )
@@ -51,10 +54,39 @@ from alpha_assets.panel.dense import late_factors
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.lives import by_life
 
+# Sessions: features that look back as far as this, and further than the number before, are made
+# together.
+REACHES = (1, 30, 120)
+PEER_COLUMNS = ("sector", "market_segment")  # of the panel: which sector or section a row is of
+
 
 def max_lookback(catalog: Iterable[Feature]) -> int:
     """Return the panel rows (sessions) that one row of all these features needs."""
     return max((feature.lookback for feature in catalog), default=1)
+
+
+def by_reach(catalog: Iterable[Feature]) -> list[list[Feature]]:
+    """Return features put together by how far they look back, those that look least far first.
+
+    A panel of all columns over the longest look-back would hold little but what no feature reads.
+    """
+    made: dict[int, list[Feature]] = {}
+    for item in catalog:
+        made.setdefault(bisect_left(REACHES, item.lookback), []).append(item)
+    return [made[at] for at in sorted(made)]
+
+
+def panel_columns(catalog: Iterable[Feature], inputs: Mapping[str, Input]) -> list[str]:
+    """Return the panel columns that features are made of, and those that all of them need.
+
+    Args:
+        catalog: the features.
+        inputs: all of the market; see `inputs_with`.
+    """
+    named = [name for item in catalog for name in item.inputs]
+    leaves = [c for item in inputs_behind(named, inputs).values() for c in item.columns]
+    base = (*KEYS, *PEER_COLUMNS, *REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *VERSION_COLUMNS)
+    return list(dict.fromkeys((*base, *leaves)))
 
 
 def compute_features(

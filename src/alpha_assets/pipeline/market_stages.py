@@ -340,7 +340,7 @@ def features_made(
 ) -> pl.DataFrame:
     """Return families of features of some sessions, from the stored panel."""
     panel = panel_between(context, panel_start(context.market, first, families), last)
-    return feature_rows(context.market, panel.collect(), first, last, families)
+    return feature_rows(context.market, panel, first, last, families)
 
 
 def members_made(

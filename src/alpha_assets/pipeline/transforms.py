@@ -24,6 +24,7 @@ from alpha_assets.features import (
     max_lookback,
     pools,
 )
+from alpha_assets.features.compute import by_reach, inputs_with, panel_columns
 from alpha_assets.features.edges import edge_rows
 from alpha_assets.panel import join_states
 from alpha_assets.panel.build import build_panel
@@ -82,19 +83,31 @@ def panel_start(market: Market, first: object, families: Families = None) -> dat
 
 def feature_rows(
     market: Market,
-    panel: pl.DataFrame,
+    panel: pl.DataFrame | pl.LazyFrame,
     first: date,
     last: date,
     families: Families = None,
 ) -> pl.DataFrame:
     """Return the catalogued features of some families on the panel rows of `first` to `last`.
 
-    A feature that the market cannot have is a column of nulls: it stays in sight.
+    A feature that the market cannot have is a column of nulls: it stays in sight.  Of the panel
+    is read what some feature needs, and no further back than it looks.
     """
     offered = within(offered_features(market), families)
-    start = panel_start(market, first, families)
-    sessions: Dates = market.calendar.between(start, last)
-    rows = compute_features(panel, offered, first, last, sessions=sessions, own=market.own_joins)
+    inputs = inputs_with(market.own_joins, market.spec.max_stale)
+    present = panel.lazy().collect_schema().names()
+    keys = panel.lazy().filter(pl.col("session").is_between(first, last)).select(KEYS)
+    rows = keys.collect()
+    for group in by_reach(offered):
+        start = sessions_back(market.calendar, first, max_lookback(group) - 1)
+        sessions: Dates = market.calendar.between(start, last)
+        columns = [name for name in panel_columns(group, inputs) if name in present]
+        needed = panel.lazy().filter(pl.col("session").is_between(start, last)).select(columns)
+        made = compute_features(
+            needed.collect(), group, first, last, sessions=sessions, own=market.own_joins
+        )
+        assert made.height == rows.height, "the features of one row of the panel"
+        rows = rows.hstack(made.drop(KEYS))
     names = [feature.name for feature in within(market.catalog, families)]
     known = {feature.name for feature in offered}
     lacking = [pl.lit(None, dtype=pl.Float32).alias(name) for name in names if name not in known]
