@@ -77,13 +77,14 @@ def _series(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     total = (weeks["total_sell"] + weeks["total_buy"]).to_numpy()[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         net, share, imp = (buy - sell) / (buy + sell), (buy + sell) / total, (buy - sell) / total
+    sections = weeks["section"].to_list()
     made: list[Array] = []
     clock: list[tuple[date, datetime]] = []
     for week, moment, known in _known(weeks):
         at = known[-1]
         past = imp[known]
         clock.append((week, moment))
-        spliced = len(set(weeks["section"].gather(known).to_list())) > 1
+        spliced = len({sections[row] for row in known}) > 1
         made.append(
             np.concatenate(
                 [
