@@ -106,7 +106,7 @@ def work(stage: str, context: RecipeContext) -> str:
         made_rows = sum(one.rows for one in make(context, "cross_section/all", months))
         return f"{made_rows:,} rows"
     for table in (context.panel, context.features, context.cross_section("all")):
-        shutil.rmtree(table.folder(months[-1]).path)
+        shutil.rmtree(table.folder(months[-1]).address)
     make(context, "panel", months[-1:])
     make(context, "features", months[-1:])
     make(context, "cross_section/all", months[-1:])
