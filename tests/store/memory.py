@@ -68,6 +68,10 @@ class MemoryBackend:
     files: dict[str, MemoryFile] = field(default_factory=dict)
     locks: dict[str, threading.RLock] = field(default_factory=dict)
 
+    @property
+    def at_once(self) -> int:
+        return 1
+
     def address(self, name: str = "") -> str:
         return f"{self.url}/{name}" if name else self.url
 

@@ -4,7 +4,10 @@ import json
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,15 +15,17 @@ import polars as pl
 import pytest
 from obstore import exceptions
 from obstore.store import MemoryStore
+from tests.store.test_raw import TOKYO, Balances, frame, row
 from tests.store.unreliable import Unreliable
 
 from alpha_assets.errors import BadInput, LockHeld, SpecError, StorageError
-from alpha_assets.store import Folder, ManifestInput, Store, lease, object_lock
+from alpha_assets.store import Folder, ManifestInput, RawTable, Store, lease, object_lock
 from alpha_assets.store.lease import LEASE
 from alpha_assets.store.object_backend import CURRENT, OBJECTS, ObjectBackend
 from alpha_assets.store.object_lock import check_held, renew
 from alpha_assets.store.object_lock import object_lock as locked
 from alpha_assets.store.objects import Objects
+from alpha_assets.store.store import BACKENDS
 
 OLD, NEW = pl.DataFrame({"x": [1.0]}), pl.DataFrame({"x": [2.0, 3.0]})
 NAME = "sim/panel"
@@ -81,6 +86,63 @@ def test_a_writer_that_is_cut_off_at_any_request_leaves_one_version_whole(
         reader.write({"rows": NEW}, made)
         assert reader.read().height == 2
     assert seen == {1, 2}
+
+
+class Meeting:
+    """Lets requests of a kind go on only where so many of them are on their way at a time."""
+
+    SECONDS = 30.0
+
+    def __init__(self, verb: str, at_once: int) -> None:
+        self.verb, self.barrier, self.met = verb, threading.Barrier(at_once), 0
+
+    def __call__(self, verb: str, key: str) -> None:
+        if verb == self.verb and f"/{OBJECTS}/" in key:
+            self.barrier.wait(self.SECONDS)
+            self.met += 1
+
+
+def test_the_files_of_an_output_are_sent_side_by_side(made: ManifestInput) -> None:
+    store = Unreliable()
+    folder = folder_of(backend_over(store))
+    for verb in ("put", "head"):
+        store.before = meeting = Meeting(verb, 3)
+        folder.write({"rows": NEW}, made, {"a.txt": b"a", "seed=0/b.txt": b"b"})
+        assert meeting.met == 3
+    store.before = lambda verb, key: None
+    assert folder.contents() == {"a.txt": b"a", "seed=0/b.txt": b"b"}
+    assert folder.read().height == 2
+
+
+def test_months_of_raw_rows_are_written_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Unreliable()
+    monkeypatch.setitem(BACKENDS, "objects", lambda url: backend_over(store, url))
+    rows = frame(
+        row(1, "A", 1.0, datetime(2024, 3, 2, tzinfo=UTC)),
+        row(1, "B", 2.0, datetime(2024, 4, 2, tzinfo=UTC)),
+        row(1, "C", 3.0, datetime(2024, 5, 2, tzinfo=UTC)),
+    )
+    given = ManifestInput(digest="d", extra={"source": "a test"})
+    here = RawTable(Store(str(tmp_path)), "jp", Balances(), TOKYO)
+    there = RawTable(Store("objects://raw"), "jp", Balances(), TOKYO)
+    meeting, probes = Meeting("put", 3), list[str]()
+
+    def before(verb: str, key: str) -> None:
+        meeting(verb, key)
+        if "probe" in key:
+            probes.append(verb)
+            time.sleep(0.1)  # for the other threads to come as far
+
+    store.before = before
+    assert there.append(rows, given) == here.append(rows, given)
+    assert meeting.met == 3
+    assert probes == ["put", "put", "delete"]  # by one of the threads, for all of them
+    store.before = lambda verb, key: None
+    assert there.append(rows, given).months == ()
+    assert there.hashes() == here.hashes()
+    assert list(there.hashes()) == ["2024-03", "2024-04", "2024-05"]
 
 
 def test_objects_that_no_version_names_are_deleted_by_the_next_writer(made: ManifestInput) -> None:

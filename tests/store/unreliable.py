@@ -1,5 +1,6 @@
 """An object store in memory that cuts a connection at the request that a test chooses."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +20,15 @@ class Unreliable:
         self.at = at
         self.takes_effect = takes_effect
         self.count = 0
+        self.lock = threading.Lock()
         self.before: Callable[[str, str], None] = lambda verb, key: None
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         def request(key: Any = None, *args: Any, **options: Any) -> Any:
             self.before(verb, key if isinstance(key, str) else " ".join(key or ()))
-            self.count += 1
-            is_cut = self.at is not None and self.count == self.at
+            with self.lock:  # a writer sends several at a time
+                self.count += 1
+                is_cut = self.at is not None and self.count == self.at
             answer = None
             if not is_cut or self.takes_effect:
                 answer = getattr(self.store, verb)(key, *args, **options)

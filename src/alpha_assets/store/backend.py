@@ -79,6 +79,14 @@ class Version(Protocol):
 class Backend(Protocol):
     """Where outputs lie; two that are equal keep them in one place."""
 
+    @property
+    def at_once(self) -> int:
+        """How many outputs one process reads or writes side by side, in threads.
+
+        1 where that gains nothing: on a disk of this machine.
+        """
+        ...
+
     def __hash__(self) -> int:
         """Return the same number for equal backends."""
         ...

@@ -87,6 +87,11 @@ class FolderBackend:
 
     root: Path
 
+    @property
+    def at_once(self) -> int:
+        """One at a time; see `Backend.at_once`."""
+        return 1
+
     def address(self, name: str = "") -> str:
         """Return the path of an output, a file, or the root."""
         return str(self._at(name))

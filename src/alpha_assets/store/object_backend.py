@@ -27,6 +27,7 @@ from alpha_assets.store.backend import Backend, FileStat, Listing, NotFinished, 
 from alpha_assets.store.manifest import MANIFEST
 from alpha_assets.store.object_lock import check_held, object_lock
 from alpha_assets.store.objects import Found, Objects, open_objects
+from alpha_assets.store.side_by_side import side_by_side
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CURRENT = "current.json"  # of an output: its manifest, and which object each file is
 OBJECTS = "_objects"  # of an output: the objects of its files
+AT_ONCE = 16
 _TRIES = 100  # each is lost only to a writer that replaced the output meanwhile
 _PAUSE_SECONDS = 0.05
 _HASH_LENGTH = 32  # hexadecimal digits: 128 bits
@@ -98,6 +100,11 @@ class ObjectBackend:
 
     objects: Objects
 
+    @property
+    def at_once(self) -> int:
+        """How many requests a process has on their way at a time; see `Backend.at_once`."""
+        return AT_ONCE
+
     def __reduce__(self) -> tuple[Callable[[str], "ObjectBackend"], tuple[str]]:
         """Open the URL anew in the process that reads the pickle."""
         return open_object_backend, (self.objects.url,)
@@ -144,18 +151,13 @@ class ObjectBackend:
                 "move it away or choose another name"
             )
         before = self._current(name)
-        keys: dict[str, str] = {}
-        stats: dict[str, FileStat] = {}
-        for file in keep:
-            key = before.keys.get(file, "") if before else ""
-            kept = self.objects.head(f"{name}/{key}") if key else None
-            if kept is not None:
-                keys[file] = key
-                stats[file] = _stat(self.objects, f"{name}/{key}", kept)
+        keys = {file: before.keys[file] for file in keep if before and file in before.keys}
+        stats = self._stats(name, keys)
+        keys = {file: key for file, key in keys.items() if file in stats}
         write = uuid4().hex
-        for file, content in files.items():
-            keys[file] = _key_of(file, content, write)
-            stats[file] = self._put(f"{name}/{keys[file]}", content)
+        new = {file: _key_of(file, content, write) for file, content in files.items()}
+        stats |= self._put_all(name, {new[file]: files[file] for file in files}, new)
+        keys |= new
         text = manifest(stats)
         check_held(self.objects, name)
         self._publish(name, Current(text, keys), before)
@@ -240,12 +242,13 @@ class ObjectBackend:
         text = other.get(f"{name}/{MANIFEST}") if other.is_finished(name) else None
         if text is not None:
             files = {file: other.get(f"{name}/{file}") for file in _files_of(other, name)}
-            keys, write = {}, uuid4().hex
+            keys, write, contents = {}, uuid4().hex, {}
             for file, content in files.items():
                 if content is None:
                     raise StorageError(f"{other.address(name)}/{file} is gone; run again there")
                 keys[file] = _key_of(file, content, write)
-                self._put(f"{name}/{keys[file]}", content)
+                contents[keys[file]] = content
+            self._put_all(name, contents, keys)
             self._publish(name, Current(text, keys), self._current(name))
             return
         below = other.list(name)
@@ -280,6 +283,26 @@ class ObjectBackend:
             return Current(held["manifest"].encode(), dict(held["files"]), found.token)
         except (ValueError, KeyError, TypeError, AttributeError):
             return Current(found.content, {}, found.token)  # no manifest, as its reader says
+
+    def _stats(self, name: str, keys: Mapping[str, str]) -> dict[str, FileStat]:
+        """Return the stats of files of an output by their names; of none that is gone."""
+
+        def stat(key: str) -> FileStat | None:
+            found = self.objects.head(f"{name}/{key}")
+            return None if found is None else _stat(self.objects, f"{name}/{key}", found)
+
+        found = zip(keys, side_by_side(stat, keys.values(), self.at_once), strict=True)
+        return {file: one for file, one in found if one is not None}
+
+    def _put_all(
+        self, name: str, contents: Mapping[str, bytes], keys: Mapping[str, str]
+    ) -> dict[str, FileStat]:
+        """Put the objects of an output, by their keys; return their stats, by names of files."""
+
+        def put(key: str) -> FileStat:
+            return self._put(f"{name}/{key}", contents[key])
+
+        return dict(zip(keys, side_by_side(put, keys.values(), self.at_once), strict=True))
 
     def _put(self, key: str, content: bytes) -> FileStat:
         """Put an object, whatever is in its place: content of this name that was damaged."""

@@ -53,6 +53,7 @@ _held: dict[Place, _Held] = {}
 # (URL, output): e-tag of another owner's lock, and since when it was seen.
 _observed: dict[tuple[str, str], tuple[str, float]] = {}
 _probed: set[str] = set()
+_probing = threading.Lock()  # of threads that write side by side, one asks
 # Names of the locks that this process has, is taking, or is giving back.
 _living: set[str] = set()
 
@@ -118,21 +119,25 @@ def check_conditional(objects: Objects) -> None:
     Raises:
         StorageError: it does.
     """
-    if objects.url in _probed:
-        return
+    with _probing:
+        if objects.url not in _probed:
+            _probe(objects)
+            _probed.add(objects.url)
+
+
+def _probe(objects: Objects) -> None:
     key = f"_tmp/probe-{uuid4().hex}"
     try:
         objects.put(key, b"1", create=True)
         objects.put(key, b"2", create=True)
     except AlreadyExistsError:
-        _probed.add(objects.url)
-    else:
-        raise StorageError(
-            f"{objects.url}: the store writes over what a conditional write must leave, so that "
-            "two writers would mix; choose a store with conditional writes, or a local folder"
-        )
+        return
     finally:
         objects.delete(key)
+    raise StorageError(
+        f"{objects.url}: the store writes over what a conditional write must leave, so that "
+        "two writers would mix; choose a store with conditional writes, or a local folder"
+    )
 
 
 def renew(objects: Objects, name: str, held: _Held) -> bool:

@@ -17,6 +17,7 @@ from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import UNHASHED, combined_hash, content_hash, in_key_order
 from alpha_assets.store.manifest import Manifest, ManifestInput
 from alpha_assets.store.raw_rows import RawRows
+from alpha_assets.store.side_by_side import side_by_side
 from alpha_assets.store.table import DAMAGED
 
 DATED = "by_date"  # of a month's manifest: content hashes of its rows by month of `event_date`
@@ -123,16 +124,17 @@ class RawTable(RawRows):
         self._check_source(manifest)
         local = pl.col("available_at").dt.convert_time_zone(self.zone.key)
         parted = rows.with_columns(local.dt.strftime("%Y-%m").alias("month of publication"))
-        added = 0
-        touched: list[str] = []
-        for (month,), part in parted.sort("month of publication").group_by(
+        by_month = parted.sort("month of publication").group_by(
             "month of publication", maintain_order=True
-        ):
-            count = self._append_month(str(month), part.select(rows.columns), manifest)
-            if count:
-                added += count
-                touched.append(str(month))
-        return Appended(added, tuple(touched))
+        )
+        parts = ((str(month), part.select(rows.columns)) for (month,), part in by_month)
+
+        def append(one: tuple[str, pl.DataFrame]) -> tuple[str, int]:
+            return one[0], self._append_month(*one, manifest)
+
+        counts = dict(side_by_side(append, parts, self.store.backend.at_once))
+        touched = tuple(month for month, count in counts.items() if count)
+        return Appended(sum(counts.values()), touched)
 
     def _append_month(self, month: str, part: pl.DataFrame, manifest: ManifestInput) -> int:
         folder = self.table.folder(month)
