@@ -38,8 +38,9 @@ from numpy.typing import NDArray
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import CostsSpec, Marks, QuantileSpec, backtest, marks_of, simulate
+from alpha_assets.backtest import CostsSpec, QuantileSpec
 from alpha_assets.backtest.books import DAILY
+from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.backtest.rules import (
     AimPortfolioSpec,
@@ -52,7 +53,7 @@ from alpha_assets.backtest.rules import (
     declared,
 )
 from alpha_assets.backtest.rules.dense import walk_over
-from alpha_assets.backtest.simulator import walk
+from alpha_assets.backtest.simulator import backtest, simulate, walk
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 CALENDAR = CalendarSpec(

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 from bench_backtest import ALL_COSTS, CAPPED, make_case
 
-from alpha_assets.backtest import capacity, capitals_around
+from alpha_assets.backtest.capacity import capacity, capitals_around
 from alpha_assets.backtest.rebalances import targets_by_session
 from alpha_assets.backtest.simulator import walk
 

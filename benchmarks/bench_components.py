@@ -34,7 +34,7 @@ from alpha_assets.models import (
     TransformerSpec,
 )
 from alpha_assets.models.losses import ICSpec
-from alpha_assets.sources.sim import SimMarket, generate
+from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.rig import COMPONENTS
 from alpha_assets.training import GuardSpec, OptimiserSpec, TrainingSpec, WindowSpec
 from alpha_assets.training.estimator import Aids

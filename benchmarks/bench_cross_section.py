@@ -49,8 +49,8 @@ from alpha_assets.models import (
     RankerSpec,
 )
 from alpha_assets.models.losses import ICSpec, SharpeSpec
-from alpha_assets.sources.sim import generate
 from alpha_assets.sources.sim.draws import Purpose, stream
+from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim.rig import _PLACES, COMPONENTS, NEIGHBOURS, neighbours
 from alpha_assets.training import GuardSpec, OptimiserSpec, TrainingSpec, WindowSpec
 from alpha_assets.training.estimator import Aids

@@ -16,9 +16,11 @@ from datetime import time as wall_time
 from pathlib import Path
 
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
-from alpha_assets.sources.jquants import ApiKey, JQuantsSource, JQuantsSpec
+from alpha_assets.sources.jquants import ApiKey, JQuantsSpec
 from alpha_assets.sources.jquants.plans import TERMS, Plan
-from alpha_assets.sources.sim import SimSpec, generate
+from alpha_assets.sources.jquants.source import JQuantsSource
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim_jquants import make_server
 
 CALENDAR = CalendarSpec(

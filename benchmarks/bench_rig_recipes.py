@@ -28,7 +28,7 @@ from alpha_assets.dataset import Fold
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.dataset.vectors import Vectors
 from alpha_assets.errors import DegenerateModel
-from alpha_assets.sources.sim import generate
+from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim.rig import COMPONENTS
 from alpha_assets.training.estimator import Aids
 from alpha_assets.training.fit import score_places

@@ -22,11 +22,13 @@ from tests.training.conftest import (
     build_dataset,
 )
 
-from alpha_assets.backtest import CostsSpec, backtest
+from alpha_assets.backtest import CostsSpec
+from alpha_assets.backtest.simulator import backtest
 from alpha_assets.code import CACHED_VERSIONS, Code, installed
 from alpha_assets.dataset import Split
 from alpha_assets.errors import BadInput
-from alpha_assets.evaluation import DataFacts, evaluate, volatility_regimes
+from alpha_assets.evaluation.metrics import DataFacts, evaluate
+from alpha_assets.evaluation.regimes import volatility_regimes
 from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.models import LinearSpec, TransformerSpec

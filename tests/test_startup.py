@@ -24,6 +24,32 @@ ARRAYS = ("numpy", "polars", "pandas", "pydantic", "scipy", "requests", "duckdb"
 LIBRARIES = ("scipy", "requests", "pandas")  # pandas: where the day's sessions are kept
 ENGINES = ("alpha_assets.project", "alpha_assets.audit", "alpha_assets.training.fit")
 MODELS = ("alpha_assets.models.base", "alpha_assets.models.losses.base", *ENGINES[2:])
+# What delivers and stores raw rows, simulates, judges and makes: a declaration needs none of it.
+COMPUTING = tuple(
+    f"alpha_assets.{name}"
+    for name in (
+        "backtest.simulator",
+        "backtest.capacity",
+        "backtest.attainable",
+        "evaluation.metrics",
+        "evaluation.signal",
+        "feeds.ingest",
+        "pipeline.decide",
+        "pipeline.executor",
+        "pipeline.figures",
+        "pipeline.inputs",
+        "pipeline.runner",
+        "pipeline.simulation",
+        "pipeline.study",
+        "pipeline.train",
+        "quality.coverage",
+        "store.copies",
+    )
+)
+# A market's own source says which feeds it has; the list of markets asks none.
+SOURCES = tuple(
+    f"alpha_assets.sources.{name}" for name in ("sim.market", "jquants.client", "files.source")
+)
 VERBS = (
     (["--help"], (*NEVER, *CHARTS, *ARRAYS, *ENGINES)),
     (["audit", "--help"], (*NEVER, *CHARTS, *ARRAYS, *ENGINES)),
@@ -31,10 +57,10 @@ VERBS = (
         ["sql", "SELECT 1 AS one", "--market", "tiny"],
         (*NEVER, *CHARTS, *LIBRARIES, *ENGINES, "alpha_assets.pipeline"),
     ),
-    (["markets"], (*NEVER, *CHARTS, *LIBRARIES, *ENGINES)),
+    (["markets"], (*NEVER, *CHARTS, *LIBRARIES, *ENGINES, *COMPUTING, *SOURCES)),
     (["features", "--json", "--market", "tiny"], (*NEVER, *CHARTS, *LIBRARIES, *ENGINES)),
-    (["recipes"], (*NEVER, *CHARTS, *LIBRARIES, *ENGINES, *MODELS)),
-    (["status", *TINY], (*NEVER, *CHARTS, *LIBRARIES, "alpha_assets.audit", *MODELS)),
+    (["recipes"], (*NEVER, *CHARTS, *LIBRARIES, *ENGINES, *MODELS, *COMPUTING)),
+    (["status", *TINY], (*NEVER, *CHARTS, *LIBRARIES, "alpha_assets.audit", *MODELS, *COMPUTING)),
     (["run", *TINY, *MONTHS], (*NEVER, *CHARTS, *LIBRARIES, "alpha_assets.audit", *MODELS)),
 )
 PROGRAM = """

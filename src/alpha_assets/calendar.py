@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Literal, Self
@@ -94,7 +94,7 @@ class Calendar:
                 f"calendar.zone = {spec.zone!r} is not a time zone; want a name such as Asia/Tokyo"
             ) from None
         sessions = _changed(_exchange_sessions(spec.exchange), spec)
-        decisions = _local_instants(sessions, spec.decision_time, zone)
+        decisions = _decisions(sessions.tobytes(), spec.decision_time, zone)
         return cls(
             exchange=spec.exchange,
             zone=zone,
@@ -256,6 +256,7 @@ class Calendar:
 
 
 @cache
+@lru_cache(maxsize=4096)  # the same months are asked for again and again
 def month_start(month: str) -> np.datetime64:
     """Return the first calendar day of a month `YYYY-MM`.
 
@@ -275,6 +276,7 @@ def month_of(day: date | np.datetime64) -> str:
     return str(np.asarray(day, dtype="datetime64[M]"))
 
 
+@lru_cache(maxsize=4096)
 def next_month(month: str, n: int = 1) -> str:
     """Return the month n after `month`; n may be negative."""
     return str(month_start(month).astype("datetime64[M]") + np.timedelta64(n, "M"))
@@ -304,6 +306,12 @@ def _as_dates(dates: object) -> Dates:
     if isinstance(dates, Sequence) and not isinstance(dates, str):
         dates = list(dates)
     return np.asarray(dates, dtype="datetime64[D]")
+
+
+@lru_cache(maxsize=16)  # each reading of a market asks for them anew
+def _decisions(sessions: bytes, at: time, zone: ZoneInfo) -> Instants:
+    """Return the decision instants of sessions, which are given as the bytes of their array."""
+    return _local_instants(np.frombuffer(sessions, dtype="datetime64[D]"), at, zone)
 
 
 def _local_instants(dates: Dates, at: time, zone: ZoneInfo) -> Instants:

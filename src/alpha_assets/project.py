@@ -24,38 +24,20 @@ from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config import listing
 from alpha_assets.config.folders import write_project
 from alpha_assets.config.keywords import AUDIT_SESSIONS, CLOCK_SESSIONS, Where
-from alpha_assets.config.market import load_market
+from alpha_assets.config.market import OF_MARKET, load_market
 from alpha_assets.config.recipe import VARIANT, markets_of
 from alpha_assets.config.sizes import SIZE
 from alpha_assets.errors import BadInput, SpecError
-from alpha_assets.pipeline import runner
-from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.context import RecipeContext, silent
-from alpha_assets.pipeline.decide import decide, session_to_decide
-from alpha_assets.pipeline.executor import executor_named
-from alpha_assets.pipeline.figures import OF_MARKET
-from alpha_assets.pipeline.frontier import months_of_data
-from alpha_assets.pipeline.report import PAGE, coverage_stage, report_stage, stored_metrics
-from alpha_assets.pipeline.results import (
-    compared_figures,
-    component_rows,
-    headline_figures,
-    importance_rows,
-    title,
-)
-from alpha_assets.pipeline.seen import Seen
-from alpha_assets.pipeline.stages import stage_of
-from alpha_assets.pipeline.status import status as status_rows
-from alpha_assets.pipeline.study import stored_study
 from alpha_assets.pipeline.variants import RECORD, recipe_named, stored_variants
 from alpha_assets.progress import Progress
-from alpha_assets.store.copies import copy_storage
 from alpha_assets.store.location import DEFAULT_STORAGE, STORAGE_VARIABLE
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyTable, MonthTable
 from alpha_assets.training.device import AUTO, checked_device
 
-# A verb imports what it alone needs when it is called: most load no model, and so no torch.
+# A verb imports what it alone needs when it is called: `status` and `results` load neither what
+# trains nor what simulates.
 if TYPE_CHECKING:
     from alpha_assets.sources.sim_jquants import Server
 
@@ -101,6 +83,9 @@ class Project:
             workers: processes that train months side by side; 1 is this process alone, `auto` as
                 many as the device has places for, `ray` those of a cluster.
         """
+        from alpha_assets.pipeline import runner
+        from alpha_assets.pipeline.executor import executor_named
+
         context = self._anew()
         runner.run(context, first_month, last_month, executor=executor_named(workers, context))
         return figures(context)
@@ -115,6 +100,10 @@ class Project:
             `title`, `rows` (one per fold and horizon, and of all folds together), `kind`,
             `address`.
         """
+        from alpha_assets.pipeline import runner
+        from alpha_assets.pipeline.executor import executor_named
+        from alpha_assets.pipeline.study import stored_study
+
         context = self._anew()
         runner.study(context, executor=executor_named(workers, context))
         return stored_study(context)
@@ -125,6 +114,8 @@ class Project:
         found = figures(context)
         if context.recipe.spec.study is None or context.study.manifest() is None:
             return found
+        from alpha_assets.pipeline.study import stored_study
+
         return {**found, "study": stored_study(context)}
 
     def compare(self, *others: str) -> dict[str, Any]:
@@ -144,6 +135,7 @@ class Project:
                 "variant"
             )
         from alpha_assets.pipeline.compare import compare as compare_stored
+        from alpha_assets.pipeline.results import compared_figures
 
         context = self._anew()
         contexts = [context, *[self._beside(context, name) for name in others]]
@@ -162,6 +154,8 @@ class Project:
             `pipeline/components.py`.
         """
         from alpha_assets.pipeline.components import components as planted_components
+        from alpha_assets.pipeline.report import stored_metrics
+        from alpha_assets.pipeline.results import component_rows, title
 
         context = self._anew()
         found = planted_components(context, off)
@@ -185,6 +179,7 @@ class Project:
             `pipeline/importance.py`.
         """
         from alpha_assets.pipeline.importance import importance as family_importance
+        from alpha_assets.pipeline.results import importance_rows
 
         context = self._anew()
         found = family_importance(context, first_month, last_month)
@@ -197,6 +192,9 @@ class Project:
 
     def report(self) -> dict[str, Any]:
         """Make the tear sheet again from the stored backtest; return its figures."""
+        from alpha_assets.pipeline.backtest import judged_months
+        from alpha_assets.pipeline.report import coverage_stage, report_stage, stored_metrics
+
         context = self._anew()
         stored_metrics(context)  # refused by name where the backtest is not fresh
         months = judged_months(context)
@@ -212,6 +210,9 @@ class Project:
             train: make the month's checkpoint and the targets that the session goes on from,
                 where they are missing or stale.
         """
+        from alpha_assets.pipeline import runner
+        from alpha_assets.pipeline.decide import decide, session_to_decide
+
         context = self._anew()
         if train:
             month = month_of(session_to_decide(context, asof))
@@ -231,8 +232,11 @@ class Project:
 
         With `verify` every stored byte is hashed; else size, time and inode are compared.
         """
+        from alpha_assets.pipeline.status import status as status_rows
+        from alpha_assets.store.look import Look
+
         context = self._anew()
-        return status_rows(replace(context, store=replace(context.store, verify=verify)))
+        return status_rows(replace(context, store=Look(context.store.url, verify)))
 
     def restamp(self, stages: Sequence[str] = (), *, seed: int = 0) -> dict[str, Any]:
         """Take over what only other code made, where a sample of it comes out the same bits.
@@ -277,6 +281,8 @@ class Project:
         """
         from alpha_assets.audit import audit as certify
         from alpha_assets.audit import audit_clock, choose_cuts
+        from alpha_assets.pipeline import runner
+        from alpha_assets.pipeline.frontier import months_of_data
 
         context = self._anew()
         context.recipe.check_installed()
@@ -335,6 +341,10 @@ class Project:
             StaleOutput: one was made by other settings, other code or other inputs.
             StorageError: one is damaged.
         """
+        from alpha_assets.pipeline import runner
+        from alpha_assets.pipeline.seen import Seen
+        from alpha_assets.pipeline.stages import stage_of
+
         runner.check_form(first, last)
         context, seen = self._anew(), Seen()
         made = stage_of(context, stage)
@@ -607,7 +617,7 @@ def import_check(
 ) -> dict[str, Any]:
     """Return every problem of a folder of feeds, read with a market's calendar."""
     from alpha_assets.sources.files.check import import_check as check_folder
-    from alpha_assets.sources.files.source import FilesSourceSpec
+    from alpha_assets.sources.files.spec import FilesSourceSpec
 
     loaded = load_market(market)
     found = check_folder(
@@ -644,6 +654,8 @@ def copy(
         `from`, `to`, and how many `outputs`, `files`, `bytes` and `records` were copied, and
         outputs were `there` already.
     """
+    from alpha_assets.store.copies import copy_storage
+
     ours, theirs = Store(source).checked(), Store(target, verify).checked()
     copied = copy_storage(
         ours,
@@ -670,6 +682,9 @@ def sql(query: str, *, market: str = "sim", storage: str | None = None) -> list[
 
 def figures(context: RecipeContext) -> dict[str, Any]:
     """Return the short table of a stored backtest and where its tear sheet lies."""
+    from alpha_assets.pipeline.report import PAGE, stored_metrics
+    from alpha_assets.pipeline.results import headline_figures, title
+
     metrics = stored_metrics(context)
     return {
         "title": title(context, metrics),

@@ -42,7 +42,7 @@ class Spec(BaseModel):
     word `"none"` stands for it where a key is annotated with `OFF`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @classmethod
     def switched_off(cls) -> frozenset[str]:

@@ -20,7 +20,8 @@ from alpha_assets.audit.coverage import choose_sessions, covered, sessions_of
 from alpha_assets.audit.orders import orders_compared
 from alpha_assets.audit.perturb import Deletion, Insertion, Mixed, Noise
 from alpha_assets.audit.rebuild import Rebuilt, in_store
-from alpha_assets.backtest import TARGETS, simulator
+from alpha_assets.backtest import simulator
+from alpha_assets.backtest.portfolio import TARGETS
 from alpha_assets.calendar import as_date, month_of, month_range
 from alpha_assets.pipeline import (
     checkpoint,
@@ -260,8 +261,8 @@ def test_columns_chosen_by_what_they_will_be(certify: Certify, monkeypatch: Patc
             patch.setattr(train, "learnable_columns", chosen)
             return made(context, split)
 
-    made = checkpoint.training_data
-    monkeypatch.setattr(checkpoint, "training_data", leaky_data)
+    made = train.training_data
+    monkeypatch.setattr(train, "training_data", leaky_data)
     certificate = certify([MIDDLE])
 
     assert not certificate.passed

@@ -230,7 +230,7 @@ def test_survivors_only(certify: Certify, monkeypatch: Patch) -> None:
 def test_a_scaler_fitted_on_the_month_to_be_decided(
     context: RecipeContext, certify: Certify, monkeypatch: Patch
 ) -> None:
-    clean = checkpoint.training_data
+    clean = train.training_data
 
     def leaky(context: RecipeContext, split: Split) -> Dataset:
         data = clean(context, split)
@@ -239,7 +239,7 @@ def test_a_scaler_fitted_on_the_month_to_be_decided(
         data.x_DNF.mul_(scale)
         return data
 
-    monkeypatch.setattr(checkpoint, "training_data", leaky)
+    monkeypatch.setattr(train, "training_data", leaky)
     assert_caught(certify([FIRST]), "checkpoint")
 
 

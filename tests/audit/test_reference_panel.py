@@ -9,7 +9,7 @@ from tests.panel.market import TOKYO, day, random_market
 
 from alpha_assets.audit.reference_panel import book_of
 from alpha_assets.feeds import FEEDS
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import plain
 
 LAST = 70

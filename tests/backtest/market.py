@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.keys import MAX_STALE
-from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, QuantileSpec, backtest
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, QuantileSpec
+from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec, OptimisedSpec
 from alpha_assets.backtest.rules.dense import Weighing, walk_over
+from alpha_assets.backtest.simulator import backtest
 from alpha_assets.calendar import Calendar, CalendarSpec, as_date
 
 TOKYO = Calendar.load(

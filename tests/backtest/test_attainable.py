@@ -20,7 +20,7 @@ from tests.backtest.market import (
 )
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import Marks, PortfolioSpec, QuantileSpec, capacity, marks_of
+from alpha_assets.backtest import PortfolioSpec, QuantileSpec
 from alpha_assets.backtest.attainable import (
     WEIGHED,
     Scored,
@@ -33,7 +33,8 @@ from alpha_assets.backtest.attainable import (
     weighed_family,
     weighed_returns,
 )
-from alpha_assets.backtest.capacity import Account, net_returns
+from alpha_assets.backtest.capacity import Account, capacity, net_returns
+from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.backtest.rules import (
     CostAwareSpec,

@@ -18,7 +18,7 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import attribution
+from alpha_assets.backtest.attribution import attribution
 
 approx = pytest.approx
 

@@ -19,7 +19,7 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import Books
+from alpha_assets.backtest.books import Books
 
 PARTS = ["commission", "spread_cost", "impact_cost"]
 COLUMNS = {

@@ -16,7 +16,8 @@ from tests.backtest.market import (
     raw,
 )
 
-from alpha_assets.backtest import QuantileSpec, capacity, capitals_around
+from alpha_assets.backtest import QuantileSpec
+from alpha_assets.backtest.capacity import capacity, capitals_around
 from alpha_assets.errors import BadInput
 
 approx = pytest.approx

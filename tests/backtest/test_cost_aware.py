@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import CostsSpec, Known, target_weights
+from alpha_assets.backtest import CostsSpec
+from alpha_assets.backtest.portfolio import Known, target_weights
 from alpha_assets.backtest.rules import (
     AimPortfolioSpec,
     Charges,

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.backtest import CostsSpec, Known, QuantileSpec, RuleSpec, target_weights
+from alpha_assets.backtest import CostsSpec, QuantileSpec, RuleSpec
+from alpha_assets.backtest.portfolio import Known, target_weights
 from alpha_assets.backtest.rules import (
     AimPortfolioSpec,
     CostAwareSpec,

@@ -8,13 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.backtest.market import FREE, PLAIN, TOKYO, books, day, path, raw
 
-from alpha_assets.backtest import (
-    TARGETS,
-    PortfolioSpec,
-    QuantileSpec,
-    check_portfolio,
-    target_weights,
-)
+from alpha_assets.backtest import PortfolioSpec, QuantileSpec
+from alpha_assets.backtest.portfolio import TARGETS, check_portfolio, target_weights
 from alpha_assets.calendar import RebalanceRule
 from alpha_assets.errors import BadInput, SpecError
 

@@ -19,7 +19,7 @@ from tests.backtest.market import (
 )
 
 from alpha_assets.arrays.keys import MAX_STALE
-from alpha_assets.backtest import backtest
+from alpha_assets.backtest.simulator import backtest
 
 OPEN = SPECS["fractions at the open"]
 PRICES = ("open", "high", "low", "close")

@@ -8,11 +8,10 @@ import polars as pl
 import pytest
 from tests.backtest.market import TOKYO
 
-from alpha_assets.backtest import (
-    Known,
-    QuantileSpec,
+from alpha_assets.backtest import QuantileSpec
+from alpha_assets.backtest.portfolio import Known, decided
+from alpha_assets.backtest.rebalances import (
     below_exposure,
-    decided,
     displaced,
     held_back,
     little_aimed_at,

@@ -18,7 +18,9 @@ from tests.backtest.market import (
 )
 
 from alpha_assets.arrays.keys import MAX_STALE
-from alpha_assets.backtest import Books, CostsSpec, PortfolioSpec, attribution
+from alpha_assets.backtest import CostsSpec, PortfolioSpec
+from alpha_assets.backtest.attribution import attribution
+from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.reference import ReferenceBooks, reference_backtest
 
 SEEDS = (6, 7, 8)  # between them every reason for a trade and every note comes up

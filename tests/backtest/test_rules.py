@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpha_assets.backtest import Known, QuantileSpec, target_weights
+from alpha_assets.backtest import QuantileSpec
+from alpha_assets.backtest.portfolio import Known, target_weights
 from alpha_assets.backtest.rules import (
     AimPortfolioSpec,
     CostAwareSpec,

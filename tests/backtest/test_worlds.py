@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests.backtest.market import TOKYO, books, day, random_market, targets_for
 from tests.backtest.test_reference import books_agree
 
-from alpha_assets.backtest import Basis, CostsSpec, PortfolioSpec, QuantileSpec, capacity
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, QuantileSpec
+from alpha_assets.backtest.capacity import capacity
+from alpha_assets.backtest.prices import Basis
 from alpha_assets.backtest.reference import reference_backtest
 from alpha_assets.backtest.rules import AimPortfolioSpec, CostAwareSpec
 from alpha_assets.errors import CheckFailed

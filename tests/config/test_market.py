@@ -9,7 +9,8 @@ import pytest
 from alpha_assets.config.market import Market, load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError
-from alpha_assets.sources.jquants import ApiKey, JQuantsSource, JQuantsSpec
+from alpha_assets.sources.jquants import ApiKey, JQuantsSpec
+from alpha_assets.sources.jquants.source import JQuantsSource
 
 BARS = "date,symbol,open,high,low,close,volume\n2020-01-02,A,1,1,1,1,1\n"
 SPELLS = "symbol,start,end\nA,2020-01-02,\n"

@@ -34,7 +34,7 @@ from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.frontier import months_of_data
 from alpha_assets.pipeline.identity import Identity
 from alpha_assets.pipeline.stage import Made
-from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.sources.sim import SimSpec
 from alpha_assets.store.store import Store
 

@@ -22,7 +22,7 @@ from alpha_assets.defs.partitions import months
 from alpha_assets.features import CATALOG
 from alpha_assets.feeds.ingest import Ingested
 from alpha_assets.pipeline.transforms import panel_start
-from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.files.spec import FilesSourceSpec
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipelines"

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from alpha_assets.arrays.types import Array
-from alpha_assets.evaluation import TrackRecord, common_sessions, comparison
+from alpha_assets.evaluation.compare import TrackRecord, common_sessions, comparison
 from alpha_assets.evaluation.inference import N_BOOTSTRAP, block_length
 
 YEAR = 250.0

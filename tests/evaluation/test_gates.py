@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from alpha_assets.errors import SpecError
-from alpha_assets.evaluation.gates import GatesSpec, gates, less_parent
+from alpha_assets.evaluation.gates import GatesSpec, gates
+from alpha_assets.evaluation.signal import less_parent
 from alpha_assets.spec import parse_spec
 
 SIGNAL = {

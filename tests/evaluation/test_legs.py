@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.backtest import Attribution, Capacity, OrderCounts
+from alpha_assets.backtest.attribution import Attribution
+from alpha_assets.backtest.books import OrderCounts
+from alpha_assets.backtest.capacity import Capacity
 from alpha_assets.evaluation.capacity import break_even, capacity_curve, orders
 from alpha_assets.evaluation.exposures import exposures, neutral
 from alpha_assets.evaluation.legs import concentration, legs

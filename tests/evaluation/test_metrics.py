@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.evaluation import (
+from alpha_assets.evaluation.metrics import (
     DataFacts,
     EvaluationInputs,
-    Undecided,
     evaluate,
     metrics,
     metrics_json,
 )
+from alpha_assets.evaluation.spans import Undecided
 
 FACTS = DataFacts(
     market="sim",

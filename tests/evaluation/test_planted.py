@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alpha_assets.evaluation import Learning, signal
-from alpha_assets.evaluation.planted import ceiling, ceiling_record, effective_values
+from alpha_assets.evaluation.planted import Learning, ceiling, ceiling_record, effective_values
+from alpha_assets.evaluation.signal import signal
 
 
 def test_the_ceiling_by_hand() -> None:

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from alpha_assets.evaluation import costs, performance, portfolio
-from alpha_assets.evaluation.portfolio import cash_return, source_end_exits
+from alpha_assets.evaluation.performance import performance
+from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio, source_end_exits
 
 YEAR = 250.0
 

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from alpha_assets.errors import BadInput
-from alpha_assets.evaluation import Breakdowns, signal, volatility_regimes
 from alpha_assets.evaluation.buckets import bucket_count, bucket_returns
-from alpha_assets.evaluation.signal import pearson_ic, score_persistence
+from alpha_assets.evaluation.regimes import volatility_regimes
+from alpha_assets.evaluation.signal import Breakdowns, pearson_ic, score_persistence, signal
 
 
 def test_coefficients_agree_with_scipy_session_by_session(world: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alpha_assets.calendar import RebalanceRule
-from alpha_assets.evaluation import Undecided, is_undecided, stretches
+from alpha_assets.evaluation.spans import Undecided, is_undecided, stretches
 
 # Four weeks of weekdays: 2021-01-25 is a Monday, 2021-02-01 the next one.
 DAYS = np.arange("2021-01-25", "2021-02-20", dtype="datetime64[D]")

@@ -19,7 +19,7 @@ from alpha_assets.features import CATALOG, compute_features
 from alpha_assets.features.compute_cross_symbol import ACROSS
 from alpha_assets.features.inputs import MARKET_RETURN
 from alpha_assets.feeds import FEEDS
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import joins_of
 from alpha_assets.sources.sim import SimSpec
 

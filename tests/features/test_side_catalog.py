@@ -19,9 +19,10 @@ from alpha_assets.feeds.american import AMERICAN
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.feeds.margin import REASONS
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import JOINS, joins_of
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.source import SimSource
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 EVER = (date(2000, 1, 1), date(2100, 1, 1))

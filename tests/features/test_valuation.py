@@ -14,9 +14,10 @@ from alpha_assets.features import CATALOG, compute_features, missing_features
 from alpha_assets.features.inputs import inputs_behind
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.ingest import with_clock
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import joins_of
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.source import SimSource
 
 FAMILY = tuple(feature for feature in CATALOG if feature.family == "val")
 FEATURES = {feature.name: feature for feature in FAMILY}

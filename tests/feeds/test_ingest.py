@@ -15,8 +15,10 @@ from alpha_assets.errors import FeedError, RangeError, SourceMismatch
 from alpha_assets.feeds import DAILY_BARS, FEEDS, LISTINGS, RATES, Feed
 from alpha_assets.feeds.base import Basis, PriceLevel, Source
 from alpha_assets.feeds.ingest import Ingested, ingest
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

@@ -9,7 +9,8 @@ from tests.sources.conftest import SESSIONS, Write, bars
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.sources.files.check import ImportReport, import_check
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 
 SYMBOLS = [f"S{i}" for i in range(6)]
 CLOSES = [10.0, 10.5, 10.2, 10.4, 10.1, 10.3, 10.6, 10.2]

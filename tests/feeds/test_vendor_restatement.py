@@ -12,7 +12,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import DAILY_BARS
 from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.feeds.vendor_restatement import steps_of
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 

@@ -9,7 +9,7 @@ from tests.panel.market import INSTANT, SESSIONS, TOKYO, day, evening
 
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.base import Column, Feed, Publication
-from alpha_assets.panel import as_of, join_states
+from alpha_assets.panel.asof import as_of, join_states
 from alpha_assets.panel.joins import plain
 
 SYMBOL = ("symbol", "symbol")

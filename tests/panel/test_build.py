@@ -12,8 +12,9 @@ from tests.panel.market import TOKYO, bar, bars, day, evening, listing, listings
 from alpha_assets.audit.reference_panel import book_of
 from alpha_assets.errors import BadInput, FeedError, RangeError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.panel import PANEL_SCHEMA, build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import plain
+from alpha_assets.panel.schema import PANEL_SCHEMA
 
 
 def panel(rows: Sequence[dict[str, Any]], last: int = 60, **others: pl.DataFrame) -> pl.DataFrame:

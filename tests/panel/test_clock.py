@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.panel.market import SESSIONS, TOKYO, bar, bars, day, evening, random_market
 
-from alpha_assets.panel import PANEL_SCHEMA, build_panel
+from alpha_assets.panel.build import build_panel
+from alpha_assets.panel.schema import PANEL_SCHEMA
 
 LAST = 75
 seeds = st.integers(0, 10_000)

@@ -16,8 +16,9 @@ from tests.panel.market import TOKYO, day, random_market
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import load_market
 from alpha_assets.feeds import FEEDS
-from alpha_assets.panel import build_panel, join_states
+from alpha_assets.panel.asof import join_states
 from alpha_assets.panel.bars import known_rows
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.history_pruning import decided, needed_bars, needed_rows
 from alpha_assets.panel.joins import JOINS, Join
 from alpha_assets.pipeline.context import MarketContext

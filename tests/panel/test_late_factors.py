@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from tests.panel.market import TOKYO, bar, bars, day, evening
 
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.panel.market import TOKYO, bar, bars, day, evening, listing, listings, membership
 
 from alpha_assets.feeds import FEEDS
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import plain
 from alpha_assets.panel.lives import Birth, births
 

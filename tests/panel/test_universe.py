@@ -23,17 +23,17 @@ from tests.panel.market import (
 
 from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.errors import BadInput, SpecError
-from alpha_assets.panel import (
+from alpha_assets.panel.build import build_panel
+from alpha_assets.panel.dense import Late, dense
+from alpha_assets.panel.joins import JOINS
+from alpha_assets.panel.universe import (
     UniverseSpec,
-    build_panel,
     check_universe,
-    dense,
+    last_price,
+    median_at_least,
     universe,
     unknown_symbols,
 )
-from alpha_assets.panel.dense import Late
-from alpha_assets.panel.joins import JOINS
-from alpha_assets.panel.universe import last_price, median_at_least
 
 LAST = 75
 

@@ -16,7 +16,7 @@ from alpha_assets.pipeline import raw
 from alpha_assets.pipeline.checks import calendar_agrees
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.quality.checks import Answer
-from alpha_assets.sources.sim import SimSource
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.store.store import Store
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"

@@ -25,7 +25,7 @@ from alpha_assets.errors import (
     StaleOutput,
     StorageError,
 )
-from alpha_assets.evaluation import TrackRecord
+from alpha_assets.evaluation.compare import TrackRecord
 from alpha_assets.pipeline import compare, variants
 from alpha_assets.pipeline.compare import Judged, left_out, stored_record
 

@@ -13,7 +13,7 @@ from alpha_assets.config.market import load_market
 from alpha_assets.errors import CheckFailed
 from alpha_assets.features import CATALOG
 from alpha_assets.pipeline.status import cost_of
-from alpha_assets.sources.sim import SimSource
+from alpha_assets.sources.sim.source import SimSource
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 TINY = Path(__file__).parents[1] / "pipelines"

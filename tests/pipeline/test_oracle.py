@@ -9,21 +9,23 @@ import polars as pl
 import pytest
 
 from alpha_assets import project
-from alpha_assets.backtest import Books, backtest
 from alpha_assets.backtest import attainable as walks
 from alpha_assets.backtest.attainable import WEIGHED, family
+from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.rules import solver
+from alpha_assets.backtest.simulator import backtest
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.evaluation.attainable import AttainableInputs
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline import oracle as planted
-from alpha_assets.pipeline.backtest import judged_months, scores_of
+from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import weighs_drift
 from alpha_assets.pipeline.held import Remembered
 from alpha_assets.pipeline.oracle import attainable_inputs, oracle_ic, oracle_stage, stored_oracle
 from alpha_assets.pipeline.raw import judged_rows
+from alpha_assets.pipeline.simulation import scores_of
 from alpha_assets.pipeline.stages import recipe_stages, stages_below
 from alpha_assets.pipeline.targets import PANEL_COLUMNS, decided_over
 

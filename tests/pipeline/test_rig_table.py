@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 import alpha_assets as aa
 from alpha_assets.config.market import load_market
-from alpha_assets.sources.sim import generate
+from alpha_assets.sources.sim.market import generate
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from alpha_assets.arrays.keys import MAX_STALE
 from alpha_assets.calendar import as_date
 from alpha_assets.config.market import load_market
 from alpha_assets.features import compute_features
-from alpha_assets.panel import UniverseSpec, build_panel
+from alpha_assets.panel.build import build_panel
+from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.pipeline.transforms import (
     decidable_sessions,
     feature_rows,

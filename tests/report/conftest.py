@@ -7,13 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alpha_assets.evaluation import (
-    Breakdowns,
-    DataFacts,
-    EvaluationInputs,
-    evaluate,
-    volatility_regimes,
-)
+from alpha_assets.evaluation.metrics import DataFacts, EvaluationInputs, evaluate
+from alpha_assets.evaluation.regimes import volatility_regimes
+from alpha_assets.evaluation.signal import Breakdowns
 from alpha_assets.report.inputs import ReportInputs
 
 HORIZON = 5

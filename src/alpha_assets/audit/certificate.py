@@ -41,7 +41,7 @@ from alpha_assets.audit.rebuild import (
     seeded,
 )
 from alpha_assets.audit.stored import Stored, compare_stored
-from alpha_assets.backtest import rebalance_sessions
+from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.keywords import AUDIT_SESSIONS
 from alpha_assets.config.market import Market

@@ -13,7 +13,7 @@ import polars as pl
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.types import Dates
 from alpha_assets.audit.perturb import World
-from alpha_assets.backtest import rebalance_sessions
+from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.calendar import month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import RangeError

@@ -9,18 +9,21 @@ Shape letters: D rebalance sessions, N symbols, R rows.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.types import Array, Dates
-from alpha_assets.backtest.market_data import Marks
 from alpha_assets.backtest.rules import PortfolioSpec, QuantileSpec
 from alpha_assets.backtest.rules.cost_aware import UNSOLVED
 from alpha_assets.backtest.rules.quantile import BOTTOM, TOP
 from alpha_assets.calendar import Calendar, RebalanceRule
 from alpha_assets.errors import BadInput
+
+if TYPE_CHECKING:
+    from alpha_assets.backtest.market_data import Marks
 
 MUCH_LESS = 0.9  # of the exposure
 MAX_GROSS = 10.0  # of equity: the limit of `portfolio.gross_exposure`
@@ -266,7 +269,7 @@ def _some(words: list[str], most: int = 5) -> str:
     return ", ".join(words[:most]) + rest
 
 
-def targets_by_session(targets: pl.DataFrame, marks: Marks) -> dict[int, Array]:
+def targets_by_session(targets: pl.DataFrame, marks: "Marks") -> dict[int, Array]:
     """Return the weights of each rebalance by the place of its session; 0 without a row.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +26,7 @@ from alpha_assets.code.walk import Walk
 from alpha_assets.errors import BadInput
 
 FORMAT = "alpha-assets code 1"
-_NO_SOURCE = ("__pycache__", ".pyc", ".pyo")
+_NO_SOURCE = (".pyc", ".pyo")
 
 
 class Code:
@@ -42,13 +43,13 @@ class Code:
         self.root = root
         self._sources: dict[Path, bytes] = {}
         self.data: dict[Path, str] = {}  # the hash of each file of the package that is no module
-        for path in sorted(root.rglob("*")):
-            if path.suffix in _NO_SOURCE or "__pycache__" in path.parts or not path.is_file():
-                continue
-            if path.suffix == ".py":
-                self._sources[path.relative_to(root)] = path.read_bytes()
-            elif path.name != "py.typed":
-                self.data[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for parts in sorted(_files_below(root)):
+            name = "/".join(parts)
+            content = Path(f"{root}/{name}").read_bytes()
+            if name.endswith(".py"):
+                self._sources[Path(name)] = content
+            elif parts[-1] != "py.typed":
+                self.data[root / name] = hashlib.sha256(content).hexdigest()
         if Path("__init__.py") not in self._sources:
             raise BadInput(f"{root}: no package: it has no __init__.py")
         self._kept = KeptDigests(cache, self._content()) if cache is not None else KeptDigests()
@@ -419,6 +420,16 @@ class Code:
             if any(not target.module for target in self.resolve(statement.module, change)):
                 return True
         return False
+
+
+def _files_below(root: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the files below a folder, each as the parts of its name; but what Python compiled."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name != "__pycache__"]
+        below = Path(folder).relative_to(root).parts
+        for name in files:
+            if not name.endswith(_NO_SOURCE) and os.path.isfile(f"{folder}/{name}"):  # noqa: PTH113
+                yield (*below, name)
 
 
 @contextmanager

@@ -33,8 +33,7 @@ from alpha_assets.feeds.custom import OwnFeedSpec, check_name
 from alpha_assets.panel.joins import JOINS, Join, joins_of
 from alpha_assets.panel.schema import PANEL_SCHEMA
 from alpha_assets.panel.universe import UniverseSpec, check_universe
-from alpha_assets.sources.files.delivery import why_no_folder
-from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.sources.jquants import JQuantsSpec
 from alpha_assets.sources.sim import SimSourceSpec, SimSpec
 from alpha_assets.spec import PickledByFields, Spec, digest, override, parse_spec, read_toml
@@ -47,6 +46,7 @@ from alpha_assets.store.location import (
 )
 
 BARS = "daily_bars"
+OF_MARKET = "market."  # in front of an override of the market, where a recipe's stand too
 ALL = "all"  # the universe that every market declares
 
 # Folders that stand beside recipes in `storage/<market>/`.
@@ -392,6 +392,8 @@ def load_market(
     spec = parse_spec(tables, MarketSpec, origin=str(path.name))
     if data is not None:
         if not data.is_dir():
+            from alpha_assets.sources.files.delivery import why_no_folder
+
             raise SpecError(f"--data {data}: {why_no_folder(data)}")
         folder = FilesSourceSpec(**{**spec.source.folder_settings, "path": str(data)})
         spec = spec.model_copy(update={"source": folder})

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, model_validator
 
-from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs, check_portfolio
+from alpha_assets.backtest import CostsSpec, PortfolioSpec, check_costs
+from alpha_assets.backtest.portfolio import check_portfolio
 from alpha_assets.config.folders import named_file
 from alpha_assets.config.market import RESERVED_NAMES, Market
 from alpha_assets.config.moved_keys import in_place

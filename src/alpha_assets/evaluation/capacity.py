@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from alpha_assets.arrays.types import Array, Mask
-from alpha_assets.backtest import Capacity, OrderCounts
+from alpha_assets.backtest.books import OrderCounts
+from alpha_assets.backtest.capacity import Capacity
 from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 
 Record = dict[str, object]

@@ -9,13 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import polars as pl
 from pydantic import Field
 
-from alpha_assets.arrays.ranks import rank_ic
-from alpha_assets.evaluation.inference import overlapping_mean
-from alpha_assets.evaluation.performance import MIN_SESSIONS, too_short
-from alpha_assets.evaluation.signal import Grid, Record, score_persistence
+from alpha_assets.evaluation.performance import MIN_SESSIONS, Record, too_short
 from alpha_assets.spec import Spec
 
 PASSED = "passed"
@@ -69,34 +65,6 @@ def gates(
         verdict = NOT_JUDGED if reason else PASSED if value >= 0 else FAILED
         found.append(_record("not_below_parent", 0.0, value, verdict, reason))
     return found
-
-
-def less_parent(
-    predictions: pl.DataFrame, of_parent: pl.DataFrame, labels: pl.DataFrame, seed: int = 0
-) -> Record:
-    """Return the mean of a recipe's rank IC less its parent's, session by session.
-
-    Only symbols that both score count.
-
-    Args:
-        predictions: `session symbol horizon score` of one horizon.
-        of_parent: the same of the parent.
-        labels: `session symbol horizon label` of the horizon.
-        seed: of the bootstrap.
-
-    Returns:
-        As `overlapping_mean` has it.
-    """
-    horizon = int(predictions["horizon"].max() or 1)  # type: ignore[arg-type]
-    both = predictions.join(
-        of_parent.select("session", "symbol", pl.col("score").alias("of_parent")),
-        on=["session", "symbol"],
-    )
-    grid = Grid.of(both)
-    label_DN = grid.spread(labels, "label")
-    own_DN, parent_DN = grid.spread(both, "score"), grid.spread(both, "of_parent")
-    less_D = rank_ic(own_DN, label_DN) - rank_ic(parent_DN, label_DN)
-    return overlapping_mean(less_D, horizon, score_persistence(own_DN), seed)
 
 
 def _asked(

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Array, Mask
-from alpha_assets.backtest import Attribution
+from alpha_assets.backtest.attribution import Attribution
 from alpha_assets.evaluation.performance import MIN_SESSIONS, judged_performance, too_short
 
 Record = dict[str, object]

@@ -14,16 +14,18 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.backtest import Attribution, Capacity, OrderCounts
+from alpha_assets.backtest.attribution import Attribution
+from alpha_assets.backtest.books import OrderCounts
+from alpha_assets.backtest.capacity import Capacity
 from alpha_assets.evaluation.attainable import AttainableInputs, attainable_record
 from alpha_assets.evaluation.capacity import capacity_curve, orders
 from alpha_assets.evaluation.exposures import exposures
-from alpha_assets.evaluation.gates import GatesSpec, gates, less_parent
+from alpha_assets.evaluation.gates import GatesSpec, gates
 from alpha_assets.evaluation.legs import concentration, legs
 from alpha_assets.evaluation.planted import Learning
 from alpha_assets.evaluation.portfolio import cash_return, costs, portfolio, source_end_exits
 from alpha_assets.evaluation.rebalances import rebalances
-from alpha_assets.evaluation.signal import Breakdowns, Record, Signal, signal
+from alpha_assets.evaluation.signal import Breakdowns, Record, Signal, less_parent, signal
 from alpha_assets.evaluation.spans import Undecided, judged, undecided_records
 
 SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from alpha_assets.backtest import held_back
+from alpha_assets.backtest.rebalances import held_back
 
 Record = dict[str, object]
 

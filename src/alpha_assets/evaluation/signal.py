@@ -332,3 +332,31 @@ def _refuse_duplicates(name: str, frame: pl.DataFrame) -> None:
             f"{len(twice)} rows of {name} share (session, symbol, horizon), first {first}; "
             "each may be there once: remove the month folder that was written twice"
         )
+
+
+def less_parent(
+    predictions: pl.DataFrame, of_parent: pl.DataFrame, labels: pl.DataFrame, seed: int = 0
+) -> Record:
+    """Return the mean of a recipe's rank IC less its parent's, session by session.
+
+    Only symbols that both score count.
+
+    Args:
+        predictions: `session symbol horizon score` of one horizon.
+        of_parent: the same of the parent.
+        labels: `session symbol horizon label` of the horizon.
+        seed: of the bootstrap.
+
+    Returns:
+        As `overlapping_mean` has it.
+    """
+    horizon = int(predictions["horizon"].max() or 1)  # type: ignore[arg-type]
+    both = predictions.join(
+        of_parent.select("session", "symbol", pl.col("score").alias("of_parent")),
+        on=["session", "symbol"],
+    )
+    grid = Grid.of(both)
+    label_DN = grid.spread(labels, "label")
+    own_DN, parent_DN = grid.spread(both, "score"), grid.spread(both, "of_parent")
+    less_D = rank_ic(own_DN, label_DN) - rank_ic(parent_DN, label_DN)
+    return overlapping_mean(less_D, horizon, score_persistence(own_DN), seed)

@@ -1,24 +1,11 @@
 """The stage of the backtest: what holding the targets would have earned after costs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import date
 
-import polars as pl
-
-from alpha_assets.backtest import (
-    Books,
-    backtest,
-    below_exposure,
-    displaced,
-    held_back,
-    thin_sides,
-)
 from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS
 from alpha_assets.calendar import as_date, month_range
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.errors import MissingOutput, RangeError, StorageError
-from alpha_assets.evaluation import evaluate, metrics_json
+from alpha_assets.errors import MissingOutput, StorageError
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
@@ -29,17 +16,13 @@ from alpha_assets.pipeline.families import (
     tables_of,
     weighs_drift,
 )
-from alpha_assets.pipeline.figures import evaluation_inputs, why_undecided
-from alpha_assets.pipeline.frontier import last_bar
 from alpha_assets.pipeline.market_stages import features_stage, panel_stage, raw_rows
 from alpha_assets.pipeline.predictions import predictions_stage
-from alpha_assets.pipeline.raw import backtest_feeds, judged_rows
+from alpha_assets.pipeline.raw import backtest_feeds
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Span, Stage
-from alpha_assets.pipeline.targets import stored_below_exposure, targets_stage
-from alpha_assets.pipeline.transforms import span_of
+from alpha_assets.pipeline.targets import targets_stage
 from alpha_assets.pipeline.windows import NO_HISTORY
-from alpha_assets.report.words import warnings
 from alpha_assets.spec import digest, kept
 
 METRICS = "metrics.json"
@@ -151,6 +134,11 @@ def make_backtest(
     context: RecipeContext, months: Sequence[str], inputs: Inputs
 ) -> Iterator[Output]:
     """Simulate the decided months, and judge them."""
+    from alpha_assets.evaluation.metrics import evaluate, metrics_json
+    from alpha_assets.pipeline.figures import evaluation_inputs
+    from alpha_assets.pipeline.simulation import scores_of, simulated
+    from alpha_assets.report.words import warnings
+
     predictions = scores_of(context, months)
     books = simulated(context, months, first=as_date(predictions["session"].min()))
     data_hash = digest(dict(inputs[""]))
@@ -173,73 +161,4 @@ def make_backtest(
         frames=frames,
         files={METRICS: metrics_json(evaluation.metrics)},
         facts={"first_month": months[0], "last_month": months[-1]},
-    )
-
-
-def scores_of(context: RecipeContext, months: Sequence[str]) -> pl.DataFrame:
-    """Return the stored predictions of `months`.
-
-    Raises:
-        RangeError: there are none.
-    """
-    predictions = context.predictions.read(months[0], months[-1]).collect()
-    if not predictions.height:
-        raise RangeError(
-            f"months {months[0]} to {months[-1]} have no predictions: "
-            f"{why_undecided(context, months[-1])}"
-        )
-    return predictions
-
-
-def simulated(context: RecipeContext, months: Sequence[str], first: date) -> Books:
-    """Return the books of holding the stored targets up to the last session of `months`.
-
-    Args:
-        context: with a recipe.
-        months: decided ones.
-        first: the first decided session; the books begin there.
-    """
-    calendar = context.market.calendar
-    _, last = span_of(calendar.month_sessions(months[-1]))
-    last = min(last, last_bar(context))
-    targets = context.targets.read(months[0], months[-1]).collect()
-    books = backtest(
-        targets,
-        judged_rows(context),
-        calendar,
-        first=first,
-        last=last,
-        portfolio=context.recipe.spec.portfolio,
-        costs=context.recipe.costs,
-        basis=context.market.source.basis,
-        max_stale=context.market.spec.max_stale,
-    )
-    odd = displaced(
-        targets["session"].unique().sort().to_numpy().astype("datetime64[D]"),
-        calendar.between(first, last),
-        calendar,
-        context.recipe.spec.portfolio.rebalance,
-    )
-    begins = []
-    start = str(targets["session"].min()) if targets.height else ""
-    n_flat = len(calendar.between(first, start)) - 1 if start else 0
-    if n_flat:
-        begins.append(
-            f"Nothing is held in the first {n_flat} sessions: their period began before them, and "
-            f"the first rebalance is on {start}."
-        )
-    rule = context.recipe.spec.portfolio
-    back = held_back(targets, rule.max_turnover)
-    return replace(
-        books,
-        notes=(
-            *begins,
-            *odd.sentences,
-            *back.sentences,
-            *thin_sides(targets, rule),
-            *below_exposure(
-                stored_below_exposure(context, months), targets["session"].n_unique(), rule
-            ),
-            *books.notes,
-        ),
     )

@@ -18,7 +18,6 @@ from alpha_assets.pipeline.columns import market_columns, section_columns
 from alpha_assets.pipeline.context import POINTER, MarketContext, RecipeContext
 from alpha_assets.pipeline.epochs import RATE, EpochLines, curves, windows_per_second
 from alpha_assets.pipeline.families import VOLATILITY, section_families, tables_of
-from alpha_assets.pipeline.inputs import feeds_of_inputs, input_cards, training_view
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     features_stage,
@@ -27,18 +26,14 @@ from alpha_assets.pipeline.market_stages import (
     raw_rows,
 )
 from alpha_assets.pipeline.neighbours import WEEK, graph_months
+from alpha_assets.pipeline.raw import LIVES, feeds_of_inputs
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Outputs, Read, Span, Stage
-from alpha_assets.pipeline.train import (
-    LIVES,
-    has_model,
-    last_exit,
-    training_data,
-)
 from alpha_assets.pipeline.windows import (
     NO_HISTORY,
     NO_NAMES,
     first_usable,
+    last_exit,
     leans_on,
     split_of,
     usable_from,
@@ -382,6 +377,8 @@ def _trained(
     context: RecipeContext, split: Split, inputs: Mapping[str, str], parent: str | None
 ) -> Iterator[Output]:
     """Train the model of a month; once it is stored, remove what a killed run would resume from."""
+    from alpha_assets.pipeline.inputs import input_cards, training_view
+    from alpha_assets.pipeline.train import has_model, training_data
     from alpha_assets.training.checkpoint import checkpoint_files, make_card
     from alpha_assets.training.month import train_month
 

@@ -1,10 +1,13 @@
 """Which columns of a cross-section a model reads."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from alpha_assets.dataset.resident import Resident
 from alpha_assets.dataset.space import Shareable
 from alpha_assets.features import Feature
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.resident import Resident
 
 
 def section_columns(features: Sequence[Feature]) -> tuple[str, ...]:
@@ -29,7 +32,7 @@ def market_columns(features: Sequence[Feature]) -> tuple[str, ...]:
 
 def resident_of(
     features: Sequence[Feature], new_space: Callable[[], Shareable], memory: int
-) -> Resident:
+) -> "Resident":
     """Return an empty resident market of the columns that a model reads.
 
     Args:
@@ -37,4 +40,6 @@ def resident_of(
         new_space: returns memory for a new array.
         memory: bytes that one array may take.
     """
+    from alpha_assets.dataset.resident import Resident
+
     return Resident(section_columns(features), market_columns(features), new_space, memory)

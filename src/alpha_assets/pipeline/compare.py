@@ -11,21 +11,15 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.rates import UNKNOWN_RATE
-from alpha_assets.backtest import cash_rates, paid_rates
+from alpha_assets.backtest.corporate_actions import cash_rates, paid_rates
 from alpha_assets.calendar import month_of, month_range
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import RangeError
-from alpha_assets.evaluation import (
-    TrackRecord,
-    Undecided,
-    cash_return,
-    common_sessions,
-    comparison,
-    judged,
-    plain,
-    stretches,
-)
+from alpha_assets.evaluation.compare import TrackRecord, common_sessions, comparison
 from alpha_assets.evaluation.inference import CONFIDENCE
+from alpha_assets.evaluation.metrics import plain
+from alpha_assets.evaluation.portfolio import cash_return
+from alpha_assets.evaluation.spans import Undecided, judged, stretches
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.raw import backtest_feeds

@@ -14,7 +14,7 @@ from alpha_assets.pipeline import runner
 from alpha_assets.pipeline.backtest import judged_months
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.report import stored_metrics
-from alpha_assets.sources.sim import component_names
+from alpha_assets.sources.sim.market import component_names
 from alpha_assets.store.store import Store
 
 OFF = "_off"  # below the storage

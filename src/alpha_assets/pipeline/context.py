@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.dataset.resident import Resident, SharedMarket
 from alpha_assets.errors import StorageError
 from alpha_assets.pipeline.columns import resident_of
 from alpha_assets.pipeline.families import MEMBERS, feature_families, section_families
@@ -22,6 +21,9 @@ from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store
 from alpha_assets.store.table import FamilyMonths, FamilyTable, MonthFolders, MonthTable
 from alpha_assets.training.device import AUTO, device_named
+
+if TYPE_CHECKING:
+    from alpha_assets.dataset.resident import Resident, SharedMarket
 
 POINTER = "pointer"  # status of a month that an earlier month's model decides
 
@@ -107,7 +109,7 @@ class RecipeContext(MarketContext):
     """
 
     recipe: Recipe
-    shared: SharedMarket | None = field(default=None, repr=False, compare=False)
+    shared: "SharedMarket | None" = field(default=None, repr=False, compare=False)
 
     def at_home(self) -> Self:
         """Return the context whose folders are the recipe's own, with a variant's settings."""
@@ -141,7 +143,7 @@ class RecipeContext(MarketContext):
         return self.cross_section(self.recipe.held_universe).of(MEMBERS)
 
     @cached_property
-    def resident(self) -> Resident:
+    def resident(self) -> "Resident":
         """The cross-sections that this process trains on, month after month."""
         resident = resident_of(self.recipe.features, self.store.unnamed_file, self.memory)
         if self.shared is not None:

@@ -8,18 +8,15 @@ import polars as pl
 
 from alpha_assets import __version__
 from alpha_assets.arrays.types import Dates
-from alpha_assets.backtest import Books, attribution, capacity, capitals_around
+from alpha_assets.backtest.attribution import attribution
+from alpha_assets.backtest.books import Books
+from alpha_assets.backtest.capacity import capacity, capitals_around
 from alpha_assets.calendar import as_date, month_of
-from alpha_assets.evaluation import (
-    Breakdowns,
-    DataFacts,
-    EvaluationInputs,
-    Undecided,
-    is_undecided,
-    judged,
-    stretches,
-    volatility_regimes,
-)
+from alpha_assets.config.market import OF_MARKET
+from alpha_assets.evaluation.metrics import DataFacts, EvaluationInputs
+from alpha_assets.evaluation.regimes import volatility_regimes
+from alpha_assets.evaluation.signal import Breakdowns
+from alpha_assets.evaluation.spans import Undecided, is_undecided, judged, stretches
 from alpha_assets.labels import forward_returns
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import RETURNS, factors_read
@@ -30,13 +27,12 @@ from alpha_assets.pipeline.oracle import (
     oracle_ic,
     planted_components,
 )
+from alpha_assets.pipeline.raw import stored_listings
 from alpha_assets.pipeline.targets import stored_below_exposure
-from alpha_assets.pipeline.train import stored_listings
 from alpha_assets.pipeline.transforms import span_of
 from alpha_assets.pipeline.windows import why_skipped
 from alpha_assets.quality.coverage import reasons_off
 
-OF_MARKET = "market."  # in front of an override of the market
 DECAY_HORIZONS = (1, 2, 5, 10, 20)  # sessions
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.backtest import rebalance_sessions
+from alpha_assets.backtest.rebalances import rebalance_sessions
 from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import MissingOutput, StaleOutput, StorageError

@@ -13,7 +13,7 @@ import numpy as np
 from alpha_assets.arrays.types import Array
 from alpha_assets.calendar import as_date, month_range, month_start
 from alpha_assets.errors import BadInput, MissingOutput
-from alpha_assets.evaluation import overlapping_mean
+from alpha_assets.evaluation.inference import overlapping_mean
 from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import POINTER, RecipeContext

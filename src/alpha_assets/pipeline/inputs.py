@@ -44,14 +44,6 @@ class FittedInput:
     card: InputCard
 
 
-def feeds_of_inputs(recipe: Recipe) -> tuple[str, ...]:
-    """Return the feeds whose raw rows a recipe's inputs read; listings, for lives."""
-    feeds = dict.fromkeys(one.feed for one in recipe.spec.inputs.named.values())
-    if feeds and LISTINGS in recipe.market.feeds:
-        feeds[LISTINGS] = None
-    return tuple(feeds)
-
-
 def states_of(
     context: RecipeContext, spec: PcaSpec | VectorsSpec, keys: pl.DataFrame
 ) -> VectorStates:

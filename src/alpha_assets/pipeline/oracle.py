@@ -15,7 +15,7 @@ import polars as pl
 from alpha_assets.arrays.places import codes
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.arrays.types import Array, Dates, Index
-from alpha_assets.backtest import Books, Marks, PortfolioSpec, marks_of
+from alpha_assets.backtest import PortfolioSpec
 from alpha_assets.backtest.attainable import (
     WEIGHED,
     Scored,
@@ -26,20 +26,23 @@ from alpha_assets.backtest.attainable import (
     weighed_family,
     weighed_returns,
 )
+from alpha_assets.backtest.books import Books
 from alpha_assets.backtest.capacity import Account, net_returns
+from alpha_assets.backtest.market_data import Marks, marks_of
 from alpha_assets.backtest.rules.base import COVARIANCE_SESSIONS
 from alpha_assets.backtest.rules.dense import Weighing
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.market import Market
-from alpha_assets.evaluation import Learning
 from alpha_assets.evaluation.attainable import AttainableInputs
+from alpha_assets.evaluation.planted import Learning
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.families import WEIGHED_BY, weighs_drift
 from alpha_assets.pipeline.raw import judged_rows
 from alpha_assets.pipeline.stage import Inputs, Output, Stage
 from alpha_assets.pipeline.transforms import sessions_back
-from alpha_assets.sources.sim import component_names, oracle, standard_error
+from alpha_assets.sources.sim.market import component_names
+from alpha_assets.sources.sim.oracle import oracle, standard_error
 
 ORACLE = "_oracle"
 NOT_IN_RETURN = "the drift of a rig is a score, not known in units of return"

@@ -18,7 +18,6 @@ from alpha_assets.pipeline.checkpoint import checkpoint_stage, stored_checkpoint
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import POINTER, RecipeContext
 from alpha_assets.pipeline.families import section_families
-from alpha_assets.pipeline.inputs import feeds_of_inputs, scoring_view
 from alpha_assets.pipeline.market_stages import (
     cross_section_stage,
     graph_stage,
@@ -27,6 +26,7 @@ from alpha_assets.pipeline.market_stages import (
     raw_rows,
 )
 from alpha_assets.pipeline.neighbours import WEEK, graph_span, stored_edges
+from alpha_assets.pipeline.raw import feeds_of_inputs
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
 from alpha_assets.pipeline.windows import SKIPPED
@@ -172,6 +172,7 @@ def scoring_data(
     """
     from alpha_assets.dataset.neighbours import Neighbours
     from alpha_assets.dataset.tensor import Dataset
+    from alpha_assets.pipeline.inputs import scoring_view
     from alpha_assets.training.predict import prediction_axes
 
     card = checkpoint.card

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from alpha_assets.config.market import Market
+from alpha_assets.config.recipe import Recipe
 from alpha_assets.errors import StorageError
 from alpha_assets.feeds.delivery_note import DELIVERIES, Findings, note_folder
-from alpha_assets.feeds.delivery_warnings import delivery_warnings
-from alpha_assets.feeds.ingest import Ingested, ingest
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.context import MarketContext
 from alpha_assets.pipeline.stage import Made
 from alpha_assets.progress import Pace
 
+if TYPE_CHECKING:
+    from alpha_assets.feeds.ingest import Ingested
+
+LIVES = "listings"  # the feed by which bars of a symbol belong to one life; labels read it
 # Rows that prices, holdings and labels are made of; others decide what is held, not what it earns.
 JUDGED = ("daily_bars", "listings", "dividends", "borrow", "rates")
 
@@ -37,7 +41,23 @@ def judged_rows(context: MarketContext) -> dict[str, pl.DataFrame]:
     }
 
 
-def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None = None) -> Ingested:
+def stored_listings(context: MarketContext) -> pl.LazyFrame | None:
+    """Return all stored events of `listings`; None where the market has none."""
+    table = context.raw.get(LIVES)
+    return table.read() if table is not None and table.months() else None
+
+
+def feeds_of_inputs(recipe: Recipe) -> tuple[str, ...]:
+    """Return the feeds whose raw rows a recipe's inputs read; listings, for lives."""
+    feeds = dict.fromkeys(one.feed for one in recipe.spec.inputs.named.values())
+    if feeds and LIVES in recipe.market.feeds:
+        feeds[LIVES] = None
+    return tuple(feeds)
+
+
+def ingest_feed(
+    context: MarketContext, feed: str, months: Sequence[str] | None = None
+) -> "Ingested":
     """Store what the source delivers of a feed and the store does not have yet.
 
     Raises:
@@ -45,6 +65,9 @@ def ingest_feed(context: MarketContext, feed: str, months: Sequence[str] | None 
         FeedError: rows that cannot be right.
         StorageError: stored rows of it are damaged.
     """
+    from alpha_assets.feeds.delivery_warnings import delivery_warnings
+    from alpha_assets.feeds.ingest import ingest
+
     context.progress("raw", feed)
     context.market.source.progress = Pace(context.progress, "raw")
     context.raw[feed].check_whole()

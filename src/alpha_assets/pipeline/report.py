@@ -11,7 +11,6 @@ from alpha_assets.config.recipe import Recipe
 from alpha_assets.pipeline import identity
 from alpha_assets.pipeline.backtest import METRICS, backtest_stage, judged_months
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
-from alpha_assets.pipeline.checks import coverage
 from alpha_assets.pipeline.command import command
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.epochs import mean_curve
@@ -79,6 +78,8 @@ def make_coverage(
     context: RecipeContext, months: Sequence[str], inputs: Inputs
 ) -> Iterator[Output]:
     """Count what there is of features and feeds."""
+    from alpha_assets.pipeline.checks import coverage
+
     families = section_families(context.recipe)
     found = coverage(context, families, last=months[-1], every_feed=True).as_json()
     yield Output(files={COVERAGE: json.dumps(found, indent=1).encode()})

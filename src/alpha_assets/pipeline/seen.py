@@ -22,26 +22,33 @@ class Seen:
     def __init__(self) -> None:
         """Begin with nothing seen and nothing planned."""
         self._hashes: dict[str, dict[str, str]] = {}
+        self._known: dict[str, KnownHashes] = {}
         self._planned: dict[str, set[str]] = {}
         self._found: dict[str, Any] = {}
 
     def plan(self, place: Place, months: Iterable[str] = ("",)) -> None:
         """Note that months of an output are to be made again, and all that follows with them."""
         self._planned.setdefault(place.name, set()).update(months)
+        self._known.pop(place.name, None)
 
     def hashes(self, place: MonthFolders) -> KnownHashes:
         """Return the content hashes of an output's months, less what is to be made again."""
-        if place.name not in self._hashes and isinstance(place, FamilyMonths):
+        name = place.name
+        if name in self._known:
+            return self._known[name]
+        if name not in self._hashes and isinstance(place, FamilyMonths):
             of_table = place.table.hashes_by_family()
-            self._hashes |= {place.table.of(name).name: found for name, found in of_table.items()}
-        if place.name not in self._hashes:
-            self._hashes[place.name] = place.hashes()
-        planned = frozenset(self._planned.get(place.name, ()))
-        return KnownHashes(self._hashes[place.name], planned)
+            self._hashes |= {place.table.of(family).name: of for family, of in of_table.items()}
+        if name not in self._hashes:
+            self._hashes[name] = place.hashes()
+        planned = frozenset(self._planned.get(name, ()))
+        self._known[name] = KnownHashes(self._hashes[name], planned)
+        return self._known[name]
 
     def forget(self, place: Place) -> None:
         """Read the content hashes of an output anew when they are next asked for."""
         self._hashes.pop(place.name, None)
+        self._known.pop(place.name, None)
 
     def hash_of(self, folder: Folder) -> str:
         """Return the content hash of an output, or a word where it has none."""

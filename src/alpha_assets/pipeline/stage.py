@@ -163,9 +163,15 @@ class Read(Generic[C]):
         last = None if self.until is None else next_month(months[-1], self.until)
         if self.all_before:
             return None, last
+        reach = f"{context.market.name} {months[0]} reaches back {self.sessions_back} sessions"
+        start = seen.once(reach, partial(self._month_back, context, months[0]))
+        return next_month(start, -self.months_back), last
+
+    def _month_back(self, context: C, month: str) -> str:
+        """Return the month of the first session that is read when `month` is made."""
         calendar = context.market.calendar
-        start = sessions_back(calendar, calendar.month_sessions(months[0])[0], self.sessions_back)
-        return next_month(month_of(start), -self.months_back), last
+        first = calendar.month_sessions(month)[0]
+        return month_of(sessions_back(calendar, first, self.sessions_back))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,15 +259,29 @@ class Stage(Outputs[C]):
                     found[name] = seen.hashes(place).combined(*span)
         return found
 
-    def staleness(self, context: C, months: Sequence[str], seen: Seen) -> str | None:
-        """Return why the output of `months` is not fresh; None if it is."""
+    def staleness(
+        self,
+        context: C,
+        months: Sequence[str],
+        seen: Seen,
+        made_by: Identity | None = None,
+    ) -> str | None:
+        """Return why the output of `months` is not fresh; None if it is.
+
+        Args:
+            context: of the market or recipe.
+            months: whose output.
+            seen: a look that is still true.
+            made_by: the stage's identity, where it is known already.
+        """
         (month, unit), *_ = self.units(months)
         if self.families:
             return _in_words(
                 {one.name: one.staleness(context, unit, seen) for one in self.families}
             )
         inputs = self.inputs(context, unit, seen)
-        return freshness.staleness(self.folder(context, month), self.identity, inputs)
+        folder = self.folder(context, month)
+        return freshness.staleness(folder, made_by or self.identity, inputs)
 
     def stale(self, context: C, months: Sequence[str], seen: Seen) -> dict[str, str]:
         """Return the outputs that would be made again, and why; they are planned in `seen`."""
@@ -272,10 +292,10 @@ class Stage(Outputs[C]):
                 month: _in_words({name: why.get(month) for name, why in of_each.items()}) or ""
                 for month in sorted(lacking)
             }
-        found = {}
+        found, made_by = {}, self.identity if months else None
         for month, unit in self.units(months):
             try:
-                reason = self.staleness(context, unit, seen)
+                reason = self.staleness(context, unit, seen, made_by)
             except (MissingOutput, StaleOutput, StorageError) as error:
                 reason = str(error)
             if reason:

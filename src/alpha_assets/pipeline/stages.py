@@ -19,7 +19,6 @@ from alpha_assets.pipeline.market_stages import (
 from alpha_assets.pipeline.predictions import predictions_stage
 from alpha_assets.pipeline.report import coverage_stage, report_stage
 from alpha_assets.pipeline.stage import Made, Stage
-from alpha_assets.pipeline.study import study_stage
 from alpha_assets.pipeline.targets import targets_stage
 
 
@@ -58,7 +57,11 @@ def span_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
 
 def study_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:
     """Return the stage of a recipe's study, which `run` does not make; none without one."""
-    return [] if recipe.spec.study is None else [study_stage(recipe)]
+    if recipe.spec.study is None:
+        return []
+    from alpha_assets.pipeline.study import study_stage
+
+    return [study_stage(recipe)]
 
 
 def recipe_stages(recipe: Recipe) -> list[Stage[RecipeContext]]:

@@ -15,7 +15,6 @@ from alpha_assets.pipeline.raw import delivery_findings, lost_months, months_of_
 from alpha_assets.pipeline.seen import MISSING, Seen
 from alpha_assets.pipeline.stage import RAW, Stage
 from alpha_assets.pipeline.stages import month_stages, span_stages, stages_below, study_stages
-from alpha_assets.pipeline.study import studied_months
 from alpha_assets.pipeline.windows import why_skipped
 
 
@@ -181,6 +180,8 @@ def _span_row(
 
 def _study_row(context: RecipeContext, stage: Stage[RecipeContext], seen: Seen) -> dict[str, Any]:
     """Return the row of a study: of the months that it was made of; `run` makes none."""
+    from alpha_assets.pipeline.study import studied_months
+
     months = studied_months(context)
     if not months:
         name, damage = f"{context.recipe.folder}/{stage.name}", context.study.damage()

@@ -19,7 +19,9 @@ from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.config.recipe import Recipe
 from alpha_assets.dataset import Fold, Split, folds_of
 from alpha_assets.errors import BadInput, MissingOutput, RangeError, StorageError, TooFewNames
-from alpha_assets.evaluation import metrics_json, overlapping_mean, plain, signal
+from alpha_assets.evaluation.inference import overlapping_mean
+from alpha_assets.evaluation.metrics import metrics_json, plain
+from alpha_assets.evaluation.signal import signal
 from alpha_assets.labels import longest_horizon
 from alpha_assets.panel.lives import births
 from alpha_assets.pipeline import identity
@@ -40,16 +42,15 @@ from alpha_assets.pipeline.market_stages import (
 )
 from alpha_assets.pipeline.neighbours import WEEK, stored_edges
 from alpha_assets.pipeline.predictions import scores, stored_held
+from alpha_assets.pipeline.raw import LIVES
 from alpha_assets.pipeline.seen import Seen
 from alpha_assets.pipeline.stage import Inputs, Output, Read, Stage
 from alpha_assets.pipeline.train import (
-    LIVES,
     labels_between,
-    last_exit,
     training_data,
 )
 from alpha_assets.pipeline.transforms import sessions_back
-from alpha_assets.pipeline.windows import first_usable
+from alpha_assets.pipeline.windows import first_usable, last_exit
 from alpha_assets.spec import digest
 from alpha_assets.store.folder import Folder
 from alpha_assets.store.hashing import combined_hash, content_hash

@@ -8,20 +8,18 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.types import Dates
-from alpha_assets.backtest import (
-    TARGETS,
-    CostsSpec,
+from alpha_assets.backtest import CostsSpec
+from alpha_assets.backtest.portfolio import TARGETS, Known, decided
+from alpha_assets.backtest.rebalances import (
     Displaced,
-    Known,
     below_exposure,
-    decided,
     displaced,
     held_back,
     little_aimed_at,
     rebalance_sessions,
-    smoothed,
     thin_sides,
 )
+from alpha_assets.backtest.rules import smoothed
 from alpha_assets.backtest.rules.base import RETURN
 from alpha_assets.calendar import as_date, month_of
 from alpha_assets.config.recipe import Recipe

@@ -31,16 +31,15 @@ from alpha_assets.panel.lives import by_life, rows_by_life
 from alpha_assets.pipeline.columns import column_families
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.neighbours import stored_edges
+from alpha_assets.pipeline.raw import stored_listings
 from alpha_assets.pipeline.stage import neighbours
 from alpha_assets.pipeline.transforms import sessions_back, tradable_rows
-from alpha_assets.pipeline.windows import first_usable, split_of, window_months
+from alpha_assets.pipeline.windows import first_usable, last_exit, split_of, window_months
 from alpha_assets.training import TrainingSpec
 
 if TYPE_CHECKING:
     from alpha_assets.dataset.neighbours import Neighbours
     from alpha_assets.dataset.tensor import Dataset
-
-LIVES = "listings"  # the feed by which bars of a symbol belong to one life; labels read it
 
 
 def training_data(context: RecipeContext, split: Split) -> "Dataset":
@@ -255,19 +254,6 @@ def labels_between(
         known_by=known_by,
         listings=stored_listings(context),
     )
-
-
-def last_exit(context: RecipeContext, last: date) -> date:
-    """Return the session at which the longest label of a decision session ends."""
-    calendar = context.market.calendar
-    reach = int(calendar.index_of(last)) + max(context.recipe.spec.label.horizons)
-    return as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])
-
-
-def stored_listings(context: RecipeContext) -> pl.LazyFrame | None:
-    """Return all stored events of `listings`; None where the market has none."""
-    table = context.raw.get("listings")
-    return table.read() if table is not None and table.months() else None
 
 
 def has_model(context: RecipeContext, split: Split) -> bool:

@@ -26,7 +26,7 @@ from alpha_assets.features import (
 )
 from alpha_assets.features.compute import by_reach, inputs_with, panel_columns
 from alpha_assets.features.edges import edge_rows
-from alpha_assets.panel import join_states
+from alpha_assets.panel.asof import join_states
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec, universe
 from alpha_assets.pipeline.families import behind, within

@@ -8,7 +8,7 @@ from alpha_assets.calendar import as_date, month_of, month_range, next_month
 from alpha_assets.dataset import Split, split_month
 from alpha_assets.errors import MissingOutput, RangeError, SpecError
 from alpha_assets.labels import longest_horizon
-from alpha_assets.panel import unknown_symbols
+from alpha_assets.panel.universe import unknown_symbols
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.seen import Seen
@@ -178,3 +178,10 @@ def why_skipped(manifest: Manifest) -> str:
     return "too little history for a model" + (
         f", the first month with enough is {first}" if first else ""
     )
+
+
+def last_exit(context: RecipeContext, last: date) -> date:
+    """Return the session at which the longest label of a decision session ends."""
+    calendar = context.market.calendar
+    reach = int(calendar.index_of(last)) + max(context.recipe.spec.label.horizons)
+    return as_date(calendar.sessions[min(reach, len(calendar.sessions) - 1)])

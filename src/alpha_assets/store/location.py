@@ -7,6 +7,7 @@ its URL scheme in `store.BACKENDS`.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -86,6 +87,11 @@ def check_parts(parts: Sequence[str]) -> None:
     Raises:
         SpecError: no part, an odd character, or a first part that is `_tmp`.
     """
+    _check_parts(tuple(parts))
+
+
+@lru_cache(maxsize=1 << 14)  # the same folders are looked at again and again
+def _check_parts(parts: tuple[str, ...]) -> None:
     if not parts:
         raise SpecError("an output folder needs a name below the storage root")
     for part in parts:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import IO, ClassVar
 
 import polars as pl
@@ -23,6 +24,11 @@ _MONTH = re.compile(r"\d{4}-\d{2}")
 DAMAGED = "damaged"  # in the place of the content hash of a month with a damaged manifest
 OF_ONE_FILE = "holds all columns in one file, as an earlier version wrote it"
 AGAIN = "to be made again"  # in the place of the hash of a stale, missing or damaged month
+
+
+@lru_cache(maxsize=4096)
+def _is_month(name: str) -> bool:
+    return _MONTH.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class MonthFolders:
     def _months(self, folders: Iterable[str]) -> set[str]:
         """Return the months that folders are named after; other names are no months."""
         named = {name.removeprefix(self.PREFIX) for name in folders if name.startswith(self.PREFIX)}
-        return {name for name in named if _MONTH.fullmatch(name)}
+        return {name for name in named if _is_month(name)}
 
 
 @dataclass(frozen=True)
@@ -425,6 +431,7 @@ class KnownHashes:
 
     of_month: dict[str, str]
     again: frozenset[str] = frozenset()
+    _combined: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
 
     def combined(self, first: str | None = None, last: str | None = None) -> str:
         """Return one hash for all finished months of a span, as `MonthTable.combined_hash`.
@@ -432,9 +439,11 @@ class KnownHashes:
         `AGAIN` where a month of the span is to be made.
         """
         low, high = first or "", last or "9999-12"
-        if any(low <= month <= high for month in self.again):
-            return AGAIN
-        return combined_hash({m: h for m, h in self.of_month.items() if low <= m <= high})
+        if (low, high) not in self._combined:
+            is_again = any(low <= month <= high for month in self.again)
+            of_span = {m: h for m, h in self.of_month.items() if low <= m <= high}
+            self._combined[low, high] = AGAIN if is_again else combined_hash(of_span)
+        return self._combined[low, high]
 
     @property
     def is_empty(self) -> bool:

@@ -13,7 +13,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds.problem import Problem
 from alpha_assets.sources.files.check import ImportReport, import_check
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 
 PLAIN = bars({"A": [10.0, 11.0, 12.0, 11.0, 10.0, 11.0, 12.0, 13.0], "B": [5.0, 6.0] * 4})
 

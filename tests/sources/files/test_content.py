@@ -19,7 +19,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import AlphaAssetsError, FeedError
 from alpha_assets.sources.files import tables
 from alpha_assets.sources.files.check import ImportReport, import_check
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 
 HEADER = "date,symbol,open,high,low,close,volume\n"
 WHOLE = HEADER + "2020-01-02,A,1,1,1,1,10\n2020-01-03,A,1,1,1,1,20\n"

@@ -8,7 +8,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.sources.files.check import import_check
 from alpha_assets.sources.files.csv_integrity import line_problems
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 
 HEADER = "date,symbol,open,high,low,close,volume\n"
 WHOLE = HEADER + "2020-01-02,A,1,1,1,1,10\n"

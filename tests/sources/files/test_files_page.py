@@ -14,7 +14,8 @@ from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.custom import OwnFeedSpec
 from alpha_assets.feeds.ingest import ingest
 from alpha_assets.sources.files.check import import_check
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.spec import parse_spec
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

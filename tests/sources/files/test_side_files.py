@@ -14,7 +14,8 @@ from alpha_assets.feeds.corporate import EMBEDDING
 from alpha_assets.feeds.flows import BREAKDOWN
 from alpha_assets.sources.files.check import import_check
 from alpha_assets.sources.files.csv_integrity import without_trailer
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.sources.files.tables import table_of
 
 D = date

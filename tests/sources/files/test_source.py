@@ -11,7 +11,8 @@ from tests.sources.conftest import SESSIONS, Write, bars
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError, SpecError
 from alpha_assets.sources.files.check import import_check
-from alpha_assets.sources.files.source import FilesSource, FilesSourceSpec
+from alpha_assets.sources.files.source import FilesSource
+from alpha_assets.sources.files.spec import FilesSourceSpec
 from alpha_assets.spec import parse_spec
 
 D = date

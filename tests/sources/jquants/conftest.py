@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from alpha_assets.calendar import Calendar, CalendarSpec
-from alpha_assets.sources.jquants import ApiKey, JQuantsSource, JQuantsSpec
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.jquants import ApiKey, JQuantsSpec
+from alpha_assets.sources.jquants.source import JQuantsSource
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Server, make_server
 
 KEY = "k3y-that-nobody-may-see"

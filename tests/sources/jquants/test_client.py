@@ -10,11 +10,11 @@ import pytest
 from tests.sources.jquants.conftest import KEY, StandingClock
 
 from alpha_assets.errors import FeedError, Unreachable
-from alpha_assets.sources.jquants import ApiKey, Reply
+from alpha_assets.sources.jquants import ApiKey
 from alpha_assets.sources.jquants import client as asking
 from alpha_assets.sources.jquants.client import Client, NotEntitled, WrongKey
 from alpha_assets.sources.jquants.limiter import Limiter
-from alpha_assets.sources.jquants.transport import TransportFailure
+from alpha_assets.sources.jquants.transport import Reply, TransportFailure
 
 Script = list[Reply | TransportFailure]
 

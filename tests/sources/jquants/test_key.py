@@ -12,7 +12,8 @@ import pytest
 from tests.sources.jquants.conftest import KEY, Read, Serve
 
 from alpha_assets.errors import AlphaAssetsError, FeedError
-from alpha_assets.sources.jquants import ApiKey, JQuantsSpec, RequestsTransport
+from alpha_assets.sources.jquants import ApiKey, JQuantsSpec
+from alpha_assets.sources.jquants.transport import RequestsTransport
 from alpha_assets.sources.sim_jquants import Fault, Faults
 
 

@@ -10,7 +10,7 @@ from alpha_assets import definitions
 from alpha_assets.config.market import Market, load_market
 from alpha_assets.errors import SpecError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.sources.jquants import JQuantsSource
+from alpha_assets.sources.jquants.source import JQuantsSource
 
 
 @pytest.fixture

@@ -23,15 +23,12 @@ from alpha_assets.pipeline.context import MarketContext, RecipeContext
 from alpha_assets.pipeline.market_stages import graph_stage, graph_table
 from alpha_assets.pipeline.report import stored_metrics
 from alpha_assets.pipeline.stages import make
-from alpha_assets.sources.jquants import (
-    ApiKey,
-    JQuantsSource,
-    JQuantsSpec,
-    Reply,
-    RequestsTransport,
-)
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.jquants import ApiKey, JQuantsSpec
+from alpha_assets.sources.jquants.source import JQuantsSource
+from alpha_assets.sources.jquants.transport import Reply, RequestsTransport
+from alpha_assets.sources.sim import SimSpec
 from alpha_assets.sources.sim.side import corporate, flows, margin
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Fault, Faults, make_server
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

@@ -16,9 +16,10 @@ from alpha_assets.errors import AlphaAssetsError, FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.delivery_warnings import delivery_warnings
 from alpha_assets.feeds.ingest import ingest
-from alpha_assets.sources.jquants import JQuantsSource, Reply, RequestsTransport
 from alpha_assets.sources.jquants.client import WrongKey
-from alpha_assets.sources.sim import SimSource
+from alpha_assets.sources.jquants.source import JQuantsSource
+from alpha_assets.sources.jquants.transport import Reply, RequestsTransport
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Fault, Faults
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

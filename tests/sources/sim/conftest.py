@@ -5,7 +5,8 @@ from datetime import date, time
 import pytest
 
 from alpha_assets.calendar import Calendar, CalendarSpec
-from alpha_assets.sources.sim import SimMarket, SimSpec, generate
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.market import SimMarket, generate
 
 # Dirt in quantity, so that a small market has some of everything.
 DIRTY = SimSpec(

@@ -7,7 +7,8 @@ import pytest
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import SpecError
-from alpha_assets.sources.sim import SimMarket, SimSpec, generate, signal, tokyo
+from alpha_assets.sources.sim import SimSpec, signal, tokyo
+from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.roster import NEVER
 from alpha_assets.spec import parse_spec
 

@@ -10,10 +10,11 @@ import pytest
 
 from alpha_assets.arrays.ranks import rank_ic
 from alpha_assets.calendar import Calendar
-from alpha_assets.sources.sim import Oracle, SimSpec, generate, oracle
+from alpha_assets.sources.sim import SimSpec
 from alpha_assets.sources.sim.drift import coefficients, expected_drifts
 from alpha_assets.sources.sim.latents import Latents
-from alpha_assets.sources.sim.oracle import _unknown
+from alpha_assets.sources.sim.market import generate
+from alpha_assets.sources.sim.oracle import Oracle, _unknown, oracle
 from alpha_assets.sources.sim.signal import COMPONENTS, LATENT, PRICE
 
 SPEC = SimSpec(seed=11, n_symbols=150, first=date(2020, 1, 6), last=date(2022, 12, 30))

@@ -12,9 +12,11 @@ from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import joins_of
-from alpha_assets.sources.sim import SimSource, SimSpec, generate
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim.side.common import hidden
 from alpha_assets.sources.sim.side.derivatives import market_state
+from alpha_assets.sources.sim.source import SimSource
 
 SPEC = SimSpec(n_symbols=80, first=date(2020, 1, 6), last=date(2021, 12, 30))
 FEATURES = ("fund_profit_growth_faded", "opt_iv_30", "beta_60")

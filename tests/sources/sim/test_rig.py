@@ -9,8 +9,11 @@ from pydantic import ValidationError
 
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
-from alpha_assets.sources.sim import RigSpec, SimMarket, SimSource, SimSpec, generate, oracle, rig
+from alpha_assets.sources.sim import RigSpec, SimSpec, rig
+from alpha_assets.sources.sim.market import SimMarket, generate
+from alpha_assets.sources.sim.oracle import oracle
 from alpha_assets.sources.sim.signal import z_score
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim.spec import DENSE
 from alpha_assets.spec import digest
 

@@ -9,7 +9,9 @@ import pytest
 from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.sources.sim import SimMarket, SimSource, SimSpec
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.market import SimMarket
+from alpha_assets.sources.sim.source import SimSource
 
 EVERY_FEED = (
     "daily_bars",

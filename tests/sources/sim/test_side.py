@@ -13,12 +13,14 @@ from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.flows import INVESTORS
 from alpha_assets.feeds.ingest import with_clock
 from alpha_assets.feeds.sectors import SECTORS as SECTORS_33
-from alpha_assets.panel import build_panel
+from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.joins import joins_of
-from alpha_assets.sources.sim import SimSource, SimSpec, generate, tokyo
+from alpha_assets.sources.sim import SimSpec, tokyo
+from alpha_assets.sources.sim.market import generate
 from alpha_assets.sources.sim.roster import SEGMENTS_BEFORE
 from alpha_assets.sources.sim.side import SIDE_ROWS
 from alpha_assets.sources.sim.side.common import hidden
+from alpha_assets.sources.sim.source import SimSource
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SMALL = SimSpec(

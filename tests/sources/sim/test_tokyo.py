@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from alpha_assets.sources.sim import semis, tokyo
+from alpha_assets.sources.sim import tokyo
+from alpha_assets.sources.sim.tokyo import semis
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.sources.sim import SimMarket, SimSource, SimSpec
+from alpha_assets.sources.sim import SimSpec
+from alpha_assets.sources.sim.market import SimMarket
 from alpha_assets.sources.sim.side.valuation import Figures, Filings, filed_at, valued
+from alpha_assets.sources.sim.source import SimSource
 
 Document = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ import requests
 from tests.sources.jquants.conftest import KEY, SMALL, Serve, StandingClock
 from tests.sources.sim_jquants.conftest import Ask, tokyo, unpacked
 
-from alpha_assets.sources.sim import SimSource
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Fault, Faults
 
 BARS = "/equities/bars/daily"

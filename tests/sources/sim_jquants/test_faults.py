@@ -6,7 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.sources.jquants.conftest import Read, Serve, StandingClock
 
-from alpha_assets.sources.sim import SimSource
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Fault, Faults, app
 from alpha_assets.sources.sim_jquants.faults import Kind
 

@@ -20,8 +20,8 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.feeds import FEEDS
 from alpha_assets.sources.jquants.prices import VERSION_COLUMNS
 from alpha_assets.sources.jquants.source import TABLES
-from alpha_assets.sources.sim import SimSource
 from alpha_assets.sources.sim.side import margin
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Server, make_server
 
 with warnings.catch_warnings():

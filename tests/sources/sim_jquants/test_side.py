@@ -15,8 +15,9 @@ from alpha_assets.feeds import FEEDS, SIDE_FEEDS
 from alpha_assets.feeds.ingest import ingest
 from alpha_assets.sources.jquants.plans import Plan
 from alpha_assets.sources.jquants.source import TABLES
-from alpha_assets.sources.sim import SimSource, SimSpec
+from alpha_assets.sources.sim import SimSpec
 from alpha_assets.sources.sim.side import corporate, derivatives, flows, margin
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants import Server, make_server
 from alpha_assets.store.raw import RawTable
 from alpha_assets.store.store import Store

@@ -17,7 +17,6 @@ from alpha_assets.feeds.problem import Example, Problem, violations
 from alpha_assets.printable import printable
 from alpha_assets.sources.files.assess import Reference, assess
 from alpha_assets.sources.files.delivery import (
-    READABLE,
     REQUIRED,
     Delivered,
     files_of,
@@ -25,7 +24,8 @@ from alpha_assets.sources.files.delivery import (
     read_delivery,
     why_no_folder,
 )
-from alpha_assets.sources.files.source import FilesSourceSpec
+from alpha_assets.sources.files.spec import FilesSourceSpec
+from alpha_assets.sources.files.tables import READABLE
 
 
 @dataclass(frozen=True)

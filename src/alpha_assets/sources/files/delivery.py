@@ -8,13 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from alpha_assets.errors import FeedError
-from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import Feed
 from alpha_assets.feeds.problem import Example, Problem, raise_errors
 from alpha_assets.sources.files.tables import Form, read_file, table_of
 
-# A folder has no calendar of its own: the exchange's is used.
-READABLE = tuple(name for name in FEEDS if name != "trading_calendar")
 REQUIRED = "daily_bars"
 LAY_BARS = f"lay {REQUIRED}.parquet, {REQUIRED}.csv or a folder {REQUIRED}/ there"
 

@@ -11,21 +11,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field, field_validator
 
 from alpha_assets.calendar import Calendar
-from alpha_assets.errors import FeedError, SpecError
+from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
-from alpha_assets.feeds.base import Basis, Feed, PriceLevel, Source, SourceMarket, SourceSpec
-from alpha_assets.feeds.listings import EXITS
+from alpha_assets.feeds.base import Basis, Feed, PriceLevel, Source
 from alpha_assets.feeds.problem import raise_errors
 from alpha_assets.sources.files.assess import CLOSES, Reference, assess
 from alpha_assets.sources.files.content import require_regular
 from alpha_assets.sources.files.delivery import (
-    READABLE,
     REQUIRED,
     Delivered,
     files_of,
@@ -33,7 +29,8 @@ from alpha_assets.sources.files.delivery import (
     read_delivery,
     why_no_folder,
 )
-from alpha_assets.sources.files.tables import Form, header_of, table_of
+from alpha_assets.sources.files.spec import FilesSourceSpec
+from alpha_assets.sources.files.tables import READABLE, header_of
 from alpha_assets.spec import canonical_json
 
 FOLDER_VARIABLE = "ALPHA_DATA"
@@ -42,109 +39,6 @@ RESTATED = ("listings", "membership", "dividends")
 SETTLED_NS = 2_000_000_000  # coarser than the times that any file system keeps
 # What the graph of a market shows while no folder is named.
 USUAL = ("daily_bars", "listings", "membership", "dividends", "borrow", "rates", "benchmark")
-
-
-class FilesSourceSpec(SourceSpec):
-    """`[source]` of a market that reads a folder."""
-
-    kind: Literal["files"] = "files"
-    """Name of the kind."""
-    path: str | None = None
-    """The folder; none: `--data`, else the environment's ALPHA_DATA."""
-    price_level: PriceLevel | None = None
-    """none: `split_adjusted` where `adj_close` is given, else `raw`."""
-    exit_words: dict[str, str] = Field(default_factory=dict)
-    """The vendor's words for exits and ours: delisted, acquired, source_end, active."""
-    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Per feed, the vendor's column names and ours."""
-    separators: dict[str, str] = Field(default_factory=dict)
-    """Per feed, the separator of its CSV; else a comma."""
-    trailers: tuple[str, ...] = ()
-    """Feeds whose CSV ends with a line that holds the number of rows."""
-
-    @field_validator("exit_words")
-    @classmethod
-    def _are_ours(cls, words: dict[str, str]) -> dict[str, str]:
-        for theirs, ours in words.items():
-            if ours not in EXITS:
-                raise ValueError(
-                    f"{theirs!r} is mapped to {ours!r}; want one of {', '.join(EXITS)}"
-                )
-        return words
-
-    @field_validator("columns")
-    @classmethod
-    def _are_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for feed, words in columns.items():
-            if feed in READABLE:
-                _check_words(feed, words, table_of(feed).fields)
-            if len(set(words.values())) < len(words):
-                raise ValueError(f"two columns of {feed} are mapped to one; map one of them")
-        return columns
-
-    @field_validator("separators")
-    @classmethod
-    def _are_separators(cls, separators: dict[str, str]) -> dict[str, str]:
-        for feed, separator in separators.items():
-            if len(separator.encode()) != 1 or separator.isalnum() or separator in '"\n\r':
-                raise ValueError(
-                    f"the separator of {feed} is {separator!r}; want one character, such as | or ;"
-                )
-        return separators
-
-    @property
-    def names_folder(self) -> bool:
-        """Whether the market's file itself names the folder."""
-        return self.path is not None
-
-    @property
-    def folder_settings(self) -> Mapping[str, Any]:
-        """Everything but the folder."""
-        return self.model_dump(exclude={"path"})
-
-    def form(self, feed: str) -> Form:
-        """Return how the files of a feed are written."""
-        return Form(
-            self.columns.get(feed, {}), self.separators.get(feed, ","), feed in self.trailers
-        )
-
-    def build(self, market: SourceMarket) -> "FilesSource":
-        """Return the source of a market.
-
-        Raises:
-            SpecError: a setting of a feed that no folder has.
-        """
-        return FilesSource(self, market.calendar, market.own_feeds, market.declared)
-
-    def check(self, own: Mapping[str, Feed]) -> None:
-        """Refuse settings of feeds that no folder has.
-
-        Args:
-            own: the feeds that the market declares for itself.
-
-        Raises:
-            SpecError: naming the setting.
-        """
-        for setting in ("columns", "separators", "trailers"):
-            for feed in getattr(self, setting):
-                if feed not in READABLE and feed not in own:
-                    raise SpecError(
-                        f"[source] {setting}: {feed!r} is no feed of a folder; want one of "
-                        f"{', '.join((*READABLE, *own))}"
-                    )
-        for name, feed in own.items():
-            try:
-                _check_words(name, self.columns.get(name, {}), table_of(name, feed).fields)
-            except ValueError as error:
-                raise SpecError(f"[source] columns: {error}") from None
-
-
-def _check_words(feed: str, words: Mapping[str, str], known: Mapping[str, object]) -> None:
-    for theirs, ours in words.items():
-        if ours not in known:
-            raise ValueError(
-                f"column {theirs!r} of {feed} is mapped to {ours!r}; want one of {', '.join(known)}"
-            )
 
 
 class FilesSource(Source):

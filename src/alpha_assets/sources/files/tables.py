@@ -29,6 +29,8 @@ from alpha_assets.sources.files.content import (
 from alpha_assets.sources.files.csv_integrity import line_problems, without_trailer
 from alpha_assets.sources.files.intervals import LISTED
 
+# A folder has no calendar of its own: the exchange's is used.
+READABLE = tuple(name for name in FEEDS if name != "trading_calendar")
 EVENT_DATE = "event_date"
 DATE_WORDS = {"dividends": "ex_date"}  # what the contract calls the event date; else `date`
 # Parts of a key that may be empty: a position without a client, a report has no period.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Literal, Protocol
 
 import polars as pl
 
@@ -10,7 +9,7 @@ from alpha_assets.calendar import Calendar
 from alpha_assets.errors import FeedError
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.american import AMERICAN
-from alpha_assets.feeds.base import Basis, PriceLevel, Source, SourceMarket, SourceSpec
+from alpha_assets.feeds.base import Basis, PriceLevel, Source
 from alpha_assets.sources.sim.market import SimMarket, generate
 from alpha_assets.sources.sim.rig_rows import RIG_ROWS
 from alpha_assets.sources.sim.rows import ROWS
@@ -19,26 +18,6 @@ from alpha_assets.sources.sim.spec import SimSpec
 from alpha_assets.spec import digest
 
 GENERATOR = 5  # raised whenever the same spec begins to give other rows
-
-
-class SimulatedMarket(SourceMarket, Protocol):
-    """A market with the section `[sim]`."""
-
-    @property
-    def sim(self) -> SimSpec:
-        """The section."""
-        ...
-
-
-class SimSourceSpec(SourceSpec):
-    """`[source]` of a market that is generated; `[sim]` declares how."""
-
-    kind: Literal["sim"] = "sim"
-    """Name of the kind."""
-
-    def build(self, market: SimulatedMarket) -> "SimSource":
-        """Return the source of a market."""
-        return SimSource(market.sim, market.calendar)
 
 
 class SimSource(Source):

@@ -1,11 +1,15 @@
 """What a simulated exchange is asked to be."""
 
 from datetime import date
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
+from alpha_assets.feeds.base import SourceMarket, SourceSpec
 from alpha_assets.spec import Spec
+
+if TYPE_CHECKING:
+    from alpha_assets.sources.sim.source import SimSource
 
 MIN_SYMBOLS = 20
 # What a rig sets to 0, so that every symbol has a bar and a value on every session.
@@ -109,3 +113,25 @@ class SimSpec(Spec):
                         f"{getattr(self, key)}; want 0"
                     )
         return self
+
+
+class SimulatedMarket(SourceMarket, Protocol):
+    """A market with the section `[sim]`."""
+
+    @property
+    def sim(self) -> SimSpec:
+        """The section."""
+        ...
+
+
+class SimSourceSpec(SourceSpec):
+    """`[source]` of a market that is generated; `[sim]` declares how."""
+
+    kind: Literal["sim"] = "sim"
+    """Name of the kind."""
+
+    def build(self, market: SimulatedMarket) -> "SimSource":
+        """Return the source of a market."""
+        from alpha_assets.sources.sim.source import SimSource  # with it comes what makes rows
+
+        return SimSource(market.sim, market.calendar)

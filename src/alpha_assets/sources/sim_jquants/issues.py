@@ -8,7 +8,8 @@ import polars as pl
 
 from alpha_assets.feeds.sectors import COARSE as COARSE_OF
 from alpha_assets.feeds.sectors import SECTORS
-from alpha_assets.sources.sim import SimMarket, tokyo
+from alpha_assets.sources.sim import tokyo
+from alpha_assets.sources.sim.market import SimMarket
 
 OLD_SEGMENTS = (("0101", "東証一部"), ("0102", "東証二部"), ("0104", "マザーズ"))
 NEW_SEGMENTS = (("0111", "プライム"), ("0112", "スタンダード"), ("0113", "グロース"))

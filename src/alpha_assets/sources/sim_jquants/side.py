@@ -33,7 +33,8 @@ from alpha_assets.sources.jquants.endpoints import (
     VALUATION,
     Endpoint,
 )
-from alpha_assets.sources.sim import SimMarket, SimSource
+from alpha_assets.sources.sim.market import SimMarket
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants.issues import issues
 from alpha_assets.sources.sim_jquants.rows import AT, OWN, VERSION, Rows, columns_of
 

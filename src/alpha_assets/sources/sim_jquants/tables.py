@@ -12,7 +12,9 @@ from alpha_assets.calendar import Calendar, as_date
 from alpha_assets.feeds import FEEDS
 from alpha_assets.feeds.base import INSTANT, instants_of
 from alpha_assets.sources.jquants.endpoints import BARS, CALENDAR, FULL_DAY_HALT, MASTER, Endpoint
-from alpha_assets.sources.sim import SimMarket, SimSource, SimSpec, generate, tokyo
+from alpha_assets.sources.sim import SimSpec, tokyo
+from alpha_assets.sources.sim.market import SimMarket, generate
+from alpha_assets.sources.sim.source import SimSource
 from alpha_assets.sources.sim_jquants.issues import issues
 from alpha_assets.sources.sim_jquants.rows import (
     AT,
