@@ -24,8 +24,17 @@ from alpha_assets.pipeline.stages import month_stages
 
 PORT = 6390
 MONTHS = ("2021-07", "2021-08")
-START = [sys.executable, "-W", "ignore", "-m", "ray.scripts.scripts", "start", "--num-cpus=1"]
+RAY = [sys.executable, "-W", "ignore", "-m", "ray.scripts.scripts"]
+START = [*RAY, "start", "--num-cpus=1"]
 START += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+
+
+def start(folder: Path) -> None:
+    """Start a head and a second node."""
+    head = ["--head", f"--port={PORT}", "--include-dashboard=false", "--disable-usage-stats"]
+    head.append(f"--temp-dir={folder}/ray")
+    for options in (head, [f"--address=127.0.0.1:{PORT}"]):
+        subprocess.run([*START, *options], check=True, stdout=sys.stderr)
 
 
 def contents(storage: Path) -> dict[str, str]:
@@ -41,10 +50,7 @@ def contents(storage: Path) -> dict[str, str]:
 def main(folder: Path) -> None:
     """Start a cluster, run, and print."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    head = ["--head", f"--port={PORT}", "--include-dashboard=false", "--disable-usage-stats"]
-    head.append(f"--temp-dir={folder}/ray")
-    for options in (head, [f"--address=127.0.0.1:{PORT}"]):
-        subprocess.run([*START, *options], check=True, stdout=sys.stderr)
+    start(folder)
     os.environ["RAY_ADDRESS"] = f"127.0.0.1:{PORT}"
     expected = contents(folder / "storage")
     lines: list[str] = []
@@ -86,7 +92,25 @@ def main(folder: Path) -> None:
     }
     run(opened)
     made = contents(folder / "storage")
-    shown = {"expected": expected, "contents": made, "lines": lines, "killed": killed[0]}
+
+    shutil.rmtree(folder / "storage" / "tiny" / "tiny")
+    of_restart: list[str] = []
+
+    def restart(stage: str, what: str) -> None:
+        of_restart.append(what)
+        if stage == "worker" and len([line for line in of_restart if "process" in line]) == 1:
+            subprocess.run([*RAY, "stop", "--force"], check=True, stdout=sys.stderr)
+            start(folder)
+
+    run(replace(opened, progress=restart))
+    shown = {
+        "expected": expected,
+        "contents": made,
+        "lines": lines,
+        "killed": killed[0],
+        "restarted": contents(folder / "storage"),
+        "of_restart": of_restart,
+    }
     sys.stdout.write(json.dumps({**shown, "refused": refused}) + "\n")
 
 

@@ -3,27 +3,30 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.conftest import PIPELINES, linked
+from tests.pipeline.fake_driver import FOLDER, WORDS
 
 from alpha_assets import project
-from alpha_assets.errors import BadInput
+from alpha_assets.errors import BadInput, WorkerLost
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.executor import Task, executor_named
-from alpha_assets.pipeline.executors import cluster, versions
-from alpha_assets.pipeline.executors.cluster import Home, work
-from alpha_assets.pipeline.executors.messages import Failed, Sent
+from alpha_assets.pipeline.executors import cluster, ray_driver, ray_task, versions
+from alpha_assets.pipeline.executors.messages import Batch, Failed, Sent
+from alpha_assets.pipeline.executors.ray_task import Home, work
 from alpha_assets.store.owner import Owner
 
 HERE = Owner.current().words
+FAKE = "tests.pipeline.fake_driver"
 PROGRAM = Path(__file__).with_name("ray_run.py")
 
 
@@ -103,11 +106,167 @@ def test_a_task_returns_why_it_was_refused_and_names_where_it_ran(
         put = staticmethod(lines.append)
 
     sent = Sent(4, 0, b"", {}, ("checkpoint",), ("2021-07",), "cpu")
-    monkeypatch.setattr(cluster, "versions", lambda: {"python": "2.7"})
+    monkeypatch.setattr(ray_task, "versions", lambda: {"python": "2.7"})
     found = work(home, sent, b"", Queue())
     assert isinstance(found, Failed)
     assert (found.number, type(found.error)) == (4, BadInput)
     assert lines == [(4, "worker", f"{HERE}: checkpoint 2021-07")]
+
+
+class Listener:
+    """What answers at the address of a cluster, until it is closed."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.socket.getsockname()[1]}"
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))  # it is asked for nothing
+    found = Listener()
+    monkeypatch.setenv("RAY_ADDRESS", found.address)
+    with found.socket:
+        yield found
+
+
+@pytest.fixture
+def drivers(listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where fake drivers leave the numbers of the tasks that they were given."""
+    folder = tmp_path / "drivers"
+    folder.mkdir()
+    monkeypatch.setenv(FOLDER, str(folder))
+    monkeypatch.setattr(cluster, "SECONDS_BETWEEN_CALLS", 0.01)
+    return folder
+
+
+def run_fake(context: RecipeContext, words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Run three tasks by fake drivers, which do what the words say; return the lines."""
+    monkeypatch.setenv(WORDS, words)
+    lines: list[str] = []
+    tasks = [Task(context, (), (f"2021-0{n}",)) for n in (1, 2, 3)]
+    cluster.Cluster(FAKE).run(tasks, lambda stage, what: lines.append(what))
+    return [line for line in lines if not line.startswith("months")]
+
+
+def given(drivers: Path) -> list[str]:
+    return [
+        (drivers / name).read_text() for name in sorted(path.name for path in drivers.iterdir())
+    ]
+
+
+def test_what_a_lost_cluster_has_not_done_is_handed_out_again(
+    context: RecipeContext, listener: Listener, drivers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = run_fake(context, "first none all", monkeypatch)
+    assert given(drivers) == ["0 1 2", "1 2", "1 2"]
+    assert lines[0] == "made tiny 2021-01"
+    here = f"the Ray cluster at {listener.address}"
+    assert lines[1].startswith(f"{here} was lost (the process that spoke to it ended with exit")
+    assert lines[2] == f"{here} answers again; 2 tasks are left"
+    assert len(lines) == 5
+
+
+def test_a_cluster_that_is_lost_again_and_again_is_given_up(
+    context: RecipeContext, drivers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WorkerLost, match="was lost 3 times with no task done between"):
+        run_fake(context, "none", monkeypatch)
+    assert given(drivers) == ["0 1 2"] * 3
+
+
+def test_a_lost_cluster_that_does_not_come_back_is_named(
+    context: RecipeContext, listener: Listener, drivers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "SECONDS_TO_COME_BACK", 0.1)
+    silent_from_now = iter([None])
+    monkeypatch.setattr(
+        cluster, "silence", lambda _: next(silent_from_now, ConnectionError("refused"))
+    )
+    with pytest.raises(WorkerLost, match=r"did not come back within .* minutes \(refused\)"):
+        run_fake(context, "first", monkeypatch)
+
+
+def test_a_cluster_that_refuses_is_asked_again_only_where_it_was_lost(
+    context: RecipeContext, drivers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_fake(context, "first refused refused all", monkeypatch)
+    assert given(drivers) == ["0 1 2", "1 2", "1 2", "1 2"]
+    monkeypatch.setattr(cluster, "SECONDS_TO_COME_BACK", 0.0)
+    with pytest.raises(BadInput, match="no machine has room"):
+        run_fake(context, "refused", monkeypatch)
+    assert len(given(drivers)) == 5
+
+
+class Nodes:
+    """As much of Ray as names the machines of a cluster."""
+
+    def __init__(self, *resources: Mapping[str, float]) -> None:
+        self._nodes = [{"Alive": True, "Resources": one} for one in resources]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._nodes
+
+
+@pytest.mark.parametrize(
+    ("device", "nodes", "needs"),
+    [
+        ("auto", [{"CPU": 1}], {"CPU": 1}),
+        ("auto", [{"CPU": 1}, {"CPU": 1, "GPU": 2}], {"CPU": 1, "GPU": 1}),
+        ("cpu", [{"CPU": 1, "GPU": 2}], {"CPU": 1}),
+        ("cuda", [{"CPU": 1, "GPU": 2}], {"CPU": 1, "GPU": 1}),
+    ],
+)
+def test_auto_is_a_gpu_where_the_cluster_has_one(
+    device: str, nodes: list[Mapping[str, float]], needs: Mapping[str, float]
+) -> None:
+    batch = Batch("", b"", {}, {}, {}, threads=1, device=device)
+    run = ray_driver.Run(Nodes(*nodes), batch, lambda _: None)
+    assert run._refuse_small_cluster() == needs
+    assert run.batch.device == ("cuda" if "GPU" in needs else "cpu")
+
+
+class TaskRaised(Exception):
+    """An error of Ray: the function itself raised."""
+
+
+class Unloaded:
+    """As much of Ray as tells that no task can be loaded; see `Nodes`."""
+
+    exceptions = SimpleNamespace(RayTaskError=TaskRaised, RayError=Exception)
+
+    def wait(self, refs: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        return refs, []
+
+    def get(self, ref: object) -> object:
+        raise TaskRaised("ray::tiny\n  in a file\nImportError: alpha_assets")
+
+    def cancel(self, ref: object, *, force: bool) -> None:
+        """Nothing runs."""
+
+
+def test_a_worker_without_our_packages_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    batch = Batch("", b"", {0: None, 1: None}, {}, {}, threads=1, device="cpu")  # type: ignore[dict-item]
+    run = ray_driver.Run(Unloaded(), batch, sent.append)
+    monkeypatch.setattr(run, "_hand_out", lambda number: run.refs.update({f"ref {number}": number}))
+    monkeypatch.setattr(run, "_report", lambda: None)
+    run.run()
+    assert [(one.number, type(one.error)) for one in sent] == [(0, BadInput), (1, BadInput)]
+    words = "a worker of Ray cannot load what a task needs (ray::tiny … ImportError: alpha_assets);"
+    assert words in str(sent[0].error)
+
+
+def test_more_cores_or_gpus_than_any_machine_has_are_refused() -> None:
+    batch = Batch("", b"", {}, {}, {}, threads=2, device="cuda")
+    run = ray_driver.Run(Nodes({"CPU": 1}, {"CPU": 8}), batch, lambda _: None)
+    with pytest.raises(BadInput) as refused:
+        run._refuse_small_cluster()
+    words = "a task takes 2 CPU and 1 GPU, and no machine of the cluster has as much (1 CPU, 0 GPU;"
+    assert words in str(refused.value)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +283,7 @@ def ran(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
         check=False,
         stdout=subprocess.PIPE,
         env={**os.environ, "ALPHA_PIPELINES": str(PIPELINES)},
-        timeout=900,
+        timeout=1500,
     )
     assert done.returncode == 0
     found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -139,6 +298,14 @@ def test_a_cluster_gives_the_bits_of_one_process_though_a_worker_is_killed(
     (line,) = [line for line in ran["lines"] if "was lost" in line]
     assert line.startswith(f"process {ran['killed']} on ")
     assert line.endswith("(WorkerCrashedError); it is tried again, 1 of 2")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_by_itself_once_the_head_is_restarted(ran: Mapping[str, Any]) -> None:
+    assert ran["restarted"] == ran["expected"]
+    lost, back = [line for line in ran["of_restart"] if "the Ray cluster at" in line]
+    assert "was lost (the process that spoke to it ended with exit code" in lost  # by us or Ray
+    assert back.endswith("answers again; 2 tasks are left")
 
 
 @pytest.mark.slow

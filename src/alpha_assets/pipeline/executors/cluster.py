@@ -1,136 +1,59 @@
 """Runs tasks on a Ray cluster: each is a task of Ray, and takes the cores that it trains with.
 
-The extra `ray` brings the library, which is imported where a cluster is asked for.  Its machines
-need the same packages, and the storage at the same address.
+The extra `ray` brings the library, which a process of its own loads (`ray_driver.py`).  The
+machines of the cluster need the same packages, and the storage at the same address.
 """
 
+import importlib.util
 import os
 import pickle
-import socket
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from alpha_assets.errors import AlphaAssetsError, BadInput, WorkerLost
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.executor import Task, with_shared_market
-from alpha_assets.pipeline.executors.messages import Done, Failed, Sent
-from alpha_assets.pipeline.executors.versions import difference, versions
-from alpha_assets.pipeline.executors.worker import LIBRARIES, THREADS, portable
+from alpha_assets.pipeline.executors.child import Child
+from alpha_assets.pipeline.executors.messages import (
+    Batch,
+    Done,
+    Failed,
+    Line,
+    Over,
+    Refused,
+    Sent,
+)
+from alpha_assets.pipeline.executors.ray_address import ADDRESS, silence
+from alpha_assets.pipeline.executors.ray_task import Home
+from alpha_assets.pipeline.executors.versions import versions
 from alpha_assets.progress import Pace, Progress
-from alpha_assets.store.owner import Owner
-from alpha_assets.store.scratch import Document
-from alpha_assets.store.store import Store
 
-ADDRESS = "RAY_ADDRESS"
-RETRIES = 2  # of a task whose worker or machine is gone
-SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_TO_ANSWER = 10.0  # for the address of a cluster
-OURS = "ALPHA_"  # variables of the environment that workers get too
-
-_contexts: dict[str, RecipeContext] = {}  # of a worker, by the run that they came with
-
-
-@dataclass(frozen=True)
-class Home:
-    """What a task of Ray brings from the process that asked for it.
-
-    Attributes:
-        run: names the run.
-        folder: that it works in.
-        versions: of its packages.
-        storage: its address.
-    """
-
-    run: str
-    folder: str
-    versions: Mapping[str, str]
-    storage: str
-
-    @property
-    def probe(self) -> Document:
-        """What was put into the storage, to be found there."""
-        return Store(self.storage).scratch("ray", self.run).document("probe")
-
-    def refuse_strangers(self) -> None:
-        """Refuse to work on a machine with other packages, or that does not see the storage.
-
-        Raises:
-            BadInput: naming both sides.
-        """
-        here = Owner.current().words
-        odd = difference(versions(), self.versions)
-        if odd:
-            raise BadInput(
-                f"{here}, a worker of Ray, has other packages than who asked: {odd}; install the "
-                "same on every machine of the cluster"
-            )
-        try:
-            seen = self.probe.read()
-        except AlphaAssetsError as error:
-            raise BadInput(f"{here}, a worker of Ray, cannot read the storage: {error}") from None
-        if seen != self.run.encode():
-            raise BadInput(
-                f"{here}, a worker of Ray, does not see the storage {self.storage} as who asked "
-                "does; put it on a disk that every machine mounts there, or into an object store"
-            )
-
-
-def work(home: Home, sent: Sent, context: bytes, lines: Any) -> Done | Failed:  # noqa: ANN401
-    """Run a task on a machine of the cluster; what it raises is returned.
-
-    Args:
-        home: of who asked.
-        sent: the task; its context comes beside it, since Ray keeps that once a machine.
-        context: pickled.
-        lines: the queue of Ray for lines of progress.
-    """
-
-    def progress(stage: str, what: str) -> None:
-        lines.put((sent.number, stage, what))
-
-    try:
-        with suppress(OSError):  # the same disks may not be there; the storage is asked for below
-            os.chdir(home.folder)
-        here = Owner.current().words
-        progress("worker", f"{here}: {'/'.join(sent.stages)} {sent.parts[0]}")
-        home.refuse_strangers()
-        key = f"{home.run} {sent.key}"
-        if key not in _contexts:
-            _contexts.clear()  # those of earlier runs
-            _contexts[key] = pickle.loads(context)
-        opened = replace(_contexts[key], progress=progress)
-        task = Task(opened, sent.stages, sent.parts)
-        task.refuse_others(sent.identity, here)
-        task.run()
-    except BaseException as error:
-        return Failed(sent.number, portable(error))
-    return Done(sent.number)
+LOSSES = 3  # of the cluster, without a task done between them
+SECONDS_TO_COME_BACK = 600.0  # for a cluster that is gone
+SECONDS_BETWEEN_CALLS = 1.0
+MODULE = "alpha_assets.pipeline.executors.ray_driver"
 
 
 class Cluster:
     """Runs tasks on the Ray cluster that the environment names."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = MODULE) -> None:
         """Find the library and the address.
+
+        Args:
+            module: that the process which speaks to the cluster runs.
 
         Raises:
             BadInput: one of them is missing.
         """
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            if error.name != "ray":
-                raise
-            raise BadInput(
-                "--workers ray: ray is not installed; pip install 'alpha-assets[ray]'"
-            ) from None
-        self._ray = ray
-        self._address = os.environ.get(ADDRESS, "")
+        if not _is_installed("ray"):
+            raise BadInput("--workers ray: ray is not installed; pip install 'alpha-assets[ray]'")
+        self._module, self._address = module, os.environ.get(ADDRESS, "")
         if not self._address:
             raise BadInput(
                 f"--workers ray: {ADDRESS} names no cluster; set it to the address of one, such as "
@@ -139,132 +62,146 @@ class Cluster:
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Return when every task is done; see `Executor`."""
-        if tasks:
-            with self._connected(), _Run(self._ray, tasks, progress).running() as run:
-                run.run()
-
-    def _refuse_silence(self) -> None:
-        """Refuse an address at which nothing listens: Ray would ask for minutes."""
-        host, _, port = self._address.removeprefix("ray://").rpartition(":")
-        if not (host and port.isdecimal()):
-            return  # a word of Ray's, such as auto
-        try:
-            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
-        except (OSError, OverflowError) as error:
+        if not tasks:
+            return
+        error = silence(self._address)  # Ray would ask for minutes
+        if error is not None:
             raise BadInput(
                 f"--workers ray: {ADDRESS} = {self._address!r}: no cluster answers there ({error});"
                 " start one with `ray start --head`, or name the address of another"
-            ) from None
-
-    @contextmanager
-    def _connected(self) -> Iterator[None]:
-        self._refuse_silence()
-        ours = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
-        threads = dict.fromkeys(LIBRARIES, str(THREADS))
-        try:
-            self._ray.init(
-                address=self._address,
-                runtime_env={"env_vars": {**threads, **ours}},
-                log_to_driver=False,
-                logging_level="warning",
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise BadInput(f"--workers ray: {ADDRESS} = {self._address!r}: {error}") from None
+        run = _Run(self._address, self._module, tasks, progress)
         try:
-            yield
+            run.run()
         finally:
-            self._ray.shutdown()
+            run.end()
 
 
-@dataclass
+class _Lost(Exception):
+    """The cluster went, and with it the process that spoke to it; says how that ended."""
+
+
 class _Run:
     """The tasks of one call, and how far they are."""
 
-    ray: Any
-    tasks: Sequence[Task]
-    progress: Progress
-    makers: dict[int, str] = field(default_factory=dict)  # of tasks: process and host, in words
-    lost: Counter[int] = field(default_factory=Counter)
-    errors: dict[int, BaseException] = field(default_factory=dict)
-    refs: dict[Any, int] = field(default_factory=dict)  # what runs, and its task's number
-
-    @contextmanager
-    def running(self) -> "Iterator[_Run]":
-        """Hold the queue of lines; what still runs at the end is ended."""
-        from ray.util.queue import Queue
-
-        context = self.tasks[0].context
-        home = Home(uuid4().hex, str(Path.cwd()), versions(), context.store.address)
-        self._home = home
-        home.probe.write(home.run.encode())
-        self._lines = Queue(actor_options={"num_cpus": 0})
-        try:
-            self._refuse_small_cluster(context)
-            self._packed = {
-                key: self.ray.put(self._pack(context))
-                for key, context in {id(t.context): t.context for t in self.tasks}.items()
-            }
-            self._work = self.ray.remote(work)
-            yield self
-        finally:
-            for ref in self.refs:
-                with suppress(Exception):  # the cluster may be what is gone
-                    self.ray.cancel(ref, force=True)
-            with suppress(Exception):
-                self._lines.shutdown(force=True)
-            with suppress(AlphaAssetsError):
-                context.store.scratch("ray", home.run).remove()
+    def __init__(
+        self, address: str, module: str, tasks: Sequence[Task], progress: Progress
+    ) -> None:
+        self._address, self._module = address, module
+        self._tasks, self._progress = tasks, progress
+        self._left = dict.fromkeys(range(len(tasks)))  # numbers of tasks, in order
+        self._errors: dict[int, BaseException] = {}
+        self._pace = Pace(progress, "run")
+        self._store = tasks[0].context.store
+        self._home = Home(uuid4().hex, str(Path.cwd()), versions(), self._store.address)
+        self._child: Child | None = None
+        self._losses = 0  # of the cluster, since a task was done
+        self._deadline = 0.0  # for a cluster that was lost to take tasks again
 
     def run(self) -> None:
-        """Hand out all tasks, and take results until all are done or the first one was refused."""
-        pace, n_done = Pace(self.progress, "run"), 0
-        total = sum(len(task.parts) for task in self.tasks)
-        for number in range(len(self.tasks)):
-            self._hand_out(number)
-        pace(self.tasks[0].unit, 0, total)
-        while self.refs:
-            ready, _ = self.ray.wait(list(self.refs), timeout=SECONDS_BETWEEN_LOOKS)
-            self._report()
-            for ref in ready:
-                number = self.refs.pop(ref)
-                try:
-                    result = self.ray.get(ref)
-                except self.ray.exceptions.RayError as error:
-                    self._take_over(number, error)
-                    continue
-                self._report()  # a task's last lines came before its result
-                if isinstance(result, Failed):
-                    self._refused(number, result.error)
-                else:
-                    n_done += len(self.tasks[number].parts)
-                    pace(self.tasks[0].unit, n_done, total)
-        if self.errors:
-            raise self.errors[min(self.errors)]
+        """Give the tasks to a driver, and to another one where the cluster was lost."""
+        self._home.probe.write(self._home.run.encode())
+        contexts = {id(task.context): task.context for task in self._tasks}
+        self._packed = {key: self._pack(context) for key, context in contexts.items()}
+        self._report_pace()
+        while self._left:
+            n_left = len(self._left)
+            try:
+                if self._is_over():
+                    break
+            except _Lost as lost:
+                if len(self._left) < n_left:
+                    self._losses = 0
+                self._wait(str(lost))
+        if self._errors:
+            raise self._errors[min(self._errors)]
 
-    def _refuse_small_cluster(self, context: RecipeContext) -> None:
-        """Refuse tasks for which no machine has room: Ray would wait for ever."""
-        needs = _needs(context)
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        if any(all(has.get(name, 0) >= n for name, n in needs.items()) for has in nodes):
-            return
-        wanted = " and ".join(f"{n:g} {name}" for name, n in needs.items())
-        has = "; ".join(", ".join(f"{n.get(k, 0):g} {k}" for k in ("CPU", "GPU")) for n in nodes)
-        raise BadInput(
-            f"--workers ray: a task takes {wanted}, and no machine of the cluster has as much "
-            f"({has}); choose --device cpu, a smaller training.threads, or another cluster"
+    def end(self) -> None:
+        """End the driver, and take back what was put into the storage."""
+        if self._child is not None:
+            self._child.end()
+        with suppress(AlphaAssetsError):
+            self._store.scratch("ray", self._home.run).remove()
+
+    def _is_over(self) -> bool:
+        """Run what is left with a driver of its own; False where a lost cluster is not back yet.
+
+        Raises:
+            AlphaAssetsError: the cluster refuses, and was not lost.
+            _Lost: it went meanwhile.
+        """
+        self._child = child = Child.started(self._module)
+        with suppress(OSError):  # it is gone: its connection says so when it is read
+            child.connection.send(self._batch())
+        while True:
+            try:
+                message = child.connection.recv()
+            except (EOFError, OSError):
+                raise _Lost(child.how_it_ended()) from None
+            match message:
+                case Line(stage, what):
+                    self._progress(stage, what)
+                case Done(number):
+                    del self._left[number]
+                    self._report_pace()
+                case Failed(number, error):
+                    self._errors[number] = error
+                    self._left = {other: None for other in self._left if other < number}
+                case Refused(error):
+                    child.end()
+                    if time.monotonic() >= self._deadline:
+                        raise error
+                    time.sleep(SECONDS_BETWEEN_CALLS)
+                    return False
+                case Over():
+                    child.end()
+                    return True
+
+    def _wait(self, how: str) -> None:
+        """Return when a cluster that was lost answers again; `how` its driver ended.
+
+        Raises:
+            WorkerLost: it does not, or was lost too often.
+        """
+        self._losses += 1
+        stays = "What is stored stays: run again goes on from there"
+        here = f"the Ray cluster at {self._address}"
+        if self._losses >= LOSSES:
+            raise WorkerLost(
+                f"{here} was lost {self._losses} times with no task done between; the process that "
+                f"spoke to it {how}. {stays}"
+            )
+        minutes = f"{SECONDS_TO_COME_BACK / 60:g} minutes"
+        self._progress(
+            "worker",
+            f"{here} was lost (the process that spoke to it {how}); what is not done is handed out "
+            f"again once it answers; it has {minutes}",
+        )
+        self._deadline = time.monotonic() + SECONDS_TO_COME_BACK
+        while (error := silence(self._address)) is not None:
+            if time.monotonic() >= self._deadline:
+                raise WorkerLost(
+                    f"{here} did not come back within {minutes} ({error}); start it with "
+                    f"`ray start`. {stays}"
+                )
+            time.sleep(SECONDS_BETWEEN_CALLS)
+        self._progress("worker", f"{here} answers again; {len(self._left)} tasks are left")
+
+    def _batch(self) -> Batch:
+        context = self._tasks[0].context
+        return Batch(
+            address=self._address,
+            home=pickle.dumps(self._home),
+            sent={number: self._sent(number) for number in self._left},
+            names={number: self._tasks[number].name for number in self._left},
+            packed=self._packed,
+            threads=context.recipe.spec.training.threads,
+            device=context.device,
         )
 
-    def _pack(self, context: RecipeContext) -> bytes:
-        tasks = [task for task in self.tasks if task.context is context]
-        shared = with_shared_market(context, tasks)
-        # A relative path names another folder on another machine.
-        store = replace(context.store, url=context.store.address)
-        return pickle.dumps(replace(shared, progress=silent, store=store))
-
-    def _hand_out(self, number: int) -> None:
-        task = self.tasks[number]
-        needs = _needs(task.context)
-        sent = Sent(
+    def _sent(self, number: int) -> Sent:
+        task = self._tasks[number]
+        return Sent(
             number=number,
             key=id(task.context),
             context=b"",
@@ -273,52 +210,19 @@ class _Run:
             parts=task.parts,
             device=task.context.device,
         )
-        options = self._work.options(
-            num_cpus=needs["CPU"],
-            num_gpus=needs.get("GPU", 0),
-            max_retries=0,  # tried again here, where it can be named
-            name=task.name,
-        )
-        ref = options.remote(self._home, sent, self._packed[sent.key], self._lines)
-        self.refs[ref] = number
 
-    def _report(self) -> None:
-        """Report the lines that have come."""
-        with suppress(self.ray.exceptions.RayError):  # with the cluster go its lines
-            for number, stage, what in self._lines.get_nowait_batch(self._lines.qsize()):
-                if stage == "worker":
-                    self.makers[number] = what.partition(": ")[0]
-                self.progress(stage, what)
+    def _pack(self, context: RecipeContext) -> bytes:
+        tasks = [task for task in self._tasks if task.context is context]
+        shared = with_shared_market(context, tasks)
+        # A relative path names another folder on another machine.
+        store = replace(context.store, url=context.store.address)
+        return pickle.dumps(replace(shared, progress=silent, store=store))
 
-    def _take_over(self, number: int, error: Exception) -> None:
-        """Try a task again whose worker or machine is gone."""
-        if self.errors and number > min(self.errors):
-            return  # it was ended here
-        self._report()
-        name = self.tasks[number].name
-        maker = self.makers.pop(number, "a worker of Ray")
-        self.lost[number] += 1
-        what = f"{maker} was lost making {name} ({type(error).__name__})"
-        if self.lost[number] > RETRIES:
-            lost = WorkerLost(
-                f"{self.lost[number]} workers of Ray were lost making {name}, the last one {maker}:"
-                f" {str(error).splitlines()[0]}. What is stored stays: run again goes on from there"
-            )
-            self._refused(number, lost)
-            return
-        self.progress("worker", f"{what}; it is tried again, {self.lost[number]} of {RETRIES}")
-        self._hand_out(number)
-
-    def _refused(self, number: int, error: BaseException) -> None:
-        """Note why a task is not done; those after it end."""
-        self.errors[number] = error
-        first = min(self.errors)
-        for ref, other in list(self.refs.items()):
-            if other > first:
-                self.ray.cancel(ref, force=True)
+    def _report_pace(self) -> None:
+        total = sum(len(task.parts) for task in self._tasks)
+        left = sum(len(self._tasks[number].parts) for number in self._left)
+        self._pace(self._tasks[0].unit, total - left, total)
 
 
-def _needs(context: RecipeContext) -> dict[str, float]:
-    """Return what a task takes of a machine."""
-    needs = {"CPU": float(context.recipe.spec.training.threads)}
-    return needs if context.device.partition(":")[0] == "cpu" else {**needs, "GPU": 1.0}
+def _is_installed(name: str) -> bool:
+    return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None

@@ -1,4 +1,4 @@
-"""What a worker and the process that started it send to each other."""
+"""What a worker, or the driver of a Ray cluster, and the process that started it send."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +28,29 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """The tasks of a run on their way to the driver of a Ray cluster.
+
+    Attributes:
+        address: of the cluster.
+        home: a pickled `ray_task.Home`: what each of them brings from who asked.
+        sent: tasks by their numbers, without their contexts.
+        names: of tasks, for lines and for Ray's own pages.
+        packed: pickled contexts by the keys that tasks name.
+        threads: that a task trains with.
+        device: that tasks train on; `auto` is CUDA where a machine of the cluster has it.
+    """
+
+    address: str
+    home: bytes
+    sent: Mapping[int, Sent]
+    names: Mapping[int, str]
+    packed: Mapping[int, bytes]
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
 class Ready:
     """The worker has loaded what tasks need."""
 
@@ -53,3 +76,15 @@ class Failed:
 
     number: int
     error: BaseException
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The driver reached no cluster that can run the tasks; none was begun."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Over:
+    """The driver has nothing left to do."""

@@ -1,90 +1,45 @@
-"""Runs tasks in processes of this machine, each with one thread.
+"""Runs tasks in processes of this machine, each with one thread."""
 
-A worker is a fresh interpreter, not a fork: threads and locks of libraries do not survive one.
-"""
-
-import logging
 import pickle
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from alpha_assets.errors import WorkerLost
 from alpha_assets.pipeline.context import RecipeContext, silent
 from alpha_assets.pipeline.executor import InProcess, Task, with_shared_market
+from alpha_assets.pipeline.executors.child import Child
 from alpha_assets.pipeline.executors.messages import Done, Failed, Line, Ready, Sent
-from alpha_assets.pipeline.executors.worker import environment
 from alpha_assets.progress import Pace, Progress
-from alpha_assets.store.owner import Owner
 
 RETRIES = 2  # of a task whose worker was killed
-SECONDS_TO_END = 5.0  # for a worker that was asked to, before it is killed
-STDERR = 2
 MODULE = "alpha_assets.pipeline.executors.worker"
 
 
 @dataclass(eq=False)
-class _Process:
+class _Process(Child):
     """A worker as its parent sees it.
 
     Attributes:
         place: among the workers; of GPUs, the one that it trains on.
-        process: the interpreter.
-        connection: to it.
         given: keys of the contexts that it holds.
         is_ready: whether it has loaded what tasks need.
         task: number of what it makes; None: nothing.
     """
 
-    place: int
-    process: "subprocess.Popen[bytes]"
-    connection: Connection
+    place: int = 0
     given: set[int] = field(default_factory=set)
     is_ready: bool = False
     task: int | None = None
 
     @classmethod
-    def started(cls, place: int, module: str) -> "_Process":
+    def at(cls, place: int, module: str) -> "_Process":
         """Return a new worker; it loads what tasks need meanwhile."""
-        ours, theirs = Pipe()
-        level = logging.getLogger().getEffectiveLevel()
-        options = [word for option in sys.warnoptions for word in ("-W", option)]
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, *options, "-m", module, str(theirs.fileno()), str(level)],
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=STDERR,  # what a library prints is no part of a result
-                pass_fds=[theirs.fileno()],
-            )
-        return cls(place, process, ours)
-
-    @property
-    def words(self) -> str:
-        """How lines of progress name it."""
-        return replace(Owner.current(), pid=self.process.pid).words
-
-    def how_it_ended(self) -> str:
-        """Return what ended a worker that is gone."""
-        code = self.process.wait()
-        if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        self.connection.close()  # it ends by itself where its connection is gone
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(SECONDS_TO_END)
-            return
-        self.process.kill()
-        self.process.wait()
+        worker = cls.started(module)
+        worker.place = place
+        return worker
 
 
 class Processes:
@@ -130,7 +85,7 @@ class _Pool:
         """Hold the workers; none outlives this, whatever ends it."""
         try:
             for place in range(self._n_workers):
-                self._workers.append(_Process.started(place, self._module))
+                self._workers.append(_Process.at(place, self._module))
             yield self
         finally:
             for worker in self._workers:
@@ -230,7 +185,7 @@ class _Pool:
         again = "" if number is None else f"; it is tried again, {n_lost} of {RETRIES}"
         self._progress("worker", f"{worker.words} {how} {what}{again}")
         if self._waiting:
-            self._workers.append(_Process.started(worker.place, self._module))
+            self._workers.append(_Process.at(worker.place, self._module))
 
     def _refused(self, number: int, error: BaseException) -> None:
         """Note why a task is not done; of those after it none is begun, and those begun end."""
