@@ -9,7 +9,7 @@ Shape letters: F features, N symbols of one session, R rows, B runs, E ends of a
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,9 @@ from alpha_assets.arrays.windows import window_moments
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SESSIONS_AT_ONCE = 16
 SORT_RUN = 512  # values; longer rows leave numpy's fast path
@@ -97,7 +100,8 @@ def cross_section(
         raise BadInput(f"features lacks {', '.join(missing)}; rebuild it with this catalogue")
     keys = _placed(universe, features, panel)
     row_R = keys["row"].to_numpy()
-    z = {name: np.zeros(len(row_R), dtype=np.float32) for name in names}
+    # An array for each: one for all would be too large for memory that is kept to be used again.
+    z = {name: np.empty(len(row_R), dtype=np.float32) for name in names}
     families = {item.family: np.zeros(len(row_R), dtype=np.float32) for item in whole}
     # What a product lacks is known only where both of its parts are distinguished.
     unknown = {
@@ -114,28 +118,30 @@ def cross_section(
     n_missing_F = np.zeros(len(names), dtype=np.int64)
     n_thin_F = np.zeros(len(names), dtype=np.int64)
     n_constant_F = np.zeros(len(names), dtype=np.int64)
+    columns = [features[name] for name in names]
 
     def work(at: int) -> tuple[Index, ...]:
         """Fill the rows of a few sessions; return what was missing, thin, constant."""
         cuts = edges[at : at + SESSIONS_AT_ONCE + 1]
         rows = slice(cuts[0], cuts[-1])
-        x_FR = _values(features, names, row_R[rows])
+        x_FR = _values(columns, row_R[rows])
         unknown_FR = np.isnan(x_FR)
+        missing_F = np.array([np.count_nonzero(unknown_R) for unknown_R in unknown_FR], dtype=int)
         thin_F = np.zeros(len(names), dtype=np.int64)
         constant_F = np.zeros(len(names), dtype=np.int64)
-        for start, stop in itertools.pairwise(cuts):
-            section = section_z(x_FR[:, start - cuts[0] : stop - cuts[0]], rules)
-            z_FN = np.ascontiguousarray(section.z_NF.T, dtype=np.float32)
-            for f, name in enumerate(names):
-                z[name][start:stop] = z_FN[f]
+        for start, stop in itertools.pairwise(cuts - cuts[0]):
+            section = section_z(x_FR[:, start:stop], rules)
+            x_FR[:, start:stop] = section.z_NF.T
             thin_F += section.is_thin_F
             constant_F += section.is_constant_F
+        for name, z_R in zip(names, x_FR, strict=True):
+            z[name][rows] = z_R
         for family, of_family in members.items():
             for f in of_family:
                 families[family][rows] += unknown_FR[f]
         for name, unknown_R in unknown.items():
             unknown_R[rows] = unknown_FR[names.index(name)]
-        return unknown_FR.sum(axis=1), thin_F, constant_F
+        return missing_F, thin_F, constant_F
 
     starts = range(0, len(edges) - 1, SESSIONS_AT_ONCE)
     with ThreadPoolExecutor(threads) as pool:
@@ -194,23 +200,26 @@ def section_z(x_FN: Array32, rules: SectionRules) -> SectionZ:
     low_F, high_F, count_F = _quantiles(x_FN, rules.winsorise)
     is_thin_F = count_F < max(rules.min_names, 1)
     is_constant_F = ~is_thin_F & ~(low_F < high_F)
-    x_NF = np.ascontiguousarray(x_FN.T, dtype=np.float64)
-    unknown_NF = np.isnan(x_NF)
-    np.maximum(x_NF, low_F, out=x_NF)
-    np.minimum(x_NF, high_F, out=x_NF)
-    x_NF[unknown_NF] = 0.0
+    # Feature by feature a bound goes with a long row; only sums need the names side by side.
+    x_FN = np.array(x_FN, dtype=np.float64, order="C")
+    unknown_FN = np.isnan(x_FN)
+    np.maximum(x_FN, low_F[:, None], out=x_FN)
+    np.minimum(x_FN, high_F[:, None], out=x_FN)
+    np.copyto(x_FN, 0.0, where=unknown_FN)
     share_F = 1.0 / np.maximum(count_F, 1)
+    x_NF = np.array(x_FN.T, order="C")  # a copy even of one feature, where a view would do
     mean_F = _sum_in_order(x_NF) * share_F
-    x_NF -= mean_F
-    x_NF[unknown_NF] = 0.0
-    sd_F = np.sqrt(_sum_in_order(x_NF * x_NF) * share_F)
+    x_FN -= mean_F[:, None]
+    np.copyto(x_FN, 0.0, where=unknown_FN)
+    np.copyto(x_NF, x_FN.T)
+    x_NF *= x_NF
+    sd_F = np.sqrt(_sum_in_order(x_NF) * share_F)
     is_usable_F = ~is_thin_F & ~is_constant_F & (sd_F > 0)
-    x_NF[:, ~is_usable_F] = 0.0
-    x_NF /= np.where(is_usable_F, sd_F, 1.0)
-    np.minimum(x_NF, rules.clip, out=x_NF)
-    np.maximum(x_NF, -rules.clip, out=x_NF)
-    x_NF += 0.0  # -0.0 becomes 0.0
-    return SectionZ(x_NF, is_thin_F, is_constant_F, count_F, low_F, high_F, mean_F, sd_F)
+    x_FN[~is_usable_F] = 0.0
+    x_FN /= np.where(is_usable_F, sd_F, 1.0)[:, None]
+    np.clip(x_FN, -rules.clip, rules.clip, out=x_FN)
+    x_FN += 0.0  # -0.0 becomes 0.0
+    return SectionZ(x_FN.T, is_thin_F, is_constant_F, count_F, low_F, high_F, mean_F, sd_F)
 
 
 def _in_time(
@@ -267,19 +276,33 @@ def trailing_z(x_DN: Array, n: int = TRAILING) -> Array:
 
 def _placed(universe: pl.DataFrame, features: pl.DataFrame, panel: pl.DataFrame) -> pl.DataFrame:
     """Return the universe's keys, sorted, with their row in `features` and their sector."""
-    keys = universe.select(KEYS).sort(KEYS)
+    keys, held = universe.select(KEYS), features.select(KEYS)
     symbols = pl.Enum(pl.concat([keys["symbol"], features["symbol"]]).unique().sort())
-    row_R = _rows_of(keys, features, symbols, "features")
-    listed_R = _rows_of(keys, panel, symbols, "panel")
+    wanted_R = _as_numbers(keys, symbols)
+    if not _rise(wanted_R):
+        keys = keys.sort(KEYS)
+        wanted_R = _as_numbers(keys, symbols)
+    row_R = _rows_of(keys, wanted_R, held, symbols, "features")
+    listed_R = _rows_of(keys, wanted_R, panel.select(KEYS), symbols, "panel")
     return keys.with_columns(pl.Series("row", row_R), panel["sector"].gather(listed_R))
 
 
-def _rows_of(keys: pl.DataFrame, table: pl.DataFrame, symbols: pl.Enum, name: str) -> Index:
-    """Return where each key lies in a table that is sorted by the same keys."""
-    wanted_R, held = _as_numbers(keys, symbols), _as_numbers(table, symbols)
-    if len(held) == len(wanted_R) and (held == wanted_R).all():
+def _rows_of(
+    keys: pl.DataFrame, wanted_R: Index, table: pl.DataFrame, symbols: pl.Enum, name: str
+) -> Index:
+    """Return where each key lies in a table that is sorted by the same keys.
+
+    Args:
+        keys: sorted.
+        wanted_R: their numbers.
+        table: keys of the table.
+        symbols: that numbers are made of.
+        name: of the table, for messages.
+    """
+    if table.height == keys.height and table.equals(keys):
         return np.arange(len(wanted_R))
-    if not (held[1:] >= held[:-1]).all():
+    held = _as_numbers(table, symbols)
+    if not _rise(held):
         raise BadInput(f"{name} is not sorted by session, symbol; sort it first")
     place_R = np.searchsorted(held, wanted_R)
     lost_R = held[np.minimum(place_R, len(held) - 1)] != wanted_R if len(held) else place_R == 0
@@ -290,6 +313,10 @@ def _rows_of(keys: pl.DataFrame, table: pl.DataFrame, symbols: pl.Enum, name: st
             "universe, panel and features are made of the same sessions"
         )
     return place_R
+
+
+def _rise(number_R: Index) -> bool:
+    return bool((number_R[1:] >= number_R[:-1]).all())
 
 
 def _as_numbers(frame: pl.DataFrame, symbols: pl.Enum) -> Index:
@@ -309,15 +336,33 @@ def _session_edges(session: pl.Series) -> Index:
     return np.concatenate([[0], inner, ends]).astype(np.int64)
 
 
-def _values(features: pl.DataFrame, names: Sequence[str], row_R: Index) -> Array32:
-    """Return the features at some rows as [F, R]; NaN for null."""
+def _values(columns: Sequence[pl.Series], row_R: Index) -> Array32:
+    """Return some rows of the columns as [F, R]; NaN for null."""
     low, high = int(row_R[0]), int(row_R[-1]) + 1
     is_run = high - low == len(row_R)
-    x_FR = np.empty((len(names), len(row_R)), dtype=np.float32)
-    for f, name in enumerate(names):
-        near = features[name].slice(low, high - low).to_numpy()
-        x_FR[f] = near if is_run else near[row_R - low]
+    x_FR = np.empty((len(columns), len(row_R)), dtype=np.float32)
+    for x_R, column in zip(x_FR, columns, strict=True):
+        near = column.slice(low, high - low).cast(pl.Float32).to_arrow()
+        value_R, known_R = _buffers(near)
+        x_R[:] = value_R if is_run else value_R[row_R - low]
+        if known_R is not None:
+            np.copyto(x_R, np.nan, where=~(known_R if is_run else known_R[row_R - low]))
     return x_FR
+
+
+def _buffers(column: "pa.Array") -> tuple[Array32, Mask | None]:
+    """Return the values of a Float32 column, and which are known where some are not.
+
+    As they lie there: what converts null to NaN takes three times as long.
+    """
+    bits, values = column.buffers()
+    first, n = column.offset, len(column)
+    value_R = np.frombuffer(values, np.float32, n, 4 * first)
+    if not column.null_count:
+        return value_R, None
+    held = np.frombuffer(bits, np.uint8)[first // 8 : -(-(first + n) // 8)]
+    known_R = np.unpackbits(held, bitorder="little")[first % 8 : first % 8 + n]
+    return value_R, known_R.view(bool)
 
 
 def _quantiles(x_FN: Array32, share: float) -> tuple[Array, Array, Index]:
@@ -330,40 +375,37 @@ def _quantiles(x_FN: Array32, share: float) -> tuple[Array, Array, Index]:
     n_ends = int(share * n_names) + 3
     run = SORT_RUN if n_ends <= SORT_RUN // 8 else n_names
     n_runs = -(-n_names // run)
-    x_FBR = np.full((len(x_FN), n_runs * run), np.nan, dtype=np.float32)
-    x_FBR[:, :n_names] = x_FN
-    x_FBR = np.sort(x_FBR.reshape(len(x_FN), n_runs, run), axis=2)  # NaN last
-    count_FB = run - np.isnan(x_FBR).sum(axis=2)
+    x_FR = np.empty((len(x_FN), n_runs * run), dtype=np.float32)
+    x_FR[:, :n_names] = x_FN
+    x_FR[:, n_names:] = np.nan
+    x_FBR = x_FR.reshape(len(x_FN), n_runs, run)
+    x_FBR.sort(axis=2)  # NaN last
+    unknown_FBR = np.isnan(x_FBR).view(np.uint8)
+    count_FB = run - np.add.reduce(unknown_FBR, axis=2, dtype=np.int32).astype(np.int64)
     count_F = count_FB.sum(axis=1)
     ends = np.arange(min(n_ends, run))
     shape = (len(x_FN), n_runs * len(ends))  # in full: of no features, -1 has no meaning
-    low_FE = np.sort(x_FBR[:, :, ends].reshape(shape), axis=1)
+    low_FE = np.sort(x_FBR[:, :, : len(ends)].reshape(shape), axis=1)
     place_FBE = count_FB[:, :, None] - 1 - ends
     high_FBE = np.take_along_axis(x_FBR, np.maximum(place_FBE, 0), axis=2)
     high_FBE[place_FBE < 0] = np.nan
     high_FE = -np.sort(-high_FBE.reshape(shape), axis=1)  # the greatest first
     last_F = np.maximum(count_F - 1, 0)
     low_place_F, high_place_F = share * last_F, (1 - share) * last_F
-    below_F = high_place_F.astype(np.int64)
+    first_F, below_F = low_place_F.astype(np.int64), high_place_F.astype(np.int64)
+    at_F = last_F - below_F
     return (
-        _between(low_FE, low_place_F.astype(np.int64), 1, last_F, low_place_F % 1),
-        _between(high_FE, last_F - below_F, -1, last_F, high_place_F - below_F),
+        _between(low_FE, first_F, np.minimum(first_F + 1, last_F), low_place_F - first_F),
+        _between(high_FE, at_F, np.maximum(at_F - 1, 0), high_place_F - below_F),
         count_F,
     )
 
 
-def _between(
-    x_FE: Array32,
-    at_F: Index,
-    step: int,
-    last_F: Index,
-    weight_F: Array,
-) -> Array:
-    """Return x at a place and at the next one in the direction of `step`, interpolated."""
+def _between(x_FE: Array32, at_F: Index, next_F: Index, weight_F: Array) -> Array:
+    """Return what lies between x at a place and at the next one, by the weight of the next."""
     row_F = np.arange(len(x_FE))
     a_F = x_FE[row_F, at_F].astype(np.float64)
-    b_F = x_FE[row_F, np.clip(at_F + step, 0, last_F)].astype(np.float64)
-    return a_F + (b_F - a_F) * weight_F
+    return a_F + (x_FE[row_F, next_F] - a_F) * weight_F
 
 
 def _sum_in_order(x_NF: Array) -> Array:
