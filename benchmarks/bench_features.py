@@ -35,6 +35,7 @@ ANCHOR_FEATURES = 32  # the goals were set on this many
 FOREIGN_LIMIT = 0.10  # share of the machine that others may take
 YEAR = 245  # sessions, as in the catalogue
 BLOCK = 504  # sessions that ours computes, standardises and writes in one go
+ZSTD_LEVEL = 1  # as stages write; read from there it would be imported with all of the store
 
 
 def make_panel(n_symbols: int, n_sessions: int, seed: int) -> pl.DataFrame:
@@ -268,11 +269,11 @@ def ours(
         begun = time.perf_counter()
         seen = panel.filter(pl.col("session").is_between(seen_from, last))
         values = compute_features(seen, catalog, first, last, threads=threads)
-        values.write_parquet(folder / f"values.{start:06d}")
+        values.write_parquet(folder / f"values.{start:06d}", compression_level=ZSTD_LEVEL)
         between = time.perf_counter()
         here = seen.filter(pl.col("session") >= first)
         z = cross_section(values, here, here, catalog, Rules(), threads=threads).frame
-        z.write_parquet(folder / f"z.{start:06d}")
+        z.write_parquet(folder / f"z.{start:06d}", compression_level=ZSTD_LEVEL)
         seconds[0] += between - begun
         seconds[1] += time.perf_counter() - between
     return sum(name.endswith("_cs_z") for name in z.columns), *seconds

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.panel.market import TOKYO, bar, bars, day
 
@@ -15,12 +16,14 @@ from alpha_assets.config.market import load_market
 from alpha_assets.features import compute_features
 from alpha_assets.panel.build import build_panel
 from alpha_assets.panel.universe import UniverseSpec
+from alpha_assets.pipeline import transforms
 from alpha_assets.pipeline.transforms import (
     decidable_sessions,
     feature_rows,
     member_rows,
     offered_features,
     panel_rows,
+    section_rows,
 )
 
 
@@ -84,3 +87,40 @@ def test_features_of_a_few_sessions_have_the_bits_of_all_made_from_the_whole_pan
     assert made.select(whole.columns).equals(whole)
     known = {name for name in whole.columns if whole[name].null_count() < whole.height}
     assert {"ret_1", "vol_yz_60", "mom_12_1", "beta_shrunk", "graph_degree"} <= known
+
+
+def test_features_and_cross_sections_are_made_by_as_many_threads_as_polars_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALPHA_PIPELINES", raising=False)
+    header = "date,symbol,open,high,low,close,volume"
+    (tmp_path / "daily_bars.csv").write_text(f"{header}\n2023-06-01,A,1,1,1,1,1\n")
+    tokyo = ("exchange=XTKS", "zone=Asia/Tokyo", "decision_time=08:30:00")
+    market = load_market("us", data=tmp_path, overrides=[f"calendar.{word}" for word in tokyo])
+    asked: dict[str, int] = {}
+    for name in ("compute_features", "cross_section"):
+        honest = getattr(transforms, name)
+
+        def made(*args: Any, _honest: Any = honest, _name: str = name, **kwargs: Any) -> Any:
+            asked[_name] = kwargs["threads"]
+            return _honest(*args, **kwargs)
+
+        monkeypatch.setattr(transforms, name, made)
+    prices = [bar(s, n, 10.0 + k + n % (2 + k)) for k, s in enumerate("ABC") for n in range(30)]
+    calendar = market.calendar
+    raw = {"daily_bars": bars(prices)}
+    panel = build_panel(raw, calendar, day(0), day(30), max_stale=market.spec.max_stale)
+    rules = UniverseSpec(min_history=1, min_names=2)
+    tables = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(pl, "thread_pool_size", lambda n=n_threads: n)
+        features = feature_rows(market, panel, day(20), day(29), ["price", "trend"])
+        members = member_rows(market, rules, panel, day(20), day(29))
+        z = section_rows(
+            market, rules, features, members, series=pl.DataFrame(), families=["price", "trend"]
+        )
+        assert asked == {"compute_features": n_threads, "cross_section": n_threads}
+        tables.append((features, z.frame))
+    assert tables[0][0]["ret_5"].null_count() < tables[0][0].height
+    assert tables[0][0].equals(tables[1][0])
+    assert tables[0][1].equals(tables[1][1])

@@ -201,25 +201,25 @@ def section_z(x_FN: Array32, rules: SectionRules) -> SectionZ:
     is_thin_F = count_F < max(rules.min_names, 1)
     is_constant_F = ~is_thin_F & ~(low_F < high_F)
     # Feature by feature a bound goes with a long row; only sums need the names side by side.
-    x_FN = np.array(x_FN, dtype=np.float64, order="C")
-    unknown_FN = np.isnan(x_FN)
-    np.maximum(x_FN, low_F[:, None], out=x_FN)
-    np.minimum(x_FN, high_F[:, None], out=x_FN)
-    np.copyto(x_FN, 0.0, where=unknown_FN)
+    z_FN = np.array(x_FN, dtype=np.float64, order="C")
+    unknown_FN = np.isnan(z_FN)
+    np.maximum(z_FN, low_F[:, None], out=z_FN)
+    np.minimum(z_FN, high_F[:, None], out=z_FN)
+    np.copyto(z_FN, 0.0, where=unknown_FN)
     share_F = 1.0 / np.maximum(count_F, 1)
-    x_NF = np.array(x_FN.T, order="C")  # a copy even of one feature, where a view would do
-    mean_F = _sum_in_order(x_NF) * share_F
-    x_FN -= mean_F[:, None]
-    np.copyto(x_FN, 0.0, where=unknown_FN)
-    np.copyto(x_NF, x_FN.T)
-    x_NF *= x_NF
-    sd_F = np.sqrt(_sum_in_order(x_NF) * share_F)
+    z_NF = np.array(z_FN.T, order="C")  # a copy even of one feature, where a view would do
+    mean_F = _sum_in_order(z_NF) * share_F
+    z_FN -= mean_F[:, None]
+    np.copyto(z_FN, 0.0, where=unknown_FN)
+    np.copyto(z_NF, z_FN.T)
+    z_NF *= z_NF
+    sd_F = np.sqrt(_sum_in_order(z_NF) * share_F)
     is_usable_F = ~is_thin_F & ~is_constant_F & (sd_F > 0)
-    x_FN[~is_usable_F] = 0.0
-    x_FN /= np.where(is_usable_F, sd_F, 1.0)[:, None]
-    np.clip(x_FN, -rules.clip, rules.clip, out=x_FN)
-    x_FN += 0.0  # -0.0 becomes 0.0
-    return SectionZ(x_FN.T, is_thin_F, is_constant_F, count_F, low_F, high_F, mean_F, sd_F)
+    z_FN[~is_usable_F] = 0.0
+    z_FN /= np.where(is_usable_F, sd_F, 1.0)[:, None]
+    np.clip(z_FN, -rules.clip, rules.clip, out=z_FN)
+    z_FN += 0.0  # -0.0 becomes 0.0
+    return SectionZ(z_FN.T, is_thin_F, is_constant_F, count_F, low_F, high_F, mean_F, sd_F)
 
 
 def _in_time(

@@ -1,7 +1,8 @@
 """The market's stages as functions of frames: what a month's file and `predict --asof` share.
 
 Each takes the rows of the stage below over the span that its look-back needs, and returns the
-rows of the sessions asked for.  Where the span starts changes no bit of them.
+rows of the sessions asked for.  Where the span starts changes no bit of them, and neither does the
+number of threads: as many as polars has, one for each core unless `POLARS_MAX_THREADS` says less.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -104,7 +105,13 @@ def feature_rows(
         columns = [name for name in panel_columns(group, inputs) if name in present]
         needed = panel.lazy().filter(pl.col("session").is_between(start, last)).select(columns)
         made = compute_features(
-            needed.collect(), group, first, last, sessions=sessions, own=market.own_joins
+            needed.collect(),
+            group,
+            first,
+            last,
+            sessions=sessions,
+            own=market.own_joins,
+            threads=pl.thread_pool_size(),
         )
         assert made.height == rows.height, "the features of one row of the panel"
         rows = rows.hstack(made.drop(KEYS))
@@ -276,6 +283,7 @@ def section_rows(
         tuple(item for item in choice if item in wanted or item.name in parts),
         rules,
         series=series,
+        threads=pl.thread_pool_size(),
     )
 
 

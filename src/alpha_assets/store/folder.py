@@ -44,6 +44,7 @@ from alpha_assets.store.snapshot import Snapshot, checked_columns, read_snapshot
 T = TypeVar("T")
 
 ROWS = "rows"  # the table of a folder that holds one
+ZSTD_LEVEL = 1  # of features a sixth faster than polars' own 3, of panels a quarter; no larger
 MONTH = "month="  # begins the name of a month's folder
 _MONTH = re.compile(rf"{MONTH}(\d{{4}}-\d{{2}})")
 
@@ -606,7 +607,7 @@ def month_named(folder: str) -> str:
 def parquet(frame: pl.DataFrame) -> bytes:
     """Return a table as the bytes of a Parquet file."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
+    frame.write_parquet(buffer, compression="zstd", compression_level=ZSTD_LEVEL)
     return buffer.getvalue()
 
 
