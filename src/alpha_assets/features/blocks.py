@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha_assets.arrays.places import places_on
+from alpha_assets.arrays.places import places_on, runs
 from alpha_assets.arrays.types import Array, Dates, Index
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
@@ -162,14 +162,15 @@ def session_places(panel: pl.DataFrame, sessions: Dates) -> Index:
         BadInput: a row's date is none of `sessions`.
     """
     day_R = panel["session"].to_numpy()
-    place_R = places_on(sessions, day_R)
-    strange_R = place_R < 0
-    if strange_R.any():
+    first_P, n_P = runs(day_R)  # the rows of a session stand together: one look-up for each
+    place_P = places_on(sessions, day_R[first_P])
+    strange_P = place_P < 0
+    if strange_P.any():
         raise BadInput(
-            f"the panel has rows of {day_R[strange_R][0]}, which is none of the market's "
+            f"the panel has rows of {day_R[first_P][strange_P][0]}, which is none of the market's "
             f"{len(sessions)} sessions given; give every session of the market"
         )
-    return place_R
+    return np.repeat(place_P, n_P)
 
 
 def symbol_places(panel: pl.DataFrame) -> tuple[pl.Series, Index]:

@@ -288,7 +288,7 @@ class _Grid:
     def columns_of(self, cut: slice) -> Callable[[str], Array]:
         """Return what gives a panel column of some symbols, or states of them, as [D, N]."""
         n_symbols = self.row_DN.shape[1]
-        row_DN = self.row_DN[:, cut]
+        row_DN = np.ascontiguousarray(self.row_DN[:, cut], dtype=np.intp)  # once for all columns
         states = self.states[max(cut.start - n_symbols, 0) : max(cut.stop - n_symbols, 0)]
         if states:
             more = [state.column for state in states]
@@ -299,8 +299,8 @@ class _Grid:
         def column(name: str) -> Array:
             if name not in self.columns:
                 return np.full(row_DN.shape, np.nan)
-            value_DN = self.columns[name][row_DN]  # -1 reads some row, then erased
-            value_DN[absent_DN] = np.nan
+            value_DN = self.columns[name].take(row_DN, mode="clip")  # -1 reads a row, then erased
+            np.copyto(value_DN, np.nan, where=absent_DN)
             for n, state in enumerate(states, start=at):
                 state.restate(name, value_DN[:, n])
             return value_DN
