@@ -10,6 +10,7 @@ from alpha_assets.dataset.batch import Batch
 from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.errors import BadInput
 from alpha_assets.models import AtftGatFanSpec
+from alpha_assets.models.atft_gat_fan import AtftGatFanRanker
 from alpha_assets.models.base import Ranker
 from alpha_assets.models.graph_attention import (
     GraphAttention,
@@ -195,7 +196,7 @@ def test_uniform_attention_starts_as_the_mean_of_the_neighbours_values() -> None
 
 
 def test_values_of_steps_are_a_line_weighed_by_step() -> None:
-    values = StepValues(2, steps=3)
+    values = StepValues(2, 2, steps=3)
     with torch.no_grad():
         values.line.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
         values.step_TE.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 0.5]]))
@@ -212,6 +213,29 @@ def test_by_steps_a_symbol_is_not_among_its_own_neighbours() -> None:
     assert torch.equal(stages["graph1"], stages["attention"])
     scaled = made(spec(graph_values="state")).stages(batch)
     assert not torch.equal(scaled["graph1"], scaled["attention"])
+
+
+def test_neighbours_read_inputs_of_any_step_and_nothing_at_the_start() -> None:
+    batch, model = noise(n_sessions=1), made(spec(graph_values="inputs"))
+    stages = model.stages(batch)
+    assert torch.equal(stages["graph1"], stages["attention"])
+
+    assert isinstance(model, AtftGatFanRanker)
+    assert model.values is not None
+    with torch.no_grad():
+        model.values.step_TE.fill_(1.0)
+    stages = model.stages(batch)
+    assert not torch.equal(stages["graph1"], stages["attention"])
+    with torch.no_grad():  # tokens all alike: neighbours see through them
+        model.select.slope_FE.zero_()
+        model.select.level_FE.zero_()
+        x_BNTF = batch.x_BNTF.clone()
+        x_BNTF[:, int(batch.edges_BNK[0, 0, 0]), 0] += 1.0  # type: ignore[index]
+        moved = model.gives(replace(batch, x_BNTF=x_BNTF), model.embed(batch))
+        still = model.gives(batch, model.embed(batch))
+    assert moved is not None
+    assert still is not None
+    assert not torch.equal(moved, still)
 
 
 def test_the_parameter_count_is_that_of_the_formula() -> None:
@@ -238,6 +262,7 @@ def test_the_parameter_count_is_that_of_the_formula() -> None:
     assert count(norm="causal", graph_values="state") == state + d + 4  # a gate, 3 windows and x
     assert count(norm="fan", graph_values="state") == state + 8_929  # see `test_normalisation`
     assert count(norm="none") == state + d * d + 12 * d  # a line, and a weight of every step
+    assert count(norm="none", graph_values="inputs") == state + f * d + 12 * d
 
 
 def test_what_cannot_be_is_refused_by_name() -> None:

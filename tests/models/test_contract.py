@@ -64,6 +64,7 @@ SPECS: list[RankerSpec] = [
     AtftGatFanSpec(d_model=8, windows=(2, 3)),
     AtftGatFanSpec(d_model=8, norm="none", graph_layers=2, selection="per_feature"),
     AtftGatFanSpec(d_model=8, norm="none", graph_values="state"),
+    AtftGatFanSpec(d_model=8, norm="none", graph_values="inputs"),
     AtftGatFanSpec(d_model=8, norm="fan", graph=False),
     LinearSpec(linear_path=True),
     TransformerSpec(d_model=8, layers=1, heads=2, dropout=0.0, linear_path=True),

@@ -49,8 +49,12 @@ class AtftGatFanRanker(Ranker):
         self.after_lstm = GateAddNorm(width, dropout)
         self.attention = Block(width, spec.heads, spec.feed_forward, dropout)
         n_layers = spec.graph_layers if spec.graph else 0
-        by_step = spec.graph_values == "steps"
-        self.values = StepValues(width, steps) if spec.graph and by_step else None
+        by_step = spec.graph_values != "state"
+        self.reads_inputs = spec.graph_values == "inputs"
+        self.values = None
+        if spec.graph and by_step:
+            n_read = sizes.n_features if self.reads_inputs else width
+            self.values = StepValues(n_read, width, steps, silent=self.reads_inputs)
         self.graph = nn.ModuleList(
             GraphAttention(width, spec.graph_heads, dropout, uniform=by_step)
             for _ in range(n_layers)
@@ -58,6 +62,15 @@ class AtftGatFanRanker(Ranker):
         self.fusion = nn.ModuleList(GraphFusion(width, scaled=not by_step) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         self.head = Head(width, sizes.n_horizons, spec.quantiles)
+
+    def gives(self, batch: Batch, h_BTNE: Tensor) -> Tensor | None:
+        """Return what each symbol gives its neighbours, [B, N, E]; None: its encoded state."""
+        if self.values is None:
+            return None
+        if self.reads_inputs:
+            h_BTNE = known(batch.x_BNTF, batch.valid_BNT).transpose(1, 2)
+        value_BNE: Tensor = self.values(h_BTNE)
+        return value_BNE
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the token of every step, h_BTNE, before it is normalised."""
@@ -99,7 +112,7 @@ class AtftGatFanRanker(Ranker):
         x_BNF = known(batch.x_BNTF[:, :, -1], batch.valid_BNT[:, :, -1])
         h_BTNE = self.embed(batch)
         found = {"input": x_BNF, "selection": h_BTNE[:, -1]}
-        value_BNE = None if self.values is None else self.values(h_BTNE)
+        value_BNE = self.gives(batch, h_BTNE)
         h_BTNE, back_BNE = self.normalised(h_BTNE)
         found["encoded"] = h_BTNE[:, -1]
         h_BTNE = self.recur(h_BTNE)

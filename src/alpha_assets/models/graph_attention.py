@@ -108,17 +108,25 @@ class GraphAttention(nn.Module):
 
 
 class StepValues(nn.Module):
-    """What a symbol has to give: a line through its token of each step, weighed by step.
+    """What a symbol has to give: a line through something of each step, weighed by step.
 
         v = Σ_t c_t ⊙ W x_t
 
     so that neighbours can be read at any step, whatever their encoder keeps for their own sake.
+
+    Args:
+        n_in: width of x, tokens or features.
+        width: E.
+        steps: T.
+        silent: whether c = 0 at the start.  Nothing is given then until training finds what is of
+            use; random values are noise to the one who gathers them, and close its gate.
     """
 
-    def __init__(self, width: int, steps: int) -> None:
+    def __init__(self, n_in: int, width: int, steps: int, silent: bool = False) -> None:
         super().__init__()
-        self.line = nn.Linear(width, width, bias=False)
-        self.step_TE = nn.Parameter(torch.randn(steps, width) * steps**-0.5)
+        self.line = nn.Linear(n_in, width, bias=False)
+        scale_TE = torch.zeros(steps, width) if silent else torch.randn(steps, width) * steps**-0.5
+        self.step_TE = nn.Parameter(scale_TE)
 
     def forward(self, x_BTNE: Tensor) -> Tensor:
         """Return [B, N, E]."""

@@ -40,10 +40,11 @@ class AtftGatFanSpec(RankerSpec):
     """Heads of that attention."""
     graph_layers: Depth = 1
     """Layers of it: how far along the graph a symbol sees."""
-    graph_values: Literal["steps", "state"] = "steps"
-    """What the first layer gathers: a line through the tokens of all steps of the neighbours, from
-    their plain mean at the start, or the encoded states of the symbol and its neighbours, at the
-    length of its own."""
+    graph_values: Literal["inputs", "steps", "state"] = "steps"
+    """What the first layer gathers: a line through the features of all steps of the neighbours,
+    nothing at the start, or a line through the tokens of those steps, a random one at the start,
+    or the encoded states of the symbol and its neighbours, at the length of its own. Attention to
+    either line starts as the plain mean."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
