@@ -230,7 +230,7 @@ def test_neighbours_read_inputs_of_any_step_and_nothing_at_the_start() -> None:
         model.select.slope_FE.zero_()
         model.select.level_FE.zero_()
         x_BNTF = batch.x_BNTF.clone()
-        x_BNTF[:, int(batch.edges_BNK[0, 0, 0]), 0] += 1.0  # type: ignore[index]
+        x_BNTF[:, int(batch.edges_BNK[0, 0, 0]), 0] += 1.0
         moved = model.gives(replace(batch, x_BNTF=x_BNTF), model.embed(batch))
         still = model.gives(batch, model.embed(batch))
     assert moved is not None
