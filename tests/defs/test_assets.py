@@ -117,10 +117,10 @@ def test_every_asset_has_owners_tags_and_places_in_the_code(graph: AssetGraph) -
 
 
 def test_a_place_in_the_code_is_where_it_is_defined() -> None:
-    place = where("evaluation:evaluate")  # which the room takes from one of its modules
+    place = where("features:compute_features")  # which the room takes from one of its modules
     line = Path(place.file_path).read_text().splitlines()[(place.line_number or 0) - 1]
-    assert line.startswith("def evaluate(")
-    assert Path(place.file_path).name == "metrics.py"
+    assert line.startswith("def compute_features(")
+    assert Path(place.file_path).name == "compute.py"
 
 
 def test_every_column_is_described_and_made_from_columns_that_are_there(graph: AssetGraph) -> None:

@@ -26,6 +26,7 @@ from alpha_assets.pipeline.executors.ray_task import Home, work
 from alpha_assets.store.owner import Owner
 
 HERE = Owner.current().words
+ROOT = Path(__file__).parents[2]
 FAKE = "tests.pipeline.fake_driver"
 PROGRAM = Path(__file__).with_name("ray_run.py")
 
@@ -138,6 +139,8 @@ def drivers(listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Where fake drivers leave the numbers of the tasks that they were given."""
     folder = tmp_path / "drivers"
     folder.mkdir()
+    # A fake driver is found from any folder, as tests before this one may have left theirs.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     monkeypatch.setenv(FOLDER, str(folder))
     monkeypatch.setattr(cluster, "SECONDS_BETWEEN_CALLS", 0.01)
     return folder

@@ -188,7 +188,7 @@ EDITS = {
         {"targets"},
     ),
     "months that are judged": (
-        "pipeline/backtest.py",
+        "pipeline/simulation.py",
         "context.predictions.read(months[0], months[-1])",
         "context.predictions.read(months[0], months[0])",
         {"backtest"},

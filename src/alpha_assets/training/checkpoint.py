@@ -19,9 +19,8 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from alpha_assets.dataset import Axes, Split
-from alpha_assets.errors import BadInput, MissingOutput, SpecError, StaleOutput
+from alpha_assets.errors import BadInput, MissingOutput, StaleOutput
 from alpha_assets.models.base import Ranker
-from alpha_assets.spec import parse_spec
 from alpha_assets.training.card import CARD, SCHEMA_VERSION, Card, FoldCard, InputCard, SeedCard
 from alpha_assets.training.estimator import Scorer, Trained, Weights
 from alpha_assets.training.loaders import load_model
@@ -263,20 +262,23 @@ def _parsed_card(content: bytes, path: str) -> Card:
     except StaleOutput:
         raise
     except ValidationError as error:
-        why = _first_problem(content, path)
+        why = _first_problem(error)
         raise StaleOutput(f"{path}: not a card ({why}); train the month again") from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise StaleOutput(f"{path}: not a card ({error}); train the month again") from error
 
 
-def _first_problem(content: bytes, path: str) -> str:
+def _first_problem(error: ValidationError) -> str:
     """Return in one line what is wrong with a card, and how much else is."""
-    try:
-        parse_spec(json.loads(content), Card, path)
-    except SpecError as error:
-        first, *others = str(error).removeprefix(f"{path}: ").split("\n")
-        return f"{first}; and {len(others)} more" if others else first
-    return "it is no declaration of one"
+    first, *others = error.errors(include_url=False)
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        words = f"unknown key '{key}' of a card"
+    elif isinstance(first["input"], dict | list):
+        words = f"{key}: {first['msg']}" if key else first["msg"]
+    else:
+        words = f"{key} = {first['input']!r}: {first['msg']}"
+    return f"{words}; and {len(others)} more" if others else words
 
 
 def _file(files: Mapping[str, bytes], file: str, name: str) -> bytes:
