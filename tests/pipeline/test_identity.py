@@ -100,7 +100,13 @@ EDITS = {
         "[:, :, 0], batch.valid",
         {"checkpoint", "study", "predictions"},
     ),
-    "another estimator": ("training/ridge.py", "import numpy as np", "import math as np", set()),
+    "another estimator": ("training/trees.py", "import numpy as np", "import math as np", set()),
+    "the line that a network may start at": (
+        "training/ridge.py",
+        "import numpy as np",
+        "import math as np",
+        {"checkpoint", "study"},  # of any network: what chooses the start is a setting
+    ),
     "another model": ("models/transformer.py", "import torch", "import math as torch", set()),
     "another declaration": (
         "models/specs/transformer.py",
