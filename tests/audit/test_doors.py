@@ -25,7 +25,7 @@ from alpha_assets.dataset import Fold, Split
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.panel.vectors import VectorStates
-from alpha_assets.pipeline import checkpoint, inputs, neighbours, predictions, train
+from alpha_assets.pipeline import inputs, neighbours, predictions, train
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.freshness import manifest_of
 from alpha_assets.pipeline.identity import Identity
@@ -114,22 +114,23 @@ def test_a_line_that_starts_at_labels_of_the_month(opened: Opened, monkeypatch: 
     # The network learns from what it may know; its line starts where a ridge regression ends that
     # is fitted up to the eve of the month, whose labels end within it.
     certify, honest, labels = certifying(opened("line")), network.unit_line, train.labels_between
+    made = train.training_data
     asked: list[tuple[RecipeContext, Split]] = []
 
     def noted(context: RecipeContext, split: Split) -> Dataset:
         asked.append((context, split))
-        return train.training_data(context, split)
+        return made(context, split)
 
     def ahead(view: Dataset, fold: Fold, plan: Plan) -> torch.Tensor:
         context, split = asked[-1]
         later = unpurged(split, context, train_last=True)
         with monkeypatch.context() as patch:
             patch.setattr(train, "labels_between", unbounded(labels))
-            seen = train.training_data(context, later)
+            seen = made(context, later)
         assert seen.axes.features == view.axes.features
         return honest(seen, later.folds[0], plan)
 
-    monkeypatch.setattr(checkpoint, "training_data", noted)
+    monkeypatch.setattr(train, "training_data", noted)
     monkeypatch.setattr(network, "unit_line", ahead)
     assert_caught(certify([FIRST]), "checkpoint")
 
