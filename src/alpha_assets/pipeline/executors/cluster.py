@@ -191,7 +191,7 @@ class _Run:
         context = self._tasks[0].context
         return Batch(
             address=self._address,
-            home=pickle.dumps(self._home),
+            home=self._home,
             sent={number: self._sent(number) for number in self._left},
             names={number: self._tasks[number].name for number in self._left},
             packed=self._packed,

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alpha_assets.pipeline.executors.ray_task import Home
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Batch:
 
     Attributes:
         address: of the cluster.
-        home: a pickled `ray_task.Home`: what each of them brings from who asked.
+        home: what each of them brings from who asked.
         sent: tasks by their numbers, without their contexts.
         names: of tasks, for lines and for Ray's own pages.
         packed: pickled contexts by the keys that tasks name.
@@ -42,7 +46,7 @@ class Batch:
     """
 
     address: str
-    home: bytes
+    home: "Home"
     sent: Mapping[int, Sent]
     names: Mapping[int, str]
     packed: Mapping[int, bytes]

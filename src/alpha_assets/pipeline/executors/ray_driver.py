@@ -8,7 +8,6 @@ asked starts another.
 
 import logging
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -31,7 +30,7 @@ from alpha_assets.pipeline.executors.messages import (
     Sent,
 )
 from alpha_assets.pipeline.executors.ray_address import ADDRESS, silence
-from alpha_assets.pipeline.executors.ray_task import Home, work
+from alpha_assets.pipeline.executors.ray_task import work
 from alpha_assets.pipeline.executors.worker import LIBRARIES, THREADS, portable
 from alpha_assets.training.device import AUTO
 
@@ -97,7 +96,6 @@ class Run:
         self._lines = Queue(actor_options={"num_cpus": 0})
         try:
             self._packed = {key: self.ray.put(packed) for key, packed in self.batch.packed.items()}
-            self._home: Home = pickle.loads(self.batch.home)
             self._work = self.ray.remote(work)
             yield self
         finally:
@@ -160,7 +158,7 @@ class Run:
             max_retries=0,  # tried again here, where it can be named
             name=self.batch.names[number],
         )
-        ref = options.remote(self._home, sent, self._packed[sent.key], self._lines)
+        ref = options.remote(self.batch.home, sent, self._packed[sent.key], self._lines)
         self.refs[ref] = number
 
     def _report(self) -> None:
