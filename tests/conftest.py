@@ -67,6 +67,16 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_test_leaves_the_folder_that_it_began_in() -> Iterator[None]:
+    """Refuse a test that does: processes that a later one starts would not find the tests."""
+    began = Path.cwd()
+    yield
+    ended = Path.cwd()
+    os.chdir(began)
+    assert ended == began, "a test left the working folder; let monkeypatch.chdir change it"
+
+
 def linked(
     storage: Path, folder: Path, *, market: str = "tiny", only: tuple[str, ...] = ()
 ) -> Path:

@@ -26,7 +26,6 @@ from alpha_assets.pipeline.executors.ray_task import Home, work
 from alpha_assets.store.owner import Owner
 
 HERE = Owner.current().words
-ROOT = Path(__file__).parents[2]
 FAKE = "tests.pipeline.fake_driver"
 PROGRAM = Path(__file__).with_name("ray_run.py")
 
@@ -101,6 +100,7 @@ def test_a_worker_that_does_not_see_the_storage_is_named(home: Home, tmp_path: P
 def test_a_task_returns_why_it_was_refused_and_names_where_it_ran(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(home.folder)  # a task leaves the folder that it was started in
     lines: list[tuple[int, str, str]] = []
 
     class Queue:
@@ -139,8 +139,6 @@ def drivers(listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Where fake drivers leave the numbers of the tasks that they were given."""
     folder = tmp_path / "drivers"
     folder.mkdir()
-    # A fake driver is found from any folder, as tests before this one may have left theirs.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     monkeypatch.setenv(FOLDER, str(folder))
     monkeypatch.setattr(cluster, "SECONDS_BETWEEN_CALLS", 0.01)
     return folder
