@@ -243,6 +243,7 @@ class Rules:
     min_names: int = 10
     winsorise: float = 0.01
     clip: float = 5.0
+    scale: str = "session"
 
 
 def of_bars(catalog: Sequence[Any]) -> list[Any]:

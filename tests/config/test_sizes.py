@@ -106,3 +106,28 @@ def test_a_size_that_nobody_could_choose_is_refused_before_anybody_does(own: Pat
     file.write_text(file.read_text() + "\n[sizes.wide.model]\nd_modle = 128\n")
     with pytest.raises(SpecError, match=r"first\.toml at size wide: .*d_modle"):
         load_recipe("first", load_market("sim"))
+
+
+ABLATIONS = (
+    ["model.norm=none"],
+    ["model.norm=causal"],
+    ["model.graph=false", "inputs={}"],
+    ['loss=[{kind="mse"}]', "model.quantiles=[]"],
+    ["market.universes.all.scale=history"],
+)
+
+
+@pytest.mark.parametrize("market", ["sim", "jp"])
+def test_every_ablation_that_atft_gat_fan_names_is_a_recipe_of_its_own(market: str) -> None:
+    text = named_file("recipes", "atft_gat_fan").read_text(encoding="utf-8")
+    digests = set()
+    for overrides in ([], *ABLATIONS):
+        of_market = [word[7:] for word in overrides if word.startswith("market.")]
+        of_recipe = [word for word in overrides if not word.startswith("market.")]
+        opened = load_market(market, overrides=of_market)
+        recipe = load_recipe("atft_gat_fan", opened, overrides=of_recipe)
+        recipe.check_features()
+        digests.add(recipe.digest)
+        for word in overrides:
+            assert word.partition("=")[0] in text or word.startswith("loss="), word
+    assert len(digests) == len(ABLATIONS) + 1

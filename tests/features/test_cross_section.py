@@ -9,7 +9,7 @@ import pytest
 
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, CrossSection, Feature, cross_section, trailing_z
-from alpha_assets.features.cross_section import section_z
+from alpha_assets.features.cross_section import TRAILING, Past, section_z
 from alpha_assets.features.interactions import interaction
 
 KEYS = ["session", "symbol"]
@@ -22,6 +22,7 @@ class Rules:
     min_names: int = 3
     winsorise: float = 0.01
     clip: float = 5.0
+    scale: str = "session"
 
 
 def table(n_sessions: int, n_symbols: int, seed: int = 0, holes: float = 0.1) -> pl.DataFrame:
@@ -349,3 +350,99 @@ def test_an_interaction_needs_what_its_parts_need() -> None:
     assert (made.name, made.family) == ("x_ret_1__ss_ratio", "x")
     assert made.feeds == MARKET_WIDE.feeds == ("sector_short_selling",)
     assert made.lookback == max(RET[0].lookback, MARKET_WIDE.lookback)
+
+
+HISTORY = Rules(winsorise=0.0, scale="history")
+
+
+def by_history(
+    features: pl.DataFrame,
+    first: int,
+    rules: Rules = HISTORY,
+    catalog: tuple[Feature, ...] = RET,
+    threads: int = 1,
+    start: int = 0,
+) -> pl.DataFrame:
+    """Return the rows of the sessions from place `first` on; features are known from `start` on."""
+    sessions = features["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    known = features.filter(pl.col("session") >= sessions[start])
+    wanted = features.filter(pl.col("session") >= sessions[first])
+    return cross_section(
+        known.drop("sector"), wanted.select(KEYS), wanted.select(*KEYS, "sector"),
+        catalog, rules, threads=threads, past=Past(known.select(KEYS), sessions[start:]),
+    ).frame  # fmt: skip
+
+
+def test_two_sessions_by_history_by_hand() -> None:
+    values = [1.0, 2.0, 3.0, 5.0, 6.0, 7.0]
+    features = pl.DataFrame(
+        {
+            "session": [date(2020, 1, 6)] * 3 + [date(2020, 1, 7)] * 3,
+            "symbol": ["a", "b", "c"] * 2,
+            **{name: pl.Series(values, dtype=pl.Float32) for name in NAMES},
+            "sector": ["s"] * 6,
+        }
+    )
+    z = by_history(features, 0)["ret_1_cs_z"].to_numpy()
+    # The first session alone: mean 2, sd sqrt(2/3).  Both: mean 4, squares 9 + 4 + 1 twice, / 6.
+    sd = np.sqrt(28 / 6)
+    want = [-np.sqrt(1.5), 0.0, np.sqrt(1.5), 1 / sd, 2 / sd, 3 / sd]
+    np.testing.assert_allclose(z, want, rtol=1e-6)
+
+
+def test_what_moves_all_names_of_a_session_stays_in_sight_by_history_alone() -> None:
+    features = table(300, 40, holes=0.0).with_columns(
+        ret_1=(pl.col("ret_1") + 3.0 * (pl.col("session").dt.ordinal_day() % 2)).cast(pl.Float32)
+    )
+    last = features["session"].max()
+    up = last.timetuple().tm_yday % 2
+    assert abs(section(features).frame.filter(session=last)["ret_1_cs_z"].mean()) < 1e-6
+    level = by_history(features, 299)["ret_1_cs_z"].mean()
+    assert level > 0.3 if up else level < -0.3
+
+
+def test_a_scale_by_history_looks_at_its_own_sessions_and_at_nothing_else() -> None:
+    features = table(TRAILING + 12, 20)
+    whole = by_history(features, TRAILING + 5)
+    for threads, start in ((1, 6), (3, 6), (2, 3)):
+        assert by_history(features, TRAILING + 5, threads=threads, start=start).equals(whole)
+    # One session less changes the first row, so that the window is as long as it says.
+    assert not by_history(features, TRAILING + 5, start=7).equals(whole)
+    cut = features.filter(pl.col("session") < features["session"].max())
+    earlier = whole.filter(pl.col("session") < features["session"].max())
+    assert by_history(cut, TRAILING + 5).equals(earlier), "a later session changes no bit"
+    for feature in RET:
+        column = f"{feature.name}_cs_z"
+        alone = by_history(features, TRAILING + 5, catalog=(feature,))
+        assert alone[column].equals(whole[column])
+
+
+def test_a_scale_by_history_agrees_with_moments_over_all_rows() -> None:
+    features = table(TRAILING + 3, 30)
+    made = by_history(features, TRAILING + 2)
+    day = features["session"].unique().sort()[3:]
+    x = features.filter(pl.col("session").is_in(day.implode()))["ret_2"].drop_nulls().to_numpy()
+    mine = features.filter(session=features["session"].max())["ret_2"].to_numpy()
+    want = np.clip((mine - x.mean(dtype=float)) / x.std(dtype=float), -5, 5)
+    np.testing.assert_allclose(made["ret_2_cs_z"], np.nan_to_num(want), rtol=1e-5, atol=1e-6)
+
+
+def test_by_history_few_names_give_zero_and_equal_ones_do_not() -> None:
+    features = table(30, 12, holes=0.0)
+    last = features["session"].max()
+    thin = pl.when(pl.col("session") < last).then("ret_1")
+    level = pl.when(pl.col("session") < last).then("ret_2").otherwise(4.0)
+    frame = by_history(
+        features.with_columns(thin.cast(pl.Float32).alias("ret_1"), level.cast(pl.Float32)), 29
+    )
+    assert frame["ret_1_cs_z"].to_list() == [0.0] * 12
+    (z,) = frame["ret_2_cs_z"].unique()
+    assert z > 1.0
+
+
+def test_a_product_by_history_is_clipped_alone() -> None:
+    features = table(40, 30, holes=0.0)
+    frame = by_history(features, 30, catalog=(*RET, crossed("ret_1", "ret_2")))
+    product = frame["ret_1_cs_z"].to_numpy() * frame["ret_2_cs_z"].to_numpy()
+    name = "x_ret_1__ret_2_cs_z"
+    np.testing.assert_array_equal(frame[name].to_numpy(), np.clip(product, -5, 5) + 0.0)

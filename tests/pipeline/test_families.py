@@ -65,6 +65,19 @@ def hashes(context: MarketContext, table: str) -> dict[str, dict[str, str]]:
     return whole.only(()).hashes_by_family()
 
 
+def test_a_product_alone_is_made_with_all_that_its_family_multiplies(
+    market: MarketContext,
+) -> None:
+    # `run` stopped here: the family of products is made whole, of more than the recipe's product.
+    context = reading(market, "x_rev_5__turn_z")
+    make_market_stages(context, MONTHS)
+    made = files(context, "features")
+    assert set(feature_families(context.recipe)) == made
+    by_name = {item.name: item.family for item in market.market.catalog}
+    assert by_name["dist_high_252"] in made
+    assert files(context, "cross_section/traded") == {"liquidity", "members", "price", "x"}
+
+
 def test_a_recipe_makes_the_families_that_it_reads_and_another_adds_its_own(
     market: MarketContext,
 ) -> None:
@@ -108,14 +121,20 @@ def test_what_any_recipe_reads_is_made_for_the_market(market: MarketContext) -> 
     scaled = reading(market, "stale", recipe="tiny_feeds").recipe
 
     assert feature_families(one) == ("price", "trend", "liquidity")
-    assert feature_families(product) == ("price", "liquidity", "sector_short")
+    # All that products multiply: their family is made whole.
+    multiplied = {
+        name for item in market.market.choice[len(market.market.catalog) :] for name in item.inputs
+    }
+    behind_products = {item.family for item in market.market.catalog if item.name in multiplied}
+    assert set(feature_families(product)) == {"price", "liquidity", *behind_products}
+    assert {"sector_short", "trend", "margin"} <= behind_products
     # Its label is scaled.
     assert feature_families(scaled) == ("price", "volatility", "liquidity", "trading")
     assert section_families(product) == ("x",)
     assert set(sections_made(product)) == {"price", "sector_short", "x"}
-    assert families_read(market.market, [one, product]) == (
-        "price", "trend", "liquidity", "sector_short",
-    )  # fmt: skip
+    assert set(families_read(market.market, [one, product])) == {
+        "price", "trend", "liquidity", *behind_products
+    }  # fmt: skip
     assert families_read(market.market, []) == tuple(
         dict.fromkeys(feature.family for feature in market.market.catalog)
     )

@@ -27,13 +27,20 @@ MARKET = (
     "sim.corrected_share=0.02",
     "sim.first=2020-01-06",
     "sim.last=2021-07-30",
+    'universes.scaled={min_history = 20, min_price = 100, scale = "history"}',
 )
 MONTHS = month_range("2020-01", "2021-07")
-UNIVERSE = "traded"
+UNIVERSE, SCALED = "traded", "scaled"
 # They start on a Tuesday and on a Thursday: within a week, whose graph is older than they are.
 TRIED = ("2021-06", "2021-07")
 # Of features, what a z-score in time looks back to; of what nothing looks back to, a few months.
-SINCE = {"panel": "2020-01", "features": "2020-05", "cross_section": "2021-04", "graph": "2021-04"}
+SINCE = {
+    "panel": "2020-01",
+    "features": "2020-04",
+    "cross_section": "2021-04",
+    "by_history": "2021-05",
+    "graph": "2021-04",
+}
 
 Table = Callable[[RecipeContext], MonthTable]
 Make = Callable[[RecipeContext, list[str]], object]
@@ -50,6 +57,10 @@ STAGES: dict[str, tuple[Table, Make]] = {
     "cross_section": (
         lambda context: context.cross_section(UNIVERSE),
         made(f"cross_section/{UNIVERSE}"),
+    ),
+    "by_history": (
+        lambda context: context.cross_section(SCALED),
+        made(f"cross_section/{SCALED}"),
     ),
     "graph": (
         lambda context: market_stages.graph_table(context, UNIVERSE),
@@ -76,12 +87,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> RecipeContext:
 def first_months(context: RecipeContext, stage: str, month: str) -> dict[str, str]:
     """Return from which month on a stage reads each of the tables below it."""
     first, _ = transforms.span_of(context.market.calendar.month_sessions(month))
-    rules = context.market.universe(UNIVERSE)
+    rules, scaled = (context.market.universe(name) for name in (UNIVERSE, SCALED))
+    past = transforms.scale_start(context.market, scaled, first)
     starts = {
         "features": {"panel": transforms.panel_start(context.market, first)},
         "cross_section": {
             "panel": transforms.universe_start(context.market, rules, first),
             "features": transforms.series_start(context.market, first),
+        },
+        "by_history": {
+            "panel": transforms.universe_start(context.market, scaled, past),
+            "features": min(past, transforms.series_start(context.market, first)),
         },
         "graph": {"panel": market_stages.graph_start(context.market, rules, first)},
     }
@@ -127,6 +143,8 @@ def test_the_longest_look_backs_of_the_months_tried_start_within_the_data(
         first, _ = transforms.span_of(built.market.calendar.month_sessions(month))
         assert transforms.panel_start(built.market, first) > sessions
         assert transforms.series_start(built.market, first) > sessions
+        past = transforms.scale_start(built.market, built.market.universe(SCALED), first)
+        assert sessions < past < transforms.sessions_back(built.market.calendar, first, 200)
     assert all(table.months() for table in built.raw.values())
 
 
@@ -164,20 +182,23 @@ def test_a_stage_declares_the_look_back_that_it_reads(
     monkeypatch: pytest.MonkeyPatch, offered: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("ALPHA_PIPELINES", str(PIPELINES))
-    market = load_market("tiny")
+    market = load_market("tiny", overrides=MARKET)
     few = tuple(feature for feature in market.catalog if feature.name in offered)
     assert len(few) == len(offered)
     monkeypatch.setattr(transforms, "offered_features", lambda market: few)
     rules, first = market.universe(UNIVERSE), transforms.span_of(market.calendar.sessions[-1:])[0]
 
-    panel, (series, members), graph = (
+    panel, (series, members), by_history, graph = (
         [(read.of.name if read.of else "", read.sessions_back) for read in stage.reads]
         for stage in (
             market_stages.features_stage(market),
             market_stages.cross_section_stage(market, UNIVERSE),
+            market_stages.cross_section_stage(market, SCALED),
             market_stages.graph_stage(market, UNIVERSE),
         )
     )
+    scaled = market.universe(SCALED)
+    past = transforms.scale_start(market, scaled, first)
 
     starts = {
         "features": (panel, [("panel", transforms.panel_start(market, first))]),
@@ -187,6 +208,10 @@ def test_a_stage_declares_the_look_back_that_it_reads(
                 ("features", transforms.series_start(market, first)),
                 ("panel", transforms.universe_start(market, rules, first)),
             ],
+        ),
+        "by_history": (
+            by_history,
+            [("features", past), ("panel", transforms.universe_start(market, scaled, past))],
         ),
         "graph": (graph, [("panel", market_stages.graph_start(market, rules, first))]),
     }
@@ -258,6 +283,9 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
     ),
     "the series behind a z in time": (
         "cross_section", market_stages, "series_start", late_by(1, transforms.series_start)
+    ),
+    "the rows behind a scale by history": (
+        "by_history", market_stages, "scale_start", late_by(1, transforms.scale_start)
     ),
     "the panel behind a graph": (
         "graph", market_stages, "graph_start", late_by(26, market_stages.graph_start)

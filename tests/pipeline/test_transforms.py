@@ -117,7 +117,13 @@ def test_features_and_cross_sections_are_made_by_as_many_threads_as_polars_has(
         features = feature_rows(market, panel, day(20), day(29), ["price", "trend"])
         members = member_rows(market, rules, panel, day(20), day(29))
         z = section_rows(
-            market, rules, features, members, series=pl.DataFrame(), families=["price", "trend"]
+            market,
+            rules,
+            features,
+            members,
+            first=day(20),
+            series=pl.DataFrame(),
+            families=["price", "trend"],
         )
         assert asked == {"compute_features": n_threads, "cross_section": n_threads}
         tables.append((features, z.frame))

@@ -22,7 +22,7 @@ from alpha_assets.config.market import Market
 from alpha_assets.dataset.batch import Batch
 from alpha_assets.features import Feature, is_interaction, max_lookback
 from alpha_assets.features.compute import panel_columns
-from alpha_assets.features.cross_section import section_z
+from alpha_assets.features.cross_section import Scale, scales_by_history, section_z
 from alpha_assets.features.cross_symbol import Across
 from alpha_assets.features.inputs import (
     Input,
@@ -32,16 +32,26 @@ from alpha_assets.features.inputs import (
 )
 from alpha_assets.feeds.flows import SPLICED
 from alpha_assets.panel.lives import MARK, plain_symbol
+from alpha_assets.panel.universe import UniverseSpec
 from alpha_assets.pipeline.checkpoint import checkpoint_stage
 from alpha_assets.pipeline.command import run_again
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.pipeline.families import MEMBERS, feature_families, sections_made
 from alpha_assets.pipeline.inputs import component_tables, universe_rows
+from alpha_assets.pipeline.market_stages import members_made
 from alpha_assets.pipeline.neighbours import stored_edges
 from alpha_assets.pipeline.predictions import MonthModel, month_model, scoring_data
 from alpha_assets.pipeline.stages import stages_below
 from alpha_assets.pipeline.targets import targets_stage
-from alpha_assets.pipeline.transforms import market_wide, series_of, series_start, sessions_back
+from alpha_assets.pipeline.transforms import (
+    market_wide,
+    past_of,
+    scale_lookback,
+    scale_start,
+    series_of,
+    series_start,
+    sessions_back,
+)
 from alpha_assets.store.table import MonthTable
 from alpha_assets.training.card import Card
 
@@ -253,6 +263,7 @@ def _features(
     place = int(np.flatnonzero((section["symbol"] == symbol).to_numpy())[0])
     series = _series(context, day)
     rules = market.universe(recipe.spec.universe.name)
+    scales = _scales(context, day)
     entries = []
     for item in recipe.features:
         about = {
@@ -272,7 +283,7 @@ def _features(
             column = f"{item.name}_cs_z"
             entry: dict[str, Any] = {"value": None, "enters": "product", "parts": parts}
             entry["part_z"] = {part: section[part][place] for part in parts}
-            entry |= _standardised(x_N, rules)
+            entry |= _standardised(x_N, rules) if scales is None else _clipped(x_N, rules)
         elif item.scope == "market":
             column = f"{item.name}_ts_z"
             entry = {"value": values_N[item.name][place], "enters": "in_time"}
@@ -281,7 +292,7 @@ def _features(
             column = f"{item.name}_cs_z"
             x_N = values_N[item.name].fill_null(np.nan).to_numpy()
             entry = {"value": values_N[item.name][place], "enters": "across_symbols"}
-            entry |= _standardised(x_N, rules)
+            entry |= _standardised(x_N, rules, None if scales is None else scales[item.name])
         entry |= {"column": column, "z": section[column][place], "left_out": column in left_out}
         entries.append({**about, **entry})
     return entries
@@ -291,9 +302,41 @@ def _column_of(name: str, series: pl.DataFrame) -> str:
     return f"{name}_ts_z" if name in series.columns else f"{name}_cs_z"
 
 
-def _standardised(x_N: Any, rules: Any) -> dict[str, Any]:  # noqa: ANN401
+def _scales(context: RecipeContext, day: date) -> dict[str, Scale] | None:
+    """Return what z-scores of each feature are made with; None where it is the session alone."""
+    market, universe = context.market, context.recipe.spec.universe.name
+    rules = market.universe(universe)
+    if not scale_lookback(rules):
+        return None
+    start = scale_start(market, rules, day)
+    past = past_of(market, rules, members_made(context, rules, start, day), day)
+    assert past is not None, "the symbol is in the universe"
+    names = [
+        item.name
+        for item in context.recipe.features
+        if not is_interaction(item) and item.scope != "market"
+    ]
+    rows = context.features.read(month_of(start), month_of(day), [*KEYS, *names])
+    known = rows.filter(pl.col("session").is_between(start, day)).collect()
+    found = scales_by_history(known, names, rules, past).at(np.datetime64(day))
+    return {
+        name: Scale(found.mean_F[f : f + 1], found.sd_F[f : f + 1]) for f, name in enumerate(names)
+    }
+
+
+def _clipped(x_N: Any, rules: UniverseSpec) -> dict[str, Any]:  # noqa: ANN401
+    """Return what a product of z-scores by history was made with: it is clipped alone."""
+    bounds = {"low": -rules.clip, "high": rules.clip, "mean": 0.0, "sd": 1.0}
+    return {"n_names": len(x_N), **bounds, "clip": rules.clip, "left_at_0": None}
+
+
+def _standardised(
+    x_N: Any,  # noqa: ANN401
+    rules: UniverseSpec,
+    scale: Scale | None = None,
+) -> dict[str, Any]:
     """Return what the z-scores of one feature in one session were made with."""
-    made = section_z(np.asarray(x_N, dtype=np.float32)[None], rules)
+    made = section_z(np.asarray(x_N, dtype=np.float32)[None], rules, scale)
     thin, constant = bool(made.is_thin_F[0]), bool(made.is_constant_F[0])
     known = None if thin else float(made.mean_F[0])
     left_at_0 = "too few known names" if thin else "all values equal" if constant else None

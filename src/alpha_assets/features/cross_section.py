@@ -3,7 +3,7 @@
 Per session and feature, over the universe rows: winsorise, z-score, clip, and 0 for what is
 missing; the share that was missing is kept beside it.  Sums run in symbol order, one after
 the other, so that symbols without a value change no bit.
-Shape letters: F features, N symbols of one session, R rows, B runs, E ends of an order.
+Shape letters: F features, N symbols of one session, R rows, S sessions, B runs, E ends of an order.
 """
 
 import itertools
@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from alpha_assets.arrays.keys import KEYS
-from alpha_assets.arrays.types import Array, Array32, Index, Mask
-from alpha_assets.arrays.windows import window_moments
+from alpha_assets.arrays.places import places_on
+from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
+from alpha_assets.arrays.windows import ROUNDING, window_moments, window_total
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 SESSIONS_AT_ONCE = 16
 SORT_RUN = 512  # values; longer rows leave numpy's fast path
-TRAILING = 252  # sessions of a z-score in time
+TRAILING = 252  # sessions of a z-score in time, and of the scale by history
+HISTORY = "history"  # see `SectionRules.scale`
 LEAST_SPREAD = 1e-9  # standard deviations in time below this count as this
 
 
@@ -44,6 +46,22 @@ class SectionRules(Protocol):
     @property
     def clip(self) -> float:
         """Largest z-score that is kept, in standard deviations."""
+
+    @property
+    def scale(self) -> str:
+        """What mean and deviation are taken over: the `"session"`, or its `"history"`."""
+
+
+class Past(NamedTuple):
+    """Who was in a universe on the sessions that a scale by history looks at.
+
+    Attributes:
+        members: `session`, `symbol`, sorted; `features` has a row for each.
+        sessions: the market's, from `TRAILING` - 1 before the first one wanted to the last one.
+    """
+
+    members: pl.DataFrame
+    sessions: Dates
 
 
 class CrossSection(NamedTuple):
@@ -69,13 +87,19 @@ def cross_section(
     *,
     series: pl.DataFrame | None = None,
     threads: int = 1,
+    past: "Past | None" = None,
 ) -> CrossSection:
     """Return the features of the universe's rows as z-scores within each session.
 
     winsorise at the quantiles q and 1 - q, z = (x - mean) / sd (ddof 0), clip, missing = 0
 
+    Where the universe's `scale` is its history, mean and sd are those of all its rows of 252
+    sessions, the session itself the last of them, each winsorised in its own session: what moves
+    all names of a session stays in sight.
+
     A market-wide feature is equal for all symbols: it is compared with its own last 252 sessions
-    instead (`_ts_z`).  A product of two features is made of their z-scores.
+    instead (`_ts_z`).  A product of two features is made of their z-scores; it is standardised
+    within its session, or only clipped where the scale is the history.
 
     Args:
         features: `session`, `symbol` and the catalogue's columns, sorted by session, symbol.
@@ -86,6 +110,8 @@ def cross_section(
         series: `session` and the market-wide features, one row for each of the market's sessions
             from `TRAILING` - 1 before the first; needed where the catalogue has such features.
         threads: how many work at once; changes no bit.
+        past: who was in the universe on the sessions that moments are taken over; needed where
+            the scale is the history.
 
     Raises:
         BadInput: a universe row has no features, or a catalogued column is missing.
@@ -115,10 +141,12 @@ def cross_section(
         for family in dict.fromkeys(item.family for item in catalog)
     }
     edges = _session_edges(keys["session"])
+    columns = [features[name] for name in names]
+    by_history = _by_history(rules, past, features, names, threads)
     n_missing_F = np.zeros(len(names), dtype=np.int64)
     n_thin_F = np.zeros(len(names), dtype=np.int64)
     n_constant_F = np.zeros(len(names), dtype=np.int64)
-    columns = [features[name] for name in names]
+    session_S = keys["session"].to_numpy()[edges[:-1]]
 
     def work(at: int) -> tuple[Index, ...]:
         """Fill the rows of a few sessions; return what was missing, thin, constant."""
@@ -129,8 +157,9 @@ def cross_section(
         missing_F = np.array([np.count_nonzero(unknown_R) for unknown_R in unknown_FR], dtype=int)
         thin_F = np.zeros(len(names), dtype=np.int64)
         constant_F = np.zeros(len(names), dtype=np.int64)
-        for start, stop in itertools.pairwise(cuts - cuts[0]):
-            section = section_z(x_FR[:, start:stop], rules)
+        for s, (start, stop) in enumerate(itertools.pairwise(cuts - cuts[0]), at):
+            scale = None if by_history is None else by_history.at(session_S[s])
+            section = section_z(x_FR[:, start:stop], rules, scale)
             x_FR[:, start:stop] = section.z_NF.T
             thin_F += section.is_thin_F
             constant_F += section.is_constant_F
@@ -182,6 +211,85 @@ def cross_section(
     return CrossSection(frame, counts)
 
 
+class Scale(NamedTuple):
+    """What z-scores of one session are made with; NaN where nothing was known."""
+
+    mean_F: Array
+    sd_F: Array
+
+
+class ByHistory(NamedTuple):
+    """The scales of sessions over their history."""
+
+    sessions: Dates
+    mean_SF: Array
+    sd_SF: Array
+
+    def at(self, session: np.datetime64) -> Scale:
+        """Return the scale of one session."""
+        (place,) = places_on(self.sessions, np.array([session]))
+        return Scale(self.mean_SF[place], self.sd_SF[place])
+
+
+def scales_by_history(
+    features: pl.DataFrame, names: Sequence[str], rules: SectionRules, past: Past, threads: int = 1
+) -> ByHistory:
+    """Return mean and deviation of features over the rows of the `TRAILING` sessions up to each.
+
+    Each session's rows are winsorised among themselves; a session with fewer known names than
+    `min_names` adds nothing.
+
+    Args:
+        features: `session`, `symbol` and the features, sorted by session, symbol.
+        names: of the features.
+        rules: of the universe.
+        past: who was in it.
+        threads: how many work at once; changes no bit.
+    """
+    columns = [features[name] for name in names]
+    members = past.members.select(KEYS)
+    symbols = pl.Enum(pl.concat([members["symbol"], features["symbol"]]).unique().sort())
+    wanted_R = _as_numbers(members, symbols)
+    row_R = _rows_of(members, wanted_R, features.select(KEYS), symbols, "features")
+    edges = _session_edges(members["session"])
+    place_S = places_on(past.sessions, members["session"].to_numpy()[edges[:-1]])
+    shape = (len(past.sessions), len(names))
+    count_SF, total_SF, squares_SF = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def work(s: int) -> None:
+        x_FN = _values(columns, row_R[edges[s] : edges[s + 1]])
+        made, place = section_z(x_FN, rules), place_S[s]
+        count_F = np.where(made.is_thin_F, 0.0, made.count_F)
+        count_SF[place] = count_F
+        total_SF[place] = count_F * made.mean_F
+        squares_SF[place] = count_F * (made.sd_F**2 + made.mean_F**2)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(len(edges) - 1)))
+    n_SF, total_SF, squares_SF = (
+        window_total(x_SF, TRAILING) for x_SF in (count_SF, total_SF, squares_SF)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_SF = total_SF / n_SF
+        variance_SF = squares_SF / n_SF - mean_SF**2
+        variance_SF[variance_SF <= ROUNDING * squares_SF / n_SF] = 0.0
+    return ByHistory(past.sessions, mean_SF, np.sqrt(variance_SF))
+
+
+def _by_history(
+    rules: SectionRules,
+    past: Past | None,
+    features: pl.DataFrame,
+    names: Sequence[str],
+    threads: int,
+) -> ByHistory | None:
+    """Return the scales by history of a universe that has them."""
+    if rules.scale != HISTORY:
+        return None
+    assert past is not None, "a universe whose scale is its history has a past"
+    return scales_by_history(features, names, rules, past, threads)
+
+
 class SectionZ(NamedTuple):
     """One session's z-scores, what they were made with, and which were left at 0 and why."""
 
@@ -195,8 +303,14 @@ class SectionZ(NamedTuple):
     sd_F: Array  # ddof 0
 
 
-def section_z(x_FN: Array32, rules: SectionRules) -> SectionZ:
-    """Return each feature winsorised, z-scored and clipped over the names of one session."""
+def section_z(x_FN: Array32, rules: SectionRules, scale: Scale | None = None) -> SectionZ:
+    """Return each feature winsorised, z-scored and clipped over the names of one session.
+
+    Args:
+        x_FN: values, NaN where unknown.
+        rules: of the universe.
+        scale: mean and deviation that z-scores are made with; None: those of the names.
+    """
     low_F, high_F, count_F = _quantiles(x_FN, rules.winsorise)
     is_thin_F = count_F < max(rules.min_names, 1)
     is_constant_F = ~is_thin_F & ~(low_F < high_F)
@@ -208,12 +322,18 @@ def section_z(x_FN: Array32, rules: SectionRules) -> SectionZ:
     np.copyto(z_FN, 0.0, where=unknown_FN)
     share_F = 1.0 / np.maximum(count_F, 1)
     z_NF = np.array(z_FN.T, order="C")  # a copy even of one feature, where a view would do
-    mean_F = _sum_in_order(z_NF) * share_F
+    if scale is None:
+        mean_F = _sum_in_order(z_NF) * share_F
+    else:
+        mean_F, is_constant_F = scale.mean_F, np.zeros_like(is_constant_F)
     z_FN -= mean_F[:, None]
     np.copyto(z_FN, 0.0, where=unknown_FN)
-    np.copyto(z_NF, z_FN.T)
-    z_NF *= z_NF
-    sd_F = np.sqrt(_sum_in_order(z_NF) * share_F)
+    if scale is None:
+        np.copyto(z_NF, z_FN.T)
+        z_NF *= z_NF
+        sd_F = np.sqrt(_sum_in_order(z_NF) * share_F)
+    else:
+        sd_F = scale.sd_F
     is_usable_F = ~is_thin_F & ~is_constant_F & (sd_F > 0)
     z_FN[~is_usable_F] = 0.0
     z_FN /= np.where(is_usable_F, sd_F, 1.0)[:, None]
@@ -246,11 +366,16 @@ def _in_time(
 
 
 def _crossed(parts: Sequence[Array32 | None], edges: Index, rules: SectionRules) -> Array32:
-    """Return the product of two z-scores, standardised across each session's symbols."""
+    """Return the product of two z-scores, standardised across each session's symbols.
+
+    Clipped alone where the scale is the history: its own would look back on that of its parts.
+    """
     x_R = np.ones(edges[-1], dtype=np.float32)
     for part_R in parts:
         assert part_R is not None, "both parts are in the catalogue"
         x_R *= part_R
+    if rules.scale == HISTORY:
+        return np.clip(x_R, -rules.clip, rules.clip).astype(np.float32) + np.float32(0.0)
     made = np.zeros(len(x_R), dtype=np.float32)
     for start, stop in itertools.pairwise(edges):
         made[start:stop] = section_z(x_R[None, start:stop], rules).z_NF[:, 0]

@@ -38,7 +38,8 @@ bar's prices and volume, r its return, MA, SD and z are over the window; code is
 family's file in `src/alpha_assets/features/`.
 
 A model reads the column of the cross-section: `_cs_z` is standardised across the symbols of a
-session, `_ts_z`, of what is equal for the whole market, against its own last {TRAILING} sessions.
+session (or, in a universe with `scale = "history"`, over all its rows of the last {TRAILING}
+sessions), `_ts_z`, of what is equal for the whole market, against its own last {TRAILING} sessions.
 *On sim* is the share of cells that are filled where a symbol has enough history, and the lowest
 month; *off* where the market cannot have the feature, *none* where its sessions never give it a
 value. A family thinner than its limit is a warning, an empty one or a missing column stops what

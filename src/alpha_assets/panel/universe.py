@@ -52,6 +52,11 @@ class UniverseSpec(Spec):
     """Share of names drawn in at either end of a cross-section."""
     clip: float = Field(default=5.0, gt=0)
     """Largest absolute z-score kept."""
+    # Left out of digests where it is the default, so that what was made before the key stays.
+    scale: Literal["session", "history"] = Field(
+        default="session", exclude_if=lambda scale: scale == "session"
+    )
+    """Mean and deviation of z-scores: of the session's names, or of all rows of 252 sessions."""
 
     @field_validator("symbols", "sectors")
     @classmethod

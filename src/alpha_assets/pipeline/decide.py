@@ -24,6 +24,7 @@ from alpha_assets.pipeline.transforms import (
     member_rows,
     panel_rows,
     panel_start,
+    scale_start,
     section_rows,
     series_rows,
     series_start,
@@ -123,9 +124,11 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     if not (rule.remembers or rule.scores_back):
         of_month = of_month[:0]
     oldest = min([first, *map(as_date, [*earlier[:1], *of_month[:1]])])
-    of_features = panel_start(market, first, families)
+    of_scale = scale_start(market, rules, first)
+    of_features = panel_start(market, of_scale, families)
     start = min(
         of_features,
+        universe_start(market, rules, of_scale),
         *(universe_start(market, one, oldest) for one in each),
         edges_start(context, session),
     )
@@ -136,13 +139,14 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
     panel = panel_rows(market, known, start, session)
     # The universe and the graph may look back further than features do.
     near = panel.filter(pl.col("session") >= of_features)
-    features = feature_rows(market, near, first, session, families)
+    features = feature_rows(market, near, of_scale, session, families)
     since = series_start(market, first, families)
     section = section_rows(
         market,
         rules,
         features,
-        member_rows(market, rules, panel, first, session),
+        member_rows(market, rules, panel, of_scale, session),
+        first=first,
         series=series_rows(market, known, since, session, families),
         families=section_families(context.recipe),
     ).frame
@@ -157,7 +161,7 @@ def decide(context: RecipeContext, asof: str | None = None) -> Decision:
         context,
         session,
         decidable_sessions(market, each, panel, of_month),
-        features,
+        features.filter(pl.col("session") >= first),
     )
     targets, _ = decided_over(context, found, panel, earlier=earlier, memory=memory)
     return Decision(

@@ -86,9 +86,16 @@ def covered_families(recipe: Recipe) -> tuple[str, ...]:
 def feature_families(recipe: Recipe) -> tuple[str, ...]:
     """Return the families of the table `features` that a recipe needs.
 
-    Its model, its label, its portfolio rule and its backtest read them.
+    Its model, its label, its portfolio rule and its backtest read them; a family of the
+    cross-section is made whole, whichever of its products the model reads.
     """
-    wanted = [*behind(recipe.features), RETURNS, *recipe.spec.portfolio.features]
+    market = recipe.market
+    made = [
+        item
+        for item in within(market.choice, sections_made(recipe))
+        if item.name not in market.missing_features
+    ]
+    wanted = [*behind(made), RETURNS, *recipe.spec.portfolio.features]
     if weighs_drift(recipe.market):
         wanted += WEIGHED_BY
     if recipe.spec.label.kind == "vol_scaled":

@@ -42,6 +42,8 @@ from alpha_assets.pipeline.transforms import (
     offered_choice,
     panel_rows,
     panel_start,
+    scale_lookback,
+    scale_start,
     section_rows,
     series_lookback,
     series_of,
@@ -197,17 +199,15 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
     names = [one.family for one in each if one.family != MEMBERS]
     if not names:
         return each[0]
-    made_from = made_of(market, names)
-    back = universe_lookback(market, market.universe(universe))
+    made_from, rules = made_of(market, names), market.universe(universe)
+    back = universe_lookback(market, rules) + scale_lookback(rules)
     return Stage(
         name=f"cross_section/{universe}",
         key=("cross_section", universe),
         place=lambda context: context.cross_section(universe).only([one.family for one in each]),
         made_by=lambda: identity.together({one.family: one.identity for one in each}),
         reads=(
-            MarketRead(
-                features_stage(market, made_from), sessions_back=series_lookback(market, made_from)
-            ),
+            _read_of_features(market, rules, made_from),
             MarketRead(panel_stage(market), sessions_back=back),
         ),
         make=lambda context, months, inputs: make_section(context, universe, months, names),
@@ -239,7 +239,10 @@ def members_stage(market: Market, universe: str) -> MarketStage:
 @kept
 def _family_of_section(market: Market, universe: str, family: str) -> MarketStage:
     """Return the stage of one family of z-scored features inside a universe."""
-    made_from = made_of(market, [family])
+    made_from, rules = made_of(market, [family]), market.universe(universe)
+    of_past = MarketRead(
+        panel_stage(market), sessions_back=universe_lookback(market, rules) + scale_lookback(rules)
+    )
     return Stage(
         name=f"cross_section/{universe}/{family}",
         key=("cross_section", universe),
@@ -248,14 +251,19 @@ def _family_of_section(market: Market, universe: str, family: str) -> MarketStag
         made_by=lambda: identity.cross_section(market, universe, family),
         reads=(
             MarketRead(members_stage(market, universe)),
-            MarketRead(
-                features_stage(market, made_from), sessions_back=series_lookback(market, made_from)
-            ),
+            _read_of_features(market, rules, made_from),
+            *([of_past] if scale_lookback(rules) else []),
         ),
         make=lambda context, months, inputs: make_section(context, universe, months, [family]),
         at_once=MONTHS_AT_ONCE,
         check=_check_reach(f"cross_section/{universe}"),
     )
+
+
+def _read_of_features(market: Market, rules: UniverseSpec, made_from: Sequence[str]) -> MarketRead:
+    """Return what families of a cross-section read of the features that they are made from."""
+    back = max(series_lookback(market, made_from), scale_lookback(rules))
+    return MarketRead(features_stage(market, made_from), sessions_back=back)
 
 
 @kept
@@ -356,17 +364,23 @@ def section_made(
     context: MarketContext, universe: str, families: Sequence[str], first: date, last: date
 ) -> pl.DataFrame:
     """Return families of a cross-section of some sessions, from stored members and features."""
-    market = context.market
-    made_from, span = made_of(market, families), (month_of(first), month_of(last))
+    market, rules = context.market, context.market.universe(universe)
+    made_from, month = made_of(market, families), month_of(last)
     features = context.features.only(made_from)
     begin = series_start(market, first, made_from)
     wide = [feature.name for feature in market_wide(market, made_from)]
-    series = features.read(month_of(begin), span[1], ["session", *wide]).collect()
+    series = features.read(month_of(begin), month, ["session", *wide]).collect()
+    start = scale_start(market, rules, first)
+    if start < first:  # months before may have no members stored: this stage makes them
+        members = members_made(context, rules, start, last)
+    else:
+        members = context.cross_section(universe).of(MEMBERS).read(month_of(first), month).collect()
     return section_rows(
         market,
-        market.universe(universe),
-        features.read(*span).collect(),
-        context.cross_section(universe).of(MEMBERS).read(*span).collect(),
+        rules,
+        features.read(month_of(start), month).collect(),
+        members,
+        first=first,
         series=series_of(market, series, begin, last, made_from),
         families=families,
     ).frame

@@ -26,6 +26,7 @@ from alpha_assets.features import (
     pools,
 )
 from alpha_assets.features.compute import by_reach, inputs_with, panel_columns
+from alpha_assets.features.cross_section import HISTORY, Past
 from alpha_assets.features.edges import edge_rows
 from alpha_assets.panel.asof import join_states
 from alpha_assets.panel.build import build_panel
@@ -252,12 +253,23 @@ def universe_over(
     return universe(panel, rules, first, last, sessions=sessions, max_stale=max_stale)
 
 
+def scale_lookback(rules: UniverseSpec) -> int:
+    """Return the sessions before a session whose rows the mean of its z-scores is taken over."""
+    return TRAILING - 1 if rules.scale == HISTORY else 0
+
+
+def scale_start(market: Market, rules: UniverseSpec, first: object) -> date:
+    """Return the first session whose members and features z-scores of `first` look back to."""
+    return sessions_back(market.calendar, first, scale_lookback(rules))
+
+
 def section_rows(
     market: Market,
     rules: UniverseSpec,
     features: pl.DataFrame,
     members: pl.DataFrame,
     *,
+    first: date,
     series: pl.DataFrame,
     families: Families = None,
 ) -> CrossSection:
@@ -266,8 +278,9 @@ def section_rows(
     Args:
         market: whose features they are.
         rules: of the universe.
-        features: of the sessions, at least.
-        members: of the universe; see `member_rows`.
+        features: of the sessions from `scale_start` on, at least.
+        members: of the universe from `scale_start` on; see `member_rows`.
+        first: session wanted.
         series: the market-wide features from `series_start` on, one row a session.
         families: that are wanted; default: all.  What products of another family multiply comes
             with them.
@@ -276,15 +289,33 @@ def section_rows(
     wanted = within(choice, families)
     parts = set(behind(wanted))
     here = pl.col("session").is_in(members["session"].unique().implode())
+    asked = members.filter(pl.col("session") >= first)
     return cross_section(
         features.filter(here),
-        members,
-        members,
+        asked,
+        asked,
         tuple(item for item in choice if item in wanted or item.name in parts),
         rules,
         series=series,
         threads=pl.thread_pool_size(),
+        past=past_of(market, rules, members, first),
     )
+
+
+def past_of(market: Market, rules: UniverseSpec, members: pl.DataFrame, first: date) -> Past | None:
+    """Return who was in a universe on the sessions that its scale looks at; None where none.
+
+    Args:
+        market: whose sessions count.
+        rules: of the universe.
+        members: of it from `scale_start` on.
+        first: session wanted.
+    """
+    if rules.scale != HISTORY or not members.height:
+        return None
+    start = scale_start(market, rules, first)
+    sessions = market.calendar.between(start, members["session"].max())
+    return Past(members.select(KEYS), sessions)
 
 
 def graph_rows(
