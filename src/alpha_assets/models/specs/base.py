@@ -1,4 +1,4 @@
-"""What the declarations of all rankers have in common."""
+"""What the declarations of all models have in common, and what those of networks have beside."""
 
 from collections.abc import Collection
 from itertools import pairwise
@@ -20,16 +20,40 @@ Width = Annotated[int, Field(gt=0, le=10_000_000)]
 Depth = Annotated[int, Field(gt=0, le=1000)]
 
 
-class RankerSpec(Spec):
-    """What the declarations of all rankers have in common.
+class ModelSpec(Spec):
+    """What the declarations of all models have in common, networks and others.
 
     Attributes:
-        estimator: what trains them, in `training.estimators`.
+        estimator: what trains or fits them, in `training.estimators`.
         libraries: beside those that every model needs, by the names of their packages.
     """
 
-    estimator: ClassVar[str] = "network"
+    estimator: ClassVar[str]
     libraries: ClassVar[tuple[str, ...]] = ()
+
+    def check_installed(self) -> None:
+        """Refuse a model whose library is not there; most need none."""
+
+    def check_reads(
+        self, families: Collection[str], columns: Collection[str], n_market: int
+    ) -> None:
+        """Refuse what the model reads by name and the recipe does not have; most read nothing so.
+
+        Args:
+            families: of the columns.
+            columns: by name.
+            n_market: market-wide series.
+
+        Raises:
+            BadInput: naming it, and the nearest names that there are.
+        """
+        return
+
+
+class RankerSpec(ModelSpec):
+    """What the declarations of all rankers have in common."""
+
+    estimator: ClassVar[str] = "network"
 
     quantiles: tuple[float, ...] = ()
     """Levels of the target that are predicted, rising, 0.5 among them; none: scores alone."""
@@ -69,9 +93,6 @@ class RankerSpec(Spec):
             )
         return self
 
-    def check_installed(self) -> None:
-        """Networks need no library that may not be there."""
-
     @property
     def reads_graph(self) -> bool:
         """Whether the ranker sees the neighbours of each symbol."""
@@ -87,21 +108,6 @@ class RankerSpec(Spec):
 
         Raises:
             BadInput: naming the keys, their values and what would fit.
-        """
-        return
-
-    def check_reads(
-        self, families: Collection[str], columns: Collection[str], n_market: int
-    ) -> None:
-        """Refuse what the ranker reads by name and the recipe does not have.
-
-        Args:
-            families: of the columns.
-            columns: by name.
-            n_market: market-wide series.
-
-        Raises:
-            BadInput: naming it, and the nearest names that there are.
         """
         return
 

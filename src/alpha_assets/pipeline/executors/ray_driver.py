@@ -6,10 +6,7 @@ the process that connected to it when the head of the cluster is gone: that is t
 asked starts another.
 """
 
-import logging
 import os
-import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -31,7 +28,7 @@ from alpha_assets.pipeline.executors.messages import (
 )
 from alpha_assets.pipeline.executors.ray_address import ADDRESS, silence
 from alpha_assets.pipeline.executors.ray_task import work
-from alpha_assets.pipeline.executors.worker import LIBRARIES, THREADS, portable
+from alpha_assets.pipeline.executors.worker import LIBRARIES, THREADS, main, portable
 from alpha_assets.training.device import AUTO
 
 RETRIES = 2  # of a task whose worker or machine is gone
@@ -256,13 +253,5 @@ def _end_with(address: str) -> None:
     os._exit(GONE)
 
 
-def main() -> None:
-    """Serve the connection whose descriptor the command line names."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this one
-    descriptor, level = map(int, sys.argv[1:])
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    Driver(Connection(descriptor)).serve()
-
-
 if __name__ == "__main__":
-    main()
+    main(Driver)

@@ -11,10 +11,11 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from alpha_assets.pipeline.executors.messages import Done, Failed, Line, Ready, Sent
 
@@ -105,12 +106,19 @@ class Worker:
                 os._exit(0)  # in the middle of whatever is computed: the store stays as it is
 
 
-def main(worker: type[Worker] = Worker) -> None:
-    """Serve the connection whose descriptor the command line names."""
+class Serves(Protocol):
+    """What a child runs: whatever comes over the connection that it was made with."""
+
+    def serve(self) -> None:
+        """Serve it."""
+
+
+def main(child: Callable[[Connection], Serves] = Worker) -> None:
+    """Serve the connection whose descriptor the command line names, beside the level of logs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this one
     descriptor, level = map(int, sys.argv[1:])
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    worker(Connection(descriptor)).serve()
+    child(Connection(descriptor)).serve()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alpha_assets.training.specs.base import BaselineSpec
+from alpha_assets.models.specs.base import ModelSpec
 
 
-class RidgeSpec(BaselineSpec):
+class RidgeSpec(ModelSpec):
     """Declared under `[model]` in a recipe."""
 
     estimator: ClassVar[str] = "ridge"

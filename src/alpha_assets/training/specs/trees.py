@@ -7,12 +7,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.errors import BadInput
-from alpha_assets.training.specs.base import BaselineSpec
+from alpha_assets.models.specs.base import ModelSpec
 
 LIBRARY = "lightgbm"
 
 
-class TreesSpec(BaselineSpec):
+class TreesSpec(ModelSpec):
     """Declared under `[model]` in a recipe; needs the extra `trees`."""
 
     estimator: ClassVar[str] = "trees"

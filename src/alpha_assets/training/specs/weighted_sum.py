@@ -6,12 +6,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.errors import SpecError, did_you_mean
-from alpha_assets.training.specs.base import BaselineSpec
+from alpha_assets.models.specs.base import ModelSpec
 
 SCORED = "_cs_z"  # ends the column of a z-scored feature
 
 
-class WeightedSumSpec(BaselineSpec):
+class WeightedSumSpec(ModelSpec):
     """Declared under `[model]` in a recipe."""
 
     estimator: ClassVar[str] = "weighted_sum"
