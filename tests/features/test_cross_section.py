@@ -9,7 +9,7 @@ import pytest
 
 from alpha_assets.errors import BadInput
 from alpha_assets.features import CATALOG, CrossSection, Feature, cross_section, trailing_z
-from alpha_assets.features.cross_section import TRAILING, Past, section_z
+from alpha_assets.features.cross_section import TRAILING, Past, scales_by_history, section_z
 from alpha_assets.features.interactions import interaction
 
 KEYS = ["session", "symbol"]
@@ -438,6 +438,32 @@ def test_by_history_few_names_give_zero_and_equal_ones_do_not() -> None:
     assert frame["ret_1_cs_z"].to_list() == [0.0] * 12
     (z,) = frame["ret_2_cs_z"].unique()
     assert z > 1.0
+
+
+def test_a_scale_by_history_holds_far_from_0_and_refuses_sessions_that_it_does_not_know() -> None:
+    features = table(60, 30, holes=0.0).with_columns(
+        ret_1=(pl.col("ret_1").clip(-3, 3).round() * 4 + 5e6).cast(pl.Float32)
+    )
+    near = features.with_columns(ret_1=pl.col("ret_1") - 5e6)
+    assert by_history(features, 50)["ret_1_cs_z"].std() > 0.5
+    np.testing.assert_allclose(
+        by_history(features, 50)["ret_1_cs_z"], by_history(near, 50)["ret_1_cs_z"], atol=1e-5
+    )
+    days = features["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    past = Past(features.select(KEYS), days[1:])
+    with pytest.raises(BadInput, match="session 2020-01-01 is none of the 59 that a scale by"):
+        scales_by_history(features.drop("sector"), NAMES, HISTORY, past)
+
+
+def test_a_feature_that_never_moved_is_counted_as_constant_by_history_too() -> None:
+    features = table(30, 12, holes=0.0).with_columns(ret_1=pl.lit(2.0, pl.Float32))
+    sessions = features["session"].unique().sort().to_numpy().astype("datetime64[D]")
+    made = cross_section(
+        features.drop("sector"), features.select(KEYS), features.select(*KEYS, "sector"),
+        RET, HISTORY, past=Past(features.select(KEYS), sessions),
+    )  # fmt: skip
+    assert made.counts.filter(feature="ret_1")["n_constant"][0] == 30
+    assert made.counts.filter(feature="ret_2")["n_constant"][0] == 0
 
 
 def test_a_product_by_history_is_clipped_alone() -> None:

@@ -13,12 +13,13 @@ import alpha_assets as aa
 from alpha_assets import project
 from alpha_assets.audit import audit
 from alpha_assets.audit.recompute import disagreements
+from alpha_assets.audit.render import as_text
 from alpha_assets.config.market import load_market
 from alpha_assets.config.recipe import load_recipe
 from alpha_assets.errors import SpecError
-from alpha_assets.features.cross_section import ByHistory, Scale
+from alpha_assets.features.cross_section import ByHistory
 from alpha_assets.panel.universe import UniverseSpec
-from alpha_assets.pipeline import identity
+from alpha_assets.pipeline import identity, stages
 from alpha_assets.pipeline.context import RecipeContext
 from alpha_assets.spec import digest
 
@@ -80,27 +81,42 @@ def test_the_level_of_a_session_is_seen_by_history_alone(scaled: Path, tiny_run:
     assert missing[0].equals(missing[1])
 
 
-def test_a_stored_section_is_that_of_moments_over_all_rows_so_far(scaled: Path) -> None:
-    context = context_in(scaled)
-    day = date(2021, 7, 14)
+def known(context: RecipeContext, name: str, day: date) -> pl.DataFrame:
+    """Return a feature's winsorised values of all members up to a session, from what is stored."""
     before = pl.col("session") <= day
     members = context.cross_section("traded").of("members").read().filter(before).collect()
-    features = context.features.read().select(*KEYS, "ret_5").filter(before).collect()
-    rows = members.join(features, on=KEYS, how="left").drop_nulls("ret_5")
-    bounds = [
-        pl.col("ret_5").cast(pl.Float64).quantile(q, "linear").over("session").alias(name)
-        for q, name in ((0.01, "low"), (0.99, "high"))
-    ]
-    inside = rows.with_columns(bounds).with_columns(
-        pl.col("ret_5").cast(pl.Float64).clip("low", "high"), pl.len().over("session").alias("n")
+    features = context.features.read().select(*KEYS, name).filter(before).collect()
+    x = pl.col(name).cast(pl.Float64)
+    rows = (
+        members.join(features, on=KEYS, how="left")
+        .drop_nulls(name)
+        .with_columns(
+            x.quantile(0.01, "linear").over("session").alias("low"),
+            x.quantile(0.99, "linear").over("session").alias("high"),
+            pl.len().over("session").alias("n"),
+        )
     )
-    x = inside.filter(pl.col("n") >= 10)
+    return rows.select(*KEYS, x.clip("low", "high"), "n")
+
+
+def test_a_stored_section_is_that_of_moments_over_all_rows_so_far(scaled: Path) -> None:
+    context, day = context_in(scaled), date(2021, 7, 14)
+    rows = known(context, "ret_5", day)
+    x = rows.filter(pl.col("n") >= 10)
     assert x["session"].n_unique() > 100
-    today = inside.filter(session=day).sort("symbol")
+    today = rows.filter(session=day).sort("symbol")
     want = np.clip((today["ret_5"] - x["ret_5"].mean()) / x["ret_5"].std(ddof=0), -5, 5)
     stored = context.section.read("2021-07", "2021-07").filter(pl.col("session") == day).collect()
     got = today.select(KEYS).join(stored, on=KEYS, how="left").sort("symbol")["ret_5_cs_z"]
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-6)
+
+
+def test_a_month_without_members_can_be_made_alone(tiny_market: Path, tmp_path: Path) -> None:
+    # As many bars as `traded` asks for are there at the end of the second month alone.
+    folder = linked(tiny_market, tmp_path / "storage")
+    context = context_in(folder, [*SCALED, "market.universes.traded.min_history=25"])
+    stages.make(context, "cross_section/traded", ["2021-01"])
+    assert context.section.read("2021-01", "2021-01").collect().height == 0
 
 
 def test_predict_decides_what_is_stored(scaled: Path) -> None:
@@ -113,16 +129,19 @@ def test_predict_decides_what_is_stored(scaled: Path) -> None:
 
 
 def test_why_prints_what_makes_its_z_scores_again(scaled: Path) -> None:
-    stored = context_in(scaled).predictions.read("2021-07", "2021-07").collect()
-    for place in (0, stored.height - 1):
-        symbol, day = stored.sort(KEYS)[place].select("symbol", "session").row(0)
+    context = context_in(scaled)
+    stored = context.predictions.read("2021-07", "2021-07").collect().sort(KEYS)
+    for place in (0, -1):
+        day, symbol = stored.select(KEYS).row(place)
         told = aa.why(symbol, str(day), "tiny", storage=str(scaled), overrides=SCALED)
         assert disagreements(told) == []
         by_name = {item["name"]: item for item in told["features"]}
-        assert by_name["x_rev_5__turn_z"]["sd"] == 1.0
-        # Its own session alone would have another mean.
-        x = context_in(scaled).features.read().filter(pl.col("session") == day).collect()
-        assert abs(by_name["ret_1"]["mean"] - x["ret_1"].mean()) > 1e-5
+        x = known(context, "ret_1", day).filter(pl.col("n") >= 10)
+        assert by_name["ret_1"]["mean"] == pytest.approx(x["ret_1"].mean(), rel=1e-9)
+        assert by_name["ret_1"]["sd"] == pytest.approx(x["ret_1"].std(ddof=0), rel=1e-9)
+        words = as_text(told)
+        assert "names over 252 sessions: mean" in words
+        assert "rev_5_cs_z x turn_z_cs_z, clipped alone at 5" in words
 
 
 def test_the_certificate_covers_a_scale_by_history(scaled: Path, tmp_path: Path) -> None:
@@ -135,9 +154,8 @@ def test_the_certificate_catches_a_scale_over_sessions_to_come(
     scaled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each session has the scale of the last one that is made with it.
-    monkeypatch.setattr(
-        ByHistory, "at", lambda self, session: Scale(self.mean_SF[-1], self.sd_SF[-1])
-    )
+    honest = ByHistory.at
+    monkeypatch.setattr(ByHistory, "at", lambda self, session: honest(self, self.sessions[-1]))
     folder = linked(scaled, tmp_path / "storage")
     certificate = audit(context_in(folder), [date(2021, 7, 14)], seed=3, sessions=0)
     assert_caught(certificate, "cross_section")

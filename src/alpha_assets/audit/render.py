@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alpha_assets.features import TRAILING
+from alpha_assets.features.cross_section import HISTORY
 
 FEW = 6  # rows of a feed that are shown whole; of more, the first and the last ones
 LARGEST = 10  # contributions that are shown by themselves
@@ -111,13 +112,17 @@ def _made(item: Mapping[str, Any]) -> str:
     across = f"across {item['n_names']} names"
     if item["left_at_0"] is not None:
         return f"0 {across}: {item['left_at_0']}"
+    by_history = item["scale"] == HISTORY
+    if item["enters"] == "product" and by_history:
+        return f"{' x '.join(item['parts'])}, clipped alone at {item['clip']:g}"
     moments = (
         f"mean {item['mean']:.6g}, sd {item['sd']:.6g}, winsorised to "
         f"[{item['low']:.6g}, {item['high']:.6g}]"
     )
     if item["enters"] == "product":
         return f"{' x '.join(item['parts'])} {across}: {moments}"
-    return f"z {across}: {moments}"
+    over = f" over {TRAILING} sessions" if by_history else ""
+    return f"z {across}{over}: {moments}"
 
 
 def _quantiles(item: Mapping[str, Any]) -> str:

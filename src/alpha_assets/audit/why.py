@@ -327,7 +327,8 @@ def _scales(context: RecipeContext, day: date) -> dict[str, Scale] | None:
 def _clipped(x_N: Any, rules: UniverseSpec) -> dict[str, Any]:  # noqa: ANN401
     """Return what a product of z-scores by history was made with: it is clipped alone."""
     bounds = {"low": -rules.clip, "high": rules.clip, "mean": 0.0, "sd": 1.0}
-    return {"n_names": len(x_N), **bounds, "clip": rules.clip, "left_at_0": None}
+    about = {"clip": rules.clip, "scale": rules.scale, "left_at_0": None}
+    return {"n_names": len(x_N), **bounds, **about}
 
 
 def _standardised(
@@ -349,6 +350,7 @@ def _standardised(
         "mean": known,
         "sd": None if thin else float(made.sd_F[0]),
         "clip": rules.clip,
+        "scale": rules.scale,
         "left_at_0": left_at_0,
     }
 

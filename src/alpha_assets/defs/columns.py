@@ -14,14 +14,14 @@ import polars as pl
 from alpha_assets.backtest.portfolio import TARGETS
 from alpha_assets.config.market import Market
 from alpha_assets.config.recipe import Recipe
-from alpha_assets.features import Feature, is_interaction
+from alpha_assets.features import TRAILING, Feature, is_interaction
 from alpha_assets.features.edges import EDGE_SCHEMA
 from alpha_assets.features.inputs import INPUTS
 from alpha_assets.feeds import Feed
 from alpha_assets.panel.joins import Join
 from alpha_assets.panel.schema import BAR_VALUES, LISTING_VALUES, PANEL_SCHEMA
 from alpha_assets.pipeline.families import within
-from alpha_assets.pipeline.transforms import offered_choice, offered_features
+from alpha_assets.pipeline.transforms import offered_choice, offered_features, scale_lookback
 from alpha_assets.training.score_columns import predictions_schema, quantile_columns
 
 SHOWN = 6  # columns that a description names as its origin
@@ -285,9 +285,15 @@ def panel_columns(inputs: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def columns_of_section(market: Market, families: Collection[str] | None = None) -> Columns:
+def columns_of_section(
+    market: Market, universe: str, families: Collection[str] | None = None
+) -> Columns:
     """Return the columns of a cross-section: z-scores, and by family how much was missing."""
     offered = within(offered_choice(market), families)
+    by_history = scale_lookback(market.universe(universe)) > 0
+    of_symbols = (
+        f"the universe's last {TRAILING} sessions" if by_history else "the session's symbols"
+    )
     types: dict[str, object] = {"session": "Date", "symbol": "String"}
     meanings: dict[str, str] = {}
     origins: dict[str, list[dg.TableColumnDep]] = {}
@@ -297,8 +303,9 @@ def columns_of_section(market: Market, families: Collection[str] | None = None) 
     for feature in (*alone, *products, *in_time):
         name = _z_column(feature)
         types[name] = "Float32"
-        over = "its own last 252 sessions" if feature in in_time else "the session's symbols"
-        meanings[name] = f"{feature.about} (z-score over {over})"
+        over = f"its own last {TRAILING} sessions" if feature in in_time else of_symbols
+        how = "clipped" if by_history and feature in products else f"z-score over {over}"
+        meanings[name] = f"{feature.about} ({how})"
         behind = feature.inputs if is_interaction(feature) else [feature.name]
         origins[name] = _from(market, "features", behind)
     for family in dict.fromkeys(feature.family for feature in offered):

@@ -24,6 +24,7 @@ from alpha_assets.defs.metadata import delivery_metadata, months_made
 from alpha_assets.defs.partitions import month_keys, months
 from alpha_assets.defs.resources import Storage
 from alpha_assets.errors import SpecError
+from alpha_assets.features import TRAILING
 from alpha_assets.feeds import Feed
 from alpha_assets.feeds.describe import publication_words
 from alpha_assets.pipeline import identity
@@ -38,6 +39,7 @@ from alpha_assets.pipeline.market_stages import (
 from alpha_assets.pipeline.raw import ingest_feed, stored_months
 from alpha_assets.pipeline.stage import Stage
 from alpha_assets.pipeline.status import cost_of
+from alpha_assets.pipeline.transforms import scale_lookback
 
 FIRST_PUBLISHED = "1900-01"  # before any row of any feed
 
@@ -224,14 +226,22 @@ def cross_section_asset(
     return stage_asset(
         cross_section_stage(market, universe, families),
         market,
-        columns_of_section(market, families),
+        columns_of_section(market, universe, families),
         *identity.CROSS_SECTION,
         kinds={"numpy", "parquet"},
         description=(
-            "Winsorised z-scores of features, session by session, inside a universe: a file for "
-            f"each family that a recipe reads.\n\nFamilies: {', '.join(families)}."
+            f"Winsorised z-scores of features, {_scale_words(market, universe)}, inside a "
+            "universe: a file for each family that a recipe reads.\n\n"
+            f"Families: {', '.join(families)}."
         ),
     )
+
+
+def _scale_words(market: Market, universe: str) -> str:
+    """Return what the z-scores of a universe are taken over, for people."""
+    if scale_lookback(market.universe(universe)):
+        return f"over {TRAILING} sessions"
+    return "session by session"
 
 
 def graph_asset(market: Market, universe: str) -> dg.AssetsDefinition:

@@ -1,8 +1,9 @@
 """Features made comparable across the symbols of one session, inside a universe.
 
-Per session and feature, over the universe rows: winsorise, z-score, clip, and 0 for what is
-missing; the share that was missing is kept beside it.  Sums run in symbol order, one after
-the other, so that symbols without a value change no bit.
+Per session and feature, over the universe rows: winsorise, z-score (by the session's own mean and
+deviation, or by those of a year), clip, and 0 for what is missing; the share that was missing is
+kept beside it.  Sums run in symbol order, one after the other, so that symbols without a value
+change no bit.
 Shape letters: F features, N symbols of one session, R rows, S sessions, B runs, E ends of an order.
 """
 
@@ -17,7 +18,7 @@ import polars as pl
 from alpha_assets.arrays.keys import KEYS
 from alpha_assets.arrays.places import places_on
 from alpha_assets.arrays.types import Array, Array32, Dates, Index, Mask
-from alpha_assets.arrays.windows import ROUNDING, window_moments, window_total
+from alpha_assets.arrays.windows import window_moments
 from alpha_assets.errors import BadInput
 from alpha_assets.features.base import Feature
 from alpha_assets.features.interactions import is_interaction
@@ -71,7 +72,7 @@ class CrossSection(NamedTuple):
         frame: `session`, `symbol`, `<feature>_cs_z`, `<series>_ts_z`, `<family>_missing`,
             `sector`.
         counts: per `feature`: `n_rows`, `n_missing` rows, and of `n_sessions` those that were
-            left at 0 for `n_thin` too few names or `n_constant` all values equal.
+            left at 0 for `n_thin` too few names or `n_constant` without spread.
     """
 
     frame: pl.DataFrame
@@ -93,9 +94,10 @@ def cross_section(
 
     winsorise at the quantiles q and 1 - q, z = (x - mean) / sd (ddof 0), clip, missing = 0
 
-    Where the universe's `scale` is its history, mean and sd are those of all its rows of 252
-    sessions, the session itself the last of them, each winsorised in its own session: what moves
-    all names of a session stays in sight.
+    Where the universe's `scale` is its history, mean and sd are those of all its rows of the last
+    252 sessions (as many as there are), the session itself among them, each winsorised in its own
+    session: what moves all names of a session stays in sight, and 0 for what is missing is the
+    mean of the year, not of the session.
 
     A market-wide feature is equal for all symbols: it is compared with its own last 252 sessions
     instead (`_ts_z`).  A product of two features is made of their z-scores; it is standardised
@@ -106,7 +108,7 @@ def cross_section(
         universe: `session`, `symbol` that are in it, sorted.
         panel: `session`, `symbol`, `sector` as known at the session.
         catalog: the features to take, in the order wanted.
-        rules: of the universe: `min_names`, `winsorise`, `clip`.
+        rules: of the universe: `min_names`, `winsorise`, `clip`, `scale`.
         series: `session` and the market-wide features, one row for each of the market's sessions
             from `TRAILING` - 1 before the first; needed where the catalogue has such features.
         threads: how many work at once; changes no bit.
@@ -215,26 +217,49 @@ class Scale(NamedTuple):
     """What z-scores of one session are made with; NaN where nothing was known."""
 
     mean_F: Array
-    sd_F: Array
+    sd_F: Array  # ddof 0
 
 
 class ByHistory(NamedTuple):
-    """The scales of sessions over their history."""
+    """What the scales of sessions over their history are made of: the moments of each session."""
 
     sessions: Dates
+    count_SF: Array  # known values; 0 where there are too few
     mean_SF: Array
     sd_SF: Array
 
     def at(self, session: np.datetime64) -> Scale:
-        """Return the scale of one session."""
-        (place,) = places_on(self.sessions, np.array([session]))
-        return Scale(self.mean_SF[place], self.sd_SF[place])
+        """Return mean and deviation over all rows of the `TRAILING` sessions up to one of them."""
+        (last,) = _places(self.sessions, np.array([session]))
+        window = slice(max(last - TRAILING + 1, 0), last + 1)
+        count_SF, mean_SF = self.count_SF[window], self.mean_SF[window]
+        n_F = _sum_in_order(count_SF)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean_F = _sum_in_order(count_SF * mean_SF) / n_F
+            within_F = _sum_in_order(count_SF * self.sd_SF[window] ** 2)
+            between_F = _sum_in_order(count_SF * (mean_SF - mean_F) ** 2)
+            return Scale(mean_F, np.sqrt((within_F + between_F) / n_F))
+
+
+def _places(sessions: Dates, wanted: Dates) -> Index:
+    """Return the place of each session.
+
+    Raises:
+        BadInput: one is not among them; as a place, -1 would be the last one.
+    """
+    place_S = places_on(sessions, wanted)
+    if (place_S < 0).any():
+        raise BadInput(
+            f"session {wanted[place_S < 0][0]} is none of the {len(sessions)} that a scale by "
+            "history looks at; universe and sessions are made of the same span"
+        )
+    return place_S
 
 
 def scales_by_history(
     features: pl.DataFrame, names: Sequence[str], rules: SectionRules, past: Past, threads: int = 1
 ) -> ByHistory:
-    """Return mean and deviation of features over the rows of the `TRAILING` sessions up to each.
+    """Return the moments of features over the rows of each session.
 
     Each session's rows are winsorised among themselves; a session with fewer known names than
     `min_names` adds nothing.
@@ -245,6 +270,9 @@ def scales_by_history(
         rules: of the universe.
         past: who was in it.
         threads: how many work at once; changes no bit.
+
+    Raises:
+        BadInput: a universe row has no features, or is of a session that `past` does not name.
     """
     columns = [features[name] for name in names]
     members = past.members.select(KEYS)
@@ -252,28 +280,19 @@ def scales_by_history(
     wanted_R = _as_numbers(members, symbols)
     row_R = _rows_of(members, wanted_R, features.select(KEYS), symbols, "features")
     edges = _session_edges(members["session"])
-    place_S = places_on(past.sessions, members["session"].to_numpy()[edges[:-1]])
+    place_S = _places(past.sessions, members["session"].to_numpy()[edges[:-1]])
     shape = (len(past.sessions), len(names))
-    count_SF, total_SF, squares_SF = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    count_SF, mean_SF, sd_SF = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
     def work(s: int) -> None:
-        x_FN = _values(columns, row_R[edges[s] : edges[s + 1]])
-        made, place = section_z(x_FN, rules), place_S[s]
-        count_F = np.where(made.is_thin_F, 0.0, made.count_F)
-        count_SF[place] = count_F
-        total_SF[place] = count_F * made.mean_F
-        squares_SF[place] = count_F * (made.sd_F**2 + made.mean_F**2)
+        made = section_z(_values(columns, row_R[edges[s] : edges[s + 1]]), rules)
+        count_SF[place_S[s]] = np.where(made.is_thin_F, 0, made.count_F)
+        mean_SF[place_S[s]] = np.where(made.is_thin_F, 0.0, made.mean_F)
+        sd_SF[place_S[s]] = np.where(made.is_thin_F, 0.0, made.sd_F)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(len(edges) - 1)))
-    n_SF, total_SF, squares_SF = (
-        window_total(x_SF, TRAILING) for x_SF in (count_SF, total_SF, squares_SF)
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_SF = total_SF / n_SF
-        variance_SF = squares_SF / n_SF - mean_SF**2
-        variance_SF[variance_SF <= ROUNDING * squares_SF / n_SF] = 0.0
-    return ByHistory(past.sessions, mean_SF, np.sqrt(variance_SF))
+    return ByHistory(past.sessions, count_SF, mean_SF, sd_SF)
 
 
 def _by_history(
@@ -304,7 +323,7 @@ class SectionZ(NamedTuple):
 
 
 def section_z(x_FN: Array32, rules: SectionRules, scale: Scale | None = None) -> SectionZ:
-    """Return each feature winsorised, z-scored and clipped over the names of one session.
+    """Return each feature of one session's names winsorised, z-scored and clipped.
 
     Args:
         x_FN: values, NaN where unknown.
@@ -325,7 +344,7 @@ def section_z(x_FN: Array32, rules: SectionRules, scale: Scale | None = None) ->
     if scale is None:
         mean_F = _sum_in_order(z_NF) * share_F
     else:
-        mean_F, is_constant_F = scale.mean_F, np.zeros_like(is_constant_F)
+        mean_F, is_constant_F = scale.mean_F, ~is_thin_F & ~(scale.sd_F > 0)
     z_FN -= mean_F[:, None]
     np.copyto(z_FN, 0.0, where=unknown_FN)
     if scale is None:
@@ -375,7 +394,8 @@ def _crossed(parts: Sequence[Array32 | None], edges: Index, rules: SectionRules)
         assert part_R is not None, "both parts are in the catalogue"
         x_R *= part_R
     if rules.scale == HISTORY:
-        return np.clip(x_R, -rules.clip, rules.clip).astype(np.float32) + np.float32(0.0)
+        clipped_R: Array32 = np.clip(x_R, -rules.clip, rules.clip) + np.float32(0.0)
+        return clipped_R
     made = np.zeros(len(x_R), dtype=np.float32)
     for start, stop in itertools.pairwise(edges):
         made[start:stop] = section_z(x_R[None, start:stop], rules).z_NF[:, 0]

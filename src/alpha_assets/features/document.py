@@ -72,8 +72,8 @@ def page(
     parts.append("\n## x: products of two features\n\n")
     parts.append(
         "Made in the cross-section of the z-scores of both, then standardised across the "
-        "symbols\nagain; the table `features` has no column for them. A family of its own:"
-        '\n`families = ["x"]`.\n\n'
+        'symbols\nagain (clipped alone where `scale = "history"`); the table `features` has no '
+        'column for\nthem. A family of its own: `families = ["x"]`.\n\n'
     )
     head = ("product", "what it means", "formula", "look-back", "public", "column", "on sim")
     parts += [_line(head), "|---|---|---|--:|---|---|--:|\n"]

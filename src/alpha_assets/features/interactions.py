@@ -1,6 +1,7 @@
 """Products of two features, each already comparable across symbols: the family `x`.
 
-    x_a__b = a_z · b_z, then standardised across the symbols of the session again
+    x_a__b = a_z · b_z, then standardised across the symbols of the session again (in a universe
+             whose scale is the history, clipped alone)
 
 A market-wide partner enters with its z-score in time.  Products are made in the cross-section,
 since a product of raw values would mix units; the table `features` has no column for them.

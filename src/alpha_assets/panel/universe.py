@@ -56,7 +56,11 @@ class UniverseSpec(Spec):
     scale: Literal["session", "history"] = Field(
         default="session", exclude_if=lambda scale: scale == "session"
     )
-    """Mean and deviation of z-scores: of the session's names, or of all rows of 252 sessions."""
+    """What mean and deviation of z-scores are of: the session's names, or all rows of the last 252
+    sessions, as many as there are. Then what moves all names of a session is seen, 0 for a missing
+    value is the mean of the year, and products are clipped alone; inputs that are fitted on vectors
+    stay within their session.
+    """
 
     @field_validator("symbols", "sectors")
     @classmethod

@@ -155,8 +155,8 @@ def component_rows(
 ) -> pl.DataFrame:
     """Return `session`, `symbol` and the columns of a fitted input.
 
-    Components are winsorised z-scores over the symbols of the session that have a vector, 0 for
-    those without; `<name>_present` is 1 where there is one.
+    Components are winsorised z-scores over the symbols of the session that have a vector, whatever
+    the scale of the universe, 0 for those without; `<name>_present` is 1 where there is one.
     """
     score_RK = fitted.pca.scores(states.vector_RV).astype(np.float32)
     order = keys.with_row_index("_row").sort("session", "symbol")

@@ -200,7 +200,6 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
     if not names:
         return each[0]
     made_from, rules = made_of(market, names), market.universe(universe)
-    back = universe_lookback(market, rules) + scale_lookback(rules)
     return Stage(
         name=f"cross_section/{universe}",
         key=("cross_section", universe),
@@ -208,7 +207,7 @@ def _section(market: Market, universe: str, each: Sequence[MarketStage]) -> Mark
         made_by=lambda: identity.together({one.family: one.identity for one in each}),
         reads=(
             _read_of_features(market, rules, made_from),
-            MarketRead(panel_stage(market), sessions_back=back),
+            _read_for_members(market, rules),
         ),
         make=lambda context, months, inputs: make_section(context, universe, months, names),
         at_once=MONTHS_AT_ONCE,
@@ -240,9 +239,6 @@ def members_stage(market: Market, universe: str) -> MarketStage:
 def _family_of_section(market: Market, universe: str, family: str) -> MarketStage:
     """Return the stage of one family of z-scored features inside a universe."""
     made_from, rules = made_of(market, [family]), market.universe(universe)
-    of_past = MarketRead(
-        panel_stage(market), sessions_back=universe_lookback(market, rules) + scale_lookback(rules)
-    )
     return Stage(
         name=f"cross_section/{universe}/{family}",
         key=("cross_section", universe),
@@ -252,7 +248,7 @@ def _family_of_section(market: Market, universe: str, family: str) -> MarketStag
         reads=(
             MarketRead(members_stage(market, universe)),
             _read_of_features(market, rules, made_from),
-            *([of_past] if scale_lookback(rules) else []),
+            *([_read_for_members(market, rules)] if scale_lookback(rules) else []),
         ),
         make=lambda context, months, inputs: make_section(context, universe, months, [family]),
         at_once=MONTHS_AT_ONCE,
@@ -264,6 +260,12 @@ def _read_of_features(market: Market, rules: UniverseSpec, made_from: Sequence[s
     """Return what families of a cross-section read of the features that they are made from."""
     back = max(series_lookback(market, made_from), scale_lookback(rules))
     return MarketRead(features_stage(market, made_from), sessions_back=back)
+
+
+def _read_for_members(market: Market, rules: UniverseSpec) -> MarketRead:
+    """Return what a cross-section reads of the panel: who is in it, and was as its scale looks."""
+    back = universe_lookback(market, rules) + scale_lookback(rules)
+    return MarketRead(panel_stage(market), sessions_back=back)
 
 
 @kept

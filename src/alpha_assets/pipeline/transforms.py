@@ -303,18 +303,18 @@ def section_rows(
 
 
 def past_of(market: Market, rules: UniverseSpec, members: pl.DataFrame, first: date) -> Past | None:
-    """Return who was in a universe on the sessions that its scale looks at; None where none.
+    """Return who was in a universe on the sessions that its scale looks at; None: at none.
 
     Args:
         market: whose sessions count.
         rules: of the universe.
-        members: of it from `scale_start` on.
+        members: of it from `scale_start` on; they may be none.
         first: session wanted.
     """
-    if rules.scale != HISTORY or not members.height:
+    if rules.scale != HISTORY:
         return None
-    start = scale_start(market, rules, first)
-    sessions = market.calendar.between(start, members["session"].max())
+    last = members["session"].max() or first
+    sessions = market.calendar.between(scale_start(market, rules, first), last)
     return Past(members.select(KEYS), sessions)
 
 

@@ -25,7 +25,7 @@ from alpha_assets.dataset.sizes import Sizes
 from alpha_assets.dataset.tensor import Dataset
 from alpha_assets.errors import TooFewNames
 from alpha_assets.models.base import Output, known
-from alpha_assets.models.specs.base import ModelSpec
+from alpha_assets.models.specs.base import BaseModelSpec
 from alpha_assets.training.estimator import Aids, Epoch, Trained, Weights, best_of
 from alpha_assets.training.fit import GUARDED, reproducible
 from alpha_assets.training.judge import guard_best, judge, session_scores
@@ -136,7 +136,7 @@ class RidgeModel:
 
 
 def load_ridge(
-    spec: ModelSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
+    spec: BaseModelSpec, weights: Weights, texts: Mapping[str, bytes], sizes: Sizes, threads: int
 ) -> RidgeModel:
     """Return the model that stored coefficients are of; see `loaders.load_model`."""
     shape = (sizes.n_horizons, sizes.n_features)

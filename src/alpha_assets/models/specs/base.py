@@ -20,7 +20,7 @@ Width = Annotated[int, Field(gt=0, le=10_000_000)]
 Depth = Annotated[int, Field(gt=0, le=1000)]
 
 
-class ModelSpec(Spec):
+class BaseModelSpec(Spec):
     """What the declarations of all models have in common, networks and others.
 
     Attributes:
@@ -50,7 +50,7 @@ class ModelSpec(Spec):
         return
 
 
-class RankerSpec(ModelSpec):
+class RankerSpec(BaseModelSpec):
     """What the declarations of all rankers have in common."""
 
     estimator: ClassVar[str] = "network"

@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alpha_assets.models.specs.base import ModelSpec
+from alpha_assets.models.specs.base import BaseModelSpec
 
 
-class RidgeSpec(ModelSpec):
+class RidgeSpec(BaseModelSpec):
     """Declared under `[model]` in a recipe."""
 
     estimator: ClassVar[str] = "ridge"

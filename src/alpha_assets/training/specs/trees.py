@@ -7,12 +7,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.errors import BadInput
-from alpha_assets.models.specs.base import ModelSpec
+from alpha_assets.models.specs.base import BaseModelSpec
 
 LIBRARY = "lightgbm"
 
 
-class TreesSpec(ModelSpec):
+class TreesSpec(BaseModelSpec):
     """Declared under `[model]` in a recipe; needs the extra `trees`."""
 
     estimator: ClassVar[str] = "trees"

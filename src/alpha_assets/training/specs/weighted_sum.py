@@ -6,12 +6,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alpha_assets.errors import SpecError, did_you_mean
-from alpha_assets.models.specs.base import ModelSpec
+from alpha_assets.models.specs.base import BaseModelSpec
 
 SCORED = "_cs_z"  # ends the column of a z-scored feature
 
 
-class WeightedSumSpec(ModelSpec):
+class WeightedSumSpec(BaseModelSpec):
     """Declared under `[model]` in a recipe."""
 
     estimator: ClassVar[str] = "weighted_sum"
